@@ -1,0 +1,1 @@
+"""Scaler: exactly N servers from a snapshot, on Hetzner Cloud and DigitalOcean."""

@@ -1,0 +1,113 @@
+"""The one error family: what happened, why, and how to mend it.
+
+Every failure that a person or a pipeline sees is a `ScalerError`. Only
+`scaler.commands.main` prints it and turns it into an exit code.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """The process's exit codes; they are a contract (64, 65, 69 and 77 are sysexits numbers)."""
+
+    OK = 0
+    ERROR = 1
+    CHANGES_PENDING = 2
+    REFUSED = 3
+    UNCONFIRMED = 4
+    LOCKED = 5
+    STALE_PLAN = 6
+    USAGE = 64
+    SPEC = 65
+    UNAVAILABLE = 69
+    CREDENTIALS = 77
+    INTERRUPTED = 130
+    TERMINATED = 143
+
+
+class ScalerError(Exception):
+    """A failure with its cause and its cure.
+
+    `what` is one sentence; `why` keeps the other side's own code and words; `fix` is what to do
+    next. `code` is a stable machine-readable name.
+    """
+
+    exit_code: ExitCode = ExitCode.ERROR
+    code: str = "error"
+
+    def __init__(self, what: str, *, why: str = "", fix: str = "", code: str | None = None) -> None:
+        super().__init__(what)
+        self.what = what
+        self.why = why
+        self.fix = fix
+        if code is not None:
+            self.code = code
+
+    def __str__(self) -> str:
+        return f"{self.what} ({self.why})" if self.why else self.what
+
+
+class UsageError(ScalerError):
+    """A wrong option, argument, stack, group or server name on the command line."""
+
+    exit_code = ExitCode.USAGE
+    code = "usage"
+
+
+class SpecError(ScalerError):
+    """The spec file is missing or invalid."""
+
+    exit_code = ExitCode.SPEC
+    code = "spec_invalid"
+
+
+class RefusedError(ScalerError):
+    """A guard or a policy said no; nothing was changed."""
+
+    exit_code = ExitCode.REFUSED
+    code = "refused"
+
+
+class LockedError(ScalerError):
+    """Another run holds the stack."""
+
+    exit_code = ExitCode.LOCKED
+    code = "locked"
+
+
+class UnavailableError(ScalerError):
+    """The cloud or the engine cannot be reached."""
+
+    exit_code = ExitCode.UNAVAILABLE
+    code = "unavailable"
+
+
+class CredentialsError(ScalerError):
+    """Credentials are missing or were refused."""
+
+    exit_code = ExitCode.CREDENTIALS
+    code = "credentials"
+
+
+class EngineError(ScalerError):
+    """The engine failed, or did something that was not asked of it."""
+
+    code = "engine_failed"
+
+
+class StateError(ScalerError):
+    """The state file cannot be read or written."""
+
+    code = "state"
+
+
+class InterruptedRunError(ScalerError):
+    """The run was asked to stop by a signal; what exists was recorded."""
+
+    code = "interrupted"
+
+    def __init__(self, what: str, *, signal_number: int, why: str = "", fix: str = "") -> None:
+        super().__init__(what, why=why, fix=fix)
+        self.exit_code = ExitCode(128 + signal_number)

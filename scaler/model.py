@@ -1,0 +1,317 @@
+"""The nouns: what is wanted, what is there, what to do about it. Frozen values, no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Literal
+
+from scaler.lifecycle import Status
+from scaler.ownership import Owner
+
+# ---------------------------------------------------------------------------------------------
+# What is wanted
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRef:
+    """How a spec names an image.
+
+    `selector`: the newest available snapshot with these labels (a tag on DigitalOcean);
+    `name`: a snapshot by its description (Hetzner) or name (DigitalOcean), the newest of them;
+    `id`: the cloud's number; `slug`: an image of the vendor, such as `ubuntu-24.04`.
+    """
+
+    kind: Literal["selector", "name", "id", "slug"]
+    value: str
+
+    def __str__(self) -> str:
+        return self.value if self.kind in ("id", "slug") else f"{self.kind} {self.value}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """A set of interchangeable servers."""
+
+    name: str
+    count: int
+    min: int = 0
+    max: int | None = None
+    image: ImageRef
+    types: tuple[str, ...]
+    locations: tuple[str, ...]
+    ssh_keys: tuple[str, ...] = ()
+    user_data: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    networks: tuple[str, ...] = ()
+    firewalls: tuple[str, ...] = ()
+    placement_group: str | None = None
+    public_ipv4: bool = True
+    public_ipv6: bool = True
+    vpc: str | None = None
+    monitoring: bool = False
+    ipv6: bool = False
+    start_within: timedelta = timedelta(minutes=10)
+    protect: frozenset[str] = frozenset()
+    scale_down: Literal["newest", "oldest"] = "newest"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spec:
+    """One stack's spec, validated: `stacks/<stack>.yaml` as a value."""
+
+    project: str
+    stack: str
+    cloud: str
+    endpoint: str | None
+    """`embedded`, an API URL, or None for the vendor's own (or the vendor's environment variable)."""
+    backend: str | None
+    plugin: Literal["scaler", "official"] = "scaler"
+    limit: int | None = None
+    groups: Mapping[str, Group]
+    path: Path
+
+    @property
+    def owner(self) -> Owner:
+        return Owner(self.project, self.stack)
+
+
+# ---------------------------------------------------------------------------------------------
+# What is there
+
+
+class Phase(StrEnum):
+    """A machine's condition as its cloud tells it, in words common to all clouds."""
+
+    BOOTING = "booting"
+    RUNNING = "running"
+    OFF = "off"
+    STOPPING = "stopping"
+    DELETING = "deleting"
+    BUSY = "busy"
+    """Being migrated, rebuilt or resized."""
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """A server as its cloud tells of it."""
+
+    id: str
+    name: str
+    phase: Phase
+    vendor_status: str
+    labels: Mapping[str, str]
+    type: str
+    location: str
+    image: str | None
+    """The image's id, or its name or slug when it is one of the vendor's."""
+    created: datetime
+    ipv4: str | None = None
+    ipv6: str | None = None
+    locked: bool = False
+    details: Mapping[str, object] = field(default_factory=dict)
+    """What only the plugin needs, under the API's own field names."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineRequest:
+    """Everything a create request says."""
+
+    name: str
+    type: str
+    location: str
+    image: str
+    """An image's id as digits, or a vendor's name or slug."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    ssh_keys: tuple[str, ...] = ()
+    user_data: str | None = None
+    networks: tuple[str, ...] = ()
+    firewalls: tuple[str, ...] = ()
+    placement_group: str | None = None
+    public_ipv4: bool = True
+    public_ipv6: bool = True
+    vpc: str | None = None
+    monitoring: bool = False
+    ipv6: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """A server's record: what the state file and the stack's outputs say of it."""
+
+    name: str
+    group: str
+    id: str | None
+    status: Status
+    since: datetime
+    previous: Status | None = None
+    ipv4: str | None = None
+    ipv6: str | None = None
+    type: str | None = None
+    location: str | None = None
+    image: str | None = None
+    created: datetime | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StackEntry:
+    """One server resource in the engine's state."""
+
+    name: str
+    group: str
+    id: str
+    labels: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """One look at everything: the cloud's list, the engine's state, our records."""
+
+    at: datetime
+    machines: tuple[Machine, ...]
+    """All that carry our labels, oldest first."""
+    entries: Mapping[str, StackEntry]
+    """The server resources of the engine's state, by name."""
+    records: Mapping[str, Server]
+    """The records of the last run, by name, finished ones included."""
+    pending: tuple[str, ...] = ()
+    """URNs of operations that the engine began and never finished."""
+    recorded: bool = True
+    """Whether the stack's outputs agree with the records."""
+
+
+# ---------------------------------------------------------------------------------------------
+# What to do
+
+
+class Action(StrEnum):
+    CREATE = "create"
+    ADOPT = "adopt"
+    POWER_ON = "power_on"
+    UPDATE = "update"
+    REPLACE = "replace"
+    DELETE = "delete"
+    FORGET = "forget"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One thing to do to one server, and why."""
+
+    action: Action
+    server: str
+    group: str
+    reason: str
+    id: str | None = None
+    """The machine's id, for every action but `create`."""
+    type: str | None = None
+    location: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanPhase:
+    """Steps that one engine operation carries out together."""
+
+    steps: tuple[Step, ...]
+    declared: tuple[str, ...]
+    """The names that the program declares: what the stack holds afterwards."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What to do, to which server, and why. At most two phases, confirmed one after the other."""
+
+    stack: str
+    wanted: Mapping[str, int]
+    before: Mapping[str, int]
+    """Supply per group before."""
+    phases: tuple[PlanPhase, ...] = ()
+    drift: tuple[str, ...] = ()
+    """What was found other than recorded, one sentence each."""
+    record: bool = False
+    """Whether the stack must be recorded although no step is needed."""
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        return tuple(step for phase in self.phases for step in phase.steps)
+
+    @property
+    def empty(self) -> bool:
+        return not self.phases and not self.record
+
+
+# ---------------------------------------------------------------------------------------------
+# What came of it
+
+
+class Outcome(StrEnum):
+    CONVERGED = "converged"
+    UNCONFIRMED = "unconfirmed"
+    FAILED = "failed"
+    REFUSED = "refused"
+    PLANNED = "planned"
+    UNCHANGED = "unchanged"
+
+
+class StepResult(StrEnum):
+    DONE = "done"
+    FAILED = "failed"
+    PENDING = "pending"
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """A step and what came of it."""
+
+    step: Step
+    result: StepResult
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GroupReport:
+    """A group's numbers: wanted, supply before, ready now."""
+
+    wanted: int
+    before: int
+    ready: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """List prices, net; a month as the vendor caps it."""
+
+    currency: str
+    per_hour_before: float
+    per_hour_after: float
+    per_month_after: float
+
+
+@dataclass(frozen=True, slots=True)
+class Requests:
+    """Requests sent to the cloud during the run."""
+
+    total: int = 0
+    create: int = 0
+    list: int = 0
+    retried: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """A run's result, as every command prints it (`contract.md` §4)."""
+
+    stack: str
+    outcome: Outcome
+    groups: Mapping[str, GroupReport]
+    steps: tuple[StepReport, ...] = ()
+    servers: tuple[Server, ...] = ()
+    drift: tuple[str, ...] = ()
+    cost: Cost | None = None
+    requests: Requests = Requests()
+    elapsed: timedelta = timedelta(0)

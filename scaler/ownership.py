@@ -1,0 +1,57 @@
+"""Names and labels: which servers are ours (`contract.md` §6).
+
+Ownership is decided by four labels, exact match, and never by a name. Clouds that have tags
+instead of labels encode them (`scaler.clouds.digitalocean`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+MANAGED_BY = "managed-by"
+PROJECT = "scaler-project"
+STACK = "scaler-stack"
+GROUP = "scaler-group"
+TEMPLATE = "scaler-template"
+
+RESERVED = frozenset({MANAGED_BY, PROJECT, STACK, GROUP, TEMPLATE})
+"""Labels that a spec may not set."""
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose servers: one stack of one project."""
+
+    project: str
+    stack: str
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The labels that every server of this owner carries."""
+        return {MANAGED_BY: "scaler", PROJECT: self.project, STACK: self.stack}
+
+    def group_labels(self, group: str, template: str) -> dict[str, str]:
+        """The labels of a server of one group, made from one template."""
+        return {**self.labels, GROUP: group, TEMPLATE: template}
+
+    def owns(self, labels: Mapping[str, str]) -> bool:
+        """Whether a server with these labels is this owner's."""
+        return GROUP in labels and all(labels.get(key) == value for key, value in self.labels.items())
+
+
+def server_name(stack: str, group: str, number: int) -> str:
+    """`<stack>-<group>-<n>`, valid as a host name."""
+    return f"{stack}-{group}-{number}"
+
+
+def free_names(stack: str, group: str, taken: Collection[str], count: int) -> list[str]:
+    """The `count` lowest free names of a group."""
+    names: list[str] = []
+    number = 1
+    while len(names) < count:
+        name = server_name(stack, group, number)
+        if name not in taken:
+            names.append(name)
+        number += 1
+    return names
