@@ -111,3 +111,7 @@ class InterruptedRunError(ScalerError):
     def __init__(self, what: str, *, signal_number: int, why: str = "", fix: str = "") -> None:
         super().__init__(what, why=why, fix=fix)
         self.exit_code = ExitCode(128 + signal_number)
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM arrived. It is caught wherever Ctrl-C is; `scaler.commands.main` raises it."""
