@@ -6,6 +6,8 @@ Every failure that a person or a pipeline sees is a `ScalerError`. Only
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import IntEnum
 
 
@@ -61,6 +63,33 @@ class SpecError(ScalerError):
 
     exit_code = ExitCode.SPEC
     code = "spec_invalid"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong in a file: where (line 1 is the first), what, and how to mend it (may be empty)."""
+
+    file: str
+    line: int
+    message: str
+    fix: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.message}" + (f"; {self.fix}" if self.fix else "")
+
+
+class InvalidSpecError(SpecError):
+    """Everything that is wrong with one or more specs, in the order of the files and their lines."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        files = list(dict.fromkeys(problem.file for problem in problems))
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        super().__init__(
+            f"{count} in {', '.join(files)}",
+            why="\n".join(str(problem) for problem in problems),
+            fix="mend these lines; nothing was touched",
+        )
+        self.problems = tuple(problems)
 
 
 class RefusedError(ScalerError):
