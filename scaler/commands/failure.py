@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from scaler.commands.context import Output
+from scaler.commands.document import dump
 from scaler.errors import ScalerError
-
-SCHEMA = 1
 
 
 def as_text(error: ScalerError) -> str:
@@ -27,15 +24,11 @@ def as_text(error: ScalerError) -> str:
 
 
 def as_document(error: ScalerError, output: Output) -> str:
-    """The same as one JSON or YAML document: `{"schema": 1, "error": {code, message, why, fix}}`."""
-    facts: dict[str, Any] = {"code": error.code, "message": error.what, "why": error.why, "fix": error.fix}
-    problems = [_plain(problem) for problem in _problems(error)]
-    document = {"schema": SCHEMA, "error": {**facts, "problems": problems} if problems else facts}
-    if output is Output.YAML:
-        import yaml
-
-        return yaml.safe_dump(document, sort_keys=False, allow_unicode=True).rstrip()
-    return json.dumps(document, ensure_ascii=False)
+    """The same as one document: `{"schema": 1, "error": {code, message, why, fix}}`."""
+    facts: dict[str, object] = {"code": error.code, "message": error.what, "why": error.why, "fix": error.fix}
+    if problems := [_plain(problem) for problem in _problems(error)]:
+        facts["problems"] = problems
+    return dump({"error": facts}, output)
 
 
 def _problems(error: ScalerError) -> Iterable[object]:
@@ -46,9 +39,8 @@ def _problems(error: ScalerError) -> Iterable[object]:
 
 def _plain(problem: object) -> object:
     if dataclasses.is_dataclass(problem) and not isinstance(problem, type):
-        return {
-            key: str(value) if isinstance(value, Path) else value for key, value in dataclasses.asdict(problem).items()
-        }
+        facts = dataclasses.asdict(problem)
+        return {key: str(value) if isinstance(value, Path) else value for key, value in facts.items()}
     return str(problem)
 
 

@@ -1,0 +1,345 @@
+"""The Pulumi engine's binary: finding it, asking its version, installing it.
+
+Nothing here starts an operation, and nothing of Pulumi is imported: a run that has nothing to do
+needs to know neither.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from scaler.errors import LockedError, UnavailableError
+
+if TYPE_CHECKING:
+    from filelock import FileLock
+
+PINNED = "v3.274.1"
+"""The version that `install` installs, and that scaler is tested with."""
+
+MINIMUM = (3, 250)
+"""The oldest version that will do, from PATH or from an earlier install."""
+
+INSTALL = "run: scaler engine install"
+
+Report = Callable[[str], None]
+"""Takes one line of progress."""
+
+_SOURCE = Path(__file__).parent / "engine_build"
+_PACKAGE = "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi"
+_VERSION_VARIABLE = "github.com/pulumi/pulumi/sdk/v3/go/common/version.Version"
+_HEARTBEAT = 30.0
+_DOWNLOAD_WITHIN = 180.0
+_BUILD_WITHIN = 40 * 60.0
+_PROBE_WITHIN = 30.0
+
+# A process of its own, since the SDK's download has no deadline. The socket time-out makes a network that
+# swallows packets fail as fast as one that refuses them.
+_DOWNLOAD = """
+import socket, subprocess, sys
+from pulumi.automation import PulumiCommand
+from semver import VersionInfo
+socket.setdefaulttimeout(10)
+try:
+    PulumiCommand.install(root=sys.argv[1], version=VersionInfo.parse(sys.argv[2]))
+except subprocess.CalledProcessError as error:
+    sys.exit((error.output or b"").decode(errors="replace") + str(error))
+except Exception as error:
+    sys.exit(f"{type(error).__name__}: {error}")
+"""
+
+
+class _AttemptError(Exception):
+    """One way to install did not work; the text says why."""
+
+
+def find(environ: Mapping[str, str]) -> Path:
+    """The engine to use: `SCALER_ENGINE`, else `pulumi` on PATH, else the newest one installed here.
+
+    No process is started for a binary whose version was asked before.
+    Raises UnavailableError when there is none that is new enough.
+    """
+    if explicit := environ.get("SCALER_ENGINE"):
+        return _explicit(Path(explicit), environ)
+    found = shutil.which("pulumi", path=environ.get("PATH", os.defpath))
+    version = version_of(Path(found), environ) if found else None
+    if found and _new_enough(version):
+        return Path(found)
+    if installed := _installed(environ):
+        return installed
+    needed = f"Pulumi {_dotted(MINIMUM)} or newer is needed"
+    why = f"{found} is {version or 'not a working Pulumi'}; {needed}" if found else f"no pulumi on PATH; {needed}"
+    raise UnavailableError("The Pulumi engine was not found.", why=why, fix=INSTALL, code="engine_missing")
+
+
+def version_of(binary: Path, environ: Mapping[str, str]) -> str | None:
+    """What `pulumi version` says (`v3.274.1`), or None if it is no working Pulumi.
+
+    The answer is kept in the user cache for as long as the file's path, time and size stay the same.
+    """
+    try:
+        stat = binary.stat()
+    except OSError:
+        return None
+    key = f"{binary.absolute()}:{stat.st_mtime_ns}:{stat.st_size}"
+    cache = _engine_dir(environ) / "versions.json"
+    known = _read_versions(cache)
+    if key not in known:
+        version = _probe(binary, environ)
+        if version is None:
+            return None
+        _write_versions(cache, {**known, key: version})
+        return version
+    return known[key]
+
+
+def install(environ: Mapping[str, str], *, report: Report, from_source: bool = False, version: str = PINNED) -> Path:
+    """Put the engine into the user cache, unless it is there, and return its path.
+
+    Downloads the official release; where that fails, or with `from_source`, builds it with Go from
+    the pinned module. Safe to run twice at once, and to be killed at any moment.
+    Raises UnavailableError when neither works, LockedError when another install does not end.
+    """
+    folder = _engine_dir(environ)
+    binary = folder / version / "pulumi"
+    if _is_executable(binary):
+        report(f"engine {version} is already installed")
+        return binary
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UnavailableError(
+            "The Pulumi engine cannot be installed.",
+            why=f"the cache folder cannot be made: {error}",
+            fix="set XDG_CACHE_HOME to a folder that can be written",
+        ) from error
+    with _locked(folder / f"{version}.lock", report):
+        if _is_executable(binary):
+            report(f"engine {version} was just installed by another run")
+            return binary
+        partial = folder / f"{version}.partial"
+        shutil.rmtree(partial, ignore_errors=True)  # what a killed install left
+        try:
+            fresh = _obtain(version, partial, environ, report=report, from_source=from_source)
+            shutil.rmtree(binary.parent, ignore_errors=True)
+            fresh.rename(binary.parent)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    return binary
+
+
+# ---------------------------------------------------------------------------------------------
+# Finding
+
+
+def _explicit(binary: Path, environ: Mapping[str, str]) -> Path:
+    version = version_of(binary, environ) if _is_executable(binary) else None
+    if _new_enough(version):
+        return binary
+    raise UnavailableError(
+        "SCALER_ENGINE names no Pulumi engine that can be used.",
+        why=f"{binary} is {version or 'not a working Pulumi'}; {_dotted(MINIMUM)} or newer is needed",
+        fix=f"correct or unset SCALER_ENGINE, or {INSTALL}",
+        code="engine_missing",
+    )
+
+
+def _installed(environ: Mapping[str, str]) -> Path | None:
+    candidates = [path for path in _engine_dir(environ).glob("v*/pulumi") if _is_executable(path)]
+    candidates = [path for path in candidates if _new_enough(path.parent.name)]
+    return max(candidates, key=lambda path: _parse(path.parent.name) or (), default=None)
+
+
+def _engine_dir(environ: Mapping[str, str]) -> Path:
+    cache = environ.get("XDG_CACHE_HOME")
+    base = Path(cache) if cache else Path(environ.get("HOME") or Path.home()) / ".cache"
+    return base / "scaler" / "engine"
+
+
+def _is_executable(path: Path) -> bool:
+    return path.is_file() and os.access(path, os.X_OK)
+
+
+def _parse(version: str | None) -> tuple[int, ...] | None:
+    match = re.match(r"v?(\d+)\.(\d+)\.(\d+)", version or "")
+    return tuple(int(part) for part in match.groups()) if match else None
+
+
+def _new_enough(version: str | None) -> bool:
+    parsed = _parse(version)
+    return parsed is not None and parsed >= MINIMUM
+
+
+def _dotted(version: Sequence[int]) -> str:
+    return ".".join(str(part) for part in version)
+
+
+def _probe(binary: Path, environ: Mapping[str, str]) -> str | None:
+    try:
+        done = subprocess.run(
+            [binary, "version"],
+            env={**environ, "PULUMI_SKIP_UPDATE_CHECK": "true"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_PROBE_WITHIN,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    version = done.stdout.strip()
+    return version if done.returncode == 0 and _parse(version) else None
+
+
+def _read_versions(cache: Path) -> dict[str, str]:
+    try:
+        known = json.loads(cache.read_text())
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}
+
+
+def _write_versions(cache: Path, known: Mapping[str, str]) -> None:
+    # A cache that cannot be written costs one process per run, no more.
+    with suppress(OSError):
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        fresh = cache.with_name(f"{cache.name}.{os.getpid()}")
+        fresh.write_text(json.dumps(known))
+        fresh.replace(cache)
+
+
+# ---------------------------------------------------------------------------------------------
+# Installing
+
+
+def _obtain(version: str, folder: Path, environ: Mapping[str, str], *, report: Report, from_source: bool) -> Path:
+    """A folder below `folder` with a working `pulumi` of this version in it."""
+    ways = (
+        [("built from source", _build)] if from_source else [("downloaded", _download), ("built from source", _build)]
+    )
+    failures: list[str] = []
+    for name, way in ways:
+        started = time.monotonic()
+        try:
+            fresh = way(version, folder / way.__name__, environ, report)
+            _check(fresh / "pulumi", version, environ)
+        except _AttemptError as failure:
+            failures.append(str(failure))
+            report(str(failure))
+        else:
+            report(f"engine {version} {name} in {time.monotonic() - started:.0f} s")
+            return fresh
+    raise UnavailableError(
+        f"The Pulumi engine {version} could not be installed.",
+        why="\n".join(failures),
+        fix=f"install Go ({_go_needed()} or newer) and {INSTALL.removeprefix('run: ')} again,\n"
+        f"or install Pulumi {_dotted(MINIMUM)} or newer yourself and put it on PATH",
+        code="engine_install_failed",
+    )
+
+
+def _download(version: str, folder: Path, environ: Mapping[str, str], report: Report) -> Path:
+    """The official release, by the SDK."""
+    command = [sys.executable, "-c", _DOWNLOAD, str(folder), version.removeprefix("v")]
+    folder.mkdir(parents=True)
+    report(f"downloading engine {version}")
+    _run("download", command, folder=folder, environ=environ, within=_DOWNLOAD_WITHIN, report=report)
+    return folder / "bin"
+
+
+def _build(version: str, folder: Path, environ: Mapping[str, str], report: Report) -> Path:
+    """The same release, compiled from the module that `engine_build/go.mod` pins, checksums included."""
+    go = shutil.which("go", path=environ.get("PATH", os.defpath))
+    if go is None:
+        raise _AttemptError("build failed: no `go` on PATH")
+    if version != PINNED:
+        raise _AttemptError(f"build failed: only {PINNED} is pinned for building")
+    target = folder / "bin"
+    target.mkdir(parents=True)
+    linker = f"-s -w -X {_VERSION_VARIABLE}={version}"
+    command = [go, "build", "-C", str(_SOURCE), "-trimpath", "-ldflags", linker, "-o", str(target / "pulumi"), _PACKAGE]
+    report(f"building engine {version} with Go: about 4 minutes on 2 cores, once")
+    # CGO off: no C compiler needed, as in the official release. GOWORK off: a go.work around us is not ours.
+    settings = {"CGO_ENABLED": "0", "GOWORK": "off"}
+    _run("build", command, folder=folder, environ={**environ, **settings}, within=_BUILD_WITHIN, report=report)
+    return target
+
+
+def _check(binary: Path, version: str, environ: Mapping[str, str]) -> None:
+    found = _probe(binary, environ) if _is_executable(binary) else None
+    if found != version:
+        raise _AttemptError(f"the new engine does not work: it says it is {found or 'nothing'}, not {version}")
+
+
+def _go_needed() -> str:
+    match = re.search(r"^go (\d+\.\d+)", (_SOURCE / "go.mod").read_text(), re.MULTILINE)
+    return match.group(1) if match else "the newest"
+
+
+def _run(
+    name: str, command: Sequence[str], *, folder: Path, environ: Mapping[str, str], within: float, report: Report
+) -> None:
+    """Run a long command with a sign of life every 30 s; its last words are the failure's text."""
+    with (folder / "log").open("w+") as log:
+        try:
+            process = subprocess.Popen(
+                command, env=environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+        except OSError as error:
+            raise _AttemptError(f"{name} failed: {error}") from error
+        try:
+            _wait(process, name, within, report)
+        finally:
+            if process.poll() is None:  # a deadline or an interrupt: take its children along
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+        if process.returncode != 0:
+            raise _AttemptError(f"{name} failed: {_last_words(log)}")
+
+
+def _wait(process: subprocess.Popen[bytes], name: str, within: float, report: Report) -> None:
+    started = time.monotonic()
+    while True:
+        left = within - (time.monotonic() - started)
+        if left <= 0:
+            raise _AttemptError(f"{name} failed: not done within {within / 60:.0f} min")
+        try:
+            process.wait(timeout=min(_HEARTBEAT, left))
+        except subprocess.TimeoutExpired:
+            report(f"{name}: still at it ({time.monotonic() - started:.0f} s)")
+        else:
+            return
+
+
+def _last_words(log: IO[str], lines: int = 3) -> str:
+    log.seek(0)
+    return " / ".join(line.strip() for line in log.read().splitlines()[-lines:] if line.strip()) or "it said nothing"
+
+
+def _locked(path: Path, report: Report) -> FileLock:
+    """The install lock, held; whoever waits is told. The system drops it when its holder dies."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path)
+    for waited in range(0, int(_BUILD_WITHIN), int(_HEARTBEAT)):
+        try:
+            lock.acquire(timeout=0.0 if waited == 0 else _HEARTBEAT)
+        except Timeout:
+            report(f"another install is running; waiting ({waited} s)")
+        else:
+            return lock
+    raise LockedError(
+        "Another install of the engine does not end.",
+        why=f"{path} is held by a running process",
+        fix="end that process and install again",
+    )
