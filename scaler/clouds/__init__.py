@@ -13,7 +13,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Literal, Protocol
 
-from scaler.errors import ScalerError
+from scaler.errors import ExitCode, ScalerError
 from scaler.model import ImageRef, Machine, MachineRequest, Requests
 from scaler.ownership import Owner
 
@@ -64,6 +64,7 @@ class RateLimitedError(CloudError):
 class TransientError(CloudError):
     """A passing trouble, and nothing happened: the request can be sent again."""
 
+    exit_code = ExitCode.UNAVAILABLE
     code = "transient"
 
 
@@ -76,6 +77,7 @@ class AmbiguousError(CloudError):
 class AuthError(CloudError):
     """The credentials were refused."""
 
+    exit_code = ExitCode.CREDENTIALS
     code = "credentials"
 
 
