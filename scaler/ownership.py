@@ -55,3 +55,29 @@ def free_names(stack: str, group: str, taken: Collection[str], count: int) -> li
             names.append(name)
         number += 1
     return names
+
+
+# ---------------------------------------------------------------------------------------------
+# Labels as tags, for clouds that have no labels
+
+
+def encode_tags(labels: Mapping[str, str]) -> list[str]:
+    """Labels as tags: `managed-by=scaler` is `scaler`, `key=value` is `key:value`, `key=` is `key`."""
+    return [_encode_tag(key, value) for key, value in labels.items()]
+
+
+def _encode_tag(key: str, value: str) -> str:
+    if (key, value) == (MANAGED_BY, "scaler"):
+        return "scaler"
+    return f"{key}:{value}" if value else key
+
+
+def decode_tags(tags: Collection[str]) -> dict[str, str]:
+    """The labels that tags encode; the inverse of `encode_tags`."""
+    labels: dict[str, str] = {}
+    for tag in tags:
+        key, _, value = tag.partition(":")
+        if tag == "scaler":
+            key, value = MANAGED_BY, "scaler"
+        labels[key] = value
+    return labels

@@ -1,0 +1,7 @@
+"""The resource provider that runs inside scaler's own process.
+
+It serves the official resource types `hcloud:index/server:Server` and
+`digitalocean:index/droplet:Droplet` to the engine, with the official property names, so that the
+official plugins can take a stack over. Unlike them it returns as soon as the cloud accepted a
+request, answers every Read from one list, and does only what the plan names.
+"""

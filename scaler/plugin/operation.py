@@ -1,0 +1,57 @@
+"""One engine operation: what the plan permits in it, what the cloud holds, what came of it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from scaler.clouds import Cloud, CloudError
+from scaler.model import Machine
+from scaler.ownership import Owner
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Permits:
+    """What the plan names. The plugin refuses everything else."""
+
+    create: frozenset[str] = frozenset()
+    """Names of servers to be created."""
+    adopt: Mapping[str, str] = field(default_factory=dict)
+    """Name → id of the existing machine that becomes this resource."""
+    update: frozenset[str] = frozenset()
+    """Names whose labels may change."""
+    delete: Mapping[str, str] = field(default_factory=dict)
+    """Name → id of the machine that may be deleted, or forgotten when it is gone."""
+
+
+@dataclass
+class Operation:
+    """The one value that the program, the plugin and the run share while the engine works.
+
+    The snapshot is taken once, by whoever asks first; the engine holds the stack's lock by then.
+    """
+
+    cloud: Cloud
+    owner: Owner
+    permits: Permits
+    accepted: dict[str, Machine] = field(default_factory=dict)
+    """Machines that the cloud accepted or that were adopted, by name."""
+    deleted: dict[str, str] = field(default_factory=dict)
+    """Name → id of machines whose removal the cloud accepted, or that were gone."""
+    errors: dict[str, CloudError] = field(default_factory=dict)
+    """What the cloud refused, by name."""
+    cancelled: threading.Event = field(default_factory=threading.Event)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _snapshot: list[Machine] | None = None
+
+    def snapshot(self) -> Sequence[Machine]:
+        """The owner's machines as one list call found them; raises CloudError."""
+        with self._lock:
+            if self._snapshot is None:
+                self._snapshot = self.cloud.list_owned(self.owner)
+            return self._snapshot
+
+    def find(self, id: str) -> Machine | None:
+        """The machine of this id in the snapshot."""
+        return next((machine for machine in self.snapshot() if machine.id == id), None)

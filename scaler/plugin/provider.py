@@ -1,0 +1,241 @@
+"""The gRPC resource provider: Check, Diff, Create, Read, Update and Delete for one resource type."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import grpc
+from google.protobuf import empty_pb2, json_format, struct_pb2
+from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
+
+from scaler.clock import Clock
+from scaler.clouds import AmbiguousError, CloudError, GoneError, NameTakenError
+from scaler.model import Machine, MachineRequest
+from scaler.plugin.operation import Operation
+from scaler.plugin.peer import PeerCheck
+from scaler.plugin.resource import Properties, ResourceType
+
+_LOOKUP_DELAYS_S = (0.0, 0.5, 1.5, 3.0)
+"""When to look for a machine whose create request was not answered: lists can lag behind."""
+
+_UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
+"""The engine's own mark for a value that is not known yet (pulumi: sdk/go/common/resource/plugin/rpc.go)."""
+
+
+class RefusedByPluginError(Exception):
+    """The engine asked for something that the plan does not name."""
+
+
+def _rpc(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Check the caller, and turn our errors into gRPC statuses."""
+
+    @functools.wraps(method)
+    def guarded(self: Provider, request: Any, context: grpc.ServicerContext) -> Any:
+        if not self.peers.passes(context.peer(), self.port):
+            context.abort(grpc.StatusCode.PERMISSION_DENIED, "only the engine that scaler started may call this")
+        try:
+            return method(self, request, context)
+        except RefusedByPluginError as refusal:
+            context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(refusal))
+        except CloudError as error:
+            context.abort(grpc.StatusCode.UNKNOWN, str(error))
+
+    return guarded
+
+
+class Provider(provider_pb2_grpc.ResourceProviderServicer):
+    """Serves one resource type for one engine operation at a time."""
+
+    def __init__(self, resource: ResourceType, operation: Operation, clock: Clock) -> None:
+        self.resource = resource
+        self.operation = operation
+        self.peers = PeerCheck()
+        self.port = 0
+        self._clock = clock
+
+    # -- set-up --------------------------------------------------------------------------------
+
+    @_rpc
+    def Handshake(self, request: Any, context: Any) -> Any:
+        return provider_pb2.ProviderHandshakeResponse()
+
+    @_rpc
+    def GetPluginInfo(self, request: Any, context: Any) -> Any:
+        return plugin_pb2.PluginInfo()
+
+    @_rpc
+    def CheckConfig(self, request: Any, context: Any) -> Any:
+        return provider_pb2.CheckResponse(inputs=request.news)
+
+    @_rpc
+    def DiffConfig(self, request: Any, context: Any) -> Any:
+        return provider_pb2.DiffResponse(changes=provider_pb2.DiffResponse.DIFF_NONE)
+
+    @_rpc
+    def Configure(self, request: Any, context: Any) -> Any:
+        return provider_pb2.ConfigureResponse(supportsPreview=True)
+
+    @_rpc
+    def Cancel(self, request: Any, context: Any) -> Any:
+        self.operation.cancelled.set()
+        return empty_pb2.Empty()
+
+    # -- resources -----------------------------------------------------------------------------
+
+    @_rpc
+    def Check(self, request: Any, context: Any) -> Any:
+        self._require_type(request.urn)
+        return provider_pb2.CheckResponse(inputs=_pack(self.resource.check(_unpack(request.news))))
+
+    @_rpc
+    def Diff(self, request: Any, context: Any) -> Any:
+        news = _unpack(request.news)
+        changed = self.resource.changed(_unpack(request.olds), _unpack(request.old_inputs), news)
+        replaces = self.resource.replaces(changed, news)
+        kind = provider_pb2.DiffResponse.DIFF_SOME if changed else provider_pb2.DiffResponse.DIFF_NONE
+        return provider_pb2.DiffResponse(
+            changes=kind, diffs=changed, replaces=replaces, deleteBeforeReplace=bool(replaces)
+        )
+
+    @_rpc
+    def Create(self, request: Any, context: Any) -> Any:
+        inputs = _unpack(request.properties)
+        if request.preview:
+            return provider_pb2.CreateResponse(properties=_pack(inputs))
+        name = _name_of(request.urn)
+        try:
+            machine = self._adopt_or_create(name, inputs)
+        except CloudError as error:
+            self.operation.errors[name] = error
+            raise
+        self.operation.accepted[name] = machine
+        return provider_pb2.CreateResponse(id=machine.id, properties=_pack(self.resource.outputs(inputs, machine)))
+
+    @_rpc
+    def Read(self, request: Any, context: Any) -> Any:
+        machine = self.operation.find(request.id)
+        if machine is None:
+            # A list can miss a machine; only the machine's own address tells that it is gone.
+            try:
+                machine = self.operation.cloud.get(request.id)
+            except GoneError:
+                return provider_pb2.ReadResponse()
+        properties = {**_unpack(request.properties), **self.resource.observed(machine)}
+        inputs = _unpack(request.inputs)
+        if self.resource.labels_property in inputs:
+            inputs[self.resource.labels_property] = properties[self.resource.labels_property]
+        return provider_pb2.ReadResponse(id=request.id, properties=_pack(properties), inputs=_pack(inputs))
+
+    @_rpc
+    def Update(self, request: Any, context: Any) -> Any:
+        news, olds = _unpack(request.news), _unpack(request.olds)
+        name = _name_of(request.urn)
+        changed = self.resource.changed(olds, _unpack(request.old_inputs), news)
+        if changed not in ([], [self.resource.labels_property]):
+            raise RefusedByPluginError(
+                f"scaler's plugin changes only {self.resource.labels_property} of {name}, not {', '.join(changed)}: "
+                "replace the server, or use `plugin: official`"
+            )
+        if not request.preview and changed:
+            self._require(name in self.operation.permits.update, f"update {name}")
+            self.operation.cloud.set_labels(request.id, self.resource.labels(news))
+        kept = {key: value for key, value in news.items() if key != "__defaults"}
+        return provider_pb2.UpdateResponse(properties=_pack({**olds, **kept}))
+
+    @_rpc
+    def Delete(self, request: Any, context: Any) -> Any:
+        name = _name_of(request.urn)
+        self._require(self.operation.permits.delete.get(name) == request.id, f"delete {name} ({request.id})")
+        self._stop_if_cancelled()
+        try:
+            self.operation.cloud.delete(request.id)
+        except GoneError:
+            pass  # That it is gone is what was wanted.
+        except CloudError as error:
+            self.operation.errors[name] = error
+            raise
+        self.operation.deleted[name] = request.id
+        return empty_pb2.Empty()
+
+    # -- creating ------------------------------------------------------------------------------
+
+    def _adopt_or_create(self, name: str, inputs: Properties) -> Machine:
+        permits = self.operation.permits
+        if name in permits.adopt:
+            return self._adopt(name, permits.adopt[name])
+        self._require(name in permits.create, f"create {name}")
+        self._stop_if_cancelled()
+        request = self.resource.request(name, inputs)
+        try:
+            return self.operation.cloud.create(request)
+        except (AmbiguousError, NameTakenError) as error:
+            return self._look_up(request, error)
+
+    def _adopt(self, name: str, id: str) -> Machine:
+        machine = self.operation.find(id) or self.operation.cloud.get(id)
+        if not self.operation.owner.owns(machine.labels):
+            raise RefusedByPluginError(f"{name} ({id}) does not carry this stack's labels any more")
+        return machine
+
+    def _look_up(self, request: MachineRequest, error: CloudError) -> Machine:
+        """What a create request without an answer left behind.
+
+        The snapshot was taken under the stack's lock and the name was free in it, so whatever has
+        the name and our labels now is this request's. The oldest counts; others are orphans that
+        the next observation finds.
+        """
+        known = {machine.id for machine in self.operation.snapshot()}
+        for delay in _LOOKUP_DELAYS_S:
+            self._clock.sleep(delay)
+            found = self.operation.cloud.find(request.name, self.operation.owner)
+            for machine in found:
+                if machine.id not in known:
+                    return machine
+            if isinstance(error, NameTakenError):
+                break
+        raise error
+
+    # -- refusing ------------------------------------------------------------------------------
+
+    def _require_type(self, urn: str) -> None:
+        token = urn.split("::")[2].rpartition("$")[2]
+        if token != self.resource.type_token:
+            raise RefusedByPluginError(
+                f"scaler's plugin serves {self.resource.type_token} only, not {token}: "
+                "use `plugin: official` in the spec for a stack with other resources"
+            )
+
+    def _require(self, permitted: bool, what: str) -> None:
+        if not permitted:
+            raise RefusedByPluginError(f"the plan does not say to {what}; nothing was done")
+
+    def _stop_if_cancelled(self) -> None:
+        if self.operation.cancelled.is_set():
+            raise RefusedByPluginError("the run was interrupted before this was asked of the cloud")
+
+
+def _name_of(urn: str) -> str:
+    return urn.rpartition("::")[2]
+
+
+def _unpack(struct: struct_pb2.Struct) -> Properties:
+    return {key: _plain_numbers(value) for key, value in json_format.MessageToDict(struct).items()}
+
+
+def _plain_numbers(value: Any) -> Any:
+    """Whole numbers as ints: gRPC's Struct has only floats."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, list):
+        return [_plain_numbers(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _plain_numbers(item) for key, item in value.items()}
+    return value
+
+
+def _pack(properties: Mapping[str, Any]) -> struct_pb2.Struct:
+    struct = struct_pb2.Struct()
+    struct.update({key: value for key, value in properties.items() if value is not None and value != _UNKNOWN})
+    return struct

@@ -1,0 +1,69 @@
+"""What the engine needs to know of a resource type, apart from any cloud's requests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from scaler.model import Machine, MachineRequest
+
+Properties = dict[str, Any]
+"""A resource's inputs or outputs under the official plugin's names."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResourceType:
+    """One official resource type: its token, its rules, and how it maps to a machine."""
+
+    package: str
+    """The name that PULUMI_DEBUG_PROVIDERS and default providers go by."""
+    type_token: str
+    labels_property: str
+    """The only property that is changed in place."""
+    replace_on: frozenset[str]
+    """Properties whose change makes the official plugin replace the server."""
+    replace_off: frozenset[str] = frozenset()
+    """Properties that replace the server when they are switched off, not on."""
+    defaults: Mapping[str, object]
+    """Inputs that the official plugin adds in Check, and lists in `__defaults`."""
+    request: Callable[[str, Properties], MachineRequest]
+    """Inputs → create request; the first argument is the name to use when the inputs have none."""
+    outputs: Callable[[Properties, Machine], Properties]
+    """Inputs and machine → every output of the official plugin."""
+    observed: Callable[[Machine], Properties]
+    """Machine → the outputs that a Read renews; the others are kept as they were."""
+    labels: Callable[[Properties], dict[str, str]]
+    """Inputs → labels."""
+
+    def check(self, inputs: Properties) -> Properties:
+        """The inputs as the official plugin's Check returns them.
+
+        Invented defaults would show as differences when the official plugin takes over.
+        """
+        missing = {key: value for key, value in self.defaults.items() if key not in inputs}
+        return {**inputs, **missing, "__defaults": sorted(missing)}
+
+    def changed(self, olds: Properties, old_inputs: Properties, news: Properties) -> list[str]:
+        """The properties that differ between what is and what is wanted."""
+        keys = (set(old_inputs) | set(news)) - {"__defaults"}
+        return sorted(key for key in keys if not _same(olds.get(key, old_inputs.get(key)), news.get(key)))
+
+    def replaces(self, changed: list[str], news: Properties) -> list[str]:
+        """Those of the changed properties that the official plugin replaces a server for."""
+        return [key for key in changed if key in self.replace_on or (key in self.replace_off and not news.get(key))]
+
+
+def _same(old: object, new: object) -> bool:
+    return _plain(old) == _plain(new)
+
+
+def _plain(value: object) -> object:
+    """A value without the engine's `__defaults` markers, at any depth; absent, null and empty are one."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items() if key != "__defaults"} or None
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value] or None
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if value != "" else None
