@@ -125,7 +125,7 @@ def _complete_stack(ctx: click.Context, param: click.Parameter, incomplete: str)
     return [CompletionItem(path.stem) for path in sorted(folder.glob(f"{incomplete}*.yaml"))]
 
 
-def _shared(*names: str, **settings: Any) -> Callable[[Callable[P, R]], Callable[P, R]]:  # noqa: ANN401 - click's own
+def _shared(*names: str, **settings: Any) -> Callable[[Callable[P, R]], Callable[P, R]]:
     return click.option(*names, expose_value=False, callback=_remember, **settings)
 
 

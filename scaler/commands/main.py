@@ -123,7 +123,7 @@ def entry() -> None:
     sys.exit(main())
 
 
-def _run(arguments: list[str]) -> int:  # noqa: PLR0911 - one return for each way to end
+def _run(arguments: list[str]) -> int:
     try:
         code = cli.main(arguments, prog_name="scaler", standalone_mode=False)
     except ScalerError as error:
@@ -134,9 +134,6 @@ def _run(arguments: list[str]) -> int:  # noqa: PLR0911 - one return for each wa
         return _interrupted(aborted.__cause__)
     except KeyboardInterrupt as interrupt:
         return _interrupted(interrupt)
-    except BrokenPipeError:
-        _drop_stdout()
-        return ExitCode.ERROR
     except Exception as error:
         return _fail_unexpectedly(error, arguments)
     return ExitCode.OK if code is None else int(code)

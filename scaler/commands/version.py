@@ -1,0 +1,56 @@
+"""`scaler version`: the first thing that a bug report needs."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib import metadata
+
+import click
+
+import scaler
+from scaler import engine_binary
+from scaler.commands.context import Context, Output, common_options
+from scaler.commands.document import dump
+from scaler.errors import UnavailableError
+
+PACKAGES = ("pulumi", "pulumi-hcloud", "pulumi-digitalocean", "hcloud", "pydo")
+"""The SDK, the resource types' packages and the clouds' own clients; all but the first are extras."""
+
+
+@click.command()
+@common_options
+def version(context: Context) -> None:
+    """Show the versions of scaler and of what it stands on.
+
+    \b
+    Examples:
+      scaler version
+      scaler version -o json
+    """
+    facts = {
+        "scaler": scaler.__version__,
+        "python": platform.python_version(),
+        "engine": _engine(),
+        **{package: _installed(package) for package in PACKAGES},
+    }
+    if context.output in (Output.JSON, Output.YAML):
+        click.echo(dump({"versions": facts}, context.output))
+        return
+    width = max(len(name) for name in facts)
+    for name, found in facts.items():
+        click.echo(f"{name:<{width}}  {found or 'not installed'}")
+
+
+def _engine() -> str | None:
+    try:
+        return engine_binary.version_of(engine_binary.find(os.environ), os.environ)
+    except UnavailableError:
+        return None
+
+
+def _installed(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
