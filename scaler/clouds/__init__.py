@@ -54,6 +54,7 @@ class NameTakenError(CloudError):
 class RateLimitedError(CloudError):
     """Too many requests; nothing happened. `reset` is when to ask again."""
 
+    exit_code = ExitCode.UNAVAILABLE
     code = "rate_limited"
 
     def __init__(self, what: str, *, why: str = "", fix: str = "", reset: datetime | None = None) -> None:
@@ -64,6 +65,7 @@ class RateLimitedError(CloudError):
 class TransientError(CloudError):
     """A passing trouble, and nothing happened: the request can be sent again."""
 
+    exit_code = ExitCode.UNAVAILABLE
     exit_code = ExitCode.UNAVAILABLE
     code = "transient"
 
@@ -77,6 +79,7 @@ class AmbiguousError(CloudError):
 class AuthError(CloudError):
     """The credentials were refused."""
 
+    exit_code = ExitCode.CREDENTIALS
     exit_code = ExitCode.CREDENTIALS
     code = "credentials"
 
