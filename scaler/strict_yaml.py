@@ -1,0 +1,204 @@
+"""YAML that never changes a value silently, and remembers the line of everything.
+
+A plain scalar becomes a number, a boolean or null only where its text can be had back exactly:
+`3`, `true`, `false`, `null`, `~` and nothing. All else is the text that was typed: `no`, `on`,
+`12:30`, `1.10`, `0755`, `1e3`, `2026-01-02`. What a field wants is the schema's business.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeAlias
+
+import yaml
+
+from scaler.errors import Problem
+
+Value: TypeAlias = "bool | int | str | list[Value] | dict[str, Value] | None"
+Location: TypeAlias = tuple[int | str, ...]
+"""The keys and list indices that lead to a value."""
+
+MOST_VALUES = 10_000
+"""Aliases of aliases can make a short file endless; no real spec comes near this."""
+
+_WHOLE_NUMBER = re.compile(r"0|-?[1-9][0-9]{0,17}")
+_CONSTANTS: dict[str, bool | None] = {"true": True, "false": False, "null": None, "~": None, "": None}
+_PLAIN_TAGS = {f"tag:yaml.org,2002:{kind}" for kind in ("str", "seq", "map")}
+
+
+@dataclass(slots=True)
+class Document:
+    """A file's one YAML document: its value, where everything stands, and what is wrong with it.
+
+    `value` is None if the file could not be read as YAML at all; `problems` says why. A document
+    with problems may still have a value: duplicate keys, for example, keep their first value.
+    """
+
+    file: str
+    value: Value = None
+    lines: dict[Location, int] = field(default_factory=dict)
+    """The 1-based line of each value."""
+    key_lines: dict[Location, int] = field(default_factory=dict)
+    """The 1-based line of the key that leads to each value."""
+    problems: list[Problem] = field(default_factory=list)
+
+    def line(self, location: Location) -> int:
+        """The line of a value, or of the nearest thing around it that is in the file."""
+        return self._nearest(self.lines, location)
+
+    def key_line(self, location: Location) -> int:
+        """The line of a value's key, or of the nearest key around it."""
+        return self._nearest(self.key_lines, location)
+
+    def report(self, line: int, message: str, fix: str = "") -> None:
+        """Note a problem, once: what an anchor holds is read at every alias."""
+        problem = Problem(self.file, line, message, fix)
+        if problem not in self.problems:
+            self.problems.append(problem)
+
+    @staticmethod
+    def _nearest(lines: dict[Location, int], location: Location) -> int:
+        for length in range(len(location), -1, -1):
+            if location[:length] in lines:
+                return lines[location[:length]]
+        return 1
+
+
+def read(path: Path) -> Document:
+    """The document in a file; what is wrong with the file is in its `problems`."""
+    document = Document(displayed(path))
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        document.report(1, "the file does not exist")
+    except OSError as error:
+        document.report(1, f"the file cannot be read: {error.strerror}")
+    except UnicodeDecodeError as error:
+        document.report(1 + error.object.count(b"\n", 0, error.start), "not UTF-8 text", "save the file as UTF-8")
+    else:
+        _parse(text, document)
+    return document
+
+
+def displayed(path: Path) -> str:
+    """A path as a person in the current folder would write it."""
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
+def _parse(text: str, document: Document) -> None:
+    try:
+        nodes = list(yaml.compose_all(text, yaml.BaseLoader))
+        if len(nodes) > 1:
+            document.report(_line(nodes[1]), "a second YAML document begins here", "keep one document in a file")
+        if nodes:
+            document.value = _Builder(document).build(nodes[0], ())
+    except yaml.reader.ReaderError as error:
+        line = 1 + text.count("\n", 0, error.position)
+        document.report(line, f"invalid YAML: a character that may not be in it (#x{error.character:04x})")
+    except yaml.MarkedYAMLError as error:
+        document.report(*_syntax_problem(error))
+    except (RecursionError, _EndlessError):
+        document.value = None
+        document.report(1, "nested too deep or too large", "look for an alias inside its own anchor")
+
+
+def _syntax_problem(error: yaml.MarkedYAMLError) -> tuple[int, str, str]:
+    """The line, message and cure of what PyYAML does not understand."""
+    mark = error.problem_mark or error.context_mark
+    words = error.problem or "not understood"
+    line = mark.line + 1 if mark else 1
+    if r"'\t'" in words:
+        return line, "invalid YAML: a tab", "indent with spaces"
+    if words == "mapping values are not allowed here":
+        return line, "invalid YAML: a second `: ` in one line, or a wrong indentation", "quote a text with `: ` in it"
+    return line, f"invalid YAML: {error.context + ', ' if error.context else ''}{words}", ""
+
+
+class _EndlessError(Exception):
+    """More values than any spec has."""
+
+
+class _Builder:
+    """Turns the nodes of one document into values and notes their lines."""
+
+    def __init__(self, document: Document) -> None:
+        self._document = document
+        self._values = 0
+
+    def build(self, node: yaml.Node, location: Location) -> Value:
+        self._count()
+        self._document.lines[location] = _line(node)
+        if node.tag not in _PLAIN_TAGS:
+            tag = node.tag.replace("tag:yaml.org,2002:", "!!")
+            self._document.report(_line(node), f"the YAML tag {tag} is not supported", "remove it")
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, location)
+        if isinstance(node, yaml.SequenceNode):
+            return [self.build(item, (*location, index)) for index, item in enumerate(node.value)]
+        return _resolve(node)
+
+    def _count(self) -> None:
+        self._values += 1
+        if self._values > MOST_VALUES:
+            raise _EndlessError
+
+    def _mapping(self, node: yaml.MappingNode, location: Location) -> dict[str, Value]:
+        result: dict[str, Value] = {}
+        for key, value in self._own_pairs(node):
+            result[self._enter(key, location)] = self.build(value, (*location, key.value))
+        for key, value in self._merged_pairs(node):
+            if key.value not in result:
+                result[self._enter(key, location)] = self.build(value, (*location, key.value))
+        return result
+
+    def _enter(self, key: yaml.ScalarNode, location: Location) -> str:
+        name = str(key.value)
+        self._document.key_lines[(*location, name)] = _line(key)
+        return name
+
+    def _own_pairs(self, node: yaml.MappingNode) -> Iterator[tuple[yaml.ScalarNode, yaml.Node]]:
+        """The pairs that stand in the mapping itself; the first of each key."""
+        first: dict[str, int] = {}
+        for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                self._document.report(_line(key), "a list or mapping cannot be a key")
+            elif key.value in first and not _is_merge(key):
+                message = f"{key.value} is given twice; the first is on line {first[key.value]}"
+                self._document.report(_line(key), message, "remove one of them")
+            elif not _is_merge(key):
+                first[key.value] = _line(key)
+                yield key, value
+
+    def _merged_pairs(self, node: yaml.MappingNode) -> Iterator[tuple[yaml.ScalarNode, yaml.Node]]:
+        """The pairs that `<<: *anchor` brings in; earlier ones win."""
+        for key, value in node.value:
+            if not _is_merge(key):
+                continue
+            for source in value.value if isinstance(value, yaml.SequenceNode) else [value]:
+                self._count()
+                if isinstance(source, yaml.MappingNode):
+                    yield from self._own_pairs(source)
+                    yield from self._merged_pairs(source)
+                else:
+                    self._document.report(_line(key), "<< needs a mapping, or a list of mappings")
+
+
+def _is_merge(key: yaml.Node) -> bool:
+    return isinstance(key, yaml.ScalarNode) and key.value == "<<" and not key.style
+
+
+def _resolve(node: yaml.Node) -> Value:
+    text = str(node.value)
+    if isinstance(node, yaml.ScalarNode) and node.style:  # quoted or a block
+        return text
+    if text in _CONSTANTS:
+        return _CONSTANTS[text]
+    return int(text) if _WHOLE_NUMBER.fullmatch(text) else text
+
+
+def _line(node: yaml.Node) -> int:
+    line: int = node.start_mark.line
+    return line + 1
