@@ -1,0 +1,34 @@
+"""The ASGI application: both clouds' routes, the control plane, and 404 for everything else."""
+
+from __future__ import annotations
+
+import asyncio
+from importlib.util import find_spec
+
+from starlette.applications import Starlette
+from starlette.routing import Route
+
+from scaler.simulator import control, hetzner
+from scaler.simulator.exchange import Call, Reply, route
+from scaler.simulator.world import World
+
+
+def make_app(world: World) -> Starlette:
+    """One application for one world. `state.stopping` is set when the server is about to stop."""
+    app = Starlette(routes=[*control.routes, *_cloud_routes()])
+    app.state.world = world
+    app.state.stopping = asyncio.Event()
+    return app
+
+
+def _cloud_routes() -> list[Route]:
+    routes = [*hetzner.routes, route(hetzner.API, "*", "/v1/{rest:path}", _unknown)]
+    if find_spec("scaler.simulator.digitalocean") is None:
+        return [*routes, route(hetzner.API, "*", "/{rest:path}", _unknown)]
+    from scaler.simulator import digitalocean
+
+    return [*routes, *digitalocean.routes, route(digitalocean.API, "*", "/{rest:path}", _unknown)]
+
+
+def _unknown(call: Call) -> Reply:
+    raise call.api.not_found

@@ -1,0 +1,145 @@
+"""The control plane `/_sim`: what tests and people do to the world from outside, over HTTP.
+
+    GET    /_sim/state            profile, clock, counts, faults, what exists
+    GET    /_sim/log?after=ID     the requests; DELETE forgets them
+    POST   /_sim/reset            a new world
+    POST   /_sim/clock            {"advance_s": 60} or {"speed": 10}
+    POST   /_sim/profile          {"profile": "instant", "knobs": {"boot_s": 8}}
+    GET, POST, DELETE /_sim/faults[/ID]      rules, see `faults.Rule`
+    POST   /_sim/{cloud}/{edit}   a method of `World` (`EDITS`), its arguments as a JSON object:
+                                  /_sim/hetzner/vanish {"id": 4000003}
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from scaler.simulator.clock import timestamp
+from scaler.simulator.faults import FaultReport, Rule
+from scaler.simulator.profiles import CLOUDS
+from scaler.simulator.world import Thing, World
+
+EDITS: Mapping[str, Callable[..., Any]] = {
+    "add_server": World.add_server,
+    "vanish": World.vanish,
+    "power_off": World.power_off,
+    "set_status": World.set_status,
+    "relabel": World.relabel,
+    "rename": World.rename,
+    "resize": World.resize,
+    "add_snapshot": World.add_snapshot,
+    "remove_snapshot": World.remove_snapshot,
+    "quota": World.set_quota,
+    "capacity": World.set_capacity,
+    "deprecate": World.deprecate,
+    "tokens": World.set_tokens,
+    "rate_limit": World.set_rate_limit,
+}
+
+Action = Callable[[World, Request, dict[str, Any]], Any]
+
+
+def _endpoint(action: Action) -> Callable[[Request], Awaitable[Response]]:
+    """An endpoint that answers with what `action` returns, or with 400 and why not."""
+
+    async def endpoint(request: Request) -> Response:
+        try:
+            arguments = json.loads(await request.body() or b"{}")
+            if not isinstance(arguments, dict):
+                raise ValueError("the body must be a JSON object")  # noqa: TRY004, TRY301 - one error for all of it
+            return JSONResponse(action(request.app.state.world, request, arguments) or {})
+        except (TypeError, ValueError, LookupError) as error:
+            return JSONResponse({"error": str(error)}, status_code=400)
+
+    return endpoint
+
+
+def _state(world: World, request: Request, arguments: dict[str, Any]) -> dict[str, Any]:
+    with world.transaction() as now:
+        return {
+            "now": timestamp(now),
+            "profile": world.profile,
+            "knobs": {cloud: asdict(world.knobs(cloud)) for cloud in CLOUDS},
+            "servers": {cloud: [_server(thing, now) for thing in world.servers(cloud)] for cloud in CLOUDS},
+            "snapshots": {cloud: [_thing(thing) for thing in world.list(cloud, "snapshot")] for cloud in CLOUDS},
+            "faults": [_fault(report) for report in world.faults()],
+            "requests": len(world.log()),
+        }
+
+
+def _thing(thing: Thing) -> dict[str, Any]:
+    return {"id": thing.id, "name": thing.name, "created": timestamp(thing.created), **thing.body}
+
+
+def _server(thing: Thing, now: float) -> dict[str, Any]:
+    kept = {key: value for key, value in _thing(thing).items() if key not in ("timeline", "busy_until", "user_data")}
+    return {**kept, "status": thing.status(now), "locked": thing.locked(now)}
+
+
+def _fault(report: FaultReport) -> dict[str, Any]:
+    return {"id": report.id, **report.rule.to_json(), "seen": report.seen, "fired": report.fired}
+
+
+def _log(world: World, request: Request, arguments: dict[str, Any]) -> dict[str, Any]:
+    return {"log": [asdict(entry) for entry in world.log(after=int(request.query_params.get("after", 0)))]}
+
+
+def _clear_log(world: World, request: Request, arguments: dict[str, Any]) -> None:
+    world.clear_log()
+
+
+def _reset(world: World, request: Request, arguments: dict[str, Any]) -> None:
+    world.reset()
+
+
+def _clock(world: World, request: Request, arguments: dict[str, Any]) -> dict[str, Any]:
+    if "speed" in arguments:
+        world.set_speed(float(arguments["speed"]))
+    world.advance(float(arguments.get("advance_s", 0)))
+    return {"now": timestamp(world.now)}
+
+
+def _profile(world: World, request: Request, arguments: dict[str, Any]) -> None:
+    world.set_profile(arguments.get("profile", world.profile), **arguments.get("knobs", {}))
+
+
+def _faults(world: World, request: Request, arguments: dict[str, Any]) -> dict[str, Any]:
+    return {"faults": [_fault(report) for report in world.faults()]}
+
+
+def _add_fault(world: World, request: Request, arguments: dict[str, Any]) -> dict[str, Any]:
+    return {"id": world.add_rule(Rule.from_json(arguments))}
+
+
+def _clear_faults(world: World, request: Request, arguments: dict[str, Any]) -> None:
+    world.clear_faults(request.path_params.get("id"))
+
+
+def _edit(world: World, request: Request, arguments: dict[str, Any]) -> dict[str, Any] | None:
+    cloud, name = request.path_params["cloud"], request.path_params["edit"]
+    if cloud not in CLOUDS or name not in EDITS:
+        raise LookupError(f"no {cloud}/{name}: clouds are {', '.join(CLOUDS)}, edits are {', '.join(EDITS)}")
+    result = EDITS[name](world, cloud, **arguments)
+    return {"id": result.id} if isinstance(result, Thing) else None
+
+
+routes = [
+    Route("/_sim/state", _endpoint(_state), methods=["GET"]),
+    Route("/_sim/log", _endpoint(_log), methods=["GET"]),
+    Route("/_sim/log", _endpoint(_clear_log), methods=["DELETE"]),
+    Route("/_sim/reset", _endpoint(_reset), methods=["POST"]),
+    Route("/_sim/clock", _endpoint(_clock), methods=["POST"]),
+    Route("/_sim/profile", _endpoint(_profile), methods=["POST"]),
+    Route("/_sim/faults", _endpoint(_faults), methods=["GET"]),
+    Route("/_sim/faults", _endpoint(_add_fault), methods=["POST"]),
+    Route("/_sim/faults", _endpoint(_clear_faults), methods=["DELETE"]),
+    Route("/_sim/faults/{id:int}", _endpoint(_clear_faults), methods=["DELETE"]),
+    Route("/_sim/{cloud}/{edit}", _endpoint(_edit), methods=["POST"]),
+]

@@ -1,0 +1,123 @@
+"""Failures on order: rules that match requests, and what then happens to them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+WORLD_CHANGES = frozenset({"capacity", "quota", "deprecate", "token_revoked", "token_readonly"})
+"""These change the world when their rule fires, before the request is looked at, and last."""
+
+BEFORE = frozenset({"drop_before", "hang", "hang_forever", "respond", "rate_limit", "html_502"})
+"""These keep the request from being carried out (`hang` only for a while)."""
+
+AFTER = frozenset({"accept_then_drop", "accept_then_status", "truncated_json", "null_fields"})
+"""These spoil the answer to a request that was carried out."""
+
+BEHAVIOUR = frozenset(
+    {
+        "stuck_initializing",
+        "stuck_new",
+        "stuck_locked",
+        "action_error",
+        "slow",
+        "list_misses",
+        "stale_list",
+        "shutdown_ignored",
+    }
+)
+"""These are for the API's own code, which asks `Call.effect`."""
+
+EFFECTS = WORLD_CHANGES | BEFORE | AFTER | BEHAVIOUR
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What happens, with its parameters: `respond` has `status`, `code`, `message`; `hang` has `seconds`; and so on."""
+
+    kind: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.kind not in EFFECTS:
+            raise ValueError(f"no effect {self.kind!r}: it is one of {', '.join(sorted(EFFECTS))}")
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """One parameter."""
+        return self.parameters.get(name, default)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """Which requests it hits, after how many, how often, and with what effect."""
+
+    effect: Effect
+    method: str = ".*"
+    """A regular expression for the whole method."""
+    path: str = ""
+    """A regular expression, searched for in the path (without the query): `/v1/servers$`."""
+    body: Any = None
+    """Any JSON; the request's body must contain it (`contains`)."""
+    skip: int = 0
+    times: int | None = 1
+    """None: every time."""
+
+    def matches(self, method: str, path: str, body: Any) -> bool:
+        """Whether a request is of the kind that this rule is about."""
+        return (
+            re.fullmatch(self.method, method) is not None
+            and re.search(self.path, path) is not None
+            and (self.body is None or contains(body, self.body))
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """The rule as the control plane takes and tells it."""
+        return {
+            "match": {"method": self.method, "path": self.path, "body": self.body},
+            "skip": self.skip,
+            "times": self.times,
+            "effect": {"kind": self.effect.kind, **self.effect.parameters},
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Rule:
+        """The rule that a JSON object describes; ValueError says what is wrong with it."""
+        effect = data.get("effect")
+        described = {"kind": effect} if isinstance(effect, str) else dict(effect or {})
+        kind = str(described.pop("kind", ""))
+        match = data.get("match") or {}
+        try:
+            method, path = re.compile(match.get("method") or ".*"), re.compile(match.get("path") or "")
+        except re.error as error:
+            raise ValueError(f"not a regular expression: {error}") from error
+        return cls(
+            effect=Effect(kind, described),
+            method=method.pattern,
+            path=path.pattern,
+            body=match.get("body"),
+            skip=int(data.get("skip", 0)),
+            times=data.get("times", 1),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class FaultReport:
+    """A rule in force: how many matching requests it has seen and how many it hit."""
+
+    id: int
+    rule: Rule
+    seen: int
+    fired: int
+
+
+def contains(actual: Any, wanted: Any) -> bool:
+    """Whether `actual` has everything that `wanted` has: objects by key, lists as sets, the rest by equality."""
+    if isinstance(wanted, dict):
+        return isinstance(actual, dict) and all(
+            key in actual and contains(actual[key], value) for key, value in wanted.items()
+        )
+    if isinstance(wanted, list):
+        return isinstance(actual, list) and all(any(contains(item, value) for item in actual) for value in wanted)
+    return bool(actual == wanted)

@@ -1,0 +1,101 @@
+"""How long things take: the knobs of each cloud, and three named settings of them."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Literal, get_args
+
+CloudName = Literal["hetzner", "digitalocean"]
+CLOUDS: tuple[CloudName, ...] = get_args(CloudName)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Knobs:
+    """Durations in seconds of the world's time, except `http_*`, which are real seconds."""
+
+    http_latency_s: float = 0.0
+    http_jitter_s: float = 0.0
+    """Each answer takes up to this much longer, at random."""
+    boot_s: float = 0.0
+    """From the create request to `running` or `active`."""
+    boot_spread: float = 0.0
+    """Servers differ by up to this share of `boot_s`, each always in the same way."""
+    snapshot_boot_factor: float = 1.0
+    """A server made from a snapshot boots this much longer."""
+    delete_s: float = 0.0
+    """Until the delete action is finished."""
+    visible_after_delete_s: float = 0.0
+    """Until a deleted server is gone from gets and lists."""
+    power_s: float = 0.0
+    """Power on, power off, reboot."""
+    shutdown_s: float = 0.0
+    """From the ACPI signal to `off`."""
+    snapshot_s_per_gb: float = 0.0
+    action_lag_s: float = 0.0
+    """An action is not found for this long."""
+    list_lag_s: float = 0.0
+    """A new server is missing from lists for this long."""
+    ip_release_lag_s: float = 0.0
+    """A deleted server's addresses count towards the quota for this long."""
+
+    def boot_of(self, key: str, *, from_snapshot: bool, factor: float = 1.0) -> float:
+        """Seconds that the server named `key` takes to boot: always the same for the same key."""
+        share = zlib.crc32(key.encode()) / 0xFFFFFFFF
+        base = self.boot_s * (self.snapshot_boot_factor if from_snapshot else 1.0)
+        return base * factor * (1 + self.boot_spread * (2 * share - 1))
+
+
+PROFILES: Mapping[str, Mapping[CloudName, Knobs]] = {
+    "instant": {"hetzner": Knobs(), "digitalocean": Knobs()},
+    "fast": {
+        "hetzner": Knobs(boot_s=3.0, boot_spread=0.3, delete_s=0.5, power_s=0.5, shutdown_s=1.0, snapshot_s_per_gb=0.05),
+        "digitalocean": Knobs(
+            boot_s=3.0,
+            boot_spread=0.3,
+            delete_s=1.0,
+            visible_after_delete_s=1.0,
+            power_s=0.5,
+            shutdown_s=1.0,
+            snapshot_s_per_gb=0.05,
+        ),
+    },
+    "realistic": {
+        "hetzner": Knobs(
+            http_latency_s=0.12,
+            http_jitter_s=0.08,
+            boot_s=12.0,
+            boot_spread=0.5,
+            snapshot_boot_factor=3.0,
+            delete_s=2.0,
+            power_s=2.0,
+            shutdown_s=8.0,
+            snapshot_s_per_gb=0.7,
+            ip_release_lag_s=5.0,
+        ),
+        "digitalocean": Knobs(
+            http_latency_s=0.2,
+            http_jitter_s=0.15,
+            boot_s=32.0,
+            boot_spread=0.4,
+            snapshot_boot_factor=1.5,
+            delete_s=8.0,
+            visible_after_delete_s=8.0,
+            power_s=5.0,
+            shutdown_s=10.0,
+            snapshot_s_per_gb=5.0,
+        ),
+    },
+}
+DEFAULT_PROFILE = "fast"
+
+
+def knobs(profile: str, cloud: CloudName, overrides: Mapping[str, float]) -> Knobs:
+    """The knobs of one cloud under a profile, with single ones overridden; ValueError for an unknown name."""
+    if profile not in PROFILES:
+        raise ValueError(f"no profile {profile!r}: it is one of {', '.join(PROFILES)}")
+    known = {field.name for field in fields(Knobs)}
+    if unknown := set(overrides) - known:
+        raise ValueError(f"no knob {', '.join(sorted(unknown))}: it is one of {', '.join(sorted(known))}")
+    return replace(PROFILES[profile][cloud], **overrides)

@@ -1,0 +1,158 @@
+"""Serving the world on loopback, inside this process."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from scaler.simulator.world import World
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+    from uvicorn import Server
+
+_BACKLOG = 2048
+
+
+class EmbeddedCloud:
+    """Both clouds' APIs over one world file, served by a daemon thread on 127.0.0.1.
+
+    Several of them, in one process or in many, may serve the same file. The world can be used
+    (`world`) before the server starts and while it runs.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        port: int = 0,
+        profile: str | None = None,
+        knobs: Mapping[str, float] | None = None,
+        clock_speed: float | None = None,
+    ) -> None:
+        """Open the world in `path`, or make it.
+
+        `profile` (`instant`, `fast`, `realistic`), `knobs` (`profiles.Knobs`, both clouds) and
+        `clock_speed` are written into the world; without them it keeps what it has. `port` 0: any free one.
+        """
+        self.world = World(path)
+        self._port = port
+        self._socket: socket.socket | None = None
+        self._thread: threading.Thread | None = None
+        self._server: Server | None = None
+        self._app: Starlette | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        if profile is not None:
+            self.world.set_profile(profile)
+        if knobs:
+            self.world.set_knobs(**knobs)
+        if clock_speed is not None:
+            self.world.set_speed(clock_speed)
+
+    def start(self) -> Self:
+        """Listen and serve; returns when connections are taken. OSError if the port is not to be had."""
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._socket.bind(("127.0.0.1", self._port))
+        self._port = self._socket.getsockname()[1]
+        # From here on connections wait in the backlog, so nobody has to wait for the thread.
+        self._socket.listen(_BACKLOG)
+        self._loop = asyncio.new_event_loop()
+        self._server, self._app = _make_server(self.world)
+        self._thread = threading.Thread(target=self._serve, name="embedded-cloud", daemon=True)
+        self._thread.start()
+        return self
+
+    def _serve(self) -> None:
+        assert self._loop and self._server and self._socket  # noqa: S101, PT018
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_until_complete(self._server.serve(sockets=[self._socket]))
+            tasks = asyncio.all_tasks(self._loop)
+            for task in tasks:
+                task.cancel()
+            self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        finally:
+            self._loop.close()
+
+    def stop(self) -> None:
+        """Stop serving, end what hangs, close the world. A second call does nothing."""
+        if self._thread is None or self._loop is None or self._app is None:
+            return
+        self._loop.call_soon_threadsafe(self._app.state.stopping.set)
+        self._thread.join(timeout=10)
+        self._thread = None
+        self.world.close()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on."""
+        return self._port
+
+    @property
+    def url(self) -> str:
+        """`http://127.0.0.1:<port>`."""
+        return f"http://127.0.0.1:{self._port}"
+
+    @property
+    def hetzner_endpoint(self) -> str:
+        """What clients of Hetzner call the endpoint: with `/v1`."""
+        return f"{self.url}/v1"
+
+    @property
+    def digitalocean_endpoint(self) -> str:
+        """What clients of DigitalOcean call the endpoint: without `/v2`."""
+        return self.url
+
+
+def _make_server(world: World) -> tuple[Server, Starlette]:
+    """The server and its application; imported late, since most commands never serve."""
+    import uvicorn
+    from uvicorn.protocols.http.auto import AutoHTTPProtocol
+
+    from scaler.simulator.app import make_app
+
+    app = make_app(world)
+
+    class Protocol(AutoHTTPProtocol):  # type: ignore[misc,valid-type]
+        """Hands its transport to the application, so that a fault can close it."""
+
+        def connection_made(self, transport: asyncio.Transport) -> None:
+            super().connection_made(transport)
+            self.app_state = {**self.app_state, "transport": transport}
+
+    class UntilStopped(uvicorn.Server):
+        """Runs until the application is told to stop, without waking up every 100 ms."""
+
+        async def main_loop(self) -> None:
+            await app.state.stopping.wait()
+            self.force_exit = True
+
+    config = uvicorn.Config(
+        app,
+        http=Protocol,
+        loop="none",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        log_level="critical",
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        backlog=_BACKLOG,
+        timeout_keep_alive=60,
+    )
+    return UntilStopped(config), app
