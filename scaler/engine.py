@@ -191,7 +191,6 @@ class _Stack(automation.Stack):
         # The base class would run `stack select`, which also writes a file shared by all stacks.
         self.name = name
         self.workspace = workspace
-        self._mode = automation.StackInitMode.SELECT
 
     def outputs(self) -> automation.OutputMap:
         """Read from the checkpoint instead, by `Engine.checkpoint`."""

@@ -1,7 +1,8 @@
-"""The server statuses, and which of them count as supply."""
+"""The server statuses: which count as supply, and how a machine's condition becomes one."""
 
 from __future__ import annotations
 
+from datetime import timedelta
 from enum import StrEnum
 
 
@@ -23,5 +24,53 @@ class Status(StrEnum):
 SUPPLY = frozenset({Status.NEW, Status.STARTING, Status.RUNNING, Status.REBOOTING})
 """Servers in these statuses count towards the wanted number."""
 
-IN_FLIGHT = frozenset({Status.STARTING, Status.STOPPING, Status.DELETING, Status.REBOOTING})
-"""Servers in these statuses are on their way and turn `hanging` after their deadline."""
+DEAD = frozenset({Status.HANGING, Status.ERRORED})
+"""Servers in these statuses are replaced."""
+
+FINISHED = frozenset({Status.DELETED})
+"""Records in these statuses are of machines that are no more."""
+
+DELETE_WITHIN = timedelta(minutes=5)
+"""How long an accepted delete may take before the server counts as hanging."""
+
+
+class Phase(StrEnum):
+    """A machine's condition as its cloud tells it, in words common to all clouds."""
+
+    BOOTING = "booting"
+    RUNNING = "running"
+    OFF = "off"
+    STOPPING = "stopping"
+    DELETING = "deleting"
+    BUSY = "busy"
+    """Being migrated, rebuilt or resized."""
+    UNKNOWN = "unknown"
+
+
+def status_of(phase: Phase, locked: bool, before: Status | None, in_stack: bool) -> Status:
+    """The status that a machine's condition means, given what it was before; deadlines apart.
+
+    `before` is None for a machine of which there is no record. `in_stack` tells whether the
+    engine's state still holds it: a delete that was meant but not carried out leaves it there.
+    """
+    if phase is Phase.DELETING or (before is Status.DELETING and not in_stack):
+        return Status.DELETING
+    if phase is Phase.RUNNING:
+        return Status.RUNNING
+    if phase is Phase.STOPPING:
+        return Status.STOPPING
+    if before in (Status.HANGING, Status.REBOOTING):
+        return before
+    if phase is Phase.OFF:
+        # Between "created" and "started" a machine is off and locked for a moment.
+        return Status.STARTING if locked and before in (None, Status.NEW, Status.STARTING) else Status.STOPPED
+    if phase is Phase.BOOTING:
+        return Status.REBOOTING if before is Status.RUNNING else Status.STARTING
+    return Status.REBOOTING
+
+
+def deadline_of(status: Status, start_within: timedelta) -> timedelta | None:
+    """How long a server may be in a status before it counts as hanging; None: for ever."""
+    if status in (Status.STARTING, Status.REBOOTING):
+        return start_within
+    return DELETE_WITHIN if status in (Status.STOPPING, Status.DELETING) else None

@@ -9,6 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Literal
 
+from scaler.lifecycle import Phase as Phase
 from scaler.lifecycle import Status
 from scaler.ownership import Owner
 
@@ -81,19 +82,6 @@ class Spec:
 
 # ---------------------------------------------------------------------------------------------
 # What is there
-
-
-class Phase(StrEnum):
-    """A machine's condition as its cloud tells it, in words common to all clouds."""
-
-    BOOTING = "booting"
-    RUNNING = "running"
-    OFF = "off"
-    STOPPING = "stopping"
-    DELETING = "deleting"
-    BUSY = "busy"
-    """Being migrated, rebuilt or resized."""
-    UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,20 +157,47 @@ class StackEntry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StackState:
+    """The stack as the engine last saved it."""
+
+    entries: Mapping[str, StackEntry] = field(default_factory=dict)
+    """By resource name."""
+    outputs: Mapping[str, Server] = field(default_factory=dict)
+    """The servers that the stack's outputs tell of, by name."""
+    pending: tuple[str, ...] = ()
+    """Names of resources whose operation the engine began and never finished."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """One look at everything: the cloud's list, the engine's state, our records."""
+    """One look at everything: the cloud's list, the engine's state, and our records of them."""
 
     at: datetime
-    machines: tuple[Machine, ...]
-    """All that carry our labels, oldest first."""
+    machines: Mapping[str, Machine]
+    """All that carry our labels, by the name of their record."""
     entries: Mapping[str, StackEntry]
     """The server resources of the engine's state, by name."""
-    records: Mapping[str, Server]
-    """The records of the last run, by name, finished ones included."""
-    pending: tuple[str, ...] = ()
-    """URNs of operations that the engine began and never finished."""
+    servers: Mapping[str, Server]
+    """What we now know of each machine, by the same names as `machines`."""
+    past: Mapping[str, Server] = field(default_factory=dict)
+    """Records without a machine: deleted ones, and refused ones with their error."""
+    drift: tuple[str, ...] = ()
+    """What was found other than recorded, one sentence each."""
     recorded: bool = True
-    """Whether the stack's outputs agree with the records."""
+    """Whether the stack's outputs and resources say exactly this."""
+
+    @property
+    def orphans(self) -> frozenset[str]:
+        """Names of our machines that are in no state."""
+        return frozenset(self.machines) - frozenset(
+            name for name, entry in self.entries.items() if name in self.machines and self.machines[name].id == entry.id
+        )
+
+    @property
+    def vanished(self) -> frozenset[str]:
+        """Names of resources whose machine is gone."""
+        ids = {machine.id for machine in self.machines.values()}
+        return frozenset(name for name, entry in self.entries.items() if entry.id not in ids)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -233,16 +248,68 @@ class Plan:
     phases: tuple[PlanPhase, ...] = ()
     drift: tuple[str, ...] = ()
     """What was found other than recorded, one sentence each."""
-    record: bool = False
-    """Whether the stack must be recorded although no step is needed."""
 
     @property
     def steps(self) -> tuple[Step, ...]:
         return tuple(step for phase in self.phases for step in phase.steps)
 
-    @property
-    def empty(self) -> bool:
-        return not self.phases and not self.record
+
+# ---------------------------------------------------------------------------------------------
+# What the engine is asked to do
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """A server that the program declares: its resource name, its group, and its inputs."""
+
+    name: str
+    group: str
+    request: MachineRequest
+    exists: bool
+    """Whether the stack holds it already: then only its labels may differ."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Permits:
+    """What the plan names. The plugin refuses everything else."""
+
+    create: frozenset[str] = frozenset()
+    """Names of servers to be created."""
+    adopt: Mapping[str, str] = field(default_factory=dict)
+    """Name → id of the existing machine that becomes this resource."""
+    update: frozenset[str] = frozenset()
+    """Names whose labels may change."""
+    delete: Mapping[str, str] = field(default_factory=dict)
+    """Name → id of the machine that may be deleted, or forgotten when it is gone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One engine operation: what to declare, what that may do, and the world that it was planned for."""
+
+    declared: tuple[Declared, ...]
+    permits: Permits
+    outputs: Mapping[str, Server]
+    expected: frozenset[str]
+    """Ids of our machines: if the list under the stack's lock has others, nothing is done."""
+    refresh: bool = False
+    """Whether the engine must first look at what it holds: when a machine has vanished or was relabelled."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applied:
+    """What came of a change."""
+
+    moved: bool = False
+    """The world was not the expected one; nothing was done."""
+    accepted: Mapping[str, Machine] = field(default_factory=dict)
+    """Machines that the cloud accepted or that were adopted, by name."""
+    deleted: Mapping[str, str] = field(default_factory=dict)
+    """Name → id of machines whose removal was accepted, or that were gone."""
+    errors: Mapping[str, Exception] = field(default_factory=dict)
+    """What the cloud refused, by name."""
+    failure: str | None = None
+    """The engine's own words if it failed."""
 
 
 # ---------------------------------------------------------------------------------------------

@@ -7,24 +7,12 @@ hand. It decides nothing: it is told which servers to declare and which outputs 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import pulumi
 
-from scaler.model import MachineRequest
+from scaler.model import Declared, MachineRequest
 from scaler.ownership import encode_tags
-
-
-@dataclass(frozen=True, slots=True)
-class Declared:
-    """A server to declare: its resource name, its group, and its inputs."""
-
-    name: str
-    group: str
-    request: MachineRequest
-    exists: bool
-    """Whether the stack holds it already: then only its labels may differ."""
 
 
 class ServerGroup(pulumi.ComponentResource):
@@ -36,7 +24,18 @@ class ServerGroup(pulumi.ComponentResource):
 
 _KEPT = {
     "hetzner": (
-        ["name", "image", "userData", "sshKeys", "serverType", "location", "networks", "firewallIds", "placementGroupId", "publicNets"]
+        [
+            "name",
+            "image",
+            "userData",
+            "sshKeys",
+            "serverType",
+            "location",
+            "networks",
+            "firewallIds",
+            "placementGroupId",
+            "publicNets",
+        ]
     ),
     "digitalocean": ["name", "image", "userData", "sshKeys", "size", "region", "vpcUuid", "monitoring", "ipv6"],
 }
@@ -71,8 +70,9 @@ def _declare_hetzner(name: str, request: MachineRequest, options: pulumi.Resourc
         labels=dict(request.labels),
         ssh_keys=list(request.ssh_keys) or None,
         user_data=request.user_data,
-        networks=[hcloud.ServerNetworkArgs(network_id=int(id), alias_ips=[]) for id in request.networks] or None,
-        firewall_ids=[int(id) for id in request.firewalls] or None,
+        networks=[hcloud.ServerNetworkArgs(network_id=int(network), alias_ips=[]) for network in request.networks]
+        or None,
+        firewall_ids=[int(firewall) for firewall in request.firewalls] or None,
         placement_group_id=int(request.placement_group) if request.placement_group else None,
         public_nets=None
         if both

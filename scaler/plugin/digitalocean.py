@@ -67,7 +67,7 @@ def _observed(machine: Machine) -> Properties:
 
 DROPLET = ResourceType(
     package="digitalocean",
-    type_token="digitalocean:index/droplet:Droplet",
+    type="digitalocean:index/droplet:Droplet",
     labels_property="tags",
     replace_on=frozenset(
         {

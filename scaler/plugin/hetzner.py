@@ -64,7 +64,7 @@ def _observed(machine: Machine) -> Properties:
 
 SERVER = ResourceType(
     package="hcloud",
-    type_token="hcloud:index/server:Server",
+    type="hcloud:index/server:Server",
     labels_property="labels",
     replace_on=frozenset({"image", "location", "userData", "sshKeys"}),
     defaults={},

@@ -3,26 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from scaler.clouds import Cloud, CloudError
-from scaler.model import Machine
+from scaler.model import Machine, Permits
 from scaler.ownership import Owner
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Permits:
-    """What the plan names. The plugin refuses everything else."""
-
-    create: frozenset[str] = frozenset()
-    """Names of servers to be created."""
-    adopt: Mapping[str, str] = field(default_factory=dict)
-    """Name → id of the existing machine that becomes this resource."""
-    update: frozenset[str] = frozenset()
-    """Names whose labels may change."""
-    delete: Mapping[str, str] = field(default_factory=dict)
-    """Name → id of the machine that may be deleted, or forgotten when it is gone."""
 
 
 @dataclass

@@ -62,6 +62,10 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         return provider_pb2.ProviderHandshakeResponse()
 
     @_rpc
+    def Attach(self, request: Any, context: Any) -> Any:
+        return empty_pb2.Empty()
+
+    @_rpc
     def GetPluginInfo(self, request: Any, context: Any) -> Any:
         return plugin_pb2.PluginInfo()
 
@@ -201,9 +205,9 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
 
     def _require_type(self, urn: str) -> None:
         token = urn.split("::")[2].rpartition("$")[2]
-        if token != self.resource.type_token:
+        if token != self.resource.type:
             raise RefusedByPluginError(
-                f"scaler's plugin serves {self.resource.type_token} only, not {token}: "
+                f"scaler's plugin serves {self.resource.type} only, not {token}: "
                 "use `plugin: official` in the spec for a stack with other resources"
             )
 

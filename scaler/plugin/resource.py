@@ -18,7 +18,7 @@ class ResourceType:
 
     package: str
     """The name that PULUMI_DEBUG_PROVIDERS and default providers go by."""
-    type_token: str
+    type: str
     labels_property: str
     """The only property that is changed in place."""
     replace_on: frozenset[str]
