@@ -45,26 +45,25 @@ class Document:
     """The 1-based line of the key that leads to each value."""
     problems: list[Problem] = field(default_factory=list)
 
+    def known(self, location: Location) -> Location:
+        """The location itself, or that of the nearest value around it that is in the file."""
+        return next((location[:n] for n in range(len(location), 0, -1) if location[:n] in self.lines), ())
+
     def line(self, location: Location) -> int:
-        """The line of a value, or of the nearest thing around it that is in the file."""
-        return self._nearest(self.lines, location)
+        """The line of a value, or of the nearest value around it."""
+        return self.lines.get(self.known(location), 1)
 
     def key_line(self, location: Location) -> int:
         """The line of a value's key, or of the nearest key around it."""
-        return self._nearest(self.key_lines, location)
+        return next(
+            (self.key_lines[key] for n in range(len(location), 0, -1) if (key := location[:n]) in self.key_lines), 1
+        )
 
     def report(self, line: int, message: str, fix: str = "") -> None:
         """Note a problem, once: what an anchor holds is read at every alias."""
         problem = Problem(self.file, line, message, fix)
         if problem not in self.problems:
             self.problems.append(problem)
-
-    @staticmethod
-    def _nearest(lines: dict[Location, int], location: Location) -> int:
-        for length in range(len(location), -1, -1):
-            if location[:length] in lines:
-                return lines[location[:length]]
-        return 1
 
 
 def read(path: Path) -> Document:

@@ -1,0 +1,551 @@
+"""The shape of `stacks/<stack>.yaml`: its keys, their values, and what the values must satisfy.
+
+`spec.schema.json` beside this file is generated from these models (`python -m scaler.schema`), so
+that an editor and `scaler.spec.load` never disagree. Checks that need more than the value itself
+read it from the validation context, a `Surroundings`. A check refuses with a predicate ("must be
+…"); `scaler.spec` puts the key and its line before it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SkipValidation,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+)
+from pydantic.json_schema import GenerateJsonSchema
+from pydantic_core import PydanticCustomError
+
+from scaler.durations import parse_duration
+from scaler.model import ImageRef
+from scaler.ownership import RESERVED
+
+MOST_SERVERS = 10_000
+"""The largest number that a spec may name: a slip of the finger should not pass."""
+
+BACKENDS = ("file", "s3", "gs", "azblob", "postgres", "https")
+"""The URL schemes of Pulumi's state backends."""
+
+USER_DATA_KIB = {"hetzner": 32, "digitalocean": 64}
+
+LONGEST_START = timedelta(hours=24)
+
+_HOST_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
+_HOST_LABEL_RULE = "must be lower-case letters, digits and hyphens, as in a host name"
+_LONGEST_NAME = 63 - len("--") - len("10000")
+"""What a host name's 63 characters leave for the stack's and the group's name."""
+
+_HETZNER_WORD = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
+_HETZNER_PREFIX = re.compile(r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
+_TAG_KEY = re.compile(r"[A-Za-z0-9_-]+")
+_TAG_VALUE = re.compile(r"[A-Za-z0-9_:-]*")
+_LONGEST_TAG = 255
+
+_SLUG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a check may know besides the value: where the spec is, and what else it says."""
+
+    stack: str
+    folder: Path
+    """Where the spec is; other files are named relative to it."""
+    cloud: str | None
+    """None if the spec names none, or an unknown one."""
+    wanted: int = 0
+    """The groups' counts together, as far as they are numbers."""
+    group: str = ""
+    """The group that is being checked."""
+
+
+Info = ValidationInfo[Surroundings]
+
+
+def refusal(message: str, fix: str = "", at: tuple[int | str, ...] = ()) -> PydanticCustomError:
+    """What a check raises: a predicate, its cure, and where inside the value."""
+    return PydanticCustomError("refused", "{message}", {"message": message, "fix": fix, "at": at})
+
+
+def nearest(word: str, known: list[str]) -> str:
+    """The cure for a misspelled word: the nearest known one, else all of them."""
+    close = get_close_matches(word.lower(), known, n=1)
+    return f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"
+
+
+def shown(value: object) -> str:
+    """A value as a message quotes it."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list | dict):
+        return "a list" if isinstance(value, list) else "a mapping"
+    text = str(value)
+    text = text if len(text) <= 40 else f"{text[:40]}…"
+    return text if isinstance(value, int) else f"'{text}'"
+
+
+# ---------------------------------------------------------------------------------------------
+# Values
+
+
+def _as_typed(value: object) -> str:
+    """The text of a scalar; the reader keeps it exactly, also where it looks like a number."""
+    if isinstance(value, bool):
+        return shown(value)
+    if isinstance(value, int | str):
+        return str(value)
+    if value is None:
+        raise refusal("has no value", "give one, or remove the line")
+    raise refusal(f"must be a text, not {shown(value)}")
+
+
+def _not_blank(value: str) -> str:
+    if not value.strip():
+        raise refusal("must not be empty")
+    return value
+
+
+_TEXT_SCHEMA: dict[str, Any] = {"type": ["string", "number", "boolean"], "pattern": r"\S"}
+Text = Annotated[str, BeforeValidator(_as_typed), AfterValidator(_not_blank), WithJsonSchema(_TEXT_SCHEMA)]
+Number = Annotated[int, Field(strict=True, ge=0, le=MOST_SERVERS)]
+Flag = Annotated[bool, Field(strict=True)]
+
+
+def _distinct(values: tuple[str, ...]) -> tuple[str, ...]:
+    for index, value in enumerate(values):
+        if value in values[:index]:
+            raise refusal(f"names {shown(value)} a second time", "remove one of them", at=(index,))
+    return values
+
+
+def _listed(value: object) -> object:
+    return [value] if isinstance(value, bool | int | str) else value
+
+
+Texts = Annotated[
+    tuple[Text, ...],
+    AfterValidator(_distinct),
+    WithJsonSchema({"type": "array", "items": _TEXT_SCHEMA, "uniqueItems": True}),
+]
+Choices = Annotated[
+    tuple[Text, ...],
+    Field(min_length=1),
+    AfterValidator(_distinct),
+    BeforeValidator(_listed),
+    WithJsonSchema(
+        {"anyOf": [_TEXT_SCHEMA, {"type": "array", "items": _TEXT_SCHEMA, "minItems": 1, "uniqueItems": True}]}
+    ),
+]
+
+
+def _duration(value: object) -> timedelta:
+    if isinstance(value, int) and not isinstance(value, bool):
+        raise refusal(f"needs a unit: {value} of what?", f"write {value}s, or such as 10m or 1h30m")
+    try:
+        duration = parse_duration(_as_typed(value))
+    except ValueError:
+        raise refusal(f"must be a duration such as 90s, 10m or 1h30m, not {shown(value)}") from None
+    if not timedelta(0) < duration <= LONGEST_START:
+        raise refusal(f"must be more than 0s and at most 24h, not {shown(value)}")
+    return duration
+
+
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(_duration),
+    WithJsonSchema({"type": "string", "pattern": "^(?=[0-9])([0-9]+h)?([0-9]+m)?([0-9]+s)?$"}),
+]
+
+
+def _image(value: object) -> ImageRef:
+    if isinstance(value, dict):
+        return _image_by_key(value)
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise refusal(
+            "has no value" if value is None else f"must be an image, not {shown(value)}",
+            'write {selector: "role=worker"}, {name: …}, an id, or a name of the vendor\'s such as ubuntu-24.04',
+        )
+    text = _not_blank(str(value))
+    if re.fullmatch(r"[1-9][0-9]*", text):
+        return ImageRef("id", text)
+    if isinstance(value, int):
+        raise refusal(f"must be an image's id, not {value}")
+    if not _SLUG.fullmatch(text):
+        raise refusal(
+            f"must be a vendor's image such as ubuntu-24.04, or an id, not {shown(text)}",
+            "name a snapshot of your own as {name: …} or {selector: …}",
+        )
+    return ImageRef("slug", text)
+
+
+def _image_by_key(value: dict[str, object]) -> ImageRef:
+    for key in value:
+        if key not in ("selector", "name"):
+            raise refusal(f"has no key {shown(key)}", nearest(key, ["selector", "name"]), at=(key,))
+    if len(value) != 1:
+        raise refusal("must have exactly one of the keys selector and name")
+    [(key, text)] = value.items()
+    try:
+        return ImageRef("selector" if key == "selector" else "name", _not_blank(_as_typed(text)))
+    except PydanticCustomError as error:
+        raise refusal(**{**(error.context or {}), "at": (key,)}) from None
+
+
+Image = Annotated[
+    ImageRef,
+    BeforeValidator(_image),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 1},
+                {"type": "string", "pattern": f"^{_SLUG.pattern}$"},
+                {
+                    "type": "object",
+                    "properties": {"selector": _TEXT_SCHEMA, "name": _TEXT_SCHEMA},
+                    "additionalProperties": False,
+                    "minProperties": 1,
+                    "maxProperties": 1,
+                },
+            ]
+        }
+    ),
+]
+
+
+def _endpoint(value: str) -> str:
+    url = _split_url(value)
+    if value != "embedded" and (url is None or url[0] not in ("http", "https") or not url[1]):
+        close = get_close_matches(value.lower(), ["embedded"])
+        raise refusal(
+            f"must be embedded or an http(s) URL, not {shown(value)}", "did you mean embedded?" if close else ""
+        )
+    return value
+
+
+def _backend(value: str) -> str:
+    url = _split_url(value)
+    if url is None or url[0] not in BACKENDS or "://" not in value:
+        scheme = value.partition(":")[0]
+        raise refusal(f"must be the URL of a Pulumi backend, not {shown(value)}", nearest(scheme, list(BACKENDS)))
+    return value
+
+
+def _split_url(value: str) -> tuple[str, str] | None:
+    """A URL's scheme and host, or None if it is none; never one with a password in it."""
+    try:
+        url = urlsplit(value)
+        _ = url.port
+    except ValueError:
+        return None
+    if url.password is not None:
+        raise refusal("must not hold a password", "keep credentials in environment variables")
+    return url.scheme, url.hostname or ""
+
+
+Endpoint = Annotated[
+    Text,
+    AfterValidator(_endpoint),
+    WithJsonSchema({"type": "string", "pattern": r"^(embedded|https?://[^/?#\s].*)$"}),
+]
+Backend = Annotated[
+    Text,
+    AfterValidator(_backend),
+    WithJsonSchema({"type": "string", "pattern": f"^({'|'.join(BACKENDS)})://"}),
+]
+
+# ---------------------------------------------------------------------------------------------
+# Names and labels
+
+
+def host_label_problem(name: str) -> str:
+    """What is wrong with a stack's or group's name, as a predicate; empty if nothing is."""
+    return "" if _HOST_LABEL.fullmatch(name) else f"{_HOST_LABEL_RULE}, not {shown(name)}"
+
+
+def _group_name(name: str, info: Info) -> str:
+    here = info.context
+    if problem := host_label_problem(name):
+        raise refusal(problem)
+    if len(here.stack) + len(name) > _LONGEST_NAME:
+        raise refusal(
+            f"is too long: the server names {here.stack}-{name}-<n> must fit in 63 characters",
+            f"use at most {_LONGEST_NAME} for the stack and the group together",
+        )
+    return name
+
+
+GroupName = Annotated[str, AfterValidator(_group_name)]
+
+
+def _label_key(key: str, info: Info) -> str:
+    here = info.context
+    if key in RESERVED or (here.cloud == "digitalocean" and key == "scaler"):
+        raise refusal("is a label that scaler sets itself", "choose another name")
+    if here.cloud == "digitalocean" and not _TAG_KEY.fullmatch(key):
+        raise refusal("is no DigitalOcean tag: only letters, digits, _ and - may be in it")
+    if here.cloud == "hetzner" and not _is_hetzner_key(key):
+        raise refusal(
+            "is no Hetzner label: at most 63 letters, digits, - _ and ., the first and last a letter or digit; "
+            "before it perhaps a domain and a /"
+        )
+    return key
+
+
+def _is_hetzner_key(key: str) -> bool:
+    prefix, slash, name = key.rpartition("/")
+    if slash and (not _HETZNER_PREFIX.fullmatch(prefix) or prefix == "hetzner.cloud"):
+        return False
+    return bool(_HETZNER_WORD.fullmatch(name))
+
+
+def _label_value(value: str, info: Info) -> str:
+    here = info.context
+    if here.cloud == "digitalocean" and not _TAG_VALUE.fullmatch(value):
+        raise refusal(f"must be letters, digits, _ - and : (it becomes a DigitalOcean tag), not {shown(value)}")
+    if here.cloud == "hetzner" and value and not _HETZNER_WORD.fullmatch(value):
+        raise refusal(
+            "must be at most 63 letters, digits, - _ and ., the first and last a letter or digit, "
+            f"or empty, not {shown(value)}"
+        )
+    return value
+
+
+def _labels(labels: dict[str, str], info: Info) -> dict[str, str]:
+    here = info.context
+    for key, value in labels.items():
+        if here.cloud == "digitalocean" and len(f"{key}:{value}") > _LONGEST_TAG:
+            raise refusal(f"is too long: the tag key:value may have {_LONGEST_TAG} characters", at=(key,))
+    return labels
+
+
+LabelKey = Annotated[str, AfterValidator(_label_key)]
+LabelValue = Annotated[
+    str,
+    BeforeValidator(_as_typed),
+    AfterValidator(_label_value),
+    WithJsonSchema({"type": ["string", "number", "boolean"]}),
+]
+Labels = Annotated[dict[LabelKey, LabelValue], AfterValidator(_labels)]
+
+# ---------------------------------------------------------------------------------------------
+# The file
+
+
+def _key(description: str, **rest: Any) -> Any:
+    return Field(description=description, **rest)
+
+
+class GroupSchema(BaseModel):
+    """A set of interchangeable servers."""
+
+    model_config = ConfigDict(
+        extra="forbid", title="Group", json_schema_extra={"not": {"required": ["user_data", "user_data_inline"]}}
+    )
+
+    count: Number = _key("How many servers are wanted when no number is given.")
+    min: Number = _key("The fewest servers that autoscaling may leave.", default=0)
+    max: Number | None = _key("The most servers this group may hold.", default=None)
+    image: Image = _key(
+        "What servers are made from: {selector: …}, the newest available snapshot with these labels (a tag on "
+        "DigitalOcean); {name: …}, a snapshot by its name; an image's id; or a vendor's image such as ubuntu-24.04."
+    )
+    type: Choices = _key("The server type, or several: tried in this order when one has no capacity.")
+    location: Choices = _key("The location (DigitalOcean: region), or several, tried in this order.")
+    ssh_keys: Texts = _key("Names of SSH keys at the cloud that may log in.", default=())
+    user_data_inline: Text | None = _key("The cloud-init document itself.", default=None)
+    user_data: Text | None = _key("The cloud-init document: a file, relative to the spec.", default=None)
+    labels: Labels = _key(
+        "Labels (tags on DigitalOcean) of every server, besides scaler's own.",
+        default={},
+        json_schema_extra={"propertyNames": {"minLength": 1, "not": {"enum": sorted(RESERVED)}}},
+    )
+    networks: Texts = _key("Hetzner: names of private networks to join.", default=())
+    firewalls: Texts = _key("Hetzner: names of firewalls to apply.", default=())
+    placement_group: Text | None = _key("Hetzner: the name of a placement group.", default=None)
+    public_ipv4: Flag = _key("Hetzner: whether servers get a public IPv4 address.", default=True)
+    public_ipv6: Flag = _key("Hetzner: whether servers get a public IPv6 network.", default=True)
+    vpc: Text | None = _key("DigitalOcean: the name of the VPC; without it, the region's default.", default=None)
+    monitoring: Flag = _key("DigitalOcean: whether to install the monitoring agent.", default=False)
+    ipv6: Flag = _key("DigitalOcean: whether servers get an IPv6 address.", default=False)
+    ready: Literal["none"] = _key("When a server counts as ready; none: when the cloud says running.", default="none")
+    start_within: Duration = _key(
+        "How long a server may take to get ready before it counts as hanging.",
+        default=timedelta(minutes=10),
+        json_schema_extra={"default": "10m"},
+    )
+    protect: Texts = _key("Names of servers that are never chosen for scale-down.", default=())
+    scale_down: Literal["newest", "oldest"] = _key("Which servers go first when there are too many.", default="newest")
+    image_changes: Literal["new"] = _key("Which servers get a changed image: only new ones.", default="new")
+
+    @field_validator("min")
+    @classmethod
+    def _at_most_count(cls, value: int, info: Info) -> int:
+        if value > info.data.get("count", value):
+            raise refusal(f"must be at most count ({info.data['count']}), not {value}")
+        return value
+
+    @field_validator("max")
+    @classmethod
+    def _at_least_count(cls, value: int | None, info: Info) -> int | None:
+        for key in ("count", "min"):
+            if value is not None and value < info.data.get(key, 0):
+                raise refusal(f"must be at least {key} ({info.data[key]}), not {value}")
+        return value
+
+    @field_validator("user_data_inline")
+    @classmethod
+    def _fits(cls, text: str | None, info: Info) -> str | None:
+        if text is not None:
+            _check_size(len(text.encode()), info.context)
+        return text
+
+    @field_validator("user_data")
+    @classmethod
+    def _content(cls, name: str | None, info: Info) -> str | None:
+        """The file's text in place of its name."""
+        if name is None:
+            return None
+        if info.data.get("user_data_inline") is not None:
+            raise refusal("cannot be given together with user_data_inline", "remove one of them")
+        return _read_user_data(name, info.context)
+
+    @field_validator("networks", "firewalls", "placement_group", "public_ipv4", "public_ipv6", mode="before")
+    @classmethod
+    def _only_hetzner(cls, value: object, info: Info) -> object:
+        return _only_on("hetzner", value, info.context)
+
+    @field_validator("vpc", "monitoring", "ipv6", mode="before")
+    @classmethod
+    def _only_digitalocean(cls, value: object, info: Info) -> object:
+        return _only_on("digitalocean", value, info.context)
+
+    @field_validator("ready", mode="before")
+    @classmethod
+    def _ready(cls, value: object) -> object:
+        if isinstance(value, dict) and value.keys() & {"tcp", "http", "command"}:
+            raise refusal(f"{next(iter(value))} is not supported yet", "use ready: none")
+        return value
+
+    @field_validator("image_changes", mode="before")
+    @classmethod
+    def _image_changes(cls, value: object) -> object:
+        if value == "roll":
+            raise refusal("roll is not supported yet", "use image_changes: new")
+        return value
+
+    @field_validator("protect")
+    @classmethod
+    def _of_this_group(cls, names: tuple[str, ...], info: Info) -> tuple[str, ...]:
+        here = info.context
+        start = f"{here.stack}-{here.group}-"
+        for index, name in enumerate(names):
+            if not re.fullmatch(rf"{re.escape(start)}[1-9][0-9]*", name):
+                raise refusal(f"must be a server of this group, such as {start}1, not {shown(name)}", at=(index,))
+        return names
+
+
+def _only_on(cloud: str, value: object, here: Surroundings) -> object:
+    if here.cloud not in (None, cloud):
+        raise refusal(f"is for {cloud} only, and this stack is on {here.cloud}", "remove it")
+    return value
+
+
+def _read_user_data(name: str, here: Surroundings) -> str:
+    try:
+        content = (here.folder / name).read_bytes()
+        _check_size(len(content), here)
+        return content.decode()
+    except FileNotFoundError:
+        raise refusal(f"names a file that does not exist: {name}", "the path is relative to the spec") from None
+    except UnicodeDecodeError:
+        raise refusal(f"names a file that is not UTF-8 text: {name}") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "no file can have this name"
+        raise refusal(f"names a file that cannot be read: {name} ({reason})") from None
+
+
+def _check_size(size: int, here: Surroundings) -> None:
+    most = USER_DATA_KIB.get(here.cloud or "", max(USER_DATA_KIB.values()))
+    if size > most * 1024:
+        raise refusal(f"is too big: {size} bytes; {here.cloud or 'the cloud'} takes {most} KiB")
+
+
+_HETZNER_ONLY = ("networks", "firewalls", "placement_group", "public_ipv4", "public_ipv6")
+_DIGITALOCEAN_ONLY = ("vpc", "monitoring", "ipv6")
+
+
+def _without(cloud: str, keys: tuple[str, ...]) -> dict[str, Any]:
+    """JSON Schema: on this cloud, no group has these keys."""
+    return {
+        "if": {"properties": {"cloud": {"const": cloud}}, "required": ["cloud"]},
+        "then": {"properties": {"groups": {"additionalProperties": {"properties": dict.fromkeys(keys, False)}}}},
+    }
+
+
+class SpecSchema(BaseModel):
+    """One stack's spec: which servers should exist, and where."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        title="scaler stack",
+        json_schema_extra={
+            "allOf": [_without("digitalocean", _HETZNER_ONLY), _without("hetzner", _DIGITALOCEAN_ONLY)],
+        },
+    )
+
+    cloud: Literal["hetzner", "digitalocean"] = _key("Where the servers are.")
+    endpoint: Endpoint | None = _key(
+        "embedded (a cloud inside scaler, for trying and testing) or an API URL; without it, the vendor's.",
+        default=None,
+    )
+    backend: Backend | None = _key(
+        "The URL of the Pulumi backend that keeps the state; without it, PULUMI_BACKEND_URL or file://.scaler/pulumi.",
+        default=None,
+    )
+    plugin: Literal["scaler", "official"] = _key(
+        "Who makes the servers: scaler's own provider, or the official one without its guarantees.", default="scaler"
+    )
+    limit: Number | None = _key(
+        "The most servers this stack may hold, all groups together; exactly this many are allowed.", default=None
+    )
+    # Each group is validated by itself, since its checks need its name.
+    groups: Annotated[dict[GroupName, SkipValidation[GroupSchema]], Field(min_length=1)] = _key(
+        "The sets of interchangeable servers, by name; most stacks have one.",
+        json_schema_extra={"propertyNames": {"pattern": f"^{_HOST_LABEL.pattern}$"}},
+    )
+
+    @field_validator("limit")
+    @classmethod
+    def _holds_all(cls, value: int | None, info: Info) -> int | None:
+        here = info.context
+        if value is not None and value < here.wanted:
+            raise refusal(f"must be at least the groups' counts together ({here.wanted}), not {value}")
+        return value
+
+
+class _Generator(GenerateJsonSchema):
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        del schema
+        return False
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of a spec."""
+    return {
+        "$schema": GenerateJsonSchema.schema_dialect,
+        **SpecSchema.model_json_schema(schema_generator=_Generator, mode="validation"),
+    }
