@@ -1,0 +1,192 @@
+"""One request budget per account and process, kept by what the vendor's own headers say.
+
+Both vendors count requests per account, so every thread of a run draws on the same number. The
+governor sends freely while there is plenty, one by one at the rate the vendor refills when there
+is little, keeps the last few for deletes (a machine that cannot be deleted costs money), and
+waits for the stated reset rather than let a request be refused.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+
+from scaler.clock import Clock
+from scaler.model import Requests
+
+
+class Kind(StrEnum):
+    """What a request is for; a run's report counts by it."""
+
+    CREATE = "create"
+    LIST = "list"
+    DELETE = "delete"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """A vendor's rules, as far as its headers do not tell them."""
+
+    reset_is_full: bool
+    """Whether `ratelimit-reset` is when the whole budget is back, rather than the next request."""
+    per_minute: int | None = None
+    """A second limit that the headers show only once it is exceeded."""
+    low: float = 0.1
+    """Below this share of the limit, requests are sent at the refill rate."""
+    reserve: int = 10
+    """The last few, for deletes only."""
+
+
+class OverBudgetError(Exception):
+    """The budget comes back later than the caller is willing to wait."""
+
+    def __init__(self, reset: datetime) -> None:
+        super().__init__(f"no request left before {reset.isoformat()}")
+        self.reset = reset
+
+
+class Governor:
+    """Says when the next request may go, and counts them. Safe to use from several threads."""
+
+    def __init__(self, budget: Budget, clock: Clock) -> None:
+        self._budget = budget
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._limit: int | None = None
+        self._left: float | None = None
+        self._reset: datetime | None = None
+        self._at = 0.0
+        self._in_flight = 0
+        self._paused = 0.0
+        self._next = 0.0
+        self._sent: deque[float] = deque()
+        self._counts = dict.fromkeys(Kind, 0)
+        self._retried = 0
+
+    def wait(self, kind: Kind, patience: float, *, retry: bool = False) -> None:
+        """Return when a request of this kind may be sent; it is counted as sent.
+
+        `patience`: how many seconds the caller would wait. Raises OverBudgetError at once if
+        that is not enough. Every request so begun must end in `answered`.
+        """
+        with self._lock:
+            now = self._clock.monotonic()
+            start = max(now, self._start(kind, now))
+            if start - now > patience:
+                raise OverBudgetError(self._clock.now() + timedelta(seconds=start - now))
+            self._spend(kind, start, retry)
+        if start > now:
+            self._clock.sleep(start - now)
+
+    def answered(self, headers: Mapping[str, str]) -> None:
+        """Learn the budget from an answer's headers (case-insensitive); empty for an answer that never came."""
+        limit, left, reset = (_number(headers.get(f"ratelimit-{part}")) for part in ("limit", "remaining", "reset"))
+        with self._lock:
+            self._in_flight -= 1
+            if limit is None or left is None:
+                return
+            # What is still under way may not have been counted when the vendor wrote this.
+            self._limit, self._left, self._at = int(limit), left - self._in_flight, self._clock.monotonic()
+            self._reset = _moment(reset)
+
+    def pause(self, headers: Mapping[str, str], attempt: int) -> datetime:
+        """Hold every request back after a 429 until the vendor says that there is budget again; returns when.
+
+        Without a word from the vendor: 1, 2, 4 … seconds by `attempt`, counted from 0.
+        """
+        seconds = self._retry_after(headers, attempt)
+        with self._lock:
+            self._paused = max(self._paused, self._clock.monotonic() + seconds)
+        return self._clock.now() + timedelta(seconds=seconds)
+
+    def left(self) -> tuple[int | None, datetime | None]:
+        """The requests left and the reset that the last answer stated."""
+        with self._lock:
+            return (None if self._left is None else max(0, int(self._left))), self._reset
+
+    @property
+    def requests(self) -> Requests:
+        """Requests sent so far."""
+        with self._lock:
+            return Requests(
+                total=sum(self._counts.values()),
+                create=self._counts[Kind.CREATE],
+                list=self._counts[Kind.LIST],
+                retried=self._retried,
+            )
+
+    def _start(self, kind: Kind, now: float) -> float:
+        """The moment (monotonic) when a request of this kind may go."""
+        queue = 0.0 if kind is Kind.DELETE else self._next
+        return max(self._paused, queue, self._minute_start(kind, now), self._budget_start(kind, now))
+
+    def _minute_start(self, kind: Kind, now: float) -> float:
+        if self._budget.per_minute is None:
+            return now
+        while self._sent and self._sent[0] <= now - 60:
+            self._sent.popleft()
+        allowed = self._budget.per_minute - (0 if kind is Kind.DELETE else self._budget.reserve)
+        return now if len(self._sent) < allowed else self._sent[-allowed] + 60
+
+    def _budget_start(self, kind: Kind, now: float) -> float:
+        if self._limit is None or self._left is None:
+            return now
+        left = min(self._limit, self._left + (now - self._at) * self._limit / 3600)
+        spare = left - (0 if kind is Kind.DELETE else self._reserve)
+        if spare >= 1:
+            return now
+        return now + ((1 - spare) * self._interval if self._budget.reset_is_full else self._until_reset())
+
+    def _spend(self, kind: Kind, start: float, retry: bool) -> None:
+        self._counts[kind] += 1
+        self._retried += retry
+        self._in_flight += 1
+        if self._budget.per_minute is not None:
+            self._sent.append(start)
+        if self._limit is None or self._left is None:
+            return
+        self._left -= 1
+        if self._left < self._limit * self._budget.low:
+            self._next = max(self._next, start + self._interval)
+
+    @property
+    def _reserve(self) -> float:
+        return min(self._budget.reserve, (self._limit or 0) / 10)
+
+    @property
+    def _interval(self) -> float:
+        """Seconds in which the vendor gives one request back; both state an hourly limit."""
+        return 3600 / (self._limit or 3600)
+
+    def _until_reset(self) -> float:
+        return max(0.0, (self._reset - self._clock.now()).total_seconds()) if self._reset else 0.0
+
+    def _retry_after(self, headers: Mapping[str, str], attempt: int) -> float:
+        stated = _number(headers.get("retry-after"))
+        if stated is not None:
+            return max(0.0, stated)
+        backoff = float(2**attempt)
+        reset = _moment(_number(headers.get("ratelimit-reset")))
+        if reset is None:
+            return backoff
+        until_reset = max(0.0, (reset - self._clock.now()).total_seconds())
+        return min(backoff, until_reset) if self._budget.reset_is_full else until_reset
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return None
+
+
+def _moment(epoch: float | None) -> datetime | None:
+    try:
+        return None if epoch is None else datetime.fromtimestamp(epoch, UTC)
+    except (OverflowError, ValueError, OSError):
+        return None

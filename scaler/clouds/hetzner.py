@@ -1,0 +1,403 @@
+"""Hetzner Cloud, through its official client `hcloud`."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from decimal import Decimal
+from typing import Any
+
+import hcloud
+import requests
+from hcloud.core import Meta
+from hcloud.firewalls import Firewall
+from hcloud.images import BoundImage
+from hcloud.images import Image as ImageName
+from hcloud.locations import Location
+from hcloud.networks import Network
+from hcloud.placement_groups import PlacementGroup
+from hcloud.server_types import BoundServerType, ServerType
+from hcloud.servers import BoundServer, PrivateNet, Server, ServerCreatePublicNetwork
+from hcloud.ssh_keys import SSHKey
+
+from scaler.clock import Clock
+from scaler.clouds import (
+    AmbiguousError,
+    AuthError,
+    BusyError,
+    Catalogue,
+    CloudError,
+    GoneError,
+    Image,
+    InvalidError,
+    Limits,
+    NameTakenError,
+    NoCapacityError,
+    Offer,
+    ProtectedError,
+    QuotaError,
+    RateLimitedError,
+    Reference,
+    TransientError,
+    oldest_first,
+)
+from scaler.clouds.governor import Budget, Governor
+from scaler.clouds.names import unknown
+from scaler.clouds.paging import Page, read_all
+from scaler.clouds.transport import Deadlines, Dialect, Refusal, Transport, asking, given
+from scaler.model import ImageRef, Machine, MachineRequest, Phase, Requests
+from scaler.ownership import GROUP, Owner
+
+TITLE = "Hetzner Cloud"
+_PER_PAGE = 50
+
+_PHASES = {
+    "initializing": Phase.BOOTING,
+    "starting": Phase.BOOTING,
+    "running": Phase.RUNNING,
+    "off": Phase.OFF,
+    "stopping": Phase.STOPPING,
+    "deleting": Phase.DELETING,
+    "migrating": Phase.BUSY,
+    "rebuilding": Phase.BUSY,
+}
+
+_MEANINGS: Mapping[str, type[CloudError]] = {
+    "unauthorized": AuthError,
+    "token_readonly": AuthError,
+    "forbidden": AuthError,
+    "maintenance": TransientError,
+    "resource_limit_exceeded": QuotaError,
+    "resource_unavailable": NoCapacityError,
+    "placement_error": NoCapacityError,
+    "uniqueness_error": NameTakenError,
+    "conflict": BusyError,
+    "locked": BusyError,
+    "protected": ProtectedError,
+    "not_found": GoneError,
+    "rate_limit_exceeded": RateLimitedError,
+    "service_error": AmbiguousError,
+}
+
+
+def _error_of(body: Mapping[str, Any]) -> tuple[str, str]:
+    error = body["error"]
+    return str(error["code"]), str(error["message"])
+
+
+def _meaning(refusal: Refusal) -> type[CloudError] | None:
+    return _MEANINGS.get(refusal.code)
+
+
+_DIALECT = Dialect(title=TITLE, machines="servers", error_of=_error_of, request_id="X-Correlation-Id", meaning=_meaning)
+# 3600 requests an hour in a bucket that refills by one a second; `reset` is when it is full again.
+_BUDGET = Budget(reset_is_full=True)
+
+
+class HetznerCloud:
+    """One Hetzner Cloud project. `endpoint` ends in `/v1`."""
+
+    name = "hetzner"
+
+    def __init__(self, *, endpoint: str, token: str, clock: Clock, deadlines: Deadlines) -> None:
+        self._governor = Governor(_BUDGET, clock)
+        transport = Transport(_DIALECT, token=token, governor=self._governor, clock=clock, deadlines=deadlines)
+        self._session = transport.session()
+        self._client = _client(endpoint, token, self._session)
+
+    def list_owned(self, owner: Owner) -> list[Machine]:
+        with _asking(f"list the servers of stack {owner.stack}"):
+            return self._owned(owner)
+
+    def find(self, name: str, owner: Owner) -> list[Machine]:
+        with _asking(f"look up server {name}"):
+            return [machine for machine in self._owned(owner, name=name) if machine.name == name]
+
+    def get(self, id: str) -> Machine:
+        with _asking(f"read server {id}"):
+            return machine_of(self._client.servers.get_by_id(_number(id)))
+
+    def create(self, request: MachineRequest) -> Machine:
+        networks = [Network(id=_digits("network", network)) for network in request.networks]
+        firewalls = [Firewall(id=_digits("firewall", firewall)) for firewall in request.firewalls]
+        placement_group = request.placement_group and PlacementGroup(
+            id=_digits("placement group", request.placement_group)
+        )
+        with _asking(f"create server {request.name}", changing=True):
+            response = self._client.servers.create(
+                name=request.name,
+                server_type=ServerType(name=request.type),
+                location=Location(name=request.location),
+                image=_image_name(request.image),
+                labels=dict(request.labels),
+                ssh_keys=[_key_name(key) for key in request.ssh_keys],
+                user_data=request.user_data,
+                networks=networks,
+                firewalls=firewalls,
+                placement_group=placement_group or None,
+                public_net=ServerCreatePublicNetwork(enable_ipv4=request.public_ipv4, enable_ipv6=request.public_ipv6),
+            )
+            return machine_of(response.server)
+
+    def delete(self, id: str) -> None:
+        with _asking(f"delete server {id}", changing=True):
+            self._client.servers.delete(Server(id=_number(id)))
+
+    def power_on(self, id: str) -> None:
+        with _asking(f"power on server {id}", changing=True):
+            self._client.servers.power_on(Server(id=_number(id)))
+
+    def power_off(self, id: str) -> None:
+        with _asking(f"power off server {id}", changing=True):
+            self._client.servers.power_off(Server(id=_number(id)))
+
+    def shutdown(self, id: str) -> None:
+        with _asking(f"shut down server {id}", changing=True):
+            self._client.servers.shutdown(Server(id=_number(id)))
+
+    def reboot(self, id: str) -> None:
+        with _asking(f"reboot server {id}", changing=True):
+            self._client.servers.reboot(Server(id=_number(id)))
+
+    def set_labels(self, id: str, labels: Mapping[str, str]) -> None:
+        with _asking(f"label server {id}", changing=True):
+            self._client.servers.update(Server(id=_number(id)), labels=dict(labels))
+
+    def find_image(self, image: ImageRef, architecture: str, location: str) -> Image:
+        del location  # every image can be used everywhere
+        with _asking(f"look up the image {image}"):
+            match image.kind:
+                case "id":
+                    return _usable(self._image_by_id(image), image, architecture)
+                case "slug":
+                    return self._vendor_image(image, architecture)
+                case "selector":
+                    candidates = self._snapshots(label_selector=image.value)
+                case "name":
+                    candidates = [row for row in self._snapshots() if row.description == image.value]
+            return self._newest(candidates, image, architecture)
+
+    def reference(self, kind: Reference, name: str) -> str:
+        with _asking(f"look up the {kind.replace('_', ' ')} {name}"):
+            known = {str(row.id): row.name for row in read_all(self._reference_pages(kind))}
+        for number, known_name in known.items():
+            if name in (number, known_name):
+                return number
+        raise unknown(TITLE, kind.replace("_", " "), name, list(known.values()))
+
+    def catalogue(self) -> Catalogue:
+        with _asking("read the server types and prices"):
+            pricing = self._client.request("GET", "/pricing")["pricing"]
+            types = read_all(_pages(self._client.server_types.get_list))
+            hourly, monthly = _ipv4_prices(pricing)
+            return Catalogue(
+                currency=pricing["currency"],
+                offers=tuple(offer for row in types for offer in _offers(row)),
+                ipv4_per_hour=hourly,
+                ipv4_per_month=monthly,
+            )
+
+    def limits(self) -> Limits:
+        left, reset = self._governor.left()
+        return Limits(requests_left=left, requests_reset=reset)
+
+    @property
+    def requests(self) -> Requests:
+        return self._governor.requests
+
+    def close(self) -> None:
+        self._session.close()
+
+    def _owned(self, owner: Owner, name: str | None = None) -> list[Machine]:
+        selector = ",".join([*(f"{key}={value}" for key, value in owner.labels.items()), GROUP])
+        rows = read_all(_pages(self._client.servers.get_list, label_selector=selector, name=name))
+        machines = map(machine_of, rows)
+        return oldest_first([machine for machine in machines if owner.owns(machine.labels)])
+
+    def _reference_pages(self, kind: Reference) -> Callable[[int], Page[Any]]:
+        match kind:
+            case "ssh_key":
+                return _pages(self._client.ssh_keys.get_list)
+            case "network":
+                return _pages(self._client.networks.get_list)
+            case "firewall":
+                return _pages(self._client.firewalls.get_list)
+            case "placement_group":
+                return _pages(self._client.placement_groups.get_list)
+            case _:
+                raise InvalidError(f"{TITLE} has no {kind}", fix="Use `networks` instead.")
+
+    def _snapshots(self, **filters: Any) -> list[BoundImage]:
+        return read_all(_pages(self._client.images.get_list, type=["snapshot"], **filters))
+
+    def _image_by_id(self, image: ImageRef) -> BoundImage:
+        try:
+            return self._client.images.get_by_id(_number(image.value))
+        except (InvalidError, GoneError) as error:
+            raise unknown(TITLE, "image", image.value, [str(row.id) for row in self._snapshots()]) from error
+
+    def _vendor_image(self, image: ImageRef, architecture: str) -> Image:
+        rows = read_all(_pages(self._client.images.get_list, name=image.value, include_deprecated=True))
+        for row in rows:
+            if row.architecture == architecture:
+                return _usable(row, image, architecture)
+        if rows:
+            return _usable(rows[0], image, architecture)
+        names = {row.name for row in read_all(_pages(self._client.images.get_list, type=["system", "app"])) if row.name}
+        raise unknown(TITLE, "image", image.value, names)
+
+    def _newest(self, candidates: Sequence[BoundImage], image: ImageRef, architecture: str) -> Image:
+        """The newest usable one; what is wrong with the newest if none is."""
+        newest_first = sorted(candidates, key=lambda row: given(row.created, "image.created"), reverse=True)
+        for row in newest_first:
+            if row.status == "available" and row.architecture == architecture:
+                return image_of(row)
+        if newest_first:
+            return _usable(newest_first[0], image, architecture)
+        there_is = self._snapshots()
+        if image.kind == "name":
+            raise unknown(TITLE, "snapshot", image.value, {str(row.description) for row in there_is})
+        labels = {f"{key}={value}" for row in there_is for key, value in (row.labels or {}).items()}
+        raise unknown(TITLE, "snapshot with the labels", image.value, labels)
+
+
+def machine_of(server: BoundServer) -> Machine:
+    """What the API says of a server; ValueError or AttributeError if it lacks what it must have."""
+    public = server.public_net
+    network = public.ipv6.ip if public and public.ipv6 else None
+    # The address that the server configures for itself, and that the official plugin shows.
+    ipv6 = str(ipaddress.ip_network(network).network_address + 1) if network else None
+    status = given(server.status, "server.status")
+    server_type = given(given(server.server_type, "server.server_type").name, "server_type.name")
+    location = given(given(server.location, "server.location").name, "location.name")
+    return Machine(
+        id=str(given(server.id, "server.id")),
+        name=given(server.name, "server.name"),
+        phase=_PHASES.get(status, Phase.UNKNOWN),
+        vendor_status=status,
+        labels=given(server.labels, "server.labels"),
+        type=server_type,
+        location=location,
+        image=(server.image.name or str(server.image.id)) if server.image else None,
+        created=given(server.created, "server.created"),
+        ipv4=public.ipv4.ip if public and public.ipv4 else None,
+        ipv6=ipv6,
+        locked=bool(server.locked),
+        details={
+            "server_type": server_type,
+            "location": location,
+            "ipv6_network": network,
+            "ipv6_address": ipv6,
+            "primary_disk_size": server.primary_disk_size,
+            "backup_window": server.backup_window,
+            "placement_group_id": server.placement_group.id if server.placement_group else None,
+            "firewall_ids": [row.firewall.id for row in (public.firewalls if public else None) or ()],
+            "volume_ids": [volume.id for volume in server.volumes or ()],
+            "private_net": [_private_net(net) for net in server.private_net or ()],
+            "protection": dict(server.protection or {}),
+            "rescue_enabled": bool(server.rescue_enabled),
+            "included_traffic": server.included_traffic,
+        },
+    )
+
+
+def _private_net(net: PrivateNet) -> dict[str, object]:
+    return {"network": net.network.id, "ip": net.ip, "alias_ips": net.alias_ips, "mac_address": net.mac_address}
+
+
+def image_of(row: BoundImage) -> Image:
+    """An image; a snapshot's name is its description."""
+    return Image(
+        id=str(given(row.id, "image.id")),
+        name=given(row.name or row.description, "image.description"),
+        created=given(row.created, "image.created"),
+        available=row.status == "available",
+        disk=int(given(row.disk_size, "image.disk_size")),
+        architecture=given(row.architecture, "image.architecture"),
+    )
+
+
+def _usable(row: BoundImage, image: ImageRef, architecture: str) -> Image:
+    found = image_of(row)
+    if not found.available:
+        raise InvalidError(
+            f"the image {image} cannot be used yet",
+            why=f"{found.id} {found.name} is {row.status}",
+            fix="Wait until the snapshot is finished, or name another.",
+        )
+    if found.architecture != architecture:
+        raise InvalidError(
+            f"the image {image} does not run on {architecture} servers",
+            why=f"{found.id} {found.name} is made for {found.architecture}",
+            fix="Name server types of the same architecture as the image.",
+        )
+    return found
+
+
+def _offers(row: BoundServerType) -> Iterable[Offer]:
+    name = given(row.name, "server_type.name")
+    prices = {price["location"]: price for price in given(row.prices, "server_type.prices")}
+    for place in given(row.locations, "server_type.locations"):
+        location = given(place.location.name, "server_type.locations.name")
+        if location in prices:
+            yield Offer(
+                type=name,
+                location=location,
+                available=bool(place.available),
+                per_hour=Decimal(prices[location]["price_hourly"]["net"]),
+                per_month=Decimal(prices[location]["price_monthly"]["net"]),
+                disk=int(given(row.disk, "server_type.disk")),
+                architecture=given(row.architecture, "server_type.architecture"),
+                deprecated_after=place.deprecation.unavailable_after if place.deprecation else None,
+            )
+
+
+def _ipv4_prices(pricing: Mapping[str, Any]) -> tuple[Decimal, Decimal]:
+    """Hourly and monthly price of a primary IPv4: the same everywhere; the highest, should that change."""
+    prices = [price for row in pricing["primary_ips"] if row["type"] == "ipv4" for price in row["prices"]]
+    hourly = max((Decimal(price["price_hourly"]["net"]) for price in prices), default=Decimal(0))
+    monthly = max((Decimal(price["price_monthly"]["net"]) for price in prices), default=Decimal(0))
+    return hourly, monthly
+
+
+def _client(endpoint: str, token: str, session: requests.Session) -> hcloud.Client:
+    client = hcloud.Client(token=token, api_endpoint=endpoint, application_name="scaler")
+    # The client has no parameter for its session; all requests must go through ours.
+    client._client._session = session
+    return client
+
+
+def _pages(list_function: Callable[..., tuple[Sequence[Any], Meta]], **filters: Any) -> Callable[[int], Page[Any]]:
+    """Read one of the client's lists page by page."""
+
+    def fetch(number: int) -> Page[Any]:
+        rows, meta = list_function(page=number, per_page=_PER_PAGE, **filters)
+        pagination = given(meta.pagination, "meta.pagination")
+        return Page([(row.id, row) for row in rows], pagination.next_page is not None, pagination.total_entries)
+
+    return fetch
+
+
+def _asking(what: str, *, changing: bool = False) -> AbstractContextManager[None]:
+    return asking(TITLE, what, changing=changing, also=hcloud.HCloudException)
+
+
+def _number(id: str) -> int:
+    if not id.isdecimal():
+        raise GoneError(f"there is no {id}", why="ids at Hetzner Cloud are numbers")
+    return int(id)
+
+
+def _digits(kind: str, id: str) -> int:
+    if not id.isdecimal():
+        raise InvalidError(f"{id} is no {kind}'s id", why="ids at Hetzner Cloud are numbers")
+    return int(id)
+
+
+def _image_name(name: str) -> ImageName:
+    return ImageName(id=int(name)) if name.isdecimal() else ImageName(name=name)
+
+
+def _key_name(name: str) -> SSHKey:
+    return SSHKey(id=int(name)) if name.isdecimal() else SSHKey(name=name)

@@ -1,0 +1,21 @@
+"""Saying what a cloud has when a spec names something that it has not."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection
+
+from scaler.clouds import InvalidError
+
+_SHOWN = 8
+
+
+def unknown(title: str, kind: str, name: str, known: Collection[str]) -> InvalidError:
+    """The error for a name that is not there: the nearest one, and what there is."""
+    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    listed = ", ".join(sorted(known)[:_SHOWN]) + (f" and {len(known) - _SHOWN} more" if len(known) > _SHOWN else "")
+    return InvalidError(
+        f"{title} has no {kind} {name}",
+        why=f"there is {listed}" if known else f"there is no {kind} in this account",
+        fix=f"Did you mean {nearest[0]}?" if nearest else f"Name a {kind} that exists, or create it first.",
+    )

@@ -1,0 +1,339 @@
+"""The one HTTP layer under both official clients: deadlines, budget, retries, and what an answer means.
+
+Both clients send through `requests`, and both hide what the rate-limit headers say and re-send a
+create that may have been carried out. So they are handed this `requests` adapter, which lets only
+a good answer through and raises a typed CloudError for everything else: the clients' own retry
+code never sees anything to retry. `docs/adr/0001-one-transport-under-both-clients.md` has the why.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import random
+import ssl
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+from requests.auth import AuthBase
+from urllib3.exceptions import HTTPError, MaxRetryError, NewConnectionError, ProxyError
+
+from scaler.clock import Clock
+from scaler.clouds import (
+    AmbiguousError,
+    AuthError,
+    BusyError,
+    CloudError,
+    GoneError,
+    InvalidError,
+    NoCapacityError,
+    ProtectedError,
+    QuotaError,
+    RateLimitedError,
+    TransientError,
+)
+from scaler.clouds.governor import Governor, Kind, OverBudgetError
+
+T = TypeVar("T")
+
+_ATTEMPTS = 4
+_CHUNK = 65536
+_READS = frozenset({"GET", "HEAD"})
+_REPEATABLE = _READS | {"PUT", "DELETE"}
+"""Methods that may be sent again although they may have been carried out."""
+_MALFORMED = (TypeError, ValueError, AttributeError, LookupError, ArithmeticError)
+"""What reading an answer raises that lacks something or has it in another shape."""
+
+_FIXES: Mapping[type[CloudError], str] = {
+    GoneError: "Run `scaler refresh`: it was deleted outside of scaler.",
+    NoCapacityError: "Name more types or locations in the spec, or try again later.",
+    QuotaError: "Ask the vendor for a higher limit, delete what is not needed, or lower the count.",
+    RateLimitedError: "Try again after the reset; other programs may be using the same account's requests.",
+    TransientError: "Nothing was changed: run the command again.",
+    AmbiguousError: "Run the command again: it looks for what was created before it asks for more.",
+    AuthError: "Check that the token is valid, may write, and belongs to this account.",
+    ProtectedError: "Lift the protection at the vendor first.",
+    BusyError: "Run the command again when the other action has ended.",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deadlines:
+    """Seconds that one request may take: to connect, and then between bytes and for the whole body."""
+
+    connect: float = 5
+    read: float = 30
+    budget: float = 300
+    """How long a call may wait for the vendor's rate limit."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """What the cloud answered instead of doing it."""
+
+    method: str
+    path: str
+    status: int
+    code: str
+    """The cloud's own code; empty if the body was not in the cloud's error format."""
+    message: str
+    request_id: str
+
+    @property
+    def why(self) -> str:
+        """The cloud's code and words, and the id to quote to its support."""
+        named = f"{self.code}: {self.message}" if self.code else f"HTTP {self.status}: {self.message}"
+        return f"{named} [{self.request_id}]" if self.request_id else named
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dialect:
+    """How one vendor speaks HTTP."""
+
+    title: str
+    machines: str
+    """The path's last part that lists and creates machines, such as `servers`."""
+    error_of: Callable[[Mapping[str, Any]], tuple[str, str]]
+    """The code and message in an error body; raises KeyError or TypeError if it is none."""
+    request_id: str
+    """The header that has the request's id."""
+    meaning: Callable[[Refusal], type[CloudError] | None]
+    """The vendor's codes; None leaves it to the HTTP status."""
+
+    def kind(self, method: str, path: str) -> Kind:
+        """What a request is for."""
+        if path.rstrip("/").endswith(f"/{self.machines}"):
+            return {"GET": Kind.LIST, "POST": Kind.CREATE}.get(method, Kind.OTHER)
+        is_machine = path.rstrip("/").rpartition("/")[0].endswith(f"/{self.machines}")
+        return Kind.DELETE if method == "DELETE" and is_machine else Kind.OTHER
+
+
+class BearerAuth(AuthBase):
+    """Sets the token on each request; without an auth of its own, requests takes one from ~/.netrc."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {self._token}"
+        return request
+
+
+class Transport(HTTPAdapter):
+    """Sends one request until it has an answer that counts. Safe to use from several threads."""
+
+    def __init__(self, dialect: Dialect, *, token: str, governor: Governor, clock: Clock, deadlines: Deadlines) -> None:
+        super().__init__(pool_maxsize=64)
+        self._dialect = dialect
+        self._token = token
+        self._governor = governor
+        self._clock = clock
+        self._deadlines = deadlines
+        # Jitter only keeps processes apart; nothing depends on its quality.
+        self._random = random.Random()  # noqa: S311
+
+    def session(self) -> requests.Session:
+        """A session that sends everything through here."""
+        session = requests.Session()
+        session.mount("https://", self)
+        session.mount("http://", self)
+        session.auth = BearerAuth(self._token)
+        return session
+
+    def send(  # noqa: PLR0917 - the base class's signature
+        self,
+        request: requests.PreparedRequest,
+        stream: bool = False,
+        timeout: object = None,
+        verify: bool | str = True,
+        cert: Any = None,
+        proxies: Mapping[str, str] | None = None,
+    ) -> requests.Response:
+        """The answer, if it is a good one, read to its end; a CloudError otherwise."""
+        del stream, timeout
+        through = {} if _is_loopback(request.url or "") else dict(proxies or {})
+        attempt = 0
+        while True:
+            try:
+                return self._exchange(request, attempt, verify=verify, cert=cert, proxies=through)
+            except CloudError as error:
+                attempt += 1
+                if attempt >= _ATTEMPTS or not self._may_repeat(request, error):
+                    raise
+                if not isinstance(error, RateLimitedError):
+                    self._clock.sleep(self._random.uniform(0.25, 0.5) * 2**attempt)
+
+    def _may_repeat(self, request: requests.PreparedRequest, error: CloudError) -> bool:
+        """Whether sending again cannot do anything twice."""
+        if isinstance(error, AmbiguousError):
+            return request.method in _REPEATABLE
+        return isinstance(error, TransientError | RateLimitedError | BusyError)
+
+    def _exchange(self, request: requests.PreparedRequest, attempt: int, **settings: Any) -> requests.Response:
+        """Send once."""
+        method, path = request.method or "", urlsplit(request.url or "").path
+        try:
+            self._governor.wait(self._dialect.kind(method, path), self._deadlines.budget, retry=attempt > 0)
+        except OverBudgetError as error:
+            raise self._error(RateLimitedError, str(error), reset=error.reset) from error
+        headers: Mapping[str, str] = {}
+        try:
+            timeout = (self._deadlines.connect, self._deadlines.read)
+            response = super().send(request, stream=True, timeout=timeout, **settings)
+            headers = response.headers
+            body = self._body(response)
+        except (requests.RequestException, HTTPError, OSError) as error:
+            raise self._unanswered(request, error) from error
+        finally:
+            self._governor.answered(headers)
+        self._judge(request, response, body, attempt)
+        return response
+
+    def _body(self, response: requests.Response) -> bytes:
+        """The whole body, within the read deadline however slowly it drips."""
+        end = self._clock.monotonic() + self._deadlines.read
+        chunks = []
+        try:
+            while chunk := response.raw.read1(_CHUNK, decode_content=True):
+                chunks.append(chunk)
+                if self._clock.monotonic() > end:
+                    raise requests.ReadTimeout(f"the body took longer than {self._deadlines.read:g} s")
+        except (requests.RequestException, HTTPError, OSError):
+            response.close()
+            # A refusal stays one however its text was cut off.
+            if response.ok:
+                raise
+        response.raw.release_conn()
+        # Where requests itself keeps a body that was read: both clients ask for it again.
+        response._content = b"".join(chunks)
+        response._content_consumed = True  # type: ignore[attr-defined]
+        return response._content
+
+    def _judge(self, request: requests.PreparedRequest, response: requests.Response, body: bytes, attempt: int) -> None:
+        """Return if the answer is a good one; raise what it means otherwise."""
+        parsed = _parse(body)
+        if 200 <= response.status_code < 300:
+            if body and not isinstance(parsed, dict):
+                raise self._error(self._lost(request), "the answer is not the JSON that was promised")
+            return
+        refusal = self._refusal(request, response, parsed)
+        kind = self._dialect.meaning(refusal) or _meaning_of_status(refusal.status)
+        if kind is GoneError and not self._names_machine(refusal.path):
+            kind = InvalidError
+        if kind is AmbiguousError:
+            kind = self._lost(request)
+        if kind is RateLimitedError:
+            reset = self._governor.pause(response.headers, attempt)
+            raise self._error(RateLimitedError, refusal.why, reset=reset)
+        raise self._error(kind, refusal.why)
+
+    def _refusal(self, request: requests.PreparedRequest, response: requests.Response, parsed: object) -> Refusal:
+        code, message = "", response.reason or ""
+        if isinstance(parsed, dict):
+            with suppress(KeyError, TypeError):
+                code, message = self._dialect.error_of(parsed)
+        return Refusal(
+            method=request.method or "",
+            path=urlsplit(request.url or "").path,
+            status=response.status_code,
+            code=code,
+            message=message,
+            request_id=response.headers.get(self._dialect.request_id, ""),
+        )
+
+    def _names_machine(self, path: str) -> bool:
+        return f"/{self._dialect.machines}/" in path
+
+    def _lost(self, request: requests.PreparedRequest) -> type[CloudError]:
+        """What it means that a request was sent and its answer is of no use."""
+        return TransientError if request.method in _READS else AmbiguousError
+
+    def _unanswered(self, request: requests.PreparedRequest, error: Exception) -> CloudError:
+        kind = TransientError if _was_not_sent(error) else self._lost(request)
+        return self._error(kind, _words(error))
+
+    def _error(self, kind: type[CloudError], why: str, **more: Any) -> CloudError:
+        """`what` is left to `asking`, which knows what the request was for."""
+        return kind("", why=why.replace(self._token, "***"), fix=_FIXES.get(kind, ""), **more)
+
+
+@contextmanager
+def asking(title: str, what: str, *, changing: bool, also: type[Exception] = ValueError) -> Iterator[None]:
+    """Name what was asked for in every CloudError, and make one of an answer that lacks what it must have.
+
+    `what` completes "could not …", such as `create server web-1`; `also` is what the client itself
+    raises for an answer that it does not expect.
+    """
+    try:
+        yield
+    except CloudError as error:
+        if not error.what:
+            doubt = "may or may not have obeyed:" if isinstance(error, AmbiguousError) else "could not"
+            error.what = f"{title} {doubt} {what}"
+            error.args = (error.what,)
+        raise
+    except (*_MALFORMED, also) as error:
+        kind = AmbiguousError if changing else TransientError
+        why = f"the answer is not what was promised: {type(error).__name__} {error}"
+        raise kind(f"{title} gave no usable answer to: {what}", why=why, fix=_FIXES[kind]) from error
+
+
+def given(value: T | None, field: str) -> T:
+    """A value that an answer must have; ValueError for null, which `asking` turns into a CloudError."""
+    if value is None:
+        raise ValueError(f"{field} is null")
+    return value
+
+
+def _meaning_of_status(status: int) -> type[CloudError]:
+    if status == 429:
+        return RateLimitedError
+    if status in (401, 403):
+        return AuthError
+    if status >= 500 or status == 408:
+        return AmbiguousError
+    return InvalidError
+
+
+def _parse(body: bytes) -> object:
+    try:
+        return json.loads(body) if body else {}
+    except ValueError:
+        return None
+
+
+def _was_not_sent(error: Exception) -> bool:
+    """Whether the connection failed before the request was on its way."""
+    if isinstance(error, requests.exceptions.ConnectTimeout | requests.exceptions.ProxyError):
+        return True
+    reason = error.args[0] if error.args else None
+    if isinstance(reason, MaxRetryError):
+        reason = reason.reason
+    if isinstance(reason, NewConnectionError | ProxyError):
+        return True
+    causes = (reason, *(getattr(reason, "args", None) or ()))
+    return any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes) or isinstance(error, ValueError)
+
+
+def _words(error: Exception) -> str:
+    """The innermost words: requests wraps urllib3, which wraps the system's."""
+    reason: object = error
+    while isinstance(reason, Exception):
+        inner = getattr(reason, "reason", None) or (reason.args[-1] if reason.args else None)
+        if not isinstance(inner, Exception):
+            break
+        reason = inner
+    return str(reason) or type(reason).__name__
+
+
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
