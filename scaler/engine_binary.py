@@ -127,8 +127,10 @@ def install(environ: Mapping[str, str], *, report: Report, from_source: bool = F
         if _is_executable(binary):
             report(f"engine {version} was just installed by another run")
             return binary
-        partial = folder / f"{version}.partial"
-        shutil.rmtree(partial, ignore_errors=True)  # what a killed install left
+        for left in folder.glob(f"{version}.partial.*"):  # by an install that was killed
+            shutil.rmtree(left, ignore_errors=True)
+        # A builder that outlived its killed install writes to another folder than this.
+        partial = folder / f"{version}.partial.{os.getpid()}"
         try:
             fresh = _obtain(version, partial, environ, report=report, from_source=from_source)
             shutil.rmtree(binary.parent, ignore_errors=True)

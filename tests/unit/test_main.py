@@ -1,0 +1,377 @@
+"""The entry point, run as users run it: in a process of its own."""
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import click
+import pytest
+import yaml
+
+import scaler
+from scaler.commands.context import Context, Output, common_options, make_context, shared_options
+from scaler.commands.main import COMMANDS
+from scaler.errors import ExitCode
+
+ROOT = Path(scaler.__file__).parent.parent
+CLEAN = {key: value for key, value in os.environ.items() if not key.startswith("SCALER_")} | {"PYTHONPATH": str(ROOT)}
+
+# Adds a command `probe` to the real entry point, found and loaded as every other command is.
+PROBE = """
+import os, sys, time, types
+import click
+from dataclasses import dataclass
+from scaler.commands import main as entry
+from scaler.commands.context import common_options
+from scaler.errors import InvalidSpecError, LockedError, Problem, RefusedError
+
+@click.command()
+@common_options
+def probe(context):
+{body}
+
+entry.cli.commands["probe"] = click.Command("probe")
+sys.modules["scaler.commands.probe"] = types.ModuleType("probe")
+sys.modules["scaler.commands.probe"].probe = probe
+sys.exit(entry.main())
+"""
+
+
+def run(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "scaler", *arguments]
+    return subprocess.run(
+        command,
+        env={**CLEAN, **environ},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def probe_command(body: str, *arguments: str) -> list[str]:
+    return [sys.executable, "-c", PROBE.format(body=textwrap.indent(body, "    ")), "probe", *arguments]
+
+
+def run_probe(body: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = probe_command(body, *arguments)
+    return subprocess.run(
+        command, env=CLEAN, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+# ---------------------------------------------------------------------------------------------
+# Help
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["ensur"], ["completion", "bash"]])
+def test_light_commands_import_nothing_heavy(arguments):
+    heavy = "('pulumi', 'pulumi_hcloud', 'pulumi_digitalocean', 'pydantic', 'rich', 'yaml', 'grpc', 'hcloud', 'pydo')"
+    script = (
+        f"import sys; from scaler.commands.main import main; main(); print([m for m in {heavy} if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments], env=CLEAN, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.stdout.splitlines()[-1] == "[]", done.stderr
+
+
+def test_help_lists_every_command_and_every_exit_code():
+    done = run("--help")
+    assert done.returncode == 0
+    for name, text in COMMANDS.items():
+        assert f"  {name} " in done.stdout
+        assert text in done.stdout
+    for code in ExitCode:
+        assert f"\n    {int(code)} " in done.stdout
+
+
+def test_scaler_alone_prints_the_help_and_ends_well():
+    assert (run().returncode, run().stdout) == (0, run("--help").stdout)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_command_loads_and_has_examples_in_its_help(name):
+    done = run(name, "--help")
+    assert done.returncode == 0, done.stderr
+    assert f"scaler {name}" in done.stdout
+    assert "\n  Examples:\n" in done.stdout
+
+
+def test_version_is_the_package_s():
+    assert run("--version").stdout == f"scaler {scaler.__version__}\n"
+
+
+def test_version_document_names_engine_and_sdk():
+    document = json.loads(run("version", "-o", "json").stdout)
+    assert document["schema"] == 1
+    assert document["versions"]["scaler"] == scaler.__version__
+    assert document["versions"]["pulumi"]
+    assert "engine" in document["versions"]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_script_names_our_variable(shell):
+    assert "_SCALER_COMPLETE" in run("completion", shell).stdout
+
+
+def test_stack_names_are_completed_from_the_specs(tmp_path):
+    (tmp_path / "stacks").mkdir()
+    for name in ("prod", "preprod", "dev"):
+        (tmp_path / "stacks" / f"{name}.yaml").touch()
+    words = {"COMP_WORDS": f"scaler -C {tmp_path} version --stack pr", "COMP_CWORD": "5"}
+    assert run(_SCALER_COMPLETE="bash_complete", **words).stdout.split() == ["plain,preprod", "plain,prod"]
+
+
+# ---------------------------------------------------------------------------------------------
+# Usage errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [(["ensur"], "'ensure'"), (["--stak", "x"], "--stack"), (["version", "--outptu", "json"], "--output")],
+)
+def test_a_slip_is_a_usage_error_with_a_suggestion(arguments, hint):
+    done = run(*arguments)
+    assert done.returncode == 64
+    assert "Did you mean" in done.stderr
+    assert hint in done.stderr
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize("json_option", [["-o", "json"], ["-ojson"], ["--output", "json"], ["--output=json"]])
+def test_a_usage_error_is_one_document_where_json_is_asked_for(json_option):
+    done = run("version", "--bogus", *json_option)
+    error = json.loads(done.stdout)["error"]
+    assert done.returncode == 64
+    assert error["code"] == "usage"
+    assert "--bogus" in error["message"]
+    assert error["fix"] == "run: scaler version --help"
+    assert done.stderr == ""
+
+
+def test_a_directory_that_does_not_exist_is_a_usage_error(tmp_path):
+    done = run("-C", str(tmp_path / "nowhere"), "version")
+    assert done.returncode == 64
+    assert "nowhere" in done.stderr
+
+
+# ---------------------------------------------------------------------------------------------
+# How a command may end
+
+
+@pytest.mark.parametrize(("statement", "code"), [("return 4", 4), ("return None", 0), ("pass", 0)])
+def test_a_command_s_value_is_the_exit_code(statement, code):
+    assert run_probe(statement).returncode == code
+
+
+FAILURE = 'raise LockedError("prod is in use.", why="run 17 holds it\\nsince 10:00", fix="wait for it")'
+
+
+def test_a_failure_says_what_why_and_how_to_mend_it():
+    done = run_probe(FAILURE)
+    assert done.returncode == 5
+    assert done.stdout == ""
+    assert done.stderr.splitlines() == [
+        "Error: prod is in use.",
+        "  why    run 17 holds it",
+        "         since 10:00",
+        "  fix    wait for it   (exit 5)",
+    ]
+
+
+@pytest.mark.parametrize(("output", "load"), [("json", json.loads), ("yaml", yaml.safe_load)])
+def test_a_failure_is_one_document_for_programs(output, load):
+    done = run_probe(FAILURE, "-o", output)
+    error = {
+        "code": "locked",
+        "message": "prod is in use.",
+        "why": "run 17 holds it\nsince 10:00",
+        "fix": "wait for it",
+    }
+    assert load(done.stdout) == {"schema": 1, "error": error}
+    assert (done.returncode, done.stderr) == (5, "")
+
+
+PROBLEMS = (
+    'raise InvalidSpecError([Problem("stacks/a.yaml", 3, "no such key"), Problem("stacks/a.yaml", 9, "too low")])'
+)
+
+
+def test_every_problem_of_a_failure_is_printed():
+    done = run_probe(PROBLEMS)
+    assert done.returncode == 65
+    assert "\n  stacks/a.yaml:3: no such key\n  stacks/a.yaml:9: too low\n" in done.stderr
+
+
+def test_every_problem_of_a_failure_is_in_the_document():
+    problems = json.loads(run_probe(PROBLEMS, "-o", "json").stdout)["error"]["problems"]
+    assert [(problem["file"], problem["line"]) for problem in problems] == [("stacks/a.yaml", 3), ("stacks/a.yaml", 9)]
+
+
+UNEXPECTED = 'raise RuntimeError("request with Bearer s3cr3t failed")'
+
+
+def test_an_unexpected_error_is_told_shortly_and_without_its_text():
+    done = run_probe(UNEXPECTED)
+    assert done.returncode == 1
+    assert "RuntimeError" in done.stderr
+    assert "--debug" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "s3cr3t" not in done.stderr
+
+
+def test_debug_shows_the_traceback():
+    done = run_probe(UNEXPECTED, "--debug")
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_the_command_with_its_code_after_the_clean_up(number, code):
+    body = """
+try:
+    print("started", flush=True)
+    time.sleep(60)
+finally:
+    print("cleaned up", flush=True)
+"""
+    process = subprocess.Popen(
+        probe_command(body), env=CLEAN, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "started\n"
+    process.send_signal(number)
+    stdout, stderr = process.communicate(timeout=30)
+    assert (process.returncode, stdout) == (code, "cleaned up\n")
+    assert "Traceback" not in stderr
+
+
+def test_a_reader_that_goes_away_is_no_noise():
+    body = "for _ in range(100_000): print('x' * 100)"
+    process = subprocess.Popen(probe_command(body), env=CLEAN, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    assert process.wait(timeout=30) == 1
+
+
+# ---------------------------------------------------------------------------------------------
+# The shared options
+
+
+def context_of(*arguments: str, **environ: str) -> Context:
+    """What a command `look` is handed for this command line."""
+
+    @click.group()
+    @shared_options
+    def group() -> None: ...
+
+    @group.command()
+    @common_options
+    def look(context: Context) -> Context:
+        return context
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("SCALER_STACK", "SCALER_STATE_DIR", "NO_COLOR", "FORCE_COLOR"):
+            patch.delenv(name, raising=False)
+        for name, value in environ.items():
+            patch.setenv(name, value)
+        context = group.main(list(arguments), standalone_mode=False)
+    assert isinstance(context, Context)
+    return context
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["look", "--stack", "demo", "-o", "json", "-vv", "--debug"],
+        ["--stack", "demo", "-o", "json", "-vv", "--debug", "look"],
+        ["-s", "demo", "--debug", "look", "-ojson", "-vv"],
+    ],
+)
+def test_options_count_before_and_after_the_command(arguments):
+    context = context_of(*arguments)
+    assert (context.stack, context.output, context.verbosity, context.debug) == ("demo", Output.JSON, 2, True)
+
+
+def test_the_option_nearer_to_the_end_wins():
+    assert context_of("--stack", "one", "look", "--stack", "two").stack == "two"
+
+
+def test_a_flag_before_the_command_wins_over_the_environment():
+    assert context_of("look", SCALER_STACK="env").stack == "env"
+    assert context_of("--stack", "flag", "look", SCALER_STACK="env").stack == "flag"
+
+
+def test_quiet_is_a_verbosity_below_normal():
+    assert context_of("look").verbosity == 0
+    assert context_of("-q", "look").verbosity == -1
+
+
+def test_the_state_folder_belongs_to_the_project_folder(tmp_path):
+    assert context_of("-C", str(tmp_path), "look").state_dir == tmp_path / ".scaler"
+    assert context_of("-C", str(tmp_path), "--state-dir", "s", "look").state_dir == tmp_path / "s"
+    assert context_of("-C", str(tmp_path), "look", SCALER_STATE_DIR="/var/s").state_dir == Path("/var/s")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environ", "color"),
+    [
+        ([], {}, "auto"),
+        ([], {"NO_COLOR": "1"}, "never"),
+        ([], {"NO_COLOR": ""}, "auto"),
+        ([], {"FORCE_COLOR": "1"}, "always"),
+        ([], {"FORCE_COLOR": "0"}, "auto"),
+        ([], {"NO_COLOR": "1", "FORCE_COLOR": "1"}, "never"),
+        (["--color", "always"], {"NO_COLOR": "1"}, "always"),
+        (["--color", "auto"], {"NO_COLOR": "1"}, "auto"),
+    ],
+)
+def test_colour_is_flag_then_no_color_then_force_color(arguments, environ, color):
+    assert context_of("look", *arguments, **environ).color == color
+
+
+@pytest.mark.parametrize(("ci", "asked"), [("", "True"), ("true", "False")])
+def test_a_person_is_asked_only_on_a_terminal_outside_ci(ci, asked):
+    terminal, theirs = pty.openpty()
+    command = probe_command("print(context.interactive)")
+    done = subprocess.run(
+        command,
+        env={**CLEAN, "CI": ci},
+        stdin=theirs,
+        stderr=theirs,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    os.close(theirs)
+    os.close(terminal)
+    assert done.stdout.strip() == asked
+
+
+def test_nobody_is_asked_without_a_terminal():
+    assert run_probe("print(context.interactive)").stdout.strip() == "False"
+
+
+def test_dumb_terminals_get_no_colour(monkeypatch):
+    terminal, theirs = pty.openpty()
+    options = dict.fromkeys(("stack", "state_dir", "color")) | {
+        "directory": ".", "output": "text", "quiet": False, "verbose": 0, "debug": False,
+    }  # fmt: skip
+    context = make_context(options, {})
+    with os.fdopen(theirs, "w") as stream:
+        monkeypatch.setenv("TERM", "xterm")
+        assert context.colored(stream)
+        monkeypatch.setenv("TERM", "dumb")
+        assert not context.colored(stream)
+    os.close(terminal)
