@@ -66,7 +66,6 @@ class TransientError(CloudError):
     """A passing trouble, and nothing happened: the request can be sent again."""
 
     exit_code = ExitCode.UNAVAILABLE
-    exit_code = ExitCode.UNAVAILABLE
     code = "transient"
 
 
@@ -79,7 +78,6 @@ class AmbiguousError(CloudError):
 class AuthError(CloudError):
     """The credentials were refused."""
 
-    exit_code = ExitCode.CREDENTIALS
     exit_code = ExitCode.CREDENTIALS
     code = "credentials"
 
