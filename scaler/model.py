@@ -9,8 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Literal
 
-from scaler.lifecycle import Phase as Phase
-from scaler.lifecycle import Status
+from scaler.lifecycle import SUPPLY, Phase, Status
 from scaler.ownership import Owner
 
 # ---------------------------------------------------------------------------------------------
@@ -144,6 +143,11 @@ class Server:
     image: str | None = None
     created: datetime | None = None
     error: str | None = None
+
+    @property
+    def counts(self) -> bool:
+        """Whether it counts as supply."""
+        return self.status in SUPPLY
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,79 @@
+"""What a run may not do, whatever it is asked. Pure; checked before the first changing request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from scaler.errors import RefusedError
+from scaler.model import Action, Plan, Spec, World
+
+
+def check_wanted(spec: Spec, wanted: Mapping[str, int]) -> None:
+    """Refuse counts outside a group's bounds or above the stack's limit."""
+    for name, count in wanted.items():
+        group = spec.groups[name]
+        if group.max is not None and count > group.max:
+            raise RefusedError(
+                f"{name} is asked to have {count} servers, more than its max of {group.max}.",
+                why=f"groups.{name}.max is {group.max} in {spec.path}",
+                fix=f"Raise max, or ask for at most {group.max}.",
+                code="above_max",
+            )
+        if count < group.min:
+            raise RefusedError(
+                f"{name} is asked to have {count} servers, fewer than its min of {group.min}.",
+                why=f"groups.{name}.min is {group.min} in {spec.path}",
+                fix=f"Lower min, or ask for at least {group.min}. `scaler destroy` removes everything.",
+                code="below_min",
+            )
+    total = sum(wanted.values())
+    if spec.limit is not None and total > spec.limit:
+        raise RefusedError(
+            f"{spec.stack} is asked to have {total} servers, {total - spec.limit} above its limit of {spec.limit}.",
+            why=f"limit is {spec.limit} in {spec.path}",
+            fix=f"Raise limit, or ask for at most {spec.limit}.",
+            code="above_limit",
+        )
+
+
+def check_expectation(plan: Plan, expected: int | None) -> None:
+    """Refuse when the supply is not what the caller believes (`--expect-current`)."""
+    have = sum(plan.before.values())
+    if expected is not None and have != expected:
+        raise RefusedError(
+            f"{plan.stack} has {have} servers, not the expected {expected}.",
+            why=f"--expect-current {expected}",
+            fix="Look at `scaler status --refresh`, and ask again.",
+            code="unexpected_count",
+        )
+
+
+def check_plan(spec: Spec, world: World, plan: Plan, *, ignore_protection: bool = False) -> None:
+    """Refuse a plan that exceeds the limit or cannot reach the wanted count without protected servers."""
+    deleted = {step.server for step in plan.steps if step.action is Action.DELETE}
+    created = [step for step in plan.steps if step.action is Action.CREATE]
+    total = len(world.machines) - len(deleted) + len(created)
+    if created and spec.limit is not None and total > spec.limit:
+        raise RefusedError(
+            f"{plan.stack} would hold {total} servers, {total - spec.limit} above its limit of {spec.limit}.",
+            why=f"limit is {spec.limit} in {spec.path}; servers that are being deleted count until they are gone",
+            fix="Raise limit, or ask for fewer.",
+            code="above_limit",
+        )
+    if ignore_protection:
+        return
+    for name, wanted in plan.wanted.items():
+        surplus = plan.before[name] - wanted
+        leaving = sum(
+            1
+            for step in plan.steps
+            if step.group == name and step.server in deleted and world.servers[step.server].counts
+        )
+        if surplus > leaving:
+            kept = ", ".join(sorted(spec.groups[name].protect))
+            raise RefusedError(
+                f"{name} cannot go down to {wanted}: protected servers are in the way.",
+                why=f"protected: {kept}",
+                fix=f"Take them out of groups.{name}.protect, or ask for more.",
+                code="protected",
+            )

@@ -1,0 +1,232 @@
+"""What to do, to which server, and why. Pure: the same world gives the same plan."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from scaler.lifecycle import DEAD, SUPPLY, Status
+from scaler.model import Action, Group, Plan, PlanPhase, Server, Spec, Step, World
+from scaler.ownership import free_names
+from scaler.template import labels_of
+
+Placement = tuple[str, str]
+"""A server type at a location."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Advice:
+    """What earlier attempts of this run learned."""
+
+    exhausted: frozenset[Placement] = frozenset()
+    """Placements that have no capacity."""
+    taken: frozenset[str] = frozenset()
+    """Names that servers of others have."""
+    keep_off: frozenset[str] = frozenset()
+    """Servers that could not be powered on: they are replaced."""
+
+
+def plan(spec: Spec, world: World, wanted: Mapping[str, int], advice: Advice | None = None) -> Plan:
+    """The steps from this world to the wanted counts, in at most two phases.
+
+    The first creates, adopts, powers on, and removes what is dead; the second removes surplus
+    servers, once the first is confirmed. Groups that the spec no longer has are wanted zero times.
+    """
+    advice = advice or Advice()
+    grow: list[Step] = [*_forget(world), *_adopt(world), *_update(spec, world)]
+    shrink: list[Step] = []
+    for name in sorted({*wanted, *(server.group for server in world.servers.values())}):
+        decided = _decide(spec, world, name, wanted.get(name, 0), advice)
+        grow += decided.grow
+        shrink += decided.shrink
+    return Plan(
+        stack=spec.stack,
+        wanted=dict(wanted),
+        before={name: _supply(world, name) for name in wanted},
+        phases=tuple(_phases(spec, world, grow, shrink)),
+        drift=world.drift,
+    )
+
+
+def placements(group: Group) -> list[Placement]:
+    """Where a group's servers may be, in the order in which they are tried."""
+    return [(kind, location) for kind in group.types for location in group.locations]
+
+
+def victims(candidates: Iterable[Server], count: int, group: Group | None) -> list[Server]:
+    """The `count` servers that go first: dead, off, not yet ready, then newest (or oldest) first."""
+    oldest = group is not None and group.scale_down == "oldest"
+
+    def age(server: Server) -> float:
+        return server.created.timestamp() if server.created else 0.0
+
+    ordered = sorted(candidates, key=lambda server: (age(server), _number(server.name)), reverse=not oldest)
+    return sorted(ordered, key=_expendability)[:count]
+
+
+def _expendability(server: Server) -> int:
+    """The fixed part of the order in which servers go (`contract.md` §5)."""
+    order = (Status.ERRORED, Status.HANGING, Status.STOPPED, Status.STARTING, Status.REBOOTING)
+    return order.index(server.status) if server.status in order else len(order)
+
+
+def _number(name: str) -> int:
+    digits = name.rpartition("-")[2].partition(".")[0]
+    return int(digits) if digits.isdigit() else 0
+
+
+# ---------------------------------------------------------------------------------------------
+# One group
+
+
+@dataclass(frozen=True, slots=True)
+class _Decided:
+    grow: Sequence[Step]
+    shrink: Sequence[Step]
+
+
+def _decide(spec: Spec, world: World, name: str, wanted: int, advice: Advice) -> _Decided:
+    group = spec.groups.get(name)
+    servers = [server for server in world.servers.values() if server.group == name]
+    protected = group.protect if group else frozenset()
+    dead = [server for server in servers if server.status in DEAD or server.name in advice.keep_off]
+    supply = [server for server in servers if server.status in SUPPLY and server not in dead]
+    off = [server for server in servers if server.status is Status.STOPPED and server not in dead]
+
+    missing = max(0, wanted - len(supply))
+    woken, idle = off[:missing], off[missing:]
+    surplus = len(supply) - wanted
+    leaving = (
+        victims((server for server in supply if server.name not in protected), surplus, group) if surplus > 0 else []
+    )
+    created = _create(spec, world, group, missing - len(woken), wanted, len(supply), advice) if group else []
+    return _Decided(
+        grow=[
+            *created,
+            *(_step(Action.POWER_ON, server, "it is off") for server in woken),
+            *(_step(Action.DELETE, server, _why_dead(server)) for server in dead if server.name not in protected),
+        ],
+        shrink=[
+            *(
+                _step(Action.DELETE, server, "it is off and not needed")
+                for server in idle
+                if server.name not in protected
+            ),
+            *(
+                _step(Action.DELETE, server, _why_leaving(group, name, server, wanted, len(supply)))
+                for server in leaving
+            ),
+        ],
+    )
+
+
+def _create(spec: Spec, world: World, group: Group, count: int, wanted: int, have: int, advice: Advice) -> list[Step]:
+    if count <= 0:
+        return []
+    places = [place for place in placements(group) if place not in advice.exhausted]
+    if not places:
+        return []
+    vanished = world.vanished
+    taken = {*world.machines, *(machine.name for machine in world.machines.values()), *advice.taken}
+    taken |= {name for name in world.entries if name not in vanished}
+    kind, location = places[0]
+    return [
+        Step(
+            action=Action.CREATE,
+            server=name,
+            group=group.name,
+            reason=f"{group.name} wants {wanted}, has {have}",
+            type=kind,
+            location=location,
+        )
+        for name in free_names(spec.stack, group.name, taken, count)
+    ]
+
+
+def _step(action: Action, server: Server, reason: str) -> Step:
+    return Step(
+        action=action,
+        server=server.name,
+        group=server.group,
+        reason=reason,
+        id=server.id,
+        type=server.type,
+        location=server.location,
+    )
+
+
+def _why_dead(server: Server) -> str:
+    return f"it is {server.status}" + (f": {server.error}" if server.error else "")
+
+
+def _why_leaving(group: Group | None, name: str, server: Server, wanted: int, have: int) -> str:
+    if group is None:
+        return f"the spec has no group {name} any more"
+    order = f"not ready, it is {server.status}" if server.status is not Status.RUNNING else f"{group.scale_down} first"
+    return f"{name} wants {wanted}, has {have}: {order}"
+
+
+def _supply(world: World, group: str) -> int:
+    return sum(1 for server in world.servers.values() if server.group == group and server.status in SUPPLY)
+
+
+# ---------------------------------------------------------------------------------------------
+# The whole stack
+
+
+def _forget(world: World) -> Iterable[Step]:
+    for name in sorted(world.vanished):
+        entry = world.entries[name]
+        yield Step(
+            action=Action.FORGET, server=name, group=entry.group, reason="it is gone from the cloud", id=entry.id
+        )
+
+
+def _adopt(world: World) -> Iterable[Step]:
+    for name in sorted(world.orphans):
+        server = world.servers[name]
+        if server.status is not Status.DELETING:
+            yield _step(Action.ADOPT, server, "it carries this stack's labels and is in no state")
+
+
+def _update(spec: Spec, world: World) -> Iterable[Step]:
+    for name, machine in world.machines.items():
+        server = world.servers[name]
+        if server.group in spec.groups and dict(machine.labels) != labels_of(spec, machine):
+            yield _step(Action.UPDATE, server, "its labels are not those of the spec")
+
+
+def _phases(spec: Spec, world: World, grow: Sequence[Step], shrink: Sequence[Step]) -> Iterable[PlanPhase]:
+    """Grow, then shrink; an orphan is adopted in the one and removed in the other at the earliest.
+
+    When growing first would exceed the stack's limit for a moment, what goes, goes first.
+    """
+    adopted = {step.server for step in grow if step.action is Action.ADOPT}
+    late = [step for step in grow if step.action is Action.DELETE and step.server in adopted]
+    first, second = [step for step in grow if step not in late], [*shrink, *late]
+    if not any(step.action in (Action.CREATE, Action.ADOPT, Action.POWER_ON) for step in first):
+        first, second = [*first, *second], []
+    if spec.limit is not None and len(world.machines) + _count(first, Action.CREATE) > spec.limit:
+        going = [step for step in (*first, *second) if step.action is Action.DELETE and step.server not in adopted]
+        first, second = going, [step for step in (*first, *second) if step not in going]
+    if not first:
+        first, second = second, []
+    declared = frozenset(world.entries)
+    for steps in filter(None, (first, second)):
+        declared = _after(declared, steps)
+        yield PlanPhase(steps=tuple(steps), declared=tuple(sorted(declared, key=_natural)))
+
+
+def _count(steps: Collection[Step], action: Action) -> int:
+    return sum(1 for step in steps if step.action is action)
+
+
+def _after(declared: frozenset[str], steps: Iterable[Step]) -> frozenset[str]:
+    """The names in the stack after these steps; a vanished server's name may be created again."""
+    gone = frozenset(step.server for step in steps if step.action in (Action.DELETE, Action.FORGET))
+    new = frozenset(step.server for step in steps if step.action in (Action.CREATE, Action.ADOPT))
+    return (declared - gone) | new
+
+
+def _natural(name: str) -> tuple[str, int, str]:
+    return name.rpartition("-")[0], _number(name), name

@@ -1,0 +1,154 @@
+"""The Pulumi stack behind what a run needs of it: the engine, the program and the plugin put together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from scaler.clock import Clock
+from scaler.clouds import Cloud, CloudError
+from scaler.engine import Checkpoint, Engine, Program
+from scaler.errors import EngineError
+from scaler.model import Applied, Change, Declared, Machine, Permits, Server, Spec, StackEntry, StackState
+from scaler.ownership import GROUP, Owner, decode_tags
+from scaler.plugin.operation import Operation
+from scaler.plugin.server import RESOURCES, serve
+from scaler.program import declare
+from scaler.state import server_from_json, server_to_json
+from scaler.template import existing_server
+
+_PARALLEL = 64
+"""Resource operations at a time; the cloud's rate limits are the governor's business."""
+
+
+class _WorldMovedError(Exception):
+    """Raised inside the program, under the lock, before anything is registered."""
+
+
+class PulumiStack:
+    """`ports.Stack` over the real engine."""
+
+    def __init__(self, spec: Spec, engine: Engine, cloud: Cloud, clock: Clock) -> None:
+        self._spec = spec
+        self._engine = engine
+        self._cloud = cloud
+        self._clock = clock
+        self._type = RESOURCES[spec.cloud].type
+        self._owner: Owner = spec.owner
+
+    @property
+    def processes(self) -> int:
+        return self._engine.processes
+
+    def read(self) -> StackState:
+        self._engine.heal_locks()
+        return self._understand(self._engine.checkpoint())
+
+    def preview(self, change: Change) -> Mapping[str, str]:
+        self._engine.prepare()
+        operation = Operation(self._cloud, self._owner, Permits())
+        with self._serving(operation) as port:
+            ran = self._engine.preview(self._program(change), port, refresh=change.refresh)
+        if ran.error:
+            raise EngineError("The engine's preview failed.", why=ran.error)
+        return {
+            urn.rpartition("::")[2]: kind
+            for urn, kind in ran.events.operations.items()
+            if f"${self._type}::" in urn and kind != "refresh"
+        }
+
+    def apply(self, change: Change) -> Applied:
+        self._engine.prepare()
+        operation = Operation(self._cloud, self._owner, change.permits)
+        failed_look: list[CloudError] = []
+        moved: list[str] = []
+        declaring = self._program(change)
+
+        def program() -> None:
+            # The first statement under the stack's lock: is this the world that was planned for?
+            # Nothing is registered yet, so stopping here changes nothing.
+            try:
+                found = {machine.id for machine in operation.snapshot()}
+            except CloudError as error:
+                failed_look.append(error)
+                raise
+            if found != change.expected:
+                moved.extend(found ^ change.expected)
+                raise _WorldMovedError
+            declaring()
+
+        with self._serving(operation) as port:
+            ran = self._engine.up(program, port, refresh=change.refresh)
+        if failed_look:
+            raise failed_look[0]
+        return Applied(
+            moved=bool(moved),
+            accepted=dict(operation.accepted),
+            deleted=dict(operation.deleted),
+            errors=dict(operation.errors),
+            failure=None if moved else ran.error,
+        )
+
+    def record(self, describe: Callable[[Sequence[Machine]], Mapping[str, Server]]) -> Mapping[str, Server]:
+        self._engine.prepare()
+        operation = Operation(self._cloud, self._owner, Permits())
+        recorded: dict[str, Server] = {}
+
+        def program() -> None:
+            machines = operation.snapshot()
+            held = {entry.id: entry for entry in self._understand(self._engine.checkpoint()).entries.values()}
+            recorded.update(describe(machines))
+            kept = [machine for machine in machines if machine.id in held]
+            declare(
+                self._spec.cloud,
+                [
+                    Declared(held[machine.id].name, machine.labels[GROUP], existing_server(self._spec, machine), True)
+                    for machine in kept
+                ],
+                {name: server_to_json(server) for name, server in recorded.items()},
+            )
+
+        with self._serving(operation) as port:
+            ran = self._engine.refresh(program, port)
+        if ran.error:
+            raise EngineError(
+                "What is there could not be recorded in the stack.", why=ran.error, fix="Run `scaler refresh`."
+            )
+        return recorded
+
+    def _program(self, change: Change) -> Program:
+        outputs = {name: server_to_json(server) for name, server in change.outputs.items()}
+        return lambda: declare(self._spec.cloud, change.declared, outputs)
+
+    @contextmanager
+    def _serving(self, operation: Operation) -> Iterator[int | None]:
+        """Serve our plugin while the block runs; with `plugin: official` the engine starts that one itself."""
+        if self._spec.plugin == "official":
+            yield None
+            return
+        with serve(operation, workers=_PARALLEL, clock=self._clock) as provider:
+            self._engine.on_start(provider.peers.admit)
+            yield provider.port
+
+    def _understand(self, checkpoint: Checkpoint) -> StackState:
+        entries = {}
+        for resource in checkpoint.resources:
+            if resource.type == self._type:
+                labels = resource.outputs.get("labels") or decode_tags(resource.outputs.get("tags") or ())
+                entries[resource.name] = StackEntry(resource.name, labels.get(GROUP, ""), resource.id, labels)
+        return StackState(
+            entries=entries,
+            outputs=_servers(checkpoint.outputs),
+            pending=tuple(urn.rpartition("::")[2] for urn in checkpoint.pending),
+        )
+
+
+def _servers(outputs: Mapping[str, object]) -> dict[str, Server]:
+    """The outputs that are servers; users may export others by hand."""
+    servers = {}
+    for name, value in outputs.items():
+        try:
+            servers[name] = server_from_json(value)
+        except ValueError:
+            continue
+    return servers

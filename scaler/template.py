@@ -1,0 +1,90 @@
+"""What a group's servers are made of. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from scaler.model import Group, Machine, MachineRequest, Spec, Step
+from scaler.ownership import GROUP, TEMPLATE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What the names in a group's spec mean at its cloud, looked up before anything is created."""
+
+    image: str
+    ssh_keys: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
+    firewalls: tuple[str, ...] = ()
+    placement_group: str | None = None
+    vpc: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Templates:
+    """The parts of every group, per placement where they differ by it."""
+
+    parts: Mapping[tuple[str, str, str], Parts] = field(default_factory=dict)
+    """(group, type, location) → parts."""
+
+    def of(self, step: Step) -> Parts:
+        """The parts for a create step."""
+        return self.parts[step.group, step.type or "", step.location or ""]
+
+
+def fingerprint(group: Group) -> str:
+    """A short hash of what cannot be read back from a server: its user data and keys."""
+    made_of = json.dumps([group.user_data, sorted(group.ssh_keys)])
+    return hashlib.sha256(made_of.encode()).hexdigest()[:8]
+
+
+def labels_of(spec: Spec, machine: Machine) -> dict[str, str]:
+    """The labels that an existing machine should carry: it keeps the template that it was made from."""
+    group = machine.labels[GROUP]
+    wanted = spec.groups[group].labels if group in spec.groups else {}
+    template = machine.labels.get(TEMPLATE)
+    labels = {**wanted, **spec.owner.labels, GROUP: group}
+    return labels if template is None else {**labels, TEMPLATE: template}
+
+
+def new_server(spec: Spec, step: Step, parts: Parts) -> MachineRequest:
+    """The request for a create step."""
+    group = spec.groups[step.group]
+    assert step.type is not None  # noqa: S101 - every create step has a placement
+    assert step.location is not None  # noqa: S101
+    return MachineRequest(
+        name=step.server,
+        type=step.type,
+        location=step.location,
+        image=parts.image,
+        labels={**group.labels, **spec.owner.group_labels(group.name, fingerprint(group))},
+        ssh_keys=parts.ssh_keys,
+        user_data=group.user_data,
+        networks=parts.networks,
+        firewalls=parts.firewalls,
+        placement_group=parts.placement_group,
+        public_ipv4=group.public_ipv4,
+        public_ipv6=group.public_ipv6,
+        vpc=parts.vpc,
+        monitoring=group.monitoring,
+        ipv6=group.ipv6,
+    )
+
+
+def existing_server(spec: Spec, machine: Machine) -> MachineRequest:
+    """The inputs to declare for a machine that exists: what it is, and the labels it should have."""
+    group = spec.groups.get(machine.labels[GROUP])
+    return MachineRequest(
+        name=machine.name,
+        type=machine.type,
+        location=machine.location,
+        image=machine.image or "unknown",
+        labels=labels_of(spec, machine),
+        ssh_keys=group.ssh_keys if group else (),
+        user_data=group.user_data if group else None,
+        monitoring=group.monitoring if group else False,
+        ipv6=group.ipv6 if group else False,
+    )
