@@ -120,9 +120,12 @@ def _remember(ctx: click.Context, param: click.Parameter, value: object) -> None
 
 
 def _complete_stack(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    from scaler.project import Project
+
     del param
-    folder = Path(_given(ctx).get("directory") or ".") / "stacks"
-    return [CompletionItem(path.stem) for path in sorted(folder.glob(f"{incomplete}*.yaml"))]
+    directory = Path(_given(ctx).get("directory") or ".")
+    stacks = Project(directory, name="", state_dir=directory).stacks()
+    return [CompletionItem(stack) for stack in stacks if stack.startswith(incomplete)]
 
 
 def _shared(*names: str, **settings: Any) -> Callable[[Callable[P, R]], Callable[P, R]]:
