@@ -69,7 +69,8 @@ def encode_tags(labels: Mapping[str, str]) -> list[str]:
 def _encode_tag(key: str, value: str) -> str:
     if (key, value) == (MANAGED_BY, "scaler"):
         return "scaler"
-    return f"{key}:{value}" if value else key
+    # A label `scaler` without a value must not become the tag that says who manages it.
+    return f"{key}:{value}" if value or key == "scaler" else key
 
 
 def decode_tags(tags: Collection[str]) -> dict[str, str]:

@@ -46,7 +46,8 @@ from scaler.clouds.governor import Budget, Governor
 from scaler.clouds.names import unknown
 from scaler.clouds.paging import Page, read_all
 from scaler.clouds.transport import Deadlines, Dialect, Refusal, Transport, asking, given
-from scaler.model import ImageRef, Machine, MachineRequest, Phase, Requests
+from scaler.lifecycle import Phase
+from scaler.model import ImageRef, Machine, MachineRequest, Requests
 from scaler.ownership import GROUP, Owner
 
 TITLE = "Hetzner Cloud"

@@ -145,7 +145,7 @@ class Transport(HTTPAdapter):
         session.auth = BearerAuth(self._token)
         return session
 
-    def send(  # noqa: PLR0917 - the base class's signature
+    def send(
         self,
         request: requests.PreparedRequest,
         stream: bool = False,

@@ -1,0 +1,396 @@
+"""DigitalOcean, through its official client `pydo`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from decimal import Decimal
+from typing import Any
+
+import pydo
+import requests
+from azure.core.exceptions import AzureError
+from azure.core.pipeline.policies import SansIOHTTPPolicy
+from azure.core.pipeline.transport import RequestsTransport
+
+from scaler.clock import Clock, parse_time
+from scaler.clouds import (
+    AuthError,
+    BusyError,
+    Catalogue,
+    CloudError,
+    GoneError,
+    Image,
+    InvalidError,
+    Limits,
+    NoCapacityError,
+    Offer,
+    QuotaError,
+    RateLimitedError,
+    Reference,
+    oldest_first,
+)
+from scaler.clouds.governor import Budget, Governor
+from scaler.clouds.names import unknown
+from scaler.clouds.paging import Page, read_all
+from scaler.clouds.transport import Deadlines, Dialect, Refusal, Transport, asking, given
+from scaler.lifecycle import Phase
+from scaler.model import ImageRef, Machine, MachineRequest, Requests
+from scaler.ownership import STACK, Owner, decode_tags, encode_tags
+
+TITLE = "DigitalOcean"
+_PER_PAGE = 200
+_TAG = re.compile(r"[a-zA-Z0-9_\-:]{1,255}")
+
+Row = Mapping[str, Any]
+"""A JSON object of the API."""
+
+_PHASES = {"new": Phase.BOOTING, "active": Phase.RUNNING, "off": Phase.OFF}
+
+_MEANINGS: Mapping[str, type[CloudError]] = {
+    "unauthorized": AuthError,
+    "forbidden": AuthError,
+    "not_found": GoneError,
+    "too_many_requests": RateLimitedError,
+    "conflict": BusyError,
+}
+
+# DigitalOcean has one code for all of these, so its words are all there is to go by.
+_WORDS: Sequence[tuple[re.Pattern[str], type[CloudError]]] = (
+    (re.compile(r"(exceed|reached).*limit|limit (exceeded|reached)", re.IGNORECASE), QuotaError),
+    (
+        re.compile(r"(region|size) is not available|not available in|currently unavailable|sold out", re.IGNORECASE),
+        NoCapacityError,
+    ),
+    (re.compile(r"pending event|(is|currently) locked", re.IGNORECASE), BusyError),
+)
+_ALREADY_SO = re.compile(r"already (powered |running|on\b|off\b)", re.IGNORECASE)
+
+
+def _error_of(body: Row) -> tuple[str, str]:
+    code, message = str(body["id"]), str(body["message"])
+    return code, f"{message} (request {body['request_id']})" if body.get("request_id") else message
+
+
+def _meaning(refusal: Refusal) -> type[CloudError] | None:
+    if refusal.status in (403, 409, 412, 422):
+        for words, meaning in _WORDS:
+            if words.search(refusal.message):
+                return meaning
+    return _MEANINGS.get(refusal.code)
+
+
+_DIALECT = Dialect(title=TITLE, machines="droplets", error_of=_error_of, request_id="x-request-id", meaning=_meaning)
+# 5000 an hour and 250 a minute, both counted back from now; `reset` is when the oldest one no longer counts.
+_BUDGET = Budget(reset_is_full=False, per_minute=250)
+
+
+class DigitalOceanCloud:
+    """One DigitalOcean account. `endpoint` has no `/v2`."""
+
+    name = "digitalocean"
+
+    def __init__(self, *, endpoint: str, token: str, clock: Clock, deadlines: Deadlines) -> None:
+        self._governor = Governor(_BUDGET, clock)
+        transport = Transport(_DIALECT, token=token, governor=self._governor, clock=clock, deadlines=deadlines)
+        self._session = transport.session()
+        self._client = _client(endpoint, token, self._session)
+
+    def list_owned(self, owner: Owner) -> list[Machine]:
+        (tag,) = encode_tags({STACK: owner.stack})
+        with _asking(f"list the droplets of stack {owner.stack}"):
+            return _owned(read_all(self._pages(self._client.droplets.list, "droplets", tag_name=tag)), owner)
+
+    def find(self, name: str, owner: Owner) -> list[Machine]:
+        with _asking(f"look up droplet {name}"):
+            rows = read_all(self._pages(self._client.droplets.list, "droplets", name=name))
+            # The API's own filter ignores case.
+            return [machine for machine in _owned(rows, owner) if machine.name == name]
+
+    def get(self, id: str) -> Machine:
+        with _asking(f"read droplet {id}"):
+            return machine_of(self._client.droplets.get(_number(id))["droplet"])
+
+    def create(self, request: MachineRequest) -> Machine:
+        body = _create_body(request)
+        with _asking(f"create droplet {request.name}", changing=True):
+            return machine_of(self._client.droplets.create(body=body)["droplet"])
+
+    def delete(self, id: str) -> None:
+        with _asking(f"delete droplet {id}", changing=True):
+            self._client.droplets.destroy(_number(id))
+
+    def power_on(self, id: str) -> None:
+        self._act(id, "power_on")
+
+    def power_off(self, id: str) -> None:
+        self._act(id, "power_off")
+
+    def shutdown(self, id: str) -> None:
+        self._act(id, "shutdown")
+
+    def reboot(self, id: str) -> None:
+        self._act(id, "reboot")
+
+    def set_labels(self, id: str, labels: Mapping[str, str]) -> None:
+        wanted = _tags(labels)
+        with _asking(f"tag droplet {id}", changing=True):
+            current = self._client.droplets.get(_number(id))["droplet"]["tags"]
+            resources = {"resources": [{"resource_id": id, "resource_type": "droplet"}]}
+            # Add first: a droplet is never without the tags that say whose it is.
+            for tag in wanted:
+                if tag not in current:
+                    self._client.tags.create(body={"name": tag})
+                    self._client.tags.assign_resources(tag, body=resources)
+            for tag in current:
+                if tag not in wanted:
+                    self._client.tags.unassign_resources(tag, body=resources)
+
+    def find_image(self, image: ImageRef, architecture: str, location: str) -> Image:
+        with _asking(f"look up the image {image}"):
+            candidates = self._candidates(image)
+        for row in candidates:
+            if _why_not(row, architecture, location) is None:
+                return row
+        raise InvalidError(
+            f"the image {image} cannot be used",
+            why=str(_why_not(candidates[0], architecture, location)),
+            fix="Wait until it is finished, transfer it to the region, or name another.",
+        )
+
+    def reference(self, kind: Reference, name: str) -> str:
+        with _asking(f"look up the {kind.replace('_', ' ')} {name}"):
+            match kind:
+                case "ssh_key":
+                    rows = read_all(self._pages(self._client.ssh_keys.list, "ssh_keys"))
+                case "vpc":
+                    rows = read_all(self._pages(self._client.vpcs.list, "vpcs"))
+                case "firewall":
+                    rows = read_all(self._pages(self._client.firewalls.list, "firewalls"))
+                case _:
+                    raise InvalidError(f"{TITLE} has no {kind}", fix="Use `vpc` for a private network.")
+            for row in rows:
+                if name in (str(row["id"]), row["name"], row.get("fingerprint")):
+                    return str(row["id"])
+        raise unknown(TITLE, kind.replace("_", " "), name, [str(row["name"]) for row in rows])
+
+    def catalogue(self) -> Catalogue:
+        with _asking("read the sizes and prices"):
+            sizes = read_all(self._pages(self._client.sizes.list, "sizes", key="slug"))
+            regions = read_all(self._pages(self._client.regions.list, "regions", key="slug"))
+            is_open = {row["slug"] for row in regions if row["available"]}
+            return Catalogue(currency="USD", offers=tuple(offer for row in sizes for offer in _offers(row, is_open)))
+
+    def limits(self) -> Limits:
+        with _asking("read the account's limits"):
+            servers = int(self._client.account.get()["account"]["droplet_limit"])
+        left, reset = self._governor.left()
+        return Limits(servers=servers, requests_left=left, requests_reset=reset)
+
+    @property
+    def requests(self) -> Requests:
+        return self._governor.requests
+
+    def close(self) -> None:
+        self._session.close()
+
+    def _act(self, id: str, action: str) -> None:
+        with _asking(f"{action.replace('_', ' ')} droplet {id}", changing=True):
+            try:
+                self._client.droplet_actions.post(_number(id), body={"type": action})
+            except InvalidError as error:
+                if not _ALREADY_SO.search(error.why):
+                    raise
+
+    def _candidates(self, image: ImageRef) -> list[Image]:
+        """The images that are meant, newest first, at least one."""
+        match image.kind:
+            case "id" | "slug":
+                rows = [self._image(image)]
+            case "name":
+                snapshots = self._snapshots()
+                rows = [row for row in snapshots if row["name"] == image.value]
+                if not rows:
+                    raise unknown(TITLE, "snapshot", image.value, {str(row["name"]) for row in snapshots})
+            case "selector":
+                tags = _tags(_selected(image.value))
+                rows = [row for row in self._snapshots(tag_name=tags[0]) if {*tags} <= {*row["tags"]}]
+                if not rows:
+                    there_is = {str(tag) for row in self._snapshots() for tag in row["tags"]}
+                    raise unknown(TITLE, "snapshot with the tag", " and ".join(tags), there_is)
+        return sorted(map(image_of, rows), key=lambda found: (found.created, int(found.id)), reverse=True)
+
+    def _image(self, image: ImageRef) -> Row:
+        try:
+            found: Row = self._client.images.get(image.value)["image"]
+        except InvalidError as error:
+            if image.kind == "id":
+                known = {str(row["id"]) for row in self._snapshots()}
+            else:
+                vendor_images = read_all(self._pages(self._client.images.list, "images", type="distribution"))
+                known = {str(row["slug"]) for row in vendor_images if row["slug"]}
+            raise unknown(TITLE, "image", image.value, known) from error
+        return found
+
+    def _snapshots(self, **filters: Any) -> list[Row]:
+        rows = read_all(self._pages(self._client.images.list, "images", private=True, **filters))
+        return [row for row in rows if row["type"] == "snapshot"]
+
+    def _pages(
+        self, list_function: Callable[..., Any], root: str, *, key: str = "id", **filters: Any
+    ) -> Callable[[int], Page[Row]]:
+        """Read one of the API's lists page by page."""
+
+        def fetch(number: int) -> Page[Row]:
+            answer = list_function(page=number, per_page=_PER_PAGE, **filters)
+            more = "next" in ((answer.get("links") or {}).get("pages") or {})
+            return Page([(row[key], row) for row in answer[root]], more, answer["meta"]["total"])
+
+        return fetch
+
+
+def machine_of(droplet: Row) -> Machine:
+    """What the API says of a droplet; KeyError, TypeError or ValueError if it lacks what it must have."""
+    number, status, features = str(int(droplet["id"])), given(droplet["status"], "status"), droplet["features"] or ()
+    v4, v6 = droplet["networks"]["v4"], droplet["networks"]["v6"]
+    image, size = droplet["image"], droplet["size"] or {}
+    return Machine(
+        id=number,
+        name=given(droplet["name"], "name"),
+        phase=_PHASES.get(status, Phase.UNKNOWN),
+        vendor_status=status,
+        labels=decode_tags(given(droplet["tags"], "tags")),
+        type=given(droplet["size_slug"], "size_slug"),
+        location=given(droplet["region"]["slug"], "region.slug"),
+        image=(image["slug"] or str(image["id"])) if image else None,
+        created=parse_time(droplet["created_at"]),
+        ipv4=_address(v4, "public"),
+        ipv6=_address(v6, "public"),
+        locked=bool(droplet["locked"]),
+        details={
+            "urn": f"do:droplet:{number}",
+            "status": status,
+            "locked": bool(droplet["locked"]),
+            "created_at": droplet["created_at"],
+            "region": droplet["region"]["slug"],
+            "size_slug": droplet["size_slug"],
+            "disk": droplet.get("disk"),
+            "memory": droplet.get("memory"),
+            "vcpus": droplet.get("vcpus"),
+            "price_hourly": size.get("price_hourly"),
+            "price_monthly": size.get("price_monthly"),
+            "ipv4_private": _address(v4, "private"),
+            "ipv6_address": _address(v6, "public"),
+            "vpc_uuid": droplet.get("vpc_uuid"),
+            "volume_ids": list(droplet.get("volume_ids") or ()),
+            "features": list(features),
+            "backups": "backups" in features,
+            "monitoring": "monitoring" in features,
+            "ipv6": "ipv6" in features,
+        },
+    )
+
+
+def image_of(row: Row) -> Image:
+    """An image; all of them are for x86."""
+    return Image(
+        id=str(int(row["id"])),
+        name=row["slug"] or row["name"],
+        created=parse_time(row["created_at"]),
+        available=row.get("status", "available") == "available",
+        disk=int(row["min_disk_size"] or 0),
+        architecture="x86",
+        locations=frozenset(row["regions"]),
+    )
+
+
+def _owned(rows: Sequence[Row], owner: Owner) -> list[Machine]:
+    machines = map(machine_of, rows)
+    return oldest_first([machine for machine in machines if owner.owns(machine.labels)])
+
+
+def _create_body(request: MachineRequest) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        "name": request.name,
+        "region": request.location,
+        "size": request.type,
+        "image": int(request.image) if request.image.isdecimal() else request.image,
+        "ssh_keys": [int(key) if key.isdecimal() else key for key in request.ssh_keys],
+        "backups": False,
+        "ipv6": request.ipv6,
+        "monitoring": request.monitoring,
+        "tags": _tags(request.labels),
+    }
+    if request.user_data is not None:
+        body["user_data"] = request.user_data
+    if request.vpc is not None:
+        body["vpc_uuid"] = request.vpc
+    return body
+
+
+def _tags(labels: Mapping[str, str]) -> list[str]:
+    tags = encode_tags(labels)
+    for tag in tags:
+        if not _TAG.fullmatch(tag):
+            raise InvalidError(
+                f"{tag!r} cannot be a tag at {TITLE}",
+                why="a tag has 1 to 255 letters, digits, `_`, `-` and `:`",
+                fix="Change the label in the spec.",
+            )
+    return tags
+
+
+def _selected(selector: str) -> dict[str, str]:
+    """The labels of a selector: `key=value` or `key`, several with commas between."""
+    pairs = (term.strip().partition("=") for term in selector.split(","))
+    return {key.strip(): value.lstrip("=").strip() for key, _, value in pairs}
+
+
+def _why_not(image: Image, architecture: str, location: str) -> str | None:
+    """Why an image cannot be used here, or None if it can."""
+    if not image.available:
+        return f"{image.id} {image.name} is not available yet"
+    if architecture != image.architecture:
+        return f"{image.id} {image.name} is made for {image.architecture}, not {architecture}"
+    if image.locations is not None and location not in image.locations:
+        return f"{image.id} {image.name} is in {', '.join(sorted(image.locations)) or 'no region'}, not in {location}"
+    return None
+
+
+def _offers(row: Row, is_open: set[str]) -> Iterator[Offer]:
+    for region in row["regions"]:
+        yield Offer(
+            type=row["slug"],
+            location=region,
+            available=bool(row["available"]) and region in is_open,
+            per_hour=Decimal(str(row["price_hourly"])),
+            per_month=Decimal(str(row["price_monthly"])),
+            disk=int(row["disk"]),
+            architecture="x86",
+        )
+
+
+def _address(networks: Sequence[Row], kind: str) -> str | None:
+    return next((str(row["ip_address"]) for row in networks if row["type"] == kind), None)
+
+
+def _client(endpoint: str, token: str, session: requests.Session) -> pydo.Client:
+    return pydo.Client(
+        token,
+        endpoint=endpoint,
+        transport=RequestsTransport(session=session, session_owner=False),
+        # The session sets the token; the client's own policy refuses an endpoint on loopback.
+        authentication_policy=SansIOHTTPPolicy(),
+        retry_total=0,
+    )
+
+
+def _asking(what: str, *, changing: bool = False) -> AbstractContextManager[None]:
+    return asking(TITLE, what, changing=changing, also=AzureError)
+
+
+def _number(id: str) -> int:
+    if not id.isdecimal():
+        raise GoneError(f"there is no droplet {id}", why=f"ids at {TITLE} are numbers")
+    return int(id)

@@ -1,0 +1,129 @@
+"""The clouds there are, and how to open one. Importing this imports no vendor's client."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from scaler.clock import Clock
+from scaler.clouds import Cloud
+from scaler.clouds.transport import Deadlines
+from scaler.errors import CredentialsError, ScalerError, UsageError
+
+Opener = Callable[[str, str, Clock, Deadlines], Cloud]
+"""endpoint, token, clock, deadlines."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vendor:
+    """What must be known of a vendor before its client is loaded."""
+
+    title: str
+    endpoint: str
+    endpoint_variable: str
+    token_variables: tuple[str, ...]
+    """In this order, each also as `<NAME>_FILE`, which names a file."""
+    client: str
+    """The package that `open` imports."""
+    open: Opener
+
+
+def _open_hetzner(endpoint: str, token: str, clock: Clock, deadlines: Deadlines) -> Cloud:
+    from scaler.clouds.hetzner import HetznerCloud
+
+    return HetznerCloud(endpoint=endpoint, token=token, clock=clock, deadlines=deadlines)
+
+
+def _open_digitalocean(endpoint: str, token: str, clock: Clock, deadlines: Deadlines) -> Cloud:
+    from scaler.clouds.digitalocean import DigitalOceanCloud
+
+    return DigitalOceanCloud(endpoint=endpoint, token=token, clock=clock, deadlines=deadlines)
+
+
+CLOUDS: Mapping[str, Vendor] = {
+    "hetzner": Vendor(
+        title="Hetzner Cloud",
+        endpoint="https://api.hetzner.cloud/v1",
+        endpoint_variable="HCLOUD_ENDPOINT",
+        token_variables=("HCLOUD_TOKEN",),
+        client="hcloud",
+        open=_open_hetzner,
+    ),
+    "digitalocean": Vendor(
+        title="DigitalOcean",
+        endpoint="https://api.digitalocean.com",
+        endpoint_variable="DIGITALOCEAN_API_URL",
+        token_variables=("DIGITALOCEAN_TOKEN", "DIGITALOCEAN_ACCESS_TOKEN"),
+        client="pydo",
+        open=_open_digitalocean,
+    ),
+}
+
+
+def open_cloud(
+    name: str, *, endpoint: str | None, environ: Mapping[str, str], clock: Clock, deadlines: Deadlines | None = None
+) -> Cloud:
+    """The account at cloud `name` that the environment's credentials are for.
+
+    `endpoint` None: the vendor's environment variable, or the vendor's own. Sends no request.
+    Raises CredentialsError without a token, UsageError for an unknown cloud or an endpoint that is
+    no URL, and ScalerError if the vendor's client is not installed.
+    """
+    vendor = CLOUDS.get(name)
+    if vendor is None:
+        raise UsageError(f"there is no cloud {name}", fix=f"Use one of {', '.join(CLOUDS)}.")
+    url = _endpoint(vendor, endpoint, environ)
+    token = find_token(vendor, environ)
+    try:
+        return vendor.open(url, token, clock, deadlines or Deadlines())
+    except ModuleNotFoundError as error:
+        raise ScalerError(
+            f"the client for {vendor.title} is not installed",
+            why=str(error),
+            fix=f"pip install 'scaler[{name}]'",
+            code="client_missing",
+        ) from error
+
+
+def find_token(vendor: Vendor, environ: Mapping[str, str]) -> str:
+    """The token from the first variable that is set; CredentialsError if none is, or if it cannot be one."""
+    for variable in vendor.token_variables:
+        if environ.get(variable):
+            return _checked(environ[variable], variable)
+        if environ.get(f"{variable}_FILE"):
+            return _checked(_read(Path(environ[f"{variable}_FILE"]), f"{variable}_FILE"), f"{variable}_FILE")
+    variables = " or ".join(vendor.token_variables)
+    raise CredentialsError(
+        f"there is no token for {vendor.title}",
+        why=f"{variables} is not set",
+        fix=f"Set {vendor.token_variables[0]}, or {vendor.token_variables[0]}_FILE to a file that holds it.",
+    )
+
+
+def _endpoint(vendor: Vendor, endpoint: str | None, environ: Mapping[str, str]) -> str:
+    url = (endpoint or environ.get(vendor.endpoint_variable) or vendor.endpoint).rstrip("/")
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise UsageError(f"the endpoint {url} is no URL", fix=f"Give one such as {vendor.endpoint}, or leave it out.")
+    return url
+
+
+def _read(path: Path, variable: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CredentialsError(f"the file that {variable} names cannot be read", why=str(error)) from error
+
+
+def _checked(text: str, variable: str) -> str:
+    """A token as an HTTP header can carry it."""
+    token = text.strip()
+    if not token or not token.isascii() or not token.isprintable() or " " in token:
+        raise CredentialsError(
+            f"{variable} does not hold a token",
+            why="it is empty, or has spaces, line breaks or other characters that no token has",
+            fix="Copy the token again from the vendor's console.",
+        )
+    return token
