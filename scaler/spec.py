@@ -17,8 +17,9 @@ from pydantic_core import ErrorDetails
 
 from scaler.errors import InvalidSpecError
 from scaler.model import Group, Spec
-from scaler.schema import GroupSchema, SpecSchema, Surroundings, host_label_problem, nearest, shown
+from scaler.schema import GroupSchema, SpecSchema, Surroundings, host_label_problem, shown
 from scaler.strict_yaml import Document, Location, Value, read
+from scaler.suggest import nearest
 
 Schema = TypeVar("Schema", bound=BaseModel)
 

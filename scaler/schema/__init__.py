@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import timedelta
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -33,6 +32,7 @@ from pydantic_core import PydanticCustomError
 from scaler.durations import parse_duration
 from scaler.model import ImageRef
 from scaler.ownership import RESERVED
+from scaler.suggest import nearest
 
 MOST_SERVERS = 10_000
 """The largest number that a spec may name: a slip of the finger should not pass."""
@@ -79,12 +79,6 @@ Info = ValidationInfo[Surroundings]
 def refusal(message: str, fix: str = "", at: tuple[int | str, ...] = ()) -> PydanticCustomError:
     """What a check raises: a predicate, its cure, and where inside the value."""
     return PydanticCustomError("refused", "{message}", {"message": message, "fix": fix, "at": at})
-
-
-def nearest(word: str, known: list[str]) -> str:
-    """The cure for a misspelled word: the nearest known one, else all of them."""
-    close = get_close_matches(word.lower(), known, n=1)
-    return f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"
 
 
 def shown(value: object) -> str:
@@ -195,7 +189,7 @@ def _image(value: object) -> ImageRef:
 def _image_by_key(value: dict[str, object]) -> ImageRef:
     for key in value:
         if key not in ("selector", "name"):
-            raise refusal(f"has no key {shown(key)}", nearest(key, ["selector", "name"]), at=(key,))
+            raise refusal("is not a known key", nearest(key, ["selector", "name"]), at=(key,))
     if len(value) != 1:
         raise refusal("must have exactly one of the keys selector and name")
     [(key, text)] = value.items()
@@ -229,10 +223,7 @@ Image = Annotated[
 def _endpoint(value: str) -> str:
     url = _split_url(value)
     if value != "embedded" and (url is None or url[0] not in ("http", "https") or not url[1]):
-        close = get_close_matches(value.lower(), ["embedded"])
-        raise refusal(
-            f"must be embedded or an http(s) URL, not {shown(value)}", "did you mean embedded?" if close else ""
-        )
+        raise refusal(f"must be embedded or an http(s) URL, not {shown(value)}", nearest(value, ["embedded"]))
     return value
 
 
@@ -437,14 +428,14 @@ class GroupSchema(BaseModel):
     @classmethod
     def _ready(cls, value: object) -> object:
         if isinstance(value, dict) and value.keys() & {"tcp", "http", "command"}:
-            raise refusal(f"{next(iter(value))} is not supported yet", "use ready: none")
+            raise refusal("is not supported yet", "use ready: none", at=(next(iter(value)),))
         return value
 
     @field_validator("image_changes", mode="before")
     @classmethod
     def _image_changes(cls, value: object) -> object:
         if value == "roll":
-            raise refusal("roll is not supported yet", "use image_changes: new")
+            raise refusal("must be new: roll is not supported yet", "remove the line")
         return value
 
     @field_validator("protect")

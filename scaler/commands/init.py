@@ -1,0 +1,143 @@
+"""`scaler init`: the files of a new project."""
+
+from __future__ import annotations
+
+import re
+from importlib import resources
+from pathlib import Path
+
+import click
+
+from scaler.commands.context import Context, Output, common_options
+from scaler.commands.document import dump
+from scaler.errors import ScalerError
+
+PULUMI = """\
+# The project as Pulumi knows it: `pulumi stack output` and `pulumi preview` work here too.
+name: {name} # every server carries it as a label; do not change it while servers exist
+description: Servers kept by scaler
+main: stacks
+runtime: python
+backend:
+  url: file://.scaler/pulumi # for `pulumi` by hand; scaler takes the spec's `backend`, else PULUMI_BACKEND_URL
+"""
+
+ENTRY = '''\
+"""What `pulumi preview` and `pulumi up` run by hand; scaler itself does not need it."""
+
+from scaler.program import run_by_hand
+
+run_by_hand()
+'''
+
+SPEC = """\
+# yaml-language-server: $schema=spec.schema.json
+# The stack `dev`: `scaler preview` shows what would be done, `scaler ensure` does it.
+cloud: {cloud}
+endpoint: embedded # a cloud inside scaler: no account, no cost; remove this line to use the real one
+limit: 10 # the most servers this stack may ever hold
+groups:
+  worker: # servers are named dev-worker-1, dev-worker-2, …
+    count: 2
+    # min: 0
+    # max: 10
+    image: {{name: worker-golden}} # or {{selector: "role=worker"}}, an image's id, or {vendor_image}
+    type: [{types}] # tried in this order when one has no capacity
+    location: [{locations}] # likewise
+    ssh_keys: [deploy]
+    # user_data: worker.cloud-init.yaml # a file beside this one
+    # labels: {{team: shop}}
+    # start_within: 10m # a server that takes longer is hanging, and is replaced
+    # protect: [dev-worker-1] # never chosen for scale-down
+    # scale_down: newest # or oldest
+"""
+
+CLOUDS = {
+    "hetzner": {"types": "cx23, cpx22", "locations": "fsn1, nbg1", "vendor_image": "ubuntu-24.04"},
+    "digitalocean": {"types": "s-2vcpu-2gb, s-2vcpu-4gb", "locations": "fra1", "vendor_image": "ubuntu-24-04-x64"},
+}
+
+POLICIES = """\
+# Policies
+
+Put a Pulumi policy pack (CrossGuard) here to have rules of your own checked against every plan.
+"""
+
+IGNORED = ".scaler/"
+
+
+@click.command()
+@click.option("--cloud", type=click.Choice(list(CLOUDS)), default="hetzner", help="Where the servers will be.")
+@common_options
+def init(context: Context, cloud: str) -> None:
+    """Scaffold a project in the current folder; a file that is there is kept as it is.
+
+    The stack that it writes uses the embedded cloud, so that everything can be tried without an account.
+
+    \b
+    Examples:
+      scaler init
+      scaler init --cloud digitalocean
+      scaler init -C servers
+    """
+    written = {path: _write(context.directory / path, content) for path, content in _files(context.directory, cloud)}
+    written[".gitignore"] = _ignore(context.directory / ".gitignore")
+    if context.output in (Output.JSON, Output.YAML):
+        files = [{"path": path, "result": _word(new)} for path, new in written.items()]
+        click.echo(dump({"files": files}, context.output))
+        return
+    for path, new in written.items():
+        click.echo(f"{_word(new):<7}  {path}")
+    if context.verbosity >= 0:
+        click.echo("Next: scaler preview", err=True)
+
+
+def _files(directory: Path, cloud: str) -> list[tuple[str, str]]:
+    schema = (resources.files("scaler") / "schema" / "spec.schema.json").read_text(encoding="utf-8")
+    return [
+        ("Pulumi.yaml", PULUMI.format(name=_project_name(directory))),
+        ("stacks/__main__.py", ENTRY),
+        ("stacks/dev.yaml", SPEC.format(cloud=cloud, **CLOUDS[cloud])),
+        ("stacks/spec.schema.json", schema),
+        ("policies/README.md", POLICIES),
+    ]
+
+
+def _project_name(directory: Path) -> str:
+    """The folder's name as a project's: two projects of one account must not share theirs."""
+    return re.sub(r"[^a-z0-9_-]+", "-", directory.name.lower())[:63].strip("-_") or "scaler"
+
+
+def _write(path: Path, content: str) -> bool:
+    """Write a new file, whole or not at all; False if there is one."""
+    if path.exists():
+        return False
+    draft = path.with_name(f".{path.name}.draft")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft.write_text(content, encoding="utf-8")
+        draft.replace(path)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    return True
+
+
+def _ignore(path: Path) -> bool:
+    """Have git ignore the state folder; False if it does already."""
+    try:
+        text = path.read_text(encoding="utf-8") if path.exists() else ""
+        if {IGNORED, IGNORED.rstrip("/"), f"/{IGNORED}"} & {line.strip() for line in text.splitlines()}:
+            return False
+        with path.open("a", encoding="utf-8") as file:
+            file.write(f"{IGNORED}\n" if not text or text.endswith("\n") else f"\n{IGNORED}\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise _unwritable(path, error) from error
+    return True
+
+
+def _unwritable(path: Path, error: Exception) -> ScalerError:
+    return ScalerError(f"Cannot write {path.name}.", why=str(error), fix="mend the folder's permissions, and run again")
+
+
+def _word(new: bool) -> str:
+    return "written" if new else "kept"

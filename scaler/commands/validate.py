@@ -1,0 +1,58 @@
+"""`scaler validate`: check specs, without asking any cloud."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from scaler.commands.context import Context, Output, common_options
+from scaler.commands.document import dump
+from scaler.errors import InvalidSpecError, Problem
+from scaler.model import Spec
+from scaler.project import Project
+
+
+@click.command()
+@common_options
+def validate(context: Context) -> None:
+    """Check one spec, or all of them, and name every problem.
+
+    Nothing is asked of a cloud: whether a type, a location or an image exists is for `scaler preview`.
+
+    \b
+    Examples:
+      scaler validate                every spec in stacks/
+      scaler validate -s prod        one
+      scaler validate -o json        for other programs
+    """
+    project = Project.find(context.directory, context.state_dir)
+    stacks = project.stacks() if context.stack is None else []
+    specs = _load_all([project.spec_path(stack) for stack in stacks or [project.choose(context.stack)]], project.name)
+    if context.output in (Output.JSON, Output.YAML):
+        click.echo(dump({"specs": [_document(spec) for spec in specs]}, context.output))
+        return
+    for spec in specs:
+        groups = ", ".join(f"{group.name} {group.count}" for group in spec.groups.values())
+        click.echo(f"ok  {spec.stack}  {spec.cloud}: {groups}")
+
+
+def _load_all(paths: list[Path], project: str) -> list[Spec]:
+    """All specs; InvalidSpecError with the problems of all of them."""
+    from scaler import spec
+
+    specs: list[Spec] = []
+    problems: list[Problem] = []
+    for path in paths:
+        try:
+            specs.append(spec.load(path, project))
+        except InvalidSpecError as error:
+            problems.extend(error.problems)
+    if problems:
+        raise InvalidSpecError(problems)
+    return specs
+
+
+def _document(spec: Spec) -> dict[str, object]:
+    counts = {group.name: group.count for group in spec.groups.values()}
+    return {"stack": spec.stack, "cloud": spec.cloud, "groups": counts}

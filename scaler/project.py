@@ -1,0 +1,101 @@
+"""The project folder: Pulumi.yaml, `stacks/` and where the state is.
+
+`scaler status` needs no more than this to find its file, so nothing heavy is imported here.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from scaler.errors import InvalidSpecError, UsageError
+from scaler.suggest import nearest
+
+_NAME = re.compile(r"[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?")
+"""What every cloud takes as a label's value, and none changes the case of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A folder with a Pulumi.yaml."""
+
+    directory: Path
+    name: str
+    """As Pulumi.yaml has it; every server carries it as a label."""
+    state_dir: Path
+
+    @classmethod
+    def find(cls, directory: Path, state_dir: Path | None = None) -> Project:
+        """The project in this very folder; its state is in `.scaler` unless said otherwise.
+
+        Raises UsageError if the folder has no Pulumi.yaml, InvalidSpecError if that gives no usable name.
+        """
+        return cls(directory, _read_name(directory), state_dir or directory / ".scaler")
+
+    def stacks(self) -> list[str]:
+        """The names of all specs, sorted.
+
+        Other YAML files may be beside the specs: those whose name begins with an underscore or has
+        a further dot in it (`worker.cloud-init.yaml`), and those that are cloud-init documents.
+        """
+        return sorted(path.stem for path in (self.directory / "stacks").glob("*.yaml") if _is_spec(path))
+
+    def spec_path(self, stack: str) -> Path:
+        """Where a stack's spec is, or would be."""
+        return self.directory / "stacks" / f"{stack}.yaml"
+
+    def choose(self, stack: str | None) -> str:
+        """The stack that is meant: the given one, else the only one; UsageError if that is none or unclear."""
+        known = self.stacks()
+        if stack in known:
+            return stack
+        if not known:
+            raise UsageError("There is no spec in stacks/.", fix="scaler init writes one to start from")
+        if stack is not None:
+            raise UsageError(f"There is no stack {stack!r}.", why=_listed(known), fix=self._cure(stack, known))
+        if len(known) > 1:
+            raise UsageError(
+                f"No stack was named, and there are {len(known)}.", why=_listed(known), fix="name one with --stack"
+            )
+        return known[0]
+
+    def _cure(self, stack: str, known: list[str]) -> str:
+        if self.spec_path(stack).with_suffix(".yml").exists():
+            return f"rename stacks/{stack}.yml to stacks/{stack}.yaml"
+        return nearest(stack, known)
+
+
+def _is_spec(path: Path) -> bool:
+    if path.name.startswith(("_", ".")) or "." in path.stem or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return not file.readline().startswith(b"#cloud-config")
+
+
+def _listed(stacks: list[str]) -> str:
+    return f"stacks/ has {', '.join(stacks)}"
+
+
+def _read_name(directory: Path) -> str:
+    from scaler.strict_yaml import read
+
+    path = directory / "Pulumi.yaml"
+    if not path.exists():
+        raise UsageError(
+            "This folder is no scaler project: it has no Pulumi.yaml.",
+            fix="run scaler init, or name the folder with -C",
+        )
+    document = read(path)
+    name = document.value.get("name") if isinstance(document.value, dict) else None
+    if not document.problems and not _NAME.fullmatch(str(name)):
+        document.report(
+            document.line(("name",)),
+            f"name must be at most 63 lower-case letters, digits, - and _, not {name!r}"
+            if name is not None
+            else "name is missing",
+            "every server carries it as a label",
+        )
+    if document.problems:
+        raise InvalidSpecError(document.problems)
+    return str(name)
