@@ -1,13 +1,13 @@
 """The control plane `/_sim`: what tests and people do to the world from outside, over HTTP.
 
-    GET    /_sim/state            profile, clock, counts, faults, what exists
-    GET    /_sim/log?after=ID     the requests; DELETE forgets them
-    POST   /_sim/reset            a new world
-    POST   /_sim/clock            {"advance_s": 60} or {"speed": 10}
-    POST   /_sim/profile          {"profile": "instant", "knobs": {"boot_s": 8}}
-    GET, POST, DELETE /_sim/faults[/ID]      rules, see `faults.Rule`
-    POST   /_sim/{cloud}/{edit}   a method of `World` (`EDITS`), its arguments as a JSON object:
-                                  /_sim/hetzner/vanish {"id": 4000003}
+GET    /_sim/state            profile, clock, counts, faults, what exists
+GET    /_sim/log?after=ID     the requests; DELETE forgets them
+POST   /_sim/reset            a new world
+POST   /_sim/clock            {"advance_s": 60} or {"speed": 10}
+POST   /_sim/profile          {"profile": "instant", "knobs": {"boot_s": 8}}
+GET, POST, DELETE /_sim/faults[/ID]      rules, see `faults.Rule`
+POST   /_sim/{cloud}/{edit}   a method of `World` (`EDITS`), its arguments as a JSON object:
+                              /_sim/hetzner/vanish {"id": 4000003}
 """
 
 from __future__ import annotations

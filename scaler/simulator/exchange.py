@@ -250,7 +250,9 @@ class Exchange:
     def _error(self, refusal: Refusal, headers: Mapping[str, str]) -> _Answer:
         request_id = self._api.request_id()
         body = self._api.error_body(refusal, request_id)
-        return _json_answer(refusal.status, body, {**headers, self._api.request_id_header: request_id, **refusal.headers})
+        return _json_answer(
+            refusal.status, body, {**headers, self._api.request_id_header: request_id, **refusal.headers}
+        )
 
     def _refuse(self, effect: Effect, headers: Mapping[str, str]) -> _Answer:
         """The answer of a fault that keeps the request from being carried out."""

@@ -38,9 +38,7 @@ class Bucket:
         return Verdict(allowed, headers), Bucket(self.per_hour, level, now)
 
 
-def sliding(
-    hits: Mapping[int, int], now: float, *, per_hour: int, per_minute: int
-) -> Verdict:
+def sliding(hits: Mapping[int, int], now: float, *, per_hour: int, per_minute: int) -> Verdict:
     """DigitalOcean's two sliding windows. `hits` counts the allowed requests of the last hour by second."""
     hour = sum(count for second, count in hits.items() if second > now - 3600)
     recent = {second: count for second, count in hits.items() if second > now - 60}

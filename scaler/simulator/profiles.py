@@ -50,7 +50,9 @@ class Knobs:
 PROFILES: Mapping[str, Mapping[CloudName, Knobs]] = {
     "instant": {"hetzner": Knobs(), "digitalocean": Knobs()},
     "fast": {
-        "hetzner": Knobs(boot_s=3.0, boot_spread=0.3, delete_s=0.5, power_s=0.5, shutdown_s=1.0, snapshot_s_per_gb=0.05),
+        "hetzner": Knobs(
+            boot_s=3.0, boot_spread=0.3, delete_s=0.5, power_s=0.5, shutdown_s=1.0, snapshot_s_per_gb=0.05
+        ),
         "digitalocean": Knobs(
             boot_s=3.0,
             boot_spread=0.3,

@@ -56,7 +56,8 @@ class EmbeddedCloud:
 
     def start(self) -> Self:
         """Listen and serve; returns when connections are taken. OSError if the port is not to be had."""
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        # asyncio turns Nagle off only where the protocol is stated; with it, each POST takes 40 ms.
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._socket.bind(("127.0.0.1", self._port))
         self._port = self._socket.getsockname()[1]

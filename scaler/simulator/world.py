@@ -492,9 +492,7 @@ class World:
         """An SSH key."""
         digest = hashlib.md5(public_key.encode(), usedforsecurity=False).hexdigest()
         fingerprint = ":".join(digest[at : at + 2] for at in range(0, 32, 2))
-        return self.add(
-            cloud, "ssh_key", name, {"public_key": public_key, "fingerprint": fingerprint, "labels": {}}
-        )
+        return self.add(cloud, "ssh_key", name, {"public_key": public_key, "fingerprint": fingerprint, "labels": {}})
 
     # -----------------------------------------------------------------------------------------
     # The account: quota, capacity, tokens, rate limits

@@ -1,0 +1,340 @@
+"""Things as Hetzner's API shows them (2026-10: without `datacenter`)."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from decimal import Decimal
+from functools import cached_property
+from typing import Any
+
+from scaler.simulator.clock import timestamp
+from scaler.simulator.hetzner_catalogue import (
+    IMAGE_GB_MONTHLY,
+    IMAGES,
+    IPV4_HOURLY,
+    IPV4_MONTHLY,
+    LOCATIONS,
+    SERVER_TYPES,
+    TRAFFIC,
+    VAT,
+    Location,
+    ServerType,
+    SystemImage,
+)
+from scaler.simulator.world import Thing, World
+
+Json = dict[str, Any]
+ANNOUNCED_BEFORE_S = 90 * 86_400
+
+
+class Shapes:
+    """Makes the JSON of one answer. Everything shown together is looked up once."""
+
+    def __init__(self, world: World, now: float) -> None:
+        self._world = world
+        self._now = now
+        self._types: dict[str, Json] = {}
+
+    # -----------------------------------------------------------------------------------------
+    # The catalogue
+
+    @staticmethod
+    def location(location: Location) -> Json:
+        """A location."""
+        return asdict(location)
+
+    def server_type(self, kind: ServerType) -> Json:
+        """A server type with its prices and whether it can be ordered now."""
+        if kind.name not in self._types:
+            self._types[kind.name] = self._make_server_type(kind)
+        return self._types[kind.name]
+
+    def _make_server_type(self, kind: ServerType) -> Json:
+        deprecation = self.deprecation(kind)
+        return {
+            "id": kind.id,
+            "name": kind.name,
+            "description": kind.name.upper(),
+            "category": kind.category,
+            "cores": kind.cores,
+            "memory": float(kind.memory),
+            "disk": kind.disk,
+            "storage_type": "local",
+            "cpu_type": "dedicated" if kind.dedicated else "shared",
+            "architecture": kind.architecture,
+            "deprecated": deprecation is not None,
+            "deprecation": deprecation,
+            "prices": [_server_price(kind, location) for location in kind.locations],
+            "locations": [
+                {
+                    "id": LOCATIONS[location].id,
+                    "name": location,
+                    "available": deprecation is None and self._world.has_capacity("hetzner", kind.name, location),
+                    "recommended": not kind.dedicated,
+                    "deprecation": deprecation,
+                }
+                for location in kind.locations
+            ],
+        }
+
+    def deprecation(self, kind: ServerType) -> Json | None:
+        """When a type was or will be withdrawn, if it is."""
+        since = self._world.deprecated_since("hetzner", kind.name)
+        if since is None and kind.withdrawn:
+            since = datetime.fromisoformat(kind.withdrawn).astimezone(UTC).timestamp()
+        if since is None:
+            return None
+        return {"announced": timestamp(since - ANNOUNCED_BEFORE_S), "unavailable_after": timestamp(since)}
+
+    def pricing(self) -> Json:
+        """All prices."""
+        none = _price(Decimal(0))
+        return {
+            "currency": "EUR",
+            "vat_rate": f"{VAT * 100:.2f}",
+            "image": {"price_per_gb_month": _price(IMAGE_GB_MONTHLY)},
+            "floating_ips": [],
+            "primary_ips": [
+                {
+                    "type": "ipv4",
+                    "prices": [
+                        {
+                            "location": location,
+                            "price_hourly": _price(IPV4_HOURLY),
+                            "price_monthly": _price(IPV4_MONTHLY),
+                        }
+                        for location in LOCATIONS
+                    ],
+                },
+                {
+                    "type": "ipv6",
+                    "prices": [
+                        {"location": location, "price_hourly": none, "price_monthly": none} for location in LOCATIONS
+                    ],
+                },
+            ],
+            "server_backup": {"percentage": "20.00"},
+            "volume": {"price_per_gb_month": _price(Decimal("0.0440"))},
+            "server_types": [
+                {
+                    "id": kind.id,
+                    "name": kind.name,
+                    "prices": [_server_price(kind, location) for location in kind.locations],
+                }
+                for kind in SERVER_TYPES.values()
+            ],
+            "load_balancer_types": [],
+        }
+
+    # -----------------------------------------------------------------------------------------
+    # Images
+
+    @cached_property
+    def _snapshots(self) -> dict[int, Thing]:
+        return {thing.id: thing for thing in self._world.list("hetzner", "snapshot")}
+
+    def image(self, id: int | None) -> Json | None:
+        """An image by its id; None once it is deleted, as servers then show it."""
+        if id in IMAGES:
+            return self.system_image(IMAGES[id])
+        return self.snapshot(self._snapshots[id]) if id in self._snapshots else None
+
+    @staticmethod
+    def system_image(image: SystemImage) -> Json:
+        """An image of Hetzner's."""
+        return {
+            "id": image.id,
+            "type": "system",
+            "status": "available",
+            "name": image.name,
+            "description": image.description,
+            "image_size": None,
+            "disk_size": image.disk,
+            "created": image.created,
+            "created_from": None,
+            "bound_to": None,
+            "os_flavor": image.flavor,
+            "os_version": image.version,
+            "architecture": image.architecture,
+            "rapid_deploy": True,
+            "protection": {"delete": False},
+            "deprecated": image.deprecated,
+            "deleted": None,
+            "labels": {},
+        }
+
+    def snapshot(self, thing: Thing) -> Json:
+        """A snapshot or backup: it has a description and no name."""
+        body = thing.body
+        available = body["available_at"] <= self._now
+        return {
+            "id": thing.id,
+            "type": body.get("type", "snapshot"),
+            "status": "available" if available else "creating",
+            "name": None,
+            "description": thing.name,
+            "image_size": body["size_gb"] if available else None,
+            "disk_size": body["disk"],
+            "created": timestamp(thing.created),
+            "created_from": {"id": body["source"], "name": body.get("source_name", "")} if body["source"] else None,
+            "bound_to": None,
+            "os_flavor": "ubuntu",
+            "os_version": "24.04",
+            "architecture": body["architecture"],
+            "rapid_deploy": False,
+            "protection": {"delete": bool(body.get("protected"))},
+            "deprecated": None,
+            "deleted": None,
+            "labels": body["labels"],
+        }
+
+    # -----------------------------------------------------------------------------------------
+    # Servers and their actions
+
+    def server(self, thing: Thing) -> Json:
+        """A server."""
+        body = thing.body
+        kind = SERVER_TYPES[body["type"]]
+        protected = bool(body.get("protected"))
+        group = body.get("placement_group")
+        return {
+            "id": thing.id,
+            "name": thing.name,
+            "status": thing.status(self._now),
+            "created": timestamp(thing.created),
+            "public_net": self._public_net(body),
+            "private_net": body.get("private_net", []),
+            "server_type": self.server_type(kind),
+            "location": asdict(LOCATIONS[body["location"]]),
+            "image": self.image(body["image"]),
+            "iso": None,
+            "rescue_enabled": bool(body.get("rescue")),
+            "locked": thing.locked(self._now),
+            "backup_window": body.get("backup_window"),
+            "outgoing_traffic": None,
+            "ingoing_traffic": None,
+            "included_traffic": TRAFFIC,
+            "protection": {"delete": protected, "rebuild": protected},
+            "labels": body["labels"],
+            "volumes": [],
+            "load_balancers": [],
+            "primary_disk_size": body.get("disk", kind.disk),
+            "placement_group": self.placement_group(self._groups[group]) if group in self._groups else None,
+        }
+
+    def _public_net(self, body: Json) -> Json:
+        ipv4, ipv6 = body.get("ipv4"), body.get("ipv6")
+        return {
+            "ipv4": ipv4 and {**ipv4, "blocked": False, "dns_ptr": _dns_name(ipv4["ip"])},
+            "ipv6": ipv6 and {**ipv6, "blocked": False, "dns_ptr": []},
+            "floating_ips": [],
+            "firewalls": [{"id": id, "status": "applied"} for id in body.get("firewalls", ())],
+        }
+
+    def action(self, thing: Thing) -> Json:
+        """An action, as far as it has come."""
+        body, now = thing.body, self._now
+        finishes = body["finishes"]
+        running = finishes > now
+        length = finishes - thing.created
+        error = body["error"]
+        return {
+            "id": thing.id,
+            "command": thing.name,
+            "status": "running" if running else "error" if error else "success",
+            "progress": min(99, int(100 * (now - thing.created) / length)) if running and length else 100,
+            "started": timestamp(thing.created),
+            "finished": None if running else timestamp(finishes),
+            "resources": body["resources"],
+            "error": None if running else error,
+        }
+
+    # -----------------------------------------------------------------------------------------
+    # The rest
+
+    @cached_property
+    def _servers(self) -> list[Thing]:
+        return self._world.list("hetzner", "server")
+
+    @cached_property
+    def _groups(self) -> dict[int, Thing]:
+        return {thing.id: thing for thing in self._world.list("hetzner", "placement_group")}
+
+    def placement_group(self, thing: Thing) -> Json:
+        """A placement group with its servers."""
+        members = [server.id for server in self._servers if server.body.get("placement_group") == thing.id]
+        return {**self._labelled(thing), "type": thing.body["type"], "servers": members}
+
+    def ssh_key(self, thing: Thing) -> Json:
+        """An SSH key."""
+        body = thing.body
+        return {**self._labelled(thing), "fingerprint": body["fingerprint"], "public_key": body["public_key"]}
+
+    def firewall(self, thing: Thing) -> Json:
+        """A firewall with the servers that it is applied to."""
+        members = [server.id for server in self._servers if thing.id in server.body.get("firewalls", ())]
+        applied = [{"type": "server", "server": {"id": id}} for id in members]
+        return {**self._labelled(thing), "rules": thing.body["rules"], "applied_to": applied}
+
+    def network(self, thing: Thing) -> Json:
+        """A network with the servers in it."""
+        members = [
+            server.id
+            for server in self._servers
+            if any(net["network"] == thing.id for net in server.body.get("private_net", ()))
+        ]
+        return {
+            **self._labelled(thing),
+            "ip_range": thing.body["ip_range"],
+            "subnets": thing.body["subnets"],
+            "routes": [],
+            "servers": members,
+            "load_balancers": [],
+            "protection": {"delete": False},
+            "expose_routes_to_vswitch": False,
+        }
+
+    def primary_ip(self, thing: Thing) -> Json:
+        """A primary IP."""
+        body = thing.body
+        pointer = {"ip": body["ip"], "dns_ptr": _dns_name(body["ip"])}
+        return {
+            **self._labelled(thing),
+            "ip": body["ip"],
+            "type": body["type"],
+            "assignee_id": thing.parent,
+            "assignee_type": "unassigned" if thing.parent is None else "server",
+            "auto_delete": body["auto_delete"],
+            "blocked": False,
+            "dns_ptr": [pointer] if body["type"] == "ipv4" else [],
+            "protection": {"delete": False},
+            "location": asdict(LOCATIONS[body["location"]]),
+        }
+
+    @staticmethod
+    def _labelled(thing: Thing) -> Json:
+        return {
+            "id": thing.id,
+            "name": thing.name,
+            "created": timestamp(thing.created),
+            "labels": thing.body.get("labels", {}),
+        }
+
+
+def _price(net: Decimal) -> Json:
+    return {"net": f"{net:.10f}", "gross": f"{net * (1 + VAT):.16f}"}
+
+
+def _server_price(kind: ServerType, location: str) -> Json:
+    return {
+        "location": location,
+        "price_hourly": _price(kind.hourly),
+        "price_monthly": _price(kind.monthly),
+        "included_traffic": TRAFFIC,
+        "price_per_tb_traffic": _price(Decimal("1.0")),
+    }
+
+
+def _dns_name(ip: str) -> str:
+    return f"static.{'.'.join(reversed(ip.split('.')))}.clients.your-server.de"
