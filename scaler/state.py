@@ -228,7 +228,7 @@ class StateFile:
                 f"The state file {self.path} cannot be written.",
                 why=_reason(error),
                 fix="make room and the folder writable, or name another with --state-dir; "
-                "then run: scaler status --refresh",
+                f"then run: scaler status --refresh --stack {self._stack}",
                 code="state_unwritable",
             ) from error
         return saved
