@@ -68,7 +68,7 @@ def _state(world: World, request: Request, arguments: dict[str, Any]) -> dict[st
             "profile": world.profile,
             "knobs": {cloud: asdict(world.knobs(cloud)) for cloud in CLOUDS},
             "servers": {cloud: [_server(thing, now) for thing in world.servers(cloud)] for cloud in CLOUDS},
-            "snapshots": {cloud: [_thing(thing) for thing in world.list(cloud, "snapshot")] for cloud in CLOUDS},
+            "snapshots": {cloud: [_thing(thing) for thing in world.things(cloud, "snapshot")] for cloud in CLOUDS},
             "faults": [_fault(report) for report in world.faults()],
             "requests": len(world.log()),
         }

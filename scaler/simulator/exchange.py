@@ -106,7 +106,7 @@ class Call:
         """
         stale = self.effect("stale_list")
         moment = self.now - float(stale.get("seconds", 10.0)) if stale else self.now
-        things = self.world.list(self.api.cloud, kind, at=moment)
+        things = self.world.things(self.api.cloud, kind, at=moment)
         if kind == "server" and self.knobs.list_lag_s:
             things = [thing for thing in things if thing.created + self.knobs.list_lag_s <= self.now]
         misses = self.effect("list_misses")
@@ -235,7 +235,7 @@ class Exchange:
                 reply = self._handler(call)
         except Refusal as refusal:
             return self._error(refusal, verdict.headers)
-        except Exception as error:  # noqa: BLE001 - a mistake of ours is answered like one of the vendor's
+        except Exception as error:  # a mistake of ours is answered like one of the vendor's
             return self._error(Refusal(500, self._api.codes[500], f"simulator: {error!r}"), verdict.headers)
         headers = {**verdict.headers, self._api.request_id_header: self._api.request_id(), **reply.headers}
         return _json_answer(reply.status, reply.body, headers)

@@ -180,7 +180,7 @@ def _act(
     if fault and fails:
         error = {"code": fault.get("code", "action_failed"), "message": fault.get("message", "Action failed")}
     body = {"finishes": call.now + seconds, "resources": [*resources, *others], "error": error}
-    return call.world.add("hetzner", "action", command, body, parent=server and server.id)
+    return call.world.add("hetzner", "action", command, body, parent=server.id if server else None)
 
 
 def _visible(call: Call, actions: Iterable[Thing]) -> list[Thing]:
@@ -193,8 +193,8 @@ def list_actions(call: Call) -> Reply:
     if not ids:
         details = {"announcement": "https://docs.hetzner.cloud/changelog#2025-01-30-listing-all-actions-removed"}
         raise Refusal(410, "deprecated_api_endpoint", "listing all actions is not supported", details)
-    wanted = [int(id) for id in ids if id.isascii() and id.isdigit()]
-    found = [action for id in wanted if (action := call.world.get("hetzner", "action", id))]
+    wanted = [int(text) for text in ids if text.isascii() and text.isdigit()]
+    found = [action for number in wanted if (action := call.world.get("hetzner", "action", number))]
     shapes = _shapes(call)
     rows = [shapes.action(action) for action in _visible(call, found)]
     ordered = _sorted(call, rows, ("id", "command", "status", "progress", "started", "finished"))
@@ -296,7 +296,7 @@ def _check(call: Call) -> _Order:
         raise _invalid("user_data", f"user_data must not exceed {USER_DATA_BYTES} bytes")
     keys = [_reference(call, "ssh_key", key).id for key in fields.get("ssh_keys") or ()]
     firewalls = [_reference(call, "firewall", item.get("firewall")).id for item in fields.get("firewalls") or ()]
-    networks = [_reference(call, "network", id) for id in fields.get("networks") or ()]
+    networks = [_reference(call, "network", network) for network in fields.get("networks") or ()]
     public_net = fields.get("public_net") or {}
     body = {
         "type": kind.name,
@@ -837,7 +837,7 @@ def create_ssh_key(call: Call) -> Reply:
     name, public_key = _name(call, "ssh_key"), call.fields.get("public_key")
     if not isinstance(public_key, str) or not public_key.startswith(("ssh-", "ecdsa-", "sk-")):
         raise _invalid("public_key", "invalid public key")
-    if any(key.body["public_key"] == public_key for key in call.world.list("hetzner", "ssh_key")):
+    if any(key.body["public_key"] == public_key for key in call.world.things("hetzner", "ssh_key")):
         raise _taken("ssh_key", "fingerprint")
     key = call.world.add_ssh_key("hetzner", name, public_key)
     key.body["labels"] = _labels(call)
@@ -866,7 +866,7 @@ def _apply_firewall(command: str, *, apply: bool) -> Handler:
         actions = []
         for target in targets:
             server = _get(call, "server", (target.get("server") or {}).get("id"))
-            others = [id for id in server.body.get("firewalls", ()) if id != firewall.id]
+            others = [applied for applied in server.body.get("firewalls", ()) if applied != firewall.id]
             server.body["firewalls"] = [*others, firewall.id] if apply else others
             call.world.save(server)
             resource = {"id": firewall.id, "type": "firewall"}
@@ -881,7 +881,7 @@ def create_network(call: Call) -> Reply:
     ip_range = call.fields.get("ip_range")
     if not isinstance(ip_range, str) or "/" not in ip_range:
         raise _invalid("ip_range", "invalid ip range")
-    body = {"ip_range": ip_range, "labels": _labels(call), "subnets": []}
+    body: Json = {"ip_range": ip_range, "labels": _labels(call), "subnets": []}
     body["subnets"] = [_subnet(body, subnet) for subnet in call.fields.get("subnets") or ()]
     network = call.world.add("hetzner", "network", _name(call, "network"), body)
     return Reply({"network": _shapes(call).network(network)}, 201)

@@ -132,10 +132,12 @@ class Shapes:
 
     @cached_property
     def _snapshots(self) -> dict[int, Thing]:
-        return {thing.id: thing for thing in self._world.list("hetzner", "snapshot")}
+        return {thing.id: thing for thing in self._world.things("hetzner", "snapshot")}
 
     def image(self, id: int | None) -> Json | None:
         """An image by its id; None once it is deleted, as servers then show it."""
+        if id is None:
+            return None
         if id in IMAGES:
             return self.system_image(IMAGES[id])
         return self.snapshot(self._snapshots[id]) if id in self._snapshots else None
@@ -229,7 +231,7 @@ class Shapes:
             "ipv4": ipv4 and {**ipv4, "blocked": False, "dns_ptr": _dns_name(ipv4["ip"])},
             "ipv6": ipv6 and {**ipv6, "blocked": False, "dns_ptr": []},
             "floating_ips": [],
-            "firewalls": [{"id": id, "status": "applied"} for id in body.get("firewalls", ())],
+            "firewalls": [{"id": number, "status": "applied"} for number in body.get("firewalls", ())],
         }
 
     def action(self, thing: Thing) -> Json:
@@ -255,11 +257,11 @@ class Shapes:
 
     @cached_property
     def _servers(self) -> list[Thing]:
-        return self._world.list("hetzner", "server")
+        return self._world.things("hetzner", "server")
 
     @cached_property
     def _groups(self) -> dict[int, Thing]:
-        return {thing.id: thing for thing in self._world.list("hetzner", "placement_group")}
+        return {thing.id: thing for thing in self._world.things("hetzner", "placement_group")}
 
     def placement_group(self, thing: Thing) -> Json:
         """A placement group with its servers."""
@@ -274,7 +276,7 @@ class Shapes:
     def firewall(self, thing: Thing) -> Json:
         """A firewall with the servers that it is applied to."""
         members = [server.id for server in self._servers if thing.id in server.body.get("firewalls", ())]
-        applied = [{"type": "server", "server": {"id": id}} for id in members]
+        applied = [{"type": "server", "server": {"id": member}} for member in members]
         return {**self._labelled(thing), "rules": thing.body["rules"], "applied_to": applied}
 
     def network(self, thing: Thing) -> Json:

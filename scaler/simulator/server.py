@@ -50,7 +50,7 @@ class EmbeddedCloud:
         if profile is not None:
             self.world.set_profile(profile)
         if knobs:
-            self.world.set_knobs(**knobs)
+            self.world.set_knobs(None, **knobs)
         if clock_speed is not None:
             self.world.set_speed(clock_speed)
 
@@ -70,7 +70,7 @@ class EmbeddedCloud:
         return self
 
     def _serve(self) -> None:
-        assert self._loop and self._server and self._socket  # noqa: S101, PT018
+        assert self._loop and self._server and self._socket  # noqa: S101
         asyncio.set_event_loop(self._loop)
         try:
             self._loop.run_until_complete(self._server.serve(sockets=[self._socket]))
@@ -132,8 +132,8 @@ def _make_server(world: World) -> tuple[Server, Starlette]:
         """Hands its transport to the application, so that a fault can close it."""
 
         def connection_made(self, transport: asyncio.Transport) -> None:
+            self.app_state: dict[str, object] = {**self.app_state, "transport": transport}
             super().connection_made(transport)
-            self.app_state = {**self.app_state, "transport": transport}
 
     class UntilStopped(uvicorn.Server):
         """Runs until the application is told to stop, without waking up every 100 ms."""

@@ -116,9 +116,9 @@ class LoggedRequest:
     body: str | None
     status: int | None
     """None: no answer was sent."""
+    agent: str
     effects: tuple[str, ...]
     """The faults that hit it."""
-    agent: str
 
 
 def token_hash(token: str) -> str:
@@ -249,7 +249,7 @@ class World:
             profiles.knobs(profile, cloud, overrides)
         with self.transaction():
             self.set("profile", profile)
-            self.set("knobs", {cloud: overrides for cloud in profiles.CLOUDS})
+            self.set("knobs", dict.fromkeys(profiles.CLOUDS, overrides))
 
     def set_knobs(self, cloud: CloudName | None = None, **overrides: float) -> None:
         """Override single knobs, at one cloud or at both."""
@@ -337,7 +337,7 @@ class World:
         """The things of a kind and name, in order of their ids."""
         return self._select("cloud = ? AND kind = ? AND name = ?", (cloud, kind, name))
 
-    def list(self, cloud: CloudName, kind: str, *, at: float | None = None) -> list[Thing]:
+    def things(self, cloud: CloudName, kind: str, *, at: float | None = None) -> list[Thing]:
         """All things of a kind, in order of their ids; as they were `at` an earlier moment, if one is given."""
         return self._select("cloud = ? AND kind = ?", (cloud, kind), at=at)
 
@@ -364,8 +364,8 @@ class World:
                 (*parameters, moment, moment),
             ).fetchall()
         return [
-            Thing(cloud, kind, name, json.loads(body), created, gone, parent, id)
-            for cloud, kind, name, body, created, gone, parent, id in rows
+            Thing(cloud, kind, name, json.loads(body), created, gone, parent, number)
+            for cloud, kind, name, body, created, gone, parent, number in rows
         ]
 
     # -----------------------------------------------------------------------------------------
@@ -373,7 +373,7 @@ class World:
 
     def servers(self, cloud: CloudName = "hetzner") -> list[Thing]:
         """The machines that exist now, in order of their ids."""
-        return self.list(cloud, "server")
+        return self.things(cloud, "server")
 
     def server(self, cloud: CloudName, id: int) -> Thing:
         """One machine; LookupError if there is none."""
@@ -635,7 +635,7 @@ class World:
         """All rules and how often each has fired."""
         with self.transaction():
             rows = self._db.execute("SELECT id, rule, seen, fired FROM faults ORDER BY id").fetchall()
-        return [FaultReport(id, Rule.from_json(json.loads(rule)), seen, fired) for id, rule, seen, fired in rows]
+        return [FaultReport(number, Rule.from_json(json.loads(rule)), *counts) for number, rule, *counts in rows]
 
     def fired(self, id: int) -> int:
         """How many requests a rule has hit."""
@@ -708,11 +708,11 @@ class World:
         """The requests of both clouds, oldest first, those with an id above `after`."""
         with self.transaction():
             rows = self._db.execute(
-                "SELECT id, at, cloud, method, path, query, body, status, effects, agent FROM log WHERE id > ? "
+                "SELECT id, at, cloud, method, path, query, body, status, agent, effects FROM log WHERE id > ? "
                 "ORDER BY id",
                 (after,),
             ).fetchall()
-        return [LoggedRequest(*row[:8], effects=tuple(row[8].split()), agent=row[9]) for row in rows]
+        return [LoggedRequest(*row[:-1], effects=tuple(row[-1].split())) for row in rows]
 
     def clear_log(self) -> None:
         """Forget the requests so far."""
