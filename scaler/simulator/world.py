@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from scaler.errors import StateError
 from scaler.simulator import profiles
 from scaler.simulator.clock import WorldClock
 from scaler.simulator.faults import Effect, FaultReport, Rule
@@ -31,8 +32,8 @@ LOG_BODY = 4_096
 GONE_KEPT_S = 3_600.0
 """Removed servers stay in the file for this long, for lists that lag."""
 
+_SETTINGS = "CREATE TABLE IF NOT EXISTS settings (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID"
 _SCHEMA = """
-CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE things (
     id INTEGER PRIMARY KEY AUTOINCREMENT, cloud TEXT NOT NULL, kind TEXT NOT NULL, name TEXT,
     parent INTEGER, created REAL NOT NULL, gone REAL, body TEXT NOT NULL);
@@ -139,19 +140,28 @@ class World:
     """
 
     def __init__(self, path: Path) -> None:
-        """Open the world, or make a new one with a key `deploy` and a snapshot `worker-golden` at each cloud."""
+        """Open the world, or make a new one with a key `deploy` and a snapshot `worker-golden` at each cloud.
+
+        StateError if the file is no world, or cannot be written.
+        """
         self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = threading.RLock()
         self._depth = 0
         self._now = 0.0
         self._settings: dict[str, Any] = {}
-        self._db = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
-        # Losing the last second in a power cut is fine for a simulated cloud; waiting for the disk is not.
-        self._db.execute("PRAGMA synchronous = OFF")
-        self._db.execute("PRAGMA journal_mode = WAL")
-        with self._lock:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._db = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
+            # Losing the last second in a power cut is fine for a simulated cloud; waiting for the disk is not.
+            self._db.execute("PRAGMA synchronous = OFF")
+            self._db.execute("PRAGMA journal_mode = WAL")
             self._create_if_new()
+        except (OSError, sqlite3.Error) as error:
+            raise StateError(
+                f"{path} cannot be used as the embedded cloud's world.",
+                why=str(error),
+                fix="choose another file, or remove this one: a new world is made in its place",
+            ) from error
 
     def close(self) -> None:
         """Close the file."""
@@ -159,15 +169,20 @@ class World:
             self._db.close()
 
     def _create_if_new(self) -> None:
-        self._db.execute("BEGIN IMMEDIATE")
-        (version,) = self._db.execute("PRAGMA user_version").fetchone()
-        if version == 0:
-            for statement in _SCHEMA.strip().split(";\n"):
-                self._db.execute(statement)
-            self._db.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
-        self._db.execute("COMMIT")
-        if version == 0:
-            self._seed()
+        version, tables = self._db.execute(
+            "SELECT user_version, (SELECT count(*) FROM sqlite_master WHERE name != 'settings') FROM pragma_user_version"
+        ).fetchone()
+        if version > _SCHEMA_VERSION or (version == 0 and tables):
+            raise sqlite3.DatabaseError("it was made by a newer version, or by another program")
+        self._db.execute(_SETTINGS)
+        # All the rest in one transaction: another process, or a kill, finds a whole world or none.
+        with self.transaction():
+            (version,) = self._db.execute("PRAGMA user_version").fetchone()
+            if version == 0:
+                for statement in _SCHEMA.strip().split(";\n"):
+                    self._db.execute(statement)
+                self._db.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
+                self._seed()
 
     # -----------------------------------------------------------------------------------------
     # Transactions, settings, time
@@ -712,7 +727,7 @@ class World:
                 "ORDER BY id",
                 (after,),
             ).fetchall()
-        return [LoggedRequest(*row[:-1], effects=tuple(row[-1].split())) for row in rows]
+        return [LoggedRequest(*(*row[:-1], tuple(row[-1].split()))) for row in rows]
 
     def clear_log(self) -> None:
         """Forget the requests so far."""
