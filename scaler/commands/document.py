@@ -1,9 +1,9 @@
-"""One machine-readable document on stdout."""
+"""A result as one document: JSON or YAML for programs, a table for Markdown."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from scaler.commands.context import Output
 
@@ -18,3 +18,13 @@ def dump(facts: Mapping[str, object], output: Output) -> str:
 
         return yaml.safe_dump(document, sort_keys=False, allow_unicode=True).rstrip()
     return json.dumps(document, ensure_ascii=False, indent=2)
+
+
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table of plain texts."""
+    cells = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(_cell(text) for text in row) + " |" for row in cells)
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")

@@ -11,7 +11,7 @@ import click
 import scaler
 from scaler import engine_binary
 from scaler.commands.context import Context, Output, common_options
-from scaler.commands.document import dump
+from scaler.commands.document import dump, markdown_table
 from scaler.errors import UnavailableError
 
 PACKAGES = ("pulumi", "pulumi-hcloud", "pulumi-digitalocean", "hcloud", "pydo")
@@ -37,9 +37,12 @@ def version(context: Context) -> None:
     if context.output in (Output.JSON, Output.YAML):
         click.echo(dump({"versions": facts}, context.output))
         return
+    rows = [(name, found or "not installed") for name, found in facts.items()]
+    if context.output is Output.MARKDOWN:
+        click.echo(markdown_table(("what", "version"), rows))
+        return
     width = max(len(name) for name in facts)
-    for name, found in facts.items():
-        click.echo(f"{name:<{width}}  {found or 'not installed'}")
+    click.echo("\n".join(f"{name:<{width}}  {found}" for name, found in rows))
 
 
 def _engine() -> str | None:

@@ -1,0 +1,260 @@
+"""`scaler doctor`: whether everything that a run needs is there, and how to mend what is not."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import timedelta
+from email.utils import parsedate_to_datetime
+from enum import StrEnum
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import click
+
+from scaler import engine_binary
+from scaler.clock import Clock, format_time
+from scaler.clouds import Cloud, Limits
+from scaler.commands.context import Context, Output, common_options
+from scaler.commands.document import dump, markdown_table
+from scaler.errors import ExitCode, ScalerError
+from scaler.model import Spec
+from scaler.project import Project
+
+LOW_BUDGET = 100
+"""Requests left below which a run may have to wait for the vendor's rate limit."""
+
+LARGEST_SKEW = timedelta(seconds=30)
+
+EMBEDDED = "embedded"
+
+
+class Level(StrEnum):
+    """How a check ended."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One check and what came of it."""
+
+    check: str
+    level: Level = Level.OK
+    message: str
+    fix: str = ""
+    exit_code: ExitCode = ExitCode.OK
+
+    @classmethod
+    def failed(cls, check: str, error: ScalerError) -> Finding:
+        """The finding that an error makes of a check."""
+        problems = [str(problem) for problem in getattr(error, "problems", ())]
+        message = "\n".join([str(error), *problems])
+        return cls(check=check, level=Level.FAIL, message=message, fix=error.fix, exit_code=error.exit_code)
+
+
+@click.command()
+@common_options
+def doctor(context: Context) -> int:
+    """Check what a run needs: engine, specs, state folder, credentials, cloud and clock.
+
+    Changes nothing, and sends each cloud a handful of requests. Without --stack, all specs are checked.
+    Exits with 0, or with the code of the first failed check.
+
+    \b
+    Examples:
+      scaler doctor
+      scaler doctor --stack prod -o json
+    """
+    findings = []
+    for finding in examine(context, os.environ):
+        findings.append(finding)
+        if context.output is Output.TEXT:
+            click.echo(_as_text(finding, color=context.colored(sys.stdout)))
+    if context.output in (Output.JSON, Output.YAML):
+        click.echo(dump({"checks": [_as_facts(finding) for finding in findings]}, context.output))
+    elif context.output is Output.MARKDOWN:
+        rows = [(finding.level.value, finding.check, finding.message, finding.fix) for finding in findings]
+        click.echo(markdown_table(("result", "check", "found", "fix"), rows))
+    return next((finding.exit_code for finding in findings if finding.level is Level.FAIL), ExitCode.OK)
+
+
+def examine(context: Context, environ: Mapping[str, str]) -> Iterator[Finding]:
+    """All findings, in the order in which a run would meet them; a check that hangs on a failed one is left out."""
+    yield _engine(environ)
+    try:
+        project = Project.find(context.directory, context.state_dir)
+        stacks = [project.choose(context.stack)] if context.stack or not project.stacks() else project.stacks()
+    except ScalerError as error:
+        yield Finding.failed("project", error)
+        return
+    yield Finding(check="project", message=f"{project.name} in {project.directory}")
+    yield _state_dir(project.state_dir)
+    specs = []
+    for stack in stacks:
+        finding, spec = _spec(project, stack)
+        yield finding
+        if spec is not None:
+            specs.append(spec)
+    for spec in _one_of_each_account(specs):
+        yield from _cloud(spec, environ, context.clock)
+
+
+# ---------------------------------------------------------------------------------------------
+# On this machine
+
+
+def _engine(environ: Mapping[str, str]) -> Finding:
+    try:
+        binary = engine_binary.find(environ)
+    except ScalerError as error:
+        return Finding.failed("engine", error)
+    version = engine_binary.version_of(binary, environ)
+    if version is None:
+        return Finding(
+            check="engine",
+            level=Level.FAIL,
+            message=f"{binary} does not start",
+            fix=f"remove it, and {engine_binary.INSTALL}",
+            exit_code=ExitCode.UNAVAILABLE,
+        )
+    return Finding(check="engine", message=f"{version} at {binary}")
+
+
+def _state_dir(folder: Path) -> Finding:
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    if existing.is_dir() and os.access(existing, os.W_OK | os.X_OK):
+        return Finding(check="state", message=f"{folder} can be written")
+    return Finding(
+        check="state",
+        level=Level.FAIL,
+        message=f"{folder} cannot be written: {existing} is {'read-only' if existing.is_dir() else 'no folder'}",
+        fix="mend its permissions, or name another folder with --state-dir",
+        exit_code=ExitCode.ERROR,
+    )
+
+
+def _spec(project: Project, stack: str) -> tuple[Finding, Spec | None]:
+    from scaler.spec import load
+
+    check = f"spec {stack}"
+    try:
+        spec = load(project.spec_path(stack), project.name)
+    except ScalerError as error:
+        return Finding.failed(check, error), None
+    groups = ", ".join(f"{group.name} {group.count}" for group in spec.groups.values())
+    return Finding(check=check, message=f"{spec.cloud}: {groups}"), spec
+
+
+# ---------------------------------------------------------------------------------------------
+# At the cloud
+
+
+def _one_of_each_account(specs: Iterable[Spec]) -> list[Spec]:
+    """The first spec for each cloud and endpoint: the others would be asked the same with the same token."""
+    return list({(spec.cloud, spec.endpoint): spec for spec in reversed(list(specs))}.values())[::-1]
+
+
+def _cloud(spec: Spec, environ: Mapping[str, str], clock: Clock) -> Iterator[Finding]:
+    with ExitStack() as stack:
+        try:
+            cloud = _open(spec, environ, clock, stack)
+        except ScalerError as error:
+            yield Finding.failed(f"{spec.cloud} token", error)
+            return
+        stack.callback(cloud.close)
+        yield Finding(check=f"{spec.cloud} token", message="present" if spec.endpoint != EMBEDDED else "not needed")
+        try:
+            machines = cloud.list_owned(spec.owner)
+            limits = cloud.limits()
+        except ScalerError as error:
+            yield Finding.failed(f"{spec.cloud} API", error)
+            return
+        yield Finding(check=f"{spec.cloud} API", message=f"answers; {spec.stack} has {len(machines)} servers there")
+        yield _budget(spec.cloud, limits)
+    if spec.endpoint != EMBEDDED:
+        yield _skew(spec, environ, clock)
+
+
+def _open(spec: Spec, environ: Mapping[str, str], clock: Clock, stack: ExitStack) -> Cloud:
+    from scaler.clouds.registry import CLOUDS, open_cloud
+
+    if spec.endpoint != EMBEDDED:
+        return open_cloud(spec.cloud, endpoint=spec.endpoint, environ=environ, clock=clock)
+    from scaler.simulator import EmbeddedCloud
+
+    # A world of its own: doctor leaves nothing in the project, and the question is whether it can be served at all.
+    folder = Path(stack.enter_context(TemporaryDirectory()))
+    embedded = stack.enter_context(EmbeddedCloud(folder / "world.db"))
+    endpoint = embedded.hetzner_endpoint if spec.cloud == "hetzner" else embedded.digitalocean_endpoint
+    token = EMBEDDED * 8 if spec.cloud == "hetzner" else f"dop_v1_{EMBEDDED * 8}"  # any of the right shape will do
+    tokens = {variable: token for variable in CLOUDS[spec.cloud].token_variables}
+    return open_cloud(spec.cloud, endpoint=endpoint, environ=tokens, clock=clock)
+
+
+def _budget(cloud: str, limits: Limits) -> Finding:
+    check = f"{cloud} limits"
+    servers = f"; at most {limits.servers} servers" if limits.servers is not None else ""
+    if limits.requests_left is None:
+        return Finding(check=check, message=f"the cloud does not tell how many requests are left{servers}")
+    message = f"{limits.requests_left} requests left{servers}"
+    if limits.requests_left >= LOW_BUDGET:
+        return Finding(check=check, message=message)
+    reset = f" until {format_time(limits.requests_reset)}" if limits.requests_reset else ""
+    fix = f"wait{reset}, or stop what else uses this account's requests"
+    return Finding(check=check, level=Level.WARN, message=message, fix=fix)
+
+
+def _skew(spec: Spec, environ: Mapping[str, str], clock: Clock) -> Finding:
+    """This machine's clock against the one that the API's answers carry, an unauthorized one's too."""
+    import requests
+
+    from scaler.clouds.registry import CLOUDS
+
+    vendor = CLOUDS[spec.cloud]
+    url = spec.endpoint or environ.get(vendor.endpoint_variable) or vendor.endpoint
+    try:
+        # The empty auth keeps requests from sending what ~/.netrc has.
+        answer = requests.head(url, timeout=(5, 5), allow_redirects=False, auth=lambda request: request)
+    except requests.RequestException as error:
+        return Finding(check="clock", level=Level.WARN, message=f"could not be compared: {type(error).__name__}")
+    try:
+        skew = abs(clock.now() - parsedate_to_datetime(answer.headers.get("Date", "")))
+    except ValueError:
+        return Finding(check="clock", level=Level.WARN, message="could not be compared: the answers carry no date")
+    if skew <= LARGEST_SKEW:
+        return Finding(check="clock", message=f"within {LARGEST_SKEW.seconds} s of {vendor.title}'s")
+    return Finding(
+        check="clock",
+        level=Level.WARN,
+        message=f"{skew.total_seconds():.0f} s away from {vendor.title}'s: deadlines and waits will be wrong",
+        fix="set this machine's clock, for instance with NTP",
+    )
+
+
+# ---------------------------------------------------------------------------------------------
+# Printing
+
+
+def _as_facts(finding: Finding) -> dict[str, object]:
+    return {
+        "check": finding.check,
+        "result": finding.level.value,
+        "message": finding.message,
+        "fix": finding.fix,
+        "exit_code": int(finding.exit_code),
+    }
+
+
+def _as_text(finding: Finding, *, color: bool) -> str:
+    paint = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "red"}[finding.level]
+    word = click.style(f"{finding.level:<4}", fg=paint) if color else f"{finding.level:<4}"
+    lines = f"{finding.check:<18}  {finding.message}".splitlines()
+    if finding.fix:
+        lines += f"fix                 {finding.fix}".splitlines()
+    return f"{word}  " + "\n      ".join(lines)

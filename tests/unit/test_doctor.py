@@ -1,0 +1,177 @@
+"""`scaler doctor`, in a process of its own, against the embedded cloud over HTTP."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+import scaler
+from scaler.simulator import EmbeddedCloud
+
+ROOT = str(Path(scaler.__file__).parent.parent)
+TOKEN = "0123456789abcdef" * 4
+SPEC = """
+cloud: hetzner
+endpoint: {endpoint}
+groups:
+  worker: {{count: 2, image: {{selector: "role=worker"}}, type: cx23, location: fsn1}}
+"""
+
+
+@pytest.fixture
+def cloud(tmp_path: Path) -> Iterator[EmbeddedCloud]:
+    with EmbeddedCloud(tmp_path / "world.db", profile="instant") as cloud:
+        yield cloud
+
+
+@pytest.fixture
+def environ(tmp_path: Path) -> dict[str, str]:
+    """A token, and an engine that tells its version."""
+    engine = tmp_path / "pulumi"
+    engine.write_text("#!/bin/sh\necho v3.274.1\n")
+    engine.chmod(0o755)
+    kept = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": ROOT}
+    return {**kept, "SCALER_ENGINE": str(engine), "HCLOUD_TOKEN": TOKEN}
+
+
+@pytest.fixture
+def project(tmp_path: Path, cloud: EmbeddedCloud) -> Path:
+    folder = tmp_path / "project"
+    (folder / "stacks").mkdir(parents=True)
+    (folder / "Pulumi.yaml").write_text("name: demo\nruntime: python\n")
+    (folder / "stacks" / "prod.yaml").write_text(SPEC.format(endpoint=cloud.hetzner_endpoint))
+    return folder
+
+
+def doctor(project: Path, environ: dict[str, str], *arguments: str) -> tuple[int, dict[str, dict[str, str]]]:
+    """The exit code, and the findings by check."""
+    command = [sys.executable, "-m", "scaler", "-C", str(project), "doctor", "-o", "json", *arguments]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False, timeout=60)
+    assert TOKEN not in done.stdout + done.stderr
+    findings = json.loads(done.stdout)["checks"]
+    return done.returncode, {finding["check"]: finding for finding in findings}
+
+
+def test_where_everything_is_there_all_is_well(project, environ):
+    code, findings = doctor(project, environ)
+    assert code == 0
+    expected = ["engine", "project", "state", "spec prod", "hetzner token", "hetzner API", "hetzner limits"]
+    assert [check for check, finding in findings.items() if finding["result"] == "ok"] == expected
+
+
+def test_it_changes_nothing(project, environ, cloud):
+    before = sorted(project.rglob("*"))
+    doctor(project, environ)
+    assert sorted(project.rglob("*")) == before
+    assert {request.method for request in cloud.world.log()} <= {"GET", "HEAD"}
+
+
+def test_an_account_is_asked_once_for_all_its_specs(project, environ, cloud):
+    spec = (project / "stacks" / "prod.yaml").read_text()
+    (project / "stacks" / "test.yaml").write_text(spec)
+    code, _ = doctor(project, environ)
+    assert code == 0
+    assert [request.path for request in cloud.world.log() if request.path.endswith("/servers")] == ["/v1/servers"]
+
+
+def test_without_a_token_it_ends_with_77_and_names_the_variable(project, environ):
+    del environ["HCLOUD_TOKEN"]
+    code, findings = doctor(project, environ)
+    assert code == 77
+    assert "HCLOUD_TOKEN" in findings["hetzner token"]["fix"]
+    assert "hetzner API" not in findings
+
+
+def test_a_refused_token_ends_with_77_and_the_cloud_s_own_words(project, environ):
+    code, findings = doctor(project, {**environ, "HCLOUD_TOKEN": "short"})
+    assert code == 77
+    assert "unauthorized" in findings["hetzner API"]["message"]
+
+
+def test_an_invalid_spec_does_not_hide_the_others(project, environ):
+    (project / "stacks" / "bad.yaml").write_text("cloud: hetzner\nlimt: 3\n")
+    code, findings = doctor(project, environ)
+    assert code == 65
+    assert "bad.yaml:2" in findings["spec bad"]["message"]
+    assert findings["spec prod"]["result"] == findings["hetzner API"]["result"] == "ok"
+
+
+def test_one_stack_is_checked_alone(project, environ):
+    (project / "stacks" / "bad.yaml").write_text("limt: 3\n")
+    assert doctor(project, environ, "--stack", "prod")[0] == 0
+    assert doctor(project, environ, "--stack", "bad")[0] == 65
+
+
+def test_the_code_is_the_first_failure_s(project, environ):
+    del environ["HCLOUD_TOKEN"]
+    code, findings = doctor(project, {**environ, "SCALER_ENGINE": "/nowhere/pulumi"})
+    assert code == 69
+    assert "scaler engine install" in findings["engine"]["fix"]
+    assert findings["hetzner token"]["result"] == "fail"
+
+
+def test_outside_a_project_the_engine_is_still_checked(tmp_path, environ):
+    code, findings = doctor(tmp_path, environ)
+    assert code == 64
+    assert findings["engine"]["result"] == "ok"
+    assert "scaler init" in findings["project"]["fix"]
+
+
+def test_a_state_folder_that_cannot_be_is_named(project, environ):
+    code, findings = doctor(project, environ, "--state-dir", str(project / "Pulumi.yaml" / "state"))
+    assert code == 1
+    assert "--state-dir" in findings["state"]["fix"]
+
+
+@pytest.mark.parametrize("vendor", ["hetzner", "digitalocean"])
+def test_the_embedded_cloud_needs_no_token(project, environ, vendor):
+    spec = SPEC.format(endpoint="embedded").replace("cloud: hetzner", f"cloud: {vendor}")
+    (project / "stacks" / "prod.yaml").write_text(spec)
+    del environ["HCLOUD_TOKEN"]
+    code, findings = doctor(project, environ)
+    assert code == 0
+    assert findings[f"{vendor} API"]["result"] == "ok"
+    assert not (project / ".scaler").exists()
+
+
+class Dated(BaseHTTPRequestHandler):
+    """A cloud without servers; its answers carry `date`."""
+
+    date: datetime
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        return format_datetime(self.date, usegmt=True)
+
+    def do_HEAD(self) -> None:
+        self.send_response(401)
+        self.end_headers()
+
+    def do_GET(self) -> None:
+        page = {"page": 1, "per_page": 50, "previous_page": None, "next_page": None, "last_page": 1, "total_entries": 0}
+        body = json.dumps({"servers": [], "meta": {"pagination": page}}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@pytest.mark.parametrize(("ahead", "result"), [(0, "ok"), (3600, "warn"), (-3600, "warn")])
+def test_a_clock_far_from_the_cloud_s_is_a_warning(project, environ, ahead, result):
+    handler = type("Handler", (Dated,), {"date": datetime.now(UTC) + timedelta(seconds=ahead)})
+    with HTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        (project / "stacks" / "prod.yaml").write_text(SPEC.format(endpoint=f"http://127.0.0.1:{server.server_port}/v1"))
+        code, findings = doctor(project, environ)
+        server.shutdown()
+    assert code == 0
+    assert findings["clock"]["result"] == result
