@@ -193,7 +193,7 @@ def _open(spec: Spec, environ: Mapping[str, str], clock: Clock, stack: ExitStack
     embedded = stack.enter_context(EmbeddedCloud(folder / "world.db"))
     endpoint = embedded.hetzner_endpoint if spec.cloud == "hetzner" else embedded.digitalocean_endpoint
     token = EMBEDDED * 8 if spec.cloud == "hetzner" else f"dop_v1_{EMBEDDED * 8}"  # any of the right shape will do
-    tokens = {variable: token for variable in CLOUDS[spec.cloud].token_variables}
+    tokens = dict.fromkeys(CLOUDS[spec.cloud].token_variables, token)
     return open_cloud(spec.cloud, endpoint=endpoint, environ=tokens, clock=clock)
 
 
