@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from importlib.util import find_spec
 
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-from scaler.simulator import control, hetzner
+from scaler.simulator import control, digitalocean, hetzner
 from scaler.simulator.exchange import Call, Reply, route
 from scaler.simulator.world import World
 
@@ -22,12 +21,12 @@ def make_app(world: World) -> Starlette:
 
 
 def _cloud_routes() -> list[Route]:
-    routes = [*hetzner.routes, route(hetzner.API, "*", "/v1/{rest:path}", _unknown)]
-    if find_spec("scaler.simulator.digitalocean") is None:
-        return [*routes, route(hetzner.API, "*", "/{rest:path}", _unknown)]
-    from scaler.simulator import digitalocean
-
-    return [*routes, *digitalocean.routes, route(digitalocean.API, "*", "/{rest:path}", _unknown)]
+    return [
+        *hetzner.routes,
+        route(hetzner.API, "*", "/v1/{rest:path}", _unknown),
+        *digitalocean.routes,
+        route(digitalocean.API, "*", "/{rest:path}", _unknown),
+    ]
 
 
 def _unknown(call: Call) -> Reply:

@@ -170,7 +170,8 @@ class World:
 
     def _create_if_new(self) -> None:
         version, tables = self._db.execute(
-            "SELECT user_version, (SELECT count(*) FROM sqlite_master WHERE name != 'settings') FROM pragma_user_version"
+            "SELECT user_version, (SELECT count(*) FROM sqlite_master WHERE name != 'settings') "
+            "FROM pragma_user_version"
         ).fetchone()
         if version > _SCHEMA_VERSION or (version == 0 and tables):
             raise sqlite3.DatabaseError("it was made by a newer version, or by another program")
@@ -300,7 +301,9 @@ class World:
         with self.transaction():
             for cloud in profiles.CLOUDS:
                 self.add_ssh_key(cloud, "deploy", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEmbeddedCloudDeployKey deploy")
-                self.add_snapshot(cloud, "worker-golden", labels={"role": "worker"}, disk=40)
+            worker = {"role": "worker"}
+            self.add_snapshot("hetzner", "worker-golden", labels=worker, disk=40)
+            self.add_snapshot("digitalocean", "worker-golden", labels=worker, disk=25, regions=("fra1", "nyc3", "ams3"))
 
     # -----------------------------------------------------------------------------------------
     # Things

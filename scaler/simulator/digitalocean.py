@@ -1,0 +1,97 @@
+"""DigitalOcean's API v2: its conventions and its routes, each with the function that answers it."""
+
+from __future__ import annotations
+
+import uuid
+
+from scaler.simulator import digitalocean_account as account
+from scaler.simulator import digitalocean_droplets as droplets
+from scaler.simulator import digitalocean_images as images
+from scaler.simulator.digitalocean_replies import CLOUD, not_found
+from scaler.simulator.digitalocean_shapes import Json
+from scaler.simulator.exchange import Api, Refusal, route
+
+CODES = {
+    400: "bad_request",
+    401: "unauthorized",
+    403: "forbidden",
+    404: "not_found",
+    409: "conflict",
+    412: "precondition_failed",
+    422: "unprocessable_entity",
+    429: "too_many_requests",
+    500: "server_error",
+    502: "bad_gateway",
+    503: "service_unavailable",
+    504: "gateway_timeout",
+}
+
+
+def _error_body(refusal: Refusal, request_id: str) -> Json:
+    return {"id": refusal.code, "message": refusal.message, "request_id": request_id}
+
+
+API = Api(
+    cloud=CLOUD,
+    error_body=_error_body,
+    request_id=lambda: str(uuid.uuid4()),
+    request_id_header="x-request-id",
+    codes=CODES,
+    unauthorized=Refusal(401, "unauthorized", "Unable to authenticate you"),
+    readonly=Refusal(403, "forbidden", "You do not have access for the attempted action."),
+    rate_limited=Refusal(429, "too_many_requests", "API Rate limit exceeded."),
+    not_found=not_found(),
+    well_formed=bool,
+)
+
+_ENDPOINTS = (
+    ("GET", "/v2/droplets", droplets.list_droplets),
+    ("POST", "/v2/droplets", droplets.create_droplets),
+    ("DELETE", "/v2/droplets", droplets.delete_droplets),
+    ("POST", "/v2/droplets/actions", droplets.act_on_droplets),
+    ("GET", "/v2/droplets/{id:int}", droplets.get_droplet),
+    ("DELETE", "/v2/droplets/{id:int}", droplets.delete_droplet),
+    ("GET", "/v2/droplets/{id:int}/snapshots", droplets.list_droplet_snapshots),
+    ("GET", "/v2/droplets/{id:int}/actions", droplets.list_droplet_actions),
+    ("POST", "/v2/droplets/{id:int}/actions", droplets.act_on_droplet),
+    ("GET", "/v2/droplets/{id:int}/actions/{action:int}", droplets.get_droplet_action),
+    ("GET", "/v2/actions", droplets.list_actions),
+    ("GET", "/v2/actions/{id:int}", droplets.get_action),
+    ("GET", "/v2/images", images.list_images),
+    ("GET", "/v2/images/{key}", images.get_image),
+    ("PUT", "/v2/images/{key}", images.rename_image),
+    ("DELETE", "/v2/images/{key}", images.delete_image),
+    ("POST", "/v2/images/{id:int}/actions", images.act_on_image),
+    ("GET", "/v2/snapshots", images.list_snapshots),
+    ("GET", "/v2/snapshots/{id:int}", images.get_snapshot),
+    ("DELETE", "/v2/snapshots/{id:int}", images.delete_snapshot),
+    ("GET", "/v2/account", account.get_account),
+    ("GET", "/v2/sizes", account.list_sizes),
+    ("GET", "/v2/regions", account.list_regions),
+    ("GET", "/v2/tags", account.list_tags),
+    ("POST", "/v2/tags", account.create_tag),
+    ("GET", "/v2/tags/{name}", account.get_tag),
+    ("DELETE", "/v2/tags/{name}", account.delete_tag),
+    ("POST", "/v2/tags/{name}/resources", account.tag_resources),
+    ("DELETE", "/v2/tags/{name}/resources", account.untag_resources),
+    ("GET", "/v2/account/keys", account.list_keys),
+    ("POST", "/v2/account/keys", account.create_key),
+    ("GET", "/v2/account/keys/{key}", account.get_key),
+    ("PUT", "/v2/account/keys/{key}", account.rename_key),
+    ("DELETE", "/v2/account/keys/{key}", account.delete_key),
+    ("GET", "/v2/projects", account.list_projects),
+    ("GET", "/v2/projects/{id}", account.get_project),
+    ("GET", "/v2/projects/{id}/resources", account.list_project_resources),
+    ("POST", "/v2/projects/{id}/resources", account.assign_to_project),
+    ("GET", "/v2/vpcs", account.list_vpcs),
+    ("POST", "/v2/vpcs", account.create_vpc),
+    ("GET", "/v2/vpcs/{id}", account.get_vpc),
+    ("DELETE", "/v2/vpcs/{id}", account.delete_vpc),
+    ("GET", "/v2/reserved_ips", account.list_reserved_ips),
+    ("POST", "/v2/reserved_ips", account.create_reserved_ip),
+    ("GET", "/v2/reserved_ips/{ip}", account.get_reserved_ip),
+    ("DELETE", "/v2/reserved_ips/{ip}", account.delete_reserved_ip),
+    ("POST", "/v2/reserved_ips/{ip}/actions", account.act_on_reserved_ip),
+)
+
+routes = [route(API, method, path, handler) for method, path, handler in _ENDPOINTS]

@@ -1,0 +1,314 @@
+"""The account and what is around its droplets: catalogue, tags, keys, projects, VPCs, reserved addresses."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from scaler.simulator.digitalocean_catalogue import REGIONS, SIZES
+from scaler.simulator.digitalocean_replies import (
+    CLOUD,
+    NO_CONTENT,
+    find_ssh_key,
+    find_tag,
+    make_tag,
+    not_found,
+    page,
+    refused,
+    shapes,
+    tag_names,
+)
+from scaler.simulator.digitalocean_shapes import PROJECT_ID, Json
+from scaler.simulator.exchange import Call, Refusal, Reply
+from scaler.simulator.world import FOREVER, Thing
+
+_KINDS = {"droplet": "server", "image": "snapshot"}
+"""Our kinds of what a tag can be put on."""
+
+# ---------------------------------------------------------------------------------------------
+# The account and the catalogue
+
+
+def get_account(call: Call) -> Reply:
+    """GET /v2/account."""
+    return Reply({"account": shapes(call).account()})
+
+
+def list_sizes(call: Call) -> Reply:
+    """GET /v2/sizes."""
+    return page(call, "sizes", list(SIZES), shapes(call).size)
+
+
+def list_regions(call: Call) -> Reply:
+    """GET /v2/regions."""
+    return page(call, "regions", list(REGIONS), shapes(call).region)
+
+
+# ---------------------------------------------------------------------------------------------
+# Tags
+
+
+def list_tags(call: Call) -> Reply:
+    """GET /v2/tags."""
+    return page(call, "tags", tag_names(call), shapes(call).tag)
+
+
+def create_tag(call: Call) -> Reply:
+    """POST /v2/tags: also when there is one."""
+    return Reply({"tag": shapes(call).tag(make_tag(call, call.fields.get("name")))}, 201)
+
+
+def get_tag(call: Call) -> Reply:
+    """GET /v2/tags/{name}."""
+    return Reply({"tag": shapes(call).tag(_tag(call))})
+
+
+def delete_tag(call: Call) -> Reply:
+    """DELETE /v2/tags/{name}: takes it off everything."""
+    tag = _tag(call)
+    for kind in _KINDS.values():
+        for thing in call.world.things(CLOUD, kind):
+            _put_off(call, thing, tag)
+    for thing in call.world.find(CLOUD, "tag", tag):
+        call.world.remove(thing)
+    return NO_CONTENT
+
+
+def tag_resources(call: Call) -> Reply:
+    """POST /v2/tags/{name}/resources."""
+    tag = _tag(call)
+    for thing in _resources(call):
+        if tag not in thing.body["tags"]:
+            thing.body["tags"].append(tag)
+            call.world.save(thing)
+    return NO_CONTENT
+
+
+def untag_resources(call: Call) -> Reply:
+    """DELETE /v2/tags/{name}/resources, with a body."""
+    # A tag outlives its last use, also one that was put on from outside.
+    tag = make_tag(call, _tag(call))
+    for thing in _resources(call):
+        _put_off(call, thing, tag)
+    return NO_CONTENT
+
+
+def _put_off(call: Call, thing: Thing, tag: str) -> None:
+    if tag in thing.body["tags"]:
+        thing.body["tags"].remove(tag)
+        call.world.save(thing)
+
+
+def _tag(call: Call) -> str:
+    tag = find_tag(call, call.params["name"])
+    if tag is None:
+        raise not_found()
+    return tag
+
+
+def _resources(call: Call) -> list[Thing]:
+    named = call.fields.get("resources")
+    if not isinstance(named, list) or not all(isinstance(each, dict) for each in named):
+        raise refused("resources must be a list of objects")
+    return [_resource(call, each) for each in named]
+
+
+def _resource(call: Call, named: Json) -> Thing:
+    kind, number = _KINDS.get(named.get("resource_type", "")), str(named.get("resource_id"))
+    found = call.world.get(CLOUD, kind, int(number)) if kind and number.isdecimal() else None
+    if found is None:
+        raise not_found()
+    return found
+
+
+# ---------------------------------------------------------------------------------------------
+# SSH keys
+
+
+def list_keys(call: Call) -> Reply:
+    """GET /v2/account/keys."""
+    return page(call, "ssh_keys", call.listed("ssh_key"), shapes(call).ssh_key)
+
+
+def create_key(call: Call) -> Reply:
+    """POST /v2/account/keys."""
+    name, public_key = call.fields.get("name"), call.fields.get("public_key")
+    if not name:
+        raise refused("Name can't be blank")
+    if not isinstance(public_key, str) or len(public_key.split()) < 2:
+        raise refused("Key invalid, key should be of format: `type key [comment]`")
+    if any(each.body["public_key"] == public_key for each in call.world.things(CLOUD, "ssh_key")):
+        raise refused("SSH Key is already in use on your account")
+    return Reply({"ssh_key": shapes(call).ssh_key(call.world.add_ssh_key(CLOUD, name, public_key))}, 201)
+
+
+def get_key(call: Call) -> Reply:
+    """GET /v2/account/keys/{id or fingerprint}."""
+    return Reply({"ssh_key": shapes(call).ssh_key(_key(call))})
+
+
+def rename_key(call: Call) -> Reply:
+    """PUT /v2/account/keys/{id or fingerprint}."""
+    key = _key(call)
+    key.name = call.fields.get("name") or key.name
+    call.world.save(key)
+    return Reply({"ssh_key": shapes(call).ssh_key(key)})
+
+
+def delete_key(call: Call) -> Reply:
+    """DELETE /v2/account/keys/{id or fingerprint}."""
+    call.world.remove(_key(call))
+    return NO_CONTENT
+
+
+def _key(call: Call) -> Thing:
+    key = find_ssh_key(call, call.params["key"])
+    if key is None:
+        raise not_found()
+    return key
+
+
+# ---------------------------------------------------------------------------------------------
+# Projects: the account has its default one, and everything is in it
+
+
+def list_projects(call: Call) -> Reply:
+    """GET /v2/projects."""
+    view = shapes(call)
+    return page(call, "projects", [PROJECT_ID], lambda _: view.project())
+
+
+def get_project(call: Call) -> Reply:
+    """GET /v2/projects/{id or `default`}."""
+    _check_project(call)
+    return Reply({"project": shapes(call).project()})
+
+
+def list_project_resources(call: Call) -> Reply:
+    """GET /v2/projects/{id or `default`}/resources."""
+    _check_project(call)
+    return page(call, "resources", call.world.servers(CLOUD), shapes(call).project_resource)
+
+
+def assign_to_project(call: Call) -> Reply:
+    """POST /v2/projects/{id or `default`}/resources: they are in it already."""
+    _check_project(call)
+    view = shapes(call)
+    named = [str(urn).split(":") for urn in call.fields.get("resources") or ()]
+    droplets = [_resource(call, {"resource_type": urn[1], "resource_id": urn[2]}) for urn in named if len(urn) == 3]
+    return Reply({"resources": [view.project_resource(droplet) for droplet in droplets]})
+
+
+def _check_project(call: Call) -> None:
+    if call.params["id"] not in (PROJECT_ID, "default"):
+        raise not_found()
+
+
+# ---------------------------------------------------------------------------------------------
+# VPCs: each region has a default one
+
+
+def list_vpcs(call: Call) -> Reply:
+    """GET /v2/vpcs."""
+    return page(call, "vpcs", _vpcs(call), dict)
+
+
+def get_vpc(call: Call) -> Reply:
+    """GET /v2/vpcs/{id}."""
+    found = next((vpc for vpc in _vpcs(call) if vpc["id"] == call.params["id"]), None)
+    if found is None:
+        raise not_found()
+    return Reply({"vpc": found})
+
+
+def create_vpc(call: Call) -> Reply:
+    """POST /v2/vpcs."""
+    name, region = call.fields.get("name"), call.fields.get("region")
+    if not name or region not in REGIONS:
+        raise refused("name and region are required")
+    if name in (vpc["name"] for vpc in _vpcs(call)):
+        raise refused("a VPC with that name already exists")
+    body = {
+        "uuid": str(uuid.uuid4()),
+        "region": region,
+        "ip_range": call.fields.get("ip_range") or f"10.{120 + call.world.count(CLOUD, 'vpc')}.0.0/20",
+        "description": call.fields.get("description", ""),
+    }
+    return Reply({"vpc": shapes(call).vpc(call.world.add(CLOUD, "vpc", name, body))}, 201)
+
+
+def delete_vpc(call: Call) -> Reply:
+    """DELETE /v2/vpcs/{id}: not a default one, and not while droplets are in it."""
+    wanted = call.params["id"]
+    made = next((vpc for vpc in call.world.things(CLOUD, "vpc") if vpc.body["uuid"] == wanted), None)
+    if made is None:
+        raise not_found()
+    if any(droplet.body.get("vpc") == wanted for droplet in call.world.servers(CLOUD)):
+        raise Refusal(403, "forbidden", "Can not delete VPC with members")
+    call.world.remove(made)
+    return NO_CONTENT
+
+
+def _vpcs(call: Call) -> list[Json]:
+    view = shapes(call)
+    return [*map(view.default_vpc, REGIONS), *map(view.vpc, call.world.things(CLOUD, "vpc"))]
+
+
+# ---------------------------------------------------------------------------------------------
+# Reserved addresses
+
+
+def list_reserved_ips(call: Call) -> Reply:
+    """GET /v2/reserved_ips."""
+    return page(call, "reserved_ips", call.world.things(CLOUD, "reserved_ip"), shapes(call).reserved_ip)
+
+
+def create_reserved_ip(call: Call) -> Reply:
+    """POST /v2/reserved_ips with `region` or `droplet_id`."""
+    droplet = _droplet(call, call.fields["droplet_id"]) if call.fields.get("droplet_id") else None
+    region = droplet.body["location"] if droplet else call.fields.get("region")
+    if region not in REGIONS:
+        raise refused("region or droplet_id is required")
+    address = call.world.add(CLOUD, "reserved_ip", None, {"region": region}, parent=droplet.id if droplet else None)
+    address.name = f"127.127.{address.id >> 8 & 255}.{address.id & 255}"
+    call.world.save(address)
+    return Reply({"reserved_ip": shapes(call).reserved_ip(address)}, 202)
+
+
+def get_reserved_ip(call: Call) -> Reply:
+    """GET /v2/reserved_ips/{ip}."""
+    return Reply({"reserved_ip": shapes(call).reserved_ip(_address(call))})
+
+
+def delete_reserved_ip(call: Call) -> Reply:
+    """DELETE /v2/reserved_ips/{ip}."""
+    call.world.remove(_address(call))
+    return NO_CONTENT
+
+
+def act_on_reserved_ip(call: Call) -> Reply:
+    """POST /v2/reserved_ips/{ip}/actions: `assign` and `unassign`."""
+    address, work = _address(call), call.fields.get("type")
+    if work not in ("assign", "unassign"):
+        raise refused(f"{work} is not a valid action type")
+    address.parent = _droplet(call, call.fields.get("droplet_id")).id if work == "assign" else None
+    call.world.save(address)
+    outcome = {
+        "finishes": FOREVER if call.effect("stuck_locked") else call.now,
+        "error": False,
+        "resource_type": "reserved_ip",
+        "region": address.body["region"],
+    }
+    action = call.world.add(CLOUD, "action", f"{work}_ip", outcome, parent=address.id)
+    return Reply({"action": shapes(call).action(action)}, 201)
+
+
+def _address(call: Call) -> Thing:
+    found = call.world.find(CLOUD, "reserved_ip", call.params["ip"])
+    if not found:
+        raise not_found()
+    return found[0]
+
+
+def _droplet(call: Call, id: Any) -> Thing:
+    return _resource(call, {"resource_type": "droplet", "resource_id": id})

@@ -1,0 +1,98 @@
+"""Images and snapshots: one thing, shown in two ways."""
+
+from __future__ import annotations
+
+from scaler.simulator.digitalocean_catalogue import BASE_IMAGES, REGIONS, BaseImage
+from scaler.simulator.digitalocean_replies import (
+    CLOUD,
+    NO_CONTENT,
+    find_image,
+    has_tag,
+    not_found,
+    page,
+    refused,
+    shapes,
+    thing,
+)
+from scaler.simulator.digitalocean_shapes import snapshot_regions
+from scaler.simulator.exchange import Call, Refusal, Reply
+from scaler.simulator.world import Thing
+
+
+def list_images(call: Call) -> Reply:
+    """GET /v2/images[?type=distribution|application][&private=true][&tag_name=], own snapshots first."""
+    snapshots = list(reversed(call.listed("snapshot")))
+    if tag := call.query.get("tag_name"):
+        return page(call, "images", [each for each in snapshots if has_tag(each, tag)], shapes(call).image)
+    images: list[BaseImage | Thing] = [*snapshots, *BASE_IMAGES]
+    if call.query.get("private", "").lower() == "true":
+        images = [*snapshots]
+    elif kind := call.query.get("type"):
+        images = [*BASE_IMAGES] if kind == "distribution" else []
+    return page(call, "images", images, shapes(call).image)
+
+
+def get_image(call: Call) -> Reply:
+    """GET /v2/images/{id or slug}."""
+    return Reply({"image": shapes(call).image(_image(call))})
+
+
+def rename_image(call: Call) -> Reply:
+    """PUT /v2/images/{id}."""
+    snapshot = _own(_image(call))
+    snapshot.name = call.fields.get("name") or snapshot.name
+    call.world.save(snapshot)
+    return Reply({"image": shapes(call).image(snapshot)})
+
+
+def delete_image(call: Call) -> Reply:
+    """DELETE /v2/images/{id}."""
+    call.world.remove(_own(_image(call)))
+    return NO_CONTENT
+
+
+def act_on_image(call: Call) -> Reply:
+    """POST /v2/images/{id}/actions {"type":"transfer","region"}: the region can use it when the action has ended."""
+    snapshot = _own(thing(call, "snapshot"))
+    region = call.fields.get("region")
+    if call.fields.get("type") != "transfer":
+        raise refused(f"{call.fields.get('type')} is not a valid action type")
+    if region not in REGIONS:
+        raise refused("You specified an invalid region for Image transfer.")
+    snapshot.body["regions"] = sorted({*snapshot_regions(snapshot), region})
+    call.world.save(snapshot)
+    outcome = {"finishes": call.now, "error": False, "resource_type": "image", "region": region}
+    action = call.world.add(CLOUD, "action", "transfer", outcome, parent=snapshot.id)
+    return Reply({"action": shapes(call).action(action)}, 201)
+
+
+def list_snapshots(call: Call) -> Reply:
+    """GET /v2/snapshots[?resource_type=droplet|volume]: those that are finished, newest first."""
+    snapshots = [each for each in reversed(call.listed("snapshot")) if each.body["available_at"] <= call.now]
+    if call.query.get("resource_type", "droplet") != "droplet":
+        snapshots = []
+    return page(call, "snapshots", snapshots, shapes(call).snapshot)
+
+
+def get_snapshot(call: Call) -> Reply:
+    """GET /v2/snapshots/{id}."""
+    return Reply({"snapshot": shapes(call).snapshot(thing(call, "snapshot"))})
+
+
+def delete_snapshot(call: Call) -> Reply:
+    """DELETE /v2/snapshots/{id}."""
+    call.world.remove(thing(call, "snapshot"))
+    return NO_CONTENT
+
+
+def _image(call: Call) -> BaseImage | Thing:
+    image = find_image(call, call.params["key"])
+    if image is None:
+        raise not_found()
+    return image
+
+
+def _own(image: BaseImage | Thing) -> Thing:
+    if isinstance(image, BaseImage):
+        raise Refusal(403, "forbidden", "You do not have access for the attempted action.")
+    return image
