@@ -8,26 +8,22 @@ processes per operation, and the lock holder's name.
 
 from __future__ import annotations
 
-import gzip
-import json
-import os
 import re
 import signal
-import socket
 import subprocess
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 from pulumi import automation
 from pulumi.automation import events
 from semver import VersionInfo
 
-from scaler.clock import Clock, format_time, parse_time
+from scaler.backend import Checkpoint, LocalBackend, describe, is_stale, locks_in, read_deployment
+from scaler.clock import Clock
 from scaler.errors import EngineError, LockedError, UnavailableError
 
 Program = Callable[[], None]
@@ -43,31 +39,6 @@ _SECRET_VARIABLES = frozenset(
 
 # ---------------------------------------------------------------------------------------------
 # What comes back
-
-
-@dataclass(frozen=True, slots=True)
-class Resource:
-    """A custom resource of the checkpoint."""
-
-    urn: str
-    type: str
-    id: str
-    inputs: Mapping[str, Any]
-    outputs: Mapping[str, Any]
-
-    @property
-    def name(self) -> str:
-        return self.urn.rpartition("::")[2]
-
-
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
-    """The stack as the engine last saved it."""
-
-    resources: tuple[Resource, ...] = ()
-    outputs: Mapping[str, Any] = field(default_factory=dict)
-    pending: tuple[str, ...] = ()
-    """URNs of operations that were begun and not finished."""
 
 
 @dataclass
@@ -216,6 +187,7 @@ class EngineSettings:
     stack: str
     directory: Path
     backend: str
+    """Absolute."""
     home: Path | None
     """PULUMI_HOME, or None for the user's own."""
     environ: Mapping[str, str]
@@ -233,7 +205,7 @@ class Engine:
     def __init__(self, settings: EngineSettings, clock: Clock) -> None:
         self._settings = settings
         self._clock = clock
-        self._backend = _absolute_backend(settings.backend, settings.directory)
+        self._local = LocalBackend.at(settings.backend, settings.project, settings.stack)
         self._process = _Process(settings.binary, settings.version, self._environ(), settings.deadline)
         self._workspace = automation.LocalWorkspace(
             work_dir=str(settings.directory),
@@ -248,43 +220,26 @@ class Engine:
         return self._process.started
 
     def prepare(self) -> None:
-        """Make sure that the stack exists: no process if the checkpoint is a local file."""
-        root = self._local_root()
-        if root is not None:
-            root.mkdir(parents=True, exist_ok=True)
-            if self._checkpoint_file(root):
+        """Make sure that the stack exists: no process if it is in a local backend already."""
+        if self._local:
+            self._local.root.mkdir(parents=True, exist_ok=True)
+            if self._local.exists():
                 return
         try:
-            if root is None:
+            if not self._local:
                 self._workspace.select_stack(self._settings.stack)
-            else:
-                self._workspace.create_stack(self._settings.stack)
+                return
+            self._workspace.create_stack(self._settings.stack)
         except automation.StackNotFoundError:
             self._workspace.create_stack(self._settings.stack)
         except automation.StackAlreadyExistsError:
-            pass
+            return
         except automation.CommandError as error:
             raise self._explain(error) from error
 
     def checkpoint(self) -> Checkpoint:
-        """The stack as last saved; empty if there is none. No process for a local backend."""
-        root = self._local_root()
-        if root is None:
-            return _read_deployment(self._export())
-        path = self._checkpoint_file(root)
-        if path is None:
-            return Checkpoint()
-        try:
-            text = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-            document = json.loads(text)
-        except (OSError, ValueError) as error:
-            raise EngineError(
-                "The stack's checkpoint cannot be read.",
-                why=f"{path}: {error}",
-                fix="Restore it from the backend's backups, or move it away and run `scaler ensure`: "
-                "servers that carry this stack's labels are adopted again.",
-            ) from error
-        return _read_deployment(document.get("checkpoint", {}).get("latest") or {})
+        """The stack as last saved; empty if there is none. One process, or none for a local backend."""
+        return self._local.checkpoint() if self._local else read_deployment(self._export())
 
     def preview(self, program: Program, plugin_port: int | None, *, refresh: bool) -> Ran:
         """What the engine would do. Takes no lock and changes nothing."""
@@ -346,7 +301,7 @@ class Engine:
         return {
             "PULUMI_CONFIG_PASSPHRASE": "",
             **inherited,
-            "PULUMI_BACKEND_URL": self._backend,
+            "PULUMI_BACKEND_URL": self._settings.backend,
             "PULUMI_SKIP_UPDATE_CHECK": "true",
             "PULUMI_DIY_BACKEND_DISABLE_CHECKPOINT_BACKUPS": "true",
         }
@@ -361,16 +316,6 @@ class Engine:
             "PULUMI_SKIP_CHECKPOINTS": "true",
             "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
         }
-
-    def _local_root(self) -> Path | None:
-        """The backend's folder, or None if it is not one of this machine."""
-        if not self._backend.startswith("file://"):
-            return None
-        return Path(unquote(urlsplit(self._backend).path)) / ".pulumi"
-
-    def _checkpoint_file(self, root: Path) -> Path | None:
-        stem = root / "stacks" / self._settings.project / f"{self._settings.stack}.json"
-        return next((path for path in (stem, stem.with_suffix(".json.gz")) if path.exists()), None)
 
     def _export(self) -> Mapping[str, Any]:
         try:
@@ -391,125 +336,23 @@ class Engine:
             )
         return EngineError("The engine failed.", why=words, fix="`scaler doctor` checks the set-up.")
 
-    # -- locks ---------------------------------------------------------------------------------
-
-    def heal_locks(self) -> list[str]:
-        """Remove locks whose owner is provably dead; says whose they were. Local backends only."""
-        return [_describe(lock) for lock in self._locks() if _is_stale(lock) and self._remove(lock)]
-
     def _heal_or_wait(self, error: automation.ConcurrentUpdateError, waited_since: float) -> None:
-        if self.heal_locks():
+        """Remove locks of dead runs, or wait a moment for a living one; LockedError when that took too long."""
+        if self._local and self._local.heal_locks():
             return
-        holders = self._locks() or _locks_in(str(error))
-        if holders and all(_is_stale(lock) for lock in holders):
+        holders = (self._local.locks() if self._local else []) or locks_in(str(error))
+        if not self._local and holders and all(map(is_stale, holders)):
+            # `cancel` removes all locks of the stack: only when every one of them is dead.
             self._workspace._run_pulumi_cmd_sync(["cancel", "--yes", "--stack", self._settings.stack])
             return
         waited = self._clock.monotonic() - waited_since
         if waited >= self._settings.lock_timeout.total_seconds():
             raise LockedError(
                 f"The stack {self._settings.stack} is locked by another run.",
-                why="; ".join(map(_describe, holders)) or _last_words(str(error)),
+                why="; ".join(map(describe, holders)) or _last_words(str(error)),
                 fix="Wait for it to end, or raise --lock-timeout.",
             )
-        self._clock.sleep(min(1.0, self._settings.lock_timeout.total_seconds()))
-
-    def _locks(self) -> list[_Lock]:
-        root = self._local_root()
-        if root is None:
-            return []
-        folder = root / "locks" / "organization" / self._settings.project / self._settings.stack
-        return [lock for path in sorted(folder.glob("*.json")) if (lock := _read_lock(path))]
-
-    @staticmethod
-    def _remove(lock: _Lock) -> bool:
-        if lock.path is None:
-            return False
-        lock.path.unlink(missing_ok=True)
-        lock.path.with_name(lock.path.name + ".attrs").unlink(missing_ok=True)
-        return True
-
-
-@dataclass(frozen=True, slots=True)
-class _Lock:
-    pid: int
-    username: str
-    hostname: str
-    since: datetime
-    path: Path | None = None
-
-
-def _read_lock(path: Path) -> _Lock | None:
-    """A lock file's content; None if it vanished or is being written."""
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        return _Lock(
-            int(document["pid"]), document["username"], document["hostname"], parse_time(document["timestamp"]), path
-        )
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-_LOCK_TEXT = re.compile(r"created by (?P<user>[^@\s]+)@(?P<host>\S+) \(pid (?P<pid>\d+)\) at (?P<time>\S+)")
-
-
-def _locks_in(message: str) -> list[_Lock]:
-    """The holders as the engine's error names them, for backends whose locks are not files here."""
-    return [
-        _Lock(int(found["pid"]), found["user"], found["host"], parse_time(found["time"]))
-        for found in _LOCK_TEXT.finditer(message)
-    ]
-
-
-def _is_stale(lock: _Lock) -> bool:
-    """Whether its owner is provably dead: it was on this host, and no such engine process exists.
-
-    A process in another container with the same host name looks dead too; the run's own file
-    lock, held by now, covers that on one machine.
-    """
-    return lock.hostname == socket.gethostname() and not _is_engine(lock.pid)
-
-
-def _is_engine(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    try:
-        return "pulumi" in Path(f"/proc/{pid}/comm").read_text(encoding="utf-8")
-    except OSError:
-        return True
-
-
-def _describe(lock: _Lock) -> str:
-    return f"{lock.username}@{lock.hostname}, process {lock.pid}, since {format_time(lock.since)}"
-
-
-# ---------------------------------------------------------------------------------------------
-# Reading
-
-
-def _absolute_backend(backend: str, directory: Path) -> str:
-    """A relative `file://` is relative to the project's folder, whatever folder we are run in."""
-    if not backend.startswith("file://"):
-        return backend
-    path = backend.removeprefix("file://")
-    return f"file://{(directory / Path(path).expanduser()).resolve()}"
-
-
-def _read_deployment(deployment: Mapping[str, Any]) -> Checkpoint:
-    resources: Sequence[Mapping[str, Any]] = deployment.get("resources") or ()
-    stack = next((item for item in resources if item.get("type") == "pulumi:pulumi:Stack"), {})
-    return Checkpoint(
-        resources=tuple(
-            Resource(item["urn"], item["type"], item.get("id", ""), item.get("inputs") or {}, item.get("outputs") or {})
-            for item in resources
-            if item.get("custom") and not item["type"].startswith("pulumi:providers:") and not item.get("delete")
-        ),
-        outputs=stack.get("outputs") or {},
-        pending=tuple(item["resource"]["urn"] for item in deployment.get("pending_operations") or ()),
-    )
+        self._clock.sleep(1.0)
 
 
 def _last_words(text: str) -> str:

@@ -284,7 +284,9 @@ class Permits:
     update: frozenset[str] = frozenset()
     """Names whose labels may change."""
     delete: Mapping[str, str] = field(default_factory=dict)
-    """Name → id of the machine that may be deleted, or forgotten when it is gone."""
+    """Name → id of the machine that may be deleted."""
+    forget: Mapping[str, str] = field(default_factory=dict)
+    """Name → id of a machine that is gone or not ours any more: dropped from the stack, without a request."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -306,8 +308,8 @@ class Applied:
 
     moved: bool = False
     """The world was not the expected one; nothing was done."""
-    accepted: Mapping[str, Machine] = field(default_factory=dict)
-    """Machines that the cloud accepted or that were adopted, by name."""
+    accepted: Mapping[str, str] = field(default_factory=dict)
+    """Name → id of machines that the cloud accepted or that were adopted."""
     deleted: Mapping[str, str] = field(default_factory=dict)
     """Name → id of machines whose removal was accepted, or that were gone."""
     errors: Mapping[str, Exception] = field(default_factory=dict)

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING
 
+from scaler.backend import Checkpoint, LocalBackend
 from scaler.clock import Clock
 from scaler.clouds import Cloud, CloudError
-from scaler.engine import Checkpoint, Engine, Program
 from scaler.errors import EngineError
 from scaler.model import Applied, Change, Declared, Machine, Permits, Server, Spec, StackEntry, StackState
 from scaler.ownership import GROUP, Owner, decode_tags
+from scaler.plugin import RESOURCES
 from scaler.plugin.operation import Operation
-from scaler.plugin.server import RESOURCES, serve
-from scaler.program import declare
 from scaler.state import server_from_json, server_to_json
 from scaler.template import existing_server
+
+if TYPE_CHECKING:
+    from scaler.engine import Engine, Program
 
 _PARALLEL = 64
 """Resource operations at a time; the cloud's rate limits are the governor's business."""
@@ -28,21 +32,33 @@ class _WorldMovedError(Exception):
 class PulumiStack:
     """`ports.Stack` over the real engine."""
 
-    def __init__(self, spec: Spec, engine: Engine, cloud: Cloud, clock: Clock) -> None:
+    def __init__(
+        self, spec: Spec, open_engine: Callable[[], Engine], backend: LocalBackend | None, cloud: Cloud, clock: Clock
+    ) -> None:
+        """`open_engine` is called when the engine is needed at all: a run with nothing to do needs none."""
         self._spec = spec
-        self._engine = engine
+        self._open_engine = open_engine
+        self._backend = backend
         self._cloud = cloud
         self._clock = clock
         self._type = RESOURCES[spec.cloud].type
         self._owner: Owner = spec.owner
 
+    @cached_property
+    def _engine(self) -> Engine:
+        return self._open_engine()
+
     @property
     def processes(self) -> int:
-        return self._engine.processes
+        return self._engine.processes if "_engine" in self.__dict__ else 0
 
     def read(self) -> StackState:
-        self._engine.heal_locks()
-        return self._understand(self._engine.checkpoint())
+        if self._backend:
+            self._backend.heal_locks()
+        return self._understand(self._checkpoint())
+
+    def _checkpoint(self) -> Checkpoint:
+        return self._backend.checkpoint() if self._backend else self._engine.checkpoint()
 
     def preview(self, change: Change) -> Mapping[str, str]:
         self._engine.prepare()
@@ -81,10 +97,13 @@ class PulumiStack:
             ran = self._engine.up(program, port, refresh=change.refresh)
         if failed_look:
             raise failed_look[0]
+        accepted, deleted = operation.accepted, operation.deleted
+        if self._spec.plugin == "official":
+            accepted, deleted = self._read_back(change)
         return Applied(
             moved=bool(moved),
-            accepted=dict(operation.accepted),
-            deleted=dict(operation.deleted),
+            accepted=accepted,
+            deleted=deleted,
             errors=dict(operation.errors),
             failure=None if moved else ran.error,
         )
@@ -94,9 +113,11 @@ class PulumiStack:
         operation = Operation(self._cloud, self._owner, Permits())
         recorded: dict[str, Server] = {}
 
+        from scaler.program import declare
+
         def program() -> None:
             machines = operation.snapshot()
-            held = {entry.id: entry for entry in self._understand(self._engine.checkpoint()).entries.values()}
+            held = {entry.id: entry for entry in self._understand(self._checkpoint()).entries.values()}
             recorded.update(describe(machines))
             kept = [machine for machine in machines if machine.id in held]
             declare(
@@ -116,7 +137,15 @@ class PulumiStack:
             )
         return recorded
 
+    def _read_back(self, change: Change) -> tuple[dict[str, str], dict[str, str]]:
+        """What the official plugin did, as the checkpoint tells: it does not talk to us."""
+        entries = self.read().entries
+        accepted = {name: entries[name].id for name in change.permits.create if name in entries}
+        return accepted, {name: gone for name, gone in change.permits.delete.items() if name not in entries}
+
     def _program(self, change: Change) -> Program:
+        from scaler.program import declare
+
         outputs = {name: server_to_json(server) for name, server in change.outputs.items()}
         return lambda: declare(self._spec.cloud, change.declared, outputs)
 
@@ -126,6 +155,8 @@ class PulumiStack:
         if self._spec.plugin == "official":
             yield None
             return
+        from scaler.plugin.server import serve
+
         with serve(operation, workers=_PARALLEL, clock=self._clock) as provider:
             self._engine.on_start(provider.peers.admit)
             yield provider.port

@@ -5,3 +5,9 @@ It serves the official resource types `hcloud:index/server:Server` and
 official plugins can take a stack over. Unlike them it returns as soon as the cloud accepted a
 request, answers every Read from one list, and does only what the plan names.
 """
+
+from scaler.plugin.digitalocean import DROPLET
+from scaler.plugin.hetzner import SERVER
+
+RESOURCES = {"hetzner": SERVER, "digitalocean": DROPLET}
+"""Resource type by cloud."""

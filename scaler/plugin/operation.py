@@ -21,8 +21,8 @@ class Operation:
     cloud: Cloud
     owner: Owner
     permits: Permits
-    accepted: dict[str, Machine] = field(default_factory=dict)
-    """Machines that the cloud accepted or that were adopted, by name."""
+    accepted: dict[str, str] = field(default_factory=dict)
+    """Name → id of machines that the cloud accepted or that were adopted."""
     deleted: dict[str, str] = field(default_factory=dict)
     """Name → id of machines whose removal the cloud accepted, or that were gone."""
     errors: dict[str, CloudError] = field(default_factory=dict)

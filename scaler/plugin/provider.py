@@ -114,11 +114,13 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         except CloudError as error:
             self.operation.errors[name] = error
             raise
-        self.operation.accepted[name] = machine
+        self.operation.accepted[name] = machine.id
         return provider_pb2.CreateResponse(id=machine.id, properties=_pack(self.resource.outputs(inputs, machine)))
 
     @_rpc
     def Read(self, request: Any, context: Any) -> Any:
+        if self.operation.permits.forget.get(_name_of(request.urn)) == request.id:
+            return provider_pb2.ReadResponse()
         machine = self.operation.find(request.id)
         if machine is None:
             # A list can miss a machine; only the machine's own address tells that it is gone.
@@ -151,17 +153,28 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
     @_rpc
     def Delete(self, request: Any, context: Any) -> Any:
         name = _name_of(request.urn)
-        self._require(self.operation.permits.delete.get(name) == request.id, f"delete {name} ({request.id})")
+        permits = self.operation.permits
+        if permits.forget.get(name) == request.id:
+            return empty_pb2.Empty()
+        self._require(permits.delete.get(name) == request.id, f"delete {name} ({request.id})")
         self._stop_if_cancelled()
         try:
-            self.operation.cloud.delete(request.id)
-        except GoneError:
-            pass  # That it is gone is what was wanted.
+            self._delete_ours(name, request.id)
         except CloudError as error:
             self.operation.errors[name] = error
             raise
         self.operation.deleted[name] = request.id
         return empty_pb2.Empty()
+
+    def _delete_ours(self, name: str, id: str) -> None:
+        """Delete a machine that carries our labels; that it is gone already is what was wanted."""
+        try:
+            machine = self.operation.find(id) or self.operation.cloud.get(id)
+            if not self.operation.owner.owns(machine.labels):
+                raise RefusedByPluginError(f"{name} ({id}) does not carry this stack's labels; it was left alone")
+            self.operation.cloud.delete(id)
+        except GoneError:
+            return
 
     # -- creating ------------------------------------------------------------------------------
 

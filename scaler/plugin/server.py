@@ -10,13 +10,9 @@ import grpc
 from pulumi.runtime.proto import provider_pb2_grpc
 
 from scaler.clock import Clock
-from scaler.plugin.digitalocean import DROPLET
-from scaler.plugin.hetzner import SERVER
+from scaler.plugin import RESOURCES
 from scaler.plugin.operation import Operation
 from scaler.plugin.provider import Provider
-
-RESOURCES = {"hetzner": SERVER, "digitalocean": DROPLET}
-"""Resource type by cloud."""
 
 _MESSAGE_LIMIT = 400 * 1024 * 1024
 """As the SDK sets it: user data makes messages large."""

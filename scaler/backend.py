@@ -1,0 +1,196 @@
+"""The engine's saved state and its locks, read without the engine.
+
+Source of the formats: pulumi's DIY backend (pkg/backend/diy: state.go, lock.go), project mode:
+`.pulumi/stacks/<project>/<stack>.json[.gz]` and `.pulumi/locks/organization/<project>/<stack>/*.json`.
+The engine replaces its files by rename, so a reader never sees half of one.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import re
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from scaler.clock import format_time, parse_time
+from scaler.errors import EngineError
+
+DEFAULT_BACKEND = "file://.scaler/pulumi"
+
+# ---------------------------------------------------------------------------------------------
+# The checkpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """A custom resource of the checkpoint."""
+
+    urn: str
+    type: str
+    id: str
+    inputs: Mapping[str, Any]
+    outputs: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        return self.urn.rpartition("::")[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """The stack as the engine last saved it."""
+
+    resources: tuple[Resource, ...] = ()
+    outputs: Mapping[str, Any] = field(default_factory=dict)
+    pending: tuple[str, ...] = ()
+    """URNs of operations that were begun and not finished."""
+
+
+def absolute_url(backend: str, directory: Path) -> str:
+    """A relative `file://` is relative to the project's folder, whatever folder we are run in."""
+    if not backend.startswith("file://"):
+        return backend
+    path = backend.removeprefix("file://")
+    return f"file://{(directory / Path(path).expanduser()).resolve()}"
+
+
+def read_deployment(deployment: Mapping[str, Any]) -> Checkpoint:
+    resources: Sequence[Mapping[str, Any]] = deployment.get("resources") or ()
+    stack = next((item for item in resources if item.get("type") == "pulumi:pulumi:Stack"), {})
+    return Checkpoint(
+        resources=tuple(
+            Resource(item["urn"], item["type"], item.get("id", ""), item.get("inputs") or {}, item.get("outputs") or {})
+            for item in resources
+            if item.get("custom") and not item["type"].startswith("pulumi:providers:") and not item.get("delete")
+        ),
+        outputs=stack.get("outputs") or {},
+        pending=tuple(item["resource"]["urn"] for item in deployment.get("pending_operations") or ()),
+    )
+
+
+# ---------------------------------------------------------------------------------------------
+# Locks
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    pid: int
+    username: str
+    hostname: str
+    since: datetime
+    path: Path | None = None
+
+
+def _read_lock(path: Path) -> Lock | None:
+    """A lock file's content; None if it vanished or is being written."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        return Lock(
+            int(document["pid"]), document["username"], document["hostname"], parse_time(document["timestamp"]), path
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+_LOCK_TEXT = re.compile(r"created by (?P<user>[^@\s]+)@(?P<host>\S+) \(pid (?P<pid>\d+)\) at (?P<time>\S+)")
+
+
+def locks_in(message: str) -> list[Lock]:
+    """The holders as the engine's error names them, for backends whose locks are not files here."""
+    return [
+        Lock(int(found["pid"]), found["user"], found["host"], parse_time(found["time"]))
+        for found in _LOCK_TEXT.finditer(message)
+    ]
+
+
+def is_stale(lock: Lock) -> bool:
+    """Whether its owner is provably dead: it was on this host, and no such engine process exists.
+
+    A process in another container with the same host name looks dead too; the run's own file
+    lock, held by now, covers that on one machine.
+    """
+    return lock.hostname == socket.gethostname() and not _is_engine(lock.pid)
+
+
+def _is_engine(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    try:
+        return "pulumi" in Path(f"/proc/{pid}/comm").read_text(encoding="utf-8")
+    except OSError:
+        return True
+
+
+def describe(lock: Lock) -> str:
+    return f"{lock.username}@{lock.hostname}, process {lock.pid}, since {format_time(lock.since)}"
+
+
+# ---------------------------------------------------------------------------------------------
+# A backend that is a folder of this machine
+
+
+@dataclass(frozen=True, slots=True)
+class LocalBackend:
+    """One stack in a `file://` backend."""
+
+    root: Path
+    """The `.pulumi` folder."""
+    project: str
+    stack: str
+
+    @classmethod
+    def at(cls, url: str, project: str, stack: str) -> LocalBackend | None:
+        """The backend at an absolute URL, or None if that is not a folder here."""
+        if not url.startswith("file://"):
+            return None
+        return cls(Path(unquote(urlsplit(url).path)) / ".pulumi", project, stack)
+
+    def exists(self) -> bool:
+        """Whether the stack was ever saved."""
+        return self._checkpoint_file() is not None
+
+    def checkpoint(self) -> Checkpoint:
+        """The stack as last saved; empty if there is none; EngineError if it cannot be read."""
+        path = self._checkpoint_file()
+        if path is None:
+            return Checkpoint()
+        try:
+            content = path.read_bytes()
+            document = json.loads(gzip.decompress(content) if path.suffix == ".gz" else content)
+        except (OSError, ValueError) as error:
+            raise EngineError(
+                "The stack's checkpoint cannot be read.",
+                why=f"{path}: {error}",
+                fix="Restore it from a copy, or move it away and run `scaler ensure`: "
+                "servers that carry this stack's labels are adopted again.",
+            ) from error
+        return read_deployment(document.get("checkpoint", {}).get("latest") or {})
+
+    def locks(self) -> list[Lock]:
+        """The locks that are on the stack, whoever's."""
+        folder = self.root / "locks" / "organization" / self.project / self.stack
+        return [lock for path in sorted(folder.glob("*.json")) if (lock := _read_lock(path))]
+
+    def heal_locks(self) -> list[Lock]:
+        """Remove the locks whose owner is provably dead, and say whose they were."""
+        stale = [lock for lock in self.locks() if is_stale(lock)]
+        for lock in stale:
+            if lock.path is not None:
+                lock.path.unlink(missing_ok=True)
+                lock.path.with_name(lock.path.name + ".attrs").unlink(missing_ok=True)
+        return stale
+
+    def _checkpoint_file(self) -> Path | None:
+        stem = self.root / "stacks" / self.project / f"{self.stack}.json"
+        return next((path for path in (stem, stem.with_suffix(".json.gz")) if path.exists()), None)

@@ -1,0 +1,209 @@
+"""The one place that knows every adapter: puts together what a run is handed."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scaler.backend import DEFAULT_BACKEND, LocalBackend, absolute_url
+from scaler.clock import Clock, format_time
+from scaler.clouds import Cloud
+from scaler.clouds.registry import open_cloud
+from scaler.ensure import Surroundings
+from scaler.errors import LockedError, StateError
+from scaler.model import Server, Spec, Step
+from scaler.ports import Progress
+from scaler.project import Project
+from scaler.stack import PulumiStack
+from scaler.state import EventLog, State, StateFile, prune, transitions
+
+if TYPE_CHECKING:
+    from scaler.engine import Engine
+
+_EMBEDDED = "embedded"
+
+_EMBEDDED_TOKENS = {"HCLOUD_TOKEN": _EMBEDDED * 8, "DIGITALOCEAN_TOKEN": _EMBEDDED * 8}
+"""The embedded cloud takes any token; Hetzner's have 64 characters."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """Whose run it is, and what it may wait for."""
+
+    project: Project
+    spec: Spec
+    cause: str
+    """What set it off, such as `ensure worker=5`."""
+    lock_timeout: timedelta = timedelta(minutes=2)
+    environ: Mapping[str, str]
+
+
+@contextmanager
+def surroundings(run: Run, *, clock: Clock, progress: Progress) -> Iterator[Surroundings]:
+    """The adapters for one run, with the stack's local lock held until the block ends."""
+    with ExitStack() as stack:
+        stack.enter_context(_locked(run, clock, progress))
+        cloud = stack.enter_context(opened_cloud(run.project, run.spec, run.environ, clock))
+        backend = absolute_url(
+            run.spec.backend or run.environ.get("PULUMI_BACKEND_URL") or DEFAULT_BACKEND, run.project.directory
+        )
+        yield Surroundings(
+            cloud=cloud,
+            stack=PulumiStack(
+                run.spec,
+                lambda: _open_engine(run, backend, clock),
+                LocalBackend.at(backend, run.project.name, run.spec.stack),
+                cloud,
+                clock,
+            ),
+            records=FileRecords(run, clock, progress),
+            clock=clock,
+            progress=progress,
+        )
+
+
+@contextmanager
+def opened_cloud(project: Project, spec: Spec, environ: Mapping[str, str], clock: Clock) -> Iterator[Cloud]:
+    """The spec's cloud; with `endpoint: embedded`, served inside this process while the block runs."""
+    with ExitStack() as stack:
+        endpoint = spec.endpoint
+        if endpoint == _EMBEDDED:
+            from scaler.simulator import EmbeddedCloud
+
+            project.state_dir.mkdir(parents=True, exist_ok=True)
+            embedded = stack.enter_context(EmbeddedCloud(project.state_dir / "embedded.sqlite"))
+            endpoint = embedded.hetzner_endpoint if spec.cloud == "hetzner" else embedded.digitalocean_endpoint
+            environ = {**environ, **_EMBEDDED_TOKENS}
+        cloud = open_cloud(spec.cloud, endpoint=endpoint, environ=environ, clock=clock)
+        stack.callback(cloud.close)
+        yield cloud
+
+
+def _open_engine(run: Run, backend: str, clock: Clock) -> Engine:
+    # Late: it imports Pulumi, which a run with nothing to do does not need.
+    from scaler import engine_binary
+    from scaler.engine import Engine, EngineSettings
+    from scaler.program import preload
+
+    preload(run.spec.cloud)
+    binary = engine_binary.find(run.environ)
+    official = run.spec.plugin == "official"
+    own_home = not official and "PULUMI_HOME" not in run.environ and not backend.startswith("http")
+    (run.project.directory / "stacks").mkdir(exist_ok=True)
+    return Engine(
+        EngineSettings(
+            binary=binary,
+            version=engine_binary.version_of(binary, run.environ) or engine_binary.PINNED,
+            project=run.project.name,
+            stack=run.spec.stack,
+            directory=run.project.directory,
+            backend=backend,
+            home=run.project.state_dir / "engine" if own_home else None,
+            environ=run.environ,
+            official_plugin=official,
+            package={"hetzner": "hcloud", "digitalocean": "digitalocean"}[run.spec.cloud],
+            lock_timeout=run.lock_timeout,
+        ),
+        clock,
+    )
+
+
+# ---------------------------------------------------------------------------------------------
+# The records
+
+
+class FileRecords:
+    """`ports.Records` in the state folder."""
+
+    def __init__(self, run: Run, clock: Clock, progress: Progress) -> None:
+        self._run = run
+        self._clock = clock
+        self._file = StateFile(run.project.state_dir, run.spec.stack)
+        self._state: State | None = None
+        self._events = EventLog(
+            self._file.events_path, clock, run=secrets.token_hex(4), cause=run.cause, warn=progress.warn
+        )
+
+    def load(self) -> tuple[Server, ...]:
+        self._state = self._file.load()
+        return self._state.servers if self._state else ()
+
+    def save(self, wanted: Mapping[str, int], servers: Mapping[str, Server], steps: Sequence[Step]) -> None:
+        kept = prune([servers[name] for name in sorted(servers)], self._clock.now())
+        before = self._state
+        if before and before.servers == kept and dict(before.wanted) == dict(wanted) and self._file.path.exists():
+            return
+        self._state = self._file.save(
+            State(
+                stack=self._run.spec.stack,
+                project=self._run.project.name,
+                cloud=self._run.spec.cloud,
+                serial=before.serial if before else 0,
+                updated=self._clock.now(),
+                wanted=dict(wanted),
+                servers=kept,
+            )
+        )
+        self._events.append(*transitions(before.records if before else {}, self._state.records, steps))
+
+
+# ---------------------------------------------------------------------------------------------
+# One run at a time on one machine
+
+
+@contextmanager
+def _locked(run: Run, clock: Clock, progress: Progress) -> Iterator[None]:
+    """Hold the stack's local lock: runs on one machine wait here and never meet at the engine's lock."""
+    import filelock
+
+    folder, stack = run.project.state_dir, run.spec.stack
+    holder = folder / f"{stack}.lock.json"
+    lock = filelock.FileLock(folder / f"{stack}.lock")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            progress.note(f"waiting for {_holder(holder)}")
+            lock.acquire(timeout=run.lock_timeout.total_seconds())
+        holder.write_text(_identity(run.cause, clock), encoding="utf-8")
+    except filelock.Timeout:
+        raise LockedError(
+            f"The stack {stack} is locked by another run on this machine.",
+            why=_holder(holder),
+            fix="Wait for it to end, or raise --lock-timeout.",
+        ) from None
+    except OSError as error:
+        raise StateError(
+            f"The state folder {folder} cannot be written.",
+            why=error.strerror or str(error),
+            fix="Make it writable, or name another with --state-dir.",
+        ) from error
+    try:
+        yield
+    finally:
+        holder.unlink(missing_ok=True)
+        lock.release()
+
+
+def _identity(cause: str, clock: Clock) -> str:
+    return json.dumps(
+        {"pid": os.getpid(), "host": socket.gethostname(), "since": format_time(clock.now()), "cause": cause}
+    )
+
+
+def _holder(path: Path) -> str:
+    """Who holds the lock, as far as it told."""
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+        return f"`{told['cause']}`, process {told['pid']} on {told['host']}, since {told['since']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another run"

@@ -1,0 +1,88 @@
+"""Confirmation: look again and again until what was asked for is there, and what was removed is not.
+
+It runs outside the engine and holds no lock while machines boot. One look is one list call, for
+all servers together; a passing trouble of the cloud ends nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+
+from scaler.clock import Clock
+from scaler.clouds import AmbiguousError, RateLimitedError, TransientError
+from scaler.lifecycle import DEAD, Status
+from scaler.model import World
+from scaler.ports import Progress
+
+PASSING = (TransientError, RateLimitedError, AmbiguousError)
+"""Errors that say nothing about the servers: the next look may succeed."""
+
+_QUICK_LOOKS_S = 20.0
+"""Servers that start within this time are seen within a second; the patience of later looks saves requests."""
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmation:
+    """How the waiting ended, and what the last look saw."""
+
+    world: World
+    waiting: tuple[str, ...] = ()
+    """Servers that were still on their way when the time was up."""
+
+    @property
+    def timed_out(self) -> bool:
+        return bool(self.waiting)
+
+
+def confirm(
+    look: Callable[[], World], world: World, *, clock: Clock, deadline: float, progress: Progress
+) -> Confirmation:
+    """Look until no server is on its way any more, or until `deadline` (of `clock.monotonic`).
+
+    A server that turned `hanging` or `errored` is not waited for: the caller decides about it.
+    `look` raises a `PASSING` error when the cloud did not answer; any other error ends the wait.
+    """
+    started = clock.monotonic()
+    concerned: set[str] = set()
+    while True:
+        waiting = on_their_way(world)
+        concerned.update(waiting)
+        _tell(world, concerned, clock.monotonic() - started, progress)
+        if not waiting:
+            return Confirmation(world)
+        now = clock.monotonic()
+        if now >= deadline:
+            return Confirmation(world, tuple(waiting))
+        clock.sleep(min(_pause(now - started), deadline - now))
+        try:
+            world = look()
+        except PASSING as error:
+            progress.note(f"the cloud did not answer, still waiting: {error}")
+
+
+def on_their_way(world: World) -> list[str]:
+    """The servers that time alone brings to an end."""
+    moving = (Status.NEW, Status.STARTING, Status.REBOOTING, Status.STOPPING, Status.DELETING)
+    return [name for name, server in world.servers.items() if server.status in moving]
+
+
+def _pause(waited_s: float) -> float:
+    return 1.0 if waited_s < _QUICK_LOOKS_S else 2.0
+
+
+def _tell(world: World, concerned: Collection[str], elapsed_s: float, progress: Progress) -> None:
+    for name in concerned:
+        server = world.servers.get(name) or world.past[name]
+        progress.server(name, server.status, server.error or "")
+    staying = [server for server in world.servers.values() if server.status not in (*DEAD, Status.DELETING)]
+    ready = sum(1 for server in staying if server.status is Status.RUNNING)
+    progress.waiting(ready, len(staying), elapsed_s)
+
+
+def running(world: World, groups: Iterable[str]) -> dict[str, int]:
+    """Ready servers per group."""
+    return {
+        group: sum(1 for server in world.servers.values() if server.group == group and server.status is Status.RUNNING)
+        for group in groups
+    }
