@@ -31,10 +31,11 @@ from scaler.clouds import (
     Reference,
     oldest_first,
 )
+from scaler.clouds.deadlines import Deadlines
 from scaler.clouds.governor import Budget, Governor
 from scaler.clouds.names import unknown
 from scaler.clouds.paging import Page, read_all
-from scaler.clouds.transport import Deadlines, Dialect, Refusal, Transport, asking, given
+from scaler.clouds.transport import Dialect, Refusal, Transport, asking, given
 from scaler.lifecycle import Phase
 from scaler.model import ImageRef, Machine, MachineRequest, Requests
 from scaler.ownership import STACK, Owner, decode_tags, encode_tags

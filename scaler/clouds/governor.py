@@ -8,6 +8,7 @@ waits for the stated reset rather than let a request be refused.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import deque
 from collections.abc import Mapping
@@ -88,7 +89,7 @@ class Governor:
         limit, left, reset = (_number(headers.get(f"ratelimit-{part}")) for part in ("limit", "remaining", "reset"))
         with self._lock:
             self._in_flight -= 1
-            if limit is None or left is None:
+            if not limit or left is None:
                 return
             # What is still under way may not have been counted when the vendor wrote this.
             self._limit, self._left, self._at = int(limit), left - self._in_flight, self._clock.monotonic()
@@ -169,7 +170,7 @@ class Governor:
     def _retry_after(self, headers: Mapping[str, str], attempt: int) -> float:
         stated = _number(headers.get("retry-after"))
         if stated is not None:
-            return max(0.0, stated)
+            return stated
         backoff = float(2**attempt)
         reset = _moment(_number(headers.get("ratelimit-reset")))
         if reset is None:
@@ -179,10 +180,12 @@ class Governor:
 
 
 def _number(text: str | None) -> float | None:
+    """A header's number; None for anything that cannot be an amount or a moment."""
     try:
-        return None if text is None else float(text)
+        number = float(text or "")
     except ValueError:
         return None
+    return number if math.isfinite(number) and number >= 0 else None
 
 
 def _moment(epoch: float | None) -> datetime | None:

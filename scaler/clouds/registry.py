@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from scaler.clock import Clock
 from scaler.clouds import Cloud
-from scaler.clouds.transport import Deadlines
+from scaler.clouds.deadlines import Deadlines
 from scaler.errors import CredentialsError, ScalerError, UsageError
+
+_URL = re.compile(r"https?://([\w-]+(\.[\w-]+)*|\[[0-9a-fA-F:]+\])(:[0-9]{1,5})?(/[^\s?#]*)?")
 
 Opener = Callable[[str, str, Clock, Deadlines], Cloud]
 """endpoint, token, clock, deadlines."""
@@ -104,8 +106,7 @@ def find_token(vendor: Vendor, environ: Mapping[str, str]) -> str:
 
 def _endpoint(vendor: Vendor, endpoint: str | None, environ: Mapping[str, str]) -> str:
     url = (endpoint or environ.get(vendor.endpoint_variable) or vendor.endpoint).rstrip("/")
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if not _URL.fullmatch(url):
         raise UsageError(f"the endpoint {url} is no URL", fix=f"Give one such as {vendor.endpoint}, or leave it out.")
     return url
 

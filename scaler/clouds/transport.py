@@ -37,6 +37,7 @@ from scaler.clouds import (
     RateLimitedError,
     TransientError,
 )
+from scaler.clouds.deadlines import Deadlines
 from scaler.clouds.governor import Governor, Kind, OverBudgetError
 
 T = TypeVar("T")
@@ -60,16 +61,6 @@ _FIXES: Mapping[type[CloudError], str] = {
     ProtectedError: "Lift the protection at the vendor first.",
     BusyError: "Run the command again when the other action has ended.",
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Deadlines:
-    """Seconds that one request may take: to connect, and then between bytes and for the whole body."""
-
-    connect: float = 5
-    read: float = 30
-    budget: float = 300
-    """How long a call may wait for the vendor's rate limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
