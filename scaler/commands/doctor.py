@@ -5,19 +5,17 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import click
 
 from scaler import engine_binary
 from scaler.clock import Clock, format_time
-from scaler.clouds import Cloud, Limits
+from scaler.clouds import CloudError, Limits
 from scaler.commands.context import Context, Output, common_options
 from scaler.commands.document import dump, markdown_table
 from scaler.errors import ExitCode, ScalerError
@@ -63,7 +61,7 @@ class Finding:
 def doctor(context: Context) -> int:
     """Check what a run needs: engine, specs, state folder, credentials, cloud and clock.
 
-    Changes nothing, and sends each cloud a handful of requests. Without --stack, all specs are checked.
+    Changes nothing at any cloud, and sends each a handful of requests. Without --stack, all specs are checked.
     Exits with 0, or with the code of the first failed check.
 
     \b
@@ -94,7 +92,8 @@ def examine(context: Context, environ: Mapping[str, str]) -> Iterator[Finding]:
         yield Finding.failed("project", error)
         return
     yield Finding(check="project", message=f"{project.name} in {project.directory}")
-    yield _state_dir(project.state_dir)
+    state = _state_dir(project.state_dir)
+    yield state
     specs = []
     for stack in stacks:
         finding, spec = _spec(project, stack)
@@ -102,7 +101,8 @@ def examine(context: Context, environ: Mapping[str, str]) -> Iterator[Finding]:
         if spec is not None:
             specs.append(spec)
     for spec in _one_of_each_account(specs):
-        yield from _cloud(spec, environ, context.clock)
+        if spec.endpoint != EMBEDDED or state.level is Level.OK:  # the embedded cloud lives in the state folder
+            yield from _cloud(project, spec, environ, context.clock)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -160,45 +160,27 @@ def _one_of_each_account(specs: Iterable[Spec]) -> list[Spec]:
     return list({(spec.cloud, spec.endpoint): spec for spec in reversed(list(specs))}.values())[::-1]
 
 
-def _cloud(spec: Spec, environ: Mapping[str, str], clock: Clock) -> Iterator[Finding]:
-    with ExitStack() as stack:
-        try:
-            cloud = _open(spec, environ, clock, stack)
-        except ScalerError as error:
-            yield Finding.failed(f"{spec.cloud} token", error)
+def _cloud(project: Project, spec: Spec, environ: Mapping[str, str], clock: Clock) -> Iterator[Finding]:
+    from scaler.compose import opened_cloud
+
+    check = f"{spec.cloud} token"
+    try:
+        with opened_cloud(project, spec, environ, clock) as cloud:
+            yield Finding(check=check, message="not needed" if spec.endpoint == EMBEDDED else "present")
+            check = f"{spec.cloud} API"
+            servers = len(cloud.list_owned(spec.owner))
+            yield Finding(check=check, message=f"answers; stack {spec.stack} has {servers} servers there")
+            check = f"{spec.cloud} limits"
+            yield _budget(check, cloud.limits())
+    except ScalerError as error:
+        yield Finding.failed(check, error)
+        if not isinstance(error, CloudError):
             return
-        stack.callback(cloud.close)
-        yield Finding(check=f"{spec.cloud} token", message="present" if spec.endpoint != EMBEDDED else "not needed")
-        try:
-            machines = cloud.list_owned(spec.owner)
-            limits = cloud.limits()
-        except ScalerError as error:
-            yield Finding.failed(f"{spec.cloud} API", error)
-            return
-        yield Finding(check=f"{spec.cloud} API", message=f"answers; {spec.stack} has {len(machines)} servers there")
-        yield _budget(spec.cloud, limits)
     if spec.endpoint != EMBEDDED:
         yield _skew(spec, environ, clock)
 
 
-def _open(spec: Spec, environ: Mapping[str, str], clock: Clock, stack: ExitStack) -> Cloud:
-    from scaler.clouds.registry import CLOUDS, open_cloud
-
-    if spec.endpoint != EMBEDDED:
-        return open_cloud(spec.cloud, endpoint=spec.endpoint, environ=environ, clock=clock)
-    from scaler.simulator import EmbeddedCloud
-
-    # A world of its own: doctor leaves nothing in the project, and the question is whether it can be served at all.
-    folder = Path(stack.enter_context(TemporaryDirectory()))
-    embedded = stack.enter_context(EmbeddedCloud(folder / "world.db"))
-    endpoint = embedded.hetzner_endpoint if spec.cloud == "hetzner" else embedded.digitalocean_endpoint
-    token = EMBEDDED * 8 if spec.cloud == "hetzner" else f"dop_v1_{EMBEDDED * 8}"  # any of the right shape will do
-    tokens = dict.fromkeys(CLOUDS[spec.cloud].token_variables, token)
-    return open_cloud(spec.cloud, endpoint=endpoint, environ=tokens, clock=clock)
-
-
-def _budget(cloud: str, limits: Limits) -> Finding:
-    check = f"{cloud} limits"
+def _budget(check: str, limits: Limits) -> Finding:
     servers = f"; at most {limits.servers} servers" if limits.servers is not None else ""
     if limits.requests_left is None:
         return Finding(check=check, message=f"the cloud does not tell how many requests are left{servers}")

@@ -139,7 +139,13 @@ def test_the_embedded_cloud_needs_no_token(project, environ, vendor):
     code, findings = doctor(project, environ)
     assert code == 0
     assert findings[f"{vendor} API"]["result"] == "ok"
-    assert not (project / ".scaler").exists()
+
+
+def test_an_embedded_cloud_that_has_no_folder_is_not_tried(project, environ):
+    (project / "stacks" / "prod.yaml").write_text(SPEC.format(endpoint="embedded"))
+    code, findings = doctor(project, environ, "--state-dir", str(project / "Pulumi.yaml" / "state"))
+    assert code == 1
+    assert "hetzner token" not in findings
 
 
 class Dated(BaseHTTPRequestHandler):
