@@ -25,6 +25,9 @@ MOST_VALUES = 10_000
 """Aliases of aliases can make a short file endless; no real spec comes near this."""
 
 _WHOLE_NUMBER = re.compile(r"0|-?[1-9][0-9]{0,17}")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+"""What no UTF-8 can carry; an escape such as `"\\ud800"` brings it in."""
+
 _CONSTANTS: dict[str, bool | None] = {"true": True, "false": False, "null": None, "~": None, "": None}
 _PLAIN_TAGS = {f"tag:yaml.org,2002:{kind}" for kind in ("str", "seq", "map")}
 
@@ -137,7 +140,9 @@ class _Builder:
             return self._mapping(node, location)
         if isinstance(node, yaml.SequenceNode):
             return [self.build(item, (*location, index)) for index, item in enumerate(node.value)]
-        return _resolve(node)
+        assert isinstance(node, yaml.ScalarNode)  # noqa: S101 - the only kind left
+        text = self._text(node)
+        return text if node.style else _resolve(text)  # a style means quotes or a block
 
     def _count(self) -> None:
         self._values += 1
@@ -154,9 +159,15 @@ class _Builder:
         return result
 
     def _enter(self, key: yaml.ScalarNode, location: Location) -> str:
-        name = str(key.value)
+        name = self._text(key)
         self._document.key_lines[(*location, name)] = _line(key)
         return name
+
+    def _text(self, node: yaml.ScalarNode) -> str:
+        text = str(node.value)
+        if _SURROGATE.search(text):
+            self._document.report(_line(node), "half of a surrogate pair", "write the character itself")
+        return text
 
     def _own_pairs(self, node: yaml.MappingNode) -> Iterator[tuple[yaml.ScalarNode, yaml.Node]]:
         """The pairs that stand in the mapping itself; the first of each key."""
@@ -189,10 +200,8 @@ def _is_merge(key: yaml.Node) -> bool:
     return isinstance(key, yaml.ScalarNode) and key.value == "<<" and not key.style
 
 
-def _resolve(node: yaml.Node) -> Value:
-    text = str(node.value)
-    if isinstance(node, yaml.ScalarNode) and node.style:  # quoted or a block
-        return text
+def _resolve(text: str) -> Value:
+    """The value of a plain scalar."""
     if text in _CONSTANTS:
         return _CONSTANTS[text]
     return int(text) if _WHOLE_NUMBER.fullmatch(text) else text

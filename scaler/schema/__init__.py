@@ -126,6 +126,12 @@ def _distinct(values: tuple[str, ...]) -> tuple[str, ...]:
     return values
 
 
+def _some(values: tuple[str, ...]) -> tuple[str, ...]:
+    if not values:
+        raise refusal("must not be empty", "name at least one")
+    return values
+
+
 def _listed(value: object) -> object:
     return [value] if isinstance(value, bool | int | str) else value
 
@@ -137,8 +143,8 @@ Texts = Annotated[
 ]
 Choices = Annotated[
     tuple[Text, ...],
-    Field(min_length=1),
     AfterValidator(_distinct),
+    AfterValidator(_some),
     BeforeValidator(_listed),
     WithJsonSchema(
         {"anyOf": [_TEXT_SCHEMA, {"type": "array", "items": _TEXT_SCHEMA, "minItems": 1, "uniqueItems": True}]}
@@ -148,9 +154,10 @@ Choices = Annotated[
 
 def _duration(value: object) -> timedelta:
     if isinstance(value, int) and not isinstance(value, bool):
-        raise refusal(f"needs a unit: {value} of what?", f"write {value}s, or such as 10m or 1h30m")
+        raise refusal(f"needs a unit, which {value} has not", f"write {value}s, or such as 10m or 1h30m")
+    text = _as_typed(value)
     try:
-        duration = parse_duration(_as_typed(value))
+        duration = parse_duration(text)
     except ValueError:
         raise refusal(f"must be a duration such as 90s, 10m or 1h30m, not {shown(value)}") from None
     if not timedelta(0) < duration <= LONGEST_START:
@@ -458,15 +465,16 @@ def _only_on(cloud: str, value: object, here: Surroundings) -> object:
 def _read_user_data(name: str, here: Surroundings) -> str:
     try:
         content = (here.folder / name).read_bytes()
-        _check_size(len(content), here)
-        return content.decode()
+        text = content.decode()
     except FileNotFoundError:
         raise refusal(f"names a file that does not exist: {name}", "the path is relative to the spec") from None
     except UnicodeDecodeError:
         raise refusal(f"names a file that is not UTF-8 text: {name}") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError) as error:  # ValueError: a character that no file name may have
         reason = getattr(error, "strerror", None) or "no file can have this name"
         raise refusal(f"names a file that cannot be read: {name} ({reason})") from None
+    _check_size(len(content), here)
+    return text
 
 
 def _check_size(size: int, here: Surroundings) -> None:
