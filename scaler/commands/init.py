@@ -11,6 +11,7 @@ import click
 from scaler.commands.context import Context, Output, common_options
 from scaler.commands.document import dump
 from scaler.errors import ScalerError
+from scaler.strict_yaml import displayed
 
 PULUMI = """\
 # The project as Pulumi knows it: `pulumi stack output` and `pulumi preview` work here too.
@@ -110,10 +111,10 @@ def _project_name(directory: Path) -> str:
 
 def _write(path: Path, content: str) -> bool:
     """Write a new file, whole or not at all; False if there is one."""
-    if path.exists():
-        return False
     draft = path.with_name(f".{path.name}.draft")
     try:
+        if path.exists():
+            return False
         path.parent.mkdir(parents=True, exist_ok=True)
         draft.write_text(content, encoding="utf-8")
         draft.replace(path)
@@ -136,7 +137,8 @@ def _ignore(path: Path) -> bool:
 
 
 def _unwritable(path: Path, error: Exception) -> ScalerError:
-    return ScalerError(f"Cannot write {path.name}.", why=str(error), fix="mend the folder's permissions, and run again")
+    why = getattr(error, "strerror", None) or str(error)
+    return ScalerError(f"Cannot write {displayed(path)}.", why=why, fix="mend it, and run again; what is written stays")
 
 
 def _word(new: bool) -> str:

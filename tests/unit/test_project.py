@@ -1,0 +1,139 @@
+"""The project folder: its name, its stacks, and which of them is meant."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import scaler
+from scaler.errors import ExitCode, InvalidSpecError, UsageError
+from scaler.project import Project
+
+ROOT = Path(scaler.__file__).parents[1]
+
+
+def project(folder: Path, *files: str) -> Project:
+    """A project with these files in stacks/."""
+    (folder / "Pulumi.yaml").write_text("name: shop # why not\nmain: stacks\nruntime: python\n")
+    (folder / "stacks").mkdir(exist_ok=True)
+    for name in files:
+        (folder / "stacks" / name).write_text("cloud: hetzner\n")
+    return Project.find(folder)
+
+
+def test_a_project_has_a_name_and_a_state_folder(tmp_path: Path) -> None:
+    assert project(tmp_path) == Project(tmp_path, "shop", tmp_path / ".scaler")
+    assert Project.find(tmp_path, tmp_path / "elsewhere").state_dir == tmp_path / "elsewhere"
+    assert Project.find(tmp_path).spec_path("prod") == tmp_path / "stacks" / "prod.yaml"
+
+
+def test_this_repository_is_a_project() -> None:
+    assert Project.find(ROOT).name == "scaler"
+    assert "demo" in Project.find(ROOT).stacks()
+
+
+def test_a_folder_without_pulumi_yaml_is_told_of_init(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        Project.find(tmp_path)
+    assert caught.value.exit_code is ExitCode.USAGE
+    assert caught.value.what == "This folder is no scaler project: it has no Pulumi.yaml."
+    assert "scaler init" in caught.value.fix
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "1: name is missing; every server carries it as a label"),
+        ("main: stacks", "1: name is missing; every server carries it as a label"),
+        ("main: stacks\nname:", "2: name is missing; every server carries it as a label"),
+        (
+            "# x\nname: My.Shop",
+            "2: name must be at most 63 lower-case letters, digits, - and _, not 'My.Shop'; "
+            "every server carries it as a label",
+        ),
+        (
+            f"name: {'x' * 64}",
+            f"1: name must be at most 63 lower-case letters, digits, - and _, not '{'x' * 64}'; "
+            "every server carries it as a label",
+        ),
+        ("name: a\nname: b", "2: name is given twice; the first is on line 1; remove one of them"),
+        ("name: [", "1: invalid YAML: while parsing a flow node, expected the node content, but found '<stream end>'"),
+    ],
+)
+def test_a_name_that_no_label_can_hold(tmp_path: Path, text: str, problem: str) -> None:
+    path = tmp_path / "Pulumi.yaml"
+    path.write_text(text)
+    with pytest.raises(InvalidSpecError) as caught:
+        Project.find(tmp_path)
+    assert [str(found) for found in caught.value.problems] == [f"{path}:{problem}"]
+
+
+def test_a_name_of_digits_stays_text(tmp_path: Path) -> None:
+    (tmp_path / "Pulumi.yaml").write_text("name: 2026")
+    assert Project.find(tmp_path).name == "2026"
+
+
+def test_stacks_are_the_specs_and_no_other_files(tmp_path: Path) -> None:
+    found = project(
+        tmp_path, "prod.yaml", "dev.yaml", "_shared.yaml", ".hidden.yaml", "worker.cloud-init.yaml", "old.yml", "a.json"
+    )
+    (tmp_path / "stacks" / "userdata.yaml").write_text("#cloud-config\npackages: []\n")
+    (tmp_path / "stacks" / "folder.yaml").mkdir()
+    assert found.stacks() == ["dev", "prod"]
+
+
+def test_a_project_may_have_no_stacks_folder(tmp_path: Path) -> None:
+    (tmp_path / "Pulumi.yaml").write_text("name: shop")
+    assert Project.find(tmp_path).stacks() == []
+
+
+def test_the_given_stack_is_chosen_else_the_only_one(tmp_path: Path) -> None:
+    found = project(tmp_path, "prod.yaml")
+    assert (found.choose(None), found.choose("prod")) == ("prod", "prod")
+    assert project(tmp_path, "dev.yaml").choose("dev") == "dev"
+
+
+@pytest.mark.parametrize(
+    ("files", "stack", "what", "why", "fix"),
+    [
+        (["dev.yaml", "prod.yaml"], "prdo", "There is no stack 'prdo'.", "stacks/ has dev, prod", "did you mean prod?"),
+        (["dev.yaml", "prod.yaml"], "x", "There is no stack 'x'.", "stacks/ has dev, prod", "known: dev, prod"),
+        (["dev.yaml"], "../dev", "There is no stack '../dev'.", "stacks/ has dev", "did you mean dev?"),
+        (["dev.yaml"], "", "There is no stack ''.", "stacks/ has dev", "known: dev"),
+        (
+            ["dev.yaml", "prod.yml"],
+            "prod",
+            "There is no stack 'prod'.",
+            "stacks/ has dev",
+            "rename stacks/prod.yml to stacks/prod.yaml",
+        ),
+        (
+            ["dev.yaml", "prod.yaml"],
+            None,
+            "No stack was named, and there are 2.",
+            "stacks/ has dev, prod",
+            "name one with --stack",
+        ),
+        ([], None, "There is no spec in stacks/.", "", "scaler init writes one to start from"),
+        ([], "prod", "There is no spec in stacks/.", "", "scaler init writes one to start from"),
+    ],
+)
+def test_an_unclear_choice_is_a_usage_error_that_names_the_stacks(
+    tmp_path: Path, files: list[str], stack: str | None, what: str, why: str, fix: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        project(tmp_path, *files).choose(stack)
+    assert caught.value.exit_code is ExitCode.USAGE
+    assert (caught.value.what, caught.value.why, caught.value.fix) == (what, why, fix)
+
+
+def test_status_can_find_its_project_without_the_validator() -> None:
+    code = """
+import pathlib, sys
+from scaler.project import Project
+Project.find(pathlib.Path(".")).choose("demo")
+print("pydantic" in sys.modules)
+"""
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert run.stdout == "False\n"
