@@ -23,7 +23,7 @@ from scaler.model import Server, Spec, Step
 from scaler.ports import Progress
 from scaler.project import Project
 from scaler.stack import PulumiStack
-from scaler.state import EventLog, State, StateFile, prune, transitions
+from scaler.state import CorruptStateError, EventLog, State, StateFile, prune, transitions
 
 if TYPE_CHECKING:
     from scaler.engine import Engine
@@ -126,15 +126,28 @@ class FileRecords:
     def __init__(self, run: Run, clock: Clock, progress: Progress) -> None:
         self._run = run
         self._clock = clock
+        self._progress = progress
         self._file = StateFile(run.project.state_dir, run.spec.stack)
         self._state: State | None = None
         self._events = EventLog(
             self._file.events_path, clock, run=secrets.token_hex(4), cause=run.cause, warn=progress.warn
         )
 
-    def load(self) -> tuple[Server, ...]:
-        self._state = self._file.load()
+    def load(self, *, mend: bool = False) -> tuple[Server, ...]:
+        try:
+            self._state = self._file.load()
+        except CorruptStateError as error:
+            if not mend:
+                raise
+            self._progress.warn(f"{error}; it was set aside as {self._file.set_aside().name}")
         return self._state.servers if self._state else ()
+
+    def wanted(self) -> Mapping[str, int]:
+        try:
+            state = self._file.load()
+        except CorruptStateError:
+            return {}
+        return state.wanted if state else {}
 
     def save(self, wanted: Mapping[str, int], servers: Mapping[str, Server], steps: Sequence[Step]) -> None:
         kept = prune([servers[name] for name in sorted(servers)], self._clock.now())

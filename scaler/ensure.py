@@ -105,13 +105,30 @@ def ensure(spec: Spec, wanted: Mapping[str, int], options: Options, around: Surr
     return _Run(spec, wanted, options, around).execute()
 
 
-def refresh(spec: Spec, wanted: Mapping[str, int], around: Surroundings) -> Result:
+def refresh(spec: Spec, around: Surroundings) -> Result:
     """Look, and record what is there in the stack and the state file; changes no server."""
-    run = _Run(spec, wanted, Options(), around)
+    run = _Run(spec, _recorded_counts(spec, around), Options(), around)
     run.observe()
     drift = run.world.drift
     run.record()
     return replace(run.result(Outcome.UNCHANGED), drift=drift)
+
+
+def look(spec: Spec, around: Surroundings) -> Result:
+    """Look, and write what is there into the state file alone: no engine, one list call per page.
+
+    A lost or damaged state file is rebuilt from the stack's outputs and the cloud.
+    """
+    run = _Run(spec, _recorded_counts(spec, around), Options(), around)
+    run.observe(mend=True)
+    run.save()
+    return run.result(Outcome.UNCHANGED)
+
+
+def _recorded_counts(spec: Spec, around: Surroundings) -> dict[str, int]:
+    """What the last run wanted, for the groups that the spec has now."""
+    recorded = around.records.wanted()
+    return {name: recorded.get(name, group.count) for name, group in spec.groups.items()}
 
 
 @dataclass
@@ -149,7 +166,7 @@ class _Run:
         self.plan = self._plan()
         check_expectation(self.plan, self.options.expect_current)
         if not self.plan.phases and self._settled():
-            self._save(())
+            self.save()
             return self.result(Outcome.UNCHANGED if self._reached() else Outcome.FAILED)
         templates = self._look_up(self.plan)
         if not self.options.apply or self.options.approve:
@@ -160,11 +177,11 @@ class _Run:
             return self.result(Outcome.PLANNED)
         return self._conclude(self._converge(templates))
 
-    def observe(self) -> None:
-        """Look at everything, for the first time or after the engine worked."""
+    def observe(self, *, mend: bool = False) -> None:
+        """Look at everything for the first time; `mend` does without records that cannot be read."""
         self.progress.phase("observing")
         self.stack = self.around.stack.read()
-        self.known = known(self.stack, self.known.values() or self.around.records.load())
+        self.known = known(self.stack, self.around.records.load(mend=mend))
         self.world = self._look()
 
     def _converge(self, templates: Templates) -> tuple[str, ...]:
@@ -205,7 +222,7 @@ class _Run:
             self.record()
         except ScalerError as error:
             self.failures.append(error)
-            self._save(self._taken())
+            self.save(self._taken())
 
     # -- observing -----------------------------------------------------------------------------
 
@@ -335,7 +352,7 @@ class _Run:
                 return self._try_again(error)
             except ScalerError:
                 self.known = before
-                self._save(())
+                self.save()
                 raise
         if applied.moved:
             self.known = before
@@ -359,7 +376,7 @@ class _Run:
                 else Server(name=step.server, group=step.group, id=None, status=status, since=now)
             )
             self.progress.server(step.server, status, step.reason)
-        self._save(phase.steps)
+        self.save(phase.steps)
 
     def _power_on(self, steps: Sequence[Step]) -> None:
         def power_on(step: Step) -> StepReport:
@@ -529,12 +546,12 @@ class _Run:
         if self._reached():
             # What was refused on the way is history once the wanted count is there.
             self.known = {name: server for name, server in self.known.items() if server.status is not Status.ERRORED}
-        self._save(self._taken())
+        self.save(self._taken())
 
     def _taken(self) -> list[Step]:
         return [report.step for report in self.steps]
 
-    def _save(self, steps: Sequence[Step]) -> None:
+    def save(self, steps: Sequence[Step] = ()) -> None:
         self.around.records.save(self.wanted, self.known, steps)
 
     # -- telling -------------------------------------------------------------------------------

@@ -31,8 +31,11 @@ class Stack(Protocol):
 class Records(Protocol):
     """The state file and the event log of one stack."""
 
-    def load(self) -> tuple[Server, ...]:
-        """The servers as last recorded; StateError if that cannot be read."""
+    def load(self, *, mend: bool = False) -> tuple[Server, ...]:
+        """The servers as last recorded; StateError if that cannot be read, or none of them with `mend`."""
+
+    def wanted(self) -> Mapping[str, int]:
+        """The counts of the last run that recorded something; empty if there is none."""
 
     def save(self, wanted: Mapping[str, int], servers: Mapping[str, Server], steps: Sequence[Step]) -> None:
         """Replace the records, and log what changed since the last save."""

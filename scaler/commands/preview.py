@@ -1,0 +1,44 @@
+"""`scaler preview`: the same as ensure, up to and without acting."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import click
+
+from scaler.commands.context import Context, common_options
+from scaler.commands.counts import CountingCommand, parse_counts, tell
+from scaler.commands.running import load, lock_timeout_option, run, show
+from scaler.errors import ExitCode
+from scaler.model import Outcome, Result
+
+
+@click.command(cls=CountingCommand)
+@click.argument("counts", nargs=-1, metavar="[N | GROUP=N ...]")
+@click.option("--detailed-exitcode", is_flag=True, help="Exit with 2 if there is something to do.")
+@lock_timeout_option
+@common_options
+def preview(context: Context, counts: tuple[str, ...], detailed_exitcode: bool, lock_timeout: timedelta) -> int:
+    """Show what ensure would do, and do nothing.
+
+    The engine's own preview must agree with the plan.
+
+    \b
+    Examples:
+      scaler preview 5
+      scaler preview 5 --detailed-exitcode    0: nothing to do, 2: changes, 1: error
+      scaler preview 5 -o markdown            for a merge-request comment
+    """
+    project, spec = load(context)
+    wanted = parse_counts(spec, counts)
+
+    def use_case(around: Any) -> Result:
+        from scaler.ensure import Options, ensure
+
+        return ensure(spec, wanted, Options(apply=False), around)
+
+    result = run(context, project, spec, use_case, cause=f"preview {tell(wanted)}", lock_timeout=lock_timeout)
+    code = show(context, result)
+    pending = result.outcome is Outcome.PLANNED
+    return ExitCode.CHANGES_PENDING if detailed_exitcode and pending else code

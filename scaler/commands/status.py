@@ -1,0 +1,55 @@
+"""`scaler status`: the recorded servers."""
+
+from __future__ import annotations
+
+import sys
+from datetime import timedelta
+
+import click
+
+from scaler.commands.context import Context, common_options
+from scaler.errors import ExitCode
+from scaler.project import Project
+
+
+@click.command()
+@click.option("--refresh", is_flag=True, help="Ask the cloud, and write what it says into the state file.")
+@common_options
+def status(context: Context, refresh: bool) -> int:
+    """Show the recorded servers: no engine, no network.
+
+    \b
+    Examples:
+      scaler status
+      scaler status --refresh     ask the cloud; also rebuilds a lost or damaged state file
+      scaler status -o json
+    """
+    from scaler.render import render_status
+    from scaler.state import StateFile
+
+    project = Project.find(context.directory, context.state_dir)
+    stack = project.choose(context.stack)
+    if refresh:
+        _ask_the_cloud(context)
+    state = StateFile(project.state_dir, stack).load()
+    color = context.colored(sys.stdout)
+    text = render_status(
+        state, context.output, stack=stack, now=context.clock.now(), color=color, hints=context.interactive
+    )
+    click.echo(text, color=color)
+    return ExitCode.OK
+
+
+def _ask_the_cloud(context: Context) -> None:
+    from scaler.commands.running import load, run
+    from scaler.ensure import look
+
+    project, spec = load(context)
+    run(
+        context,
+        project,
+        spec,
+        lambda around: look(spec, around),
+        cause="status --refresh",
+        lock_timeout=timedelta(minutes=2),
+    )
