@@ -417,7 +417,7 @@ class _Run:
                 delete={step.server: step.id or "" for step in steps if step.action is Action.DELETE},
                 forget={step.server: step.id or "" for step in steps if step.action is Action.FORGET},
             ),
-            outputs={server.name: self.known[server.name] for server in declared},
+            outputs={server.name: self.known[server.name] for server in declared if server.name in self.known},
             expected=frozenset(machine.id for machine in self.world.machines.values()),
             refresh=bool(self.world.vanished) or self._relabelled(),
         )

@@ -7,12 +7,15 @@ hand. It decides nothing: it is told which servers to declare and which outputs 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pulumi
 
+from scaler.lifecycle import Status
 from scaler.model import Declared, MachineRequest
 from scaler.ownership import encode_tags
+from scaler.template import recorded_server
 
 
 class ServerGroup(pulumi.ComponentResource):
@@ -101,6 +104,31 @@ def _declare_digitalocean(name: str, request: MachineRequest, options: pulumi.Re
 
 
 _DECLARE = {"hetzner": _declare_hetzner, "digitalocean": _declare_digitalocean}
+
+
+def run_by_hand() -> None:
+    """What `pulumi preview` and `pulumi up` in the project folder run: the servers of the state file.
+
+    Without a state file it stops, rather than plan the deletion of every server that it cannot see.
+    """
+    from scaler.project import Project
+    from scaler.spec import load
+    from scaler.state import StateFile, server_to_json
+
+    project = Project.find(Path.cwd() if Path("Pulumi.yaml").exists() else Path.cwd().parent)
+    stack = project.choose(pulumi.get_stack())
+    spec = load(project.spec_path(stack), project.name)
+    state = StateFile(project.state_dir, stack).load()
+    if state is None:
+        raise pulumi.RunError(
+            f"there is no state file for {stack}: run `scaler status --refresh --stack {stack}` first"
+        )
+    there = [server for server in state.servers if server.id and server.status is not Status.DELETED]
+    declare(
+        spec.cloud,
+        [Declared(server.name, server.group, recorded_server(spec, server), exists=True) for server in there],
+        {server.name: server_to_json(server) for server in there},
+    )
 
 
 def preload(cloud: str) -> None:

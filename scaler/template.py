@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from scaler.model import Group, Machine, MachineRequest, Spec, Step
+from scaler.model import Group, Machine, MachineRequest, Server, Spec, Step
 from scaler.ownership import GROUP, TEMPLATE
 
 
@@ -83,6 +83,23 @@ def existing_server(spec: Spec, machine: Machine) -> MachineRequest:
         location=machine.location,
         image=machine.image or "unknown",
         labels=labels_of(spec, machine),
+        ssh_keys=group.ssh_keys if group else (),
+        user_data=group.user_data if group else None,
+        monitoring=group.monitoring if group else False,
+        ipv6=group.ipv6 if group else False,
+    )
+
+
+def recorded_server(spec: Spec, server: Server) -> MachineRequest:
+    """The inputs to declare for a server of the state file, when nobody can be asked about the machine."""
+    group = spec.groups.get(server.group)
+    template = {TEMPLATE: fingerprint(group)} if group else {}
+    return MachineRequest(
+        name=server.name,
+        type=server.type or "unknown",
+        location=server.location or "unknown",
+        image=server.image or "unknown",
+        labels={**(group.labels if group else {}), **spec.owner.labels, GROUP: server.group, **template},
         ssh_keys=group.ssh_keys if group else (),
         user_data=group.user_data if group else None,
         monitoring=group.monitoring if group else False,
