@@ -243,14 +243,16 @@ def _backend(value: str) -> str:
 
 
 def _split_url(value: str) -> tuple[str, str] | None:
-    """A URL's scheme and host, or None if it is none; never one with a password in it."""
+    """A URL's scheme and host, or None if it is none; never one with credentials in it."""
     try:
         url = urlsplit(value)
-        _ = url.port
+        if url.password is not None or (url.username is not None and url.scheme in ("http", "https")):
+            raise refusal("must not hold credentials", "keep them in environment variables")
+        _ = url.port  # reading it checks it
+    except PydanticCustomError:  # is a ValueError too
+        raise
     except ValueError:
         return None
-    if url.password is not None:
-        raise refusal("must not hold a password", "keep credentials in environment variables")
     return url.scheme, url.hostname or ""
 
 

@@ -404,9 +404,15 @@ AT_TOP: list[tuple[str, str, bool]] = [
     ("endpoint: http://h:x", "endpoint must be embedded or an http(s) URL, not 'http://h:x'; known: embedded", False),
     (
         "endpoint: http://me:secret@host",
-        "endpoint must not hold a password; keep credentials in environment variables",
+        "endpoint must not hold credentials; keep them in environment variables",
         False,
     ),
+    (
+        "endpoint: http://me:secret@host:x",
+        "endpoint must not hold credentials; keep them in environment variables",
+        False,
+    ),
+    ("endpoint: http://key@host", "endpoint must not hold credentials; keep them in environment variables", False),
     ("endpoint: 3", "endpoint must be embedded or an http(s) URL, not '3'; known: embedded", True),
     (
         "backend: ./state",
@@ -416,7 +422,7 @@ AT_TOP: list[tuple[str, str, bool]] = [
     ("backend: fil://x", "backend must be the URL of a Pulumi backend, not 'fil://x'; did you mean file?", True),
     (
         "backend: postgres://me:secret@host/db",
-        "backend must not hold a password; keep credentials in environment variables",
+        "backend must not hold credentials; keep them in environment variables",
         False,
     ),
     ("plugin: offical", "plugin must be scaler or official, not 'offical'; did you mean official?", True),
