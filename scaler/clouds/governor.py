@@ -103,6 +103,9 @@ class Governor:
         seconds = self._retry_after(headers, attempt)
         with self._lock:
             self._paused = max(self._paused, self._clock.monotonic() + seconds)
+            if "retry-after" in headers:
+                # A burst's 429 says that nothing is left, and means this minute, not the hour.
+                self._left = None
         return self._clock.now() + timedelta(seconds=seconds)
 
     def left(self) -> tuple[int | None, datetime | None]:
