@@ -138,8 +138,13 @@ def _sorted(call: Call, rows: Iterable[Json], fields: Iterable[str] = ("id", "na
         field, _, direction = criterion.partition(":")
         if field not in fields or direction not in ("", "asc", "desc"):
             raise _invalid("sort", f"cannot sort by '{criterion}'")
-        ordered.sort(key=lambda row: (row[field] is None, row[field] or 0), reverse=direction == "desc")
+        ordered.sort(key=_sort_key(field), reverse=direction == "desc")
     return ordered
+
+
+def _sort_key(field: str) -> Callable[[Json], tuple[Any, ...]]:
+    """By a field; what was created in the same second, by id."""
+    return lambda row: (row[field] is None, row[field] or 0, row["id"] if field == "created" else 0)
 
 
 def _order(call: Call, things: list[Thing]) -> list[Thing]:
@@ -717,7 +722,7 @@ def list_images(call: Call) -> Reply:
     rows = [shapes.snapshot(thing) for thing in _selected_images(call)]
     if not query.get("label_selector"):
         rows += [shapes.system_image(image) for image in IMAGES.values()]
-    if query.get("include_deprecated") != "true":
+    if query.get("include_deprecated", "").lower() != "true":
         rows = [row for row in rows if not _deprecated(row, call.now)]
     for field in ("type", "status", "architecture"):
         if wanted := query.getlist(field):

@@ -179,10 +179,10 @@ def test_stuck_initializing(world: World, http: Http) -> None:
 
 def test_stuck_locked(world: World, http: Http) -> None:
     world.add_fault("stuck_locked", path="/poweroff$")
-    id = http.create().json()["server"]["id"]
-    assert http.post(f"/v1/servers/{id}/actions/poweroff").json()["action"]["status"] == "running"
+    number = http.create().json()["server"]["id"]
+    assert http.post(f"/v1/servers/{number}/actions/poweroff").json()["action"]["status"] == "running"
     world.advance(1_000_000)
-    assert http.post(f"/v1/servers/{id}/actions/poweron").status_code == 423
+    assert http.post(f"/v1/servers/{number}/actions/poweron").status_code == 423
 
 
 @pytest.mark.parametrize("keep", [True, False])
@@ -238,11 +238,11 @@ def test_a_stale_list(world: World, http: Http) -> None:
 
 def test_a_shutdown_that_is_ignored(world: World, http: Http) -> None:
     world.add_fault("shutdown_ignored", path="/shutdown$")
-    id = http.create().json()["server"]["id"]
+    number = http.create().json()["server"]["id"]
     for expected in ("running", "off"):
-        assert http.post(f"/v1/servers/{id}/actions/shutdown").json()["action"]["status"] == "success"
+        assert http.post(f"/v1/servers/{number}/actions/shutdown").json()["action"]["status"] == "success"
         world.advance(60)
-        assert http.get(f"/v1/servers/{id}").json()["server"]["status"] == expected
+        assert http.get(f"/v1/servers/{number}").json()["server"]["status"] == expected
 
 
 def test_capacity_runs_out_and_comes_back(world: World, http: Http) -> None:
@@ -271,8 +271,8 @@ def test_quota(world: World, http: Http) -> None:
 def test_addresses_count_for_a_while_after_their_server(world: World, http: Http) -> None:
     world.set_knobs("hetzner", ip_release_lag_s=30)
     world.set_quota("hetzner", primary_ips=2)
-    id = http.create().json()["server"]["id"]
-    http.delete(f"/v1/servers/{id}")
+    number = http.create().json()["server"]["id"]
+    http.delete(f"/v1/servers/{number}")
     world.advance(1)
     assert http.create().json()["error"]["message"] == "Primary IP limit exceeded"
     world.advance(30)
