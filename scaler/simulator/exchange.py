@@ -129,6 +129,8 @@ class _Answer:
     body: bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
     delay: float = 0.0
+    silence: float | None = 0.0
+    """Seconds without a sign of life before that; None: for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +163,8 @@ class Exchange:
                 return
             answer = self._exchange(request, body, answer.effects)
             assert isinstance(answer, _Answer)  # noqa: S101 - the faults have had their turn
+        if answer.silence != 0.0 and not await _silence(request, answer.silence):
+            return
         if answer.delay:
             await asyncio.sleep(answer.delay)
         if answer.status is None:
@@ -280,6 +284,8 @@ class Exchange:
         match effect.kind:
             case "accept_then_drop":
                 return _Answer(None)
+            case "accept_then_hang":
+                answer.silence = effect.get("seconds")
             case "accept_then_status":
                 return self._stated(effect, answer.headers)
             case "truncated_json":

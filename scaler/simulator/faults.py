@@ -13,7 +13,7 @@ WORLD_CHANGES = frozenset({"capacity", "quota", "deprecate", "token_revoked", "t
 BEFORE = frozenset({"drop_before", "hang", "hang_forever", "respond", "rate_limit", "html_502"})
 """These keep the request from being carried out (`hang` only for a while)."""
 
-AFTER = frozenset({"accept_then_drop", "accept_then_status", "truncated_json", "null_fields"})
+AFTER = frozenset({"accept_then_drop", "accept_then_hang", "accept_then_status", "truncated_json", "null_fields"})
 """These spoil the answer to a request that was carried out."""
 
 BEHAVIOUR = frozenset(

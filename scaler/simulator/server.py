@@ -59,7 +59,11 @@ class EmbeddedCloud:
         # asyncio turns Nagle off only where the protocol is stated; with it, each POST takes 40 ms.
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._socket.bind(("127.0.0.1", self._port))
+        try:
+            self._socket.bind(("127.0.0.1", self._port))
+        except OSError:
+            self._socket.close()
+            raise
         self._port = self._socket.getsockname()[1]
         # From here on connections wait in the backlog, so nobody has to wait for the thread.
         self._socket.listen(_BACKLOG)
@@ -83,11 +87,10 @@ class EmbeddedCloud:
 
     def stop(self) -> None:
         """Stop serving, end what hangs, close the world. A second call does nothing."""
-        if self._thread is None or self._loop is None or self._app is None:
-            return
-        self._loop.call_soon_threadsafe(self._app.state.stopping.set)
-        self._thread.join(timeout=10)
-        self._thread = None
+        if self._thread and self._loop and self._app:
+            self._loop.call_soon_threadsafe(self._app.state.stopping.set)
+            self._thread.join(timeout=10)
+            self._thread = None
         self.world.close()
 
     def __enter__(self) -> Self:

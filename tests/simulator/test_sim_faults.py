@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import requests
-from sim_http import TOKEN, Http
+from sim_http import SERVER, TOKEN, Http
 
 from scaler.simulator import EmbeddedCloud, World
 from scaler.simulator.faults import Effect, Rule, contains
@@ -104,10 +104,17 @@ def test_a_hang_ends_in_the_answer(world: World, http: Http) -> None:
     assert world.fired(rule) == 1
 
 
+def test_carried_out_and_never_answered(world: World, http: Http) -> None:
+    world.add_fault("accept_then_hang", **POST_SERVERS)
+    with pytest.raises(requests.Timeout):
+        http.post("/v1/servers", json=SERVER, timeout=0.1)
+    assert names(world) == ["web-1"]
+
+
 def test_a_client_that_gives_up_on_a_hang_has_no_server(world: World, http: Http) -> None:
     world.add_fault("hang", seconds=30, **POST_SERVERS)
     with pytest.raises(requests.Timeout):
-        http.post("/v1/servers", json={}, timeout=0.1)
+        http.post("/v1/servers", json=SERVER, timeout=0.1)
     assert http.get("/v1/servers").json()["servers"] == []
 
 
