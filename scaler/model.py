@@ -33,6 +33,45 @@ class ImageRef:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Readiness:
+    """When a server that its cloud calls running is ready."""
+
+    kind: Literal["none", "tcp", "http", "command"] = "none"
+    port: int | None = None
+    url: str | None = None
+    """`{ip}` and `{name}` are filled in, as in `command`."""
+    command: tuple[str, ...] = ()
+    successes: int = 2
+    """Good readings in a row."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopPolicy:
+    """How a serving server is brought to rest before it is deleted."""
+
+    drain: tuple[str, ...] = ()
+    """A command per server; `{ip}` and `{name}` are filled in. Empty: none."""
+    drain_within: timedelta = timedelta(minutes=5)
+    on_drain_failure: Literal["remove", "keep"] = "remove"
+    shutdown_within: timedelta | None = None
+    """How long an ACPI shutdown may take before the power is cut; None: no shutdown."""
+
+    @property
+    def needed(self) -> bool:
+        return bool(self.drain) or self.shutdown_within is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotifyTarget:
+    """Who is told of events: a URL or a command, and of which."""
+
+    url: str | None = None
+    command: tuple[str, ...] = ()
+    events: tuple[str, ...] = ("*",)
+    """Names or patterns such as `server.*`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
     """A set of interchangeable servers."""
 
@@ -54,7 +93,9 @@ class Group:
     vpc: str | None = None
     monitoring: bool = False
     ipv6: bool = False
+    ready: Readiness = Readiness()
     start_within: timedelta = timedelta(minutes=10)
+    stop: StopPolicy = StopPolicy()
     protect: frozenset[str] = frozenset()
     scale_down: Literal["newest", "oldest"] = "newest"
 
@@ -72,6 +113,9 @@ class Spec:
     plugin: Literal["scaler", "official"] = "scaler"
     limit: int | None = None
     groups: Mapping[str, Group]
+    notify: tuple[NotifyTarget, ...] = ()
+    retention: timedelta = timedelta(days=7)
+    """How long records of deleted servers are kept."""
     path: Path
 
     @property
