@@ -70,16 +70,29 @@ def run_probe(body: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 # Help
 
 
+HEAVY = {"pulumi", "pulumi_hcloud", "pulumi_digitalocean", "pydantic", "rich", "grpc", "hcloud", "pydo", "requests"}
+
+
+def imported(*arguments: str) -> set[str]:
+    """The modules that this command line has imported when it ends."""
+    script = "import sys; from scaler.commands.main import main; main(); print(*sys.modules, file=sys.stderr)"
+    command = [sys.executable, "-c", script, *arguments]
+    done = subprocess.run(command, env=CLEAN, capture_output=True, text=True, check=False, timeout=60)
+    return set(done.stderr.splitlines()[-1].split())
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["ensur"], ["completion", "bash"]])
 def test_light_commands_import_nothing_heavy(arguments):
-    heavy = "('pulumi', 'pulumi_hcloud', 'pulumi_digitalocean', 'pydantic', 'rich', 'yaml', 'grpc', 'hcloud', 'pydo')"
-    script = (
-        f"import sys; from scaler.commands.main import main; main(); print([m for m in {heavy} if m in sys.modules])"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script, *arguments], env=CLEAN, capture_output=True, text=True, check=False, timeout=60
-    )
-    assert done.stdout.splitlines()[-1] == "[]", done.stderr
+    assert imported(*arguments) & (HEAVY | {"yaml"}) == set()
+
+
+def test_status_imports_no_pulumi_and_no_client(tmp_path):
+    (tmp_path / "stacks").mkdir()
+    (tmp_path / "Pulumi.yaml").write_text("name: demo\nruntime: python\n")
+    (tmp_path / "stacks" / "prod.yaml").touch()
+    modules = imported("-C", str(tmp_path), "status")
+    assert "scaler.state" in modules
+    assert modules & HEAVY == set()
 
 
 def test_help_lists_every_command_and_every_exit_code():
