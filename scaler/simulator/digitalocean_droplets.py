@@ -184,7 +184,7 @@ def _droplet_body(call: Call) -> Json:
     if call.world.deprecated_since(CLOUD, size.slug) is not None:
         raise refused("Size is not available in this region.")
     if region not in _image_regions(image):
-        raise refused("The image is not available in the selected region.")
+        raise refused("You specified an invalid image for Droplet creation.")
     if _min_disk(image) > size.disk:
         raise refused("You cannot create a Droplet with a smaller disk than the image needs.")
     return {
@@ -301,7 +301,7 @@ def _begin(call: Call, droplet: Thing, type: str, work: Work) -> Thing:
     factor = float(slow.get("factor", 10.0)) if slow else 1.0
     fails = work.fails or call.effect("action_error") is not None
     finishes = FOREVER if stuck else call.now + work.seconds * factor
-    if work.becomes and not fails and not stuck:
+    if work.becomes and not fails:
         droplet.become(call.now, (finishes, work.becomes))
     droplet.body["busy_until"] = finishes
     call.world.save(droplet)
@@ -317,7 +317,7 @@ def _begin(call: Call, droplet: Thing, type: str, work: Work) -> Thing:
 def _destroy(call: Call, droplet: Thing) -> None:
     _check_unlocked(call, droplet)
     action = _begin(call, droplet, "destroy", Work(call.knobs.visible_after_delete_s))
-    if action.body["error"] or action.body["finishes"] == FOREVER:
+    if action.body["error"]:
         return
     for address in call.world.children(droplet.id, "reserved_ip"):
         address.parent = None

@@ -121,6 +121,8 @@ def make_tag(call: Call, name: object) -> str:
     """The tag of this name, made if there is none."""
     if not isinstance(name, str) or not _TAG.fullmatch(name):
         raise refused("Tag name must contain only letters, numbers, colons, dashes and underscores, 255 at most")
+    if call.world.find(CLOUD, "tag", name):
+        return name
     spelling = find_tag(call, name) or name
     if not call.world.find(CLOUD, "tag", spelling):
         call.world.add(CLOUD, "tag", spelling, {})
