@@ -114,7 +114,7 @@ class Stopping:
             self._shut_down(stop)
             return
         stop.until = self._clock.monotonic() + stop.policy.drain_within.total_seconds()
-        stop.output = tempfile.TemporaryFile()
+        stop.output = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the command
         try:
             # An argument list, never a shell. A session of its own, so that all it started ends with it.
             stop.drain = subprocess.Popen(
