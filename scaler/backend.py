@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from scaler.clock import format_time, parse_time
 from scaler.errors import EngineError
@@ -57,8 +57,9 @@ def absolute_url(backend: str, directory: Path) -> str:
     """A relative `file://` is relative to the project's folder, whatever folder we are run in."""
     if not backend.startswith("file://"):
         return backend
-    path = backend.removeprefix("file://")
-    return f"file://{(directory / Path(path).expanduser()).resolve()}"
+    location, mark, options = backend.removeprefix("file://").partition("?")
+    path = (directory / Path(unquote(location)).expanduser()).resolve()
+    return f"file://{quote(str(path))}{mark}{options}"
 
 
 def read_deployment(deployment: Mapping[str, Any]) -> Checkpoint:
@@ -127,7 +128,9 @@ def _is_engine(pid: int) -> bool:
     except PermissionError:
         return True
     try:
-        return "pulumi" in Path(f"/proc/{pid}/comm").read_text(encoding="utf-8")
+        # `pid (comm) state …`; a zombie holds nothing, and stays where nobody reaps it.
+        comm, _, rest = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")
+        return "pulumi" in comm and not rest.startswith(" Z")
     except OSError:
         return True
 

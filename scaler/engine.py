@@ -13,6 +13,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -28,12 +29,16 @@ from scaler.errors import EngineError, LockedError, UnavailableError
 
 Program = Callable[[], None]
 
+_UNREACHABLE = re.compile(
+    r"unable to open state directory|could not (open|connect|list)|no such host|connection refused|AccessDenied"
+)
+"""What the engine says of a backend that it cannot use."""
+
 _INTERRUPT_GRACE_S = 30.0
 """After an interrupt the engine finishes what it began, saves and unlocks: a plugin call lasts one round trip."""
 
-_SECRET_VARIABLES = frozenset(
-    {"HCLOUD_TOKEN", "DIGITALOCEAN_TOKEN", "DIGITALOCEAN_ACCESS_TOKEN", "HCLOUD_TOKEN_FILE", "DIGITALOCEAN_TOKEN_FILE"}
-)
+_TOKENS = ("HCLOUD_TOKEN", "DIGITALOCEAN_TOKEN", "DIGITALOCEAN_ACCESS_TOKEN")
+_SECRET_VARIABLES = frozenset(_TOKENS) | {f"{name}_FILE" for name in _TOKENS}
 """Our plugin talks to the cloud from our process: the engine needs no credentials, so it gets none."""
 
 
@@ -213,6 +218,7 @@ class Engine:
             pulumi_command=self._process,
         )
         self._stack = _Stack(settings.stack, self._workspace)
+        self._exists = False
 
     @property
     def processes(self) -> int:
@@ -220,22 +226,24 @@ class Engine:
         return self._process.started
 
     def prepare(self) -> None:
-        """Make sure that the stack exists: no process if it is in a local backend already."""
-        if self._local:
+        """Make sure that the stack exists: no process if that is known, or to be seen in a local backend."""
+        if self._local and not self._exists:
             self._local.root.mkdir(parents=True, exist_ok=True)
-            if self._local.exists():
-                return
-        try:
-            if not self._local:
+            self._exists = self._local.exists()
+        if not self._exists:
+            try:
+                self._select_or_create()
+            except automation.CommandError as error:
+                raise self._explain(error) from error
+            self._exists = True
+
+    def _select_or_create(self) -> None:
+        if not self._local:
+            with suppress(automation.StackNotFoundError):
                 self._workspace.select_stack(self._settings.stack)
                 return
+        with suppress(automation.StackAlreadyExistsError):
             self._workspace.create_stack(self._settings.stack)
-        except automation.StackNotFoundError:
-            self._workspace.create_stack(self._settings.stack)
-        except automation.StackAlreadyExistsError:
-            return
-        except automation.CommandError as error:
-            raise self._explain(error) from error
 
     def checkpoint(self) -> Checkpoint:
         """The stack as last saved; empty if there is none. One process, or none for a local backend."""
@@ -328,7 +336,7 @@ class Engine:
 
     def _explain(self, error: automation.CommandError) -> EngineError | UnavailableError:
         words = _last_words(str(error))
-        if re.search(r"could not (open|connect|list)|no such host|connection refused|AccessDenied", words):
+        if _UNREACHABLE.search(words):
             return UnavailableError(
                 "The engine cannot reach its backend.",
                 why=words,
@@ -357,6 +365,6 @@ class Engine:
 
 def _last_words(text: str) -> str:
     """The lines of a failed command's output that say why, without the SDK's frame."""
-    lines = [_plain_text(line) for line in text.splitlines()]
+    lines = [_plain_text(line.removeprefix(" stdout: ")) for line in text.splitlines()]
     errors = [line for line in lines if line.startswith("error:")]
     return "\n".join(errors or [line for line in lines if line][-5:])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from scaler.backend import Checkpoint, LocalBackend
 from scaler.clock import Clock
-from scaler.clouds import Cloud, CloudError
+from scaler.clouds import Cloud
 from scaler.errors import EngineError
 from scaler.model import Applied, Change, Declared, Machine, Permits, Server, Spec, StackEntry, StackState
 from scaler.ownership import GROUP, Owner, decode_tags
@@ -76,18 +76,13 @@ class PulumiStack:
     def apply(self, change: Change) -> Applied:
         self._engine.prepare()
         operation = Operation(self._cloud, self._owner, change.permits)
-        failed_look: list[CloudError] = []
         moved: list[str] = []
         declaring = self._program(change)
 
         def program() -> None:
             # The first statement under the stack's lock: is this the world that was planned for?
             # Nothing is registered yet, so stopping here changes nothing.
-            try:
-                found = {machine.id for machine in operation.snapshot()}
-            except CloudError as error:
-                failed_look.append(error)
-                raise
+            found = {machine.id for machine in operation.snapshot()}
             if found != change.expected:
                 moved.extend(found ^ change.expected)
                 raise _WorldMovedError
@@ -95,15 +90,15 @@ class PulumiStack:
 
         with self._serving(operation) as port:
             ran = self._engine.up(program, port, refresh=change.refresh)
-        if failed_look:
-            raise failed_look[0]
+        if operation.failed_look:
+            raise operation.failed_look
         accepted, deleted = operation.accepted, operation.deleted
         if self._spec.plugin == "official":
             accepted, deleted = self._read_back(change)
         return Applied(
             moved=bool(moved),
-            accepted=accepted,
-            deleted=deleted,
+            accepted=dict(accepted),
+            deleted=dict(deleted),
             errors=dict(operation.errors),
             failure=None if moved else ran.error,
         )
@@ -131,6 +126,8 @@ class PulumiStack:
 
         with self._serving(operation) as port:
             ran = self._engine.refresh(program, port)
+        if operation.failed_look:
+            raise operation.failed_look
         if ran.error:
             raise EngineError(
                 "What is there could not be recorded in the stack.", why=ran.error, fix="Run `scaler refresh`."

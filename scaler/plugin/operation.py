@@ -27,15 +27,23 @@ class Operation:
     """Name → id of machines whose removal the cloud accepted, or that were gone."""
     errors: dict[str, CloudError] = field(default_factory=dict)
     """What the cloud refused, by name."""
+    failed_look: CloudError | None = None
+    """Why there is no snapshot: nothing may be concluded about any machine then."""
     cancelled: threading.Event = field(default_factory=threading.Event)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _snapshot: list[Machine] | None = None
 
     def snapshot(self) -> Sequence[Machine]:
-        """The owner's machines as one list call found them; raises CloudError."""
+        """The owner's machines as one list call found them; raises CloudError, the same for all who ask."""
         with self._lock:
+            if self.failed_look:
+                raise self.failed_look
             if self._snapshot is None:
-                self._snapshot = self.cloud.list_owned(self.owner)
+                try:
+                    self._snapshot = self.cloud.list_owned(self.owner)
+                except CloudError as error:
+                    self.failed_look = error
+                    raise
             return self._snapshot
 
     def find(self, id: str) -> Machine | None:

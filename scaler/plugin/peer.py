@@ -7,6 +7,7 @@ the kernel tells whose socket is at the other end: `/proc/net/tcp` has its inode
 
 from __future__ import annotations
 
+import socket
 import sys
 import threading
 from pathlib import Path
@@ -26,6 +27,7 @@ class PeerCheck:
         self._pid: int | None = None
         self._known = threading.Event()
         self._passed: set[str] = set()
+        """Inodes of sockets that were found to be the engine's: the kernel gives each connection one of its own."""
 
     def admit(self, pid: int) -> None:
         """From now on, calls of this process pass."""
@@ -35,39 +37,43 @@ class PeerCheck:
 
     def passes(self, peer: str, port: int) -> bool:
         """Whether a gRPC peer such as `ipv4:127.0.0.1:40000`, connected to our `port`, is the engine."""
-        if peer in self._passed:
-            return True
         if not self._known.wait(_ENGINE_START_S) or self._pid is None:
             return False
-        passes = not sys.platform.startswith("linux") or _owns_socket(self._pid, _port_of(peer), port)
-        if passes:
-            self._passed.add(peer)
-        return passes
+        if not sys.platform.startswith("linux"):
+            return True
+        inode = _socket_inode(_address(peer), f"{_hex('127.0.0.1')}:{port:04X}")
+        if inode is None:
+            return False
+        if inode not in self._passed and _owns_socket(self._pid, inode):
+            self._passed.add(inode)
+        return inode in self._passed
 
 
-def _port_of(peer: str) -> int:
-    return int(peer.rpartition(":")[2])
+def _address(peer: str) -> str:
+    """A gRPC peer as `/proc/net/tcp` writes it. The host counts: others may use the engine's port on 127.0.0.2."""
+    _, host, port = peer.split(":")
+    return f"{_hex(host)}:{int(port):04X}"
 
 
-def _owns_socket(pid: int, local_port: int, remote_port: int) -> bool:
-    inode = _socket_inode(local_port, remote_port)
-    if inode is None:
-        return False
+def _hex(host: str) -> str:
+    return f"{int.from_bytes(socket.inet_aton(host), sys.byteorder):08X}"
+
+
+def _socket_inode(local: str, remote: str) -> str | None:
+    """The inode of the socket that is connected from one address to the other."""
+    for line in Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]:
+        fields = line.split()
+        if fields[1:3] == [local, remote]:
+            return fields[9]
+    return None
+
+
+def _owns_socket(pid: int, inode: str) -> bool:
     try:
         links = list(Path(f"/proc/{pid}/fd").iterdir())
     except OSError:
         return False
     return any(_points_to(link, f"socket:[{inode}]") for link in links)
-
-
-def _socket_inode(local_port: int, remote_port: int) -> str | None:
-    """The inode of the established loopback connection from one port to the other."""
-    ends = (f":{local_port:04X}", f":{remote_port:04X}")
-    for line in Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]:
-        fields = line.split()
-        if fields[1].endswith(ends[0]) and fields[2].endswith(ends[1]):
-            return fields[9]
-    return None
 
 
 def _points_to(link: Path, target: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import grpc
@@ -206,10 +207,11 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         known = {machine.id for machine in self.operation.snapshot()}
         for delay in _LOOKUP_DELAYS_S:
             self._clock.sleep(delay)
-            found = self.operation.cloud.find(request.name, self.operation.owner)
-            for machine in found:
-                if machine.id not in known:
-                    return machine
+            # A look that fails tells nothing; the create's own error stays the answer.
+            with suppress(CloudError):
+                for machine in self.operation.cloud.find(request.name, self.operation.owner):
+                    if machine.id not in known:
+                        return machine
             if isinstance(error, NameTakenError):
                 break
         raise error

@@ -14,6 +14,9 @@ from scaler.plugin import RESOURCES
 from scaler.plugin.operation import Operation
 from scaler.plugin.provider import Provider
 
+_CONTROL_WORKERS = 4
+"""Kept free of the cloud's requests, so that Cancel is answered at once however busy the others are."""
+
 _MESSAGE_LIMIT = 400 * 1024 * 1024
 """As the SDK sets it: user data makes messages large."""
 
@@ -23,11 +26,13 @@ def serve(operation: Operation, *, workers: int, clock: Clock) -> Iterator[Provi
     """Serve the operation's cloud to the engine until the block ends.
 
     `provider.port` is where; `provider.peers.admit(pid)` lets the engine in, and nobody else.
-    `workers` is how many of its calls are answered at a time.
+    `workers` is how many resources it works on at a time. When the block has ended, no request of
+    this operation is under way any more.
     """
     provider = Provider(RESOURCES[operation.cloud.name], operation, clock)
+    pool = futures.ThreadPoolExecutor(max_workers=workers + _CONTROL_WORKERS, thread_name_prefix="plugin")
     server = grpc.server(
-        futures.ThreadPoolExecutor(max_workers=workers, thread_name_prefix="plugin"),
+        pool,
         options=[("grpc.max_receive_message_length", _MESSAGE_LIMIT), ("grpc.so_reuseport", 0)],
     )
     provider_pb2_grpc.add_ResourceProviderServicer_to_server(provider, server)
@@ -38,3 +43,5 @@ def serve(operation: Operation, *, workers: int, clock: Clock) -> Iterator[Provi
     finally:
         operation.cancelled.set()
         server.stop(grace=1.0).wait()
+        # A killed engine waits for no answer, but what it asked for may be on its way to the cloud.
+        pool.shutdown()
