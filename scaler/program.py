@@ -6,6 +6,7 @@ hand. It decides nothing: it is told which servers to declare and which outputs 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -26,35 +27,37 @@ class ServerGroup(pulumi.ComponentResource):
 
 
 _KEPT = {
-    "hetzner": (
-        [
-            "name",
-            "image",
-            "userData",
-            "sshKeys",
-            "serverType",
-            "location",
-            "networks",
-            "firewallIds",
-            "placementGroupId",
-            "publicNets",
-        ]
-    ),
+    "hetzner": [
+        "name",
+        "image",
+        "userData",
+        "sshKeys",
+        "serverType",
+        "location",
+        "networks",
+        "firewallIds",
+        "placementGroupId",
+        "publicNets",
+    ],
     "digitalocean": ["name", "image", "userData", "sshKeys", "size", "region", "vpcUuid", "monitoring", "ipv6"],
 }
 """Inputs that an existing server keeps whatever the spec says now: a replacement is a new server
 under a new name, confirmed before the old one goes, and never the engine's own replace."""
 
+_LABELS = {"hetzner": "labels", "digitalocean": "tags"}
 
-def declare(cloud: str, servers: Iterable[Declared], outputs: Mapping[str, Any]) -> None:
-    """Register the servers under their groups, and export the outputs as plain values."""
+
+def declare(cloud: str, servers: Iterable[Declared], outputs: Mapping[str, Any], *, keep_labels: bool = False) -> None:
+    """Register the servers under their groups, and export the outputs as plain values.
+
+    `keep_labels`: existing servers keep their labels too, whatever is declared.
+    """
+    kept = [*_KEPT[cloud], _LABELS[cloud]] if keep_labels else _KEPT[cloud]
     groups: dict[str, ServerGroup] = {}
     for server in servers:
         if server.group not in groups:
             groups[server.group] = ServerGroup(server.group)
-        options = pulumi.ResourceOptions(
-            parent=groups[server.group], ignore_changes=_KEPT[cloud] if server.exists else None
-        )
+        options = pulumi.ResourceOptions(parent=groups[server.group], ignore_changes=kept if server.exists else None)
         _DECLARE[cloud](server.name, server.request, options)
     for name, value in outputs.items():
         pulumi.export(name, value)
@@ -111,23 +114,37 @@ def run_by_hand() -> None:
 
     Without a state file it stops, rather than plan the deletion of every server that it cannot see.
     """
+    from scaler.errors import ScalerError
+
+    try:
+        _declare_recorded()
+    except ScalerError as error:
+        # The engine prints a RunError as it is, and a traceback for anything else.
+        raise pulumi.RunError(f"{error} {error.fix}") from error
+
+
+def _declare_recorded() -> None:
+    from scaler.errors import UsageError
     from scaler.project import Project
     from scaler.spec import load
     from scaler.state import StateFile, server_to_json
 
-    project = Project.find(Path.cwd() if Path("Pulumi.yaml").exists() else Path.cwd().parent)
+    directory = Path.cwd() if Path("Pulumi.yaml").exists() else Path.cwd().parent
+    project = Project.find(directory, directory / (os.environ.get("SCALER_STATE_DIR") or ".scaler"))
     stack = project.choose(pulumi.get_stack())
     spec = load(project.spec_path(stack), project.name)
     state = StateFile(project.state_dir, stack).load()
     if state is None:
-        raise pulumi.RunError(
-            f"there is no state file for {stack}: run `scaler status --refresh --stack {stack}` first"
+        raise UsageError(
+            f"There is no state file for {stack}.", fix=f"Run `scaler status --refresh --stack {stack}` first."
         )
     there = [server for server in state.servers if server.id and server.status is not Status.DELETED]
     declare(
         spec.cloud,
         [Declared(server.name, server.group, recorded_server(spec, server), exists=True) for server in there],
         {server.name: server_to_json(server) for server in there},
+        # The state file does not tell which template a server was made from; a label must not say a newer one.
+        keep_labels=True,
     )
 
 
