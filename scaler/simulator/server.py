@@ -143,7 +143,15 @@ def _make_server(world: World) -> tuple[Server, Starlette]:
 
         async def main_loop(self) -> None:
             await app.state.stopping.wait()
-            self.force_exit = True
+
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            """Close everything at once; uvicorn's own waits 100 ms for clients that are still to say something."""
+            for server in self.servers:
+                server.close()
+            for listener in sockets or ():
+                listener.close()
+            for connection in list(self.server_state.connections):
+                connection.transport.abort()
 
     config = uvicorn.Config(
         app,
