@@ -47,6 +47,7 @@ _CHUNK = 65536
 _READS = frozenset({"GET", "HEAD"})
 _REPEATABLE = _READS | {"PUT", "DELETE"}
 """Methods that may be sent again although they may have been carried out."""
+_NOTHING_HAPPENED = (TransientError, RateLimitedError, BusyError)
 _MALFORMED = (TypeError, ValueError, AttributeError, LookupError, ArithmeticError)
 """What reading an answer raises that lacks something or has it in another shape."""
 
@@ -119,7 +120,7 @@ class Transport(HTTPAdapter):
     """Sends one request until it has an answer that counts. Safe to use from several threads."""
 
     def __init__(self, dialect: Dialect, *, token: str, governor: Governor, clock: Clock, deadlines: Deadlines) -> None:
-        super().__init__(pool_maxsize=64)
+        super().__init__(pool_maxsize=256)
         self._dialect = dialect
         self._token = token
         self._governor = governor
@@ -148,22 +149,27 @@ class Transport(HTTPAdapter):
         """The answer, if it is a good one, read to its end; a CloudError otherwise."""
         del stream, timeout
         through = {} if _is_loopback(request.url or "") else dict(proxies or {})
+        doubt: AmbiguousError | None = None
         attempt = 0
         while True:
             try:
                 return self._exchange(request, attempt, verify=verify, cert=cert, proxies=through)
             except CloudError as error:
                 attempt += 1
+                doubt = error if isinstance(error, AmbiguousError) else doubt
                 if attempt >= _ATTEMPTS or not self._may_repeat(request, error):
+                    if doubt and isinstance(error, _NOTHING_HAPPENED):
+                        # True of the last attempt only: an earlier one may have been carried out.
+                        raise doubt from error
                     raise
                 if not isinstance(error, RateLimitedError):
                     self._clock.sleep(self._random.uniform(0.25, 0.5) * 2**attempt)
 
     def _may_repeat(self, request: requests.PreparedRequest, error: CloudError) -> bool:
-        """Whether sending again cannot do anything twice."""
+        """Whether sending again cannot do anything twice, and may help."""
         if isinstance(error, AmbiguousError):
             return request.method in _REPEATABLE
-        return isinstance(error, TransientError | RateLimitedError | BusyError)
+        return isinstance(error, _NOTHING_HAPPENED) and not isinstance(error.__cause__, OverBudgetError)
 
     def _exchange(self, request: requests.PreparedRequest, attempt: int, **settings: Any) -> requests.Response:
         """Send once."""

@@ -228,6 +228,19 @@ def test_a_delete_that_never_gets_an_answer_is_ambiguous(vendor: Vendor, on_stub
     assert len(stub.requests) == 4
 
 
+@pytest.mark.parametrize("last", ["busy", "limited"])
+def test_a_delete_in_doubt_stays_in_doubt_whatever_the_last_answer_was(
+    vendor: Vendor, on_stub: Open, last: str
+) -> None:
+    status, code = (423, "locked") if vendor is Hetzner else (422, UNPROCESSABLE)
+    busy = reply(status, vendor.error(code, "Droplet already has a pending event."))
+    limited = reply(429, vendor.error("too_many_requests"), Retry_After="1800")
+    cloud, _ = on_stub(drop, busy if last == "busy" else limited)
+
+    with pytest.raises(AmbiguousError):
+        cloud.delete("42")
+
+
 @pytest.mark.parametrize("fault", [drop, hang, drip, reply(500), reply(502, "<html>"), reply(200, "<html>")], ids=str)
 def test_a_read_is_sent_again_until_it_has_an_answer(vendor: Vendor, on_stub: Open, fault: Answer) -> None:
     machine = vendor.machine(42, "prod-worker-1", LABELS)
@@ -585,6 +598,16 @@ def test_a_page_that_repeats_itself_for_ever_ends(vendor: Vendor, on_stub: Open)
 
     assert [found.id for found in cloud.list_owned(OWNER)] == ["1"]
     assert len(stub.requests) == 6
+
+
+def test_a_filter_that_the_vendor_ignores_makes_no_machine_ours(vendor: Vendor, on_stub: Open) -> None:
+    ours = vendor.machine(1, "prod-worker-1", LABELS)
+    theirs = vendor.machine(2, "prod-worker-2", LABELS | {"scaler-stack": "other"})
+    cloud, _ = on_stub(reply(200, vendor.page([ours, theirs])))
+
+    assert [machine.id for machine in cloud.list_owned(OWNER)] == ["1"]
+    assert cloud.find("prod-worker-2", OWNER) == []
+    assert [machine.id for machine in cloud.find("prod-worker-1", OWNER)] == ["1"]
 
 
 def test_a_deadline_of_its_own(vendor: Vendor, clock: HurriedClock) -> None:
