@@ -1,0 +1,72 @@
+"""Projects to run the real command line in: the embedded cloud in scaler's process, or one of the test's own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from e2e_project import HETZNER, VENDORS, Project, Vendor, wrap_engine
+
+from scaler import engine_binary
+from scaler.simulator import EmbeddedCloud
+
+
+@pytest.fixture(scope="session")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The engine of this machine, behind a wrapper that writes down each start; without one, its error says so."""
+    return wrap_engine(engine_binary.find(os.environ), tmp_path_factory.mktemp("engine"))
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A user's cache, so that the engine is asked for its version once."""
+    return tmp_path_factory.mktemp("cache")
+
+
+Make = Callable[[Vendor], Project]
+
+
+@pytest.fixture
+def make_project(tmp_path: Path, engine: Path, cache: Path) -> Iterator[Make]:
+    """Make a project on the embedded cloud."""
+    made: list[Project] = []
+
+    def make(vendor: Vendor) -> Project:
+        made.append(Project(tmp_path / f"project{len(made)}", vendor, engine, cache))
+        return made[-1]
+
+    yield make
+    for project in made:
+        project.close()
+
+
+@pytest.fixture
+def make_served(tmp_path: Path, engine: Path, cache: Path) -> Iterator[Make]:
+    """Make a project on a cloud that runs in the test's process, found through the environment."""
+    with EmbeddedCloud(tmp_path / "world.db") as served:
+        yield lambda vendor: Project(tmp_path / "served", vendor, engine, cache, served)
+
+
+@pytest.fixture(params=VENDORS, ids=lambda vendor: vendor.name)
+def vendor(request: pytest.FixtureRequest) -> Vendor:
+    return request.param
+
+
+@pytest.fixture
+def project(make_project: Make, vendor: Vendor) -> Project:
+    """A project, at each cloud."""
+    return make_project(vendor)
+
+
+@pytest.fixture
+def served(make_served: Make, vendor: Vendor) -> Project:
+    """A project whose cloud outlives scaler's processes, at each cloud."""
+    return make_served(vendor)
+
+
+@pytest.fixture
+def hetzner(make_project: Make) -> Project:
+    """A project at one cloud, for what does not depend on the cloud."""
+    return make_project(HETZNER)

@@ -1,0 +1,94 @@
+"""A cloud that refuses, stays silent, or gives servers that never start."""
+
+from __future__ import annotations
+
+from e2e_project import DIGITALOCEAN, Project
+
+
+def test_s05_created_and_never_told(project: Project) -> None:
+    """Four creates are carried out, and their answers are lost in four ways."""
+    faults = [
+        project.fault("accept_then_drop", "POST"),
+        *(project.fault("accept_then_status", "POST", skip=n, status=500 + n + 1) for n in (1, 2, 3)),
+    ]
+    project.ensure("5")
+    assert [project.world.fired(fault) for fault in faults] == [1, 1, 1, 1]
+    assert len(project.agreed()) == 5
+    assert len(project.creates) == 5
+    assert len(project.world.servers(project.vendor.name)) == 5
+
+
+def test_r09_s05_deleted_and_never_told(project: Project) -> None:
+    project.ensure("3")
+    three = project.agreed()
+    lost = project.fault("accept_then_drop", "DELETE", one=True)
+    gone = project.fault("accept_then_status", "DELETE", one=True, skip=1, status=503)
+    project.ensure("1")
+    assert (project.world.fired(lost), project.world.fired(gone)) == (1, 1)
+    assert project.agreed() == {"demo-worker-1": three["demo-worker-1"]}
+
+
+def test_q01_r07_passing_trouble_while_servers_start(project: Project) -> None:
+    """Boots take a moment, and meanwhile the list fails in turn: nothing is given up, nothing made twice."""
+    project.world.set_knobs(boot_s=2)
+    faults = [
+        project.fault("rate_limit", "GET", skip=2, headers={"retry-after": "1"}),
+        project.fault("respond", "GET", skip=3, status=500),
+        project.fault("drop_before", "GET", skip=4),
+        project.fault("html_502", "GET", skip=5),
+    ]
+    project.ensure("2")
+    assert [project.world.fired(fault) for fault in faults] == [1, 1, 1, 1]
+    assert len(project.agreed()) == 2
+    assert len(project.creates) == 2
+
+
+def test_r10_r11_s08_failed_midway_and_always(project: Project) -> None:
+    quota = "droplets" if project.vendor is DIGITALOCEAN else "servers"
+    project.world.set_quota(project.vendor.name, **{quota: 2})
+    failed = project.ensure("4", code=1)
+    assert failed.document["outcome"] == "failed"
+    results = [step["result"] for step in failed.document["steps"]]
+    assert sorted(results) == ["done", "done", "failed", "failed"]
+    assert all(step["error"] for step in failed.document["steps"] if step["result"] == "failed")
+    running = failed.named("running")
+    assert running == set(project.machines)
+    assert failed.named("errored") == {f"demo-worker-{n}" for n in range(1, 5)} - running
+
+    # The same trouble again and again: what is recorded does not grow.
+    for _ in range(2):
+        project.ensure("4", code=1)
+        assert len(project.state["servers"]) == 4
+        assert len(project.machines) == 2
+
+    project.world.set_quota(project.vendor.name, **{quota: 100})
+    project.ensure("4")
+    assert len(project.agreed()) == 4
+    assert len(project.state["servers"]) == 4
+
+
+def test_s06_q07_a_server_that_never_starts_is_recorded_and_replaced_by_the_next_run(project: Project) -> None:
+    project.fault(project.vendor.stuck, "POST")
+    late = project.ensure("2", "--timeout", "3s", code=4)
+    assert late.document["outcome"] == "unconfirmed"
+    (stuck,) = late.named("hanging")
+    assert late.document["groups"]["worker"]["ready"] == 1
+    assert project.records[stuck]["status"] == "hanging"
+    assert project.records[stuck]["previous"] == "starting"
+    assert project.checkpoint.outputs[stuck]["status"] == "hanging"
+    assert any(event["event"] == "server.hanging" and event["server"] == stuck for event in project.events)
+
+    next_run = project.run("preview", "2", "-o", "json")
+    assert next_run.document["groups"]["worker"]["before"] == 1
+    assert sorted(action for action, _, _ in next_run.steps) == ["create", "delete"]
+
+
+def test_s06_bounded_replacement_within_one_run(project: Project) -> None:
+    """Every server is stuck: each is replaced at its deadline, a bounded number of times."""
+    project.describe(groups={"worker": {"start_within": "1s"}})
+    fault = project.fault(project.vendor.stuck, "POST", times=None)
+    ran = project.run("ensure", "1", "--yes", "--timeout", "60s", code=1)
+    assert "hang" in ran.stderr
+    assert 1 < project.world.fired(fault) <= 4
+    assert {record["status"] for record in project.records.values()} == {"hanging"}
+    assert set(project.records) == set(project.machines)
