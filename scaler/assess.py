@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from scaler.lifecycle import Status, deadline_of, status_of
+from scaler.lifecycle import Phase, Status, deadline_of, status_of
 from scaler.model import Machine, Server, Spec, StackEntry, StackState, World
 from scaler.ownership import GROUP
 
@@ -14,8 +14,33 @@ _START_WITHIN = timedelta(minutes=10)
 """For servers of a group that the spec no longer has."""
 
 
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """How long a server may take to start, and why that long."""
+
+    length: timedelta
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """What a run found out beyond the cloud's list."""
+
+    is_ready: Callable[[Server], bool] = lambda server: False
+    """Asked for servers that their cloud calls running and that were not known to be ready."""
+    stopping: frozenset[str] = frozenset()
+    """Servers that the run is bringing to rest."""
+    deadlines: Mapping[str, Deadline] = field(default_factory=dict)
+    """By group; without one, the spec's `start_within` holds."""
+
+
 def assess(
-    spec: Spec, machines: Sequence[Machine], stack: StackState, records: Mapping[str, Server], now: datetime
+    spec: Spec,
+    machines: Sequence[Machine],
+    stack: StackState,
+    records: Mapping[str, Server],
+    now: datetime,
+    findings: Findings | None = None,
 ) -> World:
     """What is there, and what we know of it.
 
@@ -23,9 +48,12 @@ def assess(
     proven gone. `records` are those of the last look or run, by name.
     """
     now = now.replace(microsecond=0)
+    findings = findings or Findings()
     named = _name(machines, stack.entries)
     servers = {
-        name: _server(spec, name, machine, _record_of(machine, name, records), _holds(stack, name, machine), now)
+        name: _Look(spec, findings, now).server(
+            name, machine, _record_of(machine, name, records), _holds(stack, name, machine)
+        )
         for name, machine in named.items()
     }
     past = _past(records, servers, now)
@@ -80,35 +108,67 @@ def _holds(stack: StackState, name: str, machine: Machine) -> bool:
     return name in stack.entries and stack.entries[name].id == machine.id
 
 
-def _server(spec: Spec, name: str, machine: Machine, record: Server | None, in_stack: bool, now: datetime) -> Server:
-    group = machine.labels[GROUP]
-    before = record.status if record else None
-    status = status_of(machine.phase, machine.locked, before, in_stack)
-    created = machine.created.replace(microsecond=0)
-    if record and status is before:
-        since, previous = record.since, record.previous
-    else:
-        since, previous = created if status is Status.STARTING else now, before
-    limit = deadline_of(status, spec.groups[group].start_within if group in spec.groups else _START_WITHIN)
-    error = record.error if record and status is Status.HANGING else None
-    if limit is not None and now - since > limit:
-        error = f"{status} for longer than {_duration(limit)}"
-        status, since, previous = Status.HANGING, now, status
-    return Server(
-        name=name,
-        group=group,
-        id=machine.id,
-        status=status,
-        since=since,
-        previous=previous,
-        ipv4=machine.ipv4,
-        ipv6=machine.ipv6,
-        type=machine.type,
-        location=machine.location,
-        image=machine.image,
-        created=created,
-        error=error,
-    )
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What one look needs to know to make records of machines."""
+
+    spec: Spec
+    findings: Findings
+    now: datetime
+
+    def server(self, name: str, machine: Machine, record: Server | None, in_stack: bool) -> Server:
+        """The record of a machine as it is now."""
+        known = self._facts(name, machine, record)
+        status = self._status(known, machine, record, in_stack)
+        if record is None:
+            since = known.created if machine.phase is Phase.BOOTING and known.created else self.now
+            server = replace(known, status=status, since=since)
+        else:
+            server = known.become(status, self.now, known.error if status is Status.HANGING else None)
+            if status is Status.STARTING and record.status is Status.NEW and known.created:
+                server = replace(server, since=known.created)
+        return self._in_time(server)
+
+    def _facts(self, name: str, machine: Machine, record: Server | None) -> Server:
+        known = record or Server(
+            name=name, group=machine.labels[GROUP], id=machine.id, status=Status.NEW, since=self.now
+        )
+        return replace(
+            known,
+            id=machine.id,
+            group=machine.labels[GROUP],
+            ipv4=machine.ipv4,
+            ipv6=machine.ipv6,
+            type=machine.type,
+            location=machine.location,
+            image=machine.image,
+            created=machine.created.replace(microsecond=0),
+        )
+
+    def _status(self, known: Server, machine: Machine, record: Server | None, in_stack: bool) -> Status:
+        if known.name in self.findings.stopping and machine.phase in (Phase.RUNNING, Phase.STOPPING):
+            return Status.STOPPING
+        before = record.status if record else None
+        ready = machine.phase is Phase.RUNNING and (self._needs_no_check(known) or self.findings.is_ready(known))
+        return status_of(machine.phase, machine.locked, before, in_stack=in_stack, ready=ready)
+
+    def _needs_no_check(self, server: Server) -> bool:
+        group = self.spec.groups.get(server.group)
+        return group is None or group.ready.kind == "none"
+
+    def _in_time(self, server: Server) -> Server:
+        """The server, or `hanging` if it is in its status for too long."""
+        deadline = self._deadline(server.group)
+        limit = deadline_of(server.status, deadline.length)
+        if limit is None or self.now - server.since <= limit:
+            return server
+        why = f" ({deadline.why})" if deadline.why and limit == deadline.length else ""
+        return server.become(Status.HANGING, self.now, f"{server.status} for longer than {_duration(limit)}{why}")
+
+    def _deadline(self, name: str) -> Deadline:
+        group = self.spec.groups.get(name)
+        default = Deadline(group.start_within if group else _START_WITHIN)
+        return self.findings.deadlines.get(name, default)
 
 
 def _duration(length: timedelta) -> str:
@@ -125,7 +185,7 @@ def _past(records: Mapping[str, Server], servers: Mapping[str, Server], now: dat
         if record.status is Status.DELETED or (record.status is Status.ERRORED and record.id is None):
             past[name] = record
         elif record.id is not None:
-            past[name] = replace(record, status=Status.DELETED, since=now, previous=record.status)
+            past[name] = record.become(Status.DELETED, now)
     return past
 
 

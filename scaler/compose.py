@@ -17,13 +17,24 @@ from scaler.backend import DEFAULT_BACKEND, LocalBackend, absolute_url
 from scaler.clock import Clock, format_time
 from scaler.clouds import Cloud
 from scaler.clouds.registry import open_cloud
-from scaler.ensure import Surroundings
 from scaler.errors import LockedError, StateError
 from scaler.model import Server, Spec, Step
-from scaler.ports import Progress
+from scaler.notify import Notifier
+from scaler.ports import Progress, Surroundings
 from scaler.project import Project
+from scaler.readiness import ReadinessChecks
 from scaler.stack import PulumiStack
-from scaler.state import CorruptStateError, EventLog, State, StateFile, prune, transitions
+from scaler.state import (
+    CorruptStateError,
+    EventLog,
+    State,
+    StateFile,
+    boot_times,
+    event_to_json,
+    prune,
+    transitions,
+)
+from scaler.stopping import Stopping
 
 if TYPE_CHECKING:
     from scaler.engine import Engine
@@ -55,6 +66,12 @@ def surroundings(run: Run, *, clock: Clock, progress: Progress) -> Iterator[Surr
         backend = absolute_url(
             run.spec.backend or run.environ.get("PULUMI_BACKEND_URL") or DEFAULT_BACKEND, run.project.directory
         )
+        readiness = ReadinessChecks(clock)
+        stack.callback(readiness.close)
+        stopping = Stopping(cloud, clock)
+        stack.callback(stopping.close)
+        notifier = Notifier(run.spec.stack, run.spec.notify, warn=progress.warn)
+        stack.callback(notifier.close)
         yield Surroundings(
             cloud=cloud,
             stack=PulumiStack(
@@ -64,7 +81,9 @@ def surroundings(run: Run, *, clock: Clock, progress: Progress) -> Iterator[Surr
                 cloud,
                 clock,
             ),
-            records=FileRecords(run, clock, progress),
+            records=FileRecords(run, clock, progress, notifier),
+            readiness=readiness,
+            stopping=stopping,
             clock=clock,
             progress=progress,
         )
@@ -123,8 +142,9 @@ def _open_engine(run: Run, backend: str, clock: Clock) -> Engine:
 class FileRecords:
     """`ports.Records` in the state folder."""
 
-    def __init__(self, run: Run, clock: Clock, progress: Progress) -> None:
+    def __init__(self, run: Run, clock: Clock, progress: Progress, notifier: Notifier) -> None:
         self._run = run
+        self._notifier = notifier
         self._clock = clock
         self._progress = progress
         self._file = StateFile(run.project.state_dir, run.spec.stack)
@@ -150,7 +170,7 @@ class FileRecords:
         return state.wanted if state else {}
 
     def save(self, wanted: Mapping[str, int], servers: Mapping[str, Server], steps: Sequence[Step]) -> None:
-        kept = prune([servers[name] for name in sorted(servers)], self._clock.now())
+        kept = prune([servers[name] for name in sorted(servers)], self._clock.now(), self._run.spec.retention)
         before = self._state
         if before and before.servers == kept and dict(before.wanted) == dict(wanted) and self._file.path.exists():
             return
@@ -165,7 +185,15 @@ class FileRecords:
                 servers=kept,
             )
         )
-        self._events.append(*transitions(before.records if before else {}, self._state.records, steps))
+        events = self._events.append(*transitions(before.records if before else {}, self._state.records, steps))
+        self._notifier.tell([event_to_json(event) for event in events])
+
+    def boot_times(self) -> Mapping[str, Sequence[timedelta]]:
+        try:
+            return boot_times(self._events.read())
+        except StateError:
+            # It only teaches deadlines; the spec's hold without it.
+            return {}
 
 
 # ---------------------------------------------------------------------------------------------

@@ -7,41 +7,30 @@ all servers together; a passing trouble of the cloud ends nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
 
 from scaler.clock import Clock
-from scaler.clouds import AmbiguousError, RateLimitedError, TransientError
 from scaler.lifecycle import DEAD, Status
 from scaler.model import World
 from scaler.ports import Progress
-
-PASSING = (TransientError, RateLimitedError, AmbiguousError)
-"""Errors that say nothing about the servers: the next look may succeed."""
 
 _QUICK_LOOKS_S = 20.0
 """Servers that start within this time are seen within a second; the patience of later looks saves requests."""
 
 
-@dataclass(frozen=True, slots=True)
-class Confirmation:
-    """How the waiting ended, and what the last look saw."""
-
-    world: World
-    waiting: tuple[str, ...] = ()
-    """Servers that were still on their way when the time was up."""
-
-    @property
-    def timed_out(self) -> bool:
-        return bool(self.waiting)
-
-
 def confirm(
-    look: Callable[[], World], world: World, *, clock: Clock, deadline: float, progress: Progress
-) -> Confirmation:
+    look: Callable[[], World],
+    world: World,
+    *,
+    clock: Clock,
+    deadline: float,
+    progress: Progress,
+    passing: tuple[type[Exception], ...],
+) -> tuple[str, ...]:
     """Look until no server is on its way any more, or until `deadline` (of `clock.monotonic`).
 
-    A server that turned `hanging` or `errored` is not waited for: the caller decides about it.
-    `look` raises a `PASSING` error when the cloud did not answer; any other error ends the wait.
+    Returns the servers that were still on their way then. One that turned `hanging` or `errored`
+    is not waited for: the caller decides about it. A `passing` error of `look` says that the cloud
+    did not answer, and the waiting goes on; any other ends it.
     """
     started = clock.monotonic()
     concerned: set[str] = set()
@@ -49,15 +38,13 @@ def confirm(
         waiting = on_their_way(world)
         concerned.update(waiting)
         _tell(world, concerned, clock.monotonic() - started, progress)
-        if not waiting:
-            return Confirmation(world)
         now = clock.monotonic()
-        if now >= deadline:
-            return Confirmation(world, tuple(waiting))
+        if not waiting or now >= deadline:
+            return tuple(waiting)
         clock.sleep(min(_pause(now - started), deadline - now))
         try:
             world = look()
-        except PASSING as error:
+        except passing as error:
             progress.note(f"the cloud did not answer, still waiting: {error}")
 
 

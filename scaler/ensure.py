@@ -7,26 +7,17 @@ true of a run that was killed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import Enum, auto
 
 from scaler import prices
-from scaler.assess import assess, known
-from scaler.clock import Clock
-from scaler.clouds import (
-    BusyError,
-    Catalogue,
-    Cloud,
-    CloudError,
-    GoneError,
-    NameTakenError,
-    NoCapacityError,
-)
-from scaler.confirm import PASSING, confirm, on_their_way, running
-from scaler.errors import EngineError, ScalerError
+from scaler.clouds import BusyError, Catalogue, CloudError, NameTakenError, NoCapacityError
+from scaler.confirm import confirm, on_their_way, running
+from scaler.errors import EngineError, ScalerError, UsageError
 from scaler.guards import check_expectation, check_plan, check_wanted
 from scaler.lifecycle import Status
 from scaler.model import (
@@ -35,7 +26,6 @@ from scaler.model import (
     Change,
     Declared,
     GroupReport,
-    Machine,
     Outcome,
     Permits,
     Plan,
@@ -43,15 +33,17 @@ from scaler.model import (
     Result,
     Server,
     Spec,
-    StackState,
     Step,
     StepReport,
     StepResult,
+    StopPolicy,
     World,
 )
+from scaler.observe import PASSING, Observer
 from scaler.parts import find_parts
-from scaler.plan import Advice, Placement, placements, plan
-from scaler.ports import Progress, Records, Stack
+from scaler.plan import Advice, Placement, natural, placements, plan
+from scaler.ports import Surroundings
+from scaler.suggest import nearest
 from scaler.template import Templates, existing_server, new_server
 
 _ROUNDS = 12
@@ -62,6 +54,9 @@ _REPLACEMENTS = 2
 
 _ATTEMPTS = 3
 """How often a passing trouble of the cloud may stop servers from being created."""
+
+_STOP_LOOK_S = 1.0
+"""Between two looks at servers that are coming to rest."""
 
 _PAUSE_S = 2.0
 """Before trying again after a passing trouble, or when another run moved the world."""
@@ -83,52 +78,38 @@ class Options:
     """Remove all, protected servers too: what `destroy` means."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
-    """The adapters that a run is handed."""
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What is wanted: absolute counts, or a change to what is there; and of which servers it is made."""
 
-    cloud: Cloud
-    stack: Stack
-    records: Records
-    clock: Clock
-    progress: Progress
+    counts: Mapping[str, int] | None = None
+    """Wanted servers of every group of the spec; None: as many as there are."""
+    by: Mapping[str, int] = field(default_factory=dict)
+    """Added to the count of these groups; the result is never below nought."""
+    remove: frozenset[str] = frozenset()
+    """Servers to remove, each lowering its group's count by one."""
+    renew: frozenset[str] = frozenset()
+    """Servers to replace: each goes when a new one is ready."""
+
+    def resolve(self, spec: Spec, world: World) -> dict[str, int]:
+        """The wanted count of every group."""
+        supply = Counter(server.group for server in world.servers.values() if server.counts)
+        leaving = Counter(world.servers[name].group for name in self.remove if world.servers[name].counts)
+        return {
+            name: max(
+                0, (supply[name] if self.counts is None else self.counts[name]) + self.by.get(name, 0) - leaving[name]
+            )
+            for name in spec.groups
+        }
 
 
-def ensure(spec: Spec, wanted: Mapping[str, int], options: Options, around: Surroundings) -> Result:
-    """Make exactly `wanted` servers per group exist, or say what is in the way.
+def ensure(spec: Spec, demand: Demand, options: Options, around: Surroundings) -> Result:
+    """Make exactly the demanded servers exist, or say what is in the way.
 
-    `wanted` has every group of the spec. Raises RefusedError before anything is changed; a run
-    that changed something returns a Result, also when it failed.
+    Raises RefusedError before anything is changed; a run that changed something returns a Result,
+    also when it failed.
     """
-    if not options.everything:
-        check_wanted(spec, wanted)
-    return _Run(spec, wanted, options, around).execute()
-
-
-def refresh(spec: Spec, around: Surroundings) -> Result:
-    """Look, and record what is there in the stack and the state file; changes no server."""
-    run = _Run(spec, _recorded_counts(spec, around), Options(), around)
-    run.observe()
-    drift = run.world.drift
-    run.record()
-    return replace(run.result(Outcome.UNCHANGED), drift=drift)
-
-
-def look(spec: Spec, around: Surroundings) -> Result:
-    """Look, and write what is there into the state file alone: no engine, one list call per page.
-
-    A lost or damaged state file is rebuilt from the stack's outputs and the cloud.
-    """
-    run = _Run(spec, _recorded_counts(spec, around), Options(), around)
-    run.observe(mend=True)
-    run.save()
-    return run.result(Outcome.UNCHANGED)
-
-
-def _recorded_counts(spec: Spec, around: Surroundings) -> dict[str, int]:
-    """What the last run wanted, for the groups that the spec has now."""
-    recorded = around.records.wanted()
-    return {name: recorded.get(name, group.count) for name, group in spec.groups.items()}
+    return _Run(spec, demand, options, around).execute()
 
 
 @dataclass
@@ -136,34 +117,44 @@ class _Run:
     """One run's memory. Each method is one arrow of the run's diagram."""
 
     spec: Spec
-    wanted: Mapping[str, int]
+    demand: Demand
     options: Options
     around: Surroundings
     steps: list[StepReport] = field(default_factory=list)
-    advice: Advice = field(default_factory=Advice)
     failures: list[Exception] = field(default_factory=list)
-    rounds_with: dict[str, int] = field(default_factory=dict)
+    rounds_with: Counter[str] = field(default_factory=Counter)
     catalogue: Catalogue | None = None
-    stack: StackState = field(default_factory=StackState)
-    known: dict[str, Server] = field(default_factory=dict)
-    gone: set[str] = field(default_factory=set)
-    """Ids that the cloud said do not exist: they are not asked for again."""
 
     def __post_init__(self) -> None:
         self.clock = self.around.clock
         self.progress = self.around.progress
         self.started = self.clock.monotonic()
         self.deadline = self.started + self.options.timeout.total_seconds()
-        self.world: World
+        self.observer = Observer(self.spec, self.around)
+        self.advice = Advice(remove=self.demand.remove, renew=self.demand.renew)
+        self.wanted: Mapping[str, int] = {}
         self.first: World
         self.plan: Plan
+
+    @property
+    def world(self) -> World:
+        return self.observer.world
+
+    @property
+    def known(self) -> dict[str, Server]:
+        return self.observer.known
 
     # -- the run -------------------------------------------------------------------------------
 
     def execute(self) -> Result:
-        self.observe()
-        self.first = self.world
+        if self.demand.counts is not None:
+            self._check(self.demand.counts)
+        self.first = self.observer.begin()
+        self._know(self.demand.remove | self.demand.renew)
+        self.wanted = self.demand.resolve(self.spec, self.first)
+        self._check(self.wanted)
         self.plan = self._plan()
+        check_plan(self.spec, self.world, self.plan, ignore_protection=self.options.everything)
         check_expectation(self.plan, self.options.expect_current)
         if not self.plan.phases and self._settled():
             self.save()
@@ -177,12 +168,15 @@ class _Run:
             return self.result(Outcome.PLANNED)
         return self._conclude(self._converge(templates))
 
-    def observe(self, *, mend: bool = False) -> None:
-        """Look at everything for the first time; `mend` does without records that cannot be read."""
-        self.progress.phase("observing")
-        self.stack = self.around.stack.read()
-        self.known = known(self.stack, self.around.records.load(mend=mend))
-        self.world = self._look()
+    def _check(self, counts: Mapping[str, int]) -> None:
+        if not self.options.everything:
+            check_wanted(self.spec, counts)
+
+    def _know(self, names: frozenset[str]) -> None:
+        for name in sorted(names - set(self.world.servers)):
+            raise UsageError(
+                f"There is no server {name} in {self.spec.stack}.", fix=nearest(name, sorted(self.world.servers))
+            )
 
     def _converge(self, templates: Templates) -> tuple[str, ...]:
         """Rounds of apply and confirm until there is nothing left to do, or nothing more to try.
@@ -199,7 +193,7 @@ class _Run:
             waiting = () if verdict is _Verdict.AGAIN else self._confirm()
             if verdict is _Verdict.STOP or waiting:
                 return waiting
-            self._look_patiently()
+            self.observer.look_patiently(self.deadline)
             self.plan = self._plan()
             if not self.plan.phases and not on_their_way(self.world):
                 return ()
@@ -209,56 +203,21 @@ class _Run:
 
     def _conclude(self, waiting: Sequence[str]) -> Result:
         self._give_up_waiting(waiting)
-        self._record_at_last()
+        try:
+            record(self.observer, self.around)
+        except ScalerError as error:
+            # The engine could not: the state file at least says what is there.
+            self.failures.append(error)
+        reached = self._reached()
+        if reached:
+            # What was refused on the way is history once the wanted count is there.
+            self.observer.known = {name: server for name, server in self.known.items() if not _refused(server)}
+        self.save(self._taken())
         for failure in self.failures:
             self.progress.warn(str(failure))
-        if self._reached() and not self.failures:
+        if reached and not self.failures:
             return self.result(Outcome.CONVERGED)
         return self.result(Outcome.FAILED if self.failures else Outcome.UNCONFIRMED)
-
-    def _record_at_last(self) -> None:
-        """Record; if the engine cannot, the state file at least says what is there."""
-        try:
-            self.record()
-        except ScalerError as error:
-            self.failures.append(error)
-            self.save(self._taken())
-
-    # -- observing -----------------------------------------------------------------------------
-
-    def _look(self) -> World:
-        """One list call; what it lacks is gone only when the machine's own address says so."""
-        self._take_in(self.around.cloud.list_owned(self.spec.owner))
-        return self.world
-
-    def _take_in(self, machines: Sequence[Machine]) -> None:
-        listed = {machine.id for machine in machines}
-        missing = {server.id for server in self.known.values() if server.id and server.status is not Status.DELETED}
-        missing |= {entry.id for entry in self.stack.entries.values()} - self.gone
-        unlisted = [found for missed in sorted(missing - listed) if (found := self._find(missed))]
-        self.world = assess(self.spec, [*machines, *unlisted], self.stack, self.known, self.clock.now())
-        self.known = {**self.world.past, **self.world.servers}
-
-    def _look_patiently(self) -> None:
-        """Look, however often it takes until the run's time is up."""
-        while True:
-            try:
-                self._look()
-            except PASSING as error:
-                if self.clock.monotonic() >= self.deadline:
-                    raise
-                self.progress.note(f"the cloud did not answer, asking again: {error}")
-                self.clock.sleep(_PAUSE_S)
-            else:
-                return
-
-    def _find(self, id: str) -> Machine | None:
-        try:
-            machine = self.around.cloud.get(id)
-        except GoneError:
-            self.gone.add(id)
-            return None
-        return machine if self.spec.owner.owns(machine.labels) else None
 
     def _settled(self) -> bool:
         return self.world.recorded and not on_their_way(self.world)
@@ -274,9 +233,7 @@ class _Run:
 
     def _plan(self) -> Plan:
         spec = _unprotected(self.spec) if self.options.everything else self.spec
-        made = plan(spec, self.world, self.wanted, self.advice)
-        check_plan(spec, self.world, made, ignore_protection=self.options.everything)
-        return made
+        return plan(spec, self.world, self.wanted, self.advice)
 
     def _look_up(self, made: Plan, templates: Templates | None = None) -> Templates:
         """What the names in the spec mean, for every placement that the plan creates servers at."""
@@ -307,7 +264,7 @@ class _Run:
         return self.world.servers[name].status in (Status.HANGING, Status.ERRORED)
 
     def _count(self, kind: str, most: int) -> bool:
-        self.rounds_with[kind] = self.rounds_with.get(kind, 0) + 1
+        self.rounds_with[kind] += 1
         return self.rounds_with[kind] <= most
 
     def _cross_check(self, made: Plan, templates: Templates) -> None:
@@ -318,9 +275,10 @@ class _Run:
         change = self._change(made.phases[-1], templates, made.steps)
         shown = self.around.stack.preview(change)
         declared = set(made.phases[-1].declared)
+        # Reversed: what is adopted first and changed later is new to the engine.
         planned = {
             step.server: _ENGINE_WORDS[step.action]
-            for step in made.steps
+            for step in reversed(made.steps)
             if step.action in _ENGINE_WORDS
             and (step.server in declared) != (step.action is Action.DELETE)
             and (step.action is not Action.DELETE or step.server in self.world.entries)
@@ -338,63 +296,147 @@ class _Run:
     # -- applying ------------------------------------------------------------------------------
 
     def _carry_out(self, phase: PlanPhase, templates: Templates) -> _Verdict:
-        """Apply one phase, and say how to go on."""
+        """Apply one phase, in as many lots as servers come to rest one after the other."""
         self.progress.phase("applying")
-        before = dict(self.known)
-        self._announce(phase)
+        verdict = _Verdict.CONFIRM
+        for lot in self._lots(phase):
+            verdict = self._apply(lot, templates)
+            if verdict is not _Verdict.CONFIRM:
+                return verdict
+        return verdict
+
+    def _apply(self, phase: PlanPhase, templates: Templates) -> _Verdict:
         self._power_on([step for step in phase.steps if step.action is Action.POWER_ON])
+        before = dict(self.known)
         applied = Applied()
-        if any(step.action is not Action.POWER_ON for step in phase.steps):
+        others = [step for step in phase.steps if step.action is not Action.POWER_ON]
+        if others:
+            self._announce(others)
             try:
                 applied = self.around.stack.apply(self._change(phase, templates, phase.steps))
             except PASSING as error:
-                self.known = before
+                self.observer.known = before
                 return self._try_again(error)
             except ScalerError:
-                self.known = before
+                self.observer.known = before
                 self.save()
                 raise
         if applied.moved:
-            self.known = before
+            self.observer.known = before
             self.progress.note("the servers changed since the plan was made: planning again")
             self.clock.sleep(_PAUSE_S)
-            self.stack = self.around.stack.read()
+            self.observer.read_stack()
             return _Verdict.AGAIN
         return self._account_for(phase, applied)
 
-    def _announce(self, phase: PlanPhase) -> None:
+    # -- bringing to rest ----------------------------------------------------------------------
+
+    def _lots(self, phase: PlanPhase) -> Iterator[PlanPhase]:
+        """The phase in parts: what can be done at once, then servers as they come to rest.
+
+        Nobody waits for a drain that does not end but its own server.
+        """
+        resting = {step.server: step for step in phase.steps if self._must_rest(step)}
+        at_once = tuple(step for step in phase.steps if step.server not in resting)
+        if at_once or not resting:
+            yield PlanPhase(steps=at_once, declared=_natural_order({*phase.declared, *resting}))
+        if not resting or not self._is_still_so():
+            return
+        for name in resting:
+            self.around.stopping.begin(self.world.servers[name], self._stop_policy(name))
+        while resting:
+            rested = self._come_to_rest(resting)
+            if rested:
+                yield PlanPhase(steps=rested, declared=_natural_order({*phase.declared, *resting}))
+
+    def _must_rest(self, step: Step) -> bool:
+        """Whether a server serves, or may, and its group says how to stop it."""
+        if step.action is not Action.DELETE:
+            return False
+        status = self.world.servers[step.server].status
+        return status in (Status.RUNNING, Status.REBOOTING) and self._stop_policy(step.server).needed
+
+    def _stop_policy(self, name: str) -> StopPolicy:
+        group = self.spec.groups.get(self.world.servers[name].group)
+        return group.stop if group else StopPolicy()
+
+    def _is_still_so(self) -> bool:
+        """Right before servers are stopped: is this still the world that the plan was made for?"""
+        before = {machine.id for machine in self.world.machines.values()}
+        return {machine.id for machine in self.observer.look_patiently(self.deadline).machines.values()} == before
+
+    def _come_to_rest(self, resting: dict[str, Step]) -> tuple[Step, ...]:
+        """Wait until some of the servers are at rest, and take them out of `resting`."""
+        rested: list[Step] = []
+        while not rested and resting:
+            self.clock.sleep(_STOP_LOOK_S)
+            world = self.observer.look_patiently(self.deadline)
+            for name, step in list(resting.items()):
+                machine = world.machines.get(name)
+                stop = self.around.stopping.advance(self.known[name], machine.phase if machine else None)
+                if stop.at_rest or stop.kept:
+                    del resting[name]
+                    for note in stop.notes:
+                        self.progress.warn(f"{name}: {note}")
+                if stop.at_rest:
+                    rested.append(replace(step, reason="; ".join([step.reason, *stop.notes])))
+                if stop.kept:
+                    self._keep(step, stop.notes)
+        return tuple(rested)
+
+    def _keep(self, step: Step, notes: Sequence[str]) -> None:
+        """A server whose drain failed stays, as its group says; the run cannot reach its count then."""
+        self.advice = replace(self.advice, kept=self.advice.kept | {step.server})
+        self._note_step(step, StepResult.FAILED, "; ".join(notes))
+        self.failures.append(
+            ScalerError(f"{step.server} was kept, because its drain failed.", why="; ".join(notes), code="drain_failed")
+        )
+
+    def _announce(self, steps: Sequence[Step]) -> None:
         """Record what is about to be asked, so that a run killed now leaves a record of it."""
+        # What was found goes on record first: a vanished server's name may be used again.
+        self.save(steps)
         now = self.world.at
-        for step in phase.steps:
+        for step in steps:
             status = _INTENTS.get(step.action)
             if status is None:
                 continue
             before = self.world.servers.get(step.server)
             self.known[step.server] = (
-                replace(before, status=status, since=now, previous=before.status)
+                before.become(status, now)
                 if before
                 else Server(name=step.server, group=step.group, id=None, status=status, since=now)
             )
             self.progress.server(step.server, status, step.reason)
-        self.save(phase.steps)
+        self.save(steps)
 
     def _power_on(self, steps: Sequence[Step]) -> None:
-        def power_on(step: Step) -> StepReport:
+        """Power servers on; one whose cloud says no for good is replaced in the next round."""
+
+        def power_on(step: Step) -> CloudError | None:
             try:
                 self.around.cloud.power_on(step.id or "")
             except CloudError as error:
-                return StepReport(step, StepResult.FAILED, str(error))
-            return StepReport(step, StepResult.DONE)
+                return error
+            return None
 
         if not steps:
             return
+        self._announce(steps)
         with ThreadPoolExecutor(max_workers=10) as pool:
-            reports = list(pool.map(power_on, steps))
-        self.steps += reports
-        failed = frozenset(report.step.server for report in reports if report.result is StepResult.FAILED)
-        for name in failed:
-            self.known[name] = self.world.servers[name]
-        self.advice = replace(self.advice, keep_off=self.advice.keep_off | failed)
+            answers = list(pool.map(power_on, steps))
+        refused = {}
+        for step, error in zip(steps, answers, strict=True):
+            self._note_step(step, StepResult.FAILED if error else StepResult.DONE, error)
+            if error:
+                refused[step.server] = error
+                self.known[step.server] = self.world.servers[step.server]
+        passing = {name for name, error in refused.items() if isinstance(error, (BusyError, *PASSING))}
+        if passing and self._count("power_on", _ATTEMPTS):
+            self.clock.sleep(_PAUSE_S)
+        else:
+            passing = set()
+        self.advice = replace(self.advice, keep_off=self.advice.keep_off | (refused.keys() - passing))
 
     def _change(self, phase: PlanPhase, templates: Templates, steps: Sequence[Step]) -> Change:
         creates = {step.server: step for step in steps if step.action is Action.CREATE}
@@ -443,7 +485,7 @@ class _Run:
                 self._note_accepted(step, applied)
             self._note_step(step, StepResult.DONE if done else StepResult.FAILED, error or applied.failure)
         self._note_refusals(phase, applied)
-        self.stack = self.around.stack.read()
+        self.observer.read_stack()
         if applied.errors:
             return self._learn(phase, applied.errors)
         if applied.failure:
@@ -460,10 +502,11 @@ class _Run:
         return applied.failure is None
 
     def _note_accepted(self, step: Step, applied: Applied) -> None:
-        if step.action is Action.CREATE:
-            self.known[step.server] = replace(
-                self.known[step.server], id=applied.accepted[step.server], status=Status.STARTING, previous=Status.NEW
-            )
+        if step.action is Action.ADOPT:
+            self.advice = replace(self.advice, adopted=self.advice.adopted | {step.server})
+        elif step.action is Action.CREATE:
+            asked = replace(self.known[step.server], id=applied.accepted[step.server])
+            self.known[step.server] = asked.become(Status.STARTING, self.world.at)
 
     def _note_step(self, step: Step, result: StepResult, error: object) -> None:
         """One report per step: a later attempt's replaces an earlier one's."""
@@ -478,9 +521,7 @@ class _Run:
         for step in phase.steps:
             if step.action is Action.CREATE and step.server not in applied.accepted:
                 error = str(applied.errors.get(step.server) or applied.failure or "not asked")
-                self.known[step.server] = replace(
-                    self.known[step.server], status=Status.ERRORED, previous=Status.NEW, error=error
-                )
+                self.known[step.server] = self.known[step.server].become(Status.ERRORED, self.world.at, error)
             elif step.action is Action.DELETE and step.server not in applied.deleted:
                 self.known[step.server] = self.world.servers[step.server]
 
@@ -496,7 +537,7 @@ class _Run:
             if self._is_lasting(error, steps[name].group):
                 self.failures.append(error)
                 return _Verdict.STOP
-        passing = [error for error in errors.values() if isinstance(error, PASSING)]
+        passing = [error for error in errors.values() if isinstance(error, (BusyError, *PASSING))]
         return self._try_again(passing[0]) if passing else _Verdict.AGAIN
 
     def _is_lasting(self, error: Exception, group: str) -> bool:
@@ -518,40 +559,29 @@ class _Run:
     def _confirm(self) -> tuple[str, ...]:
         """Wait for what is on its way; returns what still was when the time was up."""
         self.progress.phase("confirming")
-        self._look_patiently()
-        return confirm(self._look, self.world, clock=self.clock, deadline=self.deadline, progress=self.progress).waiting
+        self.observer.look_patiently(self.deadline)
+
+        def look() -> World:
+            self.observer.look()
+            self.observer.reboot_due()
+            return self.world
+
+        return confirm(
+            look, self.world, clock=self.clock, deadline=self.deadline, progress=self.progress, passing=PASSING
+        )
 
     def _give_up_waiting(self, names: Sequence[str]) -> None:
         """The run's time is up: what is still on its way counts as hanging from now on."""
         for name in names:
             server = self.known[name]
-            self.known[name] = replace(
-                server,
-                status=Status.HANGING,
-                previous=server.status,
-                since=self.world.at,
-                error=f"still {server.status} when the run's time was up",
-            )
-
-    def record(self) -> None:
-        """Save what is there in the stack and in the state file, from a fresh look under the lock."""
-        self.progress.phase("recording")
-        self.stack = self.around.stack.read()
-
-        def describe(machines: Sequence[Machine]) -> Mapping[str, Server]:
-            self._take_in(machines)
-            return self.world.servers
-
-        self.around.stack.record(describe)
-        if self._reached():
-            # What was refused on the way is history once the wanted count is there.
-            self.known = {name: server for name, server in self.known.items() if server.status is not Status.ERRORED}
-        self.save(self._taken())
+            error = f"still {server.status} when the run's time was up"
+            self.known[name] = server.become(Status.HANGING, self.world.at, error)
 
     def _taken(self) -> list[Step]:
         return [report.step for report in self.steps]
 
     def save(self, steps: Sequence[Step] = ()) -> None:
+        """Replace the records in the state file."""
         self.around.records.save(self.wanted, self.known, steps)
 
     # -- telling -------------------------------------------------------------------------------
@@ -559,7 +589,6 @@ class _Run:
     def result(self, outcome: Outcome) -> Result:
         """What to print."""
         ready = running(self.world, self.wanted)
-        first = getattr(self, "first", self.world)
         planned = (
             [StepReport(step, StepResult.PENDING) for step in self.plan.steps] if outcome is Outcome.PLANNED else []
         )
@@ -569,7 +598,7 @@ class _Run:
             groups={
                 name: GroupReport(
                     wanted=count,
-                    before=sum(1 for server in first.servers.values() if server.group == name and server.counts),
+                    before=sum(1 for server in self.first.servers.values() if server.group == name and server.counts),
                     ready=ready[name],
                 )
                 for name, count in self.wanted.items()
@@ -578,8 +607,8 @@ class _Run:
             servers=tuple(
                 self.known[name] for name in sorted(self.known) if self.known[name].status is not Status.DELETED
             ),
-            drift=first.drift,
-            cost=prices.cost(self.catalogue, first.servers.values(), self._servers_after(outcome)),
+            drift=self.first.drift,
+            cost=prices.cost(self.catalogue, self.first.servers.values(), self._servers_after(outcome)),
             requests=self.around.cloud.requests,
             elapsed=timedelta(seconds=self.clock.monotonic() - self.started),
         )
@@ -606,6 +635,22 @@ class _Run:
         return staying + coming
 
 
+def record(observer: Observer, around: Surroundings) -> None:
+    """Save what is there in the stack, from a fresh look under its lock."""
+    around.progress.phase("recording")
+    observer.read_stack()
+    around.stack.record(lambda machines: observer.take_in(machines).servers)
+    observer.read_stack()
+
+
+def _refused(server: Server) -> bool:
+    return server.status is Status.ERRORED and server.id is None
+
+
+def _natural_order(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted(names, key=natural))
+
+
 class _Verdict(Enum):
     """How a run goes on after a phase."""
 
@@ -622,7 +667,6 @@ def _placement(step: Step) -> Placement:
 _INTENTS = {
     Action.CREATE: Status.NEW,
     Action.DELETE: Status.DELETING,
-    Action.FORGET: Status.DELETED,
     Action.POWER_ON: Status.REBOOTING,
 }
 """The status that a server is recorded with right before it is asked for."""

@@ -70,10 +70,11 @@ def check_plan(spec: Spec, world: World, plan: Plan, *, ignore_protection: bool 
             if step.group == name and step.server in deleted and world.servers[step.server].counts
         )
         if surplus > leaving:
-            kept = ", ".join(sorted(spec.groups[name].protect))
+            marked = {server.name for server in world.servers.values() if server.group == name and server.protected}
+            kept = ", ".join(sorted(spec.groups[name].protect | marked))
             raise RefusedError(
                 f"{name} cannot go down to {wanted}: protected servers are in the way.",
                 why=f"protected: {kept}",
-                fix=f"Take them out of groups.{name}.protect, or ask for more.",
+                fix=f"`scaler unprotect` them, take them out of groups.{name}.protect, or ask for more.",
                 code="protected",
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from enum import StrEnum
 
@@ -47,16 +48,52 @@ class Phase(StrEnum):
     UNKNOWN = "unknown"
 
 
-def status_of(phase: Phase, locked: bool, before: Status | None, in_stack: bool) -> Status:
+_LIVE = {Status.STOPPING, Status.STOPPED, Status.DELETING, Status.DELETED, Status.HANGING, Status.ERRORED}
+
+TRANSITIONS: Mapping[Status, frozenset[Status]] = {
+    Status.NEW: frozenset({Status.STARTING, Status.RUNNING, Status.REBOOTING, *_LIVE}),
+    Status.STARTING: frozenset({Status.RUNNING, Status.REBOOTING, *_LIVE}),
+    Status.RUNNING: frozenset({Status.REBOOTING, *_LIVE}),
+    Status.REBOOTING: frozenset({Status.RUNNING, *_LIVE}),
+    Status.STOPPING: frozenset({Status.RUNNING, Status.REBOOTING, *_LIVE}),
+    Status.STOPPED: frozenset({Status.RUNNING, Status.REBOOTING, *_LIVE}),
+    # A delete that was meant and not carried out leaves the server as it was.
+    Status.DELETING: frozenset({Status.STARTING, Status.RUNNING, Status.REBOOTING, *_LIVE}),
+    Status.DELETED: frozenset({Status.NEW}),
+    # What was given up may come up after all.
+    Status.HANGING: frozenset({Status.RUNNING, Status.REBOOTING, *_LIVE}),
+    Status.ERRORED: frozenset({Status.NEW, Status.RUNNING, Status.REBOOTING, *_LIVE}),
+}
+"""What may follow what: by our own doing, or by what is seen at the cloud, where anybody can act."""
+
+
+class IllegalTransitionError(ValueError):
+    """A status that cannot follow the one before."""
+
+    def __init__(self, server: str, before: Status, after: Status) -> None:
+        super().__init__(f"{server} cannot go from {before} to {after}")
+
+
+def check_transition(server: str, before: Status, after: Status) -> None:
+    """Raise IllegalTransitionError, with both names, for what the table does not have."""
+    if before is not after and after not in TRANSITIONS[before]:
+        raise IllegalTransitionError(server, before, after)
+
+
+def status_of(phase: Phase, locked: bool, before: Status | None, *, in_stack: bool, ready: bool) -> Status:
     """The status that a machine's condition means, given what it was before; deadlines apart.
 
     `before` is None for a machine of which there is no record. `in_stack` tells whether the
     engine's state still holds it: a delete that was meant but not carried out leaves it there.
+    `ready` tells whether the readiness check passed, for a machine that runs.
     """
     if phase is Phase.DELETING or (before is Status.DELETING and not in_stack):
         return Status.DELETING
     if phase is Phase.RUNNING:
-        return Status.RUNNING
+        # A reboot is over when its action is; until then the machine is locked.
+        if before is Status.RUNNING or (ready and not (locked and before is Status.REBOOTING)):
+            return Status.RUNNING
+        return before if before in (Status.HANGING, Status.REBOOTING) else Status.STARTING
     if phase is Phase.STOPPING:
         return Status.STOPPING
     if before in (Status.HANGING, Status.REBOOTING):

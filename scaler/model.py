@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Literal
 
-from scaler.lifecycle import SUPPLY, Phase, Status
+from scaler.lifecycle import SUPPLY, Phase, Status, check_transition
 from scaler.ownership import Owner
 
 # ---------------------------------------------------------------------------------------------
@@ -98,6 +98,8 @@ class Group:
     stop: StopPolicy = StopPolicy()
     protect: frozenset[str] = frozenset()
     scale_down: Literal["newest", "oldest"] = "newest"
+    autoscale: Policy | None = None
+    """How the count follows the load; None: it does not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,11 +189,32 @@ class Server:
     image: str | None = None
     created: datetime | None = None
     error: str | None = None
+    protected: bool = False
+    """Never chosen for scale-down, by `scaler protect`."""
+    reboot_asked: bool = False
+    """A reboot is due as soon as it runs."""
+
+    def become(self, status: Status, at: datetime, error: str | None = None) -> Server:
+        """The record in its next status; the only way to change one. IllegalTransitionError."""
+        check_transition(self.name, self.status, status)
+        if status is self.status:
+            return replace(self, error=error)
+        return replace(self, status=status, since=at, previous=self.status, error=error)
 
     @property
     def counts(self) -> bool:
         """Whether it counts as supply."""
         return self.status in SUPPLY
+
+    @property
+    def running(self) -> bool:
+        """Whether it is ready."""
+        return self.status is Status.RUNNING
+
+    @property
+    def finished(self) -> bool:
+        """Whether it is no more."""
+        return self.status is Status.DELETED
 
 
 @dataclass(frozen=True, slots=True)

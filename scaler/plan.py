@@ -24,6 +24,14 @@ class Advice:
     """Names that servers of others have."""
     keep_off: frozenset[str] = frozenset()
     """Servers that could not be powered on: they are replaced."""
+    kept: frozenset[str] = frozenset()
+    """Servers whose drain failed: they stay."""
+    remove: frozenset[str] = frozenset()
+    """Servers that were asked to be removed: they go before others."""
+    renew: frozenset[str] = frozenset()
+    """Servers that were asked to be replaced: they go when new ones are ready."""
+    adopted: frozenset[str] = frozenset()
+    """Servers that were in no state when the run began: they go before others."""
 
 
 def plan(spec: Spec, world: World, wanted: Mapping[str, int], advice: Advice | None = None) -> Plan:
@@ -33,12 +41,14 @@ def plan(spec: Spec, world: World, wanted: Mapping[str, int], advice: Advice | N
     servers, once the first is confirmed. Groups that the spec no longer has are wanted zero times.
     """
     advice = advice or Advice()
-    grow: list[Step] = [*_forget(world), *_adopt(world), *_update(spec, world)]
+    grow: list[Step] = [*_forget(world), *_adopt(world)]
     shrink: list[Step] = []
     for name in sorted({*wanted, *(server.group for server in world.servers.values())}):
         decided = _decide(spec, world, name, wanted.get(name, 0), advice)
         grow += decided.grow
         shrink += decided.shrink
+    leaving = {step.server for step in (*grow, *shrink) if step.action is Action.DELETE}
+    grow += _update(spec, world, leaving)
     return Plan(
         stack=spec.stack,
         wanted=dict(wanted),
@@ -53,15 +63,20 @@ def placements(group: Group) -> list[Placement]:
     return [(kind, location) for kind in group.types for location in group.locations]
 
 
-def victims(candidates: Iterable[Server], count: int, group: Group | None) -> list[Server]:
-    """The `count` servers that go first: dead, off, not yet ready, then newest (or oldest) first."""
+def victims(
+    candidates: Iterable[Server], count: int, group: Group | None, orphans: Collection[str] = ()
+) -> list[Server]:
+    """The `count` servers that go first: dead, off, not yet ready, then newest (or oldest) first.
+
+    Of equals, orphans go first; a ready orphan stays before one that is not ready, lest too few serve.
+    """
     oldest = group is not None and group.scale_down == "oldest"
 
     def age(server: Server) -> float:
         return server.created.timestamp() if server.created else 0.0
 
     ordered = sorted(candidates, key=lambda server: (age(server), _number(server.name)), reverse=not oldest)
-    return sorted(ordered, key=_expendability)[:count]
+    return sorted(ordered, key=lambda server: (_expendability(server), server.name not in orphans))[:count]
 
 
 def _expendability(server: Server) -> int:
@@ -88,36 +103,41 @@ class _Decided:
 def _decide(spec: Spec, world: World, name: str, wanted: int, advice: Advice) -> _Decided:
     group = spec.groups.get(name)
     servers = [server for server in world.servers.values() if server.group == name]
-    protected = group.protect if group else frozenset()
+    staying = advice.kept | (group.protect if group else frozenset())
+    movable = [server for server in servers if server.name not in staying and not server.protected]
     dead = [server for server in servers if server.status in DEAD or server.name in advice.keep_off]
-    supply = [server for server in servers if server.status in SUPPLY and server not in dead]
-    off = [server for server in servers if server.status is Status.STOPPED and server not in dead]
+    renewed = [server for server in servers if server.name in advice.renew and server not in dead]
+    supply = [server for server in servers if server.counts and server not in dead and server not in renewed]
+    off = [server for server in servers if server.status is Status.STOPPED and server not in (*dead, *renewed)]
 
     missing = max(0, wanted - len(supply))
     woken, idle = off[:missing], off[missing:]
-    surplus = len(supply) - wanted
-    leaving = (
-        victims((server for server in supply if server.name not in protected), surplus, group) if surplus > 0 else []
-    )
+    leaving = _leaving([server for server in supply if server in movable], len(supply) - wanted, group, advice)
     created = _create(spec, world, group, missing - len(woken), wanted, len(supply), advice) if group else []
     return _Decided(
         grow=[
             *created,
             *(_step(Action.POWER_ON, server, "it is off") for server in woken),
-            *(_step(Action.DELETE, server, _why_dead(server)) for server in dead if server.name not in protected),
+            *(_step(Action.DELETE, server, _why_dead(server)) for server in dead if server in movable),
         ],
         shrink=[
+            *(_step(Action.DELETE, server, "it is off and not needed") for server in idle if server in movable),
+            *(_step(Action.DELETE, server, "it was asked to be replaced") for server in renewed),
             *(
-                _step(Action.DELETE, server, "it is off and not needed")
-                for server in idle
-                if server.name not in protected
-            ),
-            *(
-                _step(Action.DELETE, server, _why_leaving(group, name, server, wanted, len(supply)))
+                _step(Action.DELETE, server, _why_leaving(group, advice, server, wanted, len(supply)))
                 for server in leaving
             ),
         ],
     )
+
+
+def _leaving(movable: Sequence[Server], surplus: int, group: Group | None, advice: Advice) -> list[Server]:
+    """The servers that a surplus takes out: those that were asked for, then by the fixed order."""
+    if surplus <= 0:
+        return []
+    asked = [server for server in movable if server.name in advice.remove]
+    others = [server for server in movable if server not in asked]
+    return [*asked, *victims(others, max(0, surplus - len(asked)), group)][:surplus]
 
 
 def _create(spec: Spec, world: World, group: Group, count: int, wanted: int, have: int, advice: Advice) -> list[Step]:
@@ -156,14 +176,18 @@ def _step(action: Action, server: Server, reason: str) -> Step:
 
 
 def _why_dead(server: Server) -> str:
+    if server.status is Status.STOPPED:
+        return "it is off and could not be powered on"
     return f"it is {server.status}" + (f": {server.error}" if server.error else "")
 
 
-def _why_leaving(group: Group | None, name: str, server: Server, wanted: int, have: int) -> str:
+def _why_leaving(group: Group | None, advice: Advice, server: Server, wanted: int, have: int) -> str:
+    if server.name in advice.remove:
+        return "it was asked to be removed"
     if group is None:
-        return f"the spec has no group {name} any more"
-    order = f"not ready, it is {server.status}" if server.status is not Status.RUNNING else f"{group.scale_down} first"
-    return f"{name} wants {wanted}, has {have}: {order}"
+        return f"the spec has no group {server.group} any more"
+    order = f"{group.scale_down} first" if server.running else f"not ready, it is {server.status}"
+    return f"{group.name} wants {wanted}, has {have}: {order}"
 
 
 def _supply(world: World, group: str) -> int:
@@ -189,32 +213,39 @@ def _adopt(world: World) -> Iterable[Step]:
             yield _step(Action.ADOPT, server, "it carries this stack's labels and is in no state")
 
 
-def _update(spec: Spec, world: World) -> Iterable[Step]:
+def _update(spec: Spec, world: World, leaving: Collection[str]) -> Iterable[Step]:
     for name, machine in world.machines.items():
         server = world.servers[name]
-        if server.group in spec.groups and dict(machine.labels) != labels_of(spec, machine):
+        if server.group not in spec.groups or server.status is Status.DELETING or name in leaving:
+            continue
+        if dict(machine.labels) != labels_of(spec, machine):
             yield _step(Action.UPDATE, server, "its labels are not those of the spec")
 
 
 def _phases(spec: Spec, world: World, grow: Sequence[Step], shrink: Sequence[Step]) -> Iterable[PlanPhase]:
-    """Grow, then shrink; an orphan is adopted in the one and removed in the other at the earliest.
+    """Grow, then shrink; an orphan is adopted in the one, and changed or removed in the other at the earliest.
 
     When growing first would exceed the stack's limit for a moment, what goes, goes first.
     """
     adopted = {step.server for step in grow if step.action is Action.ADOPT}
-    late = [step for step in grow if step.action is Action.DELETE and step.server in adopted]
-    first, second = [step for step in grow if step not in late], [*shrink, *late]
+
+    def is_late(step: Step) -> bool:
+        return step.server in adopted and step.action in (Action.UPDATE, Action.DELETE)
+
+    first = [step for step in grow if not is_late(step)]
+    second = [*shrink, *filter(is_late, grow)]
     if not any(step.action in (Action.CREATE, Action.ADOPT, Action.POWER_ON) for step in first):
         first, second = [*first, *second], []
-    if spec.limit is not None and len(world.machines) + _count(first, Action.CREATE) > spec.limit:
-        going = [step for step in (*first, *second) if step.action is Action.DELETE and step.server not in adopted]
-        first, second = going, [step for step in (*first, *second) if step not in going]
+    elif spec.limit is not None and len(world.machines) + _count(first, Action.CREATE) > spec.limit:
+        steps = [*first, *second]
+        second = [step for step in steps if step.action is Action.CREATE or is_late(step)]
+        first = [step for step in steps if step not in second]
     if not first:
         first, second = second, []
     declared = frozenset(world.entries)
     for steps in filter(None, (first, second)):
         declared = _after(declared, steps)
-        yield PlanPhase(steps=tuple(steps), declared=tuple(sorted(declared, key=_natural)))
+        yield PlanPhase(steps=tuple(steps), declared=tuple(sorted(declared, key=natural)))
 
 
 def _count(steps: Collection[Step], action: Action) -> int:
@@ -228,5 +259,5 @@ def _after(declared: frozenset[str], steps: Iterable[Step]) -> frozenset[str]:
     return (declared - gone) | new
 
 
-def _natural(name: str) -> tuple[str, int, str]:
+def natural(name: str) -> tuple[str, int, str]:
     return name.rpartition("-")[0], _number(name), name

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Protocol
 
-from scaler.model import Applied, Change, Machine, Server, StackState, Step
+from scaler.clock import Clock
+from scaler.clouds import Cloud
+from scaler.lifecycle import Phase
+from scaler.model import Applied, Change, Machine, Readiness, Server, StackState, Step, StopPolicy
 
 
 class Stack(Protocol):
@@ -40,6 +45,48 @@ class Records(Protocol):
     def save(self, wanted: Mapping[str, int], servers: Mapping[str, Server], steps: Sequence[Step]) -> None:
         """Replace the records, and log what changed since the last save."""
 
+    def boot_times(self) -> Mapping[str, Sequence[timedelta]]:
+        """How long past servers of each group took from their creation until they were ready."""
+
+
+class ReadinessChecks(Protocol):
+    """Whether servers that run can do their work."""
+
+    def is_ready(self, how: Readiness, server: Server) -> bool:
+        """By the readings so far; never waits for one."""
+
+
+class Stop(Protocol):
+    """One server on its way to rest."""
+
+    @property
+    def at_rest(self) -> bool: ...
+
+    @property
+    def kept(self) -> bool:
+        """Whether its drain failed and the spec says to keep it then."""
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What went wrong."""
+
+
+class Stopping(Protocol):
+    """Brings servers to rest before they are deleted."""
+
+    def begin(self, server: Server, policy: StopPolicy) -> None: ...
+
+    def advance(self, server: Server, phase: Phase | None) -> Stop:
+        """Take one server as far as it goes by now."""
+
+    @property
+    def busy(self) -> frozenset[str]:
+        """Names of servers that are not at rest yet."""
+
+    @property
+    def kept(self) -> frozenset[str]:
+        """Names of servers that stay because their drain failed."""
+
 
 class Progress(Protocol):
     """Tells a person, or a log, how far the run is. Never raises."""
@@ -53,3 +100,16 @@ class Progress(Protocol):
     def note(self, text: str) -> None: ...
 
     def warn(self, text: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """The adapters that a run is handed."""
+
+    cloud: Cloud
+    stack: Stack
+    records: Records
+    readiness: ReadinessChecks
+    stopping: Stopping
+    clock: Clock
+    progress: Progress

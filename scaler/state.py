@@ -48,7 +48,7 @@ class State:
         return {server.name: server for server in self.servers}
 
 
-def server_to_json(server: Server) -> dict[str, str | None]:
+def server_to_json(server: Server) -> dict[str, str | bool | None]:
     """A record as the state file, the stack's outputs and `-o json` have it."""
     return {
         "name": server.name,
@@ -64,6 +64,8 @@ def server_to_json(server: Server) -> dict[str, str | None]:
         "image": server.image,
         "created": None if server.created is None else format_time(server.created),
         "error": server.error,
+        "protected": server.protected,
+        "reboot_asked": server.reboot_asked,
     }
 
 
@@ -86,6 +88,8 @@ def server_from_json(document: object) -> Server:
         image=fields.optional_text("image"),
         created=None if created is None else parse_time(created),
         error=fields.optional_text("error"),
+        protected=fields.flag("protected"),
+        reboot_asked=fields.flag("reboot_asked"),
     )
 
 
@@ -146,6 +150,13 @@ class _Fields:
 
     def optional_text(self, name: str) -> str | None:
         return None if self._fields.get(name) is None else self.text(name)
+
+    def flag(self, name: str) -> bool:
+        """A missing flag is off."""
+        value = self._fields.get(name, False)
+        if not isinstance(value, bool):
+            raise MalformedError(f"`{name}` is not true or false")
+        return value
 
     def whole_number(self, name: str) -> int:
         return _whole_number(name, self._fields.get(name))
@@ -443,6 +454,20 @@ def _with_reason(event: Event, server: Server | None, decisions: _Decisions) -> 
         return replace(event, reason=server.error if server else None)
     action = _DECIDED_BY.get(EventName(event.event))
     return replace(event, reason=decisions.get((event.server or "", action))) if action else event
+
+
+def boot_times(events: Iterable[Event]) -> dict[str, list[timedelta]]:
+    """How long each server took from its creation until it was ready, by group, oldest first."""
+    asked: dict[str, datetime] = {}
+    times: dict[str, list[timedelta]] = {}
+    for event in events:
+        if event.server is None or event.at is None:
+            continue
+        if event.event == EventName.CREATING:
+            asked[event.server] = event.at
+        elif event.event == EventName.RUNNING and event.server in asked:
+            times.setdefault(event.group or "", []).append(event.at - asked.pop(event.server))
+    return times
 
 
 def event_to_json(event: Event) -> dict[str, str | None]:

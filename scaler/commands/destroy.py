@@ -33,10 +33,10 @@ def destroy(context: Context, yes: bool, timeout: timedelta, lock_timeout: timed
     nothing = dict.fromkeys(spec.groups, 0)
 
     def use_case(around: Any) -> Result:
-        from scaler.ensure import Options, ensure
+        from scaler.ensure import Demand, Options, ensure
 
         approve = None if yes else _ask_for_name(context, spec, around)
-        return ensure(spec, nothing, Options(timeout=timeout, approve=approve, everything=True), around)
+        return ensure(spec, Demand(nothing), Options(timeout=timeout, approve=approve, everything=True), around)
 
     result = run(context, project, spec, use_case, cause="destroy", lock_timeout=lock_timeout)
     return show(context, result)

@@ -51,7 +51,7 @@ def ensure(
     wanted = parse_counts(spec, counts)
 
     def use_case(around: Any) -> Result:
-        from scaler.ensure import Options
+        from scaler.ensure import Demand, Options
         from scaler.ensure import ensure as converge
 
         question = f"Change {spec.stack}?"
@@ -61,7 +61,7 @@ def ensure(
             approve=None if yes else ask(context, spec, around, question),
             expect_current=expect_current,
         )
-        return converge(spec, wanted, options, around)
+        return converge(spec, Demand(wanted), options, around)
 
     result = run(context, project, spec, use_case, cause=f"ensure {tell(wanted)}", lock_timeout=lock_timeout)
     return show(context, result)

@@ -34,9 +34,9 @@ def preview(context: Context, counts: tuple[str, ...], detailed_exitcode: bool, 
     wanted = parse_counts(spec, counts)
 
     def use_case(around: Any) -> Result:
-        from scaler.ensure import Options, ensure
+        from scaler.ensure import Demand, Options, ensure
 
-        return ensure(spec, wanted, Options(apply=False), around)
+        return ensure(spec, Demand(wanted), Options(apply=False), around)
 
     result = run(context, project, spec, use_case, cause=f"preview {tell(wanted)}", lock_timeout=lock_timeout)
     code = show(context, result)

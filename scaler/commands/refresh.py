@@ -30,9 +30,9 @@ def refresh(context: Context, detailed_exitcode: bool, lock_timeout: timedelta) 
     project, spec = load(context)
 
     def use_case(around: Any) -> Result:
-        from scaler import ensure
+        from scaler import operate
 
-        return ensure.refresh(spec, around)
+        return operate.refresh(spec, around)
 
     result = run(context, project, spec, use_case, cause="refresh", lock_timeout=lock_timeout)
     code = show(context, result)

@@ -31,7 +31,7 @@ def sim() -> None:
     "--world",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="The file that keeps the world. Default: world.db in the state directory.",
+    help="The file that keeps the world. Default: embedded.sqlite in the state directory.",
 )
 @click.option(
     "--profile",
@@ -56,7 +56,7 @@ def serve(context: Context, *, port: int, world: Path | None, profile: str | Non
 
     # Blocked before the serving thread starts, so that the signals wait for us, whichever thread they would hit.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-    path = context.directory / world if world else context.state_dir / "world.db"
+    path = context.directory / world if world else context.state_dir / "embedded.sqlite"
     cloud = EmbeddedCloud(path, port=port, profile=profile, clock_speed=clock_speed)
     try:
         cloud.start()

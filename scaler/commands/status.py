@@ -42,7 +42,7 @@ def status(context: Context, refresh: bool) -> int:
 
 def _ask_the_cloud(context: Context) -> None:
     from scaler.commands.running import load, run
-    from scaler.ensure import look
+    from scaler.operate import look
 
     project, spec = load(context)
     run(

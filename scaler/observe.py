@@ -1,0 +1,128 @@
+"""Looking: the cloud's list, the engine's state and our records, kept together as the run goes on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+
+from scaler.assess import Deadline, Findings, assess, known
+from scaler.clouds import AmbiguousError, Cloud, CloudError, GoneError, RateLimitedError, TransientError
+from scaler.lifecycle import Status
+from scaler.model import Machine, Server, Spec, StackState, World
+from scaler.ports import Surroundings
+
+PASSING = (TransientError, RateLimitedError, AmbiguousError)
+"""Errors that say nothing about the servers: the next look may succeed."""
+
+_PAUSE_S = 2.0
+
+_BOOTS_NEEDED = 5
+"""Fewer boots teach no deadline."""
+
+_LEAST_DEADLINE = timedelta(minutes=2)
+
+
+class Observer:
+    """What the run knows by now; every look renews it."""
+
+    def __init__(self, spec: Spec, around: Surroundings) -> None:
+        self.spec = spec
+        self.stack = StackState()
+        self.known: dict[str, Server] = {}
+        """Records by name, finished ones included."""
+        self.world: World
+        self._around = around
+        self._cloud: Cloud = around.cloud
+        self._gone: set[str] = set()
+        self._deadlines: Mapping[str, Deadline] = {}
+
+    def begin(self, *, mend: bool = False) -> World:
+        """Read the stack and the records, and look; `mend` does without records that cannot be read."""
+        self._around.progress.phase("observing")
+        self.read_stack()
+        self.known = known(self.stack, self._around.records.load(mend=mend))
+        times = self._around.records.boot_times()
+        self._deadlines = {
+            name: deadline
+            for name, group in self.spec.groups.items()
+            if (deadline := learn_deadline(times.get(name, ()), group.start_within))
+        }
+        return self.look()
+
+    def read_stack(self) -> None:
+        """Read what the engine saved last."""
+        self.stack = self._around.stack.read()
+
+    def look(self) -> World:
+        """One list call, and then: what it lacks is gone only when the machine's own address says so."""
+        return self.take_in(self._cloud.list_owned(self.spec.owner))
+
+    def look_patiently(self, deadline: float) -> World:
+        """Look, however often it takes until `deadline` (of `clock.monotonic`)."""
+        while True:
+            try:
+                return self.look()
+            except PASSING as error:
+                if self._around.clock.monotonic() >= deadline:
+                    raise
+                self._around.progress.note(f"the cloud did not answer, asking again: {error}")
+                self._around.clock.sleep(_PAUSE_S)
+
+    def take_in(self, machines: Sequence[Machine]) -> World:
+        """Make a world of a list that was read just now."""
+        unlisted = [found for missed in sorted(self._missed(machines)) if (found := self._find(missed))]
+        findings = Findings(is_ready=self._is_ready, stopping=self._around.stopping.busy, deadlines=self._deadlines)
+        self.world = assess(
+            self.spec, [*machines, *unlisted], self.stack, self.known, self._around.clock.now(), findings
+        )
+        self.known = {**self.world.past, **self.world.servers}
+        return self.world
+
+    def _missed(self, machines: Sequence[Machine]) -> set[str]:
+        expected = {server.id for server in self.known.values() if server.id and not server.finished}
+        expected |= {entry.id for entry in self.stack.entries.values()}
+        return expected - self._gone - {machine.id for machine in machines}
+
+    def _find(self, id: str) -> Machine | None:
+        """A machine that a list lacks; None if it is gone, or not ours any more."""
+        try:
+            machine = self._cloud.get(id)
+        except GoneError:
+            self._gone.add(id)
+            return None
+        return machine if self.spec.owner.owns(machine.labels) else None
+
+    def _is_ready(self, server: Server) -> bool:
+        group = self.spec.groups.get(server.group)
+        return group is None or self._around.readiness.is_ready(group.ready, server)
+
+    def reboot_due(self) -> None:
+        """Reboot the running servers for which that was asked while they could not be; once each."""
+        for name, server in self.world.servers.items():
+            if server.reboot_asked and server.running:
+                self.reboot(name)
+
+    def reboot(self, name: str) -> CloudError | None:
+        """Reboot one running server, and know it as rebooting."""
+        server = self.world.servers[name]
+        try:
+            self._cloud.reboot(server.id or "")
+        except CloudError as error:
+            return error
+        self.known[name] = replace(server.become(Status.REBOOTING, self.world.at), reboot_asked=False)
+        return None
+
+
+def learn_deadline(boots: Sequence[timedelta], start_within: timedelta) -> Deadline | None:
+    """Twice the slowest of a hundred boots, at least two minutes and at most `start_within`.
+
+    So that a slow snapshot is not given up, and a dead server is not waited for. None while too few
+    boots are known.
+    """
+    if len(boots) < _BOOTS_NEEDED:
+        return None
+    slowest = sorted(boots)[math.ceil(len(boots) * 0.99) - 1]
+    length = min(max(2 * slowest, _LEAST_DEADLINE), start_within)
+    return Deadline(length, f"learned from {len(boots)} boots; start_within is {start_within}")
