@@ -95,12 +95,12 @@ def drip(handler: _Handler) -> None:
         pass
 
 
-def cut(body: Any) -> Answer:
+def cut(body: Any, status: int = 200) -> Answer:
     """Promise a whole JSON body, send half of it and close."""
     text = json.dumps(body).encode()
 
     def write(handler: _Handler) -> None:
-        handler.send_response(200)
+        handler.send_response(status)
         handler.send_header("Content-Type", "application/json")
         handler.send_header("Content-Length", str(len(text)))
         handler.end_headers()

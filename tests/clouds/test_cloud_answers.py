@@ -199,6 +199,16 @@ def test_a_create_whose_answer_is_cut_off_is_ambiguous(vendor: Vendor, on_stub: 
     assert posts(stub) == 1
 
 
+def test_a_refusal_whose_words_are_cut_off_is_a_refusal(vendor: Vendor, on_stub: Open) -> None:
+    cloud, stub = on_stub(cut(vendor.error("invalid_input"), status=422))
+
+    with pytest.raises(InvalidError) as caught:
+        cloud.create(request_for(vendor))
+
+    assert "HTTP 422" in caught.value.why
+    assert posts(stub) == 1
+
+
 @pytest.mark.parametrize("call", ["power_on", "power_off", "shutdown", "reboot"])
 def test_an_action_without_an_answer_is_ambiguous_and_sent_once(vendor: Vendor, on_stub: Open, call: str) -> None:
     cloud, stub = on_stub(drop, reply(*vendor.ok_action))

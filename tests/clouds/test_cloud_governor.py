@@ -110,6 +110,13 @@ def test_after_a_429_everybody_waits() -> None:
     assert clock.passed == pytest.approx(7)
 
 
+def test_a_burst_is_over_in_a_minute_although_nothing_is_left_for_the_hour() -> None:
+    governor, clock = told(WINDOW, 0, reset_in=3000)
+    governor.pause({"retry-after": "17", "ratelimit-remaining": "0"}, 0)
+    governor.wait(Kind.LIST, 300)
+    assert clock.passed == pytest.approx(17)
+
+
 @pytest.mark.parametrize(("attempt", "seconds"), [(0, 1), (1, 2), (2, 4)])
 def test_a_429_that_says_nothing_is_waited_for_ever_longer(attempt: int, seconds: float) -> None:
     governor, _ = told(BUCKET, 3000)
