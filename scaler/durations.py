@@ -1,11 +1,11 @@
-"""Durations as people write them: `90s`, `10m`, `1h30m`."""
+"""Durations as people write them: `90s`, `10m`, `1h30m`, `7d`."""
 
 from __future__ import annotations
 
 import re
 from datetime import timedelta
 
-_FORM = re.compile(r"(?=[0-9])(?:([0-9]{1,9})h)?(?:([0-9]{1,9})m)?(?:([0-9]{1,9})s)?")
+_FORM = re.compile(r"(?=[0-9])(?:([0-9]{1,5})d)?(?:([0-9]{1,9})h)?(?:([0-9]{1,9})m)?(?:([0-9]{1,9})s)?")
 
 
 def parse_duration(text: str) -> timedelta:
@@ -13,5 +13,5 @@ def parse_duration(text: str) -> timedelta:
     match = _FORM.fullmatch(text)
     if match is None:
         raise ValueError(f"not a duration such as 90s, 10m or 1h30m: {text!r}")
-    hours, minutes, seconds = (int(part or 0) for part in match.groups())
-    return timedelta(hours=hours, minutes=minutes, seconds=seconds)
+    days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
+    return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)

@@ -641,13 +641,16 @@ def test_the_demo_is_valid() -> None:
 # Durations
 
 
-@given(st.integers(0, 999), st.integers(0, 999), st.integers(0, 999))
-def test_durations_add_up(hours: int, minutes: int, seconds: int) -> None:
-    assert parse_duration(f"{hours}h{minutes}m{seconds}s") == timedelta(hours=hours, minutes=minutes, seconds=seconds)
+@given(st.integers(0, 999), st.integers(0, 999), st.integers(0, 999), st.integers(0, 999))
+def test_durations_add_up(days: int, hours: int, minutes: int, seconds: int) -> None:
+    assert parse_duration(f"{days}d{hours}h{minutes}m{seconds}s") == timedelta(
+        days=days, hours=hours, minutes=minutes, seconds=seconds
+    )
     assert parse_duration(f"{minutes}m") == timedelta(minutes=minutes)
+    assert parse_duration(f"{days}d") == timedelta(days=days)
 
 
-@pytest.mark.parametrize("text", ["", "5", "h", "5x", "1m1h", "1.5h", "-1m", " 1m", "1m ", "٣m", "9999999999h"])
+@pytest.mark.parametrize("text", ["", "5", "h", "5x", "1m1h", "1.5h", "-1m", " 1m", "1m ", "٣m", "9999999999h", "1h1d", "100000d"])
 def test_other_forms_are_no_durations(text: str) -> None:
     with pytest.raises(ValueError, match="not a duration"):
         parse_duration(text)
