@@ -9,6 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Literal
 
+from scaler.autoscale.policy import Policy
 from scaler.lifecycle import SUPPLY, Phase, Status, check_transition
 from scaler.ownership import Owner
 

@@ -1,0 +1,233 @@
+"""A group's `autoscale` block as values: where numbers come from, and what count they mean.
+
+`scaler.model` imports this module, so it imports nothing of the project.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Literal
+
+# ---------------------------------------------------------------------------------------------
+# Metrics
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrometheusSource:
+    """A PromQL query that gives one number; with `window`, the `aggregate` of a range query over it."""
+
+    url: str
+    query: str
+    window: timedelta | None = None
+    step: timedelta = timedelta(seconds=15)
+    aggregate: Literal["last", "mean", "max", "min"] = "mean"
+    token_env: str | None = None
+    """The environment variable that holds a bearer token."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RedisSource:
+    """The length of a list or stream, or the age of its oldest entry in seconds."""
+
+    url: str
+    key: str
+    measure: Literal["length", "age"] = "length"
+    age_field: str = "pushedAt"
+    """Where a list's entries, as JSON, say when they were pushed: seconds since 1970."""
+    oldest: Literal["first", "last"] = "first"
+    """Which end of the list holds the oldest entry."""
+    username: str | None = None
+    password_env: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HorizonSource:
+    """Laravel Horizon's queues: pending jobs, or the seconds that they will wait."""
+
+    url: str
+    queues: tuple[str, ...] = ("default",)
+    measure: Literal["wait", "pending"] = "wait"
+    prefix: str = "laravel_horizon:"
+    """Horizon's own keys: `horizon.prefix`."""
+    queue_prefix: str = "laravel_database_"
+    """The queues' keys: `database.redis.options.prefix`."""
+    connection: str = "redis"
+    """The queue connection's name in `config/queue.php`."""
+    username: str | None = None
+    password_env: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpSource:
+    """A number in a JSON document at a URL."""
+
+    url: str
+    pointer: str = ""
+    """A JSON pointer (RFC 6901); empty: the document itself is the number."""
+    time_pointer: str | None = None
+    """Where the document says of when it is: seconds since 1970, or RFC 3339."""
+    token_env: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandSource:
+    """A number, or a JSON document with one in it, on a program's standard output."""
+
+    command: tuple[str, ...]
+    pointer: str = ""
+    time_pointer: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FixedSource:
+    """Always the same number."""
+
+    value: float
+
+
+Source = PrometheusSource | RedisSource | HorizonSource | HttpSource | CommandSource | FixedSource
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """A number that rules refer to by its name, and when it is to be believed."""
+
+    name: str
+    source: Source
+    timeout: timedelta = timedelta(seconds=5)
+    max_age: timedelta = timedelta(minutes=5)
+    """An older number is stale."""
+    highest: float = 1e9
+    """A larger number is absurd."""
+    distrust_zero: timedelta = timedelta(hours=1)
+    """How long zeros are not believed right after a failure: a source that restarts often counts from nothing."""
+
+
+# ---------------------------------------------------------------------------------------------
+# Rules
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Keep a metric, the average over the servers, at `value`: ceil(ready * metric / value)."""
+
+    metric: str
+    value: float
+    tolerance: float = 0.1
+    """The dead band: no change while the metric is at most this share away from `value`."""
+
+    @property
+    def name(self) -> str:
+        return f"target {self.metric}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Learned:
+    """The jobs that one server does per second, learned from a metric that counts finished jobs."""
+
+    metric: str
+    initial: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backlog:
+    """So many servers that each has at most `per_server` jobs, or that all jobs are done `within`."""
+
+    metric: str
+    """The number of jobs that wait."""
+    per_server: float | None = None
+    within: timedelta | None = None
+    throughput: float | Learned | None = None
+    """Jobs per second and server; with `within`."""
+    tolerance: float = 0.0
+
+    @property
+    def name(self) -> str:
+        return f"backlog {self.metric}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """Keep a waiting time, in seconds, below `within`: ceil(ready * metric / within)."""
+
+    metric: str
+    within: timedelta
+    tolerance: float = 0.1
+
+    @property
+    def name(self) -> str:
+        return f"wait {self.metric}"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """From this value of the metric on: this count, or this change."""
+
+    start: float
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Steps:
+    """A table: which count, or which change of the count, belongs to which value."""
+
+    metric: str
+    steps: tuple[Step, ...]
+    """By rising `start`, the first from 0."""
+    relative: bool = False
+    """Whether the steps are changes."""
+
+    @property
+    def name(self) -> str:
+        return f"steps {self.metric}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """From each moment of a cron expression on, for a while, other bounds."""
+
+    cron: str
+    length: timedelta
+    min: int | None = None
+    max: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """Bounds by the clock."""
+
+    timezone: str
+    windows: tuple[Window, ...]
+
+    @property
+    def name(self) -> str:
+        return "schedule"
+
+
+Rule = Target | Backlog | Wait | Steps | Schedule
+MeasuredRule = Target | Backlog | Wait | Steps
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Direction:
+    """How eagerly the count may go one way."""
+
+    stabilise: timedelta = timedelta(0)
+    """All decisions of this long must ask for it; the mildest of them is taken."""
+    cooldown: timedelta = timedelta(0)
+    """Least time after a change: up after one upwards, down after any."""
+    step: int | None = None
+    """Most servers at once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """How a group's count follows its load."""
+
+    metrics: Mapping[str, Metric] = field(default_factory=dict)
+    rules: tuple[Rule, ...]
+    up: Direction = Direction()
+    down: Direction = Direction(stabilise=timedelta(minutes=5), cooldown=timedelta(minutes=5))
+    on_error: Literal["hold", "max"] = "hold"

@@ -1,0 +1,33 @@
+"""Cron windows: whether one is open at a moment. Pure."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+from cronsim import CronSim, CronSimError
+
+
+def cron_problem(expression: str) -> str:
+    """What is wrong with a cron expression, as a predicate; empty if nothing is."""
+    try:
+        next(CronSim(expression, datetime(2026, 1, 1, tzinfo=UTC)))
+    except (CronSimError, StopIteration):
+        return "must be a cron expression that comes true, such as 0 8 * * mon-fri"
+    return ""
+
+
+def is_open(expression: str, length: timedelta, timezone: str, now: datetime) -> bool:
+    """Whether the expression's last moment, in that time zone, is less than `length` before `now`."""
+    begun = _last(expression, timezone, now.replace(second=0, microsecond=0))
+    return begun is not None and now - begun < length
+
+
+@lru_cache(maxsize=4096)
+def _last(expression: str, timezone: str, minute: datetime) -> datetime | None:
+    """The expression's last moment at or before a minute, in UTC."""
+    # Going back from one second later includes the minute itself.
+    here = (minute + timedelta(seconds=1)).astimezone(ZoneInfo(timezone))
+    last = next(CronSim(expression, here, reverse=True), None)
+    return last.astimezone(UTC) if last else None
