@@ -50,9 +50,11 @@ def assess(
     now = now.replace(microsecond=0)
     findings = findings or Findings()
     named = _name(machines, stack.entries)
+    look = _Look(spec, findings, now)
+    by_id = {record.id: record for record in records.values() if record.id and not record.finished}
     servers = {
-        name: _Look(spec, findings, now).server(
-            name, machine, _record_of(machine, name, records), _holds(stack, name, machine)
+        name: look.server(
+            name, machine, by_id.get(machine.id) or _intent(records.get(name)), _holds(stack, name, machine)
         )
         for name, machine in named.items()
     }
@@ -69,14 +71,15 @@ def assess(
 
 
 def known(stack: StackState, records: Iterable[Server]) -> dict[str, Server]:
-    """Our records and the stack's outputs as one: of two that tell of one machine, the later.
+    """Our records and the stack's outputs as one: of two of one name, the later.
 
-    The file is this machine's; the outputs are everyone's, and survive the file.
+    The file is this machine's; the outputs are everyone's, and survive the file. Outputs can be
+    those of an earlier machine of the name, or of the intent to make one, when they were not saved since.
     """
     merged = {server.name: server for server in records}
     for name, output in stack.outputs.items():
         mine = merged.get(name)
-        if mine is None or mine.id != output.id or mine.since < output.since:
+        if mine is None or mine.since < output.since:
             merged[name] = output
     return merged
 
@@ -96,12 +99,9 @@ def _name(machines: Sequence[Machine], entries: Mapping[str, StackEntry]) -> dic
     return named
 
 
-def _record_of(machine: Machine, name: str, records: Mapping[str, Server]) -> Server | None:
-    record = records.get(name)
-    if record is None or record.id == machine.id:
-        return record
-    # A record without an id is of a create request that was meant, and may have become this.
-    return record if record.id is None and record.status is Status.NEW else None
+def _intent(record: Server | None) -> Server | None:
+    """The record of a create request that was meant, and may have become the machine of its name."""
+    return record if record and record.id is None and record.status is Status.NEW else None
 
 
 def _holds(stack: StackState, name: str, machine: Machine) -> bool:
@@ -135,6 +135,7 @@ class _Look:
         )
         return replace(
             known,
+            name=name,
             id=machine.id,
             group=machine.labels[GROUP],
             ipv4=machine.ipv4,

@@ -60,8 +60,10 @@ def _pause(waited_s: float) -> float:
 
 def _tell(world: World, concerned: Collection[str], elapsed_s: float, progress: Progress) -> None:
     for name in concerned:
-        server = world.servers.get(name) or world.past[name]
-        progress.server(name, server.status, server.error or "")
+        # A duplicate takes the plain name over when the one that had it is gone.
+        server = world.servers.get(name) or world.past.get(name)
+        if server:
+            progress.server(name, server.status, server.error or "")
     staying = [server for server in world.servers.values() if server.status not in (*DEAD, Status.DELETING)]
     ready = sum(1 for server in staying if server.status is Status.RUNNING)
     progress.waiting(ready, len(staying), elapsed_s)

@@ -166,7 +166,7 @@ class _Run:
             return self.result(Outcome.PLANNED)
         if self.options.approve and self.plan.phases and not self.options.approve(self.plan):
             return self.result(Outcome.PLANNED)
-        return self._conclude(self._converge(templates))
+        return self._conclude(self._converge_or_note(templates))
 
     def _check(self, counts: Mapping[str, int]) -> None:
         if not self.options.everything:
@@ -178,6 +178,16 @@ class _Run:
                 f"There is no server {name} in {self.spec.stack}.", fix=nearest(name, sorted(self.world.servers))
             )
 
+    def _converge_or_note(self, templates: Templates) -> tuple[str, ...]:
+        """Converge; once something was changed, whatever ends the run is noted, and what is there is recorded."""
+        try:
+            return self._converge(templates)
+        except ScalerError as error:
+            if not self.steps:
+                raise
+            self.failures.append(error)
+            return ()
+
     def _converge(self, templates: Templates) -> tuple[str, ...]:
         """Rounds of apply and confirm until there is nothing left to do, or nothing more to try.
 
@@ -188,16 +198,17 @@ class _Run:
             if self.plan.phases:
                 templates = self._look_up(self.plan, templates)
                 verdict = self._carry_out(self.plan.phases[0], templates)
-            if not self.options.wait:
-                return ()
-            waiting = () if verdict is _Verdict.AGAIN else self._confirm()
-            if verdict is _Verdict.STOP or waiting:
-                return waiting
+            if verdict is not _Verdict.AGAIN:
+                if not self.options.wait:
+                    return ()
+                waiting = self._confirm()
+                if verdict is _Verdict.STOP or waiting:
+                    return waiting
             self.observer.look_patiently(self.deadline)
             self.plan = self._plan()
             if not self.plan.phases and not on_their_way(self.world):
                 return ()
-            if not self._may_go_on(self.plan):
+            if verdict is _Verdict.CONFIRM and not self._may_go_on(self.plan):
                 return ()
         return ()
 
@@ -306,6 +317,8 @@ class _Run:
         return verdict
 
     def _apply(self, phase: PlanPhase, templates: Templates) -> _Verdict:
+        # What was found goes on record first: a vanished server's name may be used again.
+        self.save(phase.steps)
         self._power_on([step for step in phase.steps if step.action is Action.POWER_ON])
         before = dict(self.known)
         applied = Applied()
@@ -394,8 +407,6 @@ class _Run:
 
     def _announce(self, steps: Sequence[Step]) -> None:
         """Record what is about to be asked, so that a run killed now leaves a record of it."""
-        # What was found goes on record first: a vanished server's name may be used again.
-        self.save(steps)
         now = self.world.at
         for step in steps:
             status = _INTENTS.get(step.action)
@@ -441,6 +452,7 @@ class _Run:
     def _change(self, phase: PlanPhase, templates: Templates, steps: Sequence[Step]) -> Change:
         creates = {step.server: step for step in steps if step.action is Action.CREATE}
         adopted = {step.server: step.id or "" for step in steps if step.action is Action.ADOPT}
+        updated = frozenset(step.server for step in steps if step.action is Action.UPDATE)
         declared = []
         for name in phase.declared:
             if name in creates:
@@ -449,13 +461,15 @@ class _Run:
             elif name in self.world.machines:
                 machine = self.world.machines[name]
                 request = existing_server(self.spec, machine)
+                if name not in updated:
+                    request = replace(request, labels=machine.labels)
                 declared.append(Declared(name, self.world.servers[name].group, request, exists=name not in adopted))
         return Change(
             declared=tuple(declared),
             permits=Permits(
                 create=frozenset(creates),
                 adopt=adopted,
-                update=frozenset(step.server for step in steps if step.action is Action.UPDATE),
+                update=updated,
                 delete={step.server: step.id or "" for step in steps if step.action is Action.DELETE},
                 forget={step.server: step.id or "" for step in steps if step.action is Action.FORGET},
             ),
@@ -571,9 +585,14 @@ class _Run:
         )
 
     def _give_up_waiting(self, names: Sequence[str]) -> None:
-        """The run's time is up: what is still on its way counts as hanging from now on."""
+        """The run's time is up: what is still on its way counts as hanging from now on.
+
+        Not what is being deleted: as `hanging` it would count again once its cloud calls it running.
+        """
         for name in names:
             server = self.known[name]
+            if server.status is Status.DELETING:
+                continue
             error = f"still {server.status} when the run's time was up"
             self.known[name] = server.become(Status.HANGING, self.world.at, error)
 

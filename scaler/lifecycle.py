@@ -55,14 +55,15 @@ TRANSITIONS: Mapping[Status, frozenset[Status]] = {
     Status.STARTING: frozenset({Status.RUNNING, Status.REBOOTING, *_LIVE}),
     Status.RUNNING: frozenset({Status.REBOOTING, *_LIVE}),
     Status.REBOOTING: frozenset({Status.RUNNING, *_LIVE}),
-    Status.STOPPING: frozenset({Status.RUNNING, Status.REBOOTING, *_LIVE}),
-    Status.STOPPED: frozenset({Status.RUNNING, Status.REBOOTING, *_LIVE}),
+    # Anybody can power it on at the cloud.
+    Status.STOPPING: frozenset({Status.STARTING, Status.RUNNING, Status.REBOOTING, *_LIVE}),
+    Status.STOPPED: frozenset({Status.STARTING, Status.RUNNING, Status.REBOOTING, *_LIVE}),
     # A delete that was meant and not carried out leaves the server as it was.
     Status.DELETING: frozenset({Status.STARTING, Status.RUNNING, Status.REBOOTING, *_LIVE}),
     Status.DELETED: frozenset({Status.NEW}),
     # What was given up may come up after all.
     Status.HANGING: frozenset({Status.RUNNING, Status.REBOOTING, *_LIVE}),
-    Status.ERRORED: frozenset({Status.NEW, Status.RUNNING, Status.REBOOTING, *_LIVE}),
+    Status.ERRORED: frozenset({Status.NEW, Status.STARTING, Status.RUNNING, Status.REBOOTING, *_LIVE}),
 }
 """What may follow what: by our own doing, or by what is seen at the cloud, where anybody can act."""
 
@@ -83,7 +84,7 @@ def check_transition(server: str, before: Status, after: Status) -> None:
 def status_of(phase: Phase, locked: bool, before: Status | None, *, in_stack: bool, ready: bool) -> Status:
     """The status that a machine's condition means, given what it was before; deadlines apart.
 
-    `before` is None for a machine of which there is no record. `in_stack` tells whether the
+    `before` is None for a machine of which there is no unfinished record. `in_stack` tells whether the
     engine's state still holds it: a delete that was meant but not carried out leaves it there.
     `ready` tells whether the readiness check passed, for a machine that runs.
     """

@@ -105,14 +105,20 @@ def _decide(spec: Spec, world: World, name: str, wanted: int, advice: Advice) ->
     servers = [server for server in world.servers.values() if server.group == name]
     staying = advice.kept | (group.protect if group else frozenset())
     movable = [server for server in servers if server.name not in staying and not server.protected]
-    dead = [server for server in servers if server.status in DEAD or server.name in advice.keep_off]
+    dead = [
+        server
+        for server in servers
+        if server.status in DEAD or (server.status is Status.STOPPED and server.name in advice.keep_off)
+    ]
     renewed = [server for server in servers if server.name in advice.renew and server not in dead]
     supply = [server for server in servers if server.counts and server not in dead and server not in renewed]
     off = [server for server in servers if server.status is Status.STOPPED and server not in (*dead, *renewed)]
 
     missing = max(0, wanted - len(supply))
     woken, idle = off[:missing], off[missing:]
-    leaving = _leaving([server for server in supply if server in movable], len(supply) - wanted, group, advice)
+    orphans = world.orphans | advice.adopted
+    candidates = [server for server in supply if server in movable]
+    leaving = _leaving(candidates, len(supply) - wanted, group, advice.remove, orphans)
     created = _create(spec, world, group, missing - len(woken), wanted, len(supply), advice) if group else []
     return _Decided(
         grow=[
@@ -124,20 +130,22 @@ def _decide(spec: Spec, world: World, name: str, wanted: int, advice: Advice) ->
             *(_step(Action.DELETE, server, "it is off and not needed") for server in idle if server in movable),
             *(_step(Action.DELETE, server, "it was asked to be replaced") for server in renewed),
             *(
-                _step(Action.DELETE, server, _why_leaving(group, advice, server, wanted, len(supply)))
+                _step(Action.DELETE, server, _why_leaving(group, server, wanted, len(supply), advice.remove, orphans))
                 for server in leaving
             ),
         ],
     )
 
 
-def _leaving(movable: Sequence[Server], surplus: int, group: Group | None, advice: Advice) -> list[Server]:
+def _leaving(
+    movable: Sequence[Server], surplus: int, group: Group | None, named: Collection[str], orphans: Collection[str]
+) -> list[Server]:
     """The servers that a surplus takes out: those that were asked for, then by the fixed order."""
     if surplus <= 0:
         return []
-    asked = [server for server in movable if server.name in advice.remove]
+    asked = [server for server in movable if server.name in named]
     others = [server for server in movable if server not in asked]
-    return [*asked, *victims(others, max(0, surplus - len(asked)), group)][:surplus]
+    return [*asked, *victims(others, max(0, surplus - len(asked)), group, orphans)][:surplus]
 
 
 def _create(spec: Spec, world: World, group: Group, count: int, wanted: int, have: int, advice: Advice) -> list[Step]:
@@ -181,12 +189,18 @@ def _why_dead(server: Server) -> str:
     return f"it is {server.status}" + (f": {server.error}" if server.error else "")
 
 
-def _why_leaving(group: Group | None, advice: Advice, server: Server, wanted: int, have: int) -> str:
-    if server.name in advice.remove:
+def _why_leaving(
+    group: Group | None, server: Server, wanted: int, have: int, named: Collection[str], orphans: Collection[str]
+) -> str:
+    if server.name in named:
         return "it was asked to be removed"
     if group is None:
         return f"the spec has no group {server.group} any more"
-    order = f"{group.scale_down} first" if server.running else f"not ready, it is {server.status}"
+    order = f"{group.scale_down} first"
+    if not server.running:
+        order = f"not ready, it is {server.status}"
+    elif server.name in orphans:
+        order = "it was in no state"
     return f"{group.name} wants {wanted}, has {have}: {order}"
 
 

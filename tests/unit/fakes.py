@@ -1,0 +1,691 @@
+"""A cloud, a stack and records in memory: below them nothing is real, above them everything is.
+
+The cloud's machines are a dict whose conditions follow from a clock; nothing happens by itself.
+The stack does what the engine and the plugin do together: it compares the world under its lock,
+enforces the permits, and saves its checkpoint only at an operation's end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+from scaler.clouds import (
+    AmbiguousError,
+    Catalogue,
+    CloudError,
+    GoneError,
+    Image,
+    Limits,
+    NameTakenError,
+    NoCapacityError,
+    Offer,
+    QuotaError,
+    Reference,
+    TransientError,
+    oldest_first,
+)
+from scaler.ensure import Demand, Options, ensure
+from scaler.errors import EngineError, StateError
+from scaler.lifecycle import Phase
+from scaler.model import (
+    Applied,
+    Change,
+    Declared,
+    Group,
+    ImageRef,
+    Machine,
+    MachineRequest,
+    Readiness,
+    Requests,
+    Result,
+    Server,
+    Spec,
+    StackEntry,
+    StackState,
+    Step,
+    StopPolicy,
+)
+from scaler.ownership import Owner
+from scaler.ports import Stop, Surroundings
+from scaler.state import Event, transitions
+
+START = datetime(2026, 11, 24, 22, 0, tzinfo=UTC)
+
+TYPES = ("cx23", "cpx22")
+LOCATIONS = ("fsn1", "nbg1")
+
+
+def group(name: str = "worker", count: int = 3, **fields: object) -> Group:
+    known: dict[str, object] = {
+        "image": ImageRef("selector", "role=worker"),
+        "types": TYPES,
+        "locations": LOCATIONS,
+    } | fields
+    return Group(name=name, count=count, **known)  # type: ignore[arg-type]
+
+
+def spec(*groups: Group, limit: int | None = None) -> Spec:
+    return Spec(
+        project="scaler",
+        stack="prod",
+        cloud="hetzner",
+        endpoint=None,
+        backend=None,
+        limit=limit,
+        groups={item.name: item for item in groups or (group(),)},
+        path=Path("stacks/prod.yaml"),
+    )
+
+
+class Killed(BaseException):
+    """The process is no more; no handler of its own runs."""
+
+
+class Fuse:
+    """Counts the moments between two things that outlast the process, and kills it at one of them."""
+
+    def __init__(self) -> None:
+        self.left: int | None = None
+
+    def burn(self) -> None:
+        if self.left is None:
+            return
+        self.left -= 1
+        if self.left < 0:
+            self.left = None
+            raise Killed
+
+
+class FakeClock:
+    """A clock that only sleeping moves."""
+
+    def __init__(self) -> None:
+        self.passed = 0.0
+        self.on_tick: Callable[[], None] = lambda: None
+
+    def now(self) -> datetime:
+        return START + timedelta(seconds=self.passed)
+
+    def monotonic(self) -> float:
+        return self.passed
+
+    def sleep(self, seconds: float) -> None:
+        self.passed += seconds
+        self.on_tick()
+
+
+@dataclass
+class Box:
+    """A machine of the fake cloud."""
+
+    id: str
+    name: str
+    labels: dict[str, str]
+    type: str
+    location: str
+    image: str
+    created: float
+    ready: float | None
+    """When it runs, by the clock; None: never."""
+    off: bool = False
+    gone: float | None = None
+    """When an accepted delete is through."""
+
+
+@dataclass
+class FakeCloud:
+    """`scaler.clouds.Cloud` over a dict of machines."""
+
+    clock: FakeClock
+    fuse: Fuse = field(default_factory=Fuse)
+    name: str = "hetzner"
+    unique_names: bool = True
+    boot_s: float = 8.0
+    delete_s: float = 3.0
+    tells_deleting: bool = True
+    """Whether a machine that is being deleted says so; DigitalOcean's go on running."""
+    list_lag_s: float = 0.0
+    """How long a new machine is missing from lists."""
+    quota: int | None = None
+    full: set[tuple[str, str]] = field(default_factory=set)
+    """Types at locations that have no capacity."""
+    hang: int = 0
+    """How many of the next machines never boot."""
+    boxes: dict[str, Box] = field(default_factory=dict)
+    faults: dict[str, list[Exception]] = field(default_factory=dict)
+    """The next answers of an operation, instead of carrying it out."""
+    lost_answers: int = 0
+    """How many of the next creates are carried out without an answer."""
+    calls: list[tuple[str, str]] = field(default_factory=list)
+    """Every request: the operation, and the machine or name that it was about."""
+    on_change: Callable[[], None] = lambda: None
+    _serial: int = 0
+
+    # -- by hand -------------------------------------------------------------------------------
+
+    def add(self, name: str, labels: Mapping[str, str], *, ready: bool = True, age_s: float = 3600.0) -> Box:
+        self._serial += 1
+        now = self.clock.monotonic()
+        box = Box(
+            id=str(self._serial),
+            name=name,
+            labels=dict(labels),
+            type=TYPES[0],
+            location=LOCATIONS[0],
+            image="100",
+            created=now - age_s,
+            ready=now - age_s if ready else now + self.boot_s,
+        )
+        self.boxes[box.id] = box
+        return box
+
+    def named(self, name: str) -> Box:
+        return next(box for box in self.boxes.values() if box.name == name)
+
+    def remove(self, name: str) -> None:
+        del self.boxes[self.named(name).id]
+
+    def ready(self, owner: Owner) -> list[str]:
+        """Names of the owner's machines that serve."""
+        self._pass()
+        return sorted(
+            box.name
+            for box in self.boxes.values()
+            if owner.owns(box.labels) and self._phase(box) is Phase.RUNNING and box.gone is None
+        )
+
+    def owned(self, owner: Owner) -> list[str]:
+        """Names of all machines of the owner, one for each."""
+        self._pass()
+        return sorted(box.name for box in self.boxes.values() if owner.owns(box.labels))
+
+    def changes(self) -> list[tuple[str, str]]:
+        """The requests that meant to change something."""
+        return [call for call in self.calls if call[0] not in ("list", "get", "find")]
+
+    # -- the protocol --------------------------------------------------------------------------
+
+    def list_owned(self, owner: Owner) -> list[Machine]:
+        self._asked("list", "")
+        young = self.clock.monotonic() - self.list_lag_s
+        return oldest_first(
+            [
+                self._machine(box)
+                for box in self.boxes.values()
+                if owner.owns(box.labels) and (self.list_lag_s == 0 or box.created <= young)
+            ]
+        )
+
+    def get(self, id: str) -> Machine:
+        self._asked("get", id)
+        return self._machine(self._box(id))
+
+    def find(self, name: str, owner: Owner) -> list[Machine]:
+        self._asked("find", name)
+        found = [box for box in self.boxes.values() if box.name == name and owner.owns(box.labels)]
+        return oldest_first([self._machine(box) for box in found])
+
+    def create(self, request: MachineRequest) -> Machine:
+        self.fuse.burn()
+        self._asked("create", request.name)
+        if self.unique_names and any(box.name == request.name for box in self.boxes.values()):
+            raise NameTakenError(f"{request.name} is taken", why="uniqueness_error")
+        if (request.type, request.location) in self.full:
+            raise NoCapacityError("no capacity", why="resource_unavailable")
+        if self.quota is not None and len(self.boxes) >= self.quota:
+            raise QuotaError("the account may not have more servers", why="resource_limit_exceeded")
+        box = self.add(request.name, request.labels, ready=False, age_s=0.0)
+        box.type, box.location, box.image = request.type, request.location, request.image
+        if self.hang > 0:
+            self.hang -= 1
+            box.ready = None
+        self.on_change()
+        self.fuse.burn()
+        if self.lost_answers > 0:
+            self.lost_answers -= 1
+            raise AmbiguousError("no answer", why="connection reset")
+        return self._machine(box)
+
+    def delete(self, id: str) -> None:
+        self.fuse.burn()
+        self._asked("delete", id)
+        box = self._box(id)
+        if box.gone is None:
+            box.gone = self.clock.monotonic() + self.delete_s
+        self.on_change()
+        self.fuse.burn()
+
+    def power_on(self, id: str) -> None:
+        self.fuse.burn()
+        self._asked("power_on", id)
+        box = self._box(id)
+        if box.off:
+            box.off, box.ready = False, self.clock.monotonic() + self.boot_s
+        self.fuse.burn()
+
+    def power_off(self, id: str) -> None:
+        self._asked("power_off", id)
+        self._box(id).off = True
+
+    def shutdown(self, id: str) -> None:
+        self._asked("shutdown", id)
+        self._box(id).off = True
+
+    def reboot(self, id: str) -> None:
+        self._asked("reboot", id)
+        self._box(id).ready = self.clock.monotonic() + self.boot_s
+
+    def set_labels(self, id: str, labels: Mapping[str, str]) -> None:
+        self.fuse.burn()
+        self._asked("set_labels", id)
+        self._box(id).labels = dict(labels)
+
+    def find_image(self, image: ImageRef, architecture: str, location: str) -> Image:
+        return Image(id="100", name="golden", created=START, available=True, disk=20, architecture=architecture)
+
+    def reference(self, kind: Reference, name: str) -> str:
+        return name
+
+    def catalogue(self) -> Catalogue:
+        return Catalogue(
+            currency="EUR",
+            offers=tuple(
+                Offer(
+                    type=kind,
+                    location=location,
+                    available=True,
+                    per_hour=Decimal("0.01"),
+                    per_month=Decimal(5),
+                    disk=40,
+                    architecture="x86",
+                )
+                for kind in TYPES
+                for location in LOCATIONS
+            ),
+        )
+
+    def limits(self) -> Limits:
+        return Limits(servers=self.quota)
+
+    @property
+    def requests(self) -> Requests:
+        def count(kind: str) -> int:
+            return sum(1 for call in self.calls if call[0] == kind)
+
+        return Requests(total=len(self.calls), create=count("create"), list=count("list"))
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    # -- within --------------------------------------------------------------------------------
+
+    def _asked(self, operation: str, about: str) -> None:
+        self._pass()
+        self.calls.append((operation, about))
+        if self.faults.get(operation):
+            raise self.faults[operation].pop(0)
+
+    def _pass(self) -> None:
+        """Let what time has brought about happen."""
+        now = self.clock.monotonic()
+        self.boxes = {box.id: box for box in self.boxes.values() if box.gone is None or box.gone > now}
+
+    def _box(self, id: str) -> Box:
+        if id not in self.boxes:
+            raise GoneError(f"there is no server {id}", why="not_found")
+        return self.boxes[id]
+
+    def _phase(self, box: Box) -> Phase:
+        if box.gone is not None and self.tells_deleting:
+            return Phase.DELETING
+        if box.off:
+            return Phase.OFF
+        return Phase.RUNNING if box.ready is not None and box.ready <= self.clock.monotonic() else Phase.BOOTING
+
+    def _machine(self, box: Box) -> Machine:
+        phase = self._phase(box)
+        return Machine(
+            id=box.id,
+            name=box.name,
+            phase=phase,
+            vendor_status=str(phase),
+            labels=dict(box.labels),
+            type=box.type,
+            location=box.location,
+            image=box.image,
+            created=START + timedelta(seconds=box.created),
+            ipv4=f"192.0.2.{int(box.id) % 250}",
+        )
+
+
+class FakeStack:
+    """`ports.Stack`: the engine, the program and the plugin as one, with a checkpoint in memory."""
+
+    def __init__(self, owner: Owner, cloud: FakeCloud) -> None:
+        self.owner = owner
+        self.cloud = cloud
+        self.saved = StackState()
+        self.moves: list[Callable[[], None]] = []
+        """What happens to the world between a plan and its apply, one per apply."""
+        self.failures: list[str] = []
+        """The next applies end with these words after their first resource operation."""
+        self.apply_errors: list[Exception] = []
+        self.record_errors: list[Exception] = []
+        self.saves_when_killed = False
+        """Whether the engine outlives the run by the moment in which it saves what it did."""
+        self.processes = 0
+
+    def read(self) -> StackState:
+        return self.saved
+
+    def preview(self, change: Change) -> Mapping[str, str]:
+        self.processes += 1
+        held = self._refreshed(change) if change.refresh else dict(self.saved.entries)
+        shown = {}
+        for declared in change.declared:
+            entry = held.get(declared.name)
+            if entry is None:
+                shown[declared.name] = "create"
+            elif dict(entry.labels) != dict(declared.request.labels):
+                shown[declared.name] = "update"
+        names = {declared.name for declared in change.declared}
+        return shown | {name: "delete" for name in held if name not in names}
+
+    def apply(self, change: Change) -> Applied:
+        self.processes += 1
+        if self.apply_errors:
+            raise self.apply_errors.pop(0)
+        if self.moves:
+            self.moves.pop(0)()
+        found = {machine.id for machine in self.cloud.list_owned(self.owner)}
+        if found != change.expected:
+            return Applied(moved=True)
+        operation = _Operation(self, change, self._refreshed(change) if change.refresh else dict(self.saved.entries))
+        if self.failures:
+            operation.stops_with = self.failures.pop(0)
+        try:
+            operation.run()
+        except Killed:
+            if self.saves_when_killed:
+                self.saved = replace(self.saved, entries=operation.held)
+            raise
+        self.cloud.fuse.burn()
+        self.saved = StackState(
+            entries=operation.held, outputs=self.saved.outputs if operation.failure else dict(change.outputs)
+        )
+        self.cloud.fuse.burn()
+        return Applied(
+            accepted=operation.accepted, deleted=operation.deleted, errors=operation.errors, failure=operation.failure
+        )
+
+    def record(self, describe: Callable[[Sequence[Machine]], Mapping[str, Server]]) -> Mapping[str, Server]:
+        self.processes += 1
+        if self.record_errors:
+            raise self.record_errors.pop(0)
+        machines = self.cloud.list_owned(self.owner)
+        servers = describe(machines)
+        self.cloud.fuse.burn()
+        self.saved = StackState(entries=self._read_again(self.saved.entries), outputs=dict(servers))
+        return servers
+
+    def _refreshed(self, change: Change) -> dict[str, StackEntry]:
+        kept = {
+            name: entry for name, entry in self.saved.entries.items() if change.permits.forget.get(name) != entry.id
+        }
+        return self._read_again(kept)
+
+    def _read_again(self, entries: Mapping[str, StackEntry]) -> dict[str, StackEntry]:
+        read = {}
+        for name, entry in entries.items():
+            try:
+                machine = self.cloud.get(entry.id)
+            except GoneError:
+                continue
+            read[name] = replace(entry, labels=dict(machine.labels))
+        return read
+
+
+class _Operation:
+    """One `up`: what is declared and not held is created, what is held and not declared is deleted."""
+
+    def __init__(self, stack: FakeStack, change: Change, held: dict[str, StackEntry]) -> None:
+        self.cloud = stack.cloud
+        self.owner = stack.owner
+        self.change = change
+        self.held = held
+        self.accepted: dict[str, str] = {}
+        self.deleted: dict[str, str] = {}
+        self.errors: dict[str, Exception] = {}
+        self.failure: str | None = None
+        self.stops_with: str | None = None
+
+    def run(self) -> None:
+        declared = {item.name: item for item in self.change.declared}
+        for name, item in declared.items():
+            self._try(name, lambda name=name, item=item: self._declare(name, item))  # type: ignore[misc]
+        for name in [name for name in self.held if name not in declared]:
+            self._try(name, lambda name=name: self._delete(name))  # type: ignore[misc]
+
+    def _try(self, name: str, operation: Callable[[], None]) -> None:
+        if self.failure is not None and self.failure == self.stops_with:
+            return
+        try:
+            operation()
+        except CloudError as error:
+            self.errors[name] = error
+            self.failure = self.failure or str(error)
+        except PermissionError as refusal:
+            self.failure = str(refusal)
+        self.failure = self.failure or self.stops_with
+
+    def _declare(self, name: str, item: Declared) -> None:
+        permits = self.change.permits
+        entry = self.held.get(name)
+        if entry is None:
+            machine = self._adopt(name) if name in permits.adopt else self._create(name, item.request)
+            self.accepted[name] = machine.id
+            # As the plugin does: a new resource holds the inputs that were declared for it.
+            self.held[name] = StackEntry(name, item.group, machine.id, dict(machine.labels))
+        elif dict(entry.labels) != dict(item.request.labels):
+            self._require(name in permits.update, f"update {name}")
+            self.cloud.set_labels(entry.id, item.request.labels)
+            self.held[name] = replace(entry, labels=dict(item.request.labels))
+
+    def _adopt(self, name: str) -> Machine:
+        machine = self.cloud.get(self.change.permits.adopt[name])
+        self._require(self.owner.owns(machine.labels), f"adopt {name}")
+        return machine
+
+    def _create(self, name: str, request: MachineRequest) -> Machine:
+        self._require(name in self.change.permits.create, f"create {name}")
+        try:
+            return self.cloud.create(request)
+        except AmbiguousError:
+            found = [m for m in self.cloud.find(name, self.owner) if m.id not in self.change.expected]
+            if not found:
+                raise
+            return found[0]
+
+    def _delete(self, name: str) -> None:
+        entry = self.held[name]
+        self._require(self.change.permits.delete.get(name) == entry.id, f"delete {name}")
+        try:
+            self._require(self.owner.owns(self.cloud.get(entry.id).labels), f"delete {name}, which is not ours")
+            self.cloud.delete(entry.id)
+        except GoneError:
+            pass
+        self.deleted[name] = entry.id
+        del self.held[name]
+
+    @staticmethod
+    def _require(permitted: bool, what: str) -> None:
+        if not permitted:
+            raise PermissionError(f"the plan does not say to {what}")
+
+
+class FakeRecords:
+    """`ports.Records` in memory, with the events that the real one would log."""
+
+    def __init__(self, fuse: Fuse) -> None:
+        self.fuse = fuse
+        self.servers: dict[str, Server] = {}
+        self.counts: dict[str, int] = {}
+        self.events: list[Event] = []
+        self.errors: list[StateError] = []
+
+    def load(self, *, mend: bool = False) -> tuple[Server, ...]:
+        return tuple(self.servers.values())
+
+    def wanted(self) -> Mapping[str, int]:
+        return self.counts
+
+    def save(self, wanted: Mapping[str, int], servers: Mapping[str, Server], steps: Sequence[Step]) -> None:
+        self.fuse.burn()
+        if self.errors:
+            raise self.errors.pop(0)
+        self.events += transitions(self.servers, servers, steps)
+        self.servers, self.counts = dict(servers), dict(wanted)
+        self.fuse.burn()
+
+    def boot_times(self) -> Mapping[str, Sequence[timedelta]]:
+        return {}
+
+    def lose(self) -> None:
+        self.servers, self.counts = {}, {}
+
+
+class NoStopping:
+    """`ports.Stopping` for groups whose servers are not stopped before they are deleted."""
+
+    busy: frozenset[str] = frozenset()
+    kept: frozenset[str] = frozenset()
+
+    def begin(self, server: Server, policy: StopPolicy) -> None:
+        raise AssertionError(f"{server.name} has no stop policy")
+
+    def advance(self, server: Server, phase: Phase | None) -> Stop:
+        raise AssertionError(f"{server.name} has no stop policy")
+
+
+class NamedReadiness:
+    """`ports.ReadinessChecks`: every server passes its check but those that are named."""
+
+    def __init__(self) -> None:
+        self.failing: set[str] = set()
+
+    def is_ready(self, how: Readiness, server: Server) -> bool:
+        return server.name not in self.failing
+
+
+class RecordingProgress:
+    """`ports.Progress` that remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.phases: list[str] = []
+        self.notes: list[str] = []
+        self.warnings: list[str] = []
+        self.shown: list[tuple[str, str]] = []
+
+    def phase(self, text: str) -> None:
+        self.phases.append(text)
+
+    def server(self, name: str, status: str, note: str = "") -> None:
+        self.shown.append((name, status))
+
+    def waiting(self, ready: int, wanted: int, elapsed_s: float) -> None:
+        """Only for a person to look at."""
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
+
+
+class Setting:
+    """One stack at one cloud: the spec, the world, and the runs made in it."""
+
+    def __init__(self, made_for: Spec | None = None) -> None:
+        self.spec = made_for or spec()
+        self.owner = self.spec.owner
+        self.clock = FakeClock()
+        self.fuse = Fuse()
+        self.cloud = FakeCloud(self.clock, self.fuse)
+        self.stack = FakeStack(self.owner, self.cloud)
+        self.records = FakeRecords(self.fuse)
+        self.readiness = NamedReadiness()
+        self.progress = RecordingProgress()
+
+    @property
+    def around(self) -> Surroundings:
+        return Surroundings(
+            cloud=self.cloud,
+            stack=self.stack,
+            records=self.records,
+            readiness=self.readiness,
+            stopping=NoStopping(),
+            clock=self.clock,
+            progress=self.progress,
+        )
+
+    def ensure(self, count: int | None = None, *, options: Options | None = None, **counts: int) -> Result:
+        """Run `ensure`, for the spec's only group or by group; the others keep the spec's counts."""
+        wanted = {name: item.count for name, item in self.spec.groups.items()}
+        if count is not None:
+            (only,) = self.spec.groups
+            wanted[only] = count
+        return self.run(Demand(wanted | counts), options)
+
+    def run(self, demand: Demand, options: Options | None = None) -> Result:
+        return ensure(self.spec, demand, options or Options(), self.around)
+
+    def with_servers(self, **counts: int) -> Setting:
+        """Bring these counts about, and forget how."""
+        result = self.ensure(**counts)
+        assert result.outcome in ("converged", "unchanged"), (result, self.progress.warnings)
+        self.cloud.calls.clear()
+        self.stack.processes = 0
+        self.progress = RecordingProgress()
+        return self
+
+    def label(self, group_name: str = "worker") -> dict[str, str]:
+        """The labels of a server of a group, as a create request would carry them."""
+        from scaler.template import fingerprint
+
+        return self.owner.group_labels(group_name, fingerprint(self.spec.groups[group_name]))
+
+    @property
+    def ready(self) -> list[str]:
+        return self.cloud.ready(self.owner)
+
+    @property
+    def owned(self) -> list[str]:
+        return self.cloud.owned(self.owner)
+
+    def held(self) -> dict[str, str]:
+        """Name → id, as the stack has it."""
+        return {name: entry.id for name, entry in self.stack.saved.entries.items()}
+
+    def is_in_order(self) -> bool:
+        """Whether stack, outputs, records and cloud tell the same of the same machines."""
+        ids = {box.id for box in self.cloud.boxes.values() if self.owner.owns(box.labels)}
+        outputs = {server.id for server in self.stack.saved.outputs.values()}
+        live = {server.id for server in self.records.servers.values() if server.status != "deleted"}
+        return set(self.held().values()) == ids == outputs == live and not self.stack.saved.pending
+
+
+def taken(result: Result) -> list[tuple[str, str]]:
+    """A result's steps as (action, server)."""
+    return [(str(report.step.action), report.step.server) for report in result.steps]
+
+
+def passing(count: int = 1) -> list[Exception]:
+    return [TransientError("try later", why="503") for _ in range(count)]
+
+
+def engine_failure() -> EngineError:
+    return EngineError("The engine failed.", why="boom")
