@@ -1,0 +1,1 @@
+"""`make bench`: the numbers to reach, measured; never part of the tests."""
