@@ -11,12 +11,12 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from enum import StrEnum
 from pathlib import Path
 from typing import IO
 
 from scaler.clock import Clock, format_time, parse_time
 from scaler.errors import StateError
+from scaler.events import EventName
 from scaler.lifecycle import Status
 from scaler.model import Action, Server, Step
 
@@ -314,26 +314,6 @@ def _reason(error: BaseException) -> str:
 
 # ---------------------------------------------------------------------------------------------
 # Events
-
-
-class EventName(StrEnum):
-    """What can happen, as the event log and `notify` name it."""
-
-    RUN_STARTED = "run.started"
-    RUN_FINISHED = "run.finished"
-    CREATING = "server.creating"
-    RUNNING = "server.running"
-    REBOOTING = "server.rebooting"
-    STOPPING = "server.stopping"
-    STOPPED = "server.stopped"
-    DELETING = "server.deleting"
-    DELETED = "server.deleted"
-    ERRORED = "server.errored"
-    HANGING = "server.hanging"
-    VANISHED = "server.vanished"
-    ADOPTED = "server.adopted"
-    LIMIT_HIT = "limit.hit"
-    DRIFT_FOUND = "drift.found"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
