@@ -41,7 +41,7 @@ class PeerCheck:
             return False
         if not sys.platform.startswith("linux"):
             return True
-        inode = _socket_inode(_address(peer), f"{_hex('127.0.0.1')}:{port:04X}")
+        inode = _socket_inode(_address(peer), f"{_LOOPBACK}:{port:04X}")
         if inode is None:
             return False
         if inode not in self._passed and _owns_socket(self._pid, inode):
@@ -52,19 +52,25 @@ class PeerCheck:
 def _address(peer: str) -> str:
     """A gRPC peer as `/proc/net/tcp` writes it. The host counts: others may use the engine's port on 127.0.0.2."""
     _, host, port = peer.split(":")
-    return f"{_hex(host)}:{int(port):04X}"
+    return f"{_hex(socket.inet_aton(host))}:{int(port):04X}"
 
 
-def _hex(host: str) -> str:
-    return f"{int.from_bytes(socket.inet_aton(host), sys.byteorder):08X}"
+def _hex(address: bytes) -> str:
+    return f"{int.from_bytes(address, sys.byteorder):08X}"
+
+
+_LOOPBACK = _hex(socket.inet_aton("127.0.0.1"))
+_MAPPED = "0" * 16 + _hex(b"\0\0\xff\xff")
+"""What precedes an IPv4 address in `/proc/net/tcp6`, where sockets are listed that could speak both."""
 
 
 def _socket_inode(local: str, remote: str) -> str | None:
     """The inode of the socket that is connected from one address to the other."""
-    for line in Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]:
-        fields = line.split()
-        if fields[1:3] == [local, remote]:
-            return fields[9]
+    for table in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")):
+        for line in table.read_text(encoding="ascii").splitlines()[1:] if table.exists() else ():
+            fields = line.split()
+            if [address.removeprefix(_MAPPED) for address in fields[1:3]] == [local, remote]:
+                return fields[9]
     return None
 
 

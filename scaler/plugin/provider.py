@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from contextlib import suppress
 from typing import Any
 
@@ -186,10 +186,11 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         self._require(name in permits.create, f"create {name}")
         self._stop_if_cancelled()
         request = self.resource.request(name, inputs)
+        known = {machine.id for machine in self.operation.snapshot()}
         try:
             return self.operation.cloud.create(request)
         except (AmbiguousError, NameTakenError) as error:
-            return self._look_up(request, error)
+            return self._look_up(request, known, error)
 
     def _adopt(self, name: str, id: str) -> Machine:
         machine = self.operation.find(id) or self.operation.cloud.get(id)
@@ -197,14 +198,13 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
             raise RefusedByPluginError(f"{name} ({id}) does not carry this stack's labels any more")
         return machine
 
-    def _look_up(self, request: MachineRequest, error: CloudError) -> Machine:
+    def _look_up(self, request: MachineRequest, known: Set[str], error: CloudError) -> Machine:
         """What a create request without an answer left behind.
 
-        The snapshot was taken under the stack's lock and the name was free in it, so whatever has
-        the name and our labels now is this request's. The oldest counts; others are orphans that
+        `known` are the machines from before the request, listed under the stack's lock: whatever else
+        has the name and our labels now is this request's. The oldest counts; others are orphans that
         the next observation finds.
         """
-        known = {machine.id for machine in self.operation.snapshot()}
         for delay in _LOOKUP_DELAYS_S:
             self._clock.sleep(delay)
             # A look that fails tells nothing; the create's own error stays the answer.
