@@ -17,7 +17,7 @@ from enum import Enum, auto
 from scaler import prices
 from scaler.clouds import BusyError, Catalogue, CloudError, NameTakenError, NoCapacityError
 from scaler.confirm import confirm, on_their_way, running
-from scaler.errors import EngineError, ScalerError, UsageError
+from scaler.errors import EngineError, ScalerError, StalePlanError, UsageError
 from scaler.guards import check_expectation, check_plan, check_wanted
 from scaler.lifecycle import Status
 from scaler.model import (
@@ -76,6 +76,17 @@ class Options:
     expect_current: int | None = None
     everything: bool = False
     """Remove all, protected servers too: what `destroy` means."""
+    reviewed: Reviewed | None = None
+    """Do exactly this plan, or nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reviewed:
+    """A plan that was looked at before, and the machines that it was made for."""
+
+    steps: tuple[Step, ...]
+    seen: Mapping[str, str]
+    """Name → id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +167,8 @@ class _Run:
         self.plan = self._plan()
         check_plan(self.spec, self.world, self.plan, ignore_protection=self.options.everything)
         check_expectation(self.plan, self.options.expect_current)
+        if self.options.reviewed:
+            self._require_reviewed(self.options.reviewed)
         if not self.plan.phases and self._settled():
             self.save()
             return self.result(Outcome.UNCHANGED if self._reached() else Outcome.FAILED)
@@ -167,6 +180,25 @@ class _Run:
         if self.options.approve and self.plan.phases and not self.options.approve(self.plan):
             return self.result(Outcome.PLANNED)
         return self._conclude(self._converge_or_note(templates))
+
+    def _require_reviewed(self, reviewed: Reviewed) -> None:
+        """Stop, unless this is the world and these are the steps that were looked at."""
+        seen = _ids(self.world)
+        if seen != reviewed.seen:
+            raise _stale(
+                "servers came or went",
+                (
+                    f"{name}: {reviewed.seen.get(name, 'none')} then, {seen.get(name, 'none')} now"
+                    for name in sorted(seen.keys() | reviewed.seen.keys())
+                    if seen.get(name) != reviewed.seen.get(name)
+                ),
+            )
+        if self.plan.steps != reviewed.steps:
+            before, now = set(map(_tell_step, reviewed.steps)), set(map(_tell_step, self.plan.steps))
+            raise _stale(
+                "other steps are needed now",
+                sorted(f"then: {text}" for text in before - now) + sorted(f"now: {text}" for text in now - before),
+            )
 
     def _check(self, counts: Mapping[str, int]) -> None:
         if not self.options.everything:
@@ -336,6 +368,9 @@ class _Run:
                 raise
         if applied.moved:
             self.observer.known = before
+            if self.options.reviewed:
+                self.save()
+                raise _stale("servers came or went while it was applied", ())
             self.progress.note("the servers changed since the plan was made: planning again")
             self.clock.sleep(_PAUSE_S)
             self.observer.read_stack()
@@ -630,6 +665,7 @@ class _Run:
             cost=prices.cost(self.catalogue, self.first.servers.values(), self._servers_after(outcome)),
             requests=self.around.cloud.requests,
             elapsed=timedelta(seconds=self.clock.monotonic() - self.started),
+            seen=_ids(self.first),
         )
 
     def _servers_after(self, outcome: Outcome) -> Sequence[Server]:
@@ -660,6 +696,22 @@ def record(observer: Observer, around: Surroundings) -> None:
     observer.read_stack()
     around.stack.record(lambda machines: observer.take_in(machines).servers)
     observer.read_stack()
+
+
+def _ids(world: World) -> dict[str, str]:
+    return {name: machine.id for name, machine in world.machines.items()}
+
+
+def _tell_step(step: Step) -> str:
+    return f"{step.action} {step.server} ({step.reason})"
+
+
+def _stale(what: str, moved: Iterable[str]) -> StalePlanError:
+    return StalePlanError(
+        f"The plan is out of date: {what}. Nothing was changed.",
+        why="; ".join(moved),
+        fix="Make a new one with `scaler preview --out`.",
+    )
 
 
 def _refused(server: Server) -> bool:

@@ -95,6 +95,13 @@ class RefusedError(ScalerError):
     code = "refused"
 
 
+class StalePlanError(ScalerError):
+    """The world, the spec or the tool is no longer the one that a plan was made for; nothing was changed."""
+
+    exit_code = ExitCode.STALE_PLAN
+    code = "plan_stale"
+
+
 class LockedError(ScalerError):
     """Another run holds the stack."""
 

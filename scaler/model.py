@@ -456,3 +456,5 @@ class Result:
     cost: Cost | None = None
     requests: Requests = Requests()
     elapsed: timedelta = timedelta(0)
+    seen: Mapping[str, str] = field(default_factory=dict)
+    """The machines that the run began with, name → id; for plan files, not for printing."""

@@ -6,7 +6,7 @@ import functools
 import os
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Concatenate, Literal, ParamSpec, TextIO, TypeVar
@@ -16,6 +16,7 @@ from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
 from scaler.clock import Clock, SystemClock
+from scaler.errors import UsageError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -51,6 +52,12 @@ class Context:
     interactive: bool
     """Whether a person can be asked: standard input and error are terminals and `CI` is not set."""
     clock: Clock
+
+    def of(self, stack: str) -> Context:
+        """The same for a stack that is named elsewhere; UsageError if the command line names another."""
+        if self.stack not in (None, stack):
+            raise UsageError(f"--stack is {self.stack}, and this is of {stack}.")
+        return replace(self, stack=stack)
 
     def colored(self, stream: TextIO) -> bool:
         """Whether to use colour on this stream."""

@@ -26,6 +26,7 @@ COMMANDS = {
     "init": "Scaffold a project in the current folder.",
     "ensure": "Make exactly so many healthy servers exist.",
     "preview": "Show what ensure would do, and do nothing.",
+    "apply": "Do exactly the steps of a plan file, or nothing.",
     "status": "Show the recorded servers.",
     "refresh": "Compare the records with the cloud and report drift.",
     "destroy": "Remove every server of a stack.",

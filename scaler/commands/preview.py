@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import os
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import click
 
+from scaler.clock import Clock
 from scaler.commands.context import Context, common_options
 from scaler.commands.counts import CountingCommand, parse_counts, tell
 from scaler.commands.running import load, lock_timeout_option, run, show
 from scaler.errors import ExitCode
-from scaler.model import Outcome, Result
+from scaler.model import Outcome, Result, Spec
 
 
 @click.command(cls=CountingCommand)
 @click.argument("counts", nargs=-1, metavar="[N | GROUP=N ...]")
 @click.option("--detailed-exitcode", is_flag=True, help="Exit with 2 if there is something to do.")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write a plan file.")
 @lock_timeout_option
 @common_options
-def preview(context: Context, counts: tuple[str, ...], detailed_exitcode: bool, lock_timeout: timedelta) -> int:
+def preview(
+    context: Context, counts: tuple[str, ...], detailed_exitcode: bool, out: Path | None, lock_timeout: timedelta
+) -> int:
     """Show what ensure would do, and do nothing.
 
     The engine's own preview must agree with the plan.
@@ -29,6 +35,7 @@ def preview(context: Context, counts: tuple[str, ...], detailed_exitcode: bool, 
       scaler preview 5
       scaler preview 5 --detailed-exitcode    0: nothing to do, 2: changes, 1: error
       scaler preview 5 -o markdown            for a merge-request comment
+      scaler preview 5 --out plan.json        for `scaler apply plan.json`
     """
     project, spec = load(context)
     wanted = parse_counts(spec, counts)
@@ -39,6 +46,15 @@ def preview(context: Context, counts: tuple[str, ...], detailed_exitcode: bool, 
         return ensure(spec, Demand(wanted), Options(apply=False), around)
 
     result = run(context, project, spec, use_case, cause=f"preview {tell(wanted)}", lock_timeout=lock_timeout)
+    if out:
+        _write(result, spec, out, context.clock)
     code = show(context, result)
     pending = result.outcome is Outcome.PLANNED
     return ExitCode.CHANGES_PENDING if detailed_exitcode and pending else code
+
+
+def _write(result: Result, spec: Spec, out: Path, clock: Clock) -> None:
+    from scaler import engine_binary, planfile
+
+    engine = engine_binary.version_of(engine_binary.find(os.environ), os.environ)
+    planfile.write(planfile.of_result(result, spec, made_at=clock.now(), engine=engine), out)

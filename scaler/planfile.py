@@ -1,0 +1,136 @@
+"""Plan files: a plan on disk, bound to its content, its spec and the machines that it was made for."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import scaler
+from scaler.clock import format_time, parse_time
+from scaler.errors import StalePlanError, UsageError
+from scaler.model import Action, Result, Spec, Step
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanFile:
+    """What a plan file says."""
+
+    stack: str
+    project: str
+    wanted: Mapping[str, int]
+    spec: str
+    """A hash of everything that the spec means."""
+    seen: Mapping[str, str]
+    """The machines that it was made for, name → id."""
+    steps: tuple[Step, ...]
+    cost: Mapping[str, Any] | None
+    made_at: datetime
+    scaler: str
+    engine: str | None
+
+
+def of_result(result: Result, spec: Spec, *, made_at: datetime, engine: str | None) -> PlanFile:
+    """The plan file for the result of a preview."""
+    return PlanFile(
+        stack=result.stack,
+        project=spec.project,
+        wanted={name: group.wanted for name, group in result.groups.items()},
+        spec=spec_hash(spec),
+        seen=dict(result.seen),
+        steps=tuple(report.step for report in result.steps),
+        cost=asdict(result.cost) if result.cost else None,
+        made_at=made_at,
+        scaler=scaler.__version__,
+        engine=engine,
+    )
+
+
+def spec_hash(spec: Spec) -> str:
+    """A hash of all that the spec means, its user data too; comments and order of keys do not count."""
+    meaning = asdict(spec)
+    del meaning["path"]
+    return _hash(json.dumps(meaning, sort_keys=True, default=_plain))
+
+
+def write(plan: PlanFile, path: Path) -> None:
+    """Write the file, readable for its owner alone; UsageError if it cannot be written."""
+    content: dict[str, Any] = {
+        "schema": SCHEMA,
+        "kind": "scaler-plan",
+        **asdict(plan),
+        "made_at": format_time(plan.made_at),
+        "steps": [asdict(step) for step in plan.steps],
+    }
+    try:
+        path.write_text(
+            json.dumps({**content, "digest": _digest(content)}, indent=2, default=str) + "\n", encoding="utf-8"
+        )
+    except OSError as error:
+        raise UsageError(f"The plan cannot be written to {path}.", why=error.strerror or str(error)) from error
+
+
+def read(path: Path) -> PlanFile:
+    """Read a file; UsageError if it is no plan, or not the one that was written."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        digest = content.pop("digest")
+        if content["kind"] != "scaler-plan" or content["schema"] != SCHEMA:
+            raise ValueError(f"it has kind {content['kind']} and schema {content['schema']}")
+        if digest != _digest(content):
+            raise ValueError("it was changed after it was written")
+        return PlanFile(
+            **{key: value for key, value in content.items() if key not in ("schema", "kind", "made_at", "steps")},
+            made_at=parse_time(content["made_at"]),
+            steps=tuple(Step(**{**step, "action": Action(step["action"])}) for step in content["steps"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError(
+            f"{path} is no plan that can be applied.",
+            why=str(error),
+            fix="Make one with `scaler preview --out plan.json`.",
+            code="plan_invalid",
+        ) from error
+
+
+def check(plan: PlanFile, spec: Spec, *, now: datetime, max_age: timedelta) -> None:
+    """StalePlanError if the plan is too old, or of another spec or version."""
+    age = now - plan.made_at
+    if age > max_age:
+        raise _stale(f"it is {_minutes(age)} old", f"--max-age is {_minutes(max_age)}")
+    if (plan.stack, plan.project) != (spec.stack, spec.project):
+        raise UsageError(f"The plan is for stack {plan.stack} of project {plan.project}, not for {spec.stack}.")
+    if plan.spec != spec_hash(spec):
+        raise _stale("the spec has changed", str(spec.path))
+    if plan.scaler != scaler.__version__:
+        raise _stale("it was made by another version of scaler", f"{plan.scaler} then, {scaler.__version__} now")
+
+
+def _stale(what: str, why: str) -> StalePlanError:
+    return StalePlanError(
+        f"The plan is out of date: {what}. Nothing was changed.",
+        why=why,
+        fix="Make a new one with `scaler preview --out`.",
+    )
+
+
+def _minutes(length: timedelta) -> str:
+    return f"{length.total_seconds() / 60:.0f}m"
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    return _hash(json.dumps(content, sort_keys=True, default=str))
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _plain(value: object) -> object:
+    return sorted(value) if isinstance(value, (set, frozenset)) else str(value)
