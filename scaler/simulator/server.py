@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -14,7 +14,10 @@ from scaler.simulator.world import World
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
+    from starlette.types import ASGIApp
     from uvicorn import Server
+
+Middleware = Callable[["ASGIApp"], "ASGIApp"]
 
 _BACKLOG = 2048
 
@@ -34,13 +37,16 @@ class EmbeddedCloud:
         profile: str | None = None,
         knobs: Mapping[str, float] | None = None,
         clock_speed: float | None = None,
+        middleware: Middleware | None = None,
     ) -> None:
         """Open the world in `path`, or make it.
 
         `profile` (`instant`, `fast`, `realistic`), `knobs` (`profiles.Knobs`, both clouds) and
         `clock_speed` are written into the world; without them it keeps what it has. `port` 0: any free one.
+        `middleware` is put around the application, for who wants to see or hold single requests.
         """
         self.world = World(path)
+        self._middleware = middleware
         self._port = port
         self._socket: socket.socket | None = None
         self._thread: threading.Thread | None = None
@@ -68,7 +74,7 @@ class EmbeddedCloud:
         # From here on connections wait in the backlog, so nobody has to wait for the thread.
         self._socket.listen(_BACKLOG)
         self._loop = asyncio.new_event_loop()
-        self._server, self._app = _make_server(self.world)
+        self._server, self._app = _make_server(self.world, self._middleware)
         self._thread = threading.Thread(target=self._serve, name="embedded-cloud", daemon=True)
         self._thread.start()
         return self
@@ -122,7 +128,7 @@ class EmbeddedCloud:
         return self.url
 
 
-def _make_server(world: World) -> tuple[Server, Starlette]:
+def _make_server(world: World, middleware: Middleware | None) -> tuple[Server, Starlette]:
     """The server and its application; imported late, since most commands never serve."""
     import uvicorn
     from uvicorn.protocols.http.auto import AutoHTTPProtocol
@@ -154,7 +160,7 @@ def _make_server(world: World) -> tuple[Server, Starlette]:
                 connection.transport.abort()
 
     config = uvicorn.Config(
-        app,
+        middleware(app) if middleware else app,
         http=Protocol,
         loop="none",
         ws="none",
