@@ -22,6 +22,9 @@ from urllib.parse import quote, unquote, urlsplit
 from scaler.clock import format_time, parse_time
 from scaler.errors import EngineError
 
+_VERSION = 3
+"""Of the checkpoint's format (pulumi: sdk/go/common/apitype)."""
+
 DEFAULT_BACKEND = "file://.scaler/pulumi"
 
 # ---------------------------------------------------------------------------------------------
@@ -171,14 +174,17 @@ class LocalBackend:
         try:
             content = path.read_bytes()
             document = json.loads(gzip.decompress(content) if path.suffix == ".gz" else content)
-        except (OSError, ValueError) as error:
+            if document["version"] != _VERSION:
+                raise ValueError(f"it has version {document['version']}, and only {_VERSION} is known")
+            latest = document["checkpoint"].get("latest") or {}
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise EngineError(
                 "The stack's checkpoint cannot be read.",
                 why=f"{path}: {error}",
                 fix="Restore it from a copy, or move it away and run `scaler ensure`: "
                 "servers that carry this stack's labels are adopted again.",
             ) from error
-        return read_deployment(document.get("checkpoint", {}).get("latest") or {})
+        return read_deployment(latest)
 
     def locks(self) -> list[Lock]:
         """The locks that are on the stack, whoever's."""

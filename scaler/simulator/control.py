@@ -53,7 +53,7 @@ def _endpoint(action: Action) -> Callable[[Request], Awaitable[Response]]:
         try:
             arguments = json.loads(await request.body() or b"{}")
             if not isinstance(arguments, dict):
-                raise ValueError("the body must be a JSON object")  # noqa: TRY004, TRY301 - one error for all of it
+                raise ValueError("the body must be a JSON object")  # noqa: TRY004 - one error for all of it
             return JSONResponse(action(request.app.state.world, request, arguments) or {})
         except (TypeError, ValueError, LookupError) as error:
             return JSONResponse({"error": str(error)}, status_code=400)

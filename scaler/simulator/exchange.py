@@ -231,10 +231,10 @@ class Exchange:
             if before:
                 return self._refuse(before, verdict.headers)
             if not verdict.allowed:
-                raise self._api.rate_limited  # noqa: TRY301 - one place makes the error's shape
+                raise self._api.rate_limited
             self._authorize(call, token)
             if malformed:
-                raise Refusal(400, self._api.codes[400], "the request's body is no JSON")  # noqa: TRY301
+                raise Refusal(400, self._api.codes[400], "the request's body is no JSON")
             with call.world.savepoint():
                 reply = self._handler(call)
         except Refusal as refusal:
