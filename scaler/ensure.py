@@ -170,8 +170,11 @@ class _Run:
         if self.options.reviewed:
             self._require_reviewed(self.options.reviewed)
         if not self.plan.phases and self._settled():
+            reached = self._reached()
+            if reached:
+                self._forget_refusals()
             self.save()
-            return self.result(Outcome.UNCHANGED if self._reached() else Outcome.FAILED)
+            return self.result(Outcome.UNCHANGED if reached else Outcome.FAILED)
         templates = self._look_up(self.plan)
         if not self.options.apply or self.options.approve:
             self._cross_check(self.plan, templates)
@@ -253,8 +256,7 @@ class _Run:
             self.failures.append(error)
         reached = self._reached()
         if reached:
-            # What was refused on the way is history once the wanted count is there.
-            self.observer.known = {name: server for name, server in self.known.items() if not _refused(server)}
+            self._forget_refusals()
         self.save(self._taken())
         for failure in self.failures:
             self.progress.warn(str(failure))
@@ -271,6 +273,10 @@ class _Run:
         return all(ready[group] == count for group, count in self.wanted.items()) and len(self.world.servers) == sum(
             ready.values()
         )
+
+    def _forget_refusals(self) -> None:
+        """What was refused on the way is history once the wanted count is there."""
+        self.observer.known = {name: server for name, server in self.known.items() if not _refused(server)}
 
     # -- planning ------------------------------------------------------------------------------
 
