@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from fakes import LOCATIONS, TYPES, Killed, Setting, engine_failure, group, passing, spec
+from fakes import LOCATIONS, TYPES, Box, Killed, Setting, engine_failure, group, passing, spec
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
@@ -16,29 +16,30 @@ from scaler.ensure import Demand, Options
 FOREIGN = {"role": "database"}
 
 
-def staying(setting: Setting) -> list[str]:
-    """Names of our machines that nobody has asked to delete."""
-    return [box.name for box in setting.cloud.boxes.values() if setting.owner.owns(box.labels) and box.gone is None]
+def one_of_ours(setting: Setting, pick: int) -> Box | None:
+    """A machine of ours that nobody has asked to delete."""
+    ours = [box for box in setting.cloud.boxes.values() if setting.owner.owns(box.labels) and box.gone is None]
+    return ours[pick % len(ours)] if ours else None
 
 
 def remove_by_hand(setting: Setting, pick: int) -> None:
-    if setting.owned:
-        setting.cloud.remove(setting.owned[pick % len(setting.owned)])
+    if box := one_of_ours(setting, pick):
+        del setting.cloud.boxes[box.id]
 
 
 def power_off_by_hand(setting: Setting, pick: int) -> None:
-    if setting.owned:
-        setting.cloud.named(setting.owned[pick % len(setting.owned)]).off = True
+    if box := one_of_ours(setting, pick):
+        box.off = True
 
 
 def relabel_by_hand(setting: Setting, pick: int) -> None:
-    if names := staying(setting):
-        setting.cloud.named(names[pick % len(names)]).labels["scaler-stack"] = "other"
+    if box := one_of_ours(setting, pick):
+        box.labels["scaler-stack"] = "other"
 
 
 def add_label_by_hand(setting: Setting, pick: int) -> None:
-    if setting.owned:
-        setting.cloud.named(setting.owned[pick % len(setting.owned)]).labels["note"] = "by hand"
+    if box := one_of_ours(setting, pick):
+        box.labels["note"] = "by hand"
 
 
 def label_back_by_hand(setting: Setting, pick: int) -> None:
@@ -57,12 +58,14 @@ def power_on_by_hand(setting: Setting, pick: int) -> None:
 def add_orphan(setting: Setting, pick: int) -> None:
     name = f"prod-worker-{pick + 1}"
     if not setting.cloud.unique_names or all(box.name != name for box in setting.cloud.boxes.values()):
-        setting.cloud.add(name, setting.label(), ready=pick % 2 == 0, age_s=pick * 1000.0)
+        setting.cloud.add(name, setting.label(), ready=pick % 2 == 0, age_s=10.0 + pick * 1000.0)
 
 
 def fail_creates(setting: Setting, pick: int) -> None:
     kinds = (*passing(1), NoCapacityError("none"), BusyError("locked"), NameTakenError("taken"))
-    setting.cloud.faults.setdefault("create", []).append(kinds[pick % len(kinds)])
+    planted = setting.cloud.faults.setdefault("create", [])
+    if len(planted) < 2:  # more in a row end a run, as they should
+        planted.append(kinds[pick % len(kinds)])
 
 
 def fail_a_request(setting: Setting, pick: int) -> None:
@@ -80,6 +83,7 @@ def lose_an_answer(setting: Setting, pick: int) -> None:
 
 def lag(setting: Setting, pick: int) -> None:
     setting.cloud.list_lag_s = 4.0
+    setting.clock.sleep(setting.cloud.list_lag_s)
 
 
 def lose_state_file(setting: Setting, pick: int) -> None:
@@ -101,6 +105,9 @@ def killed_run(setting: Setting, pick: int) -> None:
     except Exception as error:
         note(f"the run to be killed ended with {error!r}")
     setting.fuse.left = None
+    # What nobody was told of and no list shows yet, nobody can know; nor that a machine which still
+    # runs, and which the stack still holds, is on its way out.
+    setting.clock.sleep(max(setting.cloud.list_lag_s, setting.cloud.delete_s))
 
 
 def short_run(setting: Setting, pick: int) -> None:
@@ -134,6 +141,7 @@ EVENTS: tuple[Callable[[Setting, int], None], ...] = (
     lag,
     lose_state_file,
     killed_run,
+    fail_the_record,
     short_run,
     pass_time,
     move_under_the_plan,
@@ -162,6 +170,7 @@ def test_after_anything_one_run_ends_with_exactly_the_wanted_servers(
     # A passing trouble of the first look ends a run before it begins; the next one is the one that counts.
     setting.cloud.faults.pop("list", None)
     setting.cloud.faults.pop("get", None)
+    setting.stack.record_errors.clear()
     asked_before = len(setting.cloud.calls)
     result = setting.ensure(wanted)
 
