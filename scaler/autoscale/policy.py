@@ -55,6 +55,8 @@ class HorizonSource:
     """The queues' keys: `database.redis.options.prefix`."""
     connection: str = "redis"
     """The queue connection's name in `config/queue.php`."""
+    runtime: timedelta = timedelta(seconds=1)
+    """How long a job takes, while Horizon has measured none."""
     username: str | None = None
     password_env: str | None = None
 

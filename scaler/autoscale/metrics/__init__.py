@@ -1,0 +1,136 @@
+"""Where numbers come from: one module per kind of source, all read at the same time, each in its time.
+
+A source never stops a decision: whatever goes wrong becomes a `Sample` without a value, with the
+other side's own words.
+"""
+
+from __future__ import annotations
+
+import importlib
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+from scaler.autoscale.decide import Sample
+from scaler.autoscale.policy import (
+    CommandSource,
+    FixedSource,
+    HorizonSource,
+    HttpSource,
+    Metric,
+    PrometheusSource,
+    RedisSource,
+    Source,
+)
+from scaler.clock import Clock
+
+
+class MetricError(Exception):
+    """A source gave no number; the text says why, in its own words and without secrets."""
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A number, and the moment that it is of; None: now."""
+
+    number: float
+    at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a reader may need besides its source."""
+
+    seconds: float
+    """How long it may take."""
+    now: datetime
+    environ: Mapping[str, str]
+    directory: Path
+    """Where commands run: the project's folder."""
+    clock: Clock
+
+
+class Reader(Protocol):
+    """Reads one kind of source."""
+
+    def __call__(self, source: Source, request: Request, /) -> Value:
+        """The number now; MetricError, or any other exception, if there is none."""
+
+
+_MODULES: Mapping[type[Source], str] = {
+    PrometheusSource: "prometheus",
+    RedisSource: "redis",
+    HorizonSource: "horizon",
+    HttpSource: "http",
+    CommandSource: "command",
+    FixedSource: "fixed",
+}
+"""The module of each kind, imported when a spec has one: it brings its library."""
+
+
+@dataclass
+class Sources:
+    """Reads metrics; one for each process, since it remembers what still runs."""
+
+    environ: Mapping[str, str]
+    directory: Path
+    clock: Clock
+    _reading: dict[tuple[str, Source], threading.Thread] = field(default_factory=dict)
+
+    def read(self, metrics: Mapping[tuple[str, str], Metric]) -> dict[tuple[str, str], Sample]:
+        """A sample of each metric, by the same keys (group and name). Takes no longer than the longest time-out."""
+        now, start = self.clock.now(), self.clock.monotonic()
+        answers: dict[tuple[str, str], Sample] = {}
+        threads = {key: self._start(key, metric, now, answers) for key, metric in metrics.items()}
+        for key, thread in threads.items():
+            left = metrics[key].timeout.total_seconds() - (self.clock.monotonic() - start)
+            if thread:
+                thread.join(max(0.0, left))
+        # What answers after this is too late: the copy is what is decided on.
+        in_time = dict(answers)
+        late = {key: Sample(None, now, self._lateness(metrics[key])) for key in metrics.keys() - in_time.keys()}
+        return {key: (in_time | late)[key] for key in metrics}
+
+    def _start(
+        self, key: tuple[str, str], metric: Metric, now: datetime, answers: dict[tuple[str, str], Sample]
+    ) -> threading.Thread | None:
+        """Read in a thread of its own, unless the last one for this source is still at it."""
+        known = self._reading.get((metric.name, metric.source))
+        if known and known.is_alive():
+            answers[key] = Sample(None, now, "the last request is still not answered")
+            return None
+        request = Request(metric.timeout.total_seconds(), now, self.environ, self.directory, self.clock)
+
+        def work() -> None:
+            answers[key] = _sample(metric.source, request)
+
+        # A daemon: a source that never answers must not keep the process from ending.
+        thread = threading.Thread(target=work, name=f"metric-{metric.name}", daemon=True)
+        self._reading[metric.name, metric.source] = thread
+        thread.start()
+        return thread
+
+    @staticmethod
+    def _lateness(metric: Metric) -> str:
+        return f"no answer within {metric.timeout.total_seconds():g}s"
+
+
+def _sample(source: Source, request: Request) -> Sample:
+    try:
+        value = read(source, request)
+    except MetricError as error:
+        return Sample(None, request.now, str(error))
+    except Exception as error:
+        # Other exceptions' texts may quote a whole request: only the kind is told.
+        return Sample(None, request.now, type(error).__name__)
+    return Sample(value.number, value.at or request.now)
+
+
+def read(source: Source, request: Request) -> Value:
+    """The number that a source gives now; MetricError says why there is none."""
+    module = importlib.import_module(f"{__name__}.{_MODULES[type(source)]}")
+    reader: Reader = module.read
+    return reader(source, request)

@@ -1,0 +1,62 @@
+"""A number in a text or a JSON document."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+from scaler.autoscale.metrics import MetricError, Value
+from scaler.clock import parse_time
+
+LARGEST = 1 << 20
+"""Bytes that a document may have."""
+
+
+def value_in(text: str, pointer: str, time_pointer: str | None) -> Value:
+    """The number at a JSON pointer, and the moment at another; MetricError names what is there instead."""
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        raise MetricError(f"no number and no JSON: {_quoted(text)}") from None
+    number = number_of(_at(document, pointer), pointer or "the document")
+    return Value(number, None if time_pointer is None else _moment(_at(document, time_pointer), time_pointer))
+
+
+def number_of(value: object, where: str) -> float:
+    """A JSON number, or a text that is one; NaN and infinity too, which are judged later."""
+    if not isinstance(value, bool) and isinstance(value, int | float | str):
+        try:
+            return float(value)
+        except (ValueError, OverflowError):
+            pass
+    raise MetricError(f"{where} is no number but {_quoted(json.dumps(value))}")
+
+
+def _at(document: object, pointer: str) -> object:
+    """What a JSON pointer (RFC 6901) points at."""
+    for part in pointer.split("/")[1:]:
+        key = part.replace("~1", "/").replace("~0", "~")
+        if isinstance(document, dict) and key in document:
+            document = document[key]
+        elif isinstance(document, list) and key.isascii() and key.isdigit() and int(key) < len(document):
+            document = document[int(key)]
+        else:
+            raise MetricError(f"the document has no {pointer}")
+    return document
+
+
+def _moment(value: object, where: str) -> datetime:
+    if isinstance(value, str):
+        try:
+            return parse_time(value)
+        except ValueError:
+            pass
+    try:
+        return datetime.fromtimestamp(number_of(value, where), UTC)
+    except (ValueError, OverflowError, OSError):
+        raise MetricError(f"{where} is no moment") from None
+
+
+def _quoted(text: str) -> str:
+    line = " ".join(text.split())
+    return f"'{line[:60]}…'" if len(line) > 60 else f"'{line}'"

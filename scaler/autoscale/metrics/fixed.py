@@ -1,0 +1,12 @@
+"""Always the same number."""
+
+from __future__ import annotations
+
+from scaler.autoscale.metrics import Request, Value
+from scaler.autoscale.policy import FixedSource
+
+
+def read(source: FixedSource, request: Request) -> Value:
+    """The source's number."""
+    del request
+    return Value(source.value)

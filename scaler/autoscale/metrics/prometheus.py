@@ -1,0 +1,75 @@
+"""A PromQL query: now, or over a window."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from statistics import fmean
+from typing import Any
+
+from scaler.autoscale.metrics import MetricError, Request, Value
+from scaler.autoscale.metrics.http import get
+from scaler.autoscale.policy import PrometheusSource
+
+_AGGREGATES: Mapping[str, Callable[[Sequence[float]], float]] = {
+    "last": lambda values: values[-1],
+    "mean": fmean,
+    "max": max,
+    "min": min,
+}
+
+
+def read(source: PrometheusSource, request: Request) -> Value:
+    """The one number that the query gives; MetricError if it gives none, or several series."""
+    if source.window is None:
+        return _instant(source, request)
+    start = request.now.timestamp() - source.window.total_seconds()
+    points = query_range(source, start, request.now.timestamp(), source.step.total_seconds(), request)
+    numbers = [number for _, number in points if not math.isnan(number)]
+    if not numbers:
+        raise MetricError("the query gives no point in its window")
+    return Value(_AGGREGATES[source.aggregate](numbers), datetime.fromtimestamp(points[-1][0], UTC))
+
+
+def _instant(source: PrometheusSource, request: Request) -> Value:
+    data = _ask(source, "query", {"query": source.query}, request)
+    if data["resultType"] == "scalar":
+        moment, number = data["result"]
+    else:
+        moment, number = _only(data["result"])["value"]
+    return Value(float(number), datetime.fromtimestamp(float(moment), UTC))
+
+
+def query_range(
+    source: PrometheusSource, start: float, end: float, step: float, request: Request
+) -> list[tuple[float, float]]:
+    """The moments (seconds since 1970) and numbers of a query between two moments."""
+    parameters = {"query": source.query, "start": f"{start:.3f}", "end": f"{end:.3f}", "step": f"{step:g}"}
+    series = _only(_ask(source, "query_range", parameters, request)["result"])
+    return [(float(moment), float(number)) for moment, number in series["values"]]
+
+
+def _ask(source: PrometheusSource, path: str, parameters: Mapping[str, str], request: Request) -> dict[str, Any]:
+    timeout = {"timeout": f"{request.seconds:g}s"}
+    url = f"{source.url.rstrip('/')}/api/v1/{path}"
+    status, body = get(url, {**parameters, **timeout}, source.token_env, request)
+    try:
+        document = json.loads(body)
+    except ValueError:
+        document = None
+    if isinstance(document, dict) and document.get("status") == "success":
+        data: dict[str, Any] = document["data"]
+        return data
+    if isinstance(document, dict) and "error" in document:
+        raise MetricError(f"{document.get('errorType')}: {document['error']}")
+    raise MetricError(f"HTTP {status}, and no answer of Prometheus")
+
+
+def _only(result: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    if not result:
+        raise MetricError("the query gives no series")
+    if len(result) > 1:
+        raise MetricError(f"the query gives {len(result)} series: aggregate them with sum() or max()")
+    return result[0]

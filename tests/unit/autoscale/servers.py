@@ -1,0 +1,139 @@
+"""Real Redis and Prometheus servers on loopback, for as long as a test session needs them."""
+
+import contextlib
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import requests
+
+
+def needs(program: str, package: str) -> str:
+    """The program's path; skips the test, and says why, where it is not installed."""
+    path = shutil.which(program)
+    if path is None:
+        pytest.skip(f"{program} is not installed (Debian: apt-get install {package})")
+    return path
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+@contextlib.contextmanager
+def running(command: list[str], folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def await_true(condition, what: str, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} did not come"
+        time.sleep(0.05)
+
+
+@contextlib.contextmanager
+def redis_server(folder: Path, *options: str) -> Iterator[int]:
+    """A Redis server that keeps nothing on the disk; its port."""
+    program = needs("redis-server", "redis-server")
+    port = free_port()
+    command = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", *options]
+    with running(command, folder):
+        await_true(lambda: _listens(port), "redis-server")
+        yield port
+
+
+def _listens(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
+
+
+class Pages(ThreadingHTTPServer):
+    """A web server whose answers a test sets: path → (status, headers, body) or a function that writes."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        self.pages = {}
+        self.seen = []
+        super().__init__(("127.0.0.1", 0), _Handler)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        path = self.path.partition("?")[0]
+        self.server.seen.append((self.path, dict(self.headers)))
+        answer = self.server.pages.get(path, (404, {}, ""))
+        if callable(answer):
+            answer(self)
+            return
+        status, headers, body = answer
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body.encode())))
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextlib.contextmanager
+def pages() -> Iterator[Pages]:
+    server = Pages()
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@contextlib.contextmanager
+def prometheus_server(folder: Path, exporter: str) -> Iterator[str]:
+    """Prometheus that scrapes `exporter` (host:port) every second; its URL, once it has a sample."""
+    program = needs("prometheus", "prometheus")
+    port = free_port()
+    (folder / "prometheus.yml").write_text(
+        "global: {scrape_interval: 1s}\n"
+        f"scrape_configs: [{{job_name: test, static_configs: [{{targets: ['{exporter}']}}]}}]\n"
+    )
+    url = f"http://127.0.0.1:{port}"
+    command = [
+        program,
+        f"--config.file={folder}/prometheus.yml",
+        f"--storage.tsdb.path={folder}/data",
+        f"--web.listen-address=127.0.0.1:{port}",
+    ]
+    with running(command, folder):
+        await_true(lambda: _has_samples(url), "a sample in prometheus")
+        yield url
+
+
+def _has_samples(url: str) -> bool:
+    try:
+        answer = requests.get(f"{url}/api/v1/query", params={"query": "jobs"}, timeout=2).json()
+    except (requests.RequestException, ValueError):
+        return False
+    return bool(answer["data"]["result"])
