@@ -129,10 +129,12 @@ class _Process(automation.PulumiCommand):
             self.on_start(process.pid)
             code = self._wait(process)
             output.seek(0)
-            result = automation.CommandResult(stdout=output.read(), stderr="", code=code)
+            said = output.read()
         if code != 0:
-            raise automation.errors.create_command_error(result)
-        return result
+            # The SDK looks in the standard error alone for what tells a held lock from other failures.
+            failed = automation.CommandResult(stdout="", stderr=said, code=code)
+            raise automation.errors.create_command_error(failed)
+        return automation.CommandResult(stdout=said, stderr="", code=code)
 
     def _wait(self, process: subprocess.Popen[bytes]) -> int:
         try:
