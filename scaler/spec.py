@@ -8,24 +8,25 @@ is known only once it has been seen.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from scaler.errors import InvalidSpecError
-from scaler.model import Group, Spec
-from scaler.schema import GroupSchema, SpecSchema, Surroundings, host_label_problem, shown
+from scaler.model import Group, NotifyTarget, Readiness, Spec, StopPolicy
+from scaler.schema import GroupSchema, ReadySchema, SpecSchema, Surroundings, host_label_problem, shown
 from scaler.strict_yaml import Document, Location, Value, read
 from scaler.suggest import nearest
 
 Schema = TypeVar("Schema", bound=BaseModel)
 
 _LATER: dict[type[BaseModel], tuple[str, ...]] = {
-    SpecSchema: ("budget", "notify", "policies", "retention", "autoscale"),
-    GroupSchema: ("stop", "autoscale"),
+    SpecSchema: ("budget", "policies", "autoscale"),
+    GroupSchema: ("autoscale",),
 }
 """Keys that will mean something one day, and are refused by name until then."""
 
@@ -84,7 +85,8 @@ def _validate(document: Document, path: Path, project: str) -> Spec | None:
         stack=here.stack,
         path=path,
         groups={name: _group(name, group) for name, group in groups.items() if group is not None},
-        **fields.model_dump(exclude={"groups"}),
+        notify=tuple(NotifyTarget(**target.model_dump()) for target in fields.notify),
+        **fields.model_dump(exclude={"groups", "notify"}),
     )
 
 
@@ -96,6 +98,7 @@ def _surroundings(value: dict[str, Value], path: Path) -> Surroundings:
     return Surroundings(
         stack=path.stem,
         folder=path.parent,
+        project_folder=path.parent.parent,
         cloud=cloud if cloud in ("hetzner", "digitalocean") else None,
         wanted=sum(count for count in counts if isinstance(count, int)),
     )
@@ -121,10 +124,19 @@ def _group(name: str, fields: GroupSchema) -> Group:
         vpc=fields.vpc,
         monitoring=fields.monitoring,
         ipv6=fields.ipv6,
+        ready=_readiness(fields.ready),
         start_within=fields.start_within,
+        stop=StopPolicy(**fields.stop.model_dump()),
         protect=frozenset(fields.protect),
         scale_down=fields.scale_down,
     )
+
+
+def _readiness(fields: ReadySchema | None) -> Readiness:
+    if fields is None:
+        return Readiness()
+    kind: Literal["tcp", "http", "command"] = "tcp" if fields.tcp else "http" if fields.http else "command"
+    return Readiness(kind=kind, port=fields.tcp, url=fields.http, command=fields.command, successes=fields.successes)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -147,7 +159,7 @@ def _report(document: Document, schema: type[BaseModel], at: Location, error: Er
     if error["type"] == "missing":
         document.report(document.key_line(location), f"{_dotted(location)} is missing", "add it")
     elif error["type"] == "extra_forbidden":
-        message, fix = _unknown_key(str(location[-1]), schema)
+        message, fix = _unknown_key(str(location[-1]), _schema_at(schema, error["loc"][:-1]))
         document.report(document.key_line(location), f"{_dotted(location)} {message}", fix)
     elif location[-1:] == ("[key]",):
         message, fix, _ = _wrong_value(error)
@@ -164,12 +176,28 @@ def _dotted(location: Location) -> str:
     return text.removeprefix(".") or "the spec"
 
 
+def _schema_at(schema: type[BaseModel], location: Location) -> type[BaseModel]:
+    """The schema of a place inside a value that has this one."""
+    for key in location:
+        field = schema.model_fields.get(str(key))
+        schema = next(_schemas_in(field.annotation), schema) if field else schema
+    return schema
+
+
+def _schemas_in(annotation: object) -> Iterator[type[BaseModel]]:
+    """The schemas that an annotation such as `tuple[NotifySchema, ...]` names."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _schemas_in(part)
+
+
 def _unknown_key(key: str, schema: type[BaseModel]) -> tuple[str, str]:
     """The predicate and the cure for a key that the schema does not have."""
     other = GroupSchema if schema is SpecSchema else SpecSchema
-    if key in _LATER[schema]:
+    if key in _LATER.get(schema, ()):
         return "is not supported yet", "remove it"
-    if key in other.model_fields:
+    if schema in (SpecSchema, GroupSchema) and key in other.model_fields:
         return "is not a key here", "it belongs in a group" if other is GroupSchema else "it belongs at the top level"
     if "token" in key.lower():
         return "is not a key: credentials are never in the spec", "set HCLOUD_TOKEN or DIGITALOCEAN_TOKEN"

@@ -8,6 +8,9 @@ read it from the validation context, a `Surroundings`. A check refuses with a pr
 
 from __future__ import annotations
 
+import fnmatch
+import json
+import os
 import re
 from dataclasses import dataclass
 from datetime import timedelta
@@ -25,11 +28,13 @@ from pydantic import (
     ValidationInfo,
     WithJsonSchema,
     field_validator,
+    model_validator,
 )
 from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import PydanticCustomError
 
 from scaler.durations import parse_duration
+from scaler.events import EventName
 from scaler.model import ImageRef
 from scaler.ownership import RESERVED
 from scaler.suggest import nearest
@@ -41,8 +46,6 @@ BACKENDS = ("file", "s3", "gs", "azblob", "postgres", "https")
 """The URL schemes of Pulumi's state backends."""
 
 USER_DATA_KIB = {"hetzner": 32, "digitalocean": 64}
-
-LONGEST_START = timedelta(hours=24)
 
 _HOST_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 _HOST_LABEL_RULE = "must be lower-case letters, digits and hyphens, as in a host name"
@@ -57,6 +60,12 @@ _LONGEST_TAG = 255
 
 _SLUG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
+PLACEHOLDERS = ("ip", "name")
+"""What is filled in for each server, written in braces."""
+
+_EVENTS = tuple(map(str, EventName))
+_EVENT_PATTERNS = tuple(dict.fromkeys(f"{event.partition('.')[0]}.*" for event in _EVENTS))
+
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
@@ -64,7 +73,9 @@ class Surroundings:
 
     stack: str
     folder: Path
-    """Where the spec is; other files are named relative to it."""
+    """Where the spec is; documents are named relative to it."""
+    project_folder: Path
+    """Where commands run, and their scripts are named relative to."""
     cloud: str | None
     """None if the spec names none, or an unknown one."""
     wanted: int = 0
@@ -152,24 +163,32 @@ Choices = Annotated[
 ]
 
 
-def _duration(value: object) -> timedelta:
-    if isinstance(value, int) and not isinstance(value, bool):
-        raise refusal(f"needs a unit, which {value} has not", f"write {value}s, or such as 10m or 1h30m")
-    text = _as_typed(value)
-    try:
-        duration = parse_duration(text)
-    except ValueError:
-        raise refusal(f"must be a duration such as 90s, 10m or 1h30m, not {shown(value)}") from None
-    if not timedelta(0) < duration <= LONGEST_START:
-        raise refusal(f"must be more than 0s and at most 24h, not {shown(value)}")
-    return duration
+def _up_to(most: str) -> BeforeValidator:
+    """A duration of more than nothing and at most this."""
+    longest = parse_duration(most)
+
+    def check(value: object) -> timedelta:
+        if isinstance(value, int) and not isinstance(value, bool):
+            raise refusal(f"needs a unit, which {value} has not", f"write {value}s, or such as 10m or 1h30m")
+        try:
+            duration = parse_duration(_as_typed(value))
+        except PydanticCustomError:  # is a ValueError too
+            raise
+        except ValueError:
+            raise refusal(f"must be a duration such as 90s, 10m or 1h30m, not {shown(value)}") from None
+        if not timedelta(0) < duration <= longest:
+            raise refusal(f"must be more than 0s and at most {most}, not {shown(value)}")
+        return duration
+
+    return BeforeValidator(check)
 
 
-Duration = Annotated[
-    timedelta,
-    BeforeValidator(_duration),
-    WithJsonSchema({"type": "string", "pattern": "^(?=[0-9])([0-9]+h)?([0-9]+m)?([0-9]+s)?$"}),
-]
+_DURATION_SCHEMA: dict[str, Any] = {
+    "type": "string",
+    "pattern": "^(?=[0-9])([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?$",
+}
+Duration = Annotated[timedelta, _up_to("24h"), WithJsonSchema(_DURATION_SCHEMA)]
+Retention = Annotated[timedelta, _up_to("3650d"), WithJsonSchema(_DURATION_SCHEMA)]
 
 
 def _image(value: object) -> ImageRef:
@@ -267,6 +286,79 @@ Backend = Annotated[
     WithJsonSchema({"type": "string", "pattern": f"^({'|'.join(BACKENDS)})://"}),
 ]
 
+
+def _url(value: str) -> str:
+    """An http(s) URL without credentials. It may hold a secret in any place, so it is not repeated."""
+    url = _split_url(value)
+    if url is None or url[0] not in ("http", "https") or not url[1]:
+        raise refusal("must be an http(s) URL", "write it as https://host/path")
+    return value
+
+
+def _server_url(value: str) -> str:
+    for word in re.findall(r"\{([^{}]*)\}", value):
+        if word not in PLACEHOLDERS:
+            raise refusal(f"has an unknown placeholder {shown(word)}", nearest(word, PLACEHOLDERS))
+    _url(value.replace("{ip}", "192.0.2.1").replace("{name}", "server"))
+    return value
+
+
+_URL_SCHEMA = {"type": "string", "pattern": r"^https?://[^/?#\s].*$"}
+Url = Annotated[Text, AfterValidator(_url), WithJsonSchema(_URL_SCHEMA)]
+ServerUrl = Annotated[Text, AfterValidator(_server_url), WithJsonSchema(_URL_SCHEMA)]
+
+# ---------------------------------------------------------------------------------------------
+# Commands
+
+
+def _word(value: object) -> str:
+    if isinstance(value, dict):
+        raise refusal("must be a text, not a mapping", 'put a placeholder in quotes: "{ip}"')
+    word = _as_typed(value)
+    if "\0" in word:
+        raise refusal("must not hold a NUL character")
+    return word
+
+
+def _words(value: object) -> object:
+    if isinstance(value, str) and value.strip():
+        raise refusal(f"must be a list of words, not {shown(value)}", f"write {json.dumps(value.split())}")
+    return value
+
+
+def _command(words: tuple[str, ...], info: Info) -> tuple[str, ...]:
+    if not words:
+        raise refusal("must not be empty", "name the program, then its arguments")
+    program = words[0]
+    if not program.strip():
+        raise refusal("must not be empty", "name the program", at=(0,))
+    if "/" in program and not Path(program).is_absolute():
+        _check_script(program, info.context.project_folder)
+    return words
+
+
+def _check_script(program: str, folder: Path) -> None:
+    """A program that is named by a relative path is a file of the project, and can be run."""
+    if ".." in Path(program).parts:
+        raise refusal(
+            f"must not lead out of the project folder, as {shown(program)} does", "write an absolute path", at=(0,)
+        )
+    if not (folder / program).is_file():
+        raise refusal(
+            f"names a file that does not exist: {program}", "the path is relative to the project folder", at=(0,)
+        )
+    if not os.access(folder / program, os.X_OK):
+        raise refusal(f"names a file that may not be executed: {program}", f"run chmod +x {program}", at=(0,))
+
+
+_WORD_SCHEMA: dict[str, Any] = {"type": ["string", "number", "boolean"]}
+Command = Annotated[
+    tuple[Annotated[str, BeforeValidator(_word)], ...],
+    AfterValidator(_command),
+    BeforeValidator(_words),
+    WithJsonSchema({"type": "array", "prefixItems": [_TEXT_SCHEMA], "items": _WORD_SCHEMA, "minItems": 1}),
+]
+
 # ---------------------------------------------------------------------------------------------
 # Names and labels
 
@@ -349,6 +441,101 @@ def _key(description: str, **rest: Any) -> Any:
     return Field(description=description, **rest)
 
 
+def _exactly_one(*keys: str) -> dict[str, Any]:
+    """JSON Schema: one of these keys, and no other of them."""
+    return {"oneOf": [{"required": [key]} for key in keys]}
+
+
+def _check_exactly_one(value: BaseModel, *keys: str) -> None:
+    if sum(bool(getattr(value, key)) for key in keys) != 1:
+        raise refusal(f"must have exactly one of the keys {', '.join(keys[:-1])} and {keys[-1]}")
+
+
+class ReadySchema(BaseModel):
+    """A check that a server passes when it can do its work."""
+
+    model_config = ConfigDict(
+        extra="forbid", title="Readiness", json_schema_extra=_exactly_one("tcp", "http", "command")
+    )
+
+    tcp: Annotated[int, Field(strict=True, ge=1, le=65535)] | None = _key(
+        "A port that accepts connections.", default=None
+    )
+    http: ServerUrl | None = _key("A URL that is answered below 400; {ip} and {name} are filled in.", default=None)
+    command: Command = _key(
+        "A command that ends with 0, in the project folder; {ip} and {name} are filled in.", default=()
+    )
+    successes: Annotated[int, Field(strict=True, ge=1, le=100)] = _key(
+        "How many good readings in a row make a server ready.", default=2
+    )
+
+    @model_validator(mode="after")
+    def _one_check(self) -> ReadySchema:
+        _check_exactly_one(self, "tcp", "http", "command")
+        return self
+
+
+def _none_is_no_check(value: object) -> object:
+    if value is None:
+        raise refusal("has no value", "give one, or remove the line")
+    if isinstance(value, dict):
+        return value
+    if value != "none":
+        raise refusal(f"must be none or a mapping, not {shown(value)}", "write such as {tcp: 22}")
+    return None
+
+
+def _none_for_null(schema: dict[str, Any]) -> None:
+    """JSON Schema: what is no check is written `none`."""
+    checks = [choice for choice in schema["anyOf"] if choice != {"type": "null"}]
+    schema.update({"anyOf": [{"const": "none"}, *checks], "default": "none"})
+
+
+class StopSchema(BaseModel):
+    """What happens to a serving server before it is deleted."""
+
+    model_config = ConfigDict(extra="forbid", title="Stop")
+
+    drain: Command = _key(
+        "A command per server, in the project folder; {ip} and {name} are filled in. It ends when the server has "
+        "finished its work.",
+        default=(),
+    )
+    drain_within: Duration = _key(
+        "How long the drain command may take.", default=timedelta(minutes=5), json_schema_extra={"default": "5m"}
+    )
+    on_drain_failure: Literal["remove", "keep"] = _key(
+        "What becomes of a server whose drain fails or does not end.", default="remove"
+    )
+    shutdown_within: Duration | None = _key(
+        "How long an ACPI shutdown may take before the power is cut; without it, there is no shutdown.", default=None
+    )
+
+
+class NotifySchema(BaseModel):
+    """Who is told of events: a URL or a command."""
+
+    model_config = ConfigDict(extra="forbid", title="Notify", json_schema_extra=_exactly_one("url", "command"))
+
+    url: Url | None = _key("Gets one JSON POST per event.", default=None)
+    command: Command = _key("Gets the event on standard input; one process per event.", default=())
+    events: Choices = _key("Which events: names, or patterns such as server.*.", default=("*",))
+
+    @field_validator("events")
+    @classmethod
+    def _known(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
+        for index, pattern in enumerate(patterns):
+            if not fnmatch.filter(_EVENTS, pattern):
+                cure = nearest(pattern, _EVENTS + _EVENT_PATTERNS)
+                raise refusal(f"names no event: {shown(pattern)}", cure, at=(index,))
+        return patterns
+
+    @model_validator(mode="after")
+    def _one_target(self) -> NotifySchema:
+        _check_exactly_one(self, "url", "command")
+        return self
+
+
 class GroupSchema(BaseModel):
     """A set of interchangeable servers."""
 
@@ -381,11 +568,20 @@ class GroupSchema(BaseModel):
     vpc: Text | None = _key("DigitalOcean: the name of the VPC; without it, the region's default.", default=None)
     monitoring: Flag = _key("DigitalOcean: whether to install the monitoring agent.", default=False)
     ipv6: Flag = _key("DigitalOcean: whether servers get an IPv6 address.", default=False)
-    ready: Literal["none"] = _key("When a server counts as ready; none: when the cloud says running.", default="none")
+    ready: Annotated[ReadySchema | None, BeforeValidator(_none_is_no_check)] = _key(
+        "When a server counts as ready; none: when the cloud says running.",
+        default=None,
+        json_schema_extra=_none_for_null,
+    )
     start_within: Duration = _key(
         "How long a server may take to get ready before it counts as hanging.",
         default=timedelta(minutes=10),
         json_schema_extra={"default": "10m"},
+    )
+    stop: StopSchema = _key(
+        "How a serving server is brought to rest before it is deleted.",
+        default=StopSchema(),
+        json_schema_extra={"default": {}},
     )
     protect: Texts = _key("Names of servers that are never chosen for scale-down.", default=())
     scale_down: Literal["newest", "oldest"] = _key("Which servers go first when there are too many.", default="newest")
@@ -433,12 +629,13 @@ class GroupSchema(BaseModel):
     def _only_digitalocean(cls, value: object, info: Info) -> object:
         return _only_on("digitalocean", value, info.context)
 
-    @field_validator("ready", mode="before")
+    @field_validator("ready")
     @classmethod
-    def _ready(cls, value: object) -> object:
-        if isinstance(value, dict) and value.keys() & {"tcp", "http", "command"}:
-            raise refusal("is not supported yet", "use ready: none", at=(next(iter(value)),))
-        return value
+    def _reachable(cls, ready: ReadySchema | None, info: Info) -> ReadySchema | None:
+        addresses = info.data.get("public_ipv4", True) or info.data.get("public_ipv6", True)
+        if ready is not None and not addresses and (ready.tcp or "{ip}" in (ready.http or "")):
+            raise refusal("needs an address, and servers of this group have no public one", "use a command")
+        return ready
 
     @field_validator("image_changes", mode="before")
     @classmethod
@@ -522,6 +719,12 @@ class SpecSchema(BaseModel):
     )
     limit: Number | None = _key(
         "The most servers this stack may hold, all groups together; exactly this many are allowed.", default=None
+    )
+    notify: tuple[NotifySchema, ...] = _key("Who is told of events.", default=())
+    retention: Retention = _key(
+        "How long the records of deleted servers are kept.",
+        default=timedelta(days=7),
+        json_schema_extra={"default": "7d"},
     )
     # Each group is validated by itself, since its checks need its name.
     groups: Annotated[dict[GroupName, SkipValidation[GroupSchema]], Field(min_length=1)] = _key(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import scaler.schema
 from scaler.durations import parse_duration
 from scaler.errors import ExitCode, InvalidSpecError
-from scaler.model import Group, ImageRef, Spec
+from scaler.model import Group, ImageRef, NotifyTarget, Readiness, Spec, StopPolicy
 from scaler.schema import GroupSchema, SpecSchema, json_schema
 from scaler.spec import load
 from scaler.strict_yaml import read
@@ -263,6 +263,48 @@ def test_names_may_fill_a_host_name(tmp_path: Path) -> None:
     ]
 
 
+LIFECYCLE = """\
+cloud: hetzner
+notify:
+  - {url: "https://hooks.example.com/a?b=c", events: [server.errored, "limit.*"]}
+  - {command: [./drain.sh, --event], events: "*"}
+  - {command: [logger]}
+retention: 168h
+groups:
+  web:
+    {count: 1, image: debian-12, type: cx23, location: fsn1,
+     ready: {http: "http://{ip}:8080/{name}"},
+     stop: {drain: [drain.sh, "{name}", 3, ""], shutdown_within: 1m}}
+  job:
+    {count: 1, image: debian-12, type: cx23, location: fsn1,
+     ready: {command: [/usr/bin/check, -v], successes: 5},
+     stop: {drain: [./drain.sh], drain_within: 1h, on_drain_failure: keep}}
+  tcp: {count: 1, image: debian-12, type: cx23, location: fsn1, ready: {tcp: 22, successes: 1}, stop: {}}
+"""
+
+
+def test_the_lifecycle_keys_reach_the_spec(project: Path) -> None:
+    path = write(project, LIFECYCLE)
+    spec = load(path, "shop")
+    assert spec.notify == (
+        NotifyTarget(url="https://hooks.example.com/a?b=c", events=("server.errored", "limit.*")),
+        NotifyTarget(command=("./drain.sh", "--event"), events=("*",)),
+        NotifyTarget(command=("logger",)),
+    )
+    assert spec.retention == timedelta(days=7)
+    assert {name: group.ready for name, group in spec.groups.items()} == {
+        "web": Readiness(kind="http", url="http://{ip}:8080/{name}"),
+        "job": Readiness(kind="command", command=("/usr/bin/check", "-v"), successes=5),
+        "tcp": Readiness(kind="tcp", port=22, successes=1),
+    }
+    assert {name: group.stop for name, group in spec.groups.items()} == {
+        "web": StopPolicy(drain=("drain.sh", "{name}", "3", ""), shutdown_within=timedelta(minutes=1)),
+        "job": StopPolicy(drain=("./drain.sh",), drain_within=timedelta(hours=1), on_drain_failure="keep"),
+        "tcp": StopPolicy(),
+    }
+    assert list(SCHEMA.iter_errors(read(path).value)) == []
+
+
 # ---------------------------------------------------------------------------------------------
 # Bad specs: one line of a group or of the top level, what is said, and whether the JSON Schema sees it too
 
@@ -379,11 +421,77 @@ IN_GROUP: list[tuple[str, str, bool]] = [
     ),
     ("scale_down: newst", "scale_down must be newest or oldest, not 'newst'; did you mean newest?", True),
     ("scale_down: true", "scale_down must be newest or oldest, not true", True),
-    ("ready: {tcp: 22}", "ready.tcp is not supported yet; use ready: none", True),
-    ("ready: running", "ready must be none, not 'running'", True),
+    ("ready: running", "ready must be none or a mapping, not 'running'; write such as {tcp: 22}", True),
+    ("ready: 22", "ready must be none or a mapping, not 22; write such as {tcp: 22}", True),
+    ("ready:", "ready has no value; give one, or remove the line", True),
+    ("ready: {}", "ready must have exactly one of the keys tcp, http and command", True),
+    ("ready: {successes: 3}", "ready must have exactly one of the keys tcp, http and command", True),
+    ("ready: {tcp: 22, command: [x]}", "ready must have exactly one of the keys tcp, http and command", True),
+    ("ready: {tpc: 22}", "ready.tpc is not a known key; did you mean tcp?", True),
+    ("ready: {tcp: 0}", "ready.tcp must be 1 or more, not 0", True),
+    ("ready: {tcp: 65536}", "ready.tcp must be 65535 or less, not 65536", True),
+    ("ready: {tcp: ssh}", "ready.tcp must be a whole number, not 'ssh'", True),
+    ("ready: {tcp: 22, successes: 0}", "ready.successes must be 1 or more, not 0", True),
+    ("ready: {tcp: 22, successes: 101}", "ready.successes must be 100 or less, not 101", True),
+    ("ready: {http: 'ftp://{ip}/'}", "ready.http must be an http(s) URL; write it as https://host/path", True),
+    ("ready: {http: 'http:///x'}", "ready.http must be an http(s) URL; write it as https://host/path", True),
+    ("ready: {http: 'http://{ip}:x/'}", "ready.http must be an http(s) URL; write it as https://host/path", False),
+    ("ready: {http: 'http://{ipv4}/'}", "ready.http has an unknown placeholder 'ipv4'; did you mean ip?", False),
+    (
+        "ready: {http: 'http://me:s3cr3t@{ip}/'}",
+        "ready.http must not hold credentials; keep them in environment variables",
+        False,
+    ),
+    (
+        "public_ipv4: false\n    public_ipv6: false\n    ready: {tcp: 22}",
+        "ready needs an address, and servers of this group have no public one; use a command",
+        False,
+    ),
     ("image_changes: roll", "image_changes must be new: roll is not supported yet; remove the line", True),
     ("image_changes: old", "image_changes must be new, not 'old'", True),
-    ("stop: {drain: [x]}", "stop is not supported yet; remove it", True),
+    ("stop: now", "stop must be a mapping, not 'now'", True),
+    ("stop:", "stop has no value; give one, or remove the line", True),
+    ("stop: {drian: [x]}", "stop.drian is not a known key; did you mean drain?", True),
+    ("stop: {drain: []}", "stop.drain must not be empty; name the program, then its arguments", True),
+    ("stop: {drain: ['', a]}", "stop.drain[0] must not be empty; name the program", True),
+    ("stop: {drain: a b}", 'stop.drain must be a list of words, not \'a b\'; write ["a", "b"]', True),
+    (
+        "stop: {drain: [echo, {ip}]}",
+        'stop.drain[1] must be a text, not a mapping; put a placeholder in quotes: "{ip}"',
+        True,
+    ),
+    ('stop: {drain: [echo, "a\\0b"]}', "stop.drain[1] must not hold a NUL character", False),
+    (
+        "stop: {drain: [../drain.sh]}",
+        "stop.drain[0] must not lead out of the project folder, as '../drain.sh' does; write an absolute path",
+        False,
+    ),
+    (
+        "stop: {drain: [bin/../../drain.sh]}",
+        "stop.drain[0] must not lead out of the project folder, as 'bin/../../drain.sh' does; write an absolute path",
+        False,
+    ),
+    (
+        "stop: {drain: [./absent.sh]}",
+        "stop.drain[0] names a file that does not exist: ./absent.sh; the path is relative to the project folder",
+        False,
+    ),
+    (
+        "stop: {drain: [./plain.sh]}",
+        "stop.drain[0] names a file that may not be executed: ./plain.sh; run chmod +x ./plain.sh",
+        False,
+    ),
+    (
+        "stop: {drain_within: 5}",
+        "stop.drain_within needs a unit, which 5 has not; write 5s, or such as 10m or 1h30m",
+        True,
+    ),
+    ("stop: {shutdown_within: 2d}", "stop.shutdown_within must be more than 0s and at most 24h, not '2d'", False),
+    (
+        "stop: {on_drain_failure: kep}",
+        "stop.on_drain_failure must be remove or keep, not 'kep'; did you mean keep?",
+        True,
+    ),
     ("region: fra1", "region is not a known key; did you mean location?", True),
     ("loction: fra1", "loction is not a known key; did you mean location?", True),
     ("limit: 3", "limit is not a key here; it belongs at the top level", True),
@@ -430,14 +538,44 @@ AT_TOP: list[tuple[str, str, bool]] = [
     ("limit: -1", "limit must be 0 or more, not -1", True),
     ("limit: '5'", "limit must be a whole number, not '5'; remove the quotes", True),
     ("budget: {per_month: 150}", "budget is not supported yet; remove it", True),
-    ("notify: []", "notify is not supported yet; remove it", True),
+    ("notify: https://h/", "notify must be a list, not 'https://h/'; write [https://h/]", True),
+    ("notify: [https://h/]", "notify[0] must be a mapping, not 'https://h/'", True),
+    ("notify: [{}]", "notify[0] must have exactly one of the keys url and command", True),
+    ("notify: [{url: null}]", "notify[0] must have exactly one of the keys url and command", False),
+    ("notify: [{url: 'http://h', command: [x]}]", "notify[0] must have exactly one of the keys url and command", True),
+    ("notify: [{ulr: 'http://h'}]", "notify[0].ulr is not a known key; did you mean url?", True),
+    ("notify: [{url: 'file:///x'}]", "notify[0].url must be an http(s) URL; write it as https://host/path", True),
+    ("notify: [{url: 'me:s3cr3t@h'}]", "notify[0].url must be an http(s) URL; write it as https://host/path", True),
+    (
+        "notify: [{url: 'https://s3cr3t@h/'}]",
+        "notify[0].url must not hold credentials; keep them in environment variables",
+        False,
+    ),
+    ("notify: [{url: 'http://h', events: []}]", "notify[0].events must not be empty; name at least one", True),
+    (
+        "notify: [{url: 'http://h', events: [server.eror]}]",
+        "notify[0].events[0] names no event: 'server.eror'; did you mean server.errored?",
+        False,
+    ),
+    (
+        "notify: [{url: 'http://h', events: [server.*, sever.*]}]",
+        "notify[0].events[1] names no event: 'sever.*'; did you mean server.*?",
+        False,
+    ),
+    (
+        "notify: [{command: [../x]}]",
+        "notify[0].command[0] must not lead out of the project folder, as '../x' does; write an absolute path",
+        False,
+    ),
     ("policies: [x]", "policies is not supported yet; remove it", True),
-    ("retention: 7d", "retention is not supported yet; remove it", True),
+    ("retention: 7", "retention needs a unit, which 7 has not; write 7s, or such as 10m or 1h30m", True),
+    ("retention: 9999d", "retention must be more than 0s and at most 3650d, not '9999d'", False),
+    ("retention: 1w", "retention must be a duration such as 90s, 10m or 1h30m, not '1w'", True),
     ("count: 3", "count is not a key here; it belongs in a group", True),
     ("group: {}", "group is not a known key; did you mean groups?", True),
     (
         "xyz: 1",
-        "xyz is not a known key; known: cloud, endpoint, backend, plugin, limit, groups",
+        "xyz is not a known key; known: cloud, endpoint, backend, plugin, limit, notify, retention, groups",
         True,
     ),
     (
@@ -477,16 +615,26 @@ def spec_with(group_line: str, cloud: str = "hetzner") -> tuple[str, int]:
     return text, text.count("\n") + 1
 
 
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project folder's `stacks/`, with two scripts beside it, one of which may be executed."""
+    for name, mode in (("drain.sh", 0o755), ("plain.sh", 0o644)):
+        (tmp_path / name).write_text("#!/bin/sh\n")
+        (tmp_path / name).chmod(mode)
+    (tmp_path / "stacks").mkdir()
+    return tmp_path / "stacks"
+
+
 def check(path: Path, expected: list[str], schema_sees: bool) -> None:
     assert problems(path) == expected
     assert SCHEMA.is_valid(read(path).value) is not schema_sees
 
 
 @pytest.mark.parametrize(("line", "message", "schema_sees"), IN_GROUP, ids=[line for line, _, _ in IN_GROUP])
-def test_a_bad_line_in_a_group(tmp_path: Path, line: str, message: str, schema_sees: bool) -> None:
-    (tmp_path / "latin").write_bytes("ü".encode("latin-1"))
+def test_a_bad_line_in_a_group(project: Path, line: str, message: str, schema_sees: bool) -> None:
+    (project / "latin").write_bytes("ü".encode("latin-1"))
     text, number = spec_with(line)
-    check(write(tmp_path, text), [f"{number}: groups.worker.{message}"], schema_sees)
+    check(write(project, text), [f"{number}: groups.worker.{message}"], schema_sees)
 
 
 @pytest.mark.parametrize(("line", "message", "schema_sees"), OCEAN_LINES, ids=[line[:30] for line, _, _ in OCEAN_LINES])
@@ -558,7 +706,7 @@ groups:
     vpc: x
   Web:
     count: "3"
-    stop: {}
+    stop: {dran: [x]}
   c: 3
 budget: 3
 """
@@ -579,7 +727,7 @@ budget: 3
         "15: groups.Web.type is missing; add it",
         "15: groups.Web.location is missing; add it",
         "16: groups.Web.count must be a whole number, not '3'; remove the quotes",
-        "17: groups.Web.stop is not supported yet; remove it",
+        "17: groups.Web.stop.dran is not a known key; did you mean drain?",
         "18: groups.c must be a mapping, not 3",
         "19: budget is not supported yet; remove it",
     ]
@@ -630,6 +778,10 @@ def test_every_key_is_described_in_the_schema_and_in_the_documentation() -> None
     for key, fields in {**schema["properties"], **group["properties"]}.items():
         assert fields["description"]
         assert f"| `{key}` |" in page, f"docs/reference/spec.md has no row for {key}"
+    for inner in schema["$defs"].values():
+        for key, fields in inner["properties"].items():
+            assert fields["description"]
+            assert f"`{key}`" in page or f"{{{key}: " in page, f"docs/reference/spec.md does not tell of {key}"
 
 
 def test_the_demo_is_valid() -> None:
@@ -650,7 +802,9 @@ def test_durations_add_up(days: int, hours: int, minutes: int, seconds: int) -> 
     assert parse_duration(f"{days}d") == timedelta(days=days)
 
 
-@pytest.mark.parametrize("text", ["", "5", "h", "5x", "1m1h", "1.5h", "-1m", " 1m", "1m ", "٣m", "9999999999h", "1h1d", "100000d"])
+@pytest.mark.parametrize(
+    "text", ["", "5", "h", "5x", "1m1h", "1.5h", "-1m", " 1m", "1m ", "٣m", "9999999999h", "1h1d", "100000d"]
+)
 def test_other_forms_are_no_durations(text: str) -> None:
     with pytest.raises(ValueError, match="not a duration"):
         parse_duration(text)
