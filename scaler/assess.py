@@ -81,6 +81,9 @@ def known(stack: StackState, records: Iterable[Server]) -> dict[str, Server]:
         mine = merged.get(name)
         if mine is None or mine.since < output.since:
             merged[name] = output
+        elif mine.id == output.id:
+            # Whoever protects a server says so in the stack, on whatever machine.
+            merged[name] = replace(mine, protected=output.protected)
     return merged
 
 

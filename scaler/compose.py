@@ -6,19 +6,20 @@ import json
 import os
 import secrets
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scaler.backend import DEFAULT_BACKEND, LocalBackend, absolute_url
 from scaler.clock import Clock, format_time
-from scaler.clouds import Cloud
+from scaler.clouds import Cloud, QuotaError
 from scaler.clouds.registry import open_cloud
-from scaler.errors import LockedError, StateError
-from scaler.model import Server, Spec, Step
+from scaler.errors import LimitError, LockedError, RefusedError, ScalerError, StateError
+from scaler.events import EventName
+from scaler.model import Outcome, Result, Server, Spec, Step
 from scaler.notify import Notifier
 from scaler.ports import Progress, Surroundings
 from scaler.project import Project
@@ -26,6 +27,7 @@ from scaler.readiness import ReadinessChecks
 from scaler.stack import PulumiStack
 from scaler.state import (
     CorruptStateError,
+    Event,
     EventLog,
     State,
     StateFile,
@@ -185,8 +187,20 @@ class FileRecords:
                 servers=kept,
             )
         )
-        events = self._events.append(*transitions(before.records if before else {}, self._state.records, steps))
-        self._notifier.tell([event_to_json(event) for event in events])
+        self._tell(*transitions(before.records if before else {}, self._state.records, steps))
+
+    def narrate(self, run: Callable[[], Result]) -> Result:
+        self._tell(Event(event=EventName.RUN_STARTED))
+        try:
+            result = run()
+        except BaseException as error:
+            self._tell(*_limits_hit([error]), _stopped(error))
+            raise
+        self._tell(*_limits_hit(result.failures), _finished(result))
+        return result
+
+    def _tell(self, *events: Event) -> None:
+        self._notifier.tell([event_to_json(event) for event in self._events.append(*events)])
 
     def boot_times(self) -> Mapping[str, Sequence[timedelta]]:
         try:
@@ -194,6 +208,31 @@ class FileRecords:
         except StateError:
             # It only teaches deadlines; the spec's hold without it.
             return {}
+
+
+def _limits_hit(errors: Iterable[BaseException]) -> list[Event]:
+    limits = (LimitError, QuotaError)
+    return [Event(event=EventName.LIMIT_HIT, reason=str(error)) for error in errors if isinstance(error, limits)]
+
+
+def _stopped(error: BaseException) -> Event:
+    """The end of a run that came to no result. Only our own errors' words are known to be fit for a log."""
+    why = str(error) if isinstance(error, ScalerError) else type(error).__name__
+    outcome = Outcome.REFUSED if isinstance(error, RefusedError) else Outcome.FAILED
+    return Event(event=EventName.RUN_FINISHED, reason=why, result={"outcome": str(outcome)})
+
+
+def _finished(result: Result) -> Event:
+    return Event(
+        event=EventName.RUN_FINISHED,
+        reason="; ".join(map(str, result.failures)) or None,
+        result={
+            "outcome": str(result.outcome),
+            "groups": {name: asdict(report) for name, report in result.groups.items()},
+            "requests": asdict(result.requests),
+            "elapsed_s": round(result.elapsed.total_seconds(), 1),
+        },
+    )
 
 
 # ---------------------------------------------------------------------------------------------

@@ -49,9 +49,13 @@ def confirm(
 
 
 def on_their_way(world: World) -> list[str]:
-    """The servers that time alone brings to an end."""
+    """The servers that time alone brings to an end, and those that run and are to be rebooted."""
     moving = (Status.NEW, Status.STARTING, Status.REBOOTING, Status.STOPPING, Status.DELETING)
-    return [name for name, server in world.servers.items() if server.status in moving]
+    return [
+        name
+        for name, server in world.servers.items()
+        if server.status in moving or (server.running and server.reboot_asked)
+    ]
 
 
 def _pause(waited_s: float) -> float:

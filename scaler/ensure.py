@@ -18,7 +18,7 @@ from scaler import prices
 from scaler.clouds import BusyError, Catalogue, CloudError, NameTakenError, NoCapacityError
 from scaler.confirm import confirm, on_their_way, running
 from scaler.errors import EngineError, ScalerError, StalePlanError, UsageError
-from scaler.guards import check_expectation, check_plan, check_wanted
+from scaler.guards import check_expectation, check_plan, check_unprotected, check_wanted
 from scaler.lifecycle import Status
 from scaler.model import (
     Action,
@@ -103,15 +103,23 @@ class Demand:
     """Servers to replace: each goes when a new one is ready."""
 
     def resolve(self, spec: Spec, world: World) -> dict[str, int]:
-        """The wanted count of every group."""
-        supply = Counter(server.group for server in world.servers.values() if server.counts)
-        leaving = Counter(world.servers[name].group for name in self.remove if world.servers[name].counts)
+        """The wanted count of every group; a server to replace counts, whatever its state."""
+        servers = world.servers.values()
+        there = Counter(server.group for server in servers if server.counts or server.name in self.renew)
+        leaving = Counter(server.group for server in servers if server.counts and server.name in self.remove)
         return {
             name: max(
-                0, (supply[name] if self.counts is None else self.counts[name]) + self.by.get(name, 0) - leaving[name]
+                0, (there[name] if self.counts is None else self.counts[name]) + self.by.get(name, 0) - leaving[name]
             )
             for name in spec.groups
         }
+
+    def not_about(self, world: World) -> frozenset[str]:
+        """Servers to leave as they are: those that do not count, when the demand is about others by name."""
+        if self.counts is not None or self.by:
+            return frozenset()
+        named = self.remove | self.renew
+        return frozenset(name for name, server in world.servers.items() if not server.counts and name not in named)
 
 
 def ensure(spec: Spec, demand: Demand, options: Options, around: Surroundings) -> Result:
@@ -120,7 +128,8 @@ def ensure(spec: Spec, demand: Demand, options: Options, around: Surroundings) -
     Raises RefusedError before anything is changed; a run that changed something returns a Result,
     also when it failed.
     """
-    return _Run(spec, demand, options, around).execute()
+    run = _Run(spec, demand, options, around)
+    return around.records.narrate(run.execute) if options.apply else run.execute()
 
 
 @dataclass
@@ -161,9 +170,8 @@ class _Run:
         if self.demand.counts is not None:
             self._check(self.demand.counts)
         self.first = self.observer.begin()
-        self._know(self.demand.remove | self.demand.renew)
-        self.wanted = self.demand.resolve(self.spec, self.first)
-        self._check(self.wanted)
+        self._check_named()
+        self._resolve()
         self.plan = self._plan()
         check_plan(self.spec, self.world, self.plan, ignore_protection=self.options.everything)
         check_expectation(self.plan, self.options.expect_current)
@@ -203,15 +211,28 @@ class _Run:
                 sorted(f"then: {text}" for text in before - now) + sorted(f"now: {text}" for text in now - before),
             )
 
-    def _check(self, counts: Mapping[str, int]) -> None:
-        if not self.options.everything:
-            check_wanted(self.spec, counts)
+    def _resolve(self) -> None:
+        """What the demand means for the servers that there are."""
+        self.wanted = self.demand.resolve(self.spec, self.world)
+        self.advice = replace(self.advice, apart=self.demand.not_about(self.world))
+        if self.demand.counts is None:
+            have = Counter(server.group for server in self.world.servers.values() if server.counts)
+            self._check(self.wanted, have)
 
-    def _know(self, names: frozenset[str]) -> None:
-        for name in sorted(names - set(self.world.servers)):
-            raise UsageError(
-                f"There is no server {name} in {self.spec.stack}.", fix=nearest(name, sorted(self.world.servers))
-            )
+    def _check(self, counts: Mapping[str, int], have: Mapping[str, int] | None = None) -> None:
+        if not self.options.everything:
+            check_wanted(self.spec, counts, have)
+
+    def _check_named(self) -> None:
+        """Servers that are named must be there, not be protected, and run if they are to be removed.
+
+        A machine in no state may be removed however it is.
+        """
+        for name in sorted(self.demand.remove | self.demand.renew):
+            server = find_server(self.spec, self.world, name)
+            check_unprotected(self.spec, server)
+            if name in self.demand.remove and not server.running and name not in self.world.orphans:
+                raise wrong_status(server, "stopped")
 
     def _converge_or_note(self, templates: Templates) -> tuple[str, ...]:
         """Converge; once something was changed, whatever ends the run is noted, and what is there is recorded."""
@@ -240,6 +261,9 @@ class _Run:
                 if verdict is _Verdict.STOP or waiting:
                     return waiting
             self.observer.look_patiently(self.deadline)
+            if not self.steps:
+                # Nothing was done, since others were quicker: what is relative is so to what they left.
+                self._resolve()
             self.plan = self._plan()
             if not self.plan.phases and not on_their_way(self.world):
                 return ()
@@ -270,7 +294,8 @@ class _Run:
     def _reached(self) -> bool:
         """Whether exactly the wanted servers exist, and every one is ready."""
         ready = running(self.world, self.wanted)
-        return all(ready[group] == count for group, count in self.wanted.items()) and len(self.world.servers) == sum(
+        concerned = self.world.servers.keys() - self.advice.apart
+        return all(ready[group] == count for group, count in self.wanted.items()) and len(concerned) == sum(
             ready.values()
         )
 
@@ -398,6 +423,8 @@ class _Run:
             return
         for name in resting:
             self.around.stopping.begin(self.world.servers[name], self._stop_policy(name))
+            self.known[name] = self.world.servers[name].become(Status.STOPPING, self.world.at)
+        self.save(phase.steps)
         while resting:
             rested = self._come_to_rest(resting)
             if rested:
@@ -615,24 +642,32 @@ class _Run:
         """Wait for what is on its way; returns what still was when the time was up."""
         self.progress.phase("confirming")
         self.observer.look_patiently(self.deadline)
+        self._reboot_due()
 
         def look() -> World:
             self.observer.look()
-            self.observer.reboot_due()
+            self._reboot_due()
             return self.world
 
         return confirm(
             look, self.world, clock=self.clock, deadline=self.deadline, progress=self.progress, passing=PASSING
         )
 
+    def _reboot_due(self) -> None:
+        refused = self.observer.reboot_due()
+        if refused:
+            self.save(self._taken())
+        self.failures += refused
+
     def _give_up_waiting(self, names: Sequence[str]) -> None:
         """The run's time is up: what is still on its way counts as hanging from now on.
 
         Not what is being deleted: as `hanging` it would count again once its cloud calls it running.
+        Nor what runs, and could only not be rebooted.
         """
         for name in names:
             server = self.known[name]
-            if server.status is Status.DELETING:
+            if server.status in (Status.DELETING, Status.RUNNING):
                 continue
             error = f"still {server.status} when the run's time was up"
             self.known[name] = server.become(Status.HANGING, self.world.at, error)
@@ -671,6 +706,7 @@ class _Run:
             cost=prices.cost(self.catalogue, self.first.servers.values(), self._servers_after(outcome)),
             requests=self.around.cloud.requests,
             elapsed=timedelta(seconds=self.clock.monotonic() - self.started),
+            failures=tuple(self.failures),
             seen=_ids(self.first),
         )
 
@@ -694,6 +730,23 @@ class _Run:
             if step.action is Action.CREATE
         ]
         return staying + coming
+
+
+def find_server(spec: Spec, world: World, name: str) -> Server:
+    """The server of a name; UsageError if there is none."""
+    if name not in world.servers:
+        raise UsageError(f"There is no server {name} in {spec.stack}.", fix=nearest(name, sorted(world.servers)))
+    return world.servers[name]
+
+
+def wrong_status(server: Server, done: str) -> UsageError:
+    """Only a server that runs can be stopped or rebooted."""
+    return UsageError(
+        f"{server.name} cannot be {done}: it is {server.status}.",
+        why=server.error or "",
+        fix="`scaler ensure` repairs what is not running.",
+        code="wrong_status",
+    )
 
 
 def record(observer: Observer, around: Surroundings) -> None:

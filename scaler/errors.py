@@ -102,6 +102,12 @@ class StalePlanError(ScalerError):
     code = "plan_stale"
 
 
+class LimitError(RefusedError):
+    """More servers, or fewer, than a bound of the spec or the account allows."""
+
+    code = "limit"
+
+
 class LockedError(ScalerError):
     """Another run holds the stack."""
 

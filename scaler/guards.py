@@ -4,35 +4,53 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from scaler.errors import RefusedError
-from scaler.model import Action, Plan, Spec, World
+from scaler.errors import LimitError, RefusedError
+from scaler.model import Action, Plan, Server, Spec, World
 
 
-def check_wanted(spec: Spec, wanted: Mapping[str, int]) -> None:
-    """Refuse counts outside a group's bounds or above the stack's limit."""
+def check_wanted(spec: Spec, wanted: Mapping[str, int], have: Mapping[str, int] | None = None) -> None:
+    """Refuse counts outside a group's bounds or above the stack's limit.
+
+    With `have`, the counts that there are, those that come no further from a bound pass: one may
+    always remove servers of a stack that has too many.
+    """
     for name, count in wanted.items():
         group = spec.groups[name]
-        if group.max is not None and count > group.max:
-            raise RefusedError(
+        if group.max is not None and count > group.max and (have is None or count > have[name]):
+            raise LimitError(
                 f"{name} is asked to have {count} servers, more than its max of {group.max}.",
                 why=f"groups.{name}.max is {group.max} in {spec.path}",
                 fix=f"Raise max, or ask for at most {group.max}.",
                 code="above_max",
             )
-        if count < group.min:
-            raise RefusedError(
+        if count < group.min and (have is None or count < have[name]):
+            raise LimitError(
                 f"{name} is asked to have {count} servers, fewer than its min of {group.min}.",
                 why=f"groups.{name}.min is {group.min} in {spec.path}",
                 fix=f"Lower min, or ask for at least {group.min}. `scaler destroy` removes everything.",
                 code="below_min",
             )
     total = sum(wanted.values())
-    if spec.limit is not None and total > spec.limit:
-        raise RefusedError(
+    if spec.limit is not None and total > spec.limit and (have is None or total > sum(have.values())):
+        raise LimitError(
             f"{spec.stack} is asked to have {total} servers, {total - spec.limit} above its limit of {spec.limit}.",
             why=f"limit is {spec.limit} in {spec.path}",
             fix=f"Raise limit, or ask for at most {spec.limit}.",
             code="above_limit",
+        )
+
+
+def check_unprotected(spec: Spec, server: Server) -> None:
+    """Refuse to remove or replace a protected server, though it was named."""
+    group = spec.groups.get(server.group)
+    if server.protected or (group and server.name in group.protect):
+        raise RefusedError(
+            f"{server.name} is protected.",
+            why="by `scaler protect`" if server.protected else f"groups.{server.group}.protect names it in {spec.path}",
+            fix=f"Run `scaler unprotect {server.name}` first."
+            if server.protected
+            else f"Take it out of groups.{server.group}.protect.",
+            code="protected",
         )
 
 
@@ -54,7 +72,7 @@ def check_plan(spec: Spec, world: World, plan: Plan, *, ignore_protection: bool 
     created = [step for step in plan.steps if step.action is Action.CREATE]
     total = len(world.machines) - len(deleted) + len(created)
     if created and spec.limit is not None and total > spec.limit:
-        raise RefusedError(
+        raise LimitError(
             f"{plan.stack} would hold {total} servers, {total - spec.limit} above its limit of {spec.limit}.",
             why=f"limit is {spec.limit} in {spec.path}; servers that are being deleted count until they are gone",
             fix="Raise limit, or ask for fewer.",

@@ -281,6 +281,7 @@ class Action(StrEnum):
     ADOPT = "adopt"
     POWER_ON = "power_on"
     UPDATE = "update"
+    REBOOT = "reboot"
     REPLACE = "replace"
     DELETE = "delete"
     FORGET = "forget"
@@ -456,5 +457,7 @@ class Result:
     cost: Cost | None = None
     requests: Requests = Requests()
     elapsed: timedelta = timedelta(0)
+    failures: tuple[Exception, ...] = ()
+    """What went wrong, whatever it was about; the steps tell their own errors."""
     seen: Mapping[str, str] = field(default_factory=dict)
     """The machines that the run began with, name → id; for plan files, not for printing."""

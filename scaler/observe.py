@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from scaler.assess import Deadline, Findings, assess, known
-from scaler.clouds import AmbiguousError, Cloud, CloudError, GoneError, RateLimitedError, TransientError
+from scaler.clouds import AmbiguousError, BusyError, Cloud, CloudError, GoneError, RateLimitedError, TransientError
 from scaler.lifecycle import Status
 from scaler.model import Machine, Server, Spec, StackState, World
 from scaler.ports import Surroundings
@@ -98,21 +98,32 @@ class Observer:
         group = self.spec.groups.get(server.group)
         return group is None or self._around.readiness.is_ready(group.ready, server)
 
-    def reboot_due(self) -> None:
-        """Reboot the running servers for which that was asked while they could not be; once each."""
-        for name, server in self.world.servers.items():
-            if server.reboot_asked and server.running:
-                self.reboot(name)
+    def reboot_due(self) -> list[CloudError]:
+        """Reboot the running servers for which that was asked while they could not be; what was refused for good."""
+        due = [name for name, server in self.world.servers.items() if server.reboot_asked and server.running]
+        return [error for name in due if (error := self.reboot(name))]
 
     def reboot(self, name: str) -> CloudError | None:
-        """Reboot one running server, and know it as rebooting."""
-        server = self.world.servers[name]
+        """Reboot one running server, and know it as rebooting; the error if that was refused for good.
+
+        After a passing trouble it stays asked for, and is due at the next look.
+        """
+        server = replace(self.world.servers[name], reboot_asked=False)
         try:
             self._cloud.reboot(server.id or "")
+        except (BusyError, *PASSING):
+            self.amend(replace(server, reboot_asked=True))
         except CloudError as error:
+            self.amend(server.become(Status.ERRORED, self.world.at, str(error)))
             return error
-        self.known[name] = replace(server.become(Status.REBOOTING, self.world.at), reboot_asked=False)
+        else:
+            self.amend(server.become(Status.REBOOTING, self.world.at))
         return None
+
+    def amend(self, server: Server) -> None:
+        """Know better of one server than the last look did."""
+        self.known[server.name] = server
+        self.world = replace(self.world, servers={**self.world.servers, server.name: server})
 
 
 def learn_deadline(boots: Sequence[timedelta], start_within: timedelta) -> Deadline | None:

@@ -30,6 +30,8 @@ class Advice:
     """Servers that were asked to be removed: they go before others."""
     renew: frozenset[str] = frozenset()
     """Servers that were asked to be replaced: they go when new ones are ready."""
+    apart: frozenset[str] = frozenset()
+    """Servers that the run is not about: they are neither counted nor touched."""
     adopted: frozenset[str] = frozenset()
     """Servers that were in no state when the run began: they go before others."""
 
@@ -102,7 +104,7 @@ class _Decided:
 
 def _decide(spec: Spec, world: World, name: str, wanted: int, advice: Advice) -> _Decided:
     group = spec.groups.get(name)
-    servers = [server for server in world.servers.values() if server.group == name]
+    servers = [s for s in world.servers.values() if s.group == name and s.name not in advice.apart]
     staying = advice.kept | (group.protect if group else frozenset())
     movable = [server for server in servers if server.name not in staying and not server.protected]
     dead = [

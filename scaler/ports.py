@@ -10,7 +10,7 @@ from typing import Protocol
 from scaler.clock import Clock
 from scaler.clouds import Cloud
 from scaler.lifecycle import Phase
-from scaler.model import Applied, Change, Machine, Readiness, Server, StackState, Step, StopPolicy
+from scaler.model import Applied, Change, Machine, Readiness, Result, Server, StackState, Step, StopPolicy
 
 
 class Stack(Protocol):
@@ -44,6 +44,9 @@ class Records(Protocol):
 
     def save(self, wanted: Mapping[str, int], servers: Mapping[str, Server], steps: Sequence[Step]) -> None:
         """Replace the records, and log what changed since the last save."""
+
+    def narrate(self, run: Callable[[], Result]) -> Result:
+        """Carry a run out, and log its start and its end; one that is killed leaves only its start."""
 
     def boot_times(self) -> Mapping[str, Sequence[timedelta]]:
         """How long past servers of each group took from their creation until they were ready."""

@@ -34,6 +34,7 @@ _SIGNS = {
     Action.ADOPT: "~",
     Action.POWER_ON: "~",
     Action.UPDATE: "~",
+    Action.REBOOT: "~",
     Action.REPLACE: "~",
     Action.DELETE: "-",
     Action.FORGET: "-",

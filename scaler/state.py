@@ -166,6 +166,13 @@ class _Fields:
             raise MalformedError(f"`{name}` is not an object")
         return {str(key): _whole_number(f"{name}.{key}", value) for key, value in values.items()}
 
+    def optional_object(self, name: str) -> dict[str, object] | None:
+        if (value := self._fields.get(name)) is None:
+            return None
+        if not isinstance(value, Mapping):
+            raise MalformedError(f"`{name}` is not an object")
+        return {str(key): item for key, item in value.items()}
+
     def items(self, name: str) -> list[object]:
         if not isinstance(value := self._fields.get(name), list):
             raise MalformedError(f"`{name}` is not a list")
@@ -334,6 +341,8 @@ class Event:
     """What set the run off, such as `ensure worker=5`."""
     at: datetime | None = None
     run: str | None = None
+    result: Mapping[str, object] | None = None
+    """What a finished run came to: its outcome, numbers by group, requests and seconds."""
 
 
 _ENTERED = {
@@ -450,9 +459,9 @@ def boot_times(events: Iterable[Event]) -> dict[str, list[timedelta]]:
     return times
 
 
-def event_to_json(event: Event) -> dict[str, str | None]:
-    """An event as the log and a notification have it."""
-    return {
+def event_to_json(event: Event) -> dict[str, object]:
+    """An event as the log and a notification have it; `result` is there for `run.finished` only."""
+    document: dict[str, object] = {
         "at": None if event.at is None else format_time(event.at),
         "run": event.run,
         "event": str(event.event),
@@ -463,6 +472,7 @@ def event_to_json(event: Event) -> dict[str, str | None]:
         "reason": event.reason,
         "cause": event.cause,
     }
+    return document if event.result is None else {**document, "result": dict(event.result)}
 
 
 def event_from_json(document: object) -> Event:
@@ -479,6 +489,7 @@ def event_from_json(document: object) -> Event:
         cause=fields.optional_text("cause"),
         at=None if at is None else parse_time(at),
         run=fields.optional_text("run"),
+        result=fields.optional_object("result"),
     )
 
 
