@@ -677,7 +677,7 @@ class Setting:
         """Whether stack, outputs, records and cloud tell the same of the same machines."""
         ids = {box.id for box in self.cloud.boxes.values() if self.owner.owns(box.labels)}
         outputs = {server.id for server in self.stack.saved.outputs.values()}
-        live = {server.id for server in self.records.servers.values() if server.status != "deleted"}
+        live = {server.id for server in self.records.servers.values() if server.id and not server.finished}
         return set(self.held().values()) == ids == outputs == live and not self.stack.saved.pending
 
 
