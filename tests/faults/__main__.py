@@ -1,0 +1,115 @@
+"""`make faults`: the full matrices. Prints a table, and stops at the first promise that was not kept."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from pathlib import Path
+from typing import Protocol
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from faults_kills import kills
+from faults_stage import Theatre, Vendor
+
+
+class Cell(Protocol):
+    """One cell of a matrix."""
+
+    vendor: Vendor
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def row(self) -> str: ...
+
+    def play(self, theatre: Theatre) -> bool:
+        """Raise AssertionError for a promise that was not kept; False if the cell does not apply."""
+
+
+MATRICES = {"kill": kills}
+
+
+class Tally:
+    """What came of the cells so far."""
+
+    def __init__(self) -> None:
+        self.kept: Counter[tuple[str, str]] = Counter()
+        self.broken: Counter[tuple[str, str]] = Counter()
+        self.inapplicable = 0
+
+    def note(self, cell: Cell, future: Future[bool]) -> bool:
+        """Count a finished cell; False for a broken promise, which is told."""
+        key = (cell.row, cell.vendor.name)
+        error = future.exception()
+        if error is None:
+            self.kept[key] += future.result()
+            self.inapplicable += not future.result()
+            return True
+        self.broken[key] += 1
+        print(f"VIOLATED  {cell.id}\n{error!r}"[:4000], file=sys.stderr)
+        print(f"reproduce: make faults ARGS='--only {cell.id}'\n", file=sys.stderr, flush=True)
+        return False
+
+    def print(self, elapsed_s: float) -> None:
+        """The table: scenario, cloud, outcome."""
+        keys = sorted({*self.kept, *self.broken})
+        width = max((len(row) for row, _ in keys), default=8)
+        print(f"{'scenario':{width}}  {'cloud':12}  {'kept':>5}  violated")
+        for row, cloud in keys:
+            if self.kept[row, cloud] or self.broken[row, cloud]:
+                print(f"{row:{width}}  {cloud:12}  {self.kept[row, cloud]:>5}  {self.broken[row, cloud] or '-'}")
+        print(
+            f"{self.kept.total() + self.broken.total()} worlds checked, {self.broken.total()} violated, "
+            f"{self.inapplicable} points without a victim, {elapsed_s:.0f} s"
+        )
+
+
+def main() -> int:
+    """Run the chosen cells; 1 if a promise was not kept."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", default="", metavar="ID", help="cells whose id begins so, such as kill/hetzner")
+    parser.add_argument("--jobs", type=int, default=2, help="cells at a time")
+    parser.add_argument("--keep-going", action="store_true", help="go on after a violation")
+    options = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="faults-"))
+    print(f"scenes are in {folder}; those of violations stay there", file=sys.stderr)
+    started = time.monotonic()
+    tally = Tally()
+    try:
+        whole = _play(Theatre(folder), options, tally)
+    finally:
+        tally.print(time.monotonic() - started)
+    return 0 if whole and tally.kept else 1
+
+
+def _play(theatre: Theatre, options: argparse.Namespace, tally: Tally) -> bool:
+    """Play all cells; False after a violation."""
+    chosen = _chosen(theatre, options.only)
+    running: dict[Future[bool], Cell] = {}
+    whole = True
+    with ThreadPoolExecutor(options.jobs) as pool:
+        while whole or options.keep_going:
+            while len(running) < options.jobs and (cell := next(chosen, None)):
+                running[pool.submit(cell.play, theatre)] = cell
+            if not running:
+                break
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                whole &= tally.note(running.pop(future), future)
+    return whole
+
+
+def _chosen(theatre: Theatre, only: str) -> Iterator[Cell]:
+    for name, matrix in MATRICES.items():
+        if name.startswith(only) or only.startswith(name):
+            yield from (cell for cell in matrix(theatre) if cell.id.startswith(only))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

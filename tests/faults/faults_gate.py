@@ -1,0 +1,66 @@
+"""A gate between clients and the embedded cloud: it stops one request, before or after it is carried out."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+Moment = Literal["before", "after"]
+
+_DEADLINE_S = 120.0
+
+
+@dataclass
+class Gate:
+    """Counts requests from 1, and holds the one that it is set to until it is opened."""
+
+    stop_at: int | None = None
+    moment: Moment = "before"
+    count: int = 0
+    witness: Callable[[], object] | None = None
+    """Asked at each request; what it says is kept in `testimony`."""
+    testimony: list[object] = field(default_factory=list)
+    reached: threading.Event = field(default_factory=threading.Event)
+    _open: threading.Event = field(default_factory=threading.Event)
+    _drop: bool = False
+
+    def set(self, stop_at: int, moment: Moment) -> None:
+        """Hold the request of this number among those that come from now on."""
+        self.count, self.stop_at, self.moment = 0, stop_at, moment
+
+    def open(self, *, drop: bool) -> None:
+        """Let the held request go on, or (`drop`) end it there: its sender is dead."""
+        self._drop = drop
+        self._open.set()
+
+    def around(self, app: ASGIApp) -> ASGIApp:
+        """The application behind this gate."""
+
+        async def gated(scope: Scope, receive: Receive, send: Send) -> None:
+            # One event loop serves all requests, so the count needs no lock.
+            self.count += 1
+            if self.witness:
+                self.testimony.append(self.witness())
+            held = self.count == self.stop_at
+            if held and self.moment == "before" and await self._hold():
+                return
+
+            async def hold_answer(message: Message) -> None:
+                if held and message["type"] == "http.response.start":
+                    await self._hold()
+                await send(message)
+
+            await app(scope, receive, hold_answer if held and self.moment == "after" else send)
+
+        return gated
+
+    async def _hold(self) -> bool:
+        """Wait until the gate is open; whether the request ends here."""
+        self.reached.set()
+        await asyncio.get_running_loop().run_in_executor(None, self._open.wait, _DEADLINE_S)
+        return self._drop
