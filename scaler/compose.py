@@ -68,11 +68,10 @@ def surroundings(run: Run, *, clock: Clock, progress: Progress) -> Iterator[Surr
         backend = absolute_url(
             run.spec.backend or run.environ.get("PULUMI_BACKEND_URL") or DEFAULT_BACKEND, run.project.directory
         )
-        readiness = ReadinessChecks(clock)
-        stack.callback(readiness.close)
-        stopping = Stopping(cloud, clock)
+        folder = run.project.directory
+        stopping = Stopping(cloud, clock, folder)
         stack.callback(stopping.close)
-        notifier = Notifier(run.spec.stack, run.spec.notify, warn=progress.warn)
+        notifier = Notifier(run.spec.stack, run.spec.notify, folder=folder, warn=progress.warn)
         stack.callback(notifier.close)
         yield Surroundings(
             cloud=cloud,
@@ -84,7 +83,7 @@ def surroundings(run: Run, *, clock: Clock, progress: Progress) -> Iterator[Surr
                 clock,
             ),
             records=FileRecords(run, clock, progress, notifier),
-            readiness=readiness,
+            readiness=ReadinessChecks(clock, folder),
             stopping=stopping,
             clock=clock,
             progress=progress,

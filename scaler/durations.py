@@ -15,3 +15,10 @@ def parse_duration(text: str) -> timedelta:
         raise ValueError(f"not a duration such as 90s, 10m or 1h30m: {text!r}")
     days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
     return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+
+
+def format_duration(duration: timedelta) -> str:
+    """A duration as `parse_duration` reads it, to the second: `1h30m`, `0s`."""
+    seconds = round(duration.total_seconds())
+    parts = ((seconds // 86400, "d"), (seconds // 3600 % 24, "h"), (seconds // 60 % 60, "m"), (seconds % 60, "s"))
+    return "".join(f"{number}{unit}" for number, unit in parts if number) or "0s"

@@ -1,6 +1,6 @@
 """Telling others of events: one JSON POST, or one command, per event.
 
-It never fails or delays a run: events wait in a queue that threads of their own work off, each
+It never fails or delays a run: events wait in queues that threads of their own work off, each
 attempt has a deadline, there is one retry, and what is not told when the run has ended and the
 time is up is given up with a warning.
 """
@@ -10,12 +10,14 @@ from __future__ import annotations
 import fnmatch
 import json
 import queue
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
 
 from scaler.model import NotifyTarget
+from scaler.processes import CommandProcess, cannot_be_run
 
 _ATTEMPT_WITHIN_S = 5.0
 _RETRY_AFTER_S = 1.0
@@ -29,12 +31,19 @@ class Notifier:
     """One thread per target, so that one that hangs holds up no other."""
 
     def __init__(
-        self, stack: str, targets: Sequence[NotifyTarget], *, warn: Callable[[str], None], linger_s: float = _LINGER_S
+        self,
+        stack: str,
+        targets: Sequence[NotifyTarget],
+        *,
+        folder: Path,
+        warn: Callable[[str], None],
+        linger_s: float = _LINGER_S,
     ) -> None:
+        """`folder` is where commands run; `linger_s` bounds `close`."""
         self._stack = stack
         self._warn = warn
         self._linger_s = linger_s
-        self._tellers = [_Teller(target, warn) for target in targets]
+        self._tellers = [_Teller(target, folder, warn) for target in targets]
 
     def tell(self, events: Iterable[Payload]) -> None:
         """Queue events, as the event log has them, for every target that asks for them. Returns at once."""
@@ -47,20 +56,29 @@ class Notifier:
         """Give what is queued a bounded time to be told."""
         until = time.monotonic() + self._linger_s
         for teller in self._tellers:
+            teller.no_more()
+        for teller in self._tellers:
             untold = teller.finish(until)
             if untold:
-                self._warn(f"{untold} events could not be told to {teller.name} in time")
+                events = "1 event" if untold == 1 else f"{untold} events"
+                self._warn(f"{events} could not be told to {teller.name} in time")
 
 
 class _Teller:
-    def __init__(self, target: NotifyTarget, warn: Callable[[str], None]) -> None:
-        self.name = target.url or target.command[0]
+    def __init__(self, target: NotifyTarget, folder: Path, warn: Callable[[str], None]) -> None:
+        # A webhook's path and query are often its secret.
+        self.name = urlsplit(target.url).hostname if target.url else target.command[0]
         self._target = target
+        self._folder = folder
         self._warn = warn
         self._warned = False
         self._queue: queue.Queue[Payload | None] = queue.Queue()
-        self._untold = 0
+        self._offered = 0
+        self._tried = 0
+        """Only ever written by the thread, as the one above only by who offers."""
         self._thread: threading.Thread | None = None
+        self._process: CommandProcess | None = None
+        self._given_up = threading.Event()
 
     def offer(self, event: Payload) -> None:
         if not any(fnmatch.fnmatchcase(str(event["event"]), pattern) for pattern in self._target.events):
@@ -68,24 +86,31 @@ class _Teller:
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name="notify", daemon=True)
             self._thread.start()
-        self._untold += 1
+        self._offered += 1
         self._queue.put(event)
+
+    def no_more(self) -> None:
+        self._queue.put(None)
 
     def finish(self, until: float) -> int:
         """Wait for the queue to empty until then; how many events are left."""
-        if self._thread is None:
-            return 0
-        self._queue.put(None)
-        self._thread.join(max(0.0, until - time.monotonic()))
-        return self._untold if self._thread.is_alive() else 0
+        try:
+            if self._thread is not None:
+                self._thread.join(max(0.0, until - time.monotonic()))
+            return self._offered - self._tried
+        finally:
+            self._given_up.set()
+            if self._process:
+                self._process.kill()
 
     def _work(self) -> None:
         while (event := self._queue.get()) is not None:
             trouble = self._try(event)
-            if trouble:
-                time.sleep(_RETRY_AFTER_S)
+            if trouble and not self._given_up.wait(_RETRY_AFTER_S):
                 trouble = self._try(event)
-            self._untold -= 1
+            if self._given_up.is_set():
+                return
+            self._tried += 1
             if trouble and not self._warned:
                 self._warned = True
                 self._warn(f"an event could not be told to {self.name}: {trouble}")
@@ -94,21 +119,23 @@ class _Teller:
         try:
             return self._post(event) if self._target.url else self._run(event)
         except Exception as error:
+            # Not its text: that repeats the URL.
             return type(error).__name__
 
     def _post(self, event: Payload) -> str | None:
         import requests
 
-        answer = requests.post(self._target.url or "", json=event, timeout=_ATTEMPT_WITHIN_S, allow_redirects=False)
-        return None if answer.status_code < 400 else f"HTTP {answer.status_code}"
+        # A body may never end, and is of no interest. A redirect would turn the POST into a GET of something else.
+        with requests.post(
+            self._target.url or "", json=event, timeout=_ATTEMPT_WITHIN_S, allow_redirects=False, stream=True
+        ) as answer:
+            return None if answer.status_code < 300 else f"HTTP {answer.status_code}"
 
     def _run(self, event: Payload) -> str | None:
-        done = subprocess.run(
-            self._target.command,
-            input=json.dumps(event).encode(),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            timeout=_ATTEMPT_WITHIN_S,
-            check=False,
-        )
-        return None if done.returncode == 0 else f"ended with {done.returncode}"
+        try:
+            self._process = CommandProcess(self._target.command, self._folder, json.dumps(event).encode() + b"\n")
+        except (OSError, ValueError) as error:
+            return cannot_be_run(error)
+        if self._given_up.is_set():
+            self._process.kill()
+        return self._process.finish(_ATTEMPT_WITHIN_S)

@@ -7,25 +7,23 @@ starts over with them, or finds that they are needed.
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import IO
+from pathlib import Path
 
 from scaler.clock import Clock
-from scaler.clouds import Cloud, CloudError, GoneError
+from scaler.clouds import AmbiguousError, BusyError, Cloud, CloudError, GoneError, RateLimitedError, TransientError
+from scaler.durations import format_duration
 from scaler.lifecycle import Phase
 from scaler.model import Server, StopPolicy
+from scaler.processes import CommandProcess, cannot_be_run, ended_with
 from scaler.readiness import fill_in
 
-_OUTPUT_KEPT = 2_000
-"""Characters of a drain command's last output that are kept for the event."""
-
 _POWER_OFF_WITHIN_S = 60.0
+
+_ASK_AGAIN = (BusyError, RateLimitedError, TransientError)
+"""Errors after which nothing has happened, and the same may be asked a moment later."""
 
 
 class _Stage(Enum):
@@ -44,10 +42,11 @@ class Stop:
     policy: StopPolicy
     stage: _Stage = _Stage.DRAINING
     until: float = 0.0
+    asked: bool = False
+    """Whether the cloud was asked for what this stage waits for."""
     notes: list[str] = field(default_factory=list)
     """What went wrong, and the last words of a failed drain."""
-    drain: subprocess.Popen[bytes] | None = None
-    output: IO[bytes] | None = None
+    drain: CommandProcess | None = None
 
     @property
     def at_rest(self) -> bool:
@@ -63,33 +62,34 @@ class Stop:
 class Stopping:
     """All servers that a run is bringing to rest."""
 
-    def __init__(self, cloud: Cloud, clock: Clock) -> None:
+    def __init__(self, cloud: Cloud, clock: Clock, folder: Path) -> None:
+        """`folder` is where drain commands run."""
         self._cloud = cloud
         self._clock = clock
+        self._folder = folder
         self.stops: dict[str, Stop] = {}
 
     def begin(self, server: Server, policy: StopPolicy) -> None:
-        """Start with a server; again for the same one does nothing."""
-        if server.name not in self.stops:
+        """Start with a server; again for the same machine does nothing."""
+        known = self.stops.get(server.name)
+        if known is None or known.server.id != server.id:
             self.stops[server.name] = stop = Stop(server, policy)
             self._drain(stop)
 
     def advance(self, server: Server, phase: Phase | None) -> Stop:
         """Take one server as far as it goes by now; `phase` is its last seen condition, None if it is gone."""
         stop = self.stops[server.name]
-        if phase is None:
+        if phase in (None, Phase.DELETING):
             self._end_drain(stop)
             stop.stage = _Stage.AT_REST
         elif stop.stage is _Stage.DRAINING:
             self._watch_drain(stop)
-        elif phase is Phase.OFF and stop.stage in (_Stage.SHUTTING_DOWN, _Stage.POWERING_OFF):
+        if phase is Phase.OFF and stop.stage in (_Stage.SHUTTING_DOWN, _Stage.POWERING_OFF):
             stop.stage = _Stage.AT_REST
-        elif stop.stage is _Stage.SHUTTING_DOWN and self._late(stop):
-            stop.notes.append(f"did not shut down within {stop.policy.shutdown_within}")
+        if stop.stage is _Stage.SHUTTING_DOWN:
+            self._shut_down(stop)
+        if stop.stage is _Stage.POWERING_OFF:
             self._power_off(stop)
-        elif stop.stage is _Stage.POWERING_OFF and self._late(stop):
-            stop.notes.append("the power could not be cut in time")
-            stop.stage = _Stage.AT_REST
         return stop
 
     @property
@@ -111,78 +111,85 @@ class Stopping:
 
     def _drain(self, stop: Stop) -> None:
         if not stop.policy.drain:
-            self._shut_down(stop)
+            self._after_drain(stop)
             return
         stop.until = self._clock.monotonic() + stop.policy.drain_within.total_seconds()
-        stop.output = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the command
         try:
-            # An argument list, never a shell. A session of its own, so that all it started ends with it.
-            stop.drain = subprocess.Popen(
-                [fill_in(word, stop.server) for word in stop.policy.drain],
-                stdin=subprocess.DEVNULL,
-                stdout=stop.output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                env={**os.environ, "SCALER_SERVER": stop.server.name, "SCALER_IP": stop.server.ipv4 or ""},
-            )
-        except OSError as error:
-            self._drain_failed(stop, f"the drain command cannot be run: {error}")
+            stop.drain = CommandProcess([fill_in(word, stop.server) for word in stop.policy.drain], self._folder)
+        except (OSError, ValueError) as error:
+            self._drain_failed(stop, cannot_be_run(error))
 
     def _watch_drain(self, stop: Stop) -> None:
-        code = stop.drain.poll() if stop.drain else None
+        code = stop.drain.ended() if stop.drain else None
         if code == 0:
             self._end_drain(stop)
-            self._shut_down(stop)
+            self._after_drain(stop)
         elif code is not None:
-            self._drain_failed(stop, f"the drain command ended with {code}")
+            self._drain_failed(stop, ended_with(code))
         elif self._late(stop):
-            self._drain_failed(stop, f"the drain command did not end within {stop.policy.drain_within}")
+            self._drain_failed(stop, f"did not end within {format_duration(stop.policy.drain_within)}")
 
     def _drain_failed(self, stop: Stop, why: str) -> None:
         words = self._end_drain(stop)
-        stop.notes.append(f"{why}: {words}" if words else why)
+        stop.notes.append(f"the drain command {why}" + (f": {words}" if words else ""))
         if stop.policy.on_drain_failure == "keep":
             stop.stage = _Stage.KEPT
         else:
-            self._shut_down(stop)
+            self._after_drain(stop)
 
-    def _end_drain(self, stop: Stop) -> str:
+    @staticmethod
+    def _end_drain(stop: Stop) -> str:
         """End the drain's processes, if any still run, and return its last words."""
-        if stop.drain is not None and stop.drain.poll() is None:
-            os.killpg(stop.drain.pid, signal.SIGKILL)
-            stop.drain.wait()
-        if stop.output is None:
-            return ""
-        end = stop.output.seek(0, os.SEEK_END)
-        stop.output.seek(max(0, end - _OUTPUT_KEPT))
-        words = stop.output.read().decode(errors="replace").strip()
-        stop.output.close()
-        stop.output = None
-        return words
+        process, stop.drain = stop.drain, None
+        return process.end() if process else ""
 
     # -- power ---------------------------------------------------------------------------------
 
-    def _shut_down(self, stop: Stop) -> None:
+    def _after_drain(self, stop: Stop) -> None:
         if stop.policy.shutdown_within is None:
             stop.stage = _Stage.AT_REST
-            return
-        stop.stage = _Stage.SHUTTING_DOWN
-        stop.until = self._clock.monotonic() + stop.policy.shutdown_within.total_seconds()
-        self._ask(stop, self._cloud.shutdown)
+        else:
+            self._enter(stop, _Stage.SHUTTING_DOWN, stop.policy.shutdown_within.total_seconds())
+
+    def _enter(self, stop: Stop, stage: _Stage, within_s: float) -> None:
+        stop.stage = stage
+        stop.asked = False
+        stop.until = self._clock.monotonic() + within_s
+
+    def _shut_down(self, stop: Stop) -> None:
+        refusal = self._ask(stop, self._cloud.shutdown)
+        if refusal is None and self._late(stop) and stop.policy.shutdown_within is not None:
+            refusal = f"did not shut down within {format_duration(stop.policy.shutdown_within)}"
+        if refusal is not None:
+            stop.notes.append(refusal)
+            self._enter(stop, _Stage.POWERING_OFF, _POWER_OFF_WITHIN_S)
 
     def _power_off(self, stop: Stop) -> None:
-        stop.stage = _Stage.POWERING_OFF
-        stop.until = self._clock.monotonic() + _POWER_OFF_WITHIN_S
-        self._ask(stop, self._cloud.power_off)
+        """Cut the power; what comes of it, the server is about to be deleted."""
+        refusal = self._ask(stop, self._cloud.power_off)
+        if refusal is None and self._late(stop):
+            refusal = "the power could not be cut in time"
+        if refusal is not None:
+            stop.notes.append(refusal)
+            stop.stage = _Stage.AT_REST
 
-    def _ask(self, stop: Stop, request: Callable[[str], None]) -> None:
+    @staticmethod
+    def _ask(stop: Stop, request: Callable[[str], None]) -> str | None:
+        """Ask the cloud once; its refusal, if that is final."""
+        if stop.asked:
+            return None
         try:
             request(stop.server.id or "")
         except GoneError:
             stop.stage = _Stage.AT_REST
+        except _ASK_AGAIN:
+            return None
+        except AmbiguousError:
+            pass  # It may well be under way: its deadline decides.
         except CloudError as error:
-            # It is about to be deleted: what cannot be asked nicely ends at its deadline.
-            stop.notes.append(str(error))
+            return str(error)
+        stop.asked = True
+        return None
 
     def _late(self, stop: Stop) -> bool:
         return self._clock.monotonic() >= stop.until
