@@ -12,9 +12,9 @@ def test_s02_r06_changed_by_hand(project: Project) -> None:
     gone, off, taken, edited = (f"demo-worker-{number}" for number in range(1, 5))
     world.vanish(vendor.name, int(four[gone]))
     world.power_off(vendor.name, int(four[off]))
-    world.relabel(vendor.name, int(four[taken]), **vendor.owned({"role": "mine now"}))
+    world.relabel(vendor.name, int(four[taken]), **vendor.owned({"role": "mine-now"}))
     labels = vendor.labels_of(project.machine(edited))
-    world.relabel(vendor.name, int(four[edited]), **vendor.owned({**labels, "note": "by hand"}))
+    world.relabel(vendor.name, int(four[edited]), **vendor.owned({**labels, "note": "by-hand"}))
 
     # `refresh` names it, changes no server, and says so by its exit code.
     world.clear_log()
@@ -33,7 +33,7 @@ def test_s02_r06_changed_by_hand(project: Project) -> None:
     assert {four[gone], four[taken]}.isdisjoint(mended.values())
     # The one that carries our labels no more is somebody's, and still there.
     stranger = world.server(vendor.name, int(four[taken]))
-    assert vendor.labels_of(stranger) == {"role": "mine now"}
+    assert vendor.labels_of(stranger) == {"role": "mine-now"}
     assert project.ensure("4").document["outcome"] == "unchanged"
 
 

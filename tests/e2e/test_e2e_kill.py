@@ -1,0 +1,112 @@
+"""kill -9 in the middle of a scale-up, and a run right after it: no duplicate, no orphan, no manual step.
+
+Each moment is a request or an engine process that the test holds still while it kills; nothing depends on
+how fast anything is. The cloud runs in the test's process, so it outlives the killed one.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+
+import pytest
+from e2e_project import DIGITALOCEAN, HETZNER, Project, Vendor, is_alive, wait_until
+
+Moment = Callable[[Project], None]
+"""Arranges that the run that is under way comes to a halt at some moment, and waits for it."""
+
+
+def _hold(project: Project, method: str, **more: int) -> None:
+    """Leave a request about all servers without an answer, and wait until it has arrived."""
+    fault = project.fault("hang_forever", method, times=None, **more)
+    wait_until(lambda: project.world.fired(fault), f"{method} {project.vendor.collection} after {more}")
+
+
+def observing(project: Project) -> None:
+    _hold(project, "GET")
+
+
+def before_anything_is_declared(project: Project) -> None:
+    """The records say what is meant, the engine holds the stack's lock, and its first look is not answered."""
+    _hold(project, "GET", skip=1)
+    assert {record["status"] for record in project.records.values()} == {"running", "new"}
+    assert project.creates == []
+
+
+def in_the_middle_of_the_creates(project: Project) -> None:
+    """One create is carried out and its answer lost, others are not carried out, one is through."""
+    lost = project.fault("accept_then_drop", "POST", skip=1)
+    silent = project.fault("hang_forever", "POST", skip=2, times=None)
+    lookup = project.fault("hang_forever", "GET", skip=2, times=None)
+    for fault, often in ((lost, 1), (silent, 2), (lookup, 1)):
+        wait_until(lambda: project.world.fired(fault) == often, f"fault {fault} {often} times")  # noqa: B023
+    assert len(project.machines) == 4
+
+
+def confirming(project: Project) -> None:
+    """All are accepted, none is ready."""
+    wait_until(lambda: len(project.creates) == 4, "all creates")
+    seen = len(project.lists)
+    wait_until(lambda: len(project.lists) > seen + 1, "a look after the creates")
+
+
+def recording(project: Project) -> None:
+    """All are ready; the engine that would record it waits for its list."""
+    go_on = project.hold_engine("refresh")
+    wait_until(lambda: project.engine_runs[-1:] and project.engine_runs[-1][1] == "refresh", "the record step")
+    fault = project.fault("hang_forever", "GET", times=None)
+    go_on()
+    wait_until(lambda: project.world.fired(fault), "the record step's list")
+
+
+MOMENTS: tuple[Moment, ...] = (
+    observing,
+    before_anything_is_declared,
+    in_the_middle_of_the_creates,
+    confirming,
+    recording,
+)
+CASES = [
+    *((HETZNER, moment, with_engine) for moment in MOMENTS for with_engine in (False, True)),
+    *((DIGITALOCEAN, in_the_middle_of_the_creates, with_engine) for with_engine in (False, True)),
+]
+
+
+def _named(case: object) -> str | None:
+    if isinstance(case, Vendor):
+        return case.name
+    return {True: "with_engine", False: "alone"}.get(case) if isinstance(case, bool) else getattr(case, "__name__", "")
+
+
+@pytest.mark.parametrize(("vendor", "moment", "with_engine"), CASES, ids=_named)
+def test_s04_r08_killed_while_scaling_up(served: Project, moment: Moment, with_engine: bool) -> None:
+    project = served
+    project.ensure("2")
+    two = project.agreed()
+    project.world.clear_log()
+
+    if moment is confirming:
+        project.world.set_knobs(boot_s=3600)
+    process = project.start("ensure", "6", "--yes")
+    try:
+        moment(project)
+    finally:
+        process.kill()
+        process.communicate()
+    engine, _ = project.engine_runs[-1]
+    if with_engine and is_alive(engine):
+        os.kill(engine, signal.SIGKILL)
+    project.world.clear_faults()
+    if moment is confirming:
+        project.world.advance(3600)
+        project.world.set_knobs(boot_s=0)
+
+    project.ensure("6")
+    six = project.agreed()
+    assert sorted(six) == [f"demo-worker-{number}" for number in range(1, 7)]
+    assert two.items() < six.items()
+    assert len(project.world.servers(project.vendor.name)) == 6
+    # Nothing was made only to be thrown away.
+    assert project.requests("DELETE") == []
+    assert project.ensure("6").document["outcome"] == "unchanged"
