@@ -75,7 +75,7 @@ def common_options(command: Callable[Concatenate[Context, P], R]) -> Callable[P,
 
     @functools.wraps(command)
     def with_context(*args: P.args, **kwargs: P.kwargs) -> R:
-        return command(make_context(_given(click.get_current_context()), os.environ), *args, **kwargs)
+        return command(context_of(click.get_current_context()), *args, **kwargs)
 
     return shared_options(with_context)
 
@@ -85,6 +85,11 @@ def shared_options(function: Callable[P, R]) -> Callable[P, R]:
     for option in reversed(_OPTIONS):
         function = option(function)
     return function
+
+
+def context_of(ctx: click.Context) -> Context:
+    """The shared options as they were parsed by now."""
+    return make_context(_given(ctx), os.environ)
 
 
 def make_context(options: Mapping[str, Any], environ: Mapping[str, str]) -> Context:

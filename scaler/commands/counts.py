@@ -7,12 +7,9 @@ from collections.abc import Mapping, Sequence
 
 import click
 
+from scaler.counts import MOST, all_counts, check_by, check_count, known_group, only_group
 from scaler.errors import UsageError
 from scaler.model import Spec
-from scaler.suggest import nearest
-
-MOST = 10_000
-"""No account gets as many servers; a larger count is a slip."""
 
 
 class CountingCommand(click.Command):
@@ -27,36 +24,32 @@ class CountingCommand(click.Command):
 
 def parse_counts(spec: Spec, arguments: Sequence[str]) -> dict[str, int]:
     """The wanted count of every group: the spec's, where the command line says nothing else."""
-    wanted = {name: group.count for name, group in spec.groups.items()}
+    counts = {}
     for argument in arguments:
         name, given = _split(spec, argument)
-        wanted[name] = _count(given, argument)
-    return wanted
+        counts[name] = check_count(_whole(given, argument))
+    return all_counts(spec, counts)
+
+
+def parse_by(text: str) -> int:
+    """How many servers to add or remove: 1 or more."""
+    return check_by(_whole(text, text))
 
 
 def _split(spec: Spec, argument: str) -> tuple[str, str]:
     name, equals, given = argument.rpartition("=")
     if equals:
-        if name not in spec.groups:
-            raise UsageError(f"There is no group {name!r} in {spec.stack}.", fix=nearest(name, list(spec.groups)))
-        return name, given
-    if len(spec.groups) > 1:
-        raise UsageError(
-            f"{spec.stack} has several groups, so the count {given!r} is unclear.",
-            why=f"groups: {', '.join(spec.groups)}",
-            fix=f"Say which: {next(iter(spec.groups))}={given}.",
-        )
-    return next(iter(spec.groups)), given
+        return known_group(spec, name), given
+    return only_group(spec, fix=f"Say which: {next(iter(spec.groups))}={given}."), given
 
 
-def _count(given: str, argument: str) -> int:
+def _whole(given: str, argument: str) -> int:
     if not re.fullmatch(r"-?[0-9]+", given, re.ASCII):
         raise UsageError(f"{argument!r} is no count.", fix="Give a whole number, such as 5, or worker=5.")
     if given.startswith("-"):
         raise UsageError(f"A count cannot be negative: {argument}.", fix="Give 0 or more.")
-    if len(given) > len(str(MOST)) or int(given) > MOST:
-        raise UsageError(f"{given} servers are more than scaler handles.", fix=f"Give at most {MOST}.")
-    return int(given)
+    # Python does not turn thousands of digits into a number; these are too many in any case.
+    return int(given) if len(given) <= len(str(MOST)) else check_count(MOST + 1)
 
 
 def tell(wanted: Mapping[str, int]) -> str:
