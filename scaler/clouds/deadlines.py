@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Self
+
+from scaler.durations import parse_duration
+from scaler.errors import UsageError
+
+_VARIABLE = "SCALER_HTTP_TIMEOUT"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -12,3 +19,20 @@ class Deadlines:
     connect: float = 5
     read: float = 30
     budget: float = 300
+
+    @classmethod
+    def of(cls, environ: Mapping[str, str]) -> Self:
+        """The usual ones; `SCALER_HTTP_TIMEOUT`, such as `10s`, is how long an answer may take instead.
+
+        Raises UsageError for a value that is no duration.
+        """
+        text = environ.get(_VARIABLE)
+        if not text:
+            return cls()
+        try:
+            seconds = parse_duration(text).total_seconds()
+        except ValueError as error:
+            raise UsageError(f"{_VARIABLE} is no duration.", why=str(error), fix="Write it as 30s or 1m.") from error
+        if seconds <= 0:
+            raise UsageError(f"{_VARIABLE} must be more than nothing.", why=f"{_VARIABLE}={text}")
+        return cls(connect=min(cls().connect, seconds), read=seconds)

@@ -69,7 +69,8 @@ def open_cloud(
 ) -> Cloud:
     """The account at cloud `name` that the environment's credentials are for.
 
-    `endpoint` None: the vendor's environment variable, or the vendor's own. Sends no request.
+    `endpoint` None: the vendor's environment variable, or the vendor's own; `deadlines` None: as
+    the environment has them. Sends no request.
     Raises CredentialsError without a token, UsageError for an unknown cloud or an endpoint that is
     no URL, and ScalerError if the vendor's client is not installed.
     """
@@ -79,7 +80,7 @@ def open_cloud(
     url = _endpoint(vendor, endpoint, environ)
     token = find_token(vendor, environ)
     try:
-        return vendor.open(url, token, clock, deadlines or Deadlines())
+        return vendor.open(url, token, clock, deadlines or Deadlines.of(environ))
     except ModuleNotFoundError as error:
         raise ScalerError(
             f"the client for {vendor.title} is not installed",
