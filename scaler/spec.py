@@ -25,8 +25,7 @@ from scaler.suggest import nearest
 Schema = TypeVar("Schema", bound=BaseModel)
 
 _LATER: dict[type[BaseModel], tuple[str, ...]] = {
-    SpecSchema: ("budget", "policies", "autoscale"),
-    GroupSchema: ("autoscale",),
+    SpecSchema: ("budget", "policies"),
 }
 """Keys that will mean something one day, and are refused by name until then."""
 
@@ -129,6 +128,7 @@ def _group(name: str, fields: GroupSchema) -> Group:
         stop=StopPolicy(**fields.stop.model_dump()),
         protect=frozenset(fields.protect),
         scale_down=fields.scale_down,
+        autoscale=fields.autoscale.policy() if fields.autoscale else None,
     )
 
 

@@ -536,6 +536,9 @@ class NotifySchema(BaseModel):
         return self
 
 
+from scaler.schema.autoscale import AutoscaleSchema  # noqa: E402 - it uses the values above
+
+
 class GroupSchema(BaseModel):
     """A set of interchangeable servers."""
 
@@ -586,6 +589,7 @@ class GroupSchema(BaseModel):
     protect: Texts = _key("Names of servers that are never chosen for scale-down.", default=())
     scale_down: Literal["newest", "oldest"] = _key("Which servers go first when there are too many.", default="newest")
     image_changes: Literal["new"] = _key("Which servers get a changed image: only new ones.", default="new")
+    autoscale: AutoscaleSchema | None = _key("How the count follows the load; it needs max.", default=None)
 
     @field_validator("min")
     @classmethod
@@ -642,6 +646,13 @@ class GroupSchema(BaseModel):
     def _image_changes(cls, value: object) -> object:
         if value == "roll":
             raise refusal("must be new: roll is not supported yet", "remove the line")
+        return value
+
+    @field_validator("autoscale")
+    @classmethod
+    def _bounded(cls, value: AutoscaleSchema | None, info: Info) -> AutoscaleSchema | None:
+        if value is not None and "max" in info.data and info.data["max"] is None:
+            raise refusal("needs the group's max, so that no number of the load's is too large", "add max to the group")
         return value
 
     @field_validator("protect")
