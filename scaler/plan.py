@@ -104,7 +104,8 @@ class _Decided:
 
 def _decide(spec: Spec, world: World, name: str, wanted: int, advice: Advice) -> _Decided:
     group = spec.groups.get(name)
-    servers = [s for s in world.servers.values() if s.group == name and s.name not in advice.apart]
+    ours = [world.servers[key] for key in sorted(world.servers, key=natural)]
+    servers = [server for server in ours if server.group == name and server.name not in advice.apart]
     staying = advice.kept | (group.protect if group else frozenset())
     movable = [server for server in servers if server.name not in staying and not server.protected]
     dead = [
@@ -230,8 +231,8 @@ def _adopt(world: World) -> Iterable[Step]:
 
 
 def _update(spec: Spec, world: World, leaving: Collection[str]) -> Iterable[Step]:
-    for name, machine in world.machines.items():
-        server = world.servers[name]
+    for name in sorted(world.machines, key=natural):
+        machine, server = world.machines[name], world.servers[name]
         if server.group not in spec.groups or server.status is Status.DELETING or name in leaving:
             continue
         if dict(machine.labels) != labels_of(spec, machine):

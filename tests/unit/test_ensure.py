@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from fakes import LOCATIONS, TYPES, Killed, Setting, engine_failure, group, passing, spec, taken
 
-from scaler.clouds import AuthError, BusyError, CloudError, GoneError, InvalidError, TransientError
+from scaler.clouds import AuthError, BusyError, CloudError, InvalidError, TransientError
 from scaler.ensure import Demand, Options
 from scaler.errors import EngineError, LockedError, RefusedError, StateError
 from scaler.lifecycle import Status
