@@ -47,16 +47,21 @@ bench: engine ## measure against the numbers to reach
 engine: $(INSTALLED) ## the Pulumi engine, found or installed
 	$(BIN)/scaler engine path >/dev/null 2>&1 || $(BIN)/scaler engine install
 
-# Clients that we did not write, for the embedded cloud's tests. Tests that miss theirs say so and are skipped.
+# Programs that we did not write, for the tests to talk to: a client of the embedded cloud, sources of metrics, a browser.
+# Tests that miss theirs say so and are skipped.
 tools:
-	command -v hcloud >/dev/null && exit
+	missing=
+	for pair in hcloud:hcloud-cli redis-server:redis-server prometheus:prometheus chromium:chromium; do
+	  command -v "$${pair%%:*}" >/dev/null || missing="$$missing $${pair##*:}"
+	done
+	[ -n "$$missing" ] || exit 0
 	if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then
-	  echo 'installing hcloud-cli'
+	  echo "installing$$missing"
 	  export DEBIAN_FRONTEND=noninteractive
-	  install="apt-get install -y -qq --no-install-recommends hcloud-cli"
-	  { $$install || { apt-get update -qq && $$install; }; } >/dev/null 2>&1 && exit
+	  install="apt-get install -y -qq --no-install-recommends $$missing"
+	  { $$install || { apt-get update -qq && $$install; }; } >/dev/null 2>&1 && exit 0
 	fi
-	echo 'skip: hcloud is not installed, so the tests that use it are skipped' >&2
+	echo "skip: not installed, so the tests that use them are skipped:$$missing" >&2
 
 $(INSTALLED): pyproject.toml
 	python=

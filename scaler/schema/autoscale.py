@@ -125,8 +125,10 @@ def _nearest_zone(value: str) -> str:
 
 
 def _cron(value: str) -> str:
-    from scaler.autoscale.schedule import cron_problem
-
+    try:
+        from scaler.autoscale.schedule import cron_problem
+    except ModuleNotFoundError as error:
+        raise refusal(f"needs {error.name}, which is not installed", "pip install 'scaler[autoscale]'") from None
     if problem := cron_problem(value):
         raise refusal(f"{problem}, not {shown(value)}")
     return value

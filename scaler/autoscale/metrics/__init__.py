@@ -131,6 +131,9 @@ def _sample(source: Source, request: Request) -> Sample:
 
 def read(source: Source, request: Request) -> Value:
     """The number that a source gives now; MetricError says why there is none."""
-    module = importlib.import_module(f"{__name__}.{_MODULES[type(source)]}")
+    try:
+        module = importlib.import_module(f"{__name__}.{_MODULES[type(source)]}")
+    except ModuleNotFoundError as error:
+        raise MetricError(f"{error.name} is not installed: pip install 'scaler[autoscale]'") from None
     reader: Reader = module.read
     return reader(source, request)
