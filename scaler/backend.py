@@ -12,6 +12,7 @@ import json
 import os
 import re
 import socket
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -176,15 +177,14 @@ class LocalBackend:
             document = json.loads(gzip.decompress(content) if path.suffix == ".gz" else content)
             if document["version"] != _VERSION:
                 raise ValueError(f"it has version {document['version']}, and only {_VERSION} is known")
-            latest = document["checkpoint"].get("latest") or {}
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            return read_deployment(document["checkpoint"].get("latest") or {})
+        except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError, AttributeError) as error:
             raise EngineError(
                 "The stack's checkpoint cannot be read.",
                 why=f"{path}: {error}",
                 fix="Restore it from a copy, or move it away and run `scaler ensure`: "
                 "servers that carry this stack's labels are adopted again.",
             ) from error
-        return read_deployment(latest)
 
     def locks(self) -> list[Lock]:
         """The locks that are on the stack, whoever's."""

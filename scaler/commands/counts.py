@@ -24,9 +24,11 @@ class CountingCommand(click.Command):
 
 def parse_counts(spec: Spec, arguments: Sequence[str]) -> dict[str, int]:
     """The wanted count of every group: the spec's, where the command line says nothing else."""
-    counts = {}
+    counts: dict[str, int] = {}
     for argument in arguments:
         name, given = _split(spec, argument)
+        if name in counts:
+            raise UsageError(f"The count of {name} is given twice.", fix="Give each group one count.")
         counts[name] = check_count(_whole(given, argument))
     return all_counts(spec, counts)
 
