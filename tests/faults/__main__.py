@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from faults_kills import kills
 from faults_stage import Theatre, Vendor
+from faults_troubles import troubles
 
 
 class Cell(Protocol):
@@ -33,7 +34,7 @@ class Cell(Protocol):
         """Raise AssertionError for a promise that was not kept; False if the cell does not apply."""
 
 
-MATRICES = {"kill": kills}
+MATRICES = {"kill": kills, "fault": troubles}
 
 
 class Tally:
@@ -108,7 +109,7 @@ def _play(theatre: Theatre, options: argparse.Namespace, tally: Tally) -> bool:
 def _chosen(theatre: Theatre, only: str) -> Iterator[Cell]:
     for name, matrix in MATRICES.items():
         if name.startswith(only) or only.startswith(name):
-            yield from (cell for cell in matrix(theatre) if cell.id.startswith(only))
+            yield from (cell for cell in matrix(theatre, only) if cell.id.startswith(only))
 
 
 if __name__ == "__main__":

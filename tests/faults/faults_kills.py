@@ -8,11 +8,12 @@ import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Literal, get_args
 
 from faults_gate import Moment
-from faults_stage import HETZNER, OPERATIONS, VENDORS, Operation, Ran, Scene, Theatre, Vendor, demand, finish, is_alive
+from faults_stage import OPERATIONS, VENDORS, Operation, Ran, Scene, Theatre, Vendor, demand, finish, is_alive
 
 Victim = Literal["scaler", "engine", "both"]
 VICTIMS: tuple[Victim, ...] = ("scaler", "engine", "both")
@@ -95,13 +96,14 @@ def points(theatre: Theatre, vendor: Vendor, operation: Operation) -> Iterator[t
             yield EnginePoint(process, stage), VICTIMS
 
 
-def kills(theatre: Theatre) -> Iterator[Kill]:
-    """The whole matrix: an undisturbed run of each operation tells its points."""
-    for vendor in VENDORS:
-        for operation in OPERATIONS:
-            for point, victims in points(theatre, vendor, operation):
-                for victim in victims:
-                    yield Kill(vendor, operation, point, victim)
+def kills(theatre: Theatre, only: str) -> Iterator[Kill]:
+    """The matrix, as far as ids begin with `only`: an undisturbed run of each operation tells its points."""
+    for vendor, operation in product(VENDORS, OPERATIONS.values()):
+        scope = f"kill/{vendor.name}/{operation.name}/"
+        if not (scope.startswith(only) or only.startswith(scope)):
+            continue
+        for point, victims in points(theatre, vendor, operation):
+            yield from (Kill(vendor, operation, point, victim) for victim in victims)
 
 
 def _kill(kill: Kill, scene: Scene) -> bool:
@@ -218,9 +220,3 @@ def _kill_process(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:
         return
-
-
-SAMPLE = tuple(
-    Kill(vendor, next(op for op in OPERATIONS if op.name == name), point, victim)
-    for vendor, name, point, victim in ((HETZNER, "scale-up", RequestPoint(1, "before"), "scaler"),)
-)

@@ -13,12 +13,12 @@ from typing import Any
 
 sys.path.append(str(Path(__file__).parents[1] / "e2e"))
 
-from e2e_project import DIGITALOCEAN, HETZNER, VENDORS, Project, Ran, Vendor, finish, is_alive, wait_until, wrap_engine
+from e2e_project import VENDORS, Project, Ran, Vendor, finish, is_alive, wait_until, wrap_engine
 from faults_gate import Gate
 
 from scaler import engine_binary
 from scaler.ownership import Owner
-from scaler.simulator import EmbeddedCloud
+from scaler.simulator import EmbeddedCloud, World
 
 START = 3
 """Servers of the prepared stack."""
@@ -43,19 +43,24 @@ class Operation:
 
     name: str
     command: tuple[str, ...]
+    after: int
+    """Servers that are there when it succeeded."""
     wanted: int
     """What one plain `ensure` is asked for afterwards."""
     most: int
     """Servers that may exist at any moment."""
 
 
-OPERATIONS = (
-    Operation("scale-up", ("ensure", "5", "--yes"), 5, 5),
-    Operation("scale-down", ("ensure", "1", "--yes"), 1, START),
-    Operation("reboot", ("reboot", "demo-worker-1", "demo-worker-2"), START, START),
-    Operation("replace", ("replace", "demo-worker-2", "--yes"), START, START + 1),
-    Operation("destroy", ("destroy", "--yes"), START, START),
-)
+OPERATIONS = {
+    operation.name: operation
+    for operation in (
+        Operation("scale-up", ("ensure", "5", "--yes"), 5, 5, 5),
+        Operation("scale-down", ("ensure", "1", "--yes"), 1, 1, START),
+        Operation("reboot", ("reboot", "demo-worker-1", "demo-worker-2", "--yes"), START, START, START),
+        Operation("replace", ("replace", "demo-worker-2", "--yes"), START, START, START + 1),
+        Operation("destroy", ("destroy", "--yes"), 0, START, START),
+    )
+}
 
 
 @dataclass
@@ -67,6 +72,14 @@ class Scene:
     foreign: Mapping[int, Any]
     first: Mapping[str, str]
     """Name → id of our servers."""
+
+    @property
+    def vendor(self) -> Vendor:
+        return self.project.vendor
+
+    @property
+    def world(self) -> World:
+        return self.project.world
 
     def run(self, *arguments: str, environ: Mapping[str, str] | None = None) -> Ran:
         """Run `scaler ...` to its end, whatever that is."""
