@@ -33,10 +33,7 @@ class _Reading:
     def __init__(self, check: Check, how: Readiness, server: Server) -> None:
         self.done = False
         self.wrong: str | None = None
-        thread = threading.Thread(
-            target=self._take, args=(check, how, server), name=f"ready {server.name}", daemon=True
-        )
-        thread.start()
+        threading.Thread(target=self._take, args=(check, how, server), name="ready", daemon=True).start()
 
     def _take(self, check: Check, how: Readiness, server: Server) -> None:
         try:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import scaler.schema
-from scaler.durations import parse_duration
+from scaler.durations import format_duration, parse_duration
 from scaler.errors import ExitCode, InvalidSpecError
 from scaler.model import Group, ImageRef, NotifyTarget, Readiness, Spec, StopPolicy
 from scaler.schema import GroupSchema, SpecSchema, json_schema
@@ -802,6 +802,11 @@ def test_durations_add_up(days: int, hours: int, minutes: int, seconds: int) -> 
     )
     assert parse_duration(f"{minutes}m") == timedelta(minutes=minutes)
     assert parse_duration(f"{days}d") == timedelta(days=days)
+
+
+@given(st.timedeltas(timedelta(0), timedelta(days=99999)))
+def test_durations_are_written_as_they_are_read(duration: timedelta) -> None:
+    assert parse_duration(format_duration(duration)) == timedelta(seconds=round(duration.total_seconds()))
 
 
 @pytest.mark.parametrize(
