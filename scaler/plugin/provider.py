@@ -100,9 +100,9 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         changed = self.resource.changed(_unpack(request.olds), _unpack(request.old_inputs), news)
         replaces = self.resource.replaces(changed, news)
         kind = provider_pb2.DiffResponse.DIFF_SOME if changed else provider_pb2.DiffResponse.DIFF_NONE
-        return provider_pb2.DiffResponse(
-            changes=kind, diffs=changed, replaces=replaces, deleteBeforeReplace=bool(replaces)
-        )
+        # Not delete-before-replace: the plan never names a replace, a refused Create ends it cleanly,
+        # and at a refused Delete the engine (3.274, continue-on-error) would wait for ever.
+        return provider_pb2.DiffResponse(changes=kind, diffs=changed, replaces=replaces)
 
     @_rpc
     def Create(self, request: Any, context: Any) -> Any:

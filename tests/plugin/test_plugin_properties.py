@@ -174,7 +174,7 @@ def test_which_change_replaces(plug: Plug, vendor: Vendor, name: str, replaces: 
         assert list(answer.diffs) == [name]
         assert list(answer.replaces) == ([name] if replaces else [])
         assert answer.changes == provider_pb2.DiffResponse.DIFF_SOME
-        assert answer.deleteBeforeReplace is replaces
+        assert answer.deleteBeforeReplace is False
 
 
 @pytest.mark.parametrize(("old", "new", "replaces"), [(True, False, ["ipv6"]), (False, True, [])])
