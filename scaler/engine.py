@@ -12,12 +12,12 @@ import re
 import signal
 import subprocess
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pulumi import automation
 from pulumi.automation import events
@@ -27,7 +27,11 @@ from scaler.backend import Checkpoint, LocalBackend, describe, is_stale, locks_i
 from scaler.clock import Clock
 from scaler.errors import EngineError, LockedError, UnavailableError
 
+if TYPE_CHECKING:
+    from scaler.policy_packs import PackFiles
+
 Program = Callable[[], None]
+PolicyEvent: TypeAlias = events.PolicyEvent
 
 _UNREACHABLE = re.compile(
     r"unable to open state directory|could not (open|connect|list)|no such host|connection refused|AccessDenied"
@@ -52,8 +56,13 @@ class Events:
 
     operations: dict[str, str] = field(default_factory=dict)
     """URN → operation, `same` left out."""
+    inputs: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    """URN → the inputs that each operation would be carried out with."""
     failed: set[str] = field(default_factory=set)
+    violations: list[PolicyEvent] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
+    last_words: str = ""
+    """The last line that a plugin wrote on its standard error, such as a policy pack's exception."""
 
     def receive(self, event: events.EngineEvent) -> None:
         """Never raises: an exception in the SDK's callback would be lost, or hang the run."""
@@ -68,10 +77,15 @@ class Events:
             operation = str(getattr(metadata.op, "value", metadata.op))
             if operation != "same":
                 self.operations[metadata.urn] = operation
+                self.inputs[metadata.urn] = metadata.new.inputs or {} if metadata.new else {}
         elif event.res_op_failed_event:
             self.failed.add(event.res_op_failed_event.metadata.urn)
+        elif event.policy_event:
+            self.violations.append(event.policy_event)
         elif event.diagnostic_event and event.diagnostic_event.severity == "error":
             self.errors.append(_plain_text(event.diagnostic_event.message))
+        elif event.diagnostic_event and event.diagnostic_event.severity == "info#err":
+            self.last_words = _plain_text(event.diagnostic_event.message) or self.last_words
 
 
 def _plain_text(message: str) -> str:
@@ -251,11 +265,20 @@ class Engine:
         """The stack as last saved; empty if there is none. One process, or none for a local backend."""
         return self._local.checkpoint() if self._local else read_deployment(self._export())
 
-    def preview(self, program: Program, plugin_port: int | None, *, refresh: bool) -> Ran:
-        """What the engine would do. Takes no lock and changes nothing."""
+    def preview(
+        self, program: Program, plugin_port: int | None, *, refresh: bool, packs: Sequence[PackFiles] = ()
+    ) -> Ran:
+        """What the engine would do, judged by policy packs. Takes no lock and changes nothing."""
         return self._operate(
             plugin_port,
-            lambda said: self._stack.preview(program=program, on_event=said.receive, refresh=refresh, **self._common()),
+            lambda said: self._stack.preview(
+                program=program,
+                on_event=said.receive,
+                refresh=refresh,
+                policy_packs=[str(pack.path) for pack in packs],
+                policy_pack_configs=[str(pack.config) for pack in packs],
+                **self._common(),
+            ),
         )
 
     def up(self, program: Program, plugin_port: int | None, *, refresh: bool) -> Ran:

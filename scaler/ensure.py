@@ -17,7 +17,7 @@ from enum import Enum, auto
 from scaler import prices
 from scaler.clouds import BusyError, Catalogue, CloudError, NameTakenError, NoCapacityError
 from scaler.confirm import confirm, on_their_way, running
-from scaler.errors import EngineError, ScalerError, StalePlanError, UsageError
+from scaler.errors import EngineError, RefusedError, ScalerError, StalePlanError, UsageError
 from scaler.guards import check_expectation, check_plan, check_unprotected, check_wanted
 from scaler.lifecycle import Status
 from scaler.model import (
@@ -30,6 +30,8 @@ from scaler.model import (
     Permits,
     Plan,
     PlanPhase,
+    PolicyPack,
+    Preview,
     Result,
     Server,
     Spec,
@@ -37,6 +39,7 @@ from scaler.model import (
     StepReport,
     StepResult,
     StopPolicy,
+    Violation,
     World,
 )
 from scaler.observe import PASSING, Observer
@@ -144,6 +147,9 @@ class _Run:
     failures: list[Exception] = field(default_factory=list)
     rounds_with: Counter[str] = field(default_factory=Counter)
     catalogue: Catalogue | None = None
+    violations: tuple[Violation, ...] = ()
+    judged: set[tuple[Action, str, str | None, str | None]] = field(default_factory=set)
+    """What the policy packs have seen."""
 
     def __post_init__(self) -> None:
         self.clock = self.around.clock
@@ -184,8 +190,10 @@ class _Run:
             self.save()
             return self.result(Outcome.UNCHANGED if reached else Outcome.FAILED)
         templates = self._look_up(self.plan)
-        if not self.options.apply or self.options.approve:
+        if not self.options.apply or self.options.approve or self.packs:
             self._cross_check(self.plan, templates)
+        if any(violation.forbids for violation in self.violations):
+            return self.result(Outcome.REFUSED)
         if not self.options.apply:
             return self.result(Outcome.PLANNED)
         if self.options.approve and self.plan.phases and not self.options.approve(self.plan):
@@ -253,6 +261,7 @@ class _Run:
             verdict = _Verdict.CONFIRM
             if self.plan.phases:
                 templates = self._look_up(self.plan, templates)
+                self._judge_again(templates)
                 verdict = self._carry_out(self.plan.phases[0], templates)
             if verdict is not _Verdict.AGAIN:
                 if not self.options.wait:
@@ -347,7 +356,10 @@ class _Run:
             return
         self.progress.phase("previewing")
         change = self._change(made.phases[-1], templates, made.steps)
-        shown = self.around.stack.preview(change)
+        preview = self.around.stack.preview(change, self.packs)
+        if self._is_refused(made, preview):
+            return
+        shown = preview.operations
         declared = set(made.phases[-1].declared)
         # Reversed: what is adopted first and changed later is new to the engine.
         planned = {
@@ -365,6 +377,33 @@ class _Run:
                 "The engine would do something else than the plan says; nothing was changed.",
                 why="; ".join(f"{name}: {text}" for name, text in sorted(odd.items())) or f"{shown} for {planned}",
                 fix="Run `scaler refresh`, and try again.",
+            )
+
+    @property
+    def packs(self) -> tuple[PolicyPack, ...]:
+        """The policy packs that judge this run: all of the spec's, unless everything goes."""
+        return () if self.options.everything else self.spec.policies
+
+    def _is_refused(self, made: Plan, preview: Preview) -> bool:
+        """Note what the policies say of a plan; whether one of them forbids it."""
+        self.violations = preview.violations
+        self.judged |= set(map(_deed, made.steps))
+        for violation in preview.violations if self.options.apply else ():
+            if not violation.forbids:
+                self.progress.warn(f"policy: {violation}")
+        return any(violation.forbids for violation in preview.violations)
+
+    def _judge_again(self, templates: Templates) -> None:
+        """A plan made on the way, such as for another location, must pass the policies as the first one did."""
+        if not self.packs or set(map(_deed, self.plan.steps)) <= self.judged:
+            return
+        self._cross_check(self.plan, templates)
+        if forbidding := [violation for violation in self.violations if violation.forbids]:
+            raise RefusedError(
+                f"A policy refuses what {self.spec.stack} needs now.",
+                why="; ".join(map(str, forbidding)),
+                fix="Change the spec or the policy.",
+                code="policy",
             )
 
     # -- applying ------------------------------------------------------------------------------
@@ -685,7 +724,9 @@ class _Run:
         """What to print."""
         ready = running(self.world, self.wanted)
         planned = (
-            [StepReport(step, StepResult.PENDING) for step in self.plan.steps] if outcome is Outcome.PLANNED else []
+            [StepReport(step, StepResult.PENDING) for step in self.plan.steps]
+            if outcome in (Outcome.PLANNED, Outcome.REFUSED)
+            else []
         )
         return Result(
             stack=self.spec.stack,
@@ -703,6 +744,7 @@ class _Run:
                 self.known[name] for name in sorted(self.known) if self.known[name].status is not Status.DELETED
             ),
             drift=self.first.drift,
+            violations=self.violations,
             cost=prices.cost(self.catalogue, self.first.servers.values(), self._servers_after(outcome)),
             requests=self.around.cloud.requests,
             elapsed=timedelta(seconds=self.clock.monotonic() - self.started),
@@ -712,7 +754,7 @@ class _Run:
 
     def _servers_after(self, outcome: Outcome) -> Sequence[Server]:
         """The servers that are paid for afterwards."""
-        if outcome is not Outcome.PLANNED:
+        if outcome not in (Outcome.PLANNED, Outcome.REFUSED):
             return list(self.world.servers.values())
         leaving = {step.server for step in self.plan.steps if step.action is Action.DELETE}
         staying = [server for server in self.world.servers.values() if server.name not in leaving]
@@ -771,6 +813,11 @@ def _stale(what: str, moved: Iterable[str]) -> StalePlanError:
         why="; ".join(moved),
         fix="Make a new one with `scaler preview --out`.",
     )
+
+
+def _deed(step: Step) -> tuple[Action, str, str | None, str | None]:
+    """What policies judge of a step."""
+    return step.action, step.server, step.type, step.location
 
 
 def _refused(server: Server) -> bool:

@@ -73,6 +73,18 @@ class NotifyTarget:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyPack:
+    """Rules of CrossGuard that every plan must pass."""
+
+    path: Path
+    """Absolute: a pack's folder, or a program that the engine starts as a policy analyzer."""
+    level: Literal["mandatory", "advisory"] | None = None
+    """For all its policies; None: as each of them says."""
+    config: Mapping[str, object] = field(default_factory=dict)
+    """Policy → its level, or its settings with perhaps an `enforcementLevel`: what Pulumi's own files have."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
     """A set of interchangeable servers."""
 
@@ -117,6 +129,7 @@ class Spec:
     limit: int | None = None
     groups: Mapping[str, Group]
     notify: tuple[NotifyTarget, ...] = ()
+    policies: tuple[PolicyPack, ...] = ()
     retention: timedelta = timedelta(days=7)
     """How long records of deleted servers are kept."""
     path: Path
@@ -372,6 +385,35 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Violation:
+    """A policy that a plan does not pass."""
+
+    policy: str
+    pack: str
+    level: Literal["mandatory", "advisory"]
+    server: str | None
+    """None: the stack as a whole."""
+    message: str
+
+    @property
+    def forbids(self) -> bool:
+        """Whether the plan must not be carried out."""
+        return self.level == "mandatory"
+
+    def __str__(self) -> str:
+        return f"{self.server}: {self.message} ({self.policy})" if self.server else f"{self.message} ({self.policy})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """The engine's own view of a change."""
+
+    operations: Mapping[str, str]
+    """Operation by server name, `same` left out."""
+    violations: tuple[Violation, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Applied:
     """What came of a change."""
 
@@ -454,6 +496,8 @@ class Result:
     steps: tuple[StepReport, ...] = ()
     servers: tuple[Server, ...] = ()
     drift: tuple[str, ...] = ()
+    violations: tuple[Violation, ...] = ()
+    """What policies say of the plan."""
     cost: Cost | None = None
     requests: Requests = Requests()
     elapsed: timedelta = timedelta(0)

@@ -10,7 +10,19 @@ from typing import Protocol
 from scaler.clock import Clock
 from scaler.clouds import Cloud
 from scaler.lifecycle import Phase
-from scaler.model import Applied, Change, Machine, Readiness, Result, Server, StackState, Step, StopPolicy
+from scaler.model import (
+    Applied,
+    Change,
+    Machine,
+    PolicyPack,
+    Preview,
+    Readiness,
+    Result,
+    Server,
+    StackState,
+    Step,
+    StopPolicy,
+)
 
 
 class Stack(Protocol):
@@ -19,8 +31,8 @@ class Stack(Protocol):
     def read(self) -> StackState:
         """The stack as last saved; heals locks whose owner is dead."""
 
-    def preview(self, change: Change) -> Mapping[str, str]:
-        """The engine's own view of a change: operation by server name, `same` left out."""
+    def preview(self, change: Change, packs: Sequence[PolicyPack] = ()) -> Preview:
+        """The engine's own view of a change, and what the packs' policies say of what it leaves."""
 
     def apply(self, change: Change) -> Applied:
         """Carry a change out under the stack's lock."""

@@ -26,6 +26,7 @@ from scaler.model import (
     Spec,
     StepReport,
     StepResult,
+    Violation,
 )
 from scaler.state import SCHEMA, State, server_to_json, to_json
 
@@ -128,6 +129,7 @@ def result_document(result: Result) -> dict[str, object]:
         "steps": [_step_document(report) for report in result.steps],
         "servers": [server_to_json(server) for server in result.servers],
         "drift": list(result.drift),
+        "violations": [asdict(violation) for violation in result.violations],
         "cost": asdict(result.cost) if result.cost else None,
         "requests": asdict(result.requests),
         "elapsed_s": round(result.elapsed.total_seconds(), 1),
@@ -182,7 +184,7 @@ def _serialize(document: Mapping[str, object], format: str) -> str:
 
 
 def _result_text(result: Result, *, color: bool, hints: bool) -> str:
-    if result.outcome == Outcome.PLANNED:
+    if result.outcome == Outcome.PLANNED or (result.outcome == Outcome.REFUSED and result.steps):
         return _plan_text(result, cloud=None, color=color, hints=hints)
     lines = [f"! drift: {one_line(sentence)}" for sentence in result.drift]
     lines += _failures(result, color=color)
@@ -248,10 +250,14 @@ def _plan_text(result: Result, *, cloud: str | None, color: bool, hints: bool) -
     if result.drift:
         lines += ["", *(f"  ! drift: {one_line(sentence)}" for sentence in result.drift)]
     lines += ["", *_step_lines(result.steps, color=color), ""]
+    if result.violations:
+        lines += [*(_violation_line(violation, color=color) for violation in result.violations), ""]
     lines.append(click.style(_summary(result), bold=True) if color else _summary(result))
     if result.cost:
         lines.append(_cost(result.cost))
-    if hints:
+    if result.outcome == Outcome.REFUSED:
+        lines.append(_headline(result))
+    elif hints:
         numbers = " ".join(f"{name}={report.wanted}" for name, report in result.groups.items())
         lines.append(f"To do this: scaler ensure {numbers} --stack {result.stack}")
     return "\n".join(lines)
@@ -271,6 +277,11 @@ def _step_lines(steps: Sequence[StepReport], *, color: bool) -> list[str]:
     )
     signs = [_SIGNS[report.step.action] for report in steps]
     return [f"  {_paint(sign, _SIGN_COLORS[sign], color)}{line[3:]}" for sign, line in zip(signs, lines, strict=True)]
+
+
+def _violation_line(violation: Violation, *, color: bool) -> str:
+    sign = _paint("!", "red" if violation.forbids else "yellow", color)
+    return f"  {sign} {violation.level} policy: {one_line(str(violation))}"
 
 
 def _summary(result: Result) -> str:
@@ -357,10 +368,14 @@ def _columns(rows: Iterable[Sequence[str]]) -> list[str]:
 
 def _result_markdown(result: Result) -> str:
     parts = [f"### {_cell(_headline(result))}" if result.outcome != Outcome.PLANNED else f"### {result.stack}: plan"]
-    if result.outcome == Outcome.PLANNED:
+    if result.outcome in (Outcome.PLANNED, Outcome.REFUSED):
         parts.append(f"**{_summary(result)}**")
     if result.drift:
         parts.append("\n".join(f"- drift: {_cell(sentence)}" for sentence in result.drift))
+    if result.violations:
+        parts.append(
+            "\n".join(f"- {violation.level} policy: {_cell(str(violation))}" for violation in result.violations)
+        )
     if result.steps:
         parts.append(_steps_markdown(result.steps))
     if result.cost:

@@ -17,15 +17,23 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from scaler.errors import InvalidSpecError
-from scaler.model import Group, NotifyTarget, Readiness, Spec, StopPolicy
-from scaler.schema import GroupSchema, ReadySchema, SpecSchema, Surroundings, host_label_problem, shown
+from scaler.model import Group, NotifyTarget, PolicyPack, Readiness, Spec, StopPolicy
+from scaler.schema import (
+    GroupSchema,
+    PolicyPackSchema,
+    ReadySchema,
+    SpecSchema,
+    Surroundings,
+    host_label_problem,
+    shown,
+)
 from scaler.strict_yaml import Document, Location, Value, read
 from scaler.suggest import nearest
 
 Schema = TypeVar("Schema", bound=BaseModel)
 
 _LATER: dict[type[BaseModel], tuple[str, ...]] = {
-    SpecSchema: ("budget", "policies"),
+    SpecSchema: ("budget",),
 }
 """Keys that will mean something one day, and are refused by name until then."""
 
@@ -85,7 +93,8 @@ def _validate(document: Document, path: Path, project: str) -> Spec | None:
         path=path,
         groups={name: _group(name, group) for name, group in groups.items() if group is not None},
         notify=tuple(NotifyTarget(**target.model_dump()) for target in fields.notify),
-        **fields.model_dump(exclude={"groups", "notify"}),
+        policies=tuple(_pack(pack, here.project_folder) for pack in fields.policies),
+        **fields.model_dump(exclude={"groups", "notify", "policies"}),
     )
 
 
@@ -101,6 +110,10 @@ def _surroundings(value: dict[str, Value], path: Path) -> Surroundings:
         cloud=cloud if cloud in ("hetzner", "digitalocean") else None,
         wanted=sum(count for count in counts if isinstance(count, int)),
     )
+
+
+def _pack(fields: PolicyPackSchema, folder: Path) -> PolicyPack:
+    return PolicyPack(path=(folder / fields.path).resolve(), level=fields.level, config=fields.config)
 
 
 def _group(name: str, fields: GroupSchema) -> Group:

@@ -5,21 +5,37 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from scaler.backend import Checkpoint, LocalBackend
 from scaler.clock import Clock
 from scaler.clouds import Cloud
 from scaler.errors import EngineError
-from scaler.model import Applied, Change, Declared, Machine, Permits, Server, Spec, StackEntry, StackState
+from scaler.model import (
+    Applied,
+    Change,
+    Declared,
+    Machine,
+    Permits,
+    PolicyPack,
+    Preview,
+    Server,
+    Spec,
+    StackEntry,
+    StackState,
+    Violation,
+)
 from scaler.ownership import GROUP, Owner, decode_tags
 from scaler.plugin import RESOURCES
 from scaler.plugin.operation import Operation
+from scaler.policy_packs import explain, launchers
 from scaler.state import server_from_json, server_to_json
 from scaler.template import existing_server
 
 if TYPE_CHECKING:
-    from scaler.engine import Engine, Program
+    from scaler.engine import Engine, PolicyEvent, Program
+
+T = TypeVar("T")
 
 _PARALLEL = 64
 """Resource operations at a time; the cloud's rate limits are the governor's business."""
@@ -60,18 +76,46 @@ class PulumiStack:
     def _checkpoint(self) -> Checkpoint:
         return self._backend.checkpoint() if self._backend else self._engine.checkpoint()
 
-    def preview(self, change: Change) -> Mapping[str, str]:
+    def preview(self, change: Change, packs: Sequence[PolicyPack] = ()) -> Preview:
         self._engine.prepare()
         operation = Operation(self._cloud, self._owner, Permits())
-        with self._serving(operation) as port:
-            ran = self._engine.preview(self._program(change), port, refresh=change.refresh)
-        if ran.error:
-            raise EngineError("The engine's preview failed.", why=ran.error)
-        return {
-            urn.rpartition("::")[2]: kind
-            for urn, kind in ran.events.operations.items()
-            if f"${self._type}::" in urn and kind != "refresh"
-        }
+        with self._serving(operation) as port, launchers(packs) as files:
+            ran = self._engine.preview(self._program(change), port, refresh=change.refresh, packs=files)
+        violations = tuple(self._violation(event) for event in ran.events.violations)
+        if ran.error and not any(violation.forbids for violation in violations):
+            raise explain(ran.error, ran.events.last_words, packs, files)
+        if packs:
+            self._refuse_remediation(change, ran.events.inputs)
+        operations = {name: kind for name, kind in self._servers_in(ran.events.operations) if kind != "refresh"}
+        return Preview(operations=operations, violations=violations)
+
+    def _servers_in(self, by_urn: Mapping[str, T]) -> Iterator[tuple[str, T]]:
+        """Server name and value, of what is told by URN."""
+        return ((_name(urn), value) for urn, value in by_urn.items() if f"${self._type}::" in urn)
+
+    def _violation(self, event: PolicyEvent) -> Violation:
+        urn = event.resource_urn or ""
+        return Violation(
+            policy=event.policy_name,
+            pack=event.policy_pack_name,
+            level="mandatory" if event.enforcement_level == "mandatory" else "advisory",
+            server=_name(urn) if f"${self._type}::" in urn else None,
+            message=" ".join(event.message.split()),
+        )
+
+    def _refuse_remediation(self, change: Change, shown: Mapping[str, Mapping[str, Any]]) -> None:
+        """A pack may say no, but not change what is created: only the preview would know of it."""
+        inputs = dict(self._servers_in(shown))
+        for server in change.declared:
+            if server.exists or server.name not in inputs:
+                continue
+            if RESOURCES[self._spec.cloud].request(server.name, dict(inputs[server.name])) != server.request:
+                raise EngineError(
+                    f"A policy pack would change {server.name} instead of refusing it; nothing was changed.",
+                    why="a policy at the level `remediate` gave it other inputs than the spec says",
+                    fix="Set its level to mandatory or advisory, in the pack or in `policies` of the spec.",
+                    code="policy_pack",
+                )
 
     def apply(self, change: Change) -> Applied:
         self._engine.prepare()
@@ -167,8 +211,12 @@ class PulumiStack:
         return StackState(
             entries=entries,
             outputs=_servers(checkpoint.outputs),
-            pending=tuple(urn.rpartition("::")[2] for urn in checkpoint.pending),
+            pending=tuple(map(_name, checkpoint.pending)),
         )
+
+
+def _name(urn: str) -> str:
+    return urn.rpartition("::")[2]
 
 
 def _servers(outputs: Mapping[str, object]) -> dict[str, Server]:

@@ -46,7 +46,7 @@ def preview(
         return ensure(spec, Demand(wanted), Options(apply=False), around)
 
     result = run(context, project, spec, use_case, cause=f"preview {tell(wanted)}", lock_timeout=lock_timeout)
-    if out:
+    if out and result.outcome is not Outcome.REFUSED:
         _write(result, spec, out, context.clock)
     code = show(context, result)
     pending = result.outcome is Outcome.PLANNED

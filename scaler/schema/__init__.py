@@ -491,6 +491,70 @@ def _none_for_null(schema: dict[str, Any]) -> None:
     schema.update({"anyOf": [{"const": "none"}, *checks], "default": "none"})
 
 
+PACK_LEVELS = ("mandatory", "advisory", "disabled")
+"""What a spec may make of a policy. Pulumi's `remediate` is none: it would change what the plan says."""
+
+
+def _pack(value: object) -> object:
+    return {"path": value} if isinstance(value, str) else value
+
+
+def _is_pack(value: str, info: Info) -> str:
+    path = info.context.project_folder / value
+    if path.is_dir():
+        if not (path / "PulumiPolicy.yaml").is_file():
+            raise refusal(f"names a folder that is no policy pack: {value}", "a pack has a PulumiPolicy.yaml")
+    elif not path.is_file():
+        raise refusal(f"names what does not exist: {value}", "the path is relative to the project folder")
+    elif not os.access(path, os.X_OK):
+        raise refusal(f"names a file that may not be executed: {value}", f"run chmod +x {value}")
+    return value
+
+
+def _settings(value: object) -> object:
+    if value not in PACK_LEVELS and not isinstance(value, dict):
+        raise refusal(f"must be {', '.join(PACK_LEVELS)} or a mapping of settings, not {shown(value)}")
+    level = value.get("enforcementLevel", PACK_LEVELS[0]) if isinstance(value, dict) else value
+    if level not in PACK_LEVELS:
+        raise refusal(f"must be one of {', '.join(PACK_LEVELS)}, not {shown(level)}", at=("enforcementLevel",))
+    return value
+
+
+PolicySettings = Annotated[
+    Any,
+    BeforeValidator(_settings),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"enum": list(PACK_LEVELS)},
+                {"type": "object", "properties": {"enforcementLevel": {"enum": list(PACK_LEVELS)}}},
+            ]
+        }
+    ),
+]
+
+
+class PolicyPackSchema(BaseModel):
+    """A pack of CrossGuard policies that every plan must pass."""
+
+    model_config = ConfigDict(extra="forbid", title="Policy pack")
+
+    path: Annotated[Text, AfterValidator(_is_pack)] = _key("The pack's folder, relative to the project folder.")
+    level: Literal["mandatory", "advisory"] | None = _key(
+        "What a violation does, for all policies of the pack: mandatory refuses the plan, advisory warns. Without it, "
+        "as each policy says.",
+        default=None,
+    )
+    config: dict[Text, PolicySettings] = _key(
+        "Policy by policy: mandatory, advisory, disabled, or a mapping of its settings.", default={}
+    )
+
+
+def _pack_or_path(schema: dict[str, Any]) -> None:
+    """JSON Schema: a path alone stands for a pack as it is."""
+    schema["items"] = {"anyOf": [_TEXT_SCHEMA, schema["items"]]}
+
+
 class StopSchema(BaseModel):
     """What happens to a serving server before it is deleted."""
 
@@ -732,6 +796,11 @@ class SpecSchema(BaseModel):
         "The most servers this stack may hold, all groups together; exactly this many are allowed.", default=None
     )
     notify: tuple[NotifySchema, ...] = _key("Who is told of events.", default=())
+    policies: tuple[Annotated[PolicyPackSchema, BeforeValidator(_pack)], ...] = _key(
+        "Packs of CrossGuard policies that every plan must pass before anything is changed.",
+        default=(),
+        json_schema_extra=_pack_or_path,
+    )
     retention: Retention = _key(
         "How long the records of deleted servers are kept.",
         default=timedelta(days=7),

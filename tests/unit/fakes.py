@@ -39,6 +39,8 @@ from scaler.model import (
     ImageRef,
     Machine,
     MachineRequest,
+    PolicyPack,
+    Preview,
     Readiness,
     Requests,
     Result,
@@ -382,7 +384,7 @@ class FakeStack:
     def read(self) -> StackState:
         return self.saved
 
-    def preview(self, change: Change) -> Mapping[str, str]:
+    def preview(self, change: Change, packs: Sequence[PolicyPack] = ()) -> Preview:
         self.processes += 1
         held = self._refreshed(change) if change.refresh else dict(self.saved.entries)
         shown = {}
@@ -393,7 +395,7 @@ class FakeStack:
             elif dict(entry.labels) != dict(declared.request.labels):
                 shown[declared.name] = "update"
         names = {declared.name for declared in change.declared}
-        return shown | {name: "delete" for name in held if name not in names}
+        return Preview(operations=shown | {name: "delete" for name in held if name not in names})
 
     def apply(self, change: Change) -> Applied:
         self.processes += 1

@@ -12,7 +12,7 @@ from scaler.clouds import AuthError, BusyError, CloudError, InvalidError, Transi
 from scaler.ensure import Demand, Options
 from scaler.errors import EngineError, LockedError, RefusedError, StateError
 from scaler.lifecycle import Status
-from scaler.model import Action, Outcome, Plan, Readiness
+from scaler.model import Action, Outcome, Plan, Preview, Readiness
 from scaler.operate import look, refresh
 
 BOTH = pytest.mark.parametrize("name", ["worker", "other"])
@@ -213,7 +213,8 @@ def test_nothing_to_do_starts_no_engine_and_lists_once() -> None:
 
 def test_a_preview_that_differs_from_the_plan_stops_the_run() -> None:
     setting = Setting()
-    setting.stack.preview = lambda change: {"prod-worker-1": "delete"}  # type: ignore[method-assign]
+    shown = Preview(operations={"prod-worker-1": "delete"})
+    setting.stack.preview = lambda change, packs: shown  # type: ignore[method-assign]
     with pytest.raises(EngineError, match="something else than the plan"):
         setting.ensure(1, options=Options(approve=lambda plan: True))
     assert setting.cloud.changes() == []

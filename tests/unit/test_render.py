@@ -254,6 +254,7 @@ DOCUMENT = {
         }
     ],
     "drift": ["prod-worker-2 is gone"],
+    "violations": [],
     "cost": {"currency": "EUR", "per_hour_before": 0.0264, "per_hour_after": 0.044, "per_month_after": 27.45},
     "requests": {"total": 14, "create": 2, "list": 9, "retried": 0},
     "elapsed_s": 41.2,

@@ -567,7 +567,37 @@ AT_TOP: list[tuple[str, str, bool]] = [
         "notify[0].command[0] must not lead out of the project folder, as '../x' does; write an absolute path",
         False,
     ),
-    ("policies: [x]", "policies is not supported yet; remove it", True),
+    (
+        "policies: [x]",
+        "policies[0] names what does not exist: x; the path is relative to the project folder",
+        False,
+    ),
+    (
+        "policies: [stacks]",
+        "policies[0] names a folder that is no policy pack: stacks; a pack has a PulumiPolicy.yaml",
+        False,
+    ),
+    (
+        "policies: [plain.sh]",
+        "policies[0] names a file that may not be executed: plain.sh; run chmod +x plain.sh",
+        False,
+    ),
+    ("policies: [{level: advisory}]", "policies[0].path is missing; add it", True),
+    (
+        "policies: [{path: drain.sh, level: remediate}]",
+        "policies[0].level must be mandatory or advisory, not 'remediate'; known: mandatory, advisory",
+        True,
+    ),
+    (
+        "policies: [{path: drain.sh, config: {a: remediate}}]",
+        "policies[0].config.a must be mandatory, advisory, disabled or a mapping of settings, not 'remediate'",
+        True,
+    ),
+    (
+        "policies: [{path: drain.sh, config: {a: {enforcementLevel: on}}}]",
+        "policies[0].config.a.enforcementLevel must be one of mandatory, advisory, disabled, not 'on'",
+        True,
+    ),
     ("retention: 7", "retention needs a unit, which 7 has not; write 7s, or such as 10m or 1h30m", True),
     ("retention: 9999d", "retention must be more than 0s and at most 3650d, not '9999d'", False),
     ("retention: 1w", "retention must be a duration such as 90s, 10m or 1h30m, not '1w'", True),
@@ -575,7 +605,7 @@ AT_TOP: list[tuple[str, str, bool]] = [
     ("group: {}", "group is not a known key; did you mean groups?", True),
     (
         "xyz: 1",
-        "xyz is not a known key; known: cloud, endpoint, backend, plugin, limit, notify, retention, groups",
+        "xyz is not a known key; known: cloud, endpoint, backend, plugin, limit, notify, policies, retention, groups",
         True,
     ),
     (
@@ -644,10 +674,10 @@ def test_a_bad_line_in_a_group_at_digitalocean(tmp_path: Path, line: str, messag
 
 
 @pytest.mark.parametrize(("line", "message", "schema_sees"), AT_TOP, ids=[line for line, _, _ in AT_TOP])
-def test_a_bad_line_at_the_top_level(tmp_path: Path, line: str, message: str, schema_sees: bool) -> None:
+def test_a_bad_line_at_the_top_level(project: Path, line: str, message: str, schema_sees: bool) -> None:
     text = spec_with("start_within: 10m")[0]
     text = text.removeprefix("cloud: hetzner\n") if line.startswith("cloud") else text
-    check(write(tmp_path, f"{text}\n{line}\n"), [f"{text.count(chr(10)) + 2}: {message}"], schema_sees)
+    check(write(project, f"{text}\n{line}\n"), [f"{text.count(chr(10)) + 2}: {message}"], schema_sees)
 
 
 @pytest.mark.parametrize(
