@@ -1,0 +1,115 @@
+"""Policy packs as programs that the engine starts: no language host is needed.
+
+The engine takes a pack's folder only where Pulumi's language host for Python is installed, and a
+program in its place anywhere. So each Python pack gets one of two lines, which does what the
+language host does; packs in other languages, and programs, are handed to the engine as they are.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shlex
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scaler.errors import EngineError, ScalerError
+from scaler.model import PolicyPack
+
+PROJECT_FILE = "PulumiPolicy.yaml"
+
+
+class PolicyPackError(ScalerError):
+    """A policy pack cannot be run, so nothing is known of what it would say: nothing is done."""
+
+    code = "policy_pack"
+
+
+@dataclass(frozen=True, slots=True)
+class PackFiles:
+    """What the engine is given of a pack: what to start, and its configuration as a JSON file."""
+
+    path: Path
+    config: Path
+
+
+@contextmanager
+def launchers(packs: Sequence[PolicyPack]) -> Iterator[list[PackFiles]]:
+    """The packs as the engine can start them, while the block runs."""
+    if not packs:
+        yield []
+        return
+    with tempfile.TemporaryDirectory(prefix="scaler-policies-") as folder:
+        yield [_prepare(pack, Path(folder) / str(number)) for number, pack in enumerate(packs)]
+
+
+def explain(error: str, last_words: str, packs: Sequence[PolicyPack], files: Sequence[PackFiles]) -> ScalerError:
+    """The error of a preview that ended without a verdict: the engine's words, and the pack's own."""
+    if not packs:
+        return EngineError("The engine's preview failed.", why=error)
+    for pack, given in zip(packs, files, strict=True):
+        error = error.replace(str(given.path), str(pack.path))
+    return PolicyPackError(
+        "The engine's preview with the policy packs failed; nothing was changed.",
+        why="\n".join(dict.fromkeys(filter(None, (error, last_words)))),
+        fix="Mend the pack, or its names and values in `policies` of the spec.",
+    )
+
+
+def _prepare(pack: PolicyPack, folder: Path) -> PackFiles:
+    folder.mkdir()
+    config = folder / "config.json"
+    config.write_text(json.dumps(_config(pack)), encoding="utf-8")
+    if pack.path.is_file():
+        return PackFiles(pack.path, config)
+    project = _read(pack.path / PROJECT_FILE)
+    runtime = project.get("runtime")
+    language = runtime.get("name") if isinstance(runtime, dict) else runtime
+    if language != "python":
+        return PackFiles(pack.path, config)
+    options = runtime.get("options") if isinstance(runtime, dict) else None
+    program = pack.path / str(project.get("main") or ".")
+    launcher = folder / pack.path.name
+    words = shlex.join([str(_python(pack, options or {})), "-u", "-m", "pulumi.policy"])
+    launcher.write_text(f'#!/bin/sh\nexec {words} "$1" {shlex.quote(str(program))}\n', encoding="utf-8")
+    launcher.chmod(0o700)
+    return PackFiles(launcher, config)
+
+
+def _config(pack: PolicyPack) -> Mapping[str, object]:
+    return {**({"all": pack.level} if pack.level else {}), **pack.config}
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    import yaml
+
+    try:
+        project = yaml.safe_load(path.read_bytes())
+    except (OSError, yaml.YAMLError) as error:
+        raise PolicyPackError(f"{path} cannot be read.", why=str(error), fix="Mend it.") from error
+    return project if isinstance(project, dict) else {}
+
+
+def _python(pack: PolicyPack, options: Mapping[str, Any]) -> Path:
+    """The interpreter that the pack names, or scaler's own."""
+    if options.get("virtualenv"):
+        python = pack.path / str(options["virtualenv"]) / "bin" / "python"
+        if not python.exists():
+            raise PolicyPackError(
+                f"The policy pack {pack.path} names a virtual environment that does not exist.",
+                why=str(python),
+                fix="Make it and install the pack's requirements in it, or take `virtualenv` out of PulumiPolicy.yaml.",
+            )
+        return python
+    if importlib.util.find_spec("pulumi_policy") is None:
+        raise PolicyPackError(
+            "Policy packs need the package pulumi-policy, which is not installed.",
+            why=f"the spec names {pack.path}",
+            fix="Install scaler with the extra `policies`.",
+        )
+    return Path(sys.executable)
