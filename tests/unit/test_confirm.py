@@ -107,6 +107,13 @@ def test_each_server_is_told_of_until_it_has_arrived() -> None:
     ]
 
 
+def test_a_server_whose_record_took_another_name_meanwhile_is_told_of_under_that() -> None:
+    """A duplicate takes the plain name over when the one that had it is gone."""
+    looks = Looks(2)
+    assert looks.confirm(look=lambda: world(spec(), server("prod-worker-9"))) == ()
+    assert looks.progress.shown == [("prod-worker-1", "starting")]
+
+
 def test_who_is_on_its_way_and_who_is_ready() -> None:
     here = world(spec(), *numbered(*[status for status in Status if status is not Status.DELETED]))
     assert {here.servers[name].status for name in on_their_way(here)} == {Status.NEW, *MOVING}
