@@ -9,6 +9,7 @@ from datetime import timedelta
 
 from scaler.assess import Deadline, Findings, assess, known
 from scaler.clouds import AmbiguousError, BusyError, Cloud, CloudError, GoneError, RateLimitedError, TransientError
+from scaler.durations import format_duration
 from scaler.lifecycle import Status
 from scaler.model import Machine, Server, Spec, StackState, World
 from scaler.ports import Surroundings
@@ -136,4 +137,4 @@ def learn_deadline(boots: Sequence[timedelta], start_within: timedelta) -> Deadl
         return None
     slowest = sorted(boots)[math.ceil(len(boots) * 0.99) - 1]
     length = min(max(2 * slowest, _LEAST_DEADLINE), start_within)
-    return Deadline(length, f"learned from {len(boots)} boots; start_within is {start_within}")
+    return Deadline(length, f"learned from {len(boots)} boots; start_within is {format_duration(start_within)}")

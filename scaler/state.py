@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -325,7 +327,7 @@ def _reason(error: BaseException) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One change. `EventLog.append` fills in `at`, `run` and `cause`."""
+    """One change. `EventLog.append` fills in `run`, `cause` and, where it is not known, `at`."""
 
     event: str
     """An `EventName`; a text, since a newer scaler may know more of them."""
@@ -393,9 +395,9 @@ _Decisions = Mapping[tuple[str, Action], str]
 
 
 def _reused(known: Server, server: Server) -> bool:
-    """Whether the name belongs to another machine now."""
-    if known.status == Status.DELETED:
-        return server.status != Status.DELETED
+    """Whether the name belongs to another machine now, or to the next attempt at one."""
+    if known.status == Status.DELETED or (known.status == Status.ERRORED and known.id is None):
+        return server.status != known.status
     return known.id is not None and server.id is not None and known.id != server.id
 
 
@@ -429,8 +431,10 @@ def _departure(known: Server) -> list[Event]:
 
 
 def _event(name: EventName, known: Server | None, server: Server) -> Event:
+    # When it happened, and not when a run came to record it: boots are timed by this.
     return Event(
         event=name,
+        at=server.since,
         server=server.name,
         group=server.group,
         previous=known.status if known else None,
@@ -445,8 +449,15 @@ def _with_reason(event: Event, server: Server | None, decisions: _Decisions) -> 
     return replace(event, reason=decisions.get((event.server or "", action))) if action else event
 
 
+_BOOTS_KEPT = 100
+
+
 def boot_times(events: Iterable[Event]) -> dict[str, list[timedelta]]:
-    """How long each server took from its creation until it was ready, by group, oldest first."""
+    """How long the last servers of each group took from their creation until they were ready, oldest first.
+
+    One that was given up on its way makes void what was known before it: boots may have become
+    slower, and a deadline learned from quicker ones would give up all that follow.
+    """
     asked: dict[str, datetime] = {}
     times: dict[str, list[timedelta]] = {}
     for event in events:
@@ -454,9 +465,23 @@ def boot_times(events: Iterable[Event]) -> dict[str, list[timedelta]]:
             continue
         if event.event == EventName.CREATING:
             asked[event.server] = event.at
-        elif event.event == EventName.RUNNING and event.server in asked:
-            times.setdefault(event.group or "", []).append(event.at - asked.pop(event.server))
-    return times
+        elif event.event in _BOOT_ENDS and event.server in asked:
+            took = event.at - asked.pop(event.server)
+            if event.event == EventName.RUNNING:
+                times.setdefault(event.group or "", []).append(took)
+            elif event.event == EventName.HANGING:
+                times.pop(event.group or "", None)
+    return {group: known[-_BOOTS_KEPT:] for group, known in times.items()}
+
+
+_BOOT_ENDS = {
+    EventName.RUNNING,
+    EventName.HANGING,
+    EventName.ERRORED,
+    EventName.DELETING,
+    EventName.DELETED,
+    EventName.VANISHED,
+}
 
 
 def event_to_json(event: Event) -> dict[str, object]:
@@ -493,10 +518,19 @@ def event_from_json(document: object) -> Event:
     )
 
 
+LARGEST_LOG = 10_000_000
+"""Bytes; a log that is as large is set aside before the next event."""
+
+_OLD_LOGS = 3
+
+_EVERYTHING = sys.maxsize
+
+
 class EventLog:
     """`.scaler/<stack>.events.jsonl`: one JSON line per change, only ever appended to.
 
-    A log that cannot be written never stops a run: `warn` is told once.
+    A full log becomes `<stack>.events.jsonl.1`, and so on to `.3`, the oldest. A log that cannot
+    be written never stops a run: `warn` is told once.
     """
 
     def __init__(
@@ -507,6 +541,7 @@ class EventLog:
         run: str | None = None,
         cause: str | None = None,
         warn: Callable[[str], None] = lambda text: None,
+        largest: int = LARGEST_LOG,
     ) -> None:
         self.path = path
         self._clock = clock
@@ -514,6 +549,7 @@ class EventLog:
         self._cause = cause
         self._warn = warn
         self._warned = False
+        self._largest = largest
 
     def append(self, *events: Event) -> tuple[Event, ...]:
         """Write the events, each in one write; the events as they were written, with time, run and cause."""
@@ -524,17 +560,25 @@ class EventLog:
         )
         try:
             self._write(json.dumps(event_to_json(event)).encode() + b"\n" for event in stamped)
+            if self._is_full():
+                self._set_aside()
         except OSError as error:
             self._report(error)
         return stamped
 
-    def read(self) -> list[Event]:
-        """All events, oldest first; lines that are no events are skipped. StateError if the file cannot be read."""
+    def read(self, last_bytes: int = _EVERYTHING) -> list[Event]:
+        """All events, oldest first, or those in about the last so many bytes.
+
+        Lines that are no events are skipped. StateError if a file cannot be read.
+        """
+        events: list[Event] = []
         try:
-            with self.path.open("rb") as file:
-                return list(_events(file))
-        except FileNotFoundError:
-            return []
+            with ExitStack() as stack:
+                for file in self._open(stack):
+                    if last_bytes <= 0:
+                        break
+                    events = [*_events(_last_lines(file, last_bytes)), *events]
+                    last_bytes -= os.fstat(file.fileno()).st_size
         except OSError as error:
             raise StateError(
                 f"The event log {self.path} cannot be read.",
@@ -542,6 +586,38 @@ class EventLog:
                 fix="make it readable for this user",
                 code="state_unreadable",
             ) from error
+        return events
+
+    def _open(self, stack: ExitStack) -> list[IO[bytes]]:
+        """The files there are, the newest first: in this order none is missed when they move on meanwhile."""
+        opened: dict[int, IO[bytes]] = {}
+        for number in range(_OLD_LOGS + 1):
+            with suppress(FileNotFoundError):
+                file = stack.enter_context(self._numbered(number).open("rb"))
+                opened.setdefault(os.fstat(file.fileno()).st_ino, file)
+        return list(opened.values())
+
+    def _numbered(self, number: int) -> Path:
+        return self.path.with_name(f"{self.path.name}.{number}") if number else self.path
+
+    def _set_aside(self) -> None:
+        """Move all files on by one. A writer that has one open goes on writing to it, wherever it is then."""
+        # Late: filelock loads asyncio, and `scaler status` only reads.
+        from filelock import FileLock, Timeout
+
+        try:
+            with FileLock(f"{self.path}.lock", timeout=0):
+                # Another writer may have done it just now.
+                for number in range(_OLD_LOGS if self._is_full() else 0, 0, -1):
+                    with suppress(FileNotFoundError):
+                        self._numbered(number - 1).replace(self._numbered(number))
+        except Timeout:
+            return  # Another writer is doing it.
+
+    def _is_full(self) -> bool:
+        with suppress(FileNotFoundError):
+            return self.path.stat().st_size >= self._largest
+        return False
 
     def _write(self, lines: Iterable[bytes]) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -558,6 +634,15 @@ class EventLog:
         if not self._warned:
             self._warned = True
             self._warn(f"events are not logged: {self.path}: {_reason(error)}")
+
+
+def _last_lines(file: IO[bytes], size: int) -> IO[bytes]:
+    """The file, at the first whole line of about its last so many bytes."""
+    start = max(0, os.fstat(file.fileno()).st_size - size)
+    file.seek(start)
+    if start:
+        file.readline()
+    return file
 
 
 def _ends_whole(descriptor: int) -> bool:

@@ -22,6 +22,7 @@ from scaler.errors import StateError
 from scaler.lifecycle import Status
 from scaler.model import Action, Server, Step
 from scaler.state import (
+    LARGEST_LOG,
     RETENTION,
     CorruptStateError,
     Event,
@@ -89,6 +90,8 @@ servers = st.builds(
     image=optional_texts,
     created=st.none() | moments,
     error=optional_texts,
+    protected=st.booleans(),
+    reboot_asked=st.booleans(),
 )
 states = st.builds(
     State,
@@ -120,9 +123,9 @@ def test_state_survives_the_round_trip_through_text(value: State) -> None:
 
 
 @given(servers)
-def test_p17_p18_record_survives_the_round_trip_and_is_texts_only(value: Server) -> None:
+def test_p17_p18_record_survives_the_round_trip_and_is_plain_values_only(value: Server) -> None:
     document = server_to_json(value)
-    assert all(field is None or type(field) is str for field in document.values())
+    assert all(field is None or type(field) in (str, bool) for field in document.values())
     assert server_from_json(json.loads(json.dumps(document))) == value
 
 
@@ -168,6 +171,8 @@ def test_document_is_exactly_the_contract() -> None:
                 "image": "343",
                 "created": "2026-11-24T22:09:00Z",
                 "error": None,
+                "protected": False,
+                "reboot_asked": False,
             }
         ],
     }
@@ -505,9 +510,10 @@ def test_a_hanging_delete_that_ends_is_deleted_not_vanished() -> None:
 def test_a_refused_create_was_never_a_machine() -> None:
     refused = records(server(id=None, status=Status.ERRORED, error="resource_limit_exceeded: server limit"))
     assert transitions({}, refused) == [
-        Event(event="server.creating", server="prod-worker-1", group="worker", status=Status.ERRORED),
+        Event(event="server.creating", server="prod-worker-1", group="worker", status=Status.ERRORED, at=NOW),
         Event(
             event="server.errored",
+            at=NOW,
             server="prod-worker-1",
             group="worker",
             status=Status.ERRORED,
@@ -517,6 +523,18 @@ def test_a_refused_create_was_never_a_machine() -> None:
     assert transitions(refused, {}) == []
 
 
+def test_the_next_attempt_after_a_refused_create_is_a_creation_again() -> None:
+    refused = records(server(id=None, status=Status.ERRORED))
+    for status in (Status.NEW, Status.STARTING):
+        assert [event.event for event in transitions(refused, records(server(status=status)))] == ["server.creating"]
+
+
+def test_an_event_tells_when_it_happened_not_when_it_was_recorded() -> None:
+    ready = NOW - timedelta(minutes=3)
+    (event,) = transitions(records(server(status=Status.STARTING)), records(server(since=ready)))
+    assert event.at == ready
+
+
 def test_a_name_that_another_machine_took_over_is_two_events() -> None:
     before = records(server(id="1"))
     after = records(server(id="2", status=Status.STARTING))
@@ -524,6 +542,7 @@ def test_a_name_that_another_machine_took_over_is_two_events() -> None:
         Event(event="server.vanished", server="prod-worker-1", group="worker", previous=Status.RUNNING),
         Event(
             event="server.creating",
+            at=NOW,
             server="prod-worker-1",
             group="worker",
             status=Status.STARTING,
@@ -603,21 +622,58 @@ def test_full_disk_tears_one_line_and_warns(tmp_path: Path) -> None:
     assert len(warnings) == 1
 
 
+def test_a_full_log_is_set_aside_and_readers_read_across(tmp_path: Path) -> None:
+    log = EventLog(tmp_path / "prod.events.jsonl", StoppedClock(), largest=1000)
+    told = [log.append(Event(event="server.running", server=str(number)))[0] for number in range(20)]
+    assert {path.name for path in tmp_path.glob("*.jsonl*")} > {"prod.events.jsonl.1", "prod.events.jsonl.2"}
+    assert log.read() == told
+    assert all(path.stat().st_size < 1200 for path in tmp_path.glob("*.jsonl*"))
+
+
+def test_so_many_old_logs_are_kept_and_no_more(tmp_path: Path) -> None:
+    log = EventLog(tmp_path / "prod.events.jsonl", StoppedClock(), largest=300)
+    told = [log.append(Event(event="server.running", server=str(number)))[0] for number in range(40)]
+    kept = log.read()
+    assert {path.name for path in tmp_path.glob("*.jsonl.*[0-9]")} == {f"prod.events.jsonl.{n}" for n in (1, 2, 3)}
+    assert 3 <= len(kept) < 40
+    assert kept == told[-len(kept) :]
+
+
+def test_the_last_events_are_read_without_the_others(tmp_path: Path) -> None:
+    log = EventLog(tmp_path / "prod.events.jsonl", StoppedClock(), largest=1000)
+    told = [log.append(Event(event="server.running", server=str(number)))[0] for number in range(10)]
+    length = len(log.path.with_name("prod.events.jsonl.1").read_bytes().splitlines(keepends=True)[0])
+    for lines in (1, 3, 7):
+        few = log.read(last_bytes=lines * length + length // 2)
+        assert few == told[-len(few) :]
+        assert lines - 1 <= len(few) <= lines + 1
+
+
+def test_a_gap_that_a_killed_rotation_left_is_read_over_and_closed(tmp_path: Path) -> None:
+    log = EventLog(tmp_path / "prod.events.jsonl", StoppedClock(), largest=300)
+    told = [log.append(Event(event="server.running", server=str(number)))[0] for number in range(2)]
+    (tmp_path / "prod.events.jsonl.1").rename(tmp_path / "prod.events.jsonl.2")
+    assert log.read() == told
+    told += [log.append(Event(event="server.running", server=str(number)))[0] for number in range(2, 6)]
+    assert log.read() == told
+
+
 APPENDER = """
 import sys
 from pathlib import Path
 from scaler.clock import SystemClock
 from scaler.state import Event, EventLog
 
-log = EventLog(Path(sys.argv[1]), SystemClock(), run=sys.argv[2])
+log = EventLog(Path(sys.argv[1]), SystemClock(), run=sys.argv[2], largest=int(sys.argv[4]), warn=sys.exit)
 print("ready", flush=True)
 for number in range(int(sys.argv[3])):
     log.append(Event(event="server.running", server=str(number), reason="x" * 300))
 """
 
 
-def start_appender(path: Path, name: str, count: int) -> subprocess.Popen[bytes]:
-    process = subprocess.Popen([sys.executable, "-c", APPENDER, str(path), name, str(count)], stdout=subprocess.PIPE)
+def start_appender(path: Path, name: str, count: int, largest: int = LARGEST_LOG) -> subprocess.Popen[bytes]:
+    arguments = [sys.executable, "-c", APPENDER, str(path), name, str(count), str(largest)]
+    process = subprocess.Popen(arguments, stdout=subprocess.PIPE)
     assert process.stdout is not None
     assert process.stdout.readline() == b"ready\n"
     return process
@@ -631,6 +687,25 @@ def test_concurrent_writers_never_mix_their_lines(tmp_path: Path) -> None:
     told = EventLog(path, StoppedClock()).read()
     for run in ("left", "right"):
         assert [event.server for event in told if event.run == run] == [str(number) for number in range(500)]
+
+
+def test_two_writers_and_a_reader_lose_nothing_while_logs_are_set_aside(tmp_path: Path) -> None:
+    path = tmp_path / "prod.events.jsonl"
+    log = EventLog(path, StoppedClock())
+    seen = 0
+    # About 190 kB in all: three logs become full, and none is dropped.
+    with start_appender(path, "left", 200, 60_000) as left, start_appender(path, "right", 200, 60_000) as right:
+        while left.poll() is None or right.poll() is None:
+            now = log.read()
+            assert len(now) >= seen
+            assert len({(event.run, event.server) for event in now}) == len(now)
+            seen = len(now)
+    assert (left.returncode, right.returncode) == (0, 0)
+    assert path.with_name("prod.events.jsonl.2").exists()
+    told = log.read()
+    for run in ("left", "right"):
+        numbers = [int(event.server or "") for event in told if event.run == run]
+        assert sorted(numbers) == list(range(200))
 
 
 def test_a_killed_writer_loses_no_line_before_its_last(tmp_path: Path) -> None:
