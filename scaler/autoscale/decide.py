@@ -30,6 +30,7 @@ from scaler.autoscale.policy import (
     Target,
     Wait,
 )
+from scaler.durations import format_duration
 from scaler.model import Group, Spec
 
 _EPSILON = 1e-9
@@ -184,7 +185,7 @@ class Decision:
     def carried_out(self) -> History:
         """The history once the count was asked for: only then a cooldown begins, and none for no change."""
         if not self.change:
-            return replace(self.history, count=self.count)
+            return self.history
         if self.change > 0:
             return replace(self.history, count=self.count, raised=self.at)
         return replace(self.history, count=self.count, lowered=self.at)
@@ -333,7 +334,7 @@ def _state(metric: Metric, sample: Sample, now: datetime) -> tuple[State, str]:
         return State.ABSURD, f"{_told(value)} is above {_told(metric.highest)}"
     age = now - sample.at
     if age > metric.max_age:
-        return State.STALE, f"{_span(age)} old"
+        return State.STALE, f"{format_duration(age)} old"
     return State.OK, ""
 
 
@@ -528,7 +529,7 @@ def _stabilised(
         return asked
     first = now - window
     if entries[0][0] > first:
-        caps.append(Cap("stabilisation", asked, current, f"asked for less than {_span(window)} yet"))
+        caps.append(Cap("stabilisation", asked, current, f"asked for less than {format_duration(window)} yet"))
         return current
     # An entry holds until the next one begins.
     values = [asked]
@@ -538,7 +539,7 @@ def _stabilised(
             break
     count = max(current, min(values)) if asked > current else min(current, max(values))
     if count != asked:
-        caps.append(Cap("stabilisation", asked, count, f"{count} is the mildest of the last {_span(window)}"))
+        caps.append(Cap("stabilisation", asked, count, f"{count} is the mildest of the last {format_duration(window)}"))
     return count
 
 
@@ -552,7 +553,7 @@ def _cooled(policy: Policy, history: History, count: int, current: int, now: dat
         pause = policy.down.cooldown
     if last is None or now - last >= pause:
         return count
-    caps.append(Cap("cooldown", count, current, f"cooldown for {_span(pause - (now - last))} more"))
+    caps.append(Cap("cooldown", count, current, f"cooldown for {format_duration(pause - (now - last))} more"))
     return current
 
 
@@ -628,9 +629,3 @@ def _ceil(number: float) -> int:
 
 def _told(number: float) -> str:
     return f"{number:.6g}"
-
-
-def _span(length: timedelta) -> str:
-    seconds = int(length.total_seconds())
-    hours, minutes, seconds = seconds // 3600, seconds // 60 % 60, seconds % 60
-    return "".join(f"{n}{unit}" for n, unit in ((hours, "h"), (minutes, "m"), (seconds, "s")) if n) or "0s"

@@ -1,0 +1,111 @@
+"""A queue and the servers that work on it, as a fluid: what would have happened with other servers.
+
+Jobs arrive at a recorded rate, wait in one line, and each ready server finishes `throughput` of
+them per second. Waiting times are exact for this model: a job that arrives when `a` jobs have
+arrived before it is begun when `a` jobs are done.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class Queue:
+    """The line, its past, and what a metric would tell of it."""
+
+    throughput: float
+    """Jobs per second and server."""
+    backlog: float = 0.0
+    begun: float = 0.0
+    """The moment at which the first step began."""
+    ends: list[float] = field(default_factory=list)
+    """The moments at which steps ended, in seconds."""
+    arrived: list[float] = field(default_factory=list)
+    """Jobs that had arrived by then, all together."""
+    done: list[float] = field(default_factory=list)
+    busy: float = 0.0
+    """The share of the last step's capacity that was used, 0 to 1."""
+
+    def advance(self, start: float, seconds: float, rate: float, ready: int) -> None:
+        """Let `seconds` pass, with `rate` jobs arriving per second and `ready` servers."""
+        if not self.ends:
+            self.begun = start
+        came = rate * seconds
+        capacity = ready * self.throughput * seconds
+        served = min(self.backlog + came, capacity)
+        self.backlog = max(0.0, self.backlog + came - served)
+        self.busy = served / capacity if capacity else float(self.backlog > 0)
+        self.ends.append(start + seconds)
+        self.arrived.append(self.total_arrived + came)
+        self.done.append(self.total_done + served)
+
+    @property
+    def total_arrived(self) -> float:
+        return self.arrived[-1] if self.arrived else 0.0
+
+    @property
+    def total_done(self) -> float:
+        return self.done[-1] if self.done else 0.0
+
+    def time_to_clear(self, ready: int) -> float:
+        """Seconds until the line would be empty, with no more arrivals: what Horizon calls the wait."""
+        return self.backlog / (max(1, ready) * self.throughput)
+
+    def oldest(self) -> float:
+        """The age in seconds of the job that is next."""
+        if self.backlog <= 0:
+            return 0.0
+        index = bisect_left(self.arrived, self.total_done + 1e-9)
+        return self.ends[-1] - _crossing(self, self.arrived, index, self.total_done)
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """The waiting times of all jobs, in seconds."""
+
+    mean: float
+    p95: float
+    worst: float
+
+
+def waits(queue: Queue) -> tuple[Waits, list[float]]:
+    """All jobs' waiting times, and that of the jobs which arrived in each step.
+
+    Jobs that were not begun by the end count with the time until then, and are so at least.
+    """
+    each: list[float] = []
+    weights: list[float] = []
+    index, before = 0, 0.0
+    for end, arrived in zip(queue.ends, queue.arrived, strict=True):
+        while index < len(queue.done) and queue.done[index] < arrived - 1e-9:
+            index += 1
+        begun = _crossing(queue, queue.done, index, arrived) if index < len(queue.done) else queue.ends[-1]
+        each.append(max(0.0, begun - end))
+        weights.append(arrived - before)
+        before = arrived
+    return _summary(each, weights), each
+
+
+def _crossing(queue: Queue, totals: Sequence[float], index: int, level: float) -> float:
+    """The moment within step `index` at which a total reached a level."""
+    start, low = (queue.ends[index - 1], totals[index - 1]) if index else (queue.begun, 0.0)
+    end, high = queue.ends[index], totals[index]
+    return start + (end - start) * (level - low) / (high - low) if high > low else end
+
+
+def _summary(each: Sequence[float], weights: Sequence[float]) -> Waits:
+    total = sum(weights)
+    if total <= 0:
+        return Waits(0.0, 0.0, 0.0)
+    mean = sum(wait * weight for wait, weight in zip(each, weights, strict=True)) / total
+    below, p95 = 0.0, 0.0
+    for wait, weight in sorted(zip(each, weights, strict=True)):
+        below += weight
+        p95 = wait
+        if below >= 0.95 * total:
+            break
+    worst = max(wait for wait, weight in zip(each, weights, strict=True) if weight > 0)
+    return Waits(mean, p95, worst)

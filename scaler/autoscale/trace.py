@@ -1,0 +1,149 @@
+"""Recorded load: moments and, for each of them, the metrics' values.
+
+Three forms are read: CSV with a `time` column, JSON (a list of objects with a `time`), and what
+Prometheus answers to a range query. A time is RFC 3339 or seconds since 1970.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from scaler.clock import parse_time
+from scaler.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """Recorded load."""
+
+    times: Sequence[float]
+    """Seconds since 1970, rising."""
+    columns: Mapping[str, Sequence[float | None]]
+    """By name, one value per moment; None where none was recorded."""
+
+    def moment(self, index: int) -> datetime:
+        return datetime.fromtimestamp(self.times[index], UTC)
+
+    @property
+    def last_step(self) -> float:
+        """How long the last moment's values hold, in seconds: as long as the ones before."""
+        return self.times[-1] - self.times[-2] if len(self.times) > 1 else 60.0
+
+
+class TraceError(UsageError):
+    """The file holds no recorded load."""
+
+    code = "trace_invalid"
+
+
+def load_trace(path: Path) -> Trace:
+    """The recorded load in a file; TraceError names what is wrong, and where."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise TraceError(f"{path} cannot be read.", why=reason) from None
+    try:
+        rows = _json_rows(text) if text.lstrip()[:1] in ("[", "{") else _csv_rows(text)
+        return _trace(rows)
+    except ValueError as error:
+        raise TraceError(
+            f"{path} is no recorded load.",
+            why=str(error),
+            fix="Give CSV with a time column, a JSON list of objects with a time, or an answer to query_range.",
+        ) from None
+
+
+Rows = Sequence[tuple[float, Mapping[str, float | None]]]
+
+
+def _csv_rows(text: str) -> Rows:
+    lines = csv.DictReader(text.splitlines())
+    if "time" not in (lines.fieldnames or ()):
+        raise ValueError("the first line names no column time")
+    rows = []
+    for line in lines:
+        if None in line or None in line.values():
+            raise ValueError(f"line {lines.line_num} has another number of fields than the first")
+        rows.append(_row(line, f"line {lines.line_num}"))
+    return rows
+
+
+def _json_rows(text: str) -> Rows:
+    document = json.loads(text)
+    if isinstance(document, dict):
+        return _prometheus_rows(document)
+    if not all(isinstance(item, dict) for item in document):
+        raise ValueError("the list holds something else than objects")
+    return [_row(item, f"item {index}") for index, item in enumerate(document)]
+
+
+def _row(fields: Mapping[str, Any], where: str) -> tuple[float, Mapping[str, float | None]]:
+    if "time" not in fields:
+        raise ValueError(f"{where} has no time")
+    values = {str(name): _number(value, f"{where}: {name}") for name, value in fields.items() if name != "time"}
+    return _time(fields["time"], where), values
+
+
+def _prometheus_rows(document: Mapping[str, Any]) -> Rows:
+    """One column per series, named by its `__name__`, else by its only label's value, else `value`."""
+    data = document.get("data")
+    if not isinstance(data, dict) or data.get("resultType") != "matrix":
+        raise ValueError("it is no answer to a range query of Prometheus")
+    names = [_series_name(series["metric"]) for series in data["result"]]
+    if len(set(names)) < len(names):
+        raise ValueError(f"several series have the same name: {', '.join(names)}")
+    rows: dict[float, dict[str, float | None]] = {}
+    for name, series in zip(names, data["result"], strict=True):
+        for moment, value in series["values"]:
+            rows.setdefault(float(moment), {})[name] = float(value)
+    return [(moment, {name: rows[moment].get(name) for name in names}) for moment in sorted(rows)]
+
+
+def _series_name(labels: Mapping[str, str]) -> str:
+    return labels.get("__name__") or (next(iter(labels.values())) if len(labels) == 1 else "value")
+
+
+def _time(value: object, where: str) -> float:
+    text = str(value).strip()
+    try:
+        number = float(text)
+    except ValueError:
+        try:
+            return parse_time(text).timestamp()
+        except ValueError:
+            raise ValueError(f"{where}: {text!r} is no time") from None
+    if not 0 <= number < 1e11:
+        raise ValueError(f"{where}: {text!r} is no time in seconds since 1970")
+    return number
+
+
+def _number(value: object, where: str) -> float | None:
+    """An empty field is a value that was not recorded."""
+    if value is None or value == "":
+        return None
+    try:
+        return float(str(value))
+    except ValueError:
+        raise ValueError(f"{where}: {value!r} is no number") from None
+
+
+def _trace(rows: Rows) -> Trace:
+    if not rows:
+        raise ValueError("it is empty")
+    times = [moment for moment, _ in rows]
+    for earlier, later in pairwise(times):
+        if later <= earlier:
+            raise ValueError(f"the times do not rise: {earlier:.0f} is followed by {later:.0f}")
+    names = list(dict.fromkeys(name for _, values in rows for name in values))
+    if not names:
+        raise ValueError("it has a time and no values")
+    return Trace(times, {name: [values.get(name, math.nan) for _, values in rows] for name in names})
