@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from scaler.durations import format_duration
 from scaler.lifecycle import Phase, Status, deadline_of, status_of
 from scaler.model import Machine, Server, Spec, StackEntry, StackState, World
 from scaler.ownership import GROUP
@@ -28,6 +29,8 @@ class Findings:
 
     is_ready: Callable[[Server], bool] = lambda server: False
     """Asked for servers that their cloud calls running and that were not known to be ready."""
+    trouble: Callable[[Server], str | None] = lambda server: None
+    """What was wrong when that was last asked."""
     stopping: frozenset[str] = frozenset()
     """Servers that the run is bringing to rest."""
     deadlines: Mapping[str, Deadline] = field(default_factory=dict)
@@ -162,22 +165,22 @@ class _Look:
 
     def _in_time(self, server: Server) -> Server:
         """The server, or `hanging` if it is in its status for too long."""
+        if server.name in self.findings.stopping:
+            # Whoever brings it to rest has deadlines of its own: a drain may take hours.
+            return server
         deadline = self._deadline(server.group)
         limit = deadline_of(server.status, deadline.length)
         if limit is None or self.now - server.since <= limit:
             return server
         why = f" ({deadline.why})" if deadline.why and limit == deadline.length else ""
-        return server.become(Status.HANGING, self.now, f"{server.status} for longer than {_duration(limit)}{why}")
+        error = f"{server.status} for longer than {format_duration(limit)}{why}"
+        trouble = self.findings.trouble(server)
+        return server.become(Status.HANGING, self.now, f"{error}; not ready: {trouble}" if trouble else error)
 
     def _deadline(self, name: str) -> Deadline:
         group = self.spec.groups.get(name)
         default = Deadline(group.start_within if group else _START_WITHIN)
         return self.findings.deadlines.get(name, default)
-
-
-def _duration(length: timedelta) -> str:
-    seconds = int(length.total_seconds())
-    return f"{seconds // 60}m" if seconds % 60 == 0 else f"{seconds}s"
 
 
 def _past(records: Mapping[str, Server], servers: Mapping[str, Server], now: datetime) -> dict[str, Server]:

@@ -74,7 +74,12 @@ class Observer:
     def take_in(self, machines: Sequence[Machine]) -> World:
         """Make a world of a list that was read just now."""
         unlisted = [found for missed in sorted(self._missed(machines)) if (found := self._find(missed))]
-        findings = Findings(is_ready=self._is_ready, stopping=self._around.stopping.busy, deadlines=self._deadlines)
+        findings = Findings(
+            is_ready=self._is_ready,
+            trouble=self._around.readiness.trouble,
+            stopping=self._around.stopping.busy,
+            deadlines=self._deadlines,
+        )
         self.world = assess(
             self.spec, [*machines, *unlisted], self.stack, self.known, self._around.clock.now(), findings
         )

@@ -70,6 +70,9 @@ class ReadinessChecks(Protocol):
     def is_ready(self, how: Readiness, server: Server) -> bool:
         """By the readings so far; never waits for one."""
 
+    def trouble(self, server: Server) -> str | None:
+        """What was wrong at the last reading that was not good."""
+
 
 class Stop(Protocol):
     """One server on its way to rest."""

@@ -585,6 +585,9 @@ class NamedReadiness:
     def is_ready(self, how: Readiness, server: Server) -> bool:
         return server.name not in self.failing
 
+    def trouble(self, server: Server) -> str | None:
+        return "its check fails" if server.name in self.failing else None
+
 
 class RecordingProgress:
     """`ports.Progress` that remembers what it was told."""
