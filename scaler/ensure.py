@@ -693,10 +693,10 @@ class _Run:
         )
 
     def _reboot_due(self) -> None:
-        refused = self.observer.reboot_due()
-        if refused:
+        if self.observer.due:
+            self.failures += self.observer.reboot_due()
+            # On record at once: the run after a kill must not do it a second time.
             self.save(self._taken())
-        self.failures += refused
 
     def _give_up_waiting(self, names: Sequence[str]) -> None:
         """The run's time is up: what is still on its way counts as hanging from now on.

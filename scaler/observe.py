@@ -104,10 +104,14 @@ class Observer:
         group = self.spec.groups.get(server.group)
         return group is None or self._around.readiness.is_ready(group.ready, server)
 
+    @property
+    def due(self) -> list[str]:
+        """The running servers for which a reboot was asked while they could not be rebooted."""
+        return [name for name, server in self.world.servers.items() if server.reboot_asked and server.running]
+
     def reboot_due(self) -> list[CloudError]:
-        """Reboot the running servers for which that was asked while they could not be; what was refused for good."""
-        due = [name for name, server in self.world.servers.items() if server.reboot_asked and server.running]
-        return [error for name in due if (error := self.reboot(name))]
+        """Reboot what is due; what was refused for good."""
+        return [error for name in self.due if (error := self.reboot(name))]
 
     def reboot(self, name: str) -> CloudError | None:
         """Reboot one running server, and know it as rebooting; the error if that was refused for good.
