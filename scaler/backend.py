@@ -202,4 +202,14 @@ class LocalBackend:
 
     def _checkpoint_file(self) -> Path | None:
         stem = self.root / "stacks" / self.project / f"{self.stack}.json"
-        return next((path for path in (stem, stem.with_suffix(".json.gz")) if path.exists()), None)
+        for path in (stem, stem.with_suffix(".json.gz")):
+            if path.exists():
+                return path
+        if stem.with_suffix(".json.zst").exists():
+            raise EngineError(
+                "The stack's checkpoint is compressed in a way that scaler does not read.",
+                why=f"{stem}.zst",
+                fix="Unset PULUMI_DIY_BACKEND_ZSTD, then run "
+                f"`pulumi stack export -s {self.stack} | pulumi stack import -s {self.stack}`.",
+            )
+        return None

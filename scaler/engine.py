@@ -337,6 +337,8 @@ class Engine:
             "PULUMI_BACKEND_URL": self._settings.backend,
             "PULUMI_SKIP_UPDATE_CHECK": "true",
             "PULUMI_DIY_BACKEND_DISABLE_CHECKPOINT_BACKUPS": "true",
+            # `scaler.backend` reads gzip and no zstd.
+            "PULUMI_DIY_BACKEND_ZSTD": "false",
         }
 
     def _plugin_environ(self, port: int | None) -> dict[str, str]:
@@ -390,6 +392,6 @@ class Engine:
 
 def _last_words(text: str) -> str:
     """The lines of a failed command's output that say why, without the SDK's frame."""
-    lines = [_plain_text(line.removeprefix(" stdout: ")) for line in text.splitlines()]
+    lines = [_plain_text(line.removeprefix(" stderr: ")) for line in text.splitlines()]
     errors = [line for line in lines if line.startswith("error:")]
     return "\n".join(errors or [line for line in lines if line][-5:])
