@@ -290,7 +290,7 @@ class Exchange:
                 return self._stated(effect, answer.headers)
             case "truncated_json":
                 answer.body = answer.body[: len(answer.body) // 2]
-            case "null_fields":
+            case "null_fields" if answer.body:
                 answer.body = json.dumps(_nulled(json.loads(answer.body), set(effect.get("fields", ())))).encode()
         return answer
 

@@ -15,6 +15,7 @@ from typing import Protocol
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from faults_kills import kills
+from faults_races import hands, races, signals
 from faults_stage import Theatre, Vendor
 from faults_troubles import troubles
 
@@ -34,7 +35,7 @@ class Cell(Protocol):
         """Raise AssertionError for a promise that was not kept; False if the cell does not apply."""
 
 
-MATRICES = {"kill": kills, "fault": troubles}
+MATRICES = {"kill": kills, "fault": troubles, "race": races, "hand": hands, "signal": signals}
 
 
 class Tally:

@@ -25,6 +25,8 @@ class Gate:
     witness: Callable[[], object] | None = None
     """Asked at each request; what it says is kept in `testimony`."""
     testimony: list[object] = field(default_factory=list)
+    held: tuple[str, str] | None = None
+    """Method and path of the request that is, or was, held."""
     reached: threading.Event = field(default_factory=threading.Event)
     _open: threading.Event = field(default_factory=threading.Event)
     _drop: bool = False
@@ -47,6 +49,8 @@ class Gate:
             if self.witness:
                 self.testimony.append(self.witness())
             held = self.count == self.stop_at
+            if held:
+                self.held = (scope["method"], scope["path"])
             if held and self.moment == "before" and await self._hold():
                 return
 
