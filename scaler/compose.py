@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
 import secrets
-import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
@@ -14,16 +11,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scaler.backend import DEFAULT_BACKEND, LocalBackend, absolute_url
-from scaler.clock import Clock, format_time
+from scaler.clock import Clock
 from scaler.clouds import Cloud, QuotaError
 from scaler.clouds.registry import open_cloud
-from scaler.errors import LimitError, LockedError, RefusedError, ScalerError, StateError
+from scaler.errors import LimitError, RefusedError, ScalerError, StateError
 from scaler.events import EventName
 from scaler.model import Outcome, Result, Server, Spec, Step
 from scaler.notify import Notifier
 from scaler.ports import Progress, Surroundings
 from scaler.project import Project
 from scaler.readiness import ReadinessChecks
+from scaler.runlock import RunLock
 from scaler.stack import PulumiStack
 from scaler.state import (
     CorruptStateError,
@@ -63,11 +61,10 @@ class Run:
 def surroundings(run: Run, *, clock: Clock, progress: Progress) -> Iterator[Surroundings]:
     """The adapters for one run, with the stack's local lock held until the block ends."""
     with ExitStack() as stack:
-        stack.enter_context(_locked(run, clock, progress))
+        lock = RunLock(run.project.state_dir, run.spec.stack)
+        stack.enter_context(lock.held(run.cause, clock, within=run.lock_timeout, note=progress.note))
         cloud = stack.enter_context(opened_cloud(run.project, run.spec, run.environ, clock))
-        backend = absolute_url(
-            run.spec.backend or run.environ.get("PULUMI_BACKEND_URL") or DEFAULT_BACKEND, run.project.directory
-        )
+        backend = backend_url(run.project, run.spec, run.environ)
         folder = run.project.directory
         stopping = Stopping(cloud, clock, folder)
         stack.callback(stopping.close)
@@ -88,6 +85,11 @@ def surroundings(run: Run, *, clock: Clock, progress: Progress) -> Iterator[Surr
             clock=clock,
             progress=progress,
         )
+
+
+def backend_url(project: Project, spec: Spec, environ: Mapping[str, str]) -> str:
+    """Where the engine keeps the stack, as an absolute URL."""
+    return absolute_url(spec.backend or environ.get("PULUMI_BACKEND_URL") or DEFAULT_BACKEND, project.directory)
 
 
 @contextmanager
@@ -204,6 +206,12 @@ class FileRecords:
     def _tell(self, *events: Event) -> None:
         self._notifier.tell([event_to_json(event) for event in self._events.append(*events)])
 
+    def decided(self, group: str, reason: str, decision: Mapping[str, object]) -> None:
+        self._tell(Event(event=EventName.AUTOSCALE_DECIDED, group=group, reason=reason, decision=decision))
+
+    def noticed(self, group: str, text: str) -> None:
+        self._tell(Event(event=EventName.AUTOSCALE_METRIC, group=group, reason=text))
+
     def boot_times(self) -> Mapping[str, Sequence[timedelta]]:
         try:
             return boot_times(self._events.read(_RECENT_BYTES))
@@ -235,57 +243,3 @@ def _finished(result: Result) -> Event:
             "elapsed_s": round(result.elapsed.total_seconds(), 1),
         },
     )
-
-
-# ---------------------------------------------------------------------------------------------
-# One run at a time on one machine
-
-
-@contextmanager
-def _locked(run: Run, clock: Clock, progress: Progress) -> Iterator[None]:
-    """Hold the stack's local lock: runs on one machine wait here and never meet at the engine's lock."""
-    import filelock
-
-    folder, stack = run.project.state_dir, run.spec.stack
-    holder = folder / f"{stack}.lock.json"
-    lock = filelock.FileLock(folder / f"{stack}.lock")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            lock.acquire(timeout=0)
-        except filelock.Timeout:
-            progress.note(f"waiting for {_holder(holder)}")
-            lock.acquire(timeout=run.lock_timeout.total_seconds())
-        holder.write_text(_identity(run.cause, clock), encoding="utf-8")
-    except filelock.Timeout:
-        raise LockedError(
-            f"The stack {stack} is locked by another run on this machine.",
-            why=_holder(holder),
-            fix="Wait for it to end, or raise --lock-timeout.",
-        ) from None
-    except OSError as error:
-        raise StateError(
-            f"The state folder {folder} cannot be written.",
-            why=error.strerror or str(error),
-            fix="Make it writable, or name another with --state-dir.",
-        ) from error
-    try:
-        yield
-    finally:
-        holder.unlink(missing_ok=True)
-        lock.release()
-
-
-def _identity(cause: str, clock: Clock) -> str:
-    return json.dumps(
-        {"pid": os.getpid(), "host": socket.gethostname(), "since": format_time(clock.now()), "cause": cause}
-    )
-
-
-def _holder(path: Path) -> str:
-    """Who holds the lock, as far as it told."""
-    try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-        return f"`{told['cause']}`, process {told['pid']} on {told['host']}, since {told['since']}"
-    except (OSError, ValueError, KeyError, TypeError):
-        return "another run"

@@ -23,3 +23,5 @@ class EventName(StrEnum):
     ADOPTED = "server.adopted"
     LIMIT_HIT = "limit.hit"
     DRIFT_FOUND = "drift.found"
+    AUTOSCALE_DECIDED = "autoscale.decided"
+    AUTOSCALE_METRIC = "autoscale.metric"

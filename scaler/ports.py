@@ -60,6 +60,12 @@ class Records(Protocol):
     def narrate(self, run: Callable[[], Result]) -> Result:
         """Carry a run out, and log its start and its end; one that is killed leaves only its start."""
 
+    def decided(self, group: str, reason: str, decision: Mapping[str, object]) -> None:
+        """Log what autoscaling decided of a group, with everything that led to it as plain values."""
+
+    def noticed(self, group: str, text: str) -> None:
+        """Log that a metric is not to be believed from now on, or is again."""
+
     def boot_times(self) -> Mapping[str, Sequence[timedelta]]:
         """How long past servers of each group took from their creation until they were ready."""
 

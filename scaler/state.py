@@ -345,6 +345,8 @@ class Event:
     run: str | None = None
     result: Mapping[str, object] | None = None
     """What a finished run came to: its outcome, numbers by group, requests and seconds."""
+    decision: Mapping[str, object] | None = None
+    """What autoscaling decided of a group, with everything that led to it."""
 
 
 _ENTERED = {
@@ -485,7 +487,10 @@ _BOOT_ENDS = {
 
 
 def event_to_json(event: Event) -> dict[str, object]:
-    """An event as the log and a notification have it; `result` is there for `run.finished` only."""
+    """An event as the log and a notification have it.
+
+    `result` is there for `run.finished` only, and `decision` for `autoscale.decided`.
+    """
     document: dict[str, object] = {
         "at": None if event.at is None else format_time(event.at),
         "run": event.run,
@@ -497,7 +502,11 @@ def event_to_json(event: Event) -> dict[str, object]:
         "reason": event.reason,
         "cause": event.cause,
     }
-    return document if event.result is None else {**document, "result": dict(event.result)}
+    if event.result is not None:
+        document["result"] = dict(event.result)
+    if event.decision is not None:
+        document["decision"] = dict(event.decision)
+    return document
 
 
 def event_from_json(document: object) -> Event:
@@ -515,6 +524,7 @@ def event_from_json(document: object) -> Event:
         at=None if at is None else parse_time(at),
         run=fields.optional_text("run"),
         result=fields.optional_object("result"),
+        decision=fields.optional_object("decision"),
     )
 
 
