@@ -156,7 +156,9 @@ class _Look:
         if known.name in self.findings.stopping and machine.phase in (Phase.RUNNING, Phase.STOPPING):
             return Status.STOPPING
         before = record.status if record else None
-        ready = machine.phase is Phase.RUNNING and (self._needs_no_check(known) or self.findings.is_ready(known))
+        ready = machine.phase is Phase.RUNNING and (
+            before is Status.RUNNING or self._needs_no_check(known) or self.findings.is_ready(known)
+        )
         return status_of(machine.phase, machine.locked, before, in_stack=in_stack, ready=ready)
 
     def _needs_no_check(self, server: Server) -> bool:

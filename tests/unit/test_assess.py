@@ -191,6 +191,28 @@ def test_a_server_that_runs_is_asked_whether_it_is_ready_until_it_was() -> None:
     records = {"prod-worker-1": record()}
     again = assess(checked, [here], stack(here), records, START, Findings(is_ready=is_ready))
     assert again.servers["prod-worker-1"].status is Status.RUNNING
+    assert asked == ["prod-worker-1"]
+
+
+def test_what_keeps_a_hanging_server_from_being_ready_is_told() -> None:
+    checked = spec(group(ready=Readiness(kind="tcp", port=22)))
+    starting = {"prod-worker-1": record(status=Status.STARTING, since=START - timedelta(minutes=11))}
+    findings = Findings(trouble=lambda server: f"{server.name} is mute")
+    server = assess(checked, [machine()], stack(machine()), starting, START, findings).servers["prod-worker-1"]
+    assert (server.status, server.error) == (
+        Status.HANGING,
+        "starting for longer than 10m; not ready: prod-worker-1 is mute",
+    )
+
+
+def test_a_server_that_is_being_brought_to_rest_never_hangs() -> None:
+    """Its drain may take hours, and has a deadline of its own."""
+    stopping = {"prod-worker-1": record(status=Status.STOPPING, since=START - timedelta(hours=5))}
+    for phase in (Phase.RUNNING, Phase.STOPPING):
+        here = machine(phase=phase)
+        busy = Findings(stopping=frozenset(stopping))
+        server = assess(SPEC, [here], stack(here), stopping, START, busy).servers["prod-worker-1"]
+        assert (server.status, server.since) == (Status.STOPPING, START - timedelta(hours=5))
 
 
 # ---------------------------------------------------------------------------------------------
