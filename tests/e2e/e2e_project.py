@@ -177,7 +177,9 @@ class Project:
 
     # -- the command line ----------------------------------------------------------------------
 
-    def start(self, *arguments: str, environ: Mapping[str, str] | None = None, **settings: Any) -> subprocess.Popen[str]:
+    def start(
+        self, *arguments: str, environ: Mapping[str, str] | None = None, **settings: Any
+    ) -> subprocess.Popen[str]:
         """Start `scaler ...` in the project's folder, with nobody to ask."""
         settings = {
             "stdin": subprocess.DEVNULL,

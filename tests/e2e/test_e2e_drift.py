@@ -37,34 +37,34 @@ def test_s02_r06_changed_by_hand(project: Project) -> None:
     assert project.ensure("4").document["outcome"] == "unchanged"
 
 
-def test_s02_what_does_not_come_on_is_replaced(project: Project) -> None:
-    project.ensure("2")
-    two = project.agreed()
+def test_s02_what_does_not_come_on_is_replaced(hetzner: Project) -> None:
+    hetzner.ensure("2")
+    two = hetzner.agreed()
     off = int(two["demo-worker-1"])
-    project.world.power_off(project.vendor.name, off)
-    fault = project.world.add_fault(
+    hetzner.world.power_off(hetzner.vendor.name, off)
+    fault = hetzner.world.add_fault(
         "respond", method="POST", path=f"/{off}/actions", times=None, status=422, code="refused", message="broken"
     )
-    project.ensure("2")
-    assert project.world.fired(fault) > 0
-    assert len(project.agreed()) == 2
-    assert str(off) not in project.agreed().values()
+    hetzner.ensure("2")
+    assert hetzner.world.fired(fault) > 0
+    assert len(hetzner.agreed()) == 2
+    assert str(off) not in hetzner.agreed().values()
 
 
-def test_r09_only_a_404_means_gone(project: Project) -> None:
+def test_r09_only_a_404_means_gone(hetzner: Project) -> None:
     """A list misses a server, and its own address does not answer: that is no reason to make another."""
-    project.ensure("2")
-    two = project.agreed()
-    project.fault("list_misses", "GET", times=None, names=["demo-worker-1"])
+    hetzner.ensure("2")
+    two = hetzner.agreed()
+    hetzner.fault("list_misses", "GET", times=None, names=["demo-worker-1"])
     for status in (401, 500):
-        fault = project.fault("respond", "GET", one=True, times=None, status=status)
-        project.run("ensure", "2", "--yes", "-o", "json", code={401: 77, 500: 69}[status])
-        assert project.world.fired(fault) > 0
-        project.world.clear_faults(fault)
+        fault = hetzner.fault("respond", "GET", one=True, times=None, status=status)
+        hetzner.run("ensure", "2", "--yes", "-o", "json", code={401: 77, 500: 69}[status])
+        assert hetzner.world.fired(fault) > 0
+        hetzner.world.clear_faults(fault)
     # Its own address says that it is there, whatever the list says.
-    assert project.ensure("2").document["outcome"] == "unchanged"
-    assert project.machines == two
-    assert len(project.creates) == 2
+    assert hetzner.ensure("2").document["outcome"] == "unchanged"
+    assert hetzner.machines == two
+    assert len(hetzner.creates) == 2
 
 
 def test_s14_lost_and_damaged_state_files(project: Project) -> None:

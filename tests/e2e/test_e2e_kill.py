@@ -68,8 +68,10 @@ MOMENTS: tuple[Moment, ...] = (
     recording,
 )
 CASES = [
-    *((HETZNER, moment, with_engine) for moment in MOMENTS for with_engine in (False, True)),
-    *((DIGITALOCEAN, in_the_middle_of_the_creates, with_engine) for with_engine in (False, True)),
+    *((HETZNER, moment, False) for moment in MOMENTS),
+    # While it observes and while it confirms there is no engine to kill.
+    *((HETZNER, moment, True) for moment in (before_anything_is_declared, in_the_middle_of_the_creates, recording)),
+    (DIGITALOCEAN, in_the_middle_of_the_creates, False),
 ]
 
 
