@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from scaler.commands.ci import report_options
 from scaler.commands.context import Context, common_options
 from scaler.commands.running import Duration, load, lock_timeout_option, run, show, timeout_option
 from scaler.errors import UsageError
@@ -19,6 +20,7 @@ from scaler.model import Result
 @click.option("--max-age", type=Duration(), default="1h", show_default=True, help="How old the plan may be.")
 @timeout_option
 @lock_timeout_option
+@report_options
 @common_options
 def apply(context: Context, plan: Path, max_age: timedelta, timeout: timedelta, lock_timeout: timedelta) -> int:
     """Do exactly the steps of a plan file, or nothing.

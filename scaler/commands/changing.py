@@ -8,6 +8,7 @@ from typing import Any, ParamSpec, TypedDict, TypeVar, Unpack
 
 import click
 
+from scaler.commands.ci import report_options
 from scaler.commands.context import Context
 from scaler.commands.running import ask, lock_timeout_option, require_consent, run, show, timeout_option
 from scaler.ensure import Demand, Options, ensure
@@ -41,7 +42,8 @@ _OPTIONS: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
 
 
 def change_options(command: Callable[P, R]) -> Callable[P, R]:
-    """Give a command the options of `How`."""
+    """Give a command the options of `How`, and those that every changing command has for a pipeline."""
+    command = report_options(command)
     for option in reversed(_OPTIONS):
         command = option(command)
     return command

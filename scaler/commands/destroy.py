@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from scaler.commands.ci import report_options
 from scaler.commands.context import Context, common_options
 from scaler.commands.running import load, lock_timeout_option, require_consent, run, show, timeout_option
 from scaler.model import Plan, Result, Spec
@@ -17,6 +18,7 @@ from scaler.model import Plan, Result, Spec
 @click.option("-y", "--yes", is_flag=True, help="Do not ask for the stack's name.")
 @timeout_option
 @lock_timeout_option
+@report_options
 @common_options
 def destroy(context: Context, yes: bool, timeout: timedelta, lock_timeout: timedelta) -> int:
     """Remove every server of a stack, protected ones and orphans included.

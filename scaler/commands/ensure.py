@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from scaler.commands.ci import report_options
 from scaler.commands.context import Context, common_options
 from scaler.commands.counts import CountingCommand, parse_counts, tell
 from scaler.commands.running import ask, load, lock_timeout_option, require_consent, run, show, timeout_option
@@ -21,6 +22,7 @@ from scaler.model import Result
 @click.option("--expect-current", type=click.IntRange(min=0), metavar="N", help="Only if there are N servers now.")
 @timeout_option
 @lock_timeout_option
+@report_options
 @common_options
 def ensure(
     context: Context,

@@ -18,6 +18,7 @@ from types import FrameType
 import click
 
 import scaler
+from scaler.commands.ci import annotate_error, on_github
 from scaler.commands.context import Output, shared_options
 from scaler.commands.failure import as_document, as_text
 from scaler.errors import ExitCode, ScalerError, Terminated
@@ -153,6 +154,8 @@ def _fail(error: ScalerError, arguments: Sequence[str]) -> int:
         click.echo(as_document(error, output))
     else:
         click.echo(as_text(error), err=True)
+    if on_github(os.environ):
+        click.echo("\n".join(annotate_error(error, os.environ)), err=True)
     if "--debug" in arguments:
         traceback.print_exception(error)
     return error.exit_code

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from scaler.clock import Clock
+from scaler.commands.ci import report_options
 from scaler.commands.context import Context, common_options
 from scaler.commands.counts import CountingCommand, parse_counts, tell
 from scaler.commands.running import load, lock_timeout_option, run, show
@@ -22,6 +23,7 @@ from scaler.model import Outcome, Result, Spec
 @click.option("--detailed-exitcode", is_flag=True, help="Exit with 2 if there is something to do.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write a plan file.")
 @lock_timeout_option
+@report_options
 @common_options
 def preview(
     context: Context, counts: tuple[str, ...], detailed_exitcode: bool, out: Path | None, lock_timeout: timedelta

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from scaler.commands.ci import report_options
 from scaler.commands.context import Context, common_options
 from scaler.commands.running import load, lock_timeout_option, run, show
 from scaler.errors import ExitCode
@@ -16,6 +17,7 @@ from scaler.model import Result
 @click.command()
 @click.option("--detailed-exitcode", is_flag=True, help="Exit with 2 if the cloud is not as recorded.")
 @lock_timeout_option
+@report_options
 @common_options
 def refresh(context: Context, detailed_exitcode: bool, lock_timeout: timedelta) -> int:
     """Compare the records with the cloud, report drift, and record what is there.

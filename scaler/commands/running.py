@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from scaler.commands.ci import keep_result, log_group
 from scaler.commands.context import Context
 from scaler.errors import ExitCode, ScalerError, UsageError
 from scaler.model import Outcome, Plan, Result, Spec
@@ -73,6 +74,7 @@ def run(
 
     described = Run(project=project, spec=spec, cause=cause, lock_timeout=lock_timeout, environ=os.environ)
     with (
+        log_group(f"scaler {cause}", os.environ),
         open_progress(
             sys.stderr,
             interactive=context.interactive,
@@ -89,6 +91,7 @@ def show(context: Context, result: Result, failures: tuple[ScalerError, ...] = (
     """Print a result on standard output, and give its exit code."""
     from scaler.render import render
 
+    keep_result(result)
     color = context.colored(sys.stdout)
     click.echo(render(result, context.output, color=color, hints=context.interactive), color=color)
     return EXIT_CODES[result.outcome]
