@@ -139,6 +139,21 @@ def _is_engine(pid: int) -> bool:
         return True
 
 
+def remove_lock(lock: Lock) -> None:
+    """Remove a lock that is a file here."""
+    if lock.path is not None:
+        lock.path.unlink(missing_ok=True)
+        lock.path.with_name(lock.path.name + ".attrs").unlink(missing_ok=True)
+
+
+def _operations(folder: Path) -> list[list[Path]]:
+    """A folder's files by the operation that left them, oldest first: `<stack>-<nanoseconds>.<kind>`."""
+    by_operation: dict[str, list[Path]] = {}
+    for path in sorted(folder.glob("*")):
+        by_operation.setdefault(path.name.partition(".")[0], []).append(path)
+    return [by_operation[name] for name in sorted(by_operation)]
+
+
 def describe(lock: Lock) -> str:
     return f"{lock.username}@{lock.hostname}, process {lock.pid}, since {format_time(lock.since)}"
 
@@ -195,10 +210,16 @@ class LocalBackend:
         """Remove the locks whose owner is provably dead, and say whose they were."""
         stale = [lock for lock in self.locks() if is_stale(lock)]
         for lock in stale:
-            if lock.path is not None:
-                lock.path.unlink(missing_ok=True)
-                lock.path.with_name(lock.path.name + ".attrs").unlink(missing_ok=True)
+            remove_lock(lock)
         return stale
+
+    def superseded(self) -> list[list[Path]]:
+        """The files that the engine keeps of each operation but the last; only `pulumi stack history` reads them.
+
+        A full copy of the state is among them each time, and the engine never removes any.
+        """
+        folders = (self.root / name / self.project / self.stack for name in ("history", "backups"))
+        return [files for folder in folders for files in _operations(folder)[:-1]]
 
     def _checkpoint_file(self) -> Path | None:
         stem = self.root / "stacks" / self.project / f"{self.stack}.json"

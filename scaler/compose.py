@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scaler.backend import DEFAULT_BACKEND, LocalBackend, absolute_url
@@ -91,6 +92,11 @@ def backend_url(project: Project, spec: Spec, environ: Mapping[str, str]) -> str
     return absolute_url(spec.backend or environ.get("PULUMI_BACKEND_URL") or DEFAULT_BACKEND, project.directory)
 
 
+def engine_home(project: Project) -> Path:
+    """The engine's own folder for a project: its logs, and no plugin of anybody's."""
+    return project.state_dir / "engine"
+
+
 @contextmanager
 def opened_cloud(project: Project, spec: Spec, environ: Mapping[str, str], clock: Clock) -> Iterator[Cloud]:
     """The spec's cloud; with `endpoint: embedded`, served inside this process while the block runs."""
@@ -127,7 +133,7 @@ def _open_engine(run: Run, backend: str, clock: Clock) -> Engine:
             stack=run.spec.stack,
             directory=run.project.directory,
             backend=backend,
-            home=run.project.state_dir / "engine" if own_home else None,
+            home=engine_home(run.project) if own_home else None,
             environ=run.environ,
             official_plugin=official,
             package={"hetzner": "hcloud", "digitalocean": "digitalocean"}[run.spec.cloud],

@@ -80,9 +80,13 @@ class RunLock:
         lock.release()
         return False
 
-    def remove(self) -> None:
-        """Remove it with what it tells, whoever holds it: a run that does goes on beside the next one."""
+    def forget(self) -> None:
+        """Remove what a killed run left; the file itself may be locked anew at any moment, and stays."""
         self._note.unlink(missing_ok=True)
+
+    def remove(self) -> None:
+        """Remove it from under its holder, who goes on beside the next run."""
+        self.forget()
         self._path.unlink(missing_ok=True)
 
 

@@ -362,13 +362,14 @@ _ENTERED = {
 """`new` and `starting` are no events of their own: arriving in them is `server.creating`."""
 
 _DECIDED_BY = {
-    EventName.CREATING: Action.CREATE,
-    EventName.ADOPTED: Action.ADOPT,
-    EventName.STOPPING: Action.DELETE,
-    EventName.STOPPED: Action.DELETE,
-    EventName.DELETING: Action.DELETE,
-    EventName.DELETED: Action.DELETE,
-    EventName.VANISHED: Action.FORGET,
+    EventName.CREATING: (Action.CREATE,),
+    EventName.ADOPTED: (Action.ADOPT,),
+    EventName.REBOOTING: (Action.REBOOT, Action.POWER_ON),
+    EventName.STOPPING: (Action.DELETE,),
+    EventName.STOPPED: (Action.DELETE,),
+    EventName.DELETING: (Action.DELETE,),
+    EventName.DELETED: (Action.DELETE,),
+    EventName.VANISHED: (Action.FORGET,),
 }
 
 
@@ -447,8 +448,9 @@ def _event(name: EventName, known: Server | None, server: Server) -> Event:
 def _with_reason(event: Event, server: Server | None, decisions: _Decisions) -> Event:
     if event.event in (EventName.ERRORED, EventName.HANGING):
         return replace(event, reason=server.error if server else None)
-    action = _DECIDED_BY.get(EventName(event.event))
-    return replace(event, reason=decisions.get((event.server or "", action))) if action else event
+    actions = _DECIDED_BY.get(EventName(event.event), ())
+    reasons = [decisions[key] for action in actions if (key := (event.server or "", action)) in decisions]
+    return replace(event, reason=reasons[0]) if reasons else event
 
 
 _BOOTS_KEPT = 100

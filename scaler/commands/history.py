@@ -1,0 +1,63 @@
+"""`scaler history`: what happened."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from scaler.clock import SystemClock, format_time
+from scaler.commands.completers import complete_server
+from scaler.commands.context import Context, Output, common_options
+from scaler.commands.document import dump, markdown_table, text_table
+from scaler.project import Project
+from scaler.state import Event, EventLog, StateFile, event_to_json
+
+_COLUMNS = ("at", "event", "server", "from", "to", "reason", "cause")
+
+
+@click.command()
+@click.option("--server", metavar="NAME", shell_complete=complete_server, help="Only of this server.")
+@click.option(
+    "-n", "--limit", type=click.IntRange(min=1), default=50, show_default=True, metavar="N", help="The last N events."
+)
+@common_options
+def history(context: Context, server: str | None, limit: int) -> None:
+    """Show what happened to a stack, oldest first: no engine, no network.
+
+    \b
+    Examples:
+      scaler history
+      scaler history --server prod-worker-2
+      scaler history -n 1000 -o json
+    """
+    project = Project.find(context.directory, context.state_dir)
+    stack = project.choose(context.stack)
+    events = [event for event in read_events(project, stack) if server in (None, event.server)][-limit:]
+    if context.output in (Output.JSON, Output.YAML):
+        click.echo(dump({"stack": stack, "events": [event_to_json(event) for event in events]}, context.output))
+    elif context.output is Output.MARKDOWN:
+        click.echo(markdown_table(_COLUMNS, table_of(events)))
+    else:
+        click.echo(text_table(_COLUMNS, table_of(events)) if events else "Nothing has happened yet.")
+
+
+def read_events(project: Project, stack: str) -> list[Event]:
+    """The stack's event log, oldest first."""
+    return EventLog(StateFile(project.state_dir, stack).events_path, SystemClock()).read()
+
+
+def table_of(events: Sequence[Event]) -> list[list[str]]:
+    """One row per event; a finished run tells its outcome where a server's event tells its status."""
+    return [
+        [
+            format_time(event.at) if event.at else "-",
+            event.event,
+            event.server or "-",
+            str(event.previous or "-"),
+            str(event.status or (event.result or {}).get("outcome") or "-"),
+            event.reason or "-",
+            event.cause or "-",
+        ]
+        for event in events
+    ]

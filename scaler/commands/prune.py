@@ -1,0 +1,78 @@
+"""`scaler prune`: remove what nobody needs any more."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from dataclasses import replace
+from datetime import timedelta
+
+import click
+
+from scaler import housekeeping
+from scaler.backend import LocalBackend
+from scaler.commands.context import Context, Output, common_options
+from scaler.commands.document import dump, markdown_table
+from scaler.commands.running import Duration, load, lock_timeout_option
+from scaler.model import Spec
+from scaler.project import Project
+from scaler.state import StateFile
+from scaler.state import prune as prune_records
+
+
+@click.command()
+@click.option("--older-than", type=Duration(), metavar="AGE", help="Default: `retention` of the spec, 7 days.")
+@click.option("--preview", is_flag=True, help="Only say what would be removed.")
+@lock_timeout_option
+@common_options
+def prune(context: Context, older_than: timedelta | None, preview: bool, lock_timeout: timedelta) -> None:
+    """Remove old records, and what the engine leaves behind: copies of past states, logs, temporary files.
+
+    Records of servers that exist stay, and so do the engine's state and its last copy of it. What
+    other backends than a folder hold is not touched. The event log is kept.
+
+    \b
+    Examples:
+      scaler prune --preview
+      scaler prune
+      scaler prune --older-than 1d
+    """
+    from scaler.compose import backend_url, engine_home
+    from scaler.runlock import RunLock
+
+    project, spec = load(context)
+    age = spec.retention if older_than is None else older_than
+    lock = RunLock(project.state_dir, spec.stack)
+    with lock.held("prune", context.clock, within=lock_timeout, note=lambda text: click.echo(text, err=True)):
+        backend = LocalBackend.at(backend_url(project, spec, os.environ), project.name, spec.stack)
+        found = housekeeping.leftovers(engine_home(project), backend, context.clock.now() - age)
+        records = _prune_records(context, project, spec, age, preview=preview)
+        if not preview:
+            housekeeping.remove(found)
+    counts = Counter(leftover.kind for leftover in found)
+    removed = {"records": records, **{kind: counts[kind] for kind in ("history", "logs", "temporary")}}
+    _show(context, spec, removed, sum(leftover.size for leftover in found), preview=preview)
+
+
+def _prune_records(context: Context, project: Project, spec: Spec, age: timedelta, *, preview: bool) -> int:
+    """How many records of deleted servers are older than that; removed unless it is a preview."""
+    file = StateFile(project.state_dir, spec.stack)
+    state = file.load()
+    if state is None:
+        return 0
+    kept = prune_records(state.servers, context.clock.now(), age)
+    if len(kept) < len(state.servers) and not preview:
+        file.save(replace(state, servers=kept))
+    return len(state.servers) - len(kept)
+
+
+def _show(context: Context, spec: Spec, removed: dict[str, int], size: int, *, preview: bool) -> None:
+    if context.output in (Output.JSON, Output.YAML):
+        facts = {"stack": spec.stack, "preview": preview, "removed": removed, "bytes": size}
+        click.echo(dump(facts, context.output))
+    elif context.output is Output.MARKDOWN:
+        click.echo(markdown_table(("what", "number"), [(kind, str(number)) for kind, number in removed.items()]))
+    else:
+        told = ", ".join(f"{number} {kind}" for kind, number in removed.items() if number)
+        verb = "Would remove" if preview else "Removed"
+        click.echo(f"{verb} {told}: {size / 1e6:.1f} MB." if told else "Nothing to remove.")

@@ -1,0 +1,114 @@
+"""`scaler why`: the decision behind a server's state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import click
+
+from scaler.clock import format_time
+from scaler.commands.completers import complete_server
+from scaler.commands.context import Context, Output, common_options
+from scaler.commands.document import dump, markdown_table, text_table
+from scaler.commands.history import read_events, table_of
+from scaler.commands.running import load
+from scaler.errors import UsageError
+from scaler.explain import Explanation, RunReport, explain
+from scaler.render import format_age, format_duration, one_line
+from scaler.state import StateFile, event_to_json, server_to_json
+from scaler.suggest import nearest
+
+_COLUMNS = ("at", "event", "from", "to", "reason")
+
+
+@click.command()
+@click.argument("server", shell_complete=complete_server)
+@common_options
+def why(context: Context, server: str) -> None:
+    """Show why a server is as it is: who decided it, on which numbers, and what came of it.
+
+    Read from the event log: no engine, no network.
+
+    \b
+    Examples:
+      scaler why prod-worker-2
+      scaler why prod-worker-2 -o json
+    """
+    project, spec = load(context)
+    state = StateFile(project.state_dir, spec.stack).load()
+    records = state.records if state else {}
+    events = read_events(project, spec.stack)
+    found = explain(server, events, records.get(server), spec.groups)
+    if found is None:
+        known = sorted({*records, *(event.server for event in events if event.server)})
+        raise UsageError(f"Nothing is known of a server {server} in {spec.stack}.", fix=nearest(server, known))
+    if context.output in (Output.JSON, Output.YAML):
+        click.echo(dump({"stack": spec.stack, **_document(found)}, context.output))
+        return
+    rows = [[cell for index, cell in enumerate(row) if index not in (2, 6)] for row in table_of(found.transitions)]
+    facts = list(_facts(found, context))
+    if context.output is Output.MARKDOWN:
+        click.echo(markdown_table(("what", found.server), facts) + "\n\n" + markdown_table(_COLUMNS, rows))
+        return
+    click.echo("\n".join(f"{name:<10}{one_line(text)}" for name, text in facts))
+    if rows:
+        click.echo("\n" + text_table(_COLUMNS, rows))
+
+
+def _facts(found: Explanation, context: Context) -> Iterator[tuple[str, str]]:
+    record, decision = found.record, found.decision
+    status = f"{record.status}, since {format_age(record.since, context.clock.now())}" if record else "no record"
+    yield "server", f"{found.server}: {status}"
+    if decision:
+        yield "why", decision.reason or "nothing was decided: it was seen so"
+        yield "by", f"`{decision.cause}` (run {decision.run}, {format_time(decision.at) if decision.at else '?'})"
+    if record and record.error and (decision is None or record.error != decision.reason):
+        yield "error", record.error
+    if record and record.protected:
+        yield "protected", "by `scaler protect`"
+    if found.run:
+        yield from _run_facts(found.run)
+    if found.deadline:
+        yield "deadline", f"{format_duration(found.deadline.length)} to start ({found.deadline.why})"
+
+
+def _run_facts(run: RunReport) -> Iterator[tuple[str, str]]:
+    result: Mapping[str, Any] = run.result
+    if run.finished is None:
+        yield "outcome", "it has not finished: it is at work, or was killed"
+    else:
+        yield "outcome", f"{result.get('outcome')}" + (f": {run.error}" if run.error else "")
+    for group, numbers in result.get("groups", {}).items():
+        told = "wanted {wanted}, before {before}, ready {ready}".format_map(numbers)
+        yield "counts", f"{group}: {told}"
+    if requests := result.get("requests"):
+        told = "{total} ({create} create, {list} list, {retried} retried)".format_map(requests)
+        yield "requests", f"{told} in {result.get('elapsed_s')} s"
+    for event in run.events:
+        yield event.event.rpartition(".")[2], event.reason or ""
+
+
+def _document(found: Explanation) -> dict[str, object]:
+    return {
+        "server": found.server,
+        "record": server_to_json(found.record) if found.record else None,
+        "decision": event_to_json(found.decision) if found.decision else None,
+        "run": _run_document(found.run) if found.run else None,
+        "deadline": {"seconds": found.deadline.length.total_seconds(), "why": found.deadline.why}
+        if found.deadline
+        else None,
+        "transitions": [event_to_json(event) for event in found.transitions],
+    }
+
+
+def _run_document(run: RunReport) -> dict[str, object]:
+    return {
+        "id": run.id,
+        "cause": run.cause,
+        "started": format_time(run.started) if run.started else None,
+        "finished": format_time(run.finished) if run.finished else None,
+        **run.result,
+        "error": run.error,
+        "events": [event_to_json(event) for event in run.events],
+    }

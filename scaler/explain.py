@@ -1,0 +1,87 @@
+"""Why a server is as it is: read from the event log, and from nothing else. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from scaler.assess import Deadline
+from scaler.events import EventName
+from scaler.model import Group, Server
+from scaler.observe import learn_deadline
+from scaler.state import Event, boot_times
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunReport:
+    """A run as the log tells of it."""
+
+    id: str | None
+    cause: str | None
+    started: datetime | None
+    finished: datetime | None
+    """None: it still runs, or was killed."""
+    result: Mapping[str, object] = field(default_factory=dict)
+    """Outcome, numbers by group, requests and seconds; empty while it has not finished."""
+    error: str | None = None
+    events: tuple[Event, ...] = ()
+    """What else it logged of the whole stack: a limit that was hit, what autoscaling decided."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """The decision behind a server's state, and what led to it."""
+
+    server: str
+    record: Server | None
+    """None when its record is pruned or lost."""
+    decision: Event | None
+    """The last change that somebody or something decided."""
+    run: RunReport | None
+    """The run that the decision was made in."""
+    deadline: Deadline | None
+    """How long it may take to start, and why that long; None when the spec has no such group."""
+    transitions: tuple[Event, ...]
+    """All that is known of the name, oldest first; earlier machines of the name included."""
+
+
+def explain(
+    name: str, events: Sequence[Event], record: Server | None, groups: Mapping[str, Group]
+) -> Explanation | None:
+    """What the log and the record tell of a server; None if neither knows it."""
+    own = [event for event in events if event.server == name]
+    if not own and record is None:
+        return None
+    reasoned = [event for event in own if event.reason]
+    decision = next(reversed(reasoned or own), None)
+    group = groups.get(record.group if record else own[-1].group or "")
+    return Explanation(
+        server=name,
+        record=record,
+        decision=decision,
+        run=_run(decision, events) if decision and decision.run else None,
+        deadline=_deadline(group, events) if group else None,
+        transitions=tuple(own),
+    )
+
+
+def _run(decision: Event, events: Sequence[Event]) -> RunReport:
+    its = [event for event in events if event.run == decision.run]
+    started = next((event for event in its if event.event == EventName.RUN_STARTED), None)
+    finished = next((event for event in its if event.event == EventName.RUN_FINISHED), None)
+    around = (EventName.RUN_STARTED, EventName.RUN_FINISHED)
+    return RunReport(
+        id=decision.run,
+        cause=decision.cause,
+        started=started.at if started else None,
+        finished=finished.at if finished else None,
+        result=(finished.result if finished else None) or {},
+        error=finished.reason if finished else None,
+        events=tuple(event for event in its if event.server is None and event.event not in around),
+    )
+
+
+def _deadline(group: Group, events: Sequence[Event]) -> Deadline:
+    times: Sequence[timedelta] = boot_times(events).get(group.name, ())
+    return learn_deadline(times, group.start_within) or Deadline(group.start_within, "start_within of the spec")
