@@ -6,7 +6,6 @@ the trace or from the queue model, the policy decides, and its decision is carri
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -187,7 +186,7 @@ class _Replay:
                 self.booting = [server for server in self.booting if server.ready_at > now]
             ready = len(self.servers) - booting
             moment = datetime.fromtimestamp(now, UTC)
-            samples = {name: Sample(_real(feed(step, ready)), moment) for name, feed in self.feeds.items()}
+            samples = {name: Sample(feed(step, ready), moment) for name, feed in self.feeds.items()}
             count = len(self.servers)
             decision = decide(self.group, samples, Supply(count, count, ready), self.history, moment, ceilings)
             self.history = decision.carried_out
@@ -266,11 +265,6 @@ class _Replay:
 def _lifetime(life: tuple[float, float]) -> Lifetime:
     start, stop = life
     return datetime.fromtimestamp(start, UTC), datetime.fromtimestamp(stop, UTC)
-
-
-def _real(value: float | None) -> float | None:
-    """A field that was left out of the trace was not recorded: a missing value, as in real life."""
-    return None if value is not None and math.isnan(value) else value
 
 
 def _throughput(policy: Policy) -> float | None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -146,4 +145,4 @@ def _trace(rows: Rows) -> Trace:
     names = list(dict.fromkeys(name for _, values in rows for name in values))
     if not names:
         raise ValueError("it has a time and no values")
-    return Trace(times, {name: [values.get(name, math.nan) for _, values in rows] for name in names})
+    return Trace(times, {name: [values.get(name) for _, values in rows] for name in names})

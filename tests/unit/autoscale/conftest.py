@@ -1,5 +1,10 @@
+import sys
+from pathlib import Path
+
 import pytest
 import servers
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # fakes.py
 
 
 @pytest.fixture(scope="session")
@@ -16,7 +21,7 @@ def pages():
 
 @pytest.fixture(scope="session")
 def prometheus(tmp_path_factory):
-    """Prometheus with the gauges jobs{queue="a"} 30, jobs{queue="b"} 12 and nothing 0/0."""
+    """Prometheus with the gauges jobs{queue="a"} 30, jobs{queue="b"} 12 and odd NaN."""
     with servers.pages() as exporter:
         text = 'jobs{queue="a"} 30\njobs{queue="b"} 12\nodd NaN\n'
         exporter.pages["/metrics"] = (200, {"Content-Type": "text/plain; version=0.0.4"}, text)

@@ -1,0 +1,219 @@
+"""One look at the load and the servers, one decision per group, and what follows from it.
+
+A watch loop and a cron job do exactly this, so their decisions are the same: what one decision
+must know of the earlier ones is in the stack's records.
+
+Every end leaves records from which the next run goes on. The memory is saved last: a run that is
+killed after it changed the count leaves a count that the memory does not know, which the next run
+takes for a change by hand, and does not revert at once.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from scaler.autoscale.decide import Ceiling, Decision, History, Sample, Supply, decide_stack
+from scaler.autoscale.explain import decision_document
+from scaler.autoscale.memory import Memory, Remembered
+from scaler.autoscale.metrics import Sources
+from scaler.confirm import confirm, on_their_way
+from scaler.ensure import Demand, Options, ensure
+from scaler.errors import UsageError
+from scaler.lifecycle import DEAD, Status
+from scaler.model import Outcome, Result, Server, Spec, World
+from scaler.observe import PASSING, Observer
+from scaler.ports import Surroundings
+
+Samples = Mapping[str, Mapping[str, Sample]]
+"""By group and metric."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Autoscaled:
+    """What came of one look at the load."""
+
+    stack: str
+    at: datetime
+    decisions: Mapping[str, Decision]
+    servers: Sequence[Server]
+    """As they were when it was decided."""
+    result: Result | None
+    """What the decisions led to; None: there was nothing to do."""
+
+    @property
+    def outcome(self) -> Outcome:
+        return self.result.outcome if self.result else Outcome.UNCHANGED
+
+
+def require_policy(spec: Spec) -> None:
+    """UsageError if no group of the stack follows its load."""
+    if not any(group.autoscale for group in spec.groups.values()):
+        raise UsageError(
+            f"No group of {spec.stack} has an autoscale block.",
+            fix=f"Add one to a group in {spec.path}; the page docs/reference/autoscale.md describes it.",
+            code="no_policy",
+        )
+
+
+def read_samples(spec: Spec, sources: Sources) -> Samples:
+    """All metrics of all groups, read at the same time."""
+    groups = {name: group.autoscale for name, group in spec.groups.items() if group.autoscale}
+    read = sources.read({(name, key): one for name, policy in groups.items() for key, one in policy.metrics.items()})
+    return {name: {key: read[name, key] for key in policy.metrics} for name, policy in groups.items()}
+
+
+def autoscale(
+    spec: Spec,
+    samples: Samples,
+    memory: Memory,
+    around: Surroundings,
+    *,
+    now: datetime,
+    options: Options,
+    ceilings: Mapping[str, Sequence[Ceiling]] | None = None,
+) -> Autoscaled:
+    """Decide, and ensure what was decided; with `options.apply` off, only show what would be done.
+
+    `now` is the moment of the decision. `ceilings` are mosts from outside, such as a budget's.
+    Raises what `ensure` raises.
+    """
+    # To the second, as the records have it: what is decided on is what a later run will read.
+    now = now.replace(microsecond=0)
+    remembered = memory.load()
+    recorded = around.records.wanted()
+    world, observer = _observe(spec, around)
+    supplies = _supplies(spec, world, recorded, remembered.histories)
+    decisions = decide_stack(spec, samples, supplies, remembered.histories, now, ceilings)
+    counts = {name: supply.current for name, supply in supplies.items()}
+    wanted = {**counts, **{name: decision.count for name, decision in decisions.items()}}
+    result: Result | None = None
+    if not options.apply:
+        if wanted != counts or _needs_work(spec, world, wanted):
+            result = ensure(spec, Demand(wanted), options, around)
+    else:
+        logged = _log(decisions, remembered, around)
+        try:
+            if not recorded.keys() >= spec.groups.keys() or wanted != counts or _needs_work(spec, world, wanted):
+                result = ensure(spec, Demand(wanted), options, around)
+            else:
+                around.records.save(counts, observer.known, ())
+        finally:
+            _remember(decisions, remembered, logged, memory, around)
+    return Autoscaled(
+        stack=spec.stack,
+        at=now,
+        decisions=decisions,
+        servers=tuple(world.servers[name] for name in sorted(world.servers)),
+        result=result,
+    )
+
+
+# ---------------------------------------------------------------------------------------------
+# What is there
+
+
+def _observe(spec: Spec, around: Surroundings) -> tuple[World, Observer]:
+    """Look; for as long as it takes to check whether servers are ready, and no longer."""
+    observer = Observer(spec, around)
+    world = observer.begin(mend=True)
+    checks = [
+        spec.groups[server.group].ready.successes
+        for server in world.servers.values()
+        if server.status in (Status.STARTING, Status.REBOOTING)
+        and server.group in spec.groups
+        and spec.groups[server.group].ready.kind != "none"
+    ]
+    if checks:
+        confirm(
+            observer.look,
+            world,
+            clock=around.clock,
+            deadline=around.clock.monotonic() + max(checks) + 2,
+            progress=around.progress,
+            passing=PASSING,
+        )
+    return observer.world, observer
+
+
+def _supplies(
+    spec: Spec, world: World, recorded: Mapping[str, int], histories: Mapping[str, History]
+) -> dict[str, Supply]:
+    counting = Counter(server.group for server in world.servers.values() if server.counts)
+    ready = Counter(server.group for server in world.servers.values() if server.status is Status.RUNNING)
+    return {
+        name: Supply(_current(name, counting[name], recorded, histories, group.count), counting[name], ready[name])
+        for name, group in spec.groups.items()
+    }
+
+
+def _current(
+    name: str, counting: int, recorded: Mapping[str, int], histories: Mapping[str, History], count: int
+) -> int:
+    """The count that is wanted now: as recorded, else as we remember, else what is there, else the spec's.
+
+    Never the spec's where there are servers: a lost file must not remove any.
+    """
+    if name in recorded:
+        return recorded[name]
+    remembered = histories.get(name)
+    if remembered and remembered.count is not None:
+        return remembered.count
+    return counting or count
+
+
+def _needs_work(spec: Spec, world: World, wanted: Mapping[str, int]) -> bool:
+    """Whether `ensure` would do anything now that is worth an engine's start.
+
+    Servers that time alone makes ready are left alone; when the last of them is, that is recorded.
+    """
+    counting = Counter(server.group for server in world.servers.values() if server.counts)
+    if any(counting[name] != count for name, count in wanted.items()):
+        return True
+    if any(server.status in DEAD or server.status is Status.STOPPED for server in world.servers.values()):
+        return True
+    if world.orphans or world.vanished or any(server.group not in spec.groups for server in world.servers.values()):
+        return True
+    return not world.recorded and not on_their_way(world)
+
+
+# ---------------------------------------------------------------------------------------------
+# The records
+
+
+def _log(decisions: Mapping[str, Decision], remembered: Remembered, around: Surroundings) -> dict[str, str]:
+    """Log every decision that is not the one before over again; what tells them apart."""
+    logged = {}
+    for name, decision in decisions.items():
+        for notice in decision.notices:
+            around.progress.warn(f"{name}: {notice}")
+            around.records.noticed(name, notice)
+        logged[name] = _gist(decision)
+        if decision.change or decision.notices or remembered.logged.get(name) != logged[name]:
+            around.records.decided(name, decision.reason, decision_document(decision))
+    return logged
+
+
+def _gist(decision: Decision) -> str:
+    """The decision without its numbers that change all the time."""
+    proposals = ",".join(f"{proposal.rule}={proposal.count}" for proposal in decision.proposals)
+    caps = ",".join(f"{cap.name}={cap.after}" for cap in decision.caps)
+    return f"{decision.count} of {proposals} by {caps}"
+
+
+def _remember(
+    decisions: Mapping[str, Decision],
+    remembered: Remembered,
+    logged: Mapping[str, str],
+    memory: Memory,
+    around: Surroundings,
+) -> None:
+    """A decision that is on record as wanted was carried out, whatever came of it."""
+    wanted = around.records.wanted()
+    histories = {
+        name: decision.carried_out if wanted.get(name) == decision.count else decision.history
+        for name, decision in decisions.items()
+    }
+    memory.save(Remembered({**remembered.histories, **histories}, {**remembered.logged, **logged}))
