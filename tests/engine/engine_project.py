@@ -6,7 +6,8 @@ import dataclasses
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,6 +22,8 @@ from scaler.engine import Engine, EngineSettings
 from scaler.lifecycle import Phase, Status
 from scaler.model import Applied, Change, Declared, Machine, MachineRequest, Permits, Server, Spec
 from scaler.ownership import GROUP
+from scaler.plugin.operation import Operation
+from scaler.plugin.server import serve
 from scaler.spec import load
 from scaler.stack import PulumiStack
 from scaler.template import existing_server
@@ -179,6 +182,13 @@ class Project:
             location=machine.location,
             image=machine.image,
         )
+
+    @contextmanager
+    def serving(self) -> Iterator[int]:
+        """The plugin for an operation that may change nothing; yields its port."""
+        with serve(Operation(self.cloud, self.spec.owner, Permits()), workers=4, clock=self.clock) as provider:
+            self.engine.on_start(provider.peers.admit)
+            yield provider.port
 
     # -- looks ---------------------------------------------------------------------------------
 

@@ -243,11 +243,13 @@ def test_a_program_that_fails_leaves_everything(project: Project) -> None:
     def fail() -> None:
         raise ValueError("the program is broken")
 
-    for ran in (
-        project.engine.up(fail, None, refresh=False),
-        project.engine.refresh(fail, None),
-        project.engine.preview(fail, None, refresh=False),
-    ):
+    with project.serving() as port:
+        endings = (
+            project.engine.up(fail, port, refresh=False),
+            project.engine.refresh(fail, port),
+            project.engine.preview(fail, port, refresh=False),
+        )
+    for ran in endings:
         assert "the program is broken" in str(ran.error)
     assert (saved(project), project.backend.locks()) == (before, [])
 

@@ -16,9 +16,7 @@ from engine_project import STACK, TOKEN, Project, names, wait_until
 from scaler.backend import LocalBackend, absolute_url
 from scaler.errors import EngineError, UnavailableError
 from scaler.lifecycle import Status
-from scaler.model import Permits, Server
-from scaler.plugin.operation import Operation
-from scaler.plugin.server import serve
+from scaler.model import Server
 from scaler.program import run_by_hand
 from scaler.simulator import EmbeddedCloud
 from scaler.stack import PulumiStack
@@ -201,10 +199,8 @@ def by_hand(project: Project, monkeypatch: pytest.MonkeyPatch) -> tuple[dict[str
     """Preview the program as the engine runs it in `stacks/`; returns the operations but `same`, and the error."""
     monkeypatch.chdir(project.directory / "stacks")
     monkeypatch.delenv("SCALER_STATE_DIR", raising=False)
-    operation = Operation(project.cloud, project.spec.owner, Permits())
-    with serve(operation, workers=4, clock=project.clock) as provider:
-        project.engine.on_start(provider.peers.admit)
-        ran = project.engine.preview(run_by_hand, provider.port, refresh=False)
+    with project.serving() as port:
+        ran = project.engine.preview(run_by_hand, port, refresh=False)
     return {urn.rpartition("::")[2]: kind for urn, kind in ran.events.operations.items()}, ran.error
 
 
