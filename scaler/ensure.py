@@ -295,7 +295,16 @@ class _Run:
             self.progress.warn(str(failure))
         if reached and not self.failures:
             return self.result(Outcome.CONVERGED)
+        self._tell_what_stays()
         return self.result(Outcome.FAILED if self.failures else Outcome.UNCONFIRMED)
+
+    def _tell_what_stays(self) -> None:
+        """Name the servers that are not as they should be and that nothing may be done about."""
+        for server in self.world.servers.values():
+            group = self.spec.groups.get(server.group)
+            kept = server.protected or (group is not None and server.name in group.protect)
+            if kept and not server.counts:
+                self.progress.warn(f"{server.name} is {server.status} and protected: nothing was done about it")
 
     def _settled(self) -> bool:
         return self.world.recorded and not on_their_way(self.world)

@@ -88,7 +88,8 @@ def status_of(phase: Phase, locked: bool, before: Status | None, *, in_stack: bo
     engine's state still holds it: a delete that was meant but not carried out leaves it there.
     `ready` tells whether the readiness check passed, for a machine that runs.
     """
-    if phase is Phase.DELETING or (before is Status.DELETING and not in_stack):
+    if phase is Phase.DELETING or (before is Status.DELETING and (locked or not in_stack)):
+        # Some clouds show a server under deletion as it was, and only locked.
         return Status.DELETING
     if phase is Phase.RUNNING:
         # A reboot is over when its action is; until then the machine is locked.
