@@ -187,6 +187,8 @@ class _Run:
             reached = self._reached()
             if reached:
                 self._forget_refusals()
+            else:
+                self._tell_what_stays()
             self.save()
             return self.result(Outcome.UNCHANGED if reached else Outcome.FAILED)
         templates = self._look_up(self.plan)
