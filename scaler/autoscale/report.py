@@ -97,9 +97,15 @@ def _span_of(one: Simulation) -> str:
     return f"{format_time(first)} to {format_time(last)}"
 
 
+def table(simulations: Sequence[Simulation]) -> list[tuple[str, ...]]:
+    """The numbers side by side: a head with the policies' names, and one row per number."""
+    return [("", *(one.name for one in simulations))] + [
+        (label, *(tell(one) for one in simulations)) for label, tell in _ROWS
+    ]
+
+
 def _table(simulations: Sequence[Simulation]) -> list[str]:
-    rows = [("", *(one.name for one in simulations))]
-    rows += [(label, *(tell(one) for one in simulations)) for label, tell in _ROWS]
+    rows = table(simulations)
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return [
         "  ".join(

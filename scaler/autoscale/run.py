@@ -23,7 +23,7 @@ from scaler.confirm import confirm, on_their_way
 from scaler.ensure import Demand, Options, ensure
 from scaler.errors import UsageError
 from scaler.lifecycle import DEAD, Status
-from scaler.model import Outcome, Result, Server, Spec, World
+from scaler.model import Outcome, Requests, Result, Server, Spec, World
 from scaler.observe import PASSING, Observer
 from scaler.ports import Surroundings
 
@@ -42,6 +42,8 @@ class Autoscaled:
     """As they were when it was decided."""
     result: Result | None
     """What the decisions led to; None: there was nothing to do."""
+    requests: Requests
+    """Sent to the cloud for all of it."""
 
     @property
     def outcome(self) -> Outcome:
@@ -108,6 +110,7 @@ def autoscale(
         decisions=decisions,
         servers=tuple(world.servers[name] for name in sorted(world.servers)),
         result=result,
+        requests=around.cloud.requests,
     )
 
 

@@ -38,6 +38,8 @@ COMMANDS = {
     "protect": "Keep servers from scale-down.",
     "unprotect": "Let protected servers go again.",
     "orphans": "Show machines that are in no state; adopt or delete them.",
+    "autoscale": "Work the number of servers out from the load.",
+    "simulate": "Replay recorded load against a policy.",
     "destroy": "Remove every server of a stack.",
     "history": "Show what happened.",
     "why": "Show the decision behind a server's state.",

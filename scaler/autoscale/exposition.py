@@ -1,0 +1,188 @@
+"""What a watch loop shows of itself over HTTP: `/metrics` for Prometheus, and `/healthz`."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import Counter as Tally
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Self
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+from scaler.autoscale.decide import State
+from scaler.autoscale.run import Autoscaled
+from scaler.clock import Clock
+from scaler.errors import ScalerError, UsageError
+from scaler.lifecycle import Status
+from scaler.model import Spec
+
+_LATE_AFTER = 3
+"""Intervals without the end of a tick: then the loop does not count as healthy any more."""
+
+_BUCKETS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900)
+
+
+class Exposition:
+    """Numbers about the loop, and the server that gives them out."""
+
+    def __init__(self, stack: str, address: str, interval: timedelta, clock: Clock) -> None:
+        """Listen on `HOST:PORT`; UsageError if that is no address or cannot be had."""
+        self._clock = clock
+        self._late_after_s = _LATE_AFTER * interval.total_seconds() + 60
+        self._last_end = clock.monotonic()
+        self._last_error: str | None = None
+        self._make_metrics(stack)
+        self._server = _Server(_address(address), self)
+        self._thread = threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True)
+
+    def _make_metrics(self, stack: str) -> None:
+        registry = self._registry = CollectorRegistry()
+        self._wanted = Gauge("scaler_wanted", "Servers wanted.", ["stack", "group"], registry=registry)
+        self._ready = Gauge("scaler_ready", "Servers ready.", ["stack", "group"], registry=registry)
+        self._servers = Gauge("scaler_servers", "Servers by status.", ["stack", "group", "status"], registry=registry)
+        self._value = Gauge(
+            "scaler_metric_value", "A metric's last value.", ["stack", "group", "metric"], registry=registry
+        )
+        self._believed = Gauge(
+            "scaler_metric_ok", "Whether a metric is believed.", ["stack", "group", "metric"], registry=registry
+        )
+        self._decisions = Counter(
+            "scaler_decisions", "Decisions by direction.", ["stack", "group", "direction"], registry=registry
+        )
+        self._requests = Counter("scaler_requests", "Requests to the cloud.", ["stack", "kind"], registry=registry)
+        self._runs = Counter("scaler_runs", "Ticks by their outcome.", ["stack", "outcome"], registry=registry)
+        self._seconds = Histogram(
+            "scaler_run_duration_seconds", "How long ticks took.", ["stack"], buckets=_BUCKETS, registry=registry
+        )
+        self._success = Gauge(
+            "scaler_last_success_timestamp_seconds", "When a tick last ended well.", ["stack"], registry=registry
+        )
+        self._budget = Gauge(
+            "scaler_budget_left", "What the budget leaves this month.", ["stack", "currency"], registry=registry
+        )
+        self._stack = stack
+
+    @property
+    def address(self) -> str:
+        """`http://HOST:PORT`."""
+        host, port = self._server.server_address[:2]
+        return f"http://{host!s}:{port}"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    # -- what the loop tells -------------------------------------------------------------------
+
+    def ticked(self, done: Autoscaled, took_s: float) -> None:
+        """Note a tick that came to an end."""
+        self._end(str(done.outcome), took_s, None)
+        self._success.labels(self._stack).set(done.at.timestamp())
+        for kind in ("total", "create", "list", "retried"):
+            self._requests.labels(self._stack, kind).inc(getattr(done.requests, kind))
+        self._note_servers(done)
+        for name, decision in done.decisions.items():
+            direction = "up" if decision.change > 0 else "down" if decision.change < 0 else "none"
+            self._decisions.labels(self._stack, name, direction).inc()
+            self._wanted.labels(self._stack, name).set(decision.count)
+            for reading in decision.readings:
+                labels = (self._stack, name, reading.metric)
+                self._believed.labels(*labels).set(reading.state is State.OK)
+                self._value.labels(*labels).set(float("nan") if reading.value is None else reading.value)
+
+    def _note_servers(self, done: Autoscaled) -> None:
+        servers = done.result.servers if done.result else done.servers
+        counted = Tally((server.group, server.status) for server in servers)
+        for group in {*done.decisions, *(server.group for server in servers)}:
+            self._ready.labels(self._stack, group).set(counted[group, Status.RUNNING])
+            for status in Status:
+                self._servers.labels(self._stack, group, str(status)).set(counted[group, status])
+
+    def failed(self, error: Exception, took_s: float) -> None:
+        """Note a tick that ended with an error."""
+        self._end("error", took_s, str(error) if isinstance(error, ScalerError) else type(error).__name__)
+
+    def reloaded(self, spec: Spec) -> None:
+        """Nothing is shown of the spec."""
+
+    def kept(self, error: ScalerError) -> None:
+        """Shown as the last error until a tick ends well."""
+        self._last_error = str(error)
+
+    def budget_left(self, amount: float, currency: str) -> None:
+        """Note what the budget leaves."""
+        self._budget.labels(self._stack, currency).set(amount)
+
+    def _end(self, outcome: str, took_s: float, error: str | None) -> None:
+        self._runs.labels(self._stack, outcome).inc()
+        self._seconds.labels(self._stack).observe(took_s)
+        self._last_end, self._last_error = self._clock.monotonic(), error
+
+    # -- what the server gives out -------------------------------------------------------------
+
+    def metrics(self) -> bytes:
+        """The numbers in Prometheus' text format."""
+        return bytes(generate_latest(self._registry))
+
+    def health(self) -> tuple[bool, dict[str, object]]:
+        """Whether the loop goes round, and what its last error was; an error alone is no ill health."""
+        age = self._clock.monotonic() - self._last_end
+        healthy = age <= self._late_after_s
+        return healthy, {"healthy": healthy, "last_tick_s_ago": round(age, 1), "error": self._last_error}
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, address: tuple[str, int], exposition: Exposition) -> None:
+        self.exposition = exposition
+        try:
+            super().__init__(address, _Handler)
+        except OSError as error:
+            raise UsageError(
+                f"Nothing can listen on {address[0]}:{address[1]}.",
+                why=error.strerror or str(error),
+                fix="Give another --metrics-listen.",
+            ) from None
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+    timeout = 10
+
+    def do_GET(self) -> None:
+        path = self.path.partition("?")[0]
+        if path == "/metrics":
+            self._answer(200, CONTENT_TYPE_LATEST, self.server.exposition.metrics())
+        elif path == "/healthz":
+            healthy, facts = self.server.exposition.health()
+            self._answer(200 if healthy else 503, "application/json", json.dumps(facts).encode())
+        else:
+            self._answer(404, "text/plain; charset=utf-8", b"/metrics or /healthz\n")
+
+    def _answer(self, status: int, kind: str, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Requests are not logged."""
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise UsageError(f"{text!r} is no address to listen on.", fix="Give one such as 127.0.0.1:9410.")
+    return host.strip("[]"), int(port)
