@@ -1,0 +1,84 @@
+"""The library: the examples of its page as a program of a user, and the values that it returns."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import pytest
+from e2e_project import ROOT, Project
+
+from scaler import Scaler
+from scaler.errors import LimitError, UsageError
+
+PAGE = (ROOT / "docs" / "reference" / "api.md").read_text(encoding="utf-8")
+EXAMPLES = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+
+
+def program(project: Project, text: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", text],
+        cwd=project.folder,
+        env=project.environ,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def test_the_examples_of_the_page_run_as_they_stand(hetzner: Project) -> None:
+    assert len(EXAMPLES) >= 8
+    done = program(hetzner, "\n".join(EXAMPLES))
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    lines = done.stdout.splitlines()
+    assert lines[:3] == [
+        "create demo-worker-1 because worker wants 2, has 0",
+        "create demo-worker-2 because worker wants 2, has 0",
+        "converged 2 ready",
+    ]
+    assert [line.split()[:2] for line in lines[3:6]] == [[f"demo-worker-{n}", "running"] for n in (1, 2, 3)]
+    assert lines[-1].startswith("refused: above_limit ")
+    assert hetzner.machines == {}
+    assert sum(event["event"] == "run.started" for event in hetzner.events) == sum(
+        event["event"] == "run.finished" for event in hetzner.events
+    )
+
+
+def test_s01_results_and_errors_are_values(hetzner: Project, capfd: pytest.CaptureFixture[str]) -> None:
+    stack = Scaler(hetzner.folder, environ=hetzner.environ)
+    assert stack.stack == "demo"
+    assert stack.status() is None
+    planned = stack.plan({"worker": 2})
+    result = stack.ensure(2)
+    assert [report.step for report in result.steps] == [report.step for report in planned.steps]
+    assert (result.outcome, result.groups["worker"].ready, result.failures) == ("converged", 2, ())
+    state = stack.status()
+    assert state is not None
+    assert {server.name: server.id for server in state.servers} == hetzner.agreed()
+
+    assert stack.ensure(2, expect_current=2).outcome == "unchanged"
+    for wrong in (-1, 2.5, True, "2", 10_001):
+        with pytest.raises(UsageError):
+            stack.ensure(wrong)  # type: ignore[arg-type]
+        with pytest.raises(UsageError):
+            stack.increase(wrong)  # type: ignore[arg-type]
+    with pytest.raises(UsageError):
+        stack.decrease(0)
+    with pytest.raises(UsageError, match="no group 'othr'"):
+        stack.increase(group="othr")
+    with pytest.raises(LimitError):
+        stack.increase(100)
+    with pytest.raises(UsageError, match="no stack"):
+        Scaler(hetzner.folder, "prod", environ=hetzner.environ)
+    assert len(hetzner.agreed()) == 2
+    # A library prints nothing.
+    assert capfd.readouterr() == ("", "")
+
+
+def test_import_scaler_is_light(hetzner: Project) -> None:
+    done = program(hetzner, "import scaler, sys; print(*sys.modules, scaler.__version__)")
+    assert not {"click", "yaml", "pulumi", "pydantic", "scaler.api"} & set(done.stdout.split())
+    assert program(hetzner, "import scaler; scaler.Scalar").returncode == 1
