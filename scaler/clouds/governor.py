@@ -176,7 +176,8 @@ class Governor:
             return stated
         backoff = float(2**attempt)
         reset = _moment(_number(headers.get("ratelimit-reset")))
-        if reset is None:
+        if reset is None or _number(headers.get("ratelimit-remaining")):
+            # With requests left, the reset of that budget says nothing about this refusal.
             return backoff
         until_reset = max(0.0, (reset - self._clock.now()).total_seconds())
         return min(backoff, until_reset) if self._budget.reset_is_full else until_reset
