@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -47,8 +48,10 @@ def remove(found: Iterable[Leftover]) -> None:
     """Remove the files, and the temporary folders that are empty then. What is gone already is no error."""
     for leftover in found:
         leftover.path.unlink(missing_ok=True)
-        if leftover.kind == "temporary" and not any(leftover.path.parent.iterdir()):
-            leftover.path.parent.rmdir()
+        if leftover.kind == "temporary":
+            # It stays while something is in it.
+            with suppress(OSError):
+                leftover.path.parent.rmdir()
 
 
 def _temporary_files() -> Iterator[Path]:
