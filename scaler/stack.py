@@ -126,7 +126,7 @@ class PulumiStack:
         def program() -> None:
             # The first statement under the stack's lock: is this the world that was planned for?
             # Nothing is registered yet, so stopping here changes nothing.
-            found = {machine.id for machine in operation.snapshot()}
+            found = operation.present(change.expected)
             if found != change.expected:
                 moved.extend(found ^ change.expected)
                 raise _WorldMovedError

@@ -180,7 +180,7 @@ class DigitalOceanCloud:
         with _asking("read the sizes and prices"):
             sizes = read_all(self._pages(self._client.sizes.list, "sizes", key="slug"))
             regions = read_all(self._pages(self._client.regions.list, "regions", key="slug"))
-            is_open = {row["slug"] for row in regions if row["available"]}
+            is_open = {row["slug"]: bool(row["available"]) for row in regions}
             return Catalogue(currency="USD", offers=tuple(offer for row in sizes for offer in _offers(row, is_open)))
 
     def limits(self) -> Limits:
@@ -359,12 +359,13 @@ def _why_not(image: Image, architecture: str, location: str) -> str | None:
     return None
 
 
-def _offers(row: Row, is_open: set[str]) -> Iterator[Offer]:
-    for region in row["regions"]:
+def _offers(row: Row, is_open: Mapping[str, bool]) -> Iterator[Offer]:
+    """A size at every region: one that has no room for it now is left out of the size's own regions."""
+    for region in {**is_open, **dict.fromkeys(row["regions"], False)}:
         yield Offer(
             type=row["slug"],
             location=region,
-            available=bool(row["available"]) and region in is_open,
+            available=bool(row["available"]) and region in row["regions"] and is_open.get(region, False),
             per_hour=Decimal(str(row["price_hourly"])),
             per_month=Decimal(str(row["price_monthly"])),
             disk=int(row["disk"]),

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
-from scaler.clouds import Cloud, CloudError
+from scaler.clouds import Cloud, CloudError, GoneError
 from scaler.model import Machine, Permits
 from scaler.ownership import Owner
 
@@ -45,6 +45,25 @@ class Operation:
                     self.failed_look = error
                     raise
             return self._snapshot
+
+    def present(self, expected: Collection[str]) -> set[str]:
+        """Ids of the owner's machines: those of the snapshot, and of the expected ones those that it misses.
+
+        Raises CloudError, kept as `failed_look`: without an answer nothing may be concluded.
+        """
+        listed = {machine.id for machine in self.snapshot()}
+        try:
+            return listed | set(filter(self._is_there, set(expected) - listed))
+        except CloudError as error:
+            self.failed_look = error
+            raise
+
+    def _is_there(self, id: str) -> bool:
+        """Whether a machine exists and is the owner's, as its own address says."""
+        try:
+            return self.owner.owns(self.cloud.get(id).labels)
+        except GoneError:
+            return False
 
     def find(self, id: str) -> Machine | None:
         """The machine of this id in the snapshot."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -85,6 +86,8 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=2, help="cells at a time")
     parser.add_argument("--keep-going", action="store_true", help="go on after a violation")
     options = parser.parse_args()
+    # What is started in the background of a shell ignores Ctrl-C, and so would every command under test.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     folder = Path(tempfile.mkdtemp(prefix="faults-"))
     print(f"scenes are in {folder}; those of violations stay there", file=sys.stderr)
     started = time.monotonic()

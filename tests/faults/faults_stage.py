@@ -93,11 +93,17 @@ class Scene:
         """Exactly `count` servers; cloud, stack, outputs and state file say the same; nothing is left in the way."""
         project = self.project
         self.check_foreign()
-        try:
-            agreed = project.agreed()
-        except AssertionError as error:
-            raise ViolationError(f"cloud, stack and records disagree: {error}") from error
-        demand(len(agreed) == count, f"{len(agreed)} servers, not {count}: {sorted(agreed)}")
+        owned, checkpoint = self.owned(), project.checkpoint
+        resources = {resource.name: resource.id for resource in checkpoint.resources}
+        outputs = dict(checkpoint.outputs)
+        demand(len(owned) == count, f"{len(owned)} servers, not {count}: {owned}")
+        demand(len(set(owned.values())) == count, f"two servers of one name: {owned}")
+        demand(set(resources.values()) == set(map(str, owned)), f"the stack has {resources}, the cloud {owned}")
+        demand({name: output["id"] for name, output in outputs.items()} == resources, f"outputs {outputs}, {resources}")
+        demand(project.records == outputs, f"state file {project.records}, outputs {outputs}")
+        statuses = {output["status"] for output in outputs.values()}
+        demand(statuses <= {"running"}, f"statuses {statuses}")
+        demand(not checkpoint.pending, f"pending operations: {checkpoint.pending}")
         demand(not self.locks(), f"a lock was left: {self.locks()}")
         demand(not (project.state_dir / "demo.lock.json").exists(), "the local lock's note was left")
         self.check_processes()

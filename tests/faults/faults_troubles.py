@@ -178,6 +178,8 @@ def _cloud_behind(scene: Scene) -> None:
     with world.transaction():
         for kind in ("server", "snapshot", "ssh_key"):
             for thing in world.things(scene.vendor.name, kind):
+                if thing.id in scene.foreign:
+                    continue
                 thing.created -= 3 * 3600
                 thing.body = _earlier(thing.body)
                 world.save(thing)
@@ -205,6 +207,10 @@ def _vanish(scene: Scene) -> None:
 
 def _power_off(scene: Scene) -> None:
     scene.world.power_off(scene.vendor.name, int(scene.first["demo-worker-1"]))
+
+
+def _stuck(scene: Scene) -> None:
+    _add(scene, scene.vendor.stuck, "POST", f"{scene.vendor.collection}$", {})
 
 
 def _lost_from_lists(scene: Scene) -> None:
@@ -308,7 +314,13 @@ TROUBLES = (
     Trouble("lists 500", listing("respond", status=500, times=3)),
     Trouble("lists HTML", listing("html_502", times=2)),
     Trouble("lists cut off", listing("truncated_json", times=2)),
-    Trouble("lists with nulls", listing("null_fields", fields=["name", "status"], times=2)),
+    Trouble(
+        "lists with nulls",
+        listing("null_fields", fields=["name", "status"], times=2),
+        SUCCESS | UNREACHABLE,
+        "null",
+        changes_nothing=True,
+    ),
     Trouble("lists 429 without JSON", listing("rate_limit", json=False, times=3)),
     Trouble("every fourth read fails", reading("respond", status=502, times=2, skip=3)),
     Trouble(
@@ -347,9 +359,7 @@ TROUBLES = (
     Trouble("the cloud's clock is three hours ahead", _cloud_ahead),
     Trouble("the cloud's clock is three hours behind", _cloud_behind),
     # Servers.
-    Trouble(
-        "one never starts", creation("stuck_new"), frozenset({4}), "", operations=CREATING, options=("--timeout", "5s")
-    ),
+    Trouble("one never starts", _stuck, frozenset({4}), "", operations=CREATING, options=("--timeout", "5s")),
     Trouble(
         "one is locked for ever",
         creation("stuck_locked"),
@@ -360,8 +370,8 @@ TROUBLES = (
     ),
     Trouble("one fails to be made", creation("action_error"), operations=CREATING),
     Trouble("one is ten times slower", creation("slow", factor=10), operations=CREATING),
-    Trouble("one was deleted by hand", _vanish, operations=("scale-up", "scale-down", "replace", "destroy")),
-    Trouble("one was switched off", _power_off, operations=("scale-up", "scale-down", "replace", "destroy")),
+    Trouble("one was deleted by hand", _vanish, operations=("scale-up", "scale-down", "destroy")),
+    Trouble("one was switched off", _power_off, operations=("scale-up", "scale-down", "destroy")),
     # The machine that scaler runs on.
     Trouble("a file in the state folder's place", _file_in_the_way, FAILURE, "cannot be written", changes_nothing=True),
     Trouble("a folder in the state file's place", _folder_for_state_file, FAILURE, "cannot be", changes_nothing=True),
