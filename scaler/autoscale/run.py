@@ -84,6 +84,7 @@ def autoscale(
     """
     # To the second, as the records have it: what is decided on is what a later run will read.
     now = now.replace(microsecond=0)
+    sent = around.cloud.requests
     remembered = memory.load()
     recorded = around.records.wanted()
     world, observer = _observe(spec, around)
@@ -110,7 +111,16 @@ def autoscale(
         decisions=decisions,
         servers=tuple(world.servers[name] for name in sorted(world.servers)),
         result=result,
-        requests=around.cloud.requests,
+        requests=_since(sent, around.cloud.requests),
+    )
+
+
+def _since(before: Requests, now: Requests) -> Requests:
+    return Requests(
+        total=now.total - before.total,
+        create=now.create - before.create,
+        list=now.list - before.list,
+        retried=now.retried - before.retried,
     )
 
 

@@ -111,8 +111,8 @@ def pages() -> Iterator[Pages]:
 
 
 @contextlib.contextmanager
-def prometheus_server(folder: Path, exporter: str) -> Iterator[str]:
-    """Prometheus that scrapes `exporter` (host:port) every second; its URL, once it has a sample."""
+def prometheus_server(folder: Path, exporter: str, awaited: str = "jobs") -> Iterator[str]:
+    """Prometheus that scrapes `exporter` (host:port) every second; its URL, once it has what is awaited."""
     program = needs("prometheus", "prometheus")
     port = free_port()
     (folder / "prometheus.yml").write_text(
@@ -127,13 +127,13 @@ def prometheus_server(folder: Path, exporter: str) -> Iterator[str]:
         f"--web.listen-address=127.0.0.1:{port}",
     ]
     with running(command, folder):
-        await_true(lambda: _has_samples(url), "a sample in prometheus")
+        await_true(lambda: _has_samples(url, awaited), "a sample in prometheus")
         yield url
 
 
-def _has_samples(url: str) -> bool:
+def _has_samples(url: str, awaited: str) -> bool:
     try:
-        answer = requests.get(f"{url}/api/v1/query", params={"query": "jobs"}, timeout=2).json()
+        answer = requests.get(f"{url}/api/v1/query", params={"query": awaited}, timeout=2).json()
     except (requests.RequestException, ValueError):
         return False
     return bool(answer["data"]["result"])

@@ -1,0 +1,266 @@
+"""The number from the load, end to end: a real Redis with Horizon's keys, the real command line, the embedded cloud."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from e2e_project import Project, finish, wait_until
+
+sys.path.append(str(Path(__file__).parents[1] / "unit" / "autoscale"))
+
+import servers
+
+redis = pytest.importorskip("redis", reason="the extra scaler[autoscale] is not installed")
+
+
+@pytest.fixture
+def queue(tmp_path: Path) -> Iterator[Any]:
+    """A Redis server's client; the queue is Horizon's `default`, under the prefixes of an application `shop`."""
+    folder = tmp_path / "redis"
+    folder.mkdir()
+    with servers.redis_server(folder) as port:
+        client = redis.Redis(port=port, decode_responses=True)
+        client.port = port
+        yield client
+        client.close()
+
+
+def push(client: Any, count: int) -> None:
+    client.rpush("shop_database_queues:default", *[json.dumps({"pushedAt": time.time()})] * count)
+
+
+def drain(client: Any) -> None:
+    client.delete("shop_database_queues:default")
+
+
+def follow(project: Project, client: Any, *, down: dict[str, str] | None = None, **block: Any) -> None:
+    """Give the stack a policy: ten pending jobs per server, and two seconds' calm before it shrinks."""
+    source = {
+        "url": f"redis://127.0.0.1:{client.port}/0",
+        "measure": "pending",
+        "prefix": "shop_horizon:",
+        "queue_prefix": "shop_database_",
+    }
+    policy = {
+        "metrics": {"jobs": {"horizon": source}},
+        "rules": [{"backlog": {"metric": "jobs", "per_server": 10}}],
+        "down": down or {"stabilise": "2s", "cooldown": "1s"},
+        **block,
+    }
+    project.describe(groups={"worker": {"count": 1, "min": 1, "max": 6, "autoscale": policy}})
+
+
+def decisions(project: Project) -> list[dict[str, Any]]:
+    return [event["decision"] for event in project.events if event["event"] == "autoscale.decided"]
+
+
+def autoscale(project: Project, *arguments: str, code: int = 0) -> dict[str, Any]:
+    return project.run("autoscale", *arguments, "-o", "json", code=code).document
+
+
+def test_jobs_raise_the_servers_and_their_end_lowers_them_again(project: Project, queue: Any) -> None:
+    follow(project, queue)
+    push(queue, 45)
+    watching = project.start("autoscale", "--watch", "1s", "--metrics-listen", "127.0.0.1:0")
+    assert watching.stderr
+    address = re.search(r"http://[0-9.:]+", watching.stderr.readline())
+    assert address
+    wait_until(lambda: _shown(address[0], "scaler_ready") == 5, "five ready servers")
+    assert set(project.records) == {f"demo-worker-{number}" for number in range(1, 6)}
+    drain(queue)
+    wait_until(lambda: _shown(address[0], "scaler_ready") == 1, "one ready server")
+    assert requests.get(f"{address[0]}/healthz", timeout=5).json()["error"] is None
+    watching.send_signal(signal.SIGTERM)
+    ended = finish(watching)
+    assert (ended.code, ended.stderr) == (0, "stopped\n")
+    assert list(project.agreed()) == ["demo-worker-1"]
+
+    up, down = [decision for decision in decisions(project) if decision["from"] != decision["to"]]
+    assert (up["from"], up["to"], up["metrics"]["jobs"]["value"]) == (1, 5, 45)
+    assert (down["from"], down["to"], down["metrics"]["jobs"]["value"]) == (5, 1, 0)
+    calm = next(one for one in decisions(project) if [cap["name"] for cap in one["caps"]] == ["stabilisation"])
+    assert _moment(down) - _moment(calm) >= timedelta(seconds=2), "asked for that long before it was done"
+
+    born = project.run("why", "demo-worker-5", "-o", "json").document
+    [told] = [event for event in born["run"]["events"] if event["event"] == "autoscale.decided"]
+    assert told["decision"] == down
+    text = project.run("why", "demo-worker-5").stdout
+    assert "1 instead of 5: jobs is 0, at 10 per server: 0" in text
+    assert "5 instead of 1: jobs is 45, at 10 per server: 4.5" in project.run("why", "demo-worker-1").stdout
+    assert "5 instead of 1: jobs is 45" in ended.stdout
+
+
+def _shown(address: str, name: str) -> float | None:
+    try:
+        text = requests.get(f"{address}/metrics", timeout=5).text
+    except requests.ConnectionError:
+        return None
+    found = re.search(rf"^{name}\{{.*\}} ([0-9.]+)$", text, re.MULTILINE)
+    return float(found[1]) if found else None
+
+
+def _moment(decision: dict[str, Any]) -> datetime:
+    return datetime.fromisoformat(decision["at"])
+
+
+def test_from_cron_it_decides_as_it_does_in_a_watch(hetzner: Project, queue: Any) -> None:
+    follow(hetzner, queue, down={"stabilise": "1h"})
+    push(queue, 30)
+    told = autoscale(hetzner, "--yes")
+    assert told["decisions"]["worker"]["to"] == 3
+    assert len(hetzner.machines) == 3
+    assert autoscale(hetzner, "--yes", "--wait")["outcome"] in ("converged", "unchanged")
+    drain(queue)
+    starts = len(hetzner.engine_runs)
+    told = autoscale(hetzner, "--yes")
+    assert told["decisions"]["worker"]["caps"][0]["name"] == "stabilisation"
+    assert (told["outcome"], told["result"]) == ("unchanged", None)
+    assert len(hetzner.engine_runs) == starts, "nothing to do needs no engine"
+    assert len(hetzner.agreed()) == 3
+
+
+def test_a_preview_tells_all_and_changes_nothing(hetzner: Project, queue: Any) -> None:
+    follow(hetzner, queue)
+    push(queue, 25)
+    told = autoscale(hetzner, "--preview")
+    assert told["outcome"] == "planned"
+    assert [step["action"] for step in told["result"]["steps"]] == ["create"] * 3
+    decision = told["decisions"]["worker"]
+    assert decision["proposals"] == [
+        {"rule": "backlog jobs", "count": 3, "reason": "jobs is 25, at 10 per server: 2.5"}
+    ]
+    assert hetzner.machines == {}
+    assert not (hetzner.state_dir / "demo.autoscale.json").exists()
+    text = hetzner.run("autoscale", "--preview").stdout
+    assert "worker: 1 → 3 (0 of 0 ready)" in text
+    assert "Plan: 3 to add" in text
+
+
+def test_a_dead_source_holds_and_says_so(hetzner: Project, queue: Any) -> None:
+    follow(hetzner, queue)
+    push(queue, 30)
+    autoscale(hetzner, "--yes", "--wait")
+    queue.shutdown(nosave=True)
+    ran = hetzner.run("autoscale", "--yes", "-o", "json")
+    assert ran.document["decisions"]["worker"]["to"] == 3
+    assert "metric jobs is missing" in ran.stderr
+    assert "metric jobs is missing" not in hetzner.run("autoscale", "--yes").stderr
+    assert [event["reason"].partition(":")[0] for event in hetzner.events if event["event"] == "autoscale.metric"] == [
+        "metric jobs is missing"
+    ]
+    assert len(hetzner.agreed()) == 3
+
+
+def test_q08_without_a_policy_nothing_happens(hetzner: Project) -> None:
+    told = autoscale(hetzner, "--yes")
+    assert (told["outcome"], told["decisions"]) == ("unchanged", {})
+    assert "Nothing to do." in hetzner.run("autoscale", "--yes").stdout
+    assert hetzner.machines == {}
+    assert hetzner.engine_runs == []
+
+
+def test_a_watch_takes_a_changed_spec_and_keeps_the_good_one(hetzner: Project, queue: Any) -> None:
+    follow(hetzner, queue)
+    push(queue, 20)
+    watching = hetzner.start("autoscale", "--watch", "1s")
+    wait_until(lambda: len(hetzner.machines) == 2, "two servers")
+    good = hetzner.spec_path.read_text()
+    hetzner.spec_path.write_text(good.replace("per_server: 10", "per_server: ten"))
+    assert watching.stderr
+    told = iter(watching.stderr.readline, "")
+    assert "the spec as it was stays in force" in next(line for line in told if "spec" in line)
+    hetzner.spec_path.write_text(good.replace("per_server: 10", "per_server: 5"))
+    wait_until(lambda: len(hetzner.machines) == 4, "four servers")
+    watching.send_signal(signal.SIGINT)
+    assert finish(watching).code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "would ask before it acts"),
+        (("--watch", "0s"), "--watch must be more than nothing"),
+        (("--watch", "1s", "--preview"), "--preview shows one decision"),
+        (("--yes", "--metrics-listen", "127.0.0.1:1"), "--metrics-listen is for --watch"),
+        (("--watch", "1s"), "No group of demo has an autoscale block"),
+    ],
+)
+def test_what_makes_no_sense(hetzner: Project, arguments: tuple[str, ...], message: str) -> None:
+    ran = hetzner.run("autoscale", *arguments, "-o", "json", code=64)
+    assert message in ran.error["message"]
+
+
+# ---------------------------------------------------------------------------------------------
+# Simulation
+
+
+def test_a_simulation_compares_policies_and_writes_its_reports(hetzner: Project, queue: Any) -> None:
+    follow(hetzner, queue)
+    good = hetzner.spec_path.read_text()
+    (hetzner.folder / "calm.yaml").write_text(good.replace("per_server: 10", "per_server: 40"))
+    rows = [f"{1767225600 + 60 * minute},{4 if 60 < minute < 120 else 0.5}" for minute in range(300)]
+    (hetzner.folder / "load.csv").write_text("\n".join(["time,arrivals", *rows]) + "\n")
+    simulate = ("simulate", "--metrics", "load.csv", "--policy", "calm.yaml", "--throughput", "1", "--boot", "90s")
+    ran = hetzner.run(*simulate, "--html", "report.html", "--json", "report.json", "-o", "json")
+    eager, calm = ran.document["simulations"]
+    assert (eager["policy"], calm["policy"]) == ("demo", "calm")
+    assert eager["servers"] == {"least": 1, "most": 6}
+    assert eager["cost"] > 0
+    assert eager["currency"] == "EUR"
+    assert 0 < calm["changes"]["all"] < eager["changes"]["all"]
+    assert json.loads((hetzner.folder / "report.json").read_text()) == ran.document
+    assert (hetzner.folder / "report.html").read_text().count("<svg") == 3
+    text = hetzner.run(*simulate, "--price", "1").stdout
+    assert re.search(r"^cost +[0-9]+\.00 EUR +[0-9]+\.00 EUR$", text, re.MULTILINE)
+    assert hetzner.machines == {}, "nothing was created"
+
+
+def test_boot_times_are_learned_from_what_happened(hetzner: Project, queue: Any) -> None:
+    follow(hetzner, queue)
+    push(queue, 10)
+    autoscale(hetzner, "--yes", "--wait")
+    (hetzner.folder / "load.csv").write_text("time,jobs\n0,10\n3600,60\n7200,60\n")
+    [one] = hetzner.run("simulate", "--metrics", "load.csv", "-o", "json").document["simulations"]
+    assert one["series"]["ready"] == [1, 1, 6]
+    assert one["wait_s"] is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--metrics", "none.csv"), "none.csv cannot be read"),
+        (("--metrics", "load.csv"), "The trace has no column for the metric jobs"),
+        (("--metrics", "load.csv", "--group", "web"), "no group 'web'"),
+        (("--metrics", "prometheus"), "Not all metrics of worker are Prometheus'"),
+        (("--metrics", "load.csv", "--policy", "stacks/demo.yaml"), "Two policies are named demo"),
+    ],
+)
+def test_what_cannot_be_simulated(hetzner: Project, queue: Any, arguments: tuple[str, ...], message: str) -> None:
+    follow(hetzner, queue)
+    (hetzner.folder / "load.csv").write_text("time,cpu\n0,10\n")
+    assert message in hetzner.run("simulate", *arguments, "-o", "json", code=64).error["message"]
+
+
+def test_the_load_of_prometheus_is_replayed(hetzner: Project, tmp_path: Path) -> None:
+    with servers.pages() as exporter:
+        exporter.pages["/metrics"] = (200, {"Content-Type": "text/plain; version=0.0.4"}, "jobs 45\n")
+        folder = tmp_path / "prometheus"
+        folder.mkdir()
+        with servers.prometheus_server(folder, exporter.url.removeprefix("http://")) as url:
+            metrics = {"jobs": {"prometheus": {"url": url, "query": "sum(jobs)"}}}
+            policy = {"metrics": metrics, "rules": [{"backlog": {"metric": "jobs", "per_server": 10}}]}
+            hetzner.describe(groups={"worker": {"count": 1, "max": 6, "autoscale": policy}})
+            ran = hetzner.run("simulate", "--metrics", "prometheus", "--since", "2m", "--step", "1s", "-o", "json")
+    [one] = ran.document["simulations"]
+    assert one["servers"]["most"] == 5
+    assert one["decisions"][0]["metrics"]["jobs"]["state"] == "missing", "it was not there yet two minutes ago"
