@@ -80,6 +80,26 @@ def read_deployment(deployment: Mapping[str, Any]) -> Checkpoint:
     )
 
 
+_TORN = (ValueError, EOFError, zlib.error)
+"""What reading half a document raises."""
+
+
+def _read_document(path: Path) -> Any:
+    """The JSON in a file of the backend, zipped or not."""
+    content = path.read_bytes()
+    return json.loads(gzip.decompress(content) if ".gz" in path.suffixes else content)
+
+
+def _is_torn(path: Path) -> bool:
+    try:
+        _read_document(path)
+    except OSError:
+        return False
+    except _TORN:
+        return True
+    return False
+
+
 # ---------------------------------------------------------------------------------------------
 # Locks
 
@@ -188,12 +208,11 @@ class LocalBackend:
         if path is None:
             return Checkpoint()
         try:
-            content = path.read_bytes()
-            document = json.loads(gzip.decompress(content) if path.suffix == ".gz" else content)
+            document = _read_document(path)
             if document["version"] != _VERSION:
                 raise ValueError(f"it has version {document['version']}, and only {_VERSION} is known")
             return read_deployment(document["checkpoint"].get("latest") or {})
-        except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, *_TORN, KeyError, TypeError, AttributeError) as error:
             raise EngineError(
                 "The stack's checkpoint cannot be read.",
                 why=f"{path}: {error}",
@@ -212,6 +231,20 @@ class LocalBackend:
         for lock in stale:
             remove_lock(lock)
         return stale
+
+    def heal_checkpoint(self) -> bool:
+        """Put the copy from before the last save in place of a checkpoint that was cut off; whether that was needed.
+
+        A full disk leaves such a one. What the copy lacks is adopted again, as after a lost save.
+        """
+        path = self._checkpoint_file()
+        if path is None or self.locks() or not _is_torn(path):
+            return False
+        copy = path.with_name(path.name + ".bak")
+        if not copy.exists() or _is_torn(copy):
+            return False
+        copy.replace(path)
+        return True
 
     def superseded(self) -> list[list[Path]]:
         """The files that the engine keeps of each operation but the last; only `pulumi stack history` reads them.

@@ -71,6 +71,7 @@ class PulumiStack:
     def read(self) -> StackState:
         if self._backend:
             self._backend.heal_locks()
+            self._backend.heal_checkpoint()
         return self._understand(self._checkpoint())
 
     def _checkpoint(self) -> Checkpoint:

@@ -216,3 +216,33 @@ def test_holders_are_read_from_the_engines_words() -> None:
     )
     assert locks_in(words) == [Lock(4711, "me", "runner-7", parse_time(SINCE))]
     assert locks_in("something else") == []
+
+
+# ---------------------------------------------------------------------------------------------
+# A checkpoint that a full disk cut off
+
+
+@pytest.mark.parametrize("left", [b"", b'{"version": 3, "chec'])
+def test_a_torn_checkpoint_gives_way_to_the_copy_from_before(backend: LocalBackend, left: bytes) -> None:
+    path = file_of(backend)
+    path.write_bytes(left)
+    path.with_name(path.name + ".bak").write_bytes(content(deployment()))
+    assert backend.heal_checkpoint()
+    assert [resource.id for resource in backend.checkpoint().resources] == ["7"]
+    assert not backend.heal_checkpoint()
+
+
+def test_without_a_whole_copy_a_torn_checkpoint_stays(backend: LocalBackend) -> None:
+    path = file_of(backend)
+    path.write_bytes(b"")
+    assert not backend.heal_checkpoint()
+    path.with_name(path.name + ".bak").write_bytes(b"{")
+    assert not backend.heal_checkpoint()
+    assert path.read_bytes() == b""
+
+
+def test_a_whole_checkpoint_of_another_version_is_no_torn_one(backend: LocalBackend) -> None:
+    path = file_of(backend)
+    path.write_bytes(content(deployment(), version=99))
+    path.with_name(path.name + ".bak").write_bytes(content(deployment()))
+    assert not backend.heal_checkpoint()
