@@ -217,7 +217,9 @@ def test_a_simulation_compares_policies_and_writes_its_reports(hetzner: Project,
     assert eager["servers"] == {"least": 1, "most": 6}
     assert eager["cost"] > 0
     assert eager["currency"] == "EUR"
-    assert 0 < calm["changes"]["all"] < eager["changes"]["all"]
+    assert eager["changes"]["up"] > 0 < calm["changes"]["up"]
+    assert eager["server_hours"] != calm["server_hours"]
+    assert min(one["wait_s"]["worst"] for one in (eager, calm)) > 90, "nobody is served by what still boots"
     assert json.loads((hetzner.folder / "report.json").read_text()) == ran.document
     assert (hetzner.folder / "report.html").read_text().count("<svg") == 3
     text = hetzner.run(*simulate, "--price", "1").stdout
