@@ -16,6 +16,7 @@ import pulumi
 from scaler.lifecycle import Status
 from scaler.model import Declared, MachineRequest
 from scaler.ownership import encode_tags
+from scaler.plugin import generic
 from scaler.template import recorded_server
 
 
@@ -52,13 +53,19 @@ def declare(cloud: str, servers: Iterable[Declared], outputs: Mapping[str, Any],
 
     `keep_labels`: existing servers keep their labels too, whatever is declared.
     """
-    kept = [*_KEPT[cloud], _LABELS[cloud]] if keep_labels else _KEPT[cloud]
+    kept = list(_KEPT.get(cloud, generic.KEPT))
+    if keep_labels:
+        kept.append(_LABELS.get(cloud, "labels"))
     groups: dict[str, ServerGroup] = {}
     for server in servers:
         if server.group not in groups:
             groups[server.group] = ServerGroup(server.group)
         options = pulumi.ResourceOptions(parent=groups[server.group], ignore_changes=kept if server.exists else None)
-        _DECLARE[cloud](server.name, server.request, options)
+        if cloud in _DECLARE:
+            _DECLARE[cloud](server.name, server.request, options)
+        else:
+            inputs = generic.inputs_of(server.request)
+            pulumi.CustomResource(generic.server_of(cloud).type, server.name, inputs, options)
     for name, value in outputs.items():
         pulumi.export(name, value)
 
@@ -150,4 +157,6 @@ def _declare_recorded() -> None:
 
 def preload(cloud: str) -> None:
     """Import the cloud's resource types now, while something else is waited for."""
-    __import__({"hetzner": "pulumi_hcloud", "digitalocean": "pulumi_digitalocean"}[cloud])
+    package = {"hetzner": "pulumi_hcloud", "digitalocean": "pulumi_digitalocean"}.get(cloud)
+    if package:
+        __import__(package)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 from pathlib import Path
 
 from scaler.clock import Clock
 from scaler.clouds import Cloud
 from scaler.clouds.deadlines import Deadlines
 from scaler.errors import CredentialsError, ScalerError, UsageError
+from scaler.suggest import nearest
 
 _URL = re.compile(r"https?://([\w-]+(\.[\w-]+)*|\[[0-9a-fA-F:]+\])(:[0-9]{1,5})?(/[^\s?#]*)?")
 
@@ -64,6 +66,10 @@ CLOUDS: Mapping[str, Vendor] = {
 }
 
 
+ENTRY_POINTS = "scaler.clouds"
+"""The entry point group in which a package offers a cloud: each entry is a `Vendor` under the cloud's name."""
+
+
 def open_cloud(
     name: str, *, endpoint: str | None, environ: Mapping[str, str], clock: Clock, deadlines: Deadlines | None = None
 ) -> Cloud:
@@ -74,11 +80,9 @@ def open_cloud(
     Raises CredentialsError without a token, UsageError for an unknown cloud or an endpoint that is
     no URL, and ScalerError if the vendor's client is not installed.
     """
-    vendor = CLOUDS.get(name)
-    if vendor is None:
-        raise UsageError(f"there is no cloud {name}", fix=f"Use one of {', '.join(CLOUDS)}.")
+    vendor = find_vendor(name)
     url = _endpoint(vendor, endpoint, environ)
-    token = find_token(vendor, environ)
+    token = find_token(vendor, environ) if vendor.token_variables else ""
     try:
         return vendor.open(url, token, clock, deadlines or Deadlines.of(environ))
     except ModuleNotFoundError as error:
@@ -88,6 +92,22 @@ def open_cloud(
             fix=f"pip install 'scaler[{name}]'",
             code="client_missing",
         ) from error
+
+
+def find_vendor(name: str) -> Vendor:
+    """A cloud of ours, or one that an installed package offers; UsageError if there is none of the name."""
+    if name in CLOUDS:
+        return CLOUDS[name]
+    for offered in entry_points(group=ENTRY_POINTS, name=name):
+        vendor: Vendor = offered.load()
+        return vendor
+    raise UsageError(f"there is no cloud {name}", fix=nearest(name, known_clouds()))
+
+
+def known_clouds() -> list[str]:
+    """The names of all clouds, ours first. Loads none of them."""
+    offered = sorted(point.name for point in entry_points(group=ENTRY_POINTS))
+    return [*CLOUDS, *(name for name in offered if name not in CLOUDS)]
 
 
 def find_token(vendor: Vendor, environ: Mapping[str, str]) -> str:

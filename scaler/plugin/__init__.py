@@ -7,7 +7,14 @@ request, answers every Read from one list, and does only what the plan names.
 """
 
 from scaler.plugin.digitalocean import DROPLET
+from scaler.plugin.generic import server_of
 from scaler.plugin.hetzner import SERVER
+from scaler.plugin.resource import ResourceType
 
 RESOURCES = {"hetzner": SERVER, "digitalocean": DROPLET}
-"""Resource type by cloud."""
+"""The official resource types, by cloud."""
+
+
+def resource_type(cloud: str) -> ResourceType:
+    """The type of a cloud's servers: the official one, or one of our own where there is none."""
+    return RESOURCES.get(cloud) or server_of(cloud)

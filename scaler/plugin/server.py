@@ -10,7 +10,7 @@ import grpc
 from pulumi.runtime.proto import provider_pb2_grpc
 
 from scaler.clock import Clock
-from scaler.plugin import RESOURCES
+from scaler.plugin import resource_type
 from scaler.plugin.operation import Operation
 from scaler.plugin.provider import Provider
 
@@ -29,7 +29,7 @@ def serve(operation: Operation, *, workers: int, clock: Clock) -> Iterator[Provi
     `workers` is how many resources it works on at a time. When the block has ended, no request of
     this operation is under way any more.
     """
-    provider = Provider(RESOURCES[operation.cloud.name], operation, clock)
+    provider = Provider(resource_type(operation.cloud.name), operation, clock)
     pool = futures.ThreadPoolExecutor(max_workers=workers + _CONTROL_WORKERS, thread_name_prefix="plugin")
     server = grpc.server(
         pool,

@@ -25,8 +25,11 @@ from pydantic import (
     ConfigDict,
     Field,
     SkipValidation,
+    ValidationError,
     ValidationInfo,
+    ValidatorFunctionWrapHandler,
     WithJsonSchema,
+    WrapValidator,
     field_validator,
     model_validator,
 )
@@ -761,6 +764,18 @@ _HETZNER_ONLY = ("networks", "firewalls", "placement_group", "public_ipv4", "pub
 _DIGITALOCEAN_ONLY = ("vpc", "monitoring", "ipv6")
 
 
+def _or_offered(value: object, check: ValidatorFunctionWrapHandler) -> object:
+    """A cloud of ours, or one that an installed package offers; editors know only ours."""
+    try:
+        return check(value)
+    except ValidationError:
+        from scaler.clouds.registry import known_clouds
+
+        if value in known_clouds():
+            return value
+        raise
+
+
 def _without(cloud: str, keys: tuple[str, ...]) -> dict[str, Any]:
     """JSON Schema: on this cloud, no group has these keys."""
     return {
@@ -780,7 +795,7 @@ class SpecSchema(BaseModel):
         },
     )
 
-    cloud: Literal["hetzner", "digitalocean"] = _key("Where the servers are.")
+    cloud: Annotated[Literal["hetzner", "digitalocean"], WrapValidator(_or_offered)] = _key("Where the servers are.")
     endpoint: Endpoint | None = _key(
         "embedded (a cloud inside scaler, for trying and testing) or an API URL; without it, the vendor's.",
         default=None,
