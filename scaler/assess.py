@@ -33,6 +33,8 @@ class Findings:
     """What was wrong when that was last asked."""
     stopping: frozenset[str] = frozenset()
     """Servers that the run is bringing to rest."""
+    relabelled: frozenset[str] = frozenset()
+    """Ids of machines that exist, and no longer carry our labels."""
     deadlines: Mapping[str, Deadline] = field(default_factory=dict)
     """By group; without one, the spec's `start_within` holds."""
 
@@ -68,7 +70,8 @@ def assess(
         entries=stack.entries,
         servers=servers,
         past=past,
-        drift=tuple(_drift(named, servers, stack, records)),
+        drift=tuple(_drift(named, servers, stack, records, findings.relabelled)),
+        relabelled=findings.relabelled,
         recorded=_is_recorded(servers, stack),
     )
 
@@ -199,12 +202,21 @@ def _past(records: Mapping[str, Server], servers: Mapping[str, Server], now: dat
 
 
 def _drift(
-    named: Mapping[str, Machine], servers: Mapping[str, Server], stack: StackState, records: Mapping[str, Server]
+    named: Mapping[str, Machine],
+    servers: Mapping[str, Server],
+    stack: StackState,
+    records: Mapping[str, Server],
+    relabelled: frozenset[str],
 ) -> Iterable[str]:
     ids = {machine.id for machine in named.values()}
     for name, entry in stack.entries.items():
         record = records.get(name)
-        if entry.id not in ids and not (record and record.status is Status.DELETING):
+        if entry.id in relabelled:
+            yield (
+                f"{name} ({entry.id}) exists but no longer carries this stack's labels; "
+                "it was left alone and is still paid for"
+            )
+        elif entry.id not in ids and not (record and record.status is Status.DELETING):
             yield f"{name} ({entry.id}) is gone from the cloud"
     for name, server in servers.items():
         record = records.get(name)

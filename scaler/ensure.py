@@ -13,21 +13,44 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import Enum, auto
+from functools import cached_property
 
 from scaler import prices
-from scaler.clouds import BusyError, Catalogue, CloudError, NameTakenError, NoCapacityError
+from scaler.clouds import (
+    BusyError,
+    Catalogue,
+    CloudError,
+    InvalidError,
+    NameTakenError,
+    NoCapacityError,
+    QuotaError,
+)
 from scaler.confirm import confirm, on_their_way, running
-from scaler.errors import EngineError, RefusedError, ScalerError, StalePlanError, UsageError
-from scaler.guards import check_expectation, check_plan, check_unprotected, check_wanted
+from scaler.errors import EngineError, LimitError, RefusedError, ScalerError, StalePlanError, UsageError
+from scaler.guards import (
+    Quota,
+    check_budget,
+    check_change,
+    check_expectation,
+    check_plan,
+    check_quota,
+    check_unprotected,
+    check_wanted,
+    check_zero,
+    shrinking_alone,
+)
 from scaler.lifecycle import Status
 from scaler.model import (
     Action,
     Applied,
     Change,
+    Cost,
     Declared,
+    Group,
     GroupReport,
     Outcome,
     Permits,
+    Placement,
     Plan,
     PlanPhase,
     PolicyPack,
@@ -44,8 +67,9 @@ from scaler.model import (
 )
 from scaler.observe import PASSING, Observer
 from scaler.parts import find_parts
-from scaler.plan import Advice, Placement, natural, placements, plan
+from scaler.plan import Advice, natural, placements, plan
 from scaler.ports import Surroundings
+from scaler.shortages import QUOTA_FOR
 from scaler.suggest import nearest
 from scaler.template import Templates, existing_server, new_server
 
@@ -77,6 +101,10 @@ class Options:
     approve: Callable[[Plan], bool] | None = None
     """Asks a person, who has seen the engine's own preview by then; None: approved beforehand."""
     expect_current: int | None = None
+    max_change: int | None = None
+    """Most servers that the run may create and delete together."""
+    allow_zero: bool = True
+    """Whether counts may take the whole stack from some servers to none."""
     everything: bool = False
     """Remove all, protected servers too: what `destroy` means."""
     reviewed: Reviewed | None = None
@@ -147,6 +175,9 @@ class _Run:
     failures: list[Exception] = field(default_factory=list)
     rounds_with: Counter[str] = field(default_factory=Counter)
     catalogue: Catalogue | None = None
+    templates: Templates = field(default_factory=Templates)
+    passed_over: dict[tuple[str, Placement], CloudError | str] = field(default_factory=dict)
+    """Why servers of a group are not tried at a placement."""
     violations: tuple[Violation, ...] = ()
     judged: set[tuple[Action, str, str | None, str | None]] = field(default_factory=set)
     """What the policy packs have seen."""
@@ -179,8 +210,7 @@ class _Run:
         self._check_named()
         self._resolve()
         self.plan = self._plan()
-        check_plan(self.spec, self.world, self.plan, ignore_protection=self.options.everything)
-        check_expectation(self.plan, self.options.expect_current)
+        self._check_plan()
         if self.options.reviewed:
             self._require_reviewed(self.options.reviewed)
         if not self.plan.phases and self._settled():
@@ -188,19 +218,21 @@ class _Run:
             if reached:
                 self._forget_refusals()
             else:
+                self._note_shortages()
                 self._tell_what_stays()
             self.save()
             return self.result(Outcome.UNCHANGED if reached else Outcome.FAILED)
-        templates = self._look_up(self.plan)
         if not self.options.apply or self.options.approve or self.packs:
-            self._cross_check(self.plan, templates)
+            self._cross_check(self.plan)
         if any(violation.forbids for violation in self.violations):
             return self.result(Outcome.REFUSED)
         if not self.options.apply:
+            for name, count in self.plan.short.items():
+                self.progress.warn(str(self._shortage(name, count)))
             return self.result(Outcome.PLANNED)
         if self.options.approve and self.plan.phases and not self.options.approve(self.plan):
             return self.result(Outcome.PLANNED)
-        return self._conclude(self._converge_or_note(templates))
+        return self._conclude(self._converge_or_note())
 
     def _require_reviewed(self, reviewed: Reviewed) -> None:
         """Stop, unless this is the world and these are the steps that were looked at."""
@@ -244,17 +276,17 @@ class _Run:
             if name in self.demand.remove and not server.running and name not in self.world.orphans:
                 raise wrong_status(server, "stopped")
 
-    def _converge_or_note(self, templates: Templates) -> tuple[str, ...]:
+    def _converge_or_note(self) -> tuple[str, ...]:
         """Converge; once something was changed, whatever ends the run is noted, and what is there is recorded."""
         try:
-            return self._converge(templates)
+            return self._converge()
         except ScalerError as error:
             if not self.steps:
                 raise
             self.failures.append(error)
             return ()
 
-    def _converge(self, templates: Templates) -> tuple[str, ...]:
+    def _converge(self) -> tuple[str, ...]:
         """Rounds of apply and confirm until there is nothing left to do, or nothing more to try.
 
         Returns the servers that were still on their way when the time was up.
@@ -262,9 +294,8 @@ class _Run:
         for _ in range(_ROUNDS):
             verdict = _Verdict.CONFIRM
             if self.plan.phases:
-                templates = self._look_up(self.plan, templates)
-                self._judge_again(templates)
-                verdict = self._carry_out(self.plan.phases[0], templates)
+                self._judge_again()
+                verdict = self._carry_out(self.plan.phases[0])
             if verdict is not _Verdict.AGAIN:
                 if not self.options.wait:
                     return ()
@@ -276,6 +307,7 @@ class _Run:
                 # Nothing was done, since others were quicker: what is relative is so to what they left.
                 self._resolve()
             self.plan = self._plan()
+            self._check_sums()
             if not self.plan.phases and not on_their_way(self.world):
                 return ()
             if verdict is _Verdict.CONFIRM and not self._may_go_on(self.plan):
@@ -289,6 +321,7 @@ class _Run:
         except ScalerError as error:
             # The engine could not: the state file at least says what is there.
             self.failures.append(error)
+        self._note_shortages()
         reached = self._reached()
         if reached:
             self._forget_refusals()
@@ -326,17 +359,136 @@ class _Run:
     # -- planning ------------------------------------------------------------------------------
 
     def _plan(self) -> Plan:
+        """A plan that creates servers only where they can be had, and no more than the account allows."""
         spec = _unprotected(self.spec) if self.options.everything else self.spec
-        return plan(spec, self.world, self.wanted, self.advice)
+        made = plan(spec, self.world, self.wanted, self.advice)
+        while self._learns(made):
+            made = plan(spec, self.world, self.wanted, self.advice)
+        for name in made.short:
+            self._require_fit(spec.groups[name])
+        return replace(made, cost=self._cost(self.world.servers.values(), self._servers_after(made)))
 
-    def _look_up(self, made: Plan, templates: Templates | None = None) -> Templates:
-        """What the names in the spec mean, for every placement that the plan creates servers at."""
+    def _learns(self, made: Plan) -> bool:
+        """Look up what a plan's new servers need; whether that calls for another plan."""
         creates = [step for step in made.steps if step.action is Action.CREATE]
         if not creates:
-            return templates or Templates()
+            return False
+        before = self.advice
+        self._look_up(creates)
+        if self.advice == before:
+            self._heed_quota(made)
+        return self.advice != before
+
+    def _look_up(self, creates: Sequence[Step]) -> None:
+        """What the names in the spec mean, for every placement that servers are to be created at."""
+        now = self.clock.now()
         if self.catalogue is None:
             self.catalogue = self.around.cloud.catalogue()
-        return find_parts(self.spec, creates, self.around.cloud, self.catalogue, templates or Templates())
+            for place, at in self.around.shortages.full(now).items():
+                self._pass_over_full(place, f"there was none at {at:%H:%M} UTC")
+        found = find_parts(self.spec, creates, self.around.cloud, self.catalogue, self.templates, now)
+        for _, kind, location in found.templates.parts.keys() - self.templates.parts.keys():
+            offer = self.catalogue.offer(kind, location)
+            if offer and offer.deprecated_after:
+                self.progress.warn(f"{kind} can be ordered in {location} until {offer.deprecated_after:%Y-%m-%d} only")
+        self.templates = found.templates
+        for place, full in found.unavailable.items():
+            self._pass_over_full(place, full)
+        for (group, place), unfit in found.unfit.items():
+            self.passed_over[group, place] = unfit
+            self.progress.note(f"{group} passes over {_tell_place(place)}: {unfit}")
+        self.advice = replace(self.advice, unfit=self.advice.unfit | found.unfit.keys())
+
+    def _pass_over_full(self, place: Placement, why: CloudError | str) -> None:
+        for name in self.spec.groups:
+            self.passed_over.setdefault((name, place), why)
+        self.advice = replace(self.advice, exhausted=self.advice.exhausted | {place})
+        self.progress.note(f"passing over {_tell_place(place)}: {why}")
+
+    def _heed_quota(self, made: Plan) -> None:
+        """Refuse what the account does not allow; what other groups only lose goes on without it."""
+        if self.quota is None:
+            return
+        self.advice = replace(self.advice, most=self.quota.most)
+        try:
+            check_quota(self.world, made, self.quota)
+        except LimitError as error:
+            if not self.steps and not shrinking_alone(made):
+                raise
+            self.failures.append(error)
+            self.advice = replace(self.advice, withheld=True)
+
+    @cached_property
+    def quota(self) -> Quota | None:
+        """What the account lets this stack have: as the cloud tells, or as it was found out within the hour."""
+        learned = self.around.shortages.quota(self.clock.now())
+        if learned:
+            most, at = learned
+            return Quota(
+                most,
+                why=f"it refused more at {at:%H:%M} UTC, and is not asked again before {at + QUOTA_FOR:%H:%M}",
+                fix=f"Have the account's limit raised and remove {self.around.shortages.name}, or ask for fewer.",
+            )
+        try:
+            limits = self.around.cloud.limits()
+        except CloudError as error:
+            self.progress.note(f"the account's limit cannot be read: {error}")
+            return None
+        if limits.servers is None:
+            return None
+        others = max(0, (limits.in_use or 0) - len(self.world.machines))
+        return Quota(
+            limits.servers - others,
+            why=f"the account's limit is {limits.servers}, and {others} of its servers are not of this stack",
+            fix="Have the account's limit raised, or ask for fewer.",
+        )
+
+    def _require_fit(self, group: Group) -> None:
+        """InvalidError if there is no placement at which servers of the group can be."""
+        errors = [self.passed_over.get((group.name, place)) for place in placements(group)]
+        invalid = {str(error): error for error in errors if isinstance(error, InvalidError)}
+        if len(invalid) == 1 and all(isinstance(error, InvalidError) for error in errors):
+            raise next(iter(invalid.values()))
+        if all(isinstance(error, InvalidError) for error in errors):
+            raise InvalidError(
+                f"There is no type and location at which servers of {group.name} can be.",
+                why="; ".join(invalid),
+                fix=f"Change groups.{group.name}.type, location or image in {self.spec.path}.",
+            )
+
+    def _note_shortages(self) -> None:
+        """What is missing because there was no capacity is a failure of the run, whatever else was done."""
+        if not self.advice.withheld:
+            self.failures += [self._shortage(name, count) for name, count in self.plan.short.items()]
+
+    def _shortage(self, name: str, count: int) -> NoCapacityError:
+        tried = (
+            f"{_tell_place(place)}: {self.passed_over.get((name, place), 'not tried')}"
+            for place in placements(self.spec.groups[name])
+        )
+        return NoCapacityError(
+            f"There is no capacity for {count} more of {name}.",
+            why="; ".join(tried),
+            fix=f"Name more types or locations in groups.{name}, or try again in a few minutes.",
+        )
+
+    def _check_plan(self) -> None:
+        """All guards, before anything is changed."""
+        everything = self.options.everything
+        check_plan(self.spec, self.world, self.plan, ignore_protection=everything)
+        check_expectation(self.plan, self.options.expect_current)
+        if self.demand.counts is not None and not everything:
+            check_zero(self.world, self.plan, allowed=self.options.allow_zero)
+        self._check_sums()
+
+    def _check_sums(self) -> None:
+        """The guards that hold for all rounds of the run together."""
+        done = {(report.step.action, report.step.server) for report in self.steps if report.result is StepResult.DONE}
+        check_change(self.plan, self.options.max_change, done)
+        check_budget(self.spec, self.plan, self.plan.cost)
+
+    def _cost(self, before: Iterable[Server], after: Iterable[prices.Priced]) -> Cost | None:
+        return prices.cost(self.catalogue, map(prices.existing, before), after)
 
     def _may_go_on(self, made: Plan) -> bool:
         """Whether one more round is worth it: what keeps hanging is replaced a bounded number of times."""
@@ -361,12 +513,12 @@ class _Run:
         self.rounds_with[kind] += 1
         return self.rounds_with[kind] <= most
 
-    def _cross_check(self, made: Plan, templates: Templates) -> None:
+    def _cross_check(self, made: Plan) -> None:
         """The engine's own preview must show the plan's operations, and no others."""
         if not made.phases:
             return
         self.progress.phase("previewing")
-        change = self._change(made.phases[-1], templates, made.steps)
+        change = self._change(made.phases[-1], made.steps)
         preview = self.around.stack.preview(change, self.packs)
         if self._is_refused(made, preview):
             return
@@ -404,11 +556,11 @@ class _Run:
                 self.progress.warn(f"policy: {violation}")
         return any(violation.forbids for violation in preview.violations)
 
-    def _judge_again(self, templates: Templates) -> None:
+    def _judge_again(self) -> None:
         """A plan made on the way, such as for another location, must pass the policies as the first one did."""
         if not self.packs or set(map(_deed, self.plan.steps)) <= self.judged:
             return
-        self._cross_check(self.plan, templates)
+        self._cross_check(self.plan)
         if forbidding := [violation for violation in self.violations if violation.forbids]:
             raise RefusedError(
                 f"A policy refuses what {self.spec.stack} needs now.",
@@ -419,17 +571,17 @@ class _Run:
 
     # -- applying ------------------------------------------------------------------------------
 
-    def _carry_out(self, phase: PlanPhase, templates: Templates) -> _Verdict:
+    def _carry_out(self, phase: PlanPhase) -> _Verdict:
         """Apply one phase, in as many lots as servers come to rest one after the other."""
         self.progress.phase("applying")
         verdict = _Verdict.CONFIRM
         for lot in self._lots(phase):
-            verdict = self._apply(lot, templates)
+            verdict = self._apply(lot)
             if verdict is not _Verdict.CONFIRM:
                 return verdict
         return verdict
 
-    def _apply(self, phase: PlanPhase, templates: Templates) -> _Verdict:
+    def _apply(self, phase: PlanPhase) -> _Verdict:
         # What was found goes on record first: a vanished server's name may be used again.
         self.save(phase.steps)
         self._power_on([step for step in phase.steps if step.action is Action.POWER_ON])
@@ -439,7 +591,7 @@ class _Run:
         if others:
             self._announce(others)
             try:
-                applied = self.around.stack.apply(self._change(phase, templates, phase.steps))
+                applied = self.around.stack.apply(self._change(phase, phase.steps))
             except PASSING as error:
                 self.observer.known = before
                 return self._try_again(error)
@@ -567,14 +719,14 @@ class _Run:
             passing = set()
         self.advice = replace(self.advice, keep_off=self.advice.keep_off | (refused.keys() - passing))
 
-    def _change(self, phase: PlanPhase, templates: Templates, steps: Sequence[Step]) -> Change:
+    def _change(self, phase: PlanPhase, steps: Sequence[Step]) -> Change:
         creates = {step.server: step for step in steps if step.action is Action.CREATE}
         adopted = {step.server: step.id or "" for step in steps if step.action is Action.ADOPT}
         updated = frozenset(step.server for step in steps if step.action is Action.UPDATE)
         declared = []
         for name in phase.declared:
             if name in creates:
-                request = new_server(self.spec, creates[name], templates.of(creates[name]))
+                request = new_server(self.spec, creates[name], self.templates.of(creates[name]))
                 declared.append(Declared(name, creates[name].group, request, exists=False))
             elif name in self.world.machines:
                 machine = self.world.machines[name]
@@ -660,23 +812,28 @@ class _Run:
     def _learn(self, phase: PlanPhase, errors: Mapping[str, Exception]) -> _Verdict:
         """What the refusals mean for the next round."""
         steps = {step.server: step for step in phase.steps}
-        full = {_placement(steps[name]) for name, error in errors.items() if isinstance(error, NoCapacityError)}
+        full = {_placement(steps[name]): error for name, error in errors.items() if isinstance(error, NoCapacityError)}
         taken = {name for name, error in errors.items() if isinstance(error, NameTakenError)}
-        self.advice = replace(self.advice, exhausted=self.advice.exhausted | full, taken=self.advice.taken | taken)
-        for kind, location in sorted(full):
-            self.progress.note(f"no {kind} to be had in {location}")
-        for name, error in errors.items():
-            if self._is_lasting(error, steps[name].group):
+        self.advice = replace(self.advice, taken=self.advice.taken | taken)
+        for place in sorted(full):
+            self._pass_over_full(place, full[place])
+        if full:
+            self.around.shortages.note_full(full, self.clock.now())
+        for error in errors.values():
+            if _is_lasting(error):
                 self.failures.append(error)
                 return _Verdict.STOP
+        if quota := [error for error in errors.values() if isinstance(error, QuotaError)]:
+            self._hit_quota(quota[0])
         passing = [error for error in errors.values() if isinstance(error, (BusyError, *PASSING))]
         return self._try_again(passing[0]) if passing else _Verdict.AGAIN
 
-    def _is_lasting(self, error: Exception, group: str) -> bool:
-        """Whether asking again, elsewhere or under another name, would be no use."""
-        if isinstance(error, NoCapacityError):
-            return set(placements(self.spec.groups[group])) <= self.advice.exhausted
-        return not isinstance(error, (NameTakenError, BusyError, *PASSING))
+    def _hit_quota(self, error: QuotaError) -> None:
+        """The account may have no more: what the run creates it has created, and what it removes it still removes."""
+        self.failures.append(error)
+        self.advice = replace(self.advice, withheld=True)
+        there = sum(1 for server in self.known.values() if server.id and not server.finished)
+        self.around.shortages.note_quota(there, self.clock.now())
 
     def _try_again(self, error: Exception) -> _Verdict:
         if not self._count("passing", _ATTEMPTS):
@@ -747,6 +904,7 @@ class _Run:
                     wanted=count,
                     before=sum(1 for server in self.first.servers.values() if server.group == name and server.counts),
                     ready=ready[name],
+                    tries=tuple(map(_tell_place, self.plan.tries.get(name, ()))) if planned else (),
                 )
                 for name, count in self.wanted.items()
             },
@@ -756,33 +914,25 @@ class _Run:
             ),
             drift=self.first.drift,
             violations=self.violations,
-            cost=prices.cost(self.catalogue, self.first.servers.values(), self._servers_after(outcome)),
+            cost=self._cost(
+                self.first.servers.values(),
+                self._servers_after(self.plan) if planned else map(prices.existing, self.world.servers.values()),
+            ),
             requests=self.around.cloud.requests,
             elapsed=timedelta(seconds=self.clock.monotonic() - self.started),
             failures=tuple(self.failures),
             seen=_ids(self.first),
         )
 
-    def _servers_after(self, outcome: Outcome) -> Sequence[Server]:
-        """The servers that are paid for afterwards."""
-        if outcome not in (Outcome.PLANNED, Outcome.REFUSED):
-            return list(self.world.servers.values())
-        leaving = {step.server for step in self.plan.steps if step.action is Action.DELETE}
-        staying = [server for server in self.world.servers.values() if server.name not in leaving]
-        coming = [
-            Server(
-                name=step.server,
-                group=step.group,
-                id=None,
-                status=Status.NEW,
-                since=self.world.at,
-                type=step.type,
-                location=step.location,
-            )
-            for step in self.plan.steps
-            if step.action is Action.CREATE
+    def _servers_after(self, made: Plan) -> list[prices.Priced]:
+        """The servers that are paid for after a plan."""
+        leaving = {step.server for step in made.steps if step.action is Action.DELETE}
+        staying = [
+            prices.existing(server)
+            for server in self.world.servers.values()
+            if server.name not in leaving and server.status is not Status.DELETING
         ]
-        return staying + coming
+        return staying + [prices.coming(self.spec, step) for step in made.steps if step.action is Action.CREATE]
 
 
 def find_server(spec: Spec, world: World, name: str) -> Server:
@@ -850,6 +1000,16 @@ class _Verdict(Enum):
 
 def _placement(step: Step) -> Placement:
     return step.type or "", step.location or ""
+
+
+def _tell_place(place: Placement) -> str:
+    kind, location = place
+    return f"{kind} in {location}"
+
+
+def _is_lasting(error: Exception) -> bool:
+    """Whether asking again, elsewhere or under another name, would be no use, and nothing else can go on."""
+    return not isinstance(error, (NoCapacityError, QuotaError, NameTakenError, BusyError, *PASSING))
 
 
 _INTENTS = {

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 
 from scaler.errors import LimitError, RefusedError
-from scaler.model import Action, Plan, Server, Spec, World
+from scaler.model import Action, Cost, Plan, Server, Spec, World
+
+Change = tuple[Action, str]
+"""What is done to which server."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """How many machines the account lets this stack hold, and how that is known."""
+
+    most: int
+    why: str
+    fix: str
 
 
 def check_wanted(spec: Spec, wanted: Mapping[str, int], have: Mapping[str, int] | None = None) -> None:
@@ -96,3 +109,68 @@ def check_plan(spec: Spec, world: World, plan: Plan, *, ignore_protection: bool 
                 fix=f"`scaler unprotect` them, take them out of groups.{name}.protect, or ask for more.",
                 code="protected",
             )
+
+
+def check_zero(world: World, plan: Plan, *, allowed: bool) -> None:
+    """Refuse to take a whole stack from some servers to none, unless that is said in so many words."""
+    have = sum(plan.before.values())
+    if not allowed and have and not sum(plan.wanted.values()) and world.machines:
+        raise RefusedError(
+            f"{plan.stack} would lose all its servers: {have} now, 0 wanted.",
+            why="nobody is asked here, and a count can be 0 by mistake",
+            fix="Add --allow-zero if that is meant; `scaler destroy` removes everything.",
+            code="to_zero",
+        )
+
+
+def check_change(plan: Plan, most: int | None, done: Collection[Change] = ()) -> None:
+    """Refuse more creates and deletes together than `--max-change` allows, those that are done included."""
+    if most is None:
+        return
+    changes = {(step.action, step.server) for step in plan.steps} | set(done)
+    creates = sum(1 for action, _ in changes if action is Action.CREATE)
+    deletes = sum(1 for action, _ in changes if action is Action.DELETE)
+    if creates + deletes > most:
+        raise RefusedError(
+            f"{plan.stack} would change by {creates + deletes} servers, {creates + deletes - most} too many:"
+            f" --max-change is {most}.",
+            why=f"{creates} to create, {deletes} to delete",
+            fix="Look at `scaler preview`, then ask for less, or raise --max-change.",
+            code="max_change",
+        )
+
+
+def check_quota(world: World, plan: Plan, quota: Quota | None) -> None:
+    """Refuse a plan that creates servers beyond what the account may have."""
+    created = sum(1 for step in plan.steps if step.action is Action.CREATE)
+    deleted = {step.server for step in plan.steps if step.action is Action.DELETE}
+    total = len(world.machines) - len(deleted) + created
+    if quota and created and total > quota.most:
+        raise LimitError(
+            f"{plan.stack} would hold {total} servers, {total - quota.most} too many: the account allows {quota.most}.",
+            why=quota.why,
+            fix=quota.fix,
+            code="quota",
+        )
+
+
+def check_budget(spec: Spec, plan: Plan, cost: Cost | None) -> None:
+    """Refuse a plan that creates servers and whose sum is above the budget; one that costs less than before passes."""
+    if spec.budget is None or cost is None or not any(step.action is Action.CREATE for step in plan.steps):
+        return
+    budget, sum_after = float(spec.budget), cost.per_month_after
+    if sum_after > budget and sum_after > cost.per_month_before:
+        raise LimitError(
+            f"{plan.stack} would cost {cost.currency} {sum_after:.2f} a month,"
+            f" {cost.currency} {sum_after - budget:.2f} above its budget of {cost.currency} {budget:.2f}.",
+            why=f"budget.per_month in {spec.path}; list prices, net, of a whole month;"
+            f" {cost.currency} {cost.per_month_before:.2f} now",
+            fix="Raise the budget, ask for fewer, or name cheaper types.",
+            code="above_budget",
+        )
+
+
+def shrinking_alone(plan: Plan) -> frozenset[str]:
+    """The groups that only lose servers: they need nothing that another group may lack."""
+    growing = {step.group for step in plan.steps if step.action is Action.CREATE} | set(plan.short)
+    return frozenset(step.group for step in plan.steps if step.action is Action.DELETE) - growing

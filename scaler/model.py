@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 from typing import Literal
@@ -110,7 +111,10 @@ class Group:
     start_within: timedelta = timedelta(minutes=10)
     stop: StopPolicy = StopPolicy()
     protect: frozenset[str] = frozenset()
-    scale_down: Literal["newest", "oldest"] = "newest"
+    spread: bool = False
+    """Over the locations, evenly; False: the first location that has capacity gets all."""
+    scale_down: Literal["newest", "oldest", "billing"] = "newest"
+    """`billing`: those whose paid hour ends soonest go first."""
     autoscale: Policy | None = None
     """How the count follows the load; None: it does not."""
 
@@ -127,6 +131,8 @@ class Spec:
     backend: str | None
     plugin: Literal["scaler", "official"] = "scaler"
     limit: int | None = None
+    budget: Decimal | None = None
+    """The most that the stack may cost a month by list prices, in the cloud's currency."""
     groups: Mapping[str, Group]
     notify: tuple[NotifyTarget, ...] = ()
     policies: tuple[PolicyPack, ...] = ()
@@ -268,6 +274,8 @@ class World:
     """Records without a machine: deleted ones, and refused ones with their error."""
     drift: tuple[str, ...] = ()
     """What was found other than recorded, one sentence each."""
+    relabelled: frozenset[str] = frozenset()
+    """Ids of machines of the stack that exist and no longer carry our labels."""
     recorded: bool = True
     """Whether the stack's outputs and resources say exactly this."""
 
@@ -287,6 +295,10 @@ class World:
 
 # ---------------------------------------------------------------------------------------------
 # What to do
+
+
+Placement = tuple[str, str]
+"""A server type at a location."""
 
 
 class Action(StrEnum):
@@ -334,6 +346,12 @@ class Plan:
     phases: tuple[PlanPhase, ...] = ()
     drift: tuple[str, ...] = ()
     """What was found other than recorded, one sentence each."""
+    tries: Mapping[str, tuple[Placement, ...]] = field(default_factory=dict)
+    """Where new servers are tried, in this order, by group."""
+    cost: Cost | None = None
+    """None when the prices were not looked at."""
+    short: Mapping[str, int] = field(default_factory=dict)
+    """Servers that are missing and for which nothing is left to try, by group."""
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -464,6 +482,8 @@ class GroupReport:
     wanted: int
     before: int
     ready: int
+    tries: tuple[str, ...] = ()
+    """Where new servers are tried, in this order, such as `cx23 in fsn1`; empty when none is needed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -474,6 +494,7 @@ class Cost:
     per_hour_before: float
     per_hour_after: float
     per_month_after: float
+    per_month_before: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,7 @@ class Observer:
         self._around = around
         self._cloud: Cloud = around.cloud
         self._gone: set[str] = set()
+        self._relabelled: set[str] = set()
         self._deadlines: Mapping[str, Deadline] = {}
 
     def begin(self, *, mend: bool = False) -> World:
@@ -73,11 +74,13 @@ class Observer:
 
     def take_in(self, machines: Sequence[Machine]) -> World:
         """Make a world of a list that was read just now."""
+        self._relabelled.clear()
         unlisted = [found for missed in sorted(self._missed(machines)) if (found := self._find(missed))]
         findings = Findings(
             is_ready=self._is_ready,
             trouble=self._around.readiness.trouble,
             stopping=self._around.stopping.busy,
+            relabelled=frozenset(self._relabelled),
             deadlines=self._deadlines,
         )
         self.world = assess(
@@ -98,7 +101,10 @@ class Observer:
         except GoneError:
             self._gone.add(id)
             return None
-        return machine if self.spec.owner.owns(machine.labels) else None
+        if self.spec.owner.owns(machine.labels):
+            return machine
+        self._relabelled.add(id)
+        return None
 
     def _is_ready(self, server: Server) -> bool:
         group = self.spec.groups.get(server.group)

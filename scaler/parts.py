@@ -2,29 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
 
-from scaler.clouds import Catalogue, Cloud, InvalidError, Offer, Reference
-from scaler.model import Group, Spec, Step
+from scaler.clouds import Catalogue, Cloud, Image, InvalidError, NoCapacityError, Offer, Reference
+from scaler.model import Group, Placement, Spec, Step
 from scaler.suggest import nearest
 from scaler.template import Parts, Templates
 
 
-def find_parts(spec: Spec, creates: Iterable[Step], cloud: Cloud, catalogue: Catalogue, found: Templates) -> Templates:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What the placements of a plan's new servers turned out to be."""
+
+    templates: Templates
+    unfit: Mapping[tuple[str, Placement], InvalidError]
+    """By group: it is not sold there, or the image does not fit; it will stay so."""
+    unavailable: Mapping[Placement, NoCapacityError]
+    """Sold, but not to be had now by the cloud's own catalogue."""
+
+
+def find_parts(
+    spec: Spec, creates: Iterable[Step], cloud: Cloud, catalogue: Catalogue, found: Templates, now: datetime
+) -> Found:
     """The parts for every placement of these create steps, beyond those already found.
 
-    Raises InvalidError for a type, location, image, key or network that does not exist.
+    Raises InvalidError for a key, network or other thing that does not exist, wherever the server is.
     """
     parts = dict(found.parts)
-    for step in creates:
-        key = (step.group, step.type or "", step.location or "")
-        if key not in parts:
-            offer = _offer(catalogue, key[1], key[2])
-            parts[key] = _parts(spec.groups[step.group], cloud, offer)
-    return Templates(parts=parts)
+    unfit: dict[tuple[str, Placement], InvalidError] = {}
+    unavailable: dict[Placement, NoCapacityError] = {}
+    for group, kind, location in dict.fromkeys((step.group, step.type or "", step.location or "") for step in creates):
+        if (group, kind, location) in parts:
+            continue
+        try:
+            offer = _offer(catalogue, kind, location, now)
+            image = _fitting_image(spec.groups[group], cloud, offer)
+        except InvalidError as error:
+            unfit[group, (kind, location)] = error
+            continue
+        if offer.available:
+            parts[group, kind, location] = _parts(spec.groups[group], cloud, image)
+        else:
+            unavailable[kind, location] = NoCapacityError(
+                f"{kind} is not to be had in {location} now.", why="the cloud's catalogue says so"
+            )
+    return Found(templates=Templates(parts=parts), unfit=unfit, unavailable=unavailable)
 
 
-def _parts(group: Group, cloud: Cloud, offer: Offer) -> Parts:
+def _fitting_image(group: Group, cloud: Cloud, offer: Offer) -> Image:
     image = cloud.find_image(group.image, offer.architecture, offer.location)
     if image.disk > offer.disk:
         raise InvalidError(
@@ -32,7 +59,10 @@ def _parts(group: Group, cloud: Cloud, offer: Offer) -> Parts:
             why=f"image {image.id}, groups.{group.name}.type {offer.type}",
             fix="Use a type with a larger disk, or a snapshot made from a smaller one.",
         )
+    return image
 
+
+def _parts(group: Group, cloud: Cloud, image: Image) -> Parts:
     def ids(kind: Reference, names: Iterable[str]) -> tuple[str, ...]:
         return tuple(cloud.reference(kind, name) for name in names)
 
@@ -50,7 +80,7 @@ def _optional(reference: Callable[[Reference, str], str], kind: Reference, name:
     return None if name is None else reference(kind, name)
 
 
-def _offer(catalogue: Catalogue, type: str, location: str) -> Offer:
+def _offer(catalogue: Catalogue, type: str, location: str, now: datetime) -> Offer:
     if type not in catalogue.types:
         raise InvalidError(f"There is no server type {type}.", fix=nearest(type, sorted(catalogue.types)))
     if location not in catalogue.locations:
@@ -59,4 +89,10 @@ def _offer(catalogue: Catalogue, type: str, location: str) -> Offer:
     if offer is None:
         places = sorted(offer.location for offer in catalogue.offers if offer.type == type)
         raise InvalidError(f"{type} is not sold in {location}.", fix=f"It is sold in {', '.join(places)}.")
+    if offer.deprecated_after and offer.deprecated_after <= now:
+        raise InvalidError(
+            f"{type} cannot be ordered in {location} any more.",
+            why=f"the cloud sold it until {offer.deprecated_after:%Y-%m-%d}",
+            fix="Name a newer type.",
+        )
     return offer

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from scaler.lifecycle import DEAD, SUPPLY, Status
-from scaler.model import Action, Group, Plan, PlanPhase, Server, Spec, Step, World
+from scaler.model import Action, Group, Placement, Plan, PlanPhase, Server, Spec, Step, World
 from scaler.ownership import free_names
+from scaler.prices import paid_left
 from scaler.template import labels_of
-
-Placement = tuple[str, str]
-"""A server type at a location."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +19,12 @@ class Advice:
 
     exhausted: frozenset[Placement] = frozenset()
     """Placements that have no capacity."""
+    unfit: frozenset[tuple[str, Placement]] = frozenset()
+    """Placements at which a group's servers cannot be, whatever the capacity."""
+    most: int | None = None
+    """How many machines the account lets this stack hold; None: nothing is known of that."""
+    withheld: bool = False
+    """The account lets the stack have no more: nothing is created."""
     taken: frozenset[str] = frozenset()
     """Names that servers of others have."""
     keep_off: frozenset[str] = frozenset()
@@ -45,18 +50,23 @@ def plan(spec: Spec, world: World, wanted: Mapping[str, int], advice: Advice | N
     advice = advice or Advice()
     grow: list[Step] = [*_forget(world), *_adopt(world)]
     shrink: list[Step] = []
+    short: dict[str, int] = {}
     for name in sorted({*wanted, *(server.group for server in world.servers.values())}):
         decided = _decide(spec, world, name, wanted.get(name, 0), advice)
         grow += decided.grow
         shrink += decided.shrink
+        if decided.short:
+            short[name] = decided.short
     leaving = {step.server for step in (*grow, *shrink) if step.action is Action.DELETE}
     grow += _update(spec, world, leaving)
     return Plan(
         stack=spec.stack,
         wanted=dict(wanted),
         before={name: _supply(world, name) for name in wanted},
-        phases=tuple(_phases(spec, world, grow, shrink)),
+        phases=tuple(_phases(_most(spec, advice), world, grow, shrink)),
         drift=world.drift,
+        tries={name: tuple(usable(spec.groups[name], advice)) for name in wanted if _is_created(name, grow)},
+        short=short,
     )
 
 
@@ -65,19 +75,35 @@ def placements(group: Group) -> list[Placement]:
     return [(kind, location) for kind in group.types for location in group.locations]
 
 
+def usable(group: Group, advice: Advice) -> list[Placement]:
+    """The placements that are left to try, in their order."""
+    return [
+        place
+        for place in placements(group)
+        if place not in advice.exhausted and (group.name, place) not in advice.unfit
+    ]
+
+
 def victims(
-    candidates: Iterable[Server], count: int, group: Group | None, orphans: Collection[str] = ()
+    candidates: Iterable[Server],
+    count: int,
+    group: Group | None,
+    orphans: Collection[str] = (),
+    paid: Callable[[Server], float] = lambda server: 0.0,
 ) -> list[Server]:
-    """The `count` servers that go first: dead, off, not yet ready, then newest (or oldest) first.
+    """The `count` servers that go first: dead, off, not yet ready, then as the group's `scale_down` says.
 
     Of equals, orphans go first; a ready orphan stays before one that is not ready, lest too few serve.
+    `paid` tells for how many seconds a server is paid for, for `billing`; of equals the newest goes.
     """
-    oldest = group is not None and group.scale_down == "oldest"
+    how = group.scale_down if group else "newest"
 
     def age(server: Server) -> float:
         return server.created.timestamp() if server.created else 0.0
 
-    ordered = sorted(candidates, key=lambda server: (age(server), _number(server.name)), reverse=not oldest)
+    ordered = sorted(candidates, key=lambda server: (age(server), _number(server.name)), reverse=how != "oldest")
+    if how == "billing":
+        ordered.sort(key=paid)
     return sorted(ordered, key=lambda server: (_expendability(server), server.name not in orphans))[:count]
 
 
@@ -100,6 +126,8 @@ def _number(name: str) -> int:
 class _Decided:
     grow: Sequence[Step]
     shrink: Sequence[Step]
+    short: int
+    """Servers that are missing and for which nothing is left to try."""
 
 
 def _decide(spec: Spec, world: World, name: str, wanted: int, advice: Advice) -> _Decided:
@@ -121,9 +149,12 @@ def _decide(spec: Spec, world: World, name: str, wanted: int, advice: Advice) ->
     woken, idle = off[:missing], off[missing:]
     orphans = world.orphans | advice.adopted
     candidates = [server for server in supply if server in movable]
-    leaving = _leaving(candidates, len(supply) - wanted, group, advice.remove, orphans)
-    created = _create(spec, world, group, missing - len(woken), wanted, len(supply), advice) if group else []
+    leaving = _leaving(spec, world, candidates, len(supply) - wanted, group, advice.remove, orphans)
+    lacking = missing - len(woken) if group else 0
+    created = _create(spec, world, group, lacking, wanted, supply, advice) if group else []
+    short = lacking - len(created)
     return _Decided(
+        short=short,
         grow=[
             *created,
             *(_step(Action.POWER_ON, server, "it is off") for server in woken),
@@ -131,7 +162,8 @@ def _decide(spec: Spec, world: World, name: str, wanted: int, advice: Advice) ->
         ],
         shrink=[
             *(_step(Action.DELETE, server, "it is off and not needed") for server in idle if server in movable),
-            *(_step(Action.DELETE, server, "it was asked to be replaced") for server in renewed),
+            # What cannot be replaced stays.
+            *(_step(Action.DELETE, server, "it was asked to be replaced") for server in renewed[short:]),
             *(
                 _step(Action.DELETE, server, _why_leaving(group, server, wanted, len(supply), advice.remove, orphans))
                 for server in leaving
@@ -141,37 +173,62 @@ def _decide(spec: Spec, world: World, name: str, wanted: int, advice: Advice) ->
 
 
 def _leaving(
-    movable: Sequence[Server], surplus: int, group: Group | None, named: Collection[str], orphans: Collection[str]
+    spec: Spec,
+    world: World,
+    movable: Sequence[Server],
+    surplus: int,
+    group: Group | None,
+    named: Collection[str],
+    orphans: Collection[str],
 ) -> list[Server]:
     """The servers that a surplus takes out: those that were asked for, then by the fixed order."""
     if surplus <= 0:
         return []
+
+    def paid(server: Server) -> float:
+        return paid_left(spec.cloud, server.created or world.at, world.at).total_seconds()
+
     asked = [server for server in movable if server.name in named]
     others = [server for server in movable if server not in asked]
-    return [*asked, *victims(others, max(0, surplus - len(asked)), group, orphans)][:surplus]
+    return [*asked, *victims(others, max(0, surplus - len(asked)), group, orphans, paid)][:surplus]
 
 
-def _create(spec: Spec, world: World, group: Group, count: int, wanted: int, have: int, advice: Advice) -> list[Step]:
-    if count <= 0:
-        return []
-    places = [place for place in placements(group) if place not in advice.exhausted]
-    if not places:
+def _create(
+    spec: Spec, world: World, group: Group, count: int, wanted: int, supply: Sequence[Server], advice: Advice
+) -> list[Step]:
+    places = usable(group, advice)
+    if count <= 0 or not places or advice.withheld:
         return []
     vanished = world.vanished
     taken = {*world.machines, *(machine.name for machine in world.machines.values()), *advice.taken}
     taken |= {name for name in world.entries if name not in vanished}
-    kind, location = places[0]
+    names = free_names(spec.stack, group.name, taken, count)
+    chosen = _spread(places, supply, count) if group.spread else places[:1] * count
     return [
         Step(
             action=Action.CREATE,
             server=name,
             group=group.name,
-            reason=f"{group.name} wants {wanted}, has {have}",
+            reason=f"{group.name} wants {wanted}, has {len(supply)}",
             type=kind,
             location=location,
         )
-        for name in free_names(spec.stack, group.name, taken, count)
+        for name, (kind, location) in zip(names, chosen, strict=True)
     ]
+
+
+def _spread(places: Sequence[Placement], there: Iterable[Server], count: int) -> list[Placement]:
+    """A placement for each new server: the location with the fewest, and there the first type."""
+    first: dict[str, Placement] = {}
+    for place in places:
+        first.setdefault(place[1], place)
+    held = Counter(server.location for server in there)
+    chosen = []
+    for _ in range(count):
+        location = min(first, key=lambda name: held[name])
+        held[location] += 1
+        chosen.append(first[location])
+    return chosen
 
 
 def _step(action: Action, server: Server, reason: str) -> Step:
@@ -199,7 +256,7 @@ def _why_leaving(
         return "it was asked to be removed"
     if group is None:
         return f"the spec has no group {server.group} any more"
-    order = f"{group.scale_down} first"
+    order = "its paid hour ends first" if group.scale_down == "billing" else f"{group.scale_down} first"
     if not server.running:
         order = f"not ready, it is {server.status}"
     elif server.name in orphans:
@@ -218,9 +275,9 @@ def _supply(world: World, group: str) -> int:
 def _forget(world: World) -> Iterable[Step]:
     for name in sorted(world.vanished):
         entry = world.entries[name]
-        yield Step(
-            action=Action.FORGET, server=name, group=entry.group, reason="it is gone from the cloud", id=entry.id
-        )
+        lost = entry.id in world.relabelled
+        reason = "it no longer carries this stack's labels" if lost else "it is gone from the cloud"
+        yield Step(action=Action.FORGET, server=name, group=entry.group, reason=reason, id=entry.id)
 
 
 def _adopt(world: World) -> Iterable[Step]:
@@ -239,10 +296,15 @@ def _update(spec: Spec, world: World, leaving: Collection[str]) -> Iterable[Step
             yield _step(Action.UPDATE, server, "its labels are not those of the spec")
 
 
-def _phases(spec: Spec, world: World, grow: Sequence[Step], shrink: Sequence[Step]) -> Iterable[PlanPhase]:
+def _most(spec: Spec, advice: Advice) -> int | None:
+    """How many machines there may be at any moment: by the spec's limit and the account's."""
+    return min((most for most in (spec.limit, advice.most) if most is not None), default=None)
+
+
+def _phases(most: int | None, world: World, grow: Sequence[Step], shrink: Sequence[Step]) -> Iterable[PlanPhase]:
     """Grow, then shrink; an orphan is adopted in the one, and changed or removed in the other at the earliest.
 
-    When growing first would exceed the stack's limit for a moment, what goes, goes first.
+    When growing first would exceed `most` for a moment, what goes, goes first.
     """
     adopted = {step.server for step in grow if step.action is Action.ADOPT}
 
@@ -253,7 +315,7 @@ def _phases(spec: Spec, world: World, grow: Sequence[Step], shrink: Sequence[Ste
     second = [*shrink, *filter(is_late, grow)]
     if not any(step.action in (Action.CREATE, Action.ADOPT, Action.POWER_ON) for step in first):
         first, second = [*first, *second], []
-    elif spec.limit is not None and len(world.machines) + _count(first, Action.CREATE) > spec.limit:
+    elif most is not None and len(world.machines) + _count(first, Action.CREATE) > most:
         steps = [*first, *second]
         second = [step for step in steps if step.action is Action.CREATE or is_late(step)]
         first = [step for step in steps if step not in second]
@@ -263,6 +325,10 @@ def _phases(spec: Spec, world: World, grow: Sequence[Step], shrink: Sequence[Ste
     for steps in filter(None, (first, second)):
         declared = _after(declared, steps)
         yield PlanPhase(steps=tuple(steps), declared=tuple(sorted(declared, key=natural)))
+
+
+def _is_created(group: str, steps: Collection[Step]) -> bool:
+    return any(step.action is Action.CREATE and step.group == group for step in steps)
 
 
 def _count(steps: Collection[Step], action: Action) -> int:

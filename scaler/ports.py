@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Protocol
 
@@ -23,6 +23,7 @@ from scaler.model import (
     Step,
     StopPolicy,
 )
+from scaler.shortages import Shortages
 
 
 class Stack(Protocol):
@@ -137,3 +138,5 @@ class Surroundings:
     stopping: Stopping
     clock: Clock
     progress: Progress
+    shortages: Shortages = field(default_factory=Shortages)
+    """What the cloud had none of a moment ago."""

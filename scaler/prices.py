@@ -1,33 +1,76 @@
-"""What servers cost by the cloud's list prices. Pure."""
+"""What servers cost by the cloud's list prices. Pure.
+
+A month is the most that a server can cost in one: both clouds stop the meter at their monthly price
+(Hetzner after about 624 started hours, DigitalOcean after 672 hours).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from scaler.clouds import Catalogue
-from scaler.model import Cost, Server
+from scaler.model import Cost, Server, Spec, Step
+
+_HOUR = timedelta(hours=1)
 
 
-def cost(catalogue: Catalogue | None, before: Iterable[Server], after: Iterable[Server]) -> Cost | None:
-    """Per hour before and after, and per month after; None when the prices were not looked at."""
+@dataclass(frozen=True, slots=True)
+class Priced:
+    """What a server's price depends on."""
+
+    type: str
+    location: str
+    ipv4: bool
+    """Whether it has a public IPv4 address, which Hetzner bills for itself."""
+
+
+def existing(server: Server) -> Priced:
+    """A server that is there."""
+    return Priced(server.type or "", server.location or "", server.ipv4 is not None)
+
+
+def coming(spec: Spec, step: Step) -> Priced:
+    """The server of a create step."""
+    return Priced(step.type or "", step.location or "", spec.groups[step.group].public_ipv4)
+
+
+def cost(catalogue: Catalogue | None, before: Iterable[Priced], after: Iterable[Priced]) -> Cost | None:
+    """Per hour and month, before and after; None when the prices were not looked at.
+
+    A server of a type that is not sold any more counts nothing: its price is not known.
+    """
     if catalogue is None:
         return None
-    hour_before, _ = _total(catalogue, before)
+    hour_before, month_before = _total(catalogue, before)
     hour_after, month_after = _total(catalogue, after)
     return Cost(
         currency=catalogue.currency,
         per_hour_before=float(hour_before),
         per_hour_after=float(hour_after),
+        per_month_before=float(month_before),
         per_month_after=float(month_after),
     )
 
 
-def _total(catalogue: Catalogue, servers: Iterable[Server]) -> tuple[Decimal, Decimal]:
+def _total(catalogue: Catalogue, servers: Iterable[Priced]) -> tuple[Decimal, Decimal]:
     hour = month = Decimal(0)
     for server in servers:
-        offer = catalogue.offer(server.type or "", server.location or "")
+        offer = catalogue.offer(server.type, server.location)
         if offer:
-            hour += offer.per_hour + catalogue.ipv4_per_hour
-            month += offer.per_month + catalogue.ipv4_per_month
+            hour += offer.per_hour + (catalogue.ipv4_per_hour if server.ipv4 else 0)
+            month += offer.per_month + (catalogue.ipv4_per_month if server.ipv4 else 0)
     return hour, month
+
+
+def paid_left(cloud: str, created: datetime, now: datetime) -> timedelta:
+    """How long a server is paid for already.
+
+    At Hetzner until its started hour is over, more than nothing and at most an hour. DigitalOcean
+    bills each second: nothing is paid ahead.
+    """
+    if cloud != "hetzner":
+        return timedelta(0)
+    return _HOUR - (now - created) % _HOUR

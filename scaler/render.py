@@ -105,13 +105,18 @@ def planned(plan: Plan, *, servers: Sequence[Server] = (), cost: Cost | None = N
         stack=plan.stack,
         outcome=Outcome.PLANNED if plan.steps else Outcome.UNCHANGED,
         groups={
-            name: GroupReport(wanted=wanted, before=plan.before.get(name, 0), ready=ready[name])
+            name: GroupReport(
+                wanted=wanted,
+                before=plan.before.get(name, 0),
+                ready=ready[name],
+                tries=tuple(f"{kind} in {location}" for kind, location in plan.tries.get(name, ())),
+            )
             for name, wanted in plan.wanted.items()
         },
         steps=tuple(StepReport(step, StepResult.PENDING) for step in plan.steps),
         servers=tuple(servers),
         drift=plan.drift,
-        cost=cost,
+        cost=cost or plan.cost,
     )
 
 
@@ -141,6 +146,8 @@ def _step_document(report: StepReport) -> dict[str, object]:
         "action": str(report.step.action),
         "server": report.step.server,
         "group": report.step.group,
+        "type": report.step.type,
+        "location": report.step.location,
         "reason": report.step.reason,
         "result": str(report.result),
         "error": report.error,
@@ -247,6 +254,9 @@ def _plan_text(result: Result, *, cloud: str | None, color: bool, hints: bool) -
         [f"  {name}", f"have {report.ready} ready of {report.before}", f"want {report.wanted}"]
         for name, report in result.groups.items()
     )
+    for name, report in result.groups.items():
+        if len(report.tries) > 1:
+            lines.append(f"  {name} tries {', then '.join(report.tries)}")
     if result.drift:
         lines += ["", *(f"  ! drift: {one_line(sentence)}" for sentence in result.drift)]
     lines += ["", *_step_lines(result.steps, color=color), ""]
@@ -292,8 +302,9 @@ def _summary(result: Result) -> str:
 def _cost(cost: Cost) -> str:
     delta = cost.per_hour_after - cost.per_hour_before
     return (
-        f"Cost: {cost.currency} {delta:+.4f}/h, "
-        f"then {cost.currency} {cost.per_hour_after:.4f}/h (at most {cost.currency} {cost.per_month_after:.2f}/month)."
+        f"Cost: {cost.currency} {delta:+.4f}/h, then {cost.currency} {cost.per_hour_after:.4f}/h, "
+        f"and at most {cost.currency} {cost.per_month_after:.2f}/month (now {cost.per_month_before:.2f}); "
+        "list prices, net."
     )
 
 

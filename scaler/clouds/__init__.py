@@ -166,6 +166,8 @@ class Limits:
     """What the account may do, as far as the cloud tells."""
 
     servers: int | None = None
+    in_use: int | None = None
+    """The account's servers, of whatever stack; only where `servers` is known."""
     requests_left: int | None = None
     requests_reset: datetime | None = None
 

@@ -186,8 +186,9 @@ class DigitalOceanCloud:
     def limits(self) -> Limits:
         with _asking("read the account's limits"):
             servers = int(self._client.account.get()["account"]["droplet_limit"])
+            in_use = int(self._client.droplets.list(per_page=1)["meta"]["total"])
         left, reset = self._governor.left()
-        return Limits(servers=servers, requests_left=left, requests_reset=reset)
+        return Limits(servers=servers, in_use=in_use, requests_left=left, requests_reset=reset)
 
     @property
     def requests(self) -> Requests:

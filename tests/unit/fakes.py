@@ -53,6 +53,7 @@ from scaler.model import (
 )
 from scaler.ownership import Owner
 from scaler.ports import Stop, Surroundings
+from scaler.shortages import Shortages
 from scaler.state import Event, transitions
 
 START = datetime(2026, 11, 24, 22, 0, tzinfo=UTC)
@@ -153,8 +154,16 @@ class FakeCloud:
     list_lag_s: float = 0.0
     """How long a new machine is missing from lists."""
     quota: int | None = None
+    tells_quota: bool = False
+    """Whether the account's quota can be read; Hetzner's cannot."""
     full: set[tuple[str, str]] = field(default_factory=set)
     """Types at locations that have no capacity."""
+    shown_full: set[tuple[str, str]] = field(default_factory=set)
+    """Those of which the catalogue says so."""
+    unsold: set[tuple[str, str]] = field(default_factory=set)
+    """Types at locations that the catalogue does not have."""
+    disk: int = 20
+    """What the image needs, in GB."""
     hang: int = 0
     """How many of the next machines never boot."""
     boxes: dict[str, Box] = field(default_factory=dict)
@@ -287,7 +296,7 @@ class FakeCloud:
         self._box(id).labels = dict(labels)
 
     def find_image(self, image: ImageRef, architecture: str, location: str) -> Image:
-        return Image(id="100", name="golden", created=START, available=True, disk=20, architecture=architecture)
+        return Image(id="100", name="golden", created=START, available=True, disk=self.disk, architecture=architecture)
 
     def reference(self, kind: Reference, name: str) -> str:
         return name
@@ -299,7 +308,7 @@ class FakeCloud:
                 Offer(
                     type=kind,
                     location=location,
-                    available=True,
+                    available=(kind, location) not in self.shown_full,
                     per_hour=Decimal("0.01"),
                     per_month=Decimal(5),
                     disk=40,
@@ -307,11 +316,12 @@ class FakeCloud:
                 )
                 for kind in TYPES
                 for location in LOCATIONS
+                if (kind, location) not in self.unsold
             ),
         )
 
     def limits(self) -> Limits:
-        return Limits(servers=self.quota)
+        return Limits(servers=self.quota, in_use=len(self.boxes)) if self.tells_quota else Limits()
 
     @property
     def requests(self) -> Requests:
@@ -627,6 +637,7 @@ class Setting:
         self.records = FakeRecords(self.fuse)
         self.readiness = NamedReadiness()
         self.progress = RecordingProgress()
+        self.shortages = Shortages()
 
     @property
     def around(self) -> Surroundings:
@@ -638,6 +649,7 @@ class Setting:
             stopping=NoStopping(),
             clock=self.clock,
             progress=self.progress,
+            shortages=self.shortages,
         )
 
     def ensure(self, count: int | None = None, *, options: Options | None = None, **counts: int) -> Result:

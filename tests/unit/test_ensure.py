@@ -512,6 +512,7 @@ def test_r10_a_quota_stops_the_run_which_reports_what_exists() -> None:
     assert len(errors) == 2
     assert all("resource_limit_exceeded" in error for error in errors)
     setting.cloud.quota = None
+    setting.clock.sleep(3600)  # as long as the refusal is believed
     again = setting.ensure(4)
     assert (again.outcome, len(setting.ready)) == (Outcome.CONVERGED, 4)
     assert {server.status for server in again.servers} == {Status.RUNNING}
@@ -522,6 +523,7 @@ def test_r11_a_cloud_that_never_creates_leaves_a_bounded_number_of_records() -> 
     setting.cloud.quota = 0
     for _ in range(5):
         assert setting.ensure(3).outcome is Outcome.FAILED
+        setting.clock.sleep(3600)
     assert len(setting.records.servers) == 3
 
 

@@ -40,7 +40,7 @@ from scaler.render import (
 from scaler.state import State
 
 NOW = datetime(2026, 11, 24, 22, 10, tzinfo=UTC)
-COST = Cost("EUR", per_hour_before=0.0264, per_hour_after=0.044, per_month_after=27.45)
+COST = Cost("EUR", per_hour_before=0.0264, per_hour_after=0.044, per_month_before=16.47, per_month_after=27.45)
 
 
 def server(number: int, status: Status = Status.RUNNING, **fields: Any) -> Server:
@@ -159,7 +159,7 @@ prod · hetzner
   - prod-worker-3   delete                errored
 
 Plan: 1 to add, 1 to change, 1 to remove.
-Cost: EUR +0.0176/h, then EUR 0.0440/h (at most EUR 27.45/month)."""
+Cost: EUR +0.0176/h, then EUR 0.0440/h, and at most EUR 27.45/month (now 16.47); list prices, net."""
 
 
 def test_plan_shows_signs_first_then_why_then_the_sum() -> None:
@@ -192,7 +192,7 @@ def test_a_plan_without_steps_is_nothing_to_do() -> None:
 def test_s01_a_planned_result_shows_the_same_steps_as_its_plan() -> None:
     document = json.loads(render_plan(PLAN, SPEC, "json", servers=SERVERS, cost=COST))
     assert document["outcome"] == "planned"
-    assert document["groups"] == {"worker": {"wanted": 4, "before": 2, "ready": 2}}
+    assert document["groups"] == {"worker": {"wanted": 4, "before": 2, "ready": 2, "tries": []}}
     assert [(step["action"], step["server"], step["result"]) for step in document["steps"]] == [
         ("create", "prod-worker-4", "pending"),
         ("power_on", "prod-worker-12", "pending"),
@@ -217,12 +217,14 @@ DOCUMENT = {
     "schema": 1,
     "stack": "prod",
     "outcome": "converged",
-    "groups": {"worker": {"wanted": 5, "before": 3, "ready": 5}},
+    "groups": {"worker": {"wanted": 5, "before": 3, "ready": 5, "tries": []}},
     "steps": [
         {
             "action": "create",
             "server": "prod-worker-4",
             "group": "worker",
+            "type": "cx23",
+            "location": "fsn1",
             "reason": "2 of 3 are there",
             "result": "done",
             "error": None,
@@ -231,6 +233,8 @@ DOCUMENT = {
             "action": "delete",
             "server": "prod-worker-3",
             "group": "worker",
+            "type": None,
+            "location": None,
             "reason": "errored",
             "result": "failed",
             "error": "locked: busy",
@@ -251,11 +255,19 @@ DOCUMENT = {
             "image": None,
             "created": None,
             "error": None,
+            "protected": False,
+            "reboot_asked": False,
         }
     ],
     "drift": ["prod-worker-2 is gone"],
     "violations": [],
-    "cost": {"currency": "EUR", "per_hour_before": 0.0264, "per_hour_after": 0.044, "per_month_after": 27.45},
+    "cost": {
+        "currency": "EUR",
+        "per_hour_before": 0.0264,
+        "per_hour_after": 0.044,
+        "per_month_after": 27.45,
+        "per_month_before": 16.47,
+    },
     "requests": {"total": 14, "create": 2, "list": 9, "retried": 0},
     "elapsed_s": 41.2,
 }
@@ -295,7 +307,7 @@ MARKDOWN = """\
 | `+` | prod-worker-4 | create | 2 of 3 are there | done |
 | `-` | prod-worker-3 | delete | errored | failed: locked: busy |
 
-Cost: EUR +0.0176/h, then EUR 0.0440/h (at most EUR 27.45/month).
+Cost: EUR +0.0176/h, then EUR 0.0440/h, and at most EUR 27.45/month (now 16.47); list prices, net.
 
 <details><summary>1 server</summary>
 

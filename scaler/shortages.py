@@ -1,0 +1,95 @@
+"""What the cloud had none of a moment ago, so that the next run does not ask for it again at once.
+
+Capacity comes and goes within minutes. An account's quota can often not be read, only run into; it
+changes when a person asks for more. Both are remembered beside the state file, in a file that may be
+lost or damaged: then they are found out once more.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from scaler.clock import format_time, parse_time
+from scaler.model import Placement
+
+CAPACITY_FOR = timedelta(minutes=5)
+"""How long a placement without capacity is passed over."""
+
+QUOTA_FOR = timedelta(hours=1)
+"""How long a quota that was run into is believed."""
+
+_SCHEMA = 1
+
+
+class Shortages:
+    """The shortages of one stack; without a path, kept only as long as this value."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.path = path
+        self._full: dict[Placement, datetime] = {}
+        """When it was found."""
+        self._quota: tuple[int, datetime] | None = None
+        if path:
+            self._load(path)
+
+    @property
+    def name(self) -> str:
+        """The file's name, for a person who wants to remove it."""
+        return self.path.name if self.path else "shortages"
+
+    def full(self, now: datetime) -> Mapping[Placement, datetime]:
+        """The placements that had no capacity, and since when that is known."""
+        return {place: at for place, at in self._full.items() if _is_fresh(at, now, CAPACITY_FOR)}
+
+    def quota(self, now: datetime) -> tuple[int, datetime] | None:
+        """How many machines the account let this stack have, and when it said so."""
+        return self._quota if self._quota and _is_fresh(self._quota[1], now, QUOTA_FOR) else None
+
+    def note_full(self, places: Iterable[Placement], now: datetime) -> None:
+        """Remember that these placements have no capacity."""
+        self._full = {**self.full(now), **dict.fromkeys(places, now)}
+        self._save()
+
+    def note_quota(self, most: int, now: datetime) -> None:
+        """Remember that the account refused more than so many machines of this stack."""
+        self._quota = most, now
+        self._save()
+
+    def _load(self, path: Path) -> None:
+        with suppress(OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            document: Any = json.loads(path.read_bytes())
+            if document["schema"] != _SCHEMA:
+                return
+            full = {(str(row["type"]), str(row["location"])): parse_time(row["at"]) for row in document["no_capacity"]}
+            quota = document["quota"]
+            self._quota = (int(quota["servers"]), parse_time(quota["at"])) if quota else None
+            self._full = full
+
+    def _save(self) -> None:
+        """Replace the file in one step; one that cannot be written is lost, which costs a request later."""
+        if not self.path:
+            return
+        document = {
+            "schema": _SCHEMA,
+            "no_capacity": [
+                {"type": kind, "location": location, "at": format_time(at)}
+                for (kind, location), at in sorted(self._full.items())
+            ],
+            "quota": {"servers": self._quota[0], "at": format_time(self._quota[1])} if self._quota else None,
+        }
+        # Callers hold the stack's lock: what a killed writer left under this name is overwritten.
+        temporary = self.path.with_name(f".{self.path.name}.tmp")
+        with suppress(OSError):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+            temporary.replace(self.path)
+
+
+def _is_fresh(at: datetime, now: datetime, lifetime: timedelta) -> bool:
+    """A moment in the future is of a clock that was wrong: it proves nothing."""
+    return timedelta(seconds=-1) <= now - at < lifetime
