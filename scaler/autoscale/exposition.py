@@ -115,9 +115,8 @@ class Exposition:
     def reloaded(self, spec: Spec) -> None:
         """Nothing is shown of the spec."""
 
-    def kept(self, error: ScalerError) -> None:
-        """Shown as the last error until a tick ends well."""
-        self._last_error = str(error)
+    def kept(self, error: Exception) -> None:
+        """The loop goes on with the spec that it has."""
 
     def budget_left(self, amount: float, currency: str) -> None:
         """Note what the budget leaves."""

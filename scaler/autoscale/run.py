@@ -210,10 +210,10 @@ def _log(decisions: Mapping[str, Decision], remembered: Remembered, around: Surr
 
 
 def _gist(decision: Decision) -> str:
-    """The decision without its numbers that change all the time."""
-    proposals = ",".join(f"{proposal.rule}={proposal.count}" for proposal in decision.proposals)
-    caps = ",".join(f"{cap.name}={cap.after}" for cap in decision.caps)
-    return f"{decision.count} of {proposals} by {caps}"
+    """The decision without what changes all the time: the log is for servers too, and is no metric's history."""
+    asked, current = decision.asked, decision.supply.current
+    way = "more" if asked > current else "fewer" if asked < current else "the same"
+    return f"{decision.count}, asked for {way}, by {', '.join(cap.name for cap in decision.caps) or 'nothing'}"
 
 
 def _remember(

@@ -10,7 +10,6 @@ from typing import Protocol
 
 from scaler.autoscale.run import Autoscaled
 from scaler.clock import Clock
-from scaler.errors import ScalerError
 from scaler.model import Spec
 
 _NAP_S = 0.5
@@ -26,7 +25,7 @@ class Listener(Protocol):
 
     def reloaded(self, spec: Spec) -> None: ...
 
-    def kept(self, error: ScalerError) -> None:
+    def kept(self, error: Exception) -> None:
         """The spec cannot be read now; the last good one stays in force."""
 
 
@@ -63,7 +62,7 @@ class Watch:
     def _newest(self, spec: Spec) -> Spec:
         try:
             newest = self.load()
-        except ScalerError as error:
+        except Exception as error:
             self.listener.kept(error)
             return spec
         if newest != spec:

@@ -169,8 +169,13 @@ def _watch(how: _How, spec: Spec, interval: timedelta, listen: str | None) -> in
     with ExitStack() as stack:
         listeners: list[Listener] = [_Teller(context)]
         if listen is not None:
-            from scaler.autoscale.exposition import Exposition
-
+            try:
+                from scaler.autoscale.exposition import Exposition
+            except ModuleNotFoundError as error:
+                raise UsageError(
+                    f"--metrics-listen needs {error.name}, which is not installed.",
+                    fix="pip install 'scaler[autoscale]'",
+                ) from None
             exposition = stack.enter_context(Exposition(spec.stack, listen, interval, context.clock))
             click.echo(f"metrics on {exposition.address}/metrics", err=True)
             listeners.append(exposition)
@@ -222,7 +227,7 @@ class _Both:
         for listener in self.listeners:
             listener.reloaded(spec)
 
-    def kept(self, error: ScalerError) -> None:
+    def kept(self, error: Exception) -> None:
         for listener in self.listeners:
             listener.kept(error)
 
@@ -233,6 +238,7 @@ class _Teller:
 
     context: Context
     trouble: str | None = None
+    spec_trouble: str | None = None
     told: dict[str, str] = field(default_factory=dict)
 
     def ticked(self, done: Autoscaled, took_s: float) -> None:
@@ -254,25 +260,27 @@ class _Teller:
 
     def failed(self, error: Exception, took_s: float) -> None:
         del took_s
-        self._tell(
-            str(error) if isinstance(error, ScalerError) else f"an error of scaler's own: {type(error).__name__}"
-        )
+        if self.trouble != (text := self._words(error)):
+            click.echo(f"Error: {text}", err=True)
+        self.trouble = text
         if self.context.debug:
             import traceback
 
             traceback.print_exception(error)
 
     def reloaded(self, spec: Spec) -> None:
+        self.spec_trouble = None
         click.echo(f"{spec.path.name} has changed and is in force from now on", err=True)
 
-    def kept(self, error: ScalerError) -> None:
-        problems = getattr(error, "problems", ())
-        self._tell(f"the spec as it was stays in force: {'; '.join(map(str, problems)) or error}")
+    def kept(self, error: Exception) -> None:
+        text = "; ".join(map(str, getattr(error, "problems", ()))) or self._words(error)
+        if text != self.spec_trouble:
+            click.echo(f"Error: the spec as it was stays in force: {text}", err=True)
+        self.spec_trouble = text
 
-    def _tell(self, text: str) -> None:
-        if text != self.trouble:
-            click.echo(f"Error: {text}", err=True)
-        self.trouble = text
+    @staticmethod
+    def _words(error: Exception) -> str:
+        return str(error) if isinstance(error, ScalerError) else f"an error of scaler's own: {type(error).__name__}"
 
     def _over(self) -> None:
         if self.trouble is not None:

@@ -194,9 +194,9 @@ def _write(
     from scaler.commands.document import dump, markdown_table
 
     if html is not None:
-        html.write_text(report.html(results, trace, title=title), encoding="utf-8")
+        _write_file(html, report.html(results, trace, title=title))
     if json_file is not None:
-        json_file.write_text(dump(report.document(results), Output.JSON) + "\n", encoding="utf-8")
+        _write_file(json_file, dump(report.document(results), Output.JSON) + "\n")
     if context.output in (Output.JSON, Output.YAML):
         click.echo(dump(report.document(results), context.output))
     elif context.output is Output.MARKDOWN:
@@ -207,3 +207,10 @@ def _write(
     for path in (html, json_file):
         if path is not None:
             click.echo(f"wrote {path}", err=True)
+
+
+def _write_file(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written.", why=error.strerror or str(error)) from None

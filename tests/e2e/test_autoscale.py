@@ -182,7 +182,9 @@ def test_a_watch_takes_a_changed_spec_and_keeps_the_good_one(hetzner: Project, q
     hetzner.spec_path.write_text(good.replace("per_server: 10", "per_server: 5"))
     wait_until(lambda: len(hetzner.machines) == 4, "four servers")
     watching.send_signal(signal.SIGINT)
-    assert finish(watching).code == 0
+    ended = finish(watching)
+    assert ended.code == 0
+    assert "stays in force" not in ended.stderr, "it is told once"
 
 
 @pytest.mark.parametrize(
