@@ -18,10 +18,12 @@ from scaler.errors import LimitError, RefusedError, ScalerError, StateError
 from scaler.events import EventName
 from scaler.model import Outcome, Result, Server, Spec, Step
 from scaler.notify import Notifier
+from scaler.plugin import resource_type
 from scaler.ports import Progress, Surroundings
 from scaler.project import Project
 from scaler.readiness import ReadinessChecks
 from scaler.runlock import RunLock
+from scaler.shortages import Shortages
 from scaler.stack import PulumiStack
 from scaler.state import (
     CorruptStateError,
@@ -84,6 +86,7 @@ def surroundings(run: Run, *, clock: Clock, progress: Progress) -> Iterator[Surr
             stopping=stopping,
             clock=clock,
             progress=progress,
+            shortages=Shortages(run.project.state_dir / f"{run.spec.stack}.shortages.json"),
         )
 
 
@@ -136,7 +139,7 @@ def _open_engine(run: Run, backend: str, clock: Clock) -> Engine:
             home=engine_home(run.project) if own_home else None,
             environ=run.environ,
             official_plugin=official,
-            package={"hetzner": "hcloud", "digitalocean": "digitalocean"}[run.spec.cloud],
+            package=resource_type(run.spec.cloud).package,
             lock_timeout=run.lock_timeout,
         ),
         clock,

@@ -32,11 +32,6 @@ from scaler.suggest import nearest
 
 Schema = TypeVar("Schema", bound=BaseModel)
 
-_LATER: dict[type[BaseModel], tuple[str, ...]] = {
-    SpecSchema: ("budget",),
-}
-"""Keys that will mean something one day, and are refused by name until then."""
-
 _OTHER_WORDS = {"region": "location", "size": "type", "server_type": "type", "keys": "ssh_keys", "tags": "labels"}
 """The clouds' own words for what a spec calls otherwise."""
 
@@ -94,7 +89,8 @@ def _validate(document: Document, path: Path, project: str) -> Spec | None:
         groups={name: _group(name, group) for name, group in groups.items() if group is not None},
         notify=tuple(NotifyTarget(**target.model_dump()) for target in fields.notify),
         policies=tuple(_pack(pack, here.project_folder) for pack in fields.policies),
-        **fields.model_dump(exclude={"groups", "notify", "policies"}),
+        budget=fields.budget.per_month if fields.budget else None,
+        **fields.model_dump(exclude={"budget", "groups", "notify", "policies"}),
     )
 
 
@@ -140,6 +136,7 @@ def _group(name: str, fields: GroupSchema) -> Group:
         start_within=fields.start_within,
         stop=StopPolicy(**fields.stop.model_dump()),
         protect=frozenset(fields.protect),
+        spread=fields.spread,
         scale_down=fields.scale_down,
         autoscale=fields.autoscale.policy() if fields.autoscale else None,
     )
@@ -208,8 +205,6 @@ def _schemas_in(annotation: object) -> Iterator[type[BaseModel]]:
 def _unknown_key(key: str, schema: type[BaseModel]) -> tuple[str, str]:
     """The predicate and the cure for a key that the schema does not have."""
     other = GroupSchema if schema is SpecSchema else SpecSchema
-    if key in _LATER.get(schema, ()):
-        return "is not supported yet", "remove it"
     if schema in (SpecSchema, GroupSchema) and key in other.model_fields:
         return "is not a key here", "it belongs in a group" if other is GroupSchema else "it belongs at the top level"
     if "token" in key.lower():

@@ -14,6 +14,7 @@ import os
 import re
 from dataclasses import dataclass
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -579,6 +580,29 @@ class StopSchema(BaseModel):
     )
 
 
+def _amount(value: object) -> Decimal:
+    """An amount of money as it was typed: a text here, unless it is a whole number."""
+    text = _as_typed(value)
+    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,4})?", text) or not Decimal(text):
+        raise refusal(f"must be an amount of money of more than 0, such as 150 or 99.90, not {shown(value)}")
+    return Decimal(text)
+
+
+Money = Annotated[
+    Decimal,
+    BeforeValidator(_amount),
+    WithJsonSchema({"type": ["number", "string"], "exclusiveMinimum": 0, "pattern": r"^[0-9]{1,9}(\.[0-9]{1,4})?$"}),
+]
+
+
+class BudgetSchema(BaseModel):
+    """What the stack may cost."""
+
+    model_config = ConfigDict(extra="forbid", title="Budget")
+
+    per_month: Money = _key("The most for a whole month of all servers, by list prices, in the cloud's currency.")
+
+
 class NotifySchema(BaseModel):
     """Who is told of events: a URL or a command."""
 
@@ -654,7 +678,11 @@ class GroupSchema(BaseModel):
         json_schema_extra={"default": {}},
     )
     protect: Texts = _key("Names of servers that are never chosen for scale-down.", default=())
-    scale_down: Literal["newest", "oldest"] = _key("Which servers go first when there are too many.", default="newest")
+    spread: Flag = _key("Whether new servers are spread over the locations, evenly.", default=False)
+    scale_down: Literal["newest", "oldest", "billing"] = _key(
+        "Which servers go first when there are too many; billing: those whose paid hour ends soonest.",
+        default="newest",
+    )
     image_changes: Literal["new"] = _key("Which servers get a changed image: only new ones.", default="new")
     autoscale: AutoscaleSchema | None = _key("How the count follows the load; it needs max.", default=None)
 
@@ -809,6 +837,9 @@ class SpecSchema(BaseModel):
     )
     limit: Number | None = _key(
         "The most servers this stack may hold, all groups together; exactly this many are allowed.", default=None
+    )
+    budget: BudgetSchema | None = _key(
+        "What the stack may cost; a plan that creates servers and comes above it is refused.", default=None
     )
     notify: tuple[NotifySchema, ...] = _key("Who is told of events.", default=())
     policies: tuple[Annotated[PolicyPackSchema, BeforeValidator(_pack)], ...] = _key(

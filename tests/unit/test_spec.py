@@ -2,6 +2,7 @@
 
 import json
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -46,12 +47,15 @@ def worker(folder: Path, keys: str, start: str = HETZNER) -> Group:
 # ---------------------------------------------------------------------------------------------
 # Good specs
 
+MONEY = "must be an amount of money of more than 0, such as 150 or 99.90"
+
 EVERYTHING_AT_HETZNER = """\
 cloud: hetzner
 endpoint: http://127.0.0.1:8080/v1
 backend: s3://states/scaler
 plugin: official
 limit: 20
+budget: {per_month: 99.90}
 groups:
   worker:
     count: 3
@@ -71,7 +75,8 @@ groups:
     ready: none
     start_within: 1h30m
     protect: [prod-worker-1, prod-worker-12]
-    scale_down: oldest
+    spread: true
+    scale_down: billing
     image_changes: new
   web-2: {count: 0, image: 161547269, type: cx23, location: fsn1}
 """
@@ -106,6 +111,7 @@ def test_every_key_reaches_the_spec(tmp_path: Path) -> None:
         backend="s3://states/scaler",
         plugin="official",
         limit=20,
+        budget=Decimal("99.90"),
         path=path,
         groups={
             "worker": Group(
@@ -132,7 +138,8 @@ def test_every_key_reaches_the_spec(tmp_path: Path) -> None:
                 public_ipv4=False,
                 start_within=timedelta(minutes=90),
                 protect=frozenset({"prod-worker-1", "prod-worker-12"}),
-                scale_down="oldest",
+                spread=True,
+                scale_down="billing",
             ),
             "web-2": Group(
                 name="web-2", count=0, image=ImageRef("id", "161547269"), types=("cx23",), locations=("fsn1",)
@@ -419,8 +426,8 @@ IN_GROUP: list[tuple[str, str, bool]] = [
         "protect[1] must be a server of this group, such as prod-worker-1, not 'prod-worker-01'",
         False,
     ),
-    ("scale_down: newst", "scale_down must be newest or oldest, not 'newst'; did you mean newest?", True),
-    ("scale_down: true", "scale_down must be newest or oldest, not true", True),
+    ("scale_down: newst", "scale_down must be newest or oldest or billing, not 'newst'; did you mean newest?", True),
+    ("scale_down: true", "scale_down must be newest or oldest or billing, not true", True),
     ("ready: running", "ready must be none or a mapping, not 'running'; write such as {tcp: 22}", True),
     ("ready: 22", "ready must be none or a mapping, not 22; write such as {tcp: 22}", True),
     ("ready:", "ready has no value; give one, or remove the line", True),
@@ -537,7 +544,13 @@ AT_TOP: list[tuple[str, str, bool]] = [
     ("limit: 2", "limit must be at least the groups' counts together (3), not 2", False),
     ("limit: -1", "limit must be 0 or more, not -1", True),
     ("limit: '5'", "limit must be a whole number, not '5'; remove the quotes", True),
-    ("budget: {per_month: 150}", "budget is not supported yet; remove it", True),
+    ("budget: 150", "budget must be a mapping, not 150", True),
+    ("budget: {}", "budget.per_month is missing; add it", True),
+    ("budget: {per_month: 0}", f"budget.per_month {MONEY}, not 0", True),
+    ("budget: {per_month: -1}", f"budget.per_month {MONEY}, not -1", True),
+    ("budget: {per_month: lots}", f"budget.per_month {MONEY}, not 'lots'", True),
+    ("budget: {per_month: 1e3}", f"budget.per_month {MONEY}, not '1e3'", True),
+    ("budget: {per_month: true}", f"budget.per_month {MONEY}, not true", True),
     ("notify: https://h/", "notify must be a list, not 'https://h/'; write [https://h/]", True),
     ("notify: [https://h/]", "notify[0] must be a mapping, not 'https://h/'", True),
     ("notify: [{}]", "notify[0] must have exactly one of the keys url and command", True),
@@ -605,7 +618,7 @@ AT_TOP: list[tuple[str, str, bool]] = [
     ("group: {}", "group is not a known key; did you mean groups?", True),
     (
         "xyz: 1",
-        "xyz is not a known key; known: cloud, endpoint, backend, plugin, limit, notify, policies, retention, groups",
+        "xyz is not a known key; known: cloud, endpoint, backend, plugin, limit, budget, notify, policies, retention, groups",
         True,
     ),
     (
@@ -759,7 +772,7 @@ budget: 3
         "16: groups.Web.count must be a whole number, not '3'; remove the quotes",
         "17: groups.Web.stop.dran is not a known key; did you mean drain?",
         "18: groups.c must be a mapping, not 3",
-        "19: budget is not supported yet; remove it",
+        "19: budget must be a mapping, not 3",
     ]
 
 
