@@ -14,6 +14,7 @@ import re
 import socket
 import zlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -79,6 +80,9 @@ def read_deployment(deployment: Mapping[str, Any]) -> Checkpoint:
         pending=tuple(item["resource"]["urn"] for item in deployment.get("pending_operations") or ()),
     )
 
+
+_WRITING_S = 5.0
+"""A file of some hundred bytes is whole long before."""
 
 _TORN = (ValueError, EOFError, zlib.error)
 """What reading half a document raises."""
@@ -222,8 +226,25 @@ class LocalBackend:
 
     def locks(self) -> list[Lock]:
         """The locks that are on the stack, whoever's."""
-        folder = self.root / "locks" / "organization" / self.project / self.stack
-        return [lock for path in sorted(folder.glob("*.json")) if (lock := _read_lock(path))]
+        return [lock for path in sorted(self._lock_folder.glob("*.json")) if (lock := _read_lock(path))]
+
+    def half_locks(self) -> list[Path]:
+        """Lock files that are not whole: being written, or left so by a full disk or a kill.
+
+        The engine fails on them, whatever it is asked.
+        """
+        return [path for path in self._lock_folder.glob("*.json*") if path.suffix != ".attrs" and _is_torn(path)]
+
+    def heal_half_locks(self, now: datetime) -> None:
+        """Remove those that nobody can be writing any more: that takes no time."""
+        for path in self.half_locks():
+            with suppress(FileNotFoundError):
+                if now.timestamp() - path.stat().st_mtime > _WRITING_S:
+                    path.unlink()
+
+    @property
+    def _lock_folder(self) -> Path:
+        return self.root / "locks" / "organization" / self.project / self.stack
 
     def heal_locks(self) -> list[Lock]:
         """Remove the locks whose owner is provably dead, and say whose they were."""
@@ -240,10 +261,13 @@ class LocalBackend:
         path = self._checkpoint_file()
         if path is None or self.locks() or not _is_torn(path):
             return False
-        copy = path.with_name(path.name + ".bak")
+        copy, link = path.with_name(path.name + ".bak"), path.with_name(path.name + ".healing")
         if not copy.exists() or _is_torn(copy):
             return False
-        copy.replace(path)
+        # A second name for the copy needs no room on the disk, and leaves the copy for the next time.
+        link.unlink(missing_ok=True)
+        link.hardlink_to(copy)
+        link.replace(path)
         return True
 
     def superseded(self) -> list[list[Path]]:

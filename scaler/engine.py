@@ -317,6 +317,8 @@ class Engine:
                 self._heal_or_wait(error, waited_since)
                 continue
             except automation.CommandError as error:
+                if not said.operations and self._awaits_half_lock(waited_since):
+                    continue
                 return Ran(said, error="\n".join(said.errors) or _last_words(str(error)))
             except RuntimeError as error:
                 # `preview` raises this when the engine ended well and said nothing.
@@ -370,6 +372,15 @@ class Engine:
                 fix="Check `backend` in the spec or PULUMI_BACKEND_URL.",
             )
         return EngineError("The engine failed.", why=words, fix="`scaler doctor` checks the set-up.")
+
+    def _awaits_half_lock(self, waited_since: float) -> bool:
+        """Whether the engine stumbled over a lock that was not whole; it is, or it is removed, in a moment."""
+        waited = self._clock.monotonic() - waited_since
+        if not self._local or waited >= self._settings.lock_timeout.total_seconds() or not self._local.half_locks():
+            return False
+        self._clock.sleep(1.0)
+        self._local.heal_half_locks(self._clock.now())
+        return True
 
     def _heal_or_wait(self, error: automation.ConcurrentUpdateError, waited_since: float) -> None:
         """Remove locks of dead runs, or wait a moment for a living one; LockedError when that took too long."""

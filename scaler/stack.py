@@ -26,7 +26,7 @@ from scaler.model import (
     Violation,
 )
 from scaler.ownership import GROUP, Owner, decode_tags
-from scaler.plugin import RESOURCES
+from scaler.plugin import resource_type
 from scaler.plugin.operation import Operation
 from scaler.policy_packs import explain, launchers
 from scaler.state import server_from_json, server_to_json
@@ -57,7 +57,7 @@ class PulumiStack:
         self._backend = backend
         self._cloud = cloud
         self._clock = clock
-        self._type = RESOURCES[spec.cloud].type
+        self._type = resource_type(spec.cloud).type
         self._owner: Owner = spec.owner
 
     @cached_property
@@ -71,6 +71,7 @@ class PulumiStack:
     def read(self) -> StackState:
         if self._backend:
             self._backend.heal_locks()
+            self._backend.heal_half_locks(self._clock.now())
             self._backend.heal_checkpoint()
         return self._understand(self._checkpoint())
 
@@ -110,7 +111,7 @@ class PulumiStack:
         for server in change.declared:
             if server.exists or server.name not in inputs:
                 continue
-            if RESOURCES[self._spec.cloud].request(server.name, dict(inputs[server.name])) != server.request:
+            if resource_type(self._spec.cloud).request(server.name, dict(inputs[server.name])) != server.request:
                 raise EngineError(
                     f"A policy pack would change {server.name} instead of refusing it; nothing was changed.",
                     why="a policy at the level `remediate` gave it other inputs than the spec says",

@@ -246,3 +246,29 @@ def test_a_whole_checkpoint_of_another_version_is_no_torn_one(backend: LocalBack
     path.write_bytes(content(deployment(), version=99))
     path.with_name(path.name + ".bak").write_bytes(content(deployment()))
     assert not backend.heal_checkpoint()
+
+
+# ---------------------------------------------------------------------------------------------
+# Locks that are not whole
+
+
+def half_lock(backend: LocalBackend, name: str, age_s: float) -> Path:
+    path = backend.root / "locks" / "organization" / backend.project / backend.stack / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"")
+    os.utime(path, (NOW.timestamp() - age_s,) * 2)
+    return path
+
+
+NOW = parse_time(SINCE)
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.json.18eb21d3e2b78772.tmp"])
+def test_a_half_lock_is_removed_once_nobody_can_be_writing_it(backend: LocalBackend, name: str) -> None:
+    path = half_lock(backend, name, 1)
+    backend.heal_half_locks(NOW)
+    assert backend.half_locks() == [path]
+    half_lock(backend, name, 6)
+    backend.heal_half_locks(NOW)
+    assert backend.half_locks() == []
+    assert not path.exists()
