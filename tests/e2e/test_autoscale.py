@@ -261,6 +261,7 @@ def test_the_load_of_prometheus_is_replayed(hetzner: Project, tmp_path: Path) ->
         folder = tmp_path / "prometheus"
         folder.mkdir()
         with servers.prometheus_server(folder, exporter.url.removeprefix("http://")) as url:
+            wait_until(lambda: _asked(url, "count_over_time(jobs[1m])") >= 3, "some recorded seconds")
             metrics = {"jobs": {"prometheus": {"url": url, "query": "sum(jobs)"}}}
             policy = {"metrics": metrics, "rules": [{"backlog": {"metric": "jobs", "per_server": 10}}]}
             hetzner.describe(groups={"worker": {"count": 1, "max": 6, "autoscale": policy}})
@@ -268,3 +269,8 @@ def test_the_load_of_prometheus_is_replayed(hetzner: Project, tmp_path: Path) ->
     [one] = ran.document["simulations"]
     assert one["servers"]["most"] == 5
     assert one["decisions"][0]["metrics"]["jobs"]["state"] == "missing", "it was not there yet two minutes ago"
+
+
+def _asked(url: str, query: str) -> float:
+    [series] = requests.get(f"{url}/api/v1/query", params={"query": query}, timeout=5).json()["data"]["result"]
+    return float(series["value"][1])
