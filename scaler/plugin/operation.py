@@ -6,9 +6,18 @@ import threading
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
-from scaler.clouds import Cloud, CloudError, GoneError
-from scaler.model import Machine, Permits
+from scaler.clouds import Cloud, CloudError, GoneError, NoCapacityError, QuotaError
+from scaler.model import Machine, MachineRequest, Permits, Placement
 from scaler.ownership import Owner
+
+
+@dataclass
+class _Gate:
+    """Before the first answer about a placement, one create request at a time; after a refusal, none."""
+
+    turn: threading.Lock = field(default_factory=threading.Lock)
+    answered: bool = False
+    refusal: CloudError | None = None
 
 
 @dataclass
@@ -32,6 +41,7 @@ class Operation:
     cancelled: threading.Event = field(default_factory=threading.Event)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _snapshot: list[Machine] | None = None
+    _gates: dict[Placement, _Gate] = field(default_factory=dict)
 
     def snapshot(self) -> Sequence[Machine]:
         """The owner's machines as one list call found them; raises CloudError, the same for all who ask."""
@@ -64,6 +74,31 @@ class Operation:
             return self.owner.owns(self.cloud.get(id).labels)
         except GoneError:
             return False
+
+    def create(self, request: MachineRequest) -> Machine:
+        """Ask the cloud for a machine; the first of a type at a location asks alone.
+
+        So that fifty that find no capacity, or no quota, cost one failed request and not fifty.
+        """
+        with self._lock:
+            gate = self._gates.setdefault((request.type, request.location), _Gate())
+        if gate.answered:
+            return self._ask(gate, request)
+        with gate.turn:
+            if not gate.answered:
+                return self._ask(gate, request)
+        return self._ask(gate, request)
+
+    def _ask(self, gate: _Gate, request: MachineRequest) -> Machine:
+        if gate.refusal:
+            raise gate.refusal
+        try:
+            return self.cloud.create(request)
+        except (NoCapacityError, QuotaError) as error:
+            gate.refusal = error
+            raise
+        finally:
+            gate.answered = True
 
     def find(self, id: str) -> Machine | None:
         """The machine of this id in the snapshot."""

@@ -188,7 +188,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         request = self.resource.request(name, inputs)
         known = {machine.id for machine in self.operation.snapshot()}
         try:
-            return self.operation.cloud.create(request)
+            return self.operation.create(request)
         except (AmbiguousError, NameTakenError) as error:
             return self._look_up(request, known, error)
 
