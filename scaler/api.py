@@ -67,16 +67,22 @@ class Scaler:
         wait: bool = True,
         timeout: timedelta = TIMEOUT,
         expect_current: int | None = None,
+        max_change: int | None = None,
+        allow_zero: bool = False,
     ) -> Result:
         """Make exactly so many servers exist.
 
         `counts` is a number, for a spec of one group, or numbers by group; groups that it does not
         name get the spec's count. With `wait=False`, nothing is confirmed: the next run does that.
-        `expect_current` refuses the run when there are not so many servers now.
+        `expect_current` refuses the run when there are not so many servers now; `max_change`, when
+        more are to be created and deleted together. Only with `allow_zero` does the whole stack go
+        from some servers to none.
         """
         made = self._spec()
-        demand = Demand(_wanted(made, counts))
-        return self._ensure(made, demand, Options(timeout=timeout, wait=wait, expect_current=expect_current), "ensure")
+        options = Options(
+            timeout=timeout, wait=wait, expect_current=expect_current, max_change=max_change, allow_zero=allow_zero
+        )
+        return self._ensure(made, Demand(_wanted(made, counts)), options, "ensure")
 
     def plan(self, counts: int | Mapping[str, int] | None = None) -> Result:
         """What `ensure` would do, as `scaler preview` tells it: its steps are pending, and nothing is changed."""

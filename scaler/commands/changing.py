@@ -10,7 +10,15 @@ import click
 
 from scaler.commands.ci import report_options
 from scaler.commands.context import Context
-from scaler.commands.running import ask, lock_timeout_option, require_consent, run, show, timeout_option
+from scaler.commands.running import (
+    ask,
+    lock_timeout_option,
+    max_change_option,
+    require_consent,
+    run,
+    show,
+    timeout_option,
+)
 from scaler.ensure import Demand, Options, ensure
 from scaler.errors import UsageError
 from scaler.model import Result, Spec
@@ -26,6 +34,7 @@ class How(TypedDict):
     yes: bool
     no_wait: bool
     expect_current: int | None
+    max_change: int | None
     timeout: timedelta
     lock_timeout: timedelta
 
@@ -36,6 +45,7 @@ _OPTIONS: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
         "--no-wait", is_flag=True, help="Do not wait until the servers are ready; the next run confirms them."
     ),
     click.option("--expect-current", type=click.IntRange(min=0), metavar="N", help="Only if there are N servers now."),
+    max_change_option,
     timeout_option,
     lock_timeout_option,
 )
@@ -76,6 +86,7 @@ def change(
             wait=not how["no_wait"],
             approve=None if how["yes"] else ask(context, spec, around, f"Change {spec.stack}?"),
             expect_current=how["expect_current"],
+            max_change=how["max_change"],
         )
         return ensure(spec, demand(around), options, around)
 

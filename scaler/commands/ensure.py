@@ -10,7 +10,17 @@ import click
 from scaler.commands.ci import report_options
 from scaler.commands.context import Context, common_options
 from scaler.commands.counts import CountingCommand, parse_counts, tell
-from scaler.commands.running import ask, load, lock_timeout_option, require_consent, run, show, timeout_option
+from scaler.commands.running import (
+    allow_zero_option,
+    ask,
+    load,
+    lock_timeout_option,
+    max_change_option,
+    require_consent,
+    run,
+    show,
+    timeout_option,
+)
 from scaler.errors import UsageError
 from scaler.model import Result
 
@@ -20,6 +30,8 @@ from scaler.model import Result
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @click.option("--no-wait", is_flag=True, help="Do not wait until the servers are ready; the next run confirms them.")
 @click.option("--expect-current", type=click.IntRange(min=0), metavar="N", help="Only if there are N servers now.")
+@max_change_option
+@allow_zero_option
 @timeout_option
 @lock_timeout_option
 @report_options
@@ -30,6 +42,8 @@ def ensure(
     yes: bool,
     no_wait: bool,
     expect_current: int | None,
+    max_change: int | None,
+    allow_zero: bool,
     timeout: timedelta,
     lock_timeout: timedelta,
 ) -> int:
@@ -42,6 +56,7 @@ def ensure(
       scaler ensure 5                    five servers, in a stack of one group
       scaler ensure worker=5 web=2       by group
       scaler ensure 5 --yes -o json      as a step of a pipeline
+      scaler ensure 8 --yes --max-change 3    refused if more than three come and go
 
     \b
     Exit codes: 0 reached, 1 error, 3 refused, 4 not confirmed in time, 5 locked, 64 usage.
@@ -62,6 +77,8 @@ def ensure(
             wait=not no_wait,
             approve=None if yes else ask(context, spec, around, question),
             expect_current=expect_current,
+            max_change=max_change,
+            allow_zero=allow_zero or not yes,
         )
         return converge(spec, Demand(wanted), options, around)
 

@@ -13,7 +13,7 @@ from scaler.clock import Clock
 from scaler.commands.ci import report_options
 from scaler.commands.context import Context, common_options
 from scaler.commands.counts import CountingCommand, parse_counts, tell
-from scaler.commands.running import load, lock_timeout_option, run, show
+from scaler.commands.running import allow_zero_option, load, lock_timeout_option, max_change_option, run, show
 from scaler.errors import ExitCode
 from scaler.model import Outcome, Result, Spec
 
@@ -22,11 +22,19 @@ from scaler.model import Outcome, Result, Spec
 @click.argument("counts", nargs=-1, metavar="[N | GROUP=N ...]")
 @click.option("--detailed-exitcode", is_flag=True, help="Exit with 2 if there is something to do.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write a plan file.")
+@max_change_option
+@allow_zero_option
 @lock_timeout_option
 @report_options
 @common_options
 def preview(
-    context: Context, counts: tuple[str, ...], detailed_exitcode: bool, out: Path | None, lock_timeout: timedelta
+    context: Context,
+    counts: tuple[str, ...],
+    detailed_exitcode: bool,
+    out: Path | None,
+    max_change: int | None,
+    allow_zero: bool,
+    lock_timeout: timedelta,
 ) -> int:
     """Show what ensure would do, and do nothing.
 
@@ -45,7 +53,8 @@ def preview(
     def use_case(around: Any) -> Result:
         from scaler.ensure import Demand, Options, ensure
 
-        return ensure(spec, Demand(wanted), Options(apply=False), around)
+        options = Options(apply=False, max_change=max_change, allow_zero=allow_zero or context.interactive)
+        return ensure(spec, Demand(wanted), options, around)
 
     result = run(context, project, spec, use_case, cause=f"preview {tell(wanted)}", lock_timeout=lock_timeout)
     if out and result.outcome is not Outcome.REFUSED:

@@ -49,6 +49,16 @@ lock_timeout_option = click.option(
     "--lock-timeout", type=Duration(), default="2m", show_default=True, help="How long to wait for another run."
 )
 
+max_change_option = click.option(
+    "--max-change",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Refuse to create and delete more than N servers together.",
+)
+allow_zero_option = click.option(
+    "--allow-zero", is_flag=True, help="Let the whole stack go from some servers to none without asking."
+)
+
 
 def load(context: Context) -> tuple[Project, Spec]:
     """The project and the chosen stack's spec."""

@@ -205,7 +205,7 @@ def measure_scaling(at: Bench, boot_s: float, sizes: list[int]) -> dict[int, flo
             down.seconds <= 1.5 + 3,
             down.phases,
         )
-        at.scaler("ensure", "0", "--yes")
+        at.scaler("ensure", "0", "--yes", "--allow-zero")
     return grown
 
 
@@ -232,7 +232,7 @@ def measure_peers(at: Bench, boot_s: float, size: int, few: int, ours: float) ->
         return spent
 
     ours_few = at.scaler("ensure", str(few), "--yes").seconds
-    at.scaler("ensure", "0", "--yes")
+    at.scaler("ensure", "0", "--yes", "--allow-zero")
     loop = timed(lambda: [create(number) for number in range(few)])
     print(
         f"{few} servers: one after the other {loop:.1f} s, scaler {ours_few:.1f} s: {loop / ours_few:.1f} times as fast"

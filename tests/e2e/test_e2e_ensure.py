@@ -123,7 +123,7 @@ def test_r04_r05_what_is_not_ready_goes_first(project: Project) -> None:
 
     project.ensure("3", "--no-wait", code=4)
     assert len(project.machines) == 3
-    project.ensure("0")
+    project.ensure("0", "--allow-zero")
     assert project.agreed() == {}
 
 

@@ -163,7 +163,7 @@ def test_q15_shutdown_comes_before_the_delete_and_every_status_is_told(project: 
     project.describe(groups={"worker": {"count": 1, "stop": {"shutdown_within": "1m"}}})
     project.ensure()
     project.world.clear_log()
-    project.ensure("0")
+    project.ensure("0", "--allow-zero")
     assert powers(project) == ["shutdown", "delete"]
     assert events_of(project, "demo-worker-1") == [
         "creating",
@@ -180,7 +180,7 @@ def test_an_ignored_shutdown_ends_with_the_power_cut_and_is_told(project: Projec
     project.ensure()
     project.world.add_fault("shutdown_ignored", method="POST", times=None)
     project.world.clear_log()
-    ran = project.ensure("0")
+    ran = project.ensure("0", "--allow-zero")
     assert powers(project) == ["shutdown", "poweroff", "delete"]
     assert "demo-worker-1: did not shut down within 2s" in ran.stderr
     assert reason_of(project, "demo-worker-1", "server.deleting").endswith("; did not shut down within 2s")
