@@ -38,6 +38,9 @@ _UNREACHABLE = re.compile(
 )
 """What the engine says of a backend that it cannot use."""
 
+_HALF_READ = re.compile(r"unexpected end of JSON input|invalid character")
+"""What the engine says when one of the stack's locks is not whole."""
+
 _INTERRUPT_GRACE_S = 30.0
 """After an interrupt the engine finishes what it began, saves and unlocks: a plugin call lasts one round trip."""
 
@@ -317,7 +320,7 @@ class Engine:
                 self._heal_or_wait(error, waited_since)
                 continue
             except automation.CommandError as error:
-                if not said.operations and self._awaits_half_lock(waited_since):
+                if _HALF_READ.search(str(error)) and self._awaits_half_lock(waited_since):
                     continue
                 return Ran(said, error="\n".join(said.errors) or _last_words(str(error)))
             except RuntimeError as error:

@@ -145,6 +145,8 @@ class Meddling:
     def play(self, theatre: Theatre) -> bool:
         """Meddle, and check the world; False if the run sends fewer requests."""
         with theatre.scene(self.vendor) as scene:
+            # A server that is switched off in its reboot is given up after this.
+            scene.project.describe(groups={"worker": {"start_within": "8s"}})
             scene.gate.set(self.number, "before")
             process = _start(scene, self.operation)
             if not _arrive(scene, process):
