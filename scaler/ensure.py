@@ -66,7 +66,7 @@ from scaler.model import (
     World,
 )
 from scaler.observe import PASSING, Observer
-from scaler.parts import find_parts
+from scaler.parts import current_image, find_parts
 from scaler.plan import Advice, natural, placements, plan
 from scaler.ports import Surroundings
 from scaler.shortages import QUOTA_FOR
@@ -369,7 +369,32 @@ class _Run:
         return replace(made, cost=self._cost(self.world.servers.values(), self._servers_after(made)))
 
     def _learns(self, made: Plan) -> bool:
-        """Look up what a plan's new servers need; whether that calls for another plan."""
+        """Look up what a plan needs to know; whether that calls for another plan."""
+        return self._learns_images(made) or self._learns_placements(made)
+
+    def _learns_images(self, made: Plan) -> bool:
+        """Outdated servers go first: where only some of a group go, its image must be known."""
+        choosing = {
+            step.group
+            for step in made.steps
+            if step.action is Action.DELETE and self.world.servers[step.server].counts and self.wanted.get(step.group)
+        } - self.advice.images.keys()
+        if not choosing:
+            return False
+        found = {name: self._image_names(self.spec.groups[name]) for name in choosing}
+        self.advice = replace(self.advice, images={**self.advice.images, **found})
+        return True
+
+    def _image_names(self, group: Group) -> frozenset[str]:
+        """What a group's image goes by; nothing if the cloud cannot tell, for a count must go down all the same."""
+        try:
+            image = current_image(group, self.around.cloud, self._sold())
+        except (InvalidError, *PASSING) as error:
+            self.progress.note(f"which servers of {group.name} are outdated is not known: {error}")
+            return frozenset()
+        return frozenset({image.id, image.name})
+
+    def _learns_placements(self, made: Plan) -> bool:
         creates = [step for step in made.steps if step.action is Action.CREATE]
         if not creates:
             return False
@@ -381,14 +406,10 @@ class _Run:
 
     def _look_up(self, creates: Sequence[Step]) -> None:
         """What the names in the spec mean, for every placement that servers are to be created at."""
-        now = self.clock.now()
-        if self.catalogue is None:
-            self.catalogue = self.around.cloud.catalogue()
-            for place, at in self.around.shortages.full(now).items():
-                self._pass_over_full(place, f"there was none at {at:%H:%M} UTC")
-        found = find_parts(self.spec, creates, self.around.cloud, self.catalogue, self.templates, now)
+        catalogue = self._sold()
+        found = find_parts(self.spec, creates, self.around.cloud, catalogue, self.templates, self.clock.now())
         for _, kind, location in found.templates.parts.keys() - self.templates.parts.keys():
-            offer = self.catalogue.offer(kind, location)
+            offer = catalogue.offer(kind, location)
             if offer and offer.deprecated_after:
                 self.progress.warn(f"{kind} can be ordered in {location} until {offer.deprecated_after:%Y-%m-%d} only")
         self.templates = found.templates
@@ -398,6 +419,14 @@ class _Run:
             self.passed_over[group, place] = unfit
             self.progress.note(f"{group} passes over {_tell_place(place)}: {unfit}")
         self.advice = replace(self.advice, unfit=self.advice.unfit | found.unfit.keys())
+
+    def _sold(self) -> Catalogue:
+        """The cloud's catalogue, read once; what had no capacity a moment ago is not tried again."""
+        if self.catalogue is None:
+            self.catalogue = self.around.cloud.catalogue()
+            for place, at in self.around.shortages.full(self.clock.now()).items():
+                self._pass_over_full(place, f"there was none at {at:%H:%M} UTC")
+        return self.catalogue
 
     def _pass_over_full(self, place: Placement, why: CloudError | str) -> None:
         for name in self.spec.groups:
@@ -921,6 +950,7 @@ class _Run:
             requests=self.around.cloud.requests,
             elapsed=timedelta(seconds=self.clock.monotonic() - self.started),
             failures=tuple(self.failures),
+            outdated=self.plan.outdated,
             seen=_ids(self.first),
         )
 

@@ -352,6 +352,8 @@ class Plan:
     """None when the prices were not looked at."""
     short: Mapping[str, int] = field(default_factory=dict)
     """Servers that are missing and for which nothing is left to try, by group."""
+    outdated: Mapping[str, str] = field(default_factory=dict)
+    """Servers that are not as a new one would be, and in what; they stay until they are replaced."""
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -524,5 +526,7 @@ class Result:
     elapsed: timedelta = timedelta(0)
     failures: tuple[Exception, ...] = ()
     """What went wrong, whatever it was about; the steps tell their own errors."""
+    outdated: Mapping[str, str] = field(default_factory=dict)
+    """Servers that are not as a new one would be, and in what."""
     seen: Mapping[str, str] = field(default_factory=dict)
     """The machines that the run began with, name → id; for plan files, not for printing."""

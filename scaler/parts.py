@@ -51,6 +51,14 @@ def find_parts(
     return Found(templates=Templates(parts=parts), unfit=unfit, unavailable=unavailable)
 
 
+def current_image(group: Group, cloud: Cloud, catalogue: Catalogue) -> Image:
+    """The image that a new server of a group would be made from; InvalidError if there is none."""
+    known = [offer for kind in group.types for place in group.locations if (offer := catalogue.offer(kind, place))]
+    if not known:
+        raise InvalidError(f"No type of {group.name} is sold in its locations.")
+    return cloud.find_image(group.image, known[0].architecture, known[0].location)
+
+
 def _fitting_image(group: Group, cloud: Cloud, offer: Offer) -> Image:
     image = cloud.find_image(group.image, offer.architecture, offer.location)
     if image.disk > offer.disk:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from scaler.lifecycle import DEAD, SUPPLY, Status
 from scaler.model import Action, Group, Placement, Plan, PlanPhase, Server, Spec, Step, World
 from scaler.ownership import free_names
 from scaler.prices import paid_left
-from scaler.template import labels_of
+from scaler.template import labels_of, outdated
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +39,8 @@ class Advice:
     """Servers that the run is not about: they are neither counted nor touched."""
     adopted: frozenset[str] = frozenset()
     """Servers that were in no state when the run began: they go before others."""
+    images: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """By group: id and name of the image that a new server would be made from; empty: it is not known."""
 
 
 def plan(spec: Spec, world: World, wanted: Mapping[str, int], advice: Advice | None = None) -> Plan:
@@ -67,7 +69,18 @@ def plan(spec: Spec, world: World, wanted: Mapping[str, int], advice: Advice | N
         drift=world.drift,
         tries={name: tuple(usable(spec.groups[name], advice)) for name in wanted if _is_created(name, grow)},
         short=short,
+        outdated=_outdated(spec, world, advice),
     )
+
+
+def _outdated(spec: Spec, world: World, advice: Advice) -> dict[str, str]:
+    """The servers that are not as a new one would be, and in what."""
+    found = {
+        name: outdated(spec.groups[server.group], world.machines[name], advice.images.get(server.group, ()))
+        for name, server in world.servers.items()
+        if server.group in spec.groups
+    }
+    return {name: why for name, why in sorted(found.items()) if why}
 
 
 def placements(group: Group) -> list[Placement]:
@@ -89,9 +102,10 @@ def victims(
     count: int,
     group: Group | None,
     orphans: Collection[str] = (),
+    old: Collection[str] = (),
     paid: Callable[[Server], float] = lambda server: 0.0,
 ) -> list[Server]:
-    """The `count` servers that go first: dead, off, not yet ready, then as the group's `scale_down` says.
+    """The `count` servers that go first: dead, off, not yet ready, outdated, then as the group's `scale_down` says.
 
     Of equals, orphans go first; a ready orphan stays before one that is not ready, lest too few serve.
     `paid` tells for how many seconds a server is paid for, for `billing`; of equals the newest goes.
@@ -104,7 +118,9 @@ def victims(
     ordered = sorted(candidates, key=lambda server: (age(server), _number(server.name)), reverse=how != "oldest")
     if how == "billing":
         ordered.sort(key=paid)
-    return sorted(ordered, key=lambda server: (_expendability(server), server.name not in orphans))[:count]
+    return sorted(
+        ordered, key=lambda server: (_expendability(server), server.name not in orphans, server.name not in old)
+    )[:count]
 
 
 def _expendability(server: Server) -> int:
@@ -149,7 +165,8 @@ def _decide(spec: Spec, world: World, name: str, wanted: int, advice: Advice) ->
     woken, idle = off[:missing], off[missing:]
     orphans = world.orphans | advice.adopted
     candidates = [server for server in supply if server in movable]
-    leaving = _leaving(spec, world, candidates, len(supply) - wanted, group, advice.remove, orphans)
+    old = _outdated(spec, world, advice)
+    leaving = _leaving(spec, world, candidates, len(supply) - wanted, group, advice.remove, orphans, old)
     lacking = missing - len(woken) if group else 0
     created = _create(spec, world, group, lacking, wanted, supply, advice) if group else []
     short = lacking - len(created)
@@ -165,7 +182,11 @@ def _decide(spec: Spec, world: World, name: str, wanted: int, advice: Advice) ->
             # What cannot be replaced stays.
             *(_step(Action.DELETE, server, "it was asked to be replaced") for server in renewed[short:]),
             *(
-                _step(Action.DELETE, server, _why_leaving(group, server, wanted, len(supply), advice.remove, orphans))
+                _step(
+                    Action.DELETE,
+                    server,
+                    _why_leaving(group, server, wanted, len(supply), advice.remove, orphans, old),
+                )
                 for server in leaving
             ),
         ],
@@ -180,6 +201,7 @@ def _leaving(
     group: Group | None,
     named: Collection[str],
     orphans: Collection[str],
+    old: Collection[str],
 ) -> list[Server]:
     """The servers that a surplus takes out: those that were asked for, then by the fixed order."""
     if surplus <= 0:
@@ -190,7 +212,7 @@ def _leaving(
 
     asked = [server for server in movable if server.name in named]
     others = [server for server in movable if server not in asked]
-    return [*asked, *victims(others, max(0, surplus - len(asked)), group, orphans, paid)][:surplus]
+    return [*asked, *victims(others, max(0, surplus - len(asked)), group, orphans, old, paid)][:surplus]
 
 
 def _create(
@@ -250,7 +272,13 @@ def _why_dead(server: Server) -> str:
 
 
 def _why_leaving(
-    group: Group | None, server: Server, wanted: int, have: int, named: Collection[str], orphans: Collection[str]
+    group: Group | None,
+    server: Server,
+    wanted: int,
+    have: int,
+    named: Collection[str],
+    orphans: Collection[str],
+    old: Mapping[str, str],
 ) -> str:
     if server.name in named:
         return "it was asked to be removed"
@@ -261,6 +289,8 @@ def _why_leaving(
         order = f"not ready, it is {server.status}"
     elif server.name in orphans:
         order = "it was in no state"
+    elif server.name in old:
+        order = f"it is outdated ({old[server.name]})"
     return f"{group.name} wants {wanted}, has {have}: {order}"
 
 

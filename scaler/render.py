@@ -116,6 +116,7 @@ def planned(plan: Plan, *, servers: Sequence[Server] = (), cost: Cost | None = N
         steps=tuple(StepReport(step, StepResult.PENDING) for step in plan.steps),
         servers=tuple(servers),
         drift=plan.drift,
+        outdated=plan.outdated,
         cost=cost or plan.cost,
     )
 
@@ -134,11 +135,18 @@ def result_document(result: Result) -> dict[str, object]:
         "steps": [_step_document(report) for report in result.steps],
         "servers": [server_to_json(server) for server in result.servers],
         "drift": list(result.drift),
+        "outdated": dict(result.outdated),
         "violations": [asdict(violation) for violation in result.violations],
         "cost": asdict(result.cost) if result.cost else None,
         "requests": asdict(result.requests),
         "elapsed_s": round(result.elapsed.total_seconds(), 1),
     }
+
+
+def _remarks(result: Result) -> list[str]:
+    """What else is to be known of the servers: found other than recorded, or made of what the spec no longer says."""
+    drift = [f"drift: {sentence}" for sentence in result.drift]
+    return drift + [f"outdated: {name} ({why})" for name, why in result.outdated.items()]
 
 
 def _step_document(report: StepReport) -> dict[str, object]:
@@ -193,7 +201,7 @@ def _serialize(document: Mapping[str, object], format: str) -> str:
 def _result_text(result: Result, *, color: bool, hints: bool) -> str:
     if result.outcome == Outcome.PLANNED or (result.outcome == Outcome.REFUSED and result.steps):
         return _plan_text(result, cloud=None, color=color, hints=hints)
-    lines = [f"! drift: {one_line(sentence)}" for sentence in result.drift]
+    lines = [f"! {one_line(sentence)}" for sentence in _remarks(result)]
     lines += _failures(result, color=color)
     lines.append(click.style(_headline(result), bold=True) if color else _headline(result))
     if hints and result.outcome in (Outcome.UNCONFIRMED, Outcome.FAILED):
@@ -257,8 +265,8 @@ def _plan_text(result: Result, *, cloud: str | None, color: bool, hints: bool) -
     for name, report in result.groups.items():
         if len(report.tries) > 1:
             lines.append(f"  {name} tries {', then '.join(report.tries)}")
-    if result.drift:
-        lines += ["", *(f"  ! drift: {one_line(sentence)}" for sentence in result.drift)]
+    if remarks := _remarks(result):
+        lines += ["", *(f"  ! {one_line(sentence)}" for sentence in remarks)]
     lines += ["", *_step_lines(result.steps, color=color), ""]
     if result.violations:
         lines += [*(_violation_line(violation, color=color) for violation in result.violations), ""]
@@ -381,8 +389,8 @@ def _result_markdown(result: Result) -> str:
     parts = [f"### {_cell(_headline(result))}" if result.outcome != Outcome.PLANNED else f"### {result.stack}: plan"]
     if result.outcome in (Outcome.PLANNED, Outcome.REFUSED):
         parts.append(f"**{_summary(result)}**")
-    if result.drift:
-        parts.append("\n".join(f"- drift: {_cell(sentence)}" for sentence in result.drift))
+    if remarks := _remarks(result):
+        parts.append("\n".join(f"- {_cell(sentence)}" for sentence in remarks))
     if result.violations:
         parts.append(
             "\n".join(f"- {violation.level} policy: {_cell(str(violation))}" for violation in result.violations)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from scaler.model import Group, Machine, MachineRequest, Server, Spec, Step
@@ -48,6 +48,23 @@ def labels_of(spec: Spec, machine: Machine) -> dict[str, str]:
     template = machine.labels.get(TEMPLATE)
     labels = {**wanted, **spec.owner.labels, GROUP: group}
     return labels if template is None else {**labels, TEMPLATE: template}
+
+
+def outdated(group: Group, machine: Machine, images: Collection[str] = ()) -> str | None:
+    """In what a machine is not as its group is made now; None if in nothing that can be seen.
+
+    `images` are the id and the name of the image that a new server would be made from, if known.
+    """
+    differences = []
+    if machine.labels.get(TEMPLATE) not in (None, fingerprint(group)):
+        differences.append("other user data or keys")
+    if machine.type not in group.types:
+        differences.append(f"type {machine.type}, not {' or '.join(group.types)}")
+    if machine.location not in group.locations:
+        differences.append(f"in {machine.location}, not {' or '.join(group.locations)}")
+    if images and machine.image is not None and machine.image not in images:
+        differences.append(f"image {machine.image}, not {min(images)}")
+    return "; ".join(differences) or None
 
 
 def new_server(spec: Spec, step: Step, parts: Parts) -> MachineRequest:

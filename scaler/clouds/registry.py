@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from pathlib import Path
 
 from scaler.clock import Clock
 from scaler.clouds import Cloud
 from scaler.clouds.deadlines import Deadlines
 from scaler.errors import CredentialsError, ScalerError, UsageError
+from scaler.offered import offered_clouds
 from scaler.suggest import nearest
 
 _URL = re.compile(r"https?://([\w-]+(\.[\w-]+)*|\[[0-9a-fA-F:]+\])(:[0-9]{1,5})?(/[^\s?#]*)?")
@@ -66,10 +66,6 @@ CLOUDS: Mapping[str, Vendor] = {
 }
 
 
-ENTRY_POINTS = "scaler.clouds"
-"""The entry point group in which a package offers a cloud: each entry is a `Vendor` under the cloud's name."""
-
-
 def open_cloud(
     name: str, *, endpoint: str | None, environ: Mapping[str, str], clock: Clock, deadlines: Deadlines | None = None
 ) -> Cloud:
@@ -98,16 +94,11 @@ def find_vendor(name: str) -> Vendor:
     """A cloud of ours, or one that an installed package offers; UsageError if there is none of the name."""
     if name in CLOUDS:
         return CLOUDS[name]
-    for offered in entry_points(group=ENTRY_POINTS, name=name):
-        vendor: Vendor = offered.load()
+    offered = offered_clouds()
+    if name in offered:
+        vendor: Vendor = offered[name].load()
         return vendor
-    raise UsageError(f"there is no cloud {name}", fix=nearest(name, known_clouds()))
-
-
-def known_clouds() -> list[str]:
-    """The names of all clouds, ours first. Loads none of them."""
-    offered = sorted(point.name for point in entry_points(group=ENTRY_POINTS))
-    return [*CLOUDS, *(name for name in offered if name not in CLOUDS)]
+    raise UsageError(f"there is no cloud {name}", fix=nearest(name, [*CLOUDS, *sorted(offered)]))
 
 
 def find_token(vendor: Vendor, environ: Mapping[str, str]) -> str:

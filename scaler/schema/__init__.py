@@ -40,6 +40,7 @@ from pydantic_core import PydanticCustomError
 from scaler.durations import parse_duration
 from scaler.events import EventName
 from scaler.model import ImageRef
+from scaler.offered import offered_clouds
 from scaler.ownership import RESERVED
 from scaler.suggest import nearest
 
@@ -797,9 +798,7 @@ def _or_offered(value: object, check: ValidatorFunctionWrapHandler) -> object:
     try:
         return check(value)
     except ValidationError:
-        from scaler.clouds.registry import known_clouds
-
-        if value in known_clouds():
+        if value in offered_clouds():
             return value
         raise
 

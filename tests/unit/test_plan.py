@@ -463,3 +463,40 @@ def test_the_same_world_gives_the_same_plan(situation: tuple[Spec, World, dict[s
     )
     assert plan(made_for, here, wanted) == plan(made_for, here, wanted)
     assert plan(made_for, other, turned(wanted)) == plan(made_for, here, wanted)  # type: ignore[arg-type]
+
+
+# ---------------------------------------------------------------------------------------------
+# What the spec no longer says of servers that exist
+
+
+def aged(made_for: Spec, here: World, name: str, **facts: object) -> World:
+    return replace(here, machines={**here.machines, name: replace(here.machines[name], **facts)})
+
+
+def test_r13_a_changed_type_location_or_template_shows_as_a_difference() -> None:
+    here = world(ONE, *numbered(*[Status.RUNNING] * 4))
+    here = aged(ONE, here, "prod-worker-1", type="cx99")
+    here = aged(ONE, here, "prod-worker-2", location="mars")
+    here = aged(ONE, here, "prod-worker-3", labels=ONE.owner.group_labels("worker", "0000"))
+    made = plan(ONE, here, {"worker": 4})
+    assert made.steps == ()
+    assert set(made.outdated) == {"prod-worker-1", "prod-worker-2", "prod-worker-3"}
+    assert made.outdated["prod-worker-1"].startswith("type cx99, not cx23")
+    assert made.outdated["prod-worker-2"].startswith("in mars, not fsn1")
+    assert made.outdated["prod-worker-3"] == "other user data or keys"
+
+
+def test_outdated_servers_go_before_the_newest() -> None:
+    here = world(ONE, *numbered(*[Status.RUNNING] * 3))
+    here = aged(ONE, here, "prod-worker-1", image="99")
+    images = {"worker": frozenset({"100", "golden"})}
+    assert names(plan(ONE, here, {"worker": 2}, Advice(images=images)), Action.DELETE) == ["prod-worker-1"]
+    assert names(plan(ONE, here, {"worker": 2}), Action.DELETE) == ["prod-worker-3"]
+    chosen = plan(ONE, here, {"worker": 2}, Advice(images=images)).steps[0]
+    assert chosen.reason == "worker wants 2, has 3: it is outdated (image 99, not 100)"
+
+
+def test_what_does_not_serve_goes_before_what_is_outdated() -> None:
+    here = world(ONE, *numbered(Status.RUNNING, Status.STARTING, Status.RUNNING))
+    here = aged(ONE, here, "prod-worker-1", type="cx99")
+    assert names(plan(ONE, here, {"worker": 1}), Action.DELETE) == ["prod-worker-2", "prod-worker-1"]

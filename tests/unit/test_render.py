@@ -260,6 +260,7 @@ DOCUMENT = {
         }
     ],
     "drift": ["prod-worker-2 is gone"],
+    "outdated": {},
     "violations": [],
     "cost": {
         "currency": "EUR",

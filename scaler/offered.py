@@ -1,0 +1,13 @@
+"""Clouds that installed packages offer."""
+
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint, entry_points
+
+ENTRY_POINTS = "scaler.clouds"
+"""The entry point group: each entry is a `scaler.clouds.registry.Vendor` under the cloud's name."""
+
+
+def offered_clouds() -> dict[str, EntryPoint]:
+    """The entry points by the cloud's name; loads none of them."""
+    return {point.name: point for point in entry_points(group=ENTRY_POINTS)}
