@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import signal
 import socket
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -27,6 +29,25 @@ def script(project: Project, name: str, text: str) -> str:
 def draining(project: Project, text: str, **stop: Any) -> dict[str, Any]:
     """A group's `stop`, whose drain is this script, with the server's name and address."""
     return {"stop": {"drain": [script(project, "drain.sh", text), "{name}", "{ip}"], **stop}}
+
+
+@contextmanager
+def running(project: Project, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """A command at work; it does not outlast a test that fails."""
+    run = project.start(*arguments)
+    try:
+        yield run
+    finally:
+        if run.poll() is None:
+            run.terminate()
+            run.wait(60)
+
+
+def seen(run: subprocess.Popen[str], condition: Callable[[], Any], what: str) -> Any:
+    """The condition's value once it holds, while the command runs."""
+    value = wait_until(lambda: condition() or (run.poll() is not None and "ended"), what)
+    assert value != "ended", f"{what}: never seen, the command ended with {run.returncode}: {finish(run)}"
+    return value
 
 
 def lines_of(project: Project, name: str) -> list[str]:
@@ -55,15 +76,13 @@ def test_one_of_five_drains_never_ends_and_holds_up_nothing_else(hetzner: Projec
     six = hetzner.machines
     hetzner.world.clear_log()
 
-    run = hetzner.start("ensure", "worker=1", "web=3", "--yes", "-o", "json")
-    wait_until(lambda: set(hetzner.machines) & set(six) == {"demo-web-1"} | names(1, 4), "four gone")
-    # At this moment the fifth is still draining, and the other group has what it wanted.
-    (stuck,) = lines_of(hetzner, "stuck")
-    assert is_alive(int(stuck))
-    assert run.poll() is None
-    assert {"demo-web-1", "demo-web-2", "demo-web-3"} <= set(hetzner.machines)
-
-    ran = finish(run)
+    with running(hetzner, "ensure", "worker=1", "web=3", "--yes", "-o", "json") as run:
+        seen(run, lambda: set(hetzner.machines) & set(six) == {"demo-web-1"} | names(1, 4), "four gone")
+        # At this moment the fifth is still draining, and the other group has what it wanted.
+        (stuck,) = lines_of(hetzner, "stuck")
+        assert is_alive(int(stuck))
+        assert {"demo-web-1", "demo-web-2", "demo-web-3"} <= set(hetzner.machines)
+        ran = finish(run)
     assert (ran.code, ran.document["outcome"]) == (0, "converged"), ran.stderr
     assert set(hetzner.agreed()) == {"demo-worker-1", "demo-web-1", "demo-web-2", "demo-web-3"}
     wait_until(lambda: not is_alive(int(stuck)), "the drain's end")
@@ -116,11 +135,11 @@ def test_a_run_that_is_ended_ends_its_drains_and_the_next_one_starts_over(hetzne
     hetzner.describe(groups={"worker": {"count": 2, **draining(hetzner, "echo $$ >> pids; sleep 1000")}})
     hetzner.ensure()
     two = hetzner.agreed()
-    run = hetzner.start("ensure", "1", "--yes", "-o", "json")
-    (pid,) = wait_until(lambda: lines_of(hetzner, "pids"), "the drain")
-    assert hetzner.records["demo-worker-2"]["status"] == "stopping"
-    run.send_signal(signal.SIGTERM)
-    assert finish(run).code == 143
+    with running(hetzner, "ensure", "1", "--yes", "-o", "json") as run:
+        (pid,) = seen(run, lambda: lines_of(hetzner, "pids"), "the drain")
+        seen(run, lambda: hetzner.records["demo-worker-2"]["status"] == "stopping", "its record")
+        run.send_signal(signal.SIGTERM)
+        assert finish(run).code == 143
     wait_until(lambda: not is_alive(int(pid)), "the drain's end")
     assert hetzner.machines == two
 
@@ -135,10 +154,10 @@ def test_a_run_that_is_killed_while_it_drains_leaves_a_server_that_runs(hetzner:
     hetzner.describe(groups={"worker": {"count": 2, **draining(hetzner, text)}})
     hetzner.ensure()
     two = hetzner.agreed()
-    run = hetzner.start("ensure", "1", "--yes")
-    wait_until(lambda: lines_of(hetzner, "pids"), "the drain")
-    run.kill()
-    finish(run)
+    with running(hetzner, "ensure", "1", "--yes") as run:
+        seen(run, lambda: lines_of(hetzner, "pids"), "the drain")
+        run.kill()
+        finish(run)
     (hetzner.folder / "over").touch()
     # Now both are wanted: the server that was on its way to rest serves on.
     hetzner.ensure("2")
