@@ -798,7 +798,7 @@ def _or_offered(value: object, check: ValidatorFunctionWrapHandler) -> object:
     try:
         return check(value)
     except ValidationError:
-        if value in offered_clouds():
+        if isinstance(value, str) and value in offered_clouds():
             return value
         raise
 
