@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from plugin_client import DIGITALOCEAN, HETZNER, OWNER, TOKEN, VENDORS, HurriedClock, Plugged, Vendor
+from plugin_client import DIGITALOCEAN, HETZNER, OWNER, TOKEN, VENDORS, HurriedClock, Plug, Plugged, Vendor
 
 from scaler.clouds.deadlines import Deadlines
 from scaler.clouds.registry import open_cloud
@@ -19,8 +19,6 @@ from scaler.simulator import EmbeddedCloud
 
 READ_WITHIN_S = 3.0
 """More than any answer takes, and little enough to wait for in vain."""
-
-Plug = Callable[[Vendor, Permits], Plugged]
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,6 +14,7 @@ from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc
 
 from scaler.clock import SystemClock
 from scaler.clouds import Cloud
+from scaler.model import Permits
 from scaler.ownership import Owner, encode_tags
 from scaler.plugin import RESOURCES
 from scaler.plugin.operation import Operation
@@ -177,3 +178,7 @@ class Plugged:
 
     def delete(self, id: str) -> None:
         self.stub.Delete(provider_pb2.DeleteRequest(urn=self.urn, id=id), timeout=DEADLINE_S)
+
+
+Plug = Callable[[Vendor, Permits], Plugged]
+"""Begins an operation with these permits."""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import grpc
 import pytest
-from conftest import Plug
-from plugin_client import DIGITALOCEAN, HETZNER, NAME, Plugged, Vendor
+from plugin_client import DIGITALOCEAN, HETZNER, NAME, Plug, Plugged, Vendor
 
 from scaler.clouds import AmbiguousError, NameTakenError
 from scaler.model import MachineRequest, Permits

@@ -11,8 +11,7 @@ from collections.abc import Iterator
 
 import grpc
 import pytest
-from conftest import Plug
-from plugin_client import DEADLINE_S, HETZNER, NAME, Plugged
+from plugin_client import DEADLINE_S, HETZNER, NAME, Plug, Plugged
 from pulumi.runtime.proto import provider_pb2
 
 from scaler.model import Permits

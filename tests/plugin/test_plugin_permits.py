@@ -8,8 +8,7 @@ from typing import Any
 
 import grpc
 import pytest
-from conftest import Plug
-from plugin_client import DIGITALOCEAN, HETZNER, LABELS, NAME, OWNER, Plugged, Vendor, urn
+from plugin_client import DIGITALOCEAN, HETZNER, LABELS, NAME, OWNER, Plug, Plugged, Vendor, urn
 from pulumi.runtime.proto import provider_pb2
 
 from scaler.clouds import CloudError, InvalidError

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from conftest import Plug
-from plugin_client import DIGITALOCEAN, HETZNER, LABELS, NAME, TAGS, VENDORS, Vendor, unpack
+from plugin_client import DIGITALOCEAN, HETZNER, LABELS, NAME, TAGS, VENDORS, Plug, Vendor, unpack
 from pulumi.runtime.proto import provider_pb2
 
 from scaler.model import Permits

@@ -5,8 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from conftest import Plug
-from plugin_client import HETZNER, OWNER
+from plugin_client import HETZNER, OWNER, Plug
 
 from scaler.clouds import CloudError, NoCapacityError, QuotaError
 from scaler.model import Machine, MachineRequest, Permits
