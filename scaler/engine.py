@@ -249,12 +249,17 @@ class Engine:
         if self._local and not self._exists:
             self._local.root.mkdir(parents=True, exist_ok=True)
             self._exists = self._local.exists()
-        if not self._exists:
+        waited_since = self._clock.monotonic()
+        while not self._exists:
             try:
                 self._select_or_create()
+            except automation.ConcurrentUpdateError as error:
+                # Two runs that make the stack at the same moment see each other's lock, and both fail.
+                self._heal_or_wait(error, waited_since)
             except automation.CommandError as error:
                 raise self._explain(error) from error
-            self._exists = True
+            else:
+                self._exists = True
 
     def _select_or_create(self) -> None:
         if not self._local:
