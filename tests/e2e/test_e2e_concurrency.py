@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 
@@ -54,3 +55,19 @@ def test_r03_s11_a_run_that_may_not_wait_says_who_is_in_the_way(served: Project,
     # Both locks were left behind, and are in nobody's way.
     project.ensure("2")
     assert len(project.agreed()) == 2
+
+
+def test_s11_a_stack_that_another_run_is_making_is_waited_for(hetzner: Project) -> None:
+    """Runs that make the stack at once see each other's lock: that is no failure of the engine."""
+    locks = hetzner.state_dir / "pulumi" / ".pulumi" / "locks" / "organization" / "scaler" / "demo"
+    locks.mkdir(parents=True)
+    lock = {"pid": 1, "username": "ci", "hostname": "elsewhere", "timestamp": "2026-11-24T23:00:00Z"}
+    (locks / "made-elsewhere.json").write_text(json.dumps(lock), encoding="utf-8")
+    error = hetzner.run("ensure", "1", "--yes", "--lock-timeout", "0s", "-o", "json", code=5).error
+    assert "ci@elsewhere" in error["why"]
+
+    waiting = hetzner.start("ensure", "1", "--yes")
+    wait_until(lambda: len(hetzner.engine_runs) > 2, "a second attempt")
+    (locks / "made-elsewhere.json").unlink()
+    assert finish(waiting).code == 0
+    assert len(hetzner.agreed()) == 1
