@@ -6,7 +6,7 @@ SHELL := bash
 .SILENT:
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint format bench engine tools clean
+.PHONY: help demo test faults check lint format bench engine tools clean
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -30,6 +30,9 @@ test: engine tools ## run all tests; ARGS="-k name" chooses
 	$(BIN)/python -m pytest $(ARGS)
 
 check: lint test ## everything that must be green before a commit
+
+faults: engine ## kill and disturb every step of every operation; ARGS="--only kill/hetzner" chooses
+	$(BIN)/python tests/faults $(ARGS)
 
 lint: $(INSTALLED) ## style, types and the direction of imports
 	$(BIN)/ruff check .

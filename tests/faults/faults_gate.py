@@ -21,6 +21,7 @@ class Gate:
 
     stop_at: int | None = None
     moment: Moment = "before"
+    changes_only: bool = False
     count: int = 0
     witness: Callable[[], object] | None = None
     """Asked at each request; what it says is kept in `testimony`."""
@@ -31,9 +32,9 @@ class Gate:
     _open: threading.Event = field(default_factory=threading.Event)
     _drop: bool = False
 
-    def set(self, stop_at: int, moment: Moment) -> None:
-        """Hold the request of this number among those that come from now on."""
-        self.count, self.stop_at, self.moment = 0, stop_at, moment
+    def set(self, stop_at: int, moment: Moment, *, changes_only: bool = False) -> None:
+        """Hold the request of this number among those that come from now on, or among those that change something."""
+        self.count, self.stop_at, self.moment, self.changes_only = 0, stop_at, moment, changes_only
 
     def open(self, *, drop: bool) -> None:
         """Let the held request go on, or (`drop`) end it there: its sender is dead."""
@@ -45,10 +46,11 @@ class Gate:
 
         async def gated(scope: Scope, receive: Receive, send: Send) -> None:
             # One event loop serves all requests, so the count needs no lock.
-            self.count += 1
+            counts = not self.changes_only or scope["method"] != "GET"
+            self.count += counts
             if self.witness:
                 self.testimony.append(self.witness())
-            held = self.count == self.stop_at
+            held = counts and self.count == self.stop_at
             if held:
                 self.held = (scope["method"], scope["path"])
             if held and self.moment == "before" and await self._hold():

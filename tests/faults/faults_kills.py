@@ -27,13 +27,14 @@ _DEADLINE_S = 60.0
 
 @dataclass(frozen=True)
 class RequestPoint:
-    """Before or after the cloud carries out the n-th request of the run."""
+    """Before or after the cloud carries out the n-th request of the run, or the n-th that changes something."""
 
     number: int
     moment: Moment
+    changes_only: bool = False
 
     def __str__(self) -> str:
-        return f"request-{self.number}-{self.moment}"
+        return f"{'change' if self.changes_only else 'request'}-{self.number}-{self.moment}"
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ def _kill(kill: Kill, scene: Scene) -> bool:
     point = kill.point
     arrive = _at_request if isinstance(point, RequestPoint) else _at_engine
     if isinstance(point, RequestPoint):
-        scene.gate.set(point.number, point.moment)
+        scene.gate.set(point.number, point.moment, changes_only=point.changes_only)
     release = scene.project.hold_engine(point.operation) if _is_start(point) else None
     process = scene.project.start(
         *kill.operation.command, stdout=subprocess.DEVNULL, stderr=(scene.project.folder / "stderr").open("w")

@@ -178,10 +178,9 @@ def _cloud_behind(scene: Scene) -> None:
     with world.transaction():
         for kind in ("server", "snapshot", "ssh_key"):
             for thing in world.things(scene.vendor.name, kind):
-                if thing.id in scene.foreign:
-                    continue
                 thing.created -= 3 * 3600
-                thing.body = _earlier(thing.body)
+                if thing.id not in scene.foreign:
+                    thing.body = _earlier(thing.body)
                 world.save(thing)
         world.advance(-3 * 3600)
 
