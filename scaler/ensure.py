@@ -231,7 +231,7 @@ class _Run:
                 self.progress.warn(str(self._shortage(name, count)))
             return self.result(Outcome.PLANNED)
         if self.options.approve and self.plan.phases and not self.options.approve(self.plan):
-            return self.result(Outcome.PLANNED)
+            return replace(self.result(Outcome.PLANNED), declined=True)
         return self._conclude(self._converge_or_note())
 
     def _require_reviewed(self, reviewed: Reviewed) -> None:

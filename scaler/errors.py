@@ -50,6 +50,11 @@ class ScalerError(Exception):
     def __str__(self) -> str:
         return f"{self.what} ({self.why})" if self.why else self.what
 
+    @property
+    def facts(self) -> dict[str, str]:
+        """As documents tell it: `{code, message, why, fix}`."""
+        return {"code": self.code, "message": self.what, "why": self.why, "fix": self.fix}
+
 
 class UsageError(ScalerError):
     """A wrong option, argument, stack, group or server name on the command line."""

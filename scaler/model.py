@@ -343,6 +343,8 @@ class Plan:
     wanted: Mapping[str, int]
     before: Mapping[str, int]
     """Supply per group before."""
+    ready: Mapping[str, int] = field(default_factory=dict)
+    """Of the servers that are there, those that run, per group."""
     phases: tuple[PlanPhase, ...] = ()
     drift: tuple[str, ...] = ()
     """What was found other than recorded, one sentence each."""
@@ -530,3 +532,5 @@ class Result:
     """Servers that are not as a new one would be, and in what."""
     seen: Mapping[str, str] = field(default_factory=dict)
     """The machines that the run began with, name → id; for plan files, not for printing."""
+    declined: bool = False
+    """A person was asked, and said no: nothing was changed."""

@@ -64,7 +64,7 @@ def reboot(
         operation = _Operation(spec, around)
         servers = operation.rebootable(names, group)
         if approve and not approve(servers):
-            return operation.finish(save_only=True)
+            return replace(operation.finish(save_only=True), declined=True)
         operation.reboot(servers)
         if wait:
             operation.wait(timeout)

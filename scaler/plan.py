@@ -65,6 +65,7 @@ def plan(spec: Spec, world: World, wanted: Mapping[str, int], advice: Advice | N
         stack=spec.stack,
         wanted=dict(wanted),
         before={name: _supply(world, name) for name in wanted},
+        ready={name: sum(server.running for server in world.servers.values() if server.group == name) for name in wanted},
         phases=tuple(_phases(_most(spec, advice), world, grow, shrink)),
         drift=world.drift,
         tries={name: tuple(usable(spec.groups[name], advice)) for name in wanted if _is_created(name, grow)},

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 
 import click
 
+from scaler.errors import ScalerError
 from scaler.lifecycle import Status
 from scaler.model import (
     Action,
@@ -74,7 +75,7 @@ def render_plan(
     color: bool = False,
     hints: bool = False,
 ) -> str:
-    """What a plan would do. `servers` are the records as they are, for the numbers of ready ones."""
+    """What a plan would do. `servers` are the records as they are, for the documents."""
     result = planned(plan, servers=servers, cost=cost)
     if format == "text":
         return _plan_text(result, cloud=spec.cloud, color=color, hints=hints)
@@ -100,7 +101,6 @@ def render_status(
 
 def planned(plan: Plan, *, servers: Sequence[Server] = (), cost: Cost | None = None) -> Result:
     """The result of a run that ends with its plan."""
-    ready = Counter(server.group for server in servers if server.status == Status.RUNNING)
     return Result(
         stack=plan.stack,
         outcome=Outcome.PLANNED if plan.steps else Outcome.UNCHANGED,
@@ -108,7 +108,7 @@ def planned(plan: Plan, *, servers: Sequence[Server] = (), cost: Cost | None = N
             name: GroupReport(
                 wanted=wanted,
                 before=plan.before.get(name, 0),
-                ready=ready[name],
+                ready=plan.ready.get(name, 0),
                 tries=tuple(f"{kind} in {location}" for kind, location in plan.tries.get(name, ())),
             )
             for name, wanted in plan.wanted.items()
@@ -131,13 +131,14 @@ def result_document(result: Result) -> dict[str, object]:
         "schema": SCHEMA,
         "stack": result.stack,
         "outcome": str(result.outcome),
-        "groups": {name: asdict(report) for name, report in result.groups.items()},
+        "groups": {name: _group_document(report) for name, report in result.groups.items()},
         "steps": [_step_document(report) for report in result.steps],
         "servers": [server_to_json(server) for server in result.servers],
         "drift": list(result.drift),
         "outdated": dict(result.outdated),
         "violations": [asdict(violation) for violation in result.violations],
         "cost": asdict(result.cost) if result.cost else None,
+        "failures": [_failure_document(failure) for failure in result.failures],
         "requests": asdict(result.requests),
         "elapsed_s": round(result.elapsed.total_seconds(), 1),
     }
@@ -147,6 +148,18 @@ def _remarks(result: Result) -> list[str]:
     """What else is to be known of the servers: found other than recorded, or made of what the spec no longer says."""
     drift = [f"drift: {sentence}" for sentence in result.drift]
     return drift + [f"outdated: {name} ({why})" for name, why in result.outdated.items()]
+
+
+def _failure_document(failure: Exception) -> dict[str, str]:
+    """As errors are told (`contract.md` §3). Of an unknown exception only the kind: its text may quote anything."""
+    if isinstance(failure, ScalerError):
+        return failure.facts
+    return {"code": "internal", "message": type(failure).__name__, "why": "", "fix": ""}
+
+
+def _group_document(report: GroupReport) -> dict[str, object]:
+    numbers = {"wanted": report.wanted, "before": report.before, "ready": report.ready}
+    return {**numbers, "tries": list(report.tries)} if report.tries else numbers
 
 
 def _step_document(report: StepReport) -> dict[str, object]:
@@ -199,6 +212,8 @@ def _serialize(document: Mapping[str, object], format: str) -> str:
 
 
 def _result_text(result: Result, *, color: bool, hints: bool) -> str:
+    if result.declined:
+        return f"{result.stack}: nothing was changed, as you said."
     if result.outcome == Outcome.PLANNED or (result.outcome == Outcome.REFUSED and result.steps):
         return _plan_text(result, cloud=None, color=color, hints=hints)
     lines = [f"! {one_line(sentence)}" for sentence in _remarks(result)]

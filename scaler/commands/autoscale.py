@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from scaler.commands.ci import keep_result, report_options
 from scaler.commands.context import Context, Output, common_options
 from scaler.commands.running import (
     EXIT_CODES,
@@ -24,7 +25,7 @@ from scaler.commands.running import (
     timeout_option,
 )
 from scaler.errors import ExitCode, ScalerError, Terminated, UsageError
-from scaler.model import Outcome, Spec
+from scaler.model import GroupReport, Outcome, Result, Spec
 from scaler.project import Project
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class _How:
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @timeout_option
 @lock_timeout_option
+@report_options
 @common_options
 def autoscale(
     context: Context,
@@ -80,6 +82,8 @@ def autoscale(
 
     \b
     Exit codes: 0 done, 1 error, 3 refused, 4 not confirmed in time (with --wait), 5 locked, 64 usage.
+
+    With --watch, no report is written: it has no end.
     """
     _check(preview, watch, metrics_listen)
     if watch is None and not preview:
@@ -303,11 +307,23 @@ def _nothing(context: Context, spec: Spec) -> int:
     return ExitCode.OK
 
 
+def _unchanged(done: Autoscaled) -> Result:
+    """The result of a decision that needed no run."""
+    groups = {
+        name: GroupReport(wanted=decision.count, before=decision.supply.supply, ready=decision.supply.ready)
+        for name, decision in done.decisions.items()
+    }
+    return Result(
+        stack=done.stack, outcome=done.outcome, groups=groups, servers=tuple(done.servers), requests=done.requests
+    )
+
+
 def _show(context: Context, done: Autoscaled) -> None:
     from scaler.autoscale.explain import decision_document, decision_lines
     from scaler.commands.document import dump, markdown_table
     from scaler.render import render, result_document
 
+    keep_result(done.result or _unchanged(done))
     if context.output in (Output.JSON, Output.YAML):
         facts = {
             "stack": done.stack,

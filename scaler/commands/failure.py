@@ -25,7 +25,7 @@ def as_text(error: ScalerError) -> str:
 
 def as_document(error: ScalerError, output: Output) -> str:
     """The same as one document: `{"schema": 1, "error": {code, message, why, fix}}`."""
-    facts: dict[str, object] = {"code": error.code, "message": error.what, "why": error.why, "fix": error.fix}
+    facts: dict[str, object] = {**error.facts}
     if problems := [_plain(problem) for problem in _problems(error)]:
         facts["problems"] = problems
     return dump({"error": facts}, output)

@@ -12,7 +12,7 @@ import click
 
 from scaler.commands.ci import keep_result, log_group
 from scaler.commands.context import Context
-from scaler.errors import ExitCode, ScalerError, UsageError
+from scaler.errors import ExitCode, UsageError
 from scaler.model import Outcome, Plan, Result, Spec
 from scaler.project import Project
 
@@ -97,7 +97,7 @@ def run(
         return use_case(around)
 
 
-def show(context: Context, result: Result, failures: tuple[ScalerError, ...] = ()) -> int:
+def show(context: Context, result: Result) -> int:
     """Print a result on standard output, and give its exit code."""
     from scaler.render import render
 

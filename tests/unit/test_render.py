@@ -13,6 +13,7 @@ import click
 import pytest
 import yaml
 
+from scaler.clouds import BusyError
 from scaler.lifecycle import Status
 from scaler.model import (
     Action,
@@ -66,6 +67,7 @@ PLAN = Plan(
     stack="prod",
     wanted={"worker": 4},
     before={"worker": 2},
+    ready={"worker": 2},
     phases=(
         PlanPhase(steps=(CREATE, POWER_ON), declared=("prod-worker-4", "prod-worker-12")),
         PlanPhase(steps=(DELETE,), declared=("prod-worker-4", "prod-worker-12")),
@@ -184,7 +186,7 @@ def test_cost_is_left_out_where_it_is_unknown() -> None:
 
 
 def test_a_plan_without_steps_is_nothing_to_do() -> None:
-    nothing = Plan(stack="prod", wanted={"worker": 2}, before={"worker": 2})
+    nothing = Plan(stack="prod", wanted={"worker": 2}, before={"worker": 2}, ready={"worker": 2})
     assert render_plan(nothing, SPEC, "text", servers=SERVERS) == "prod already has 2 ready servers. Nothing to do."
     assert json.loads(render_plan(nothing, SPEC, "json"))["outcome"] == "unchanged"
 
@@ -192,7 +194,7 @@ def test_a_plan_without_steps_is_nothing_to_do() -> None:
 def test_s01_a_planned_result_shows_the_same_steps_as_its_plan() -> None:
     document = json.loads(render_plan(PLAN, SPEC, "json", servers=SERVERS, cost=COST))
     assert document["outcome"] == "planned"
-    assert document["groups"] == {"worker": {"wanted": 4, "before": 2, "ready": 2, "tries": []}}
+    assert document["groups"] == {"worker": {"wanted": 4, "before": 2, "ready": 2}}
     assert [(step["action"], step["server"], step["result"]) for step in document["steps"]] == [
         ("create", "prod-worker-4", "pending"),
         ("power_on", "prod-worker-12", "pending"),
@@ -212,12 +214,16 @@ CONVERGED = result(
     cost=COST,
     requests=Requests(total=14, create=2, list=9),
     elapsed=timedelta(seconds=41.234),
+    failures=(
+        BusyError("prod-worker-3 was not deleted.", why="locked: busy", fix="try again"),
+        ValueError("Bearer s3cr3t"),
+    ),
 )
 DOCUMENT = {
     "schema": 1,
     "stack": "prod",
     "outcome": "converged",
-    "groups": {"worker": {"wanted": 5, "before": 3, "ready": 5, "tries": []}},
+    "groups": {"worker": {"wanted": 5, "before": 3, "ready": 5}},
     "steps": [
         {
             "action": "create",
@@ -269,9 +275,19 @@ DOCUMENT = {
         "per_month_after": 27.45,
         "per_month_before": 16.47,
     },
+    "failures": [
+        {"code": "busy", "message": "prod-worker-3 was not deleted.", "why": "locked: busy", "fix": "try again"},
+        {"code": "internal", "message": "ValueError", "why": "", "fix": ""},
+    ],
     "requests": {"total": 14, "create": 2, "list": 9, "retried": 0},
     "elapsed_s": 41.2,
 }
+
+
+def test_what_a_person_declined_was_not_done() -> None:
+    declined = result(Outcome.PLANNED, steps=(StepReport(CREATE, StepResult.PENDING),), declined=True)
+    assert render(declined, "text", hints=True) == "prod: nothing was changed, as you said."
+    assert json.loads(render(declined, "json"))["outcome"] == "planned"
 
 
 def test_json_is_exactly_the_contract() -> None:
