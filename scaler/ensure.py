@@ -345,12 +345,11 @@ class _Run:
         return self.world.recorded and not on_their_way(self.world)
 
     def _reached(self) -> bool:
-        """Whether exactly the wanted servers exist, and every one is ready."""
+        """Whether exactly the wanted servers exist, every one is ready, and none lacks a place for its successor."""
         ready = running(self.world, self.wanted)
         concerned = self.world.servers.keys() - self.advice.apart
-        return all(ready[group] == count for group, count in self.wanted.items()) and len(concerned) == sum(
-            ready.values()
-        )
+        exact = all(ready[group] == count for group, count in self.wanted.items())
+        return exact and len(concerned) == sum(ready.values()) and not self.plan.short
 
     def _forget_refusals(self) -> None:
         """What was refused on the way is history once the wanted count is there."""
