@@ -77,7 +77,6 @@ class Kill:
                 return False
             demand(len(scene.owned()) <= self.operation.most, f"{len(scene.owned())} servers right after the kill")
             scene.settle(self.operation.wanted)
-            demand(_is_quiet(scene, self.operation.wanted), "a second `ensure` found something left to do")
         return True
 
 
@@ -141,12 +140,6 @@ def _check_told(scene: Scene, survivor: Ran) -> None:
     words = (scene.project.folder / "stderr").read_text(encoding="utf-8")
     demand(survivor.code in (0, 1, 4), f"scaler ended with {survivor.code} when its engine was killed:\n{words}")
     demand("an error of its own" not in words, f"scaler ended on an error of its own:\n{words}")
-
-
-def _is_quiet(scene: Scene, count: int) -> bool:
-    before = len(scene.project.engine_runs)
-    ran = scene.run("ensure", str(count), "--yes")
-    return ran.code == 0 and len(scene.project.engine_runs) == before
 
 
 # ---------------------------------------------------------------------------------------------
