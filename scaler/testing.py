@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from scaler.clouds import Cloud, GoneError, NameTakenError
+from scaler.clouds import Cloud, GoneError, InvalidError, NameTakenError
 from scaler.lifecycle import Phase
 from scaler.model import Machine, MachineRequest
 from scaler.ownership import Owner
@@ -127,6 +127,17 @@ class CloudConformance:
         self.eventually(lambda: self.phase(cloud, made) is Phase.RUNNING and not cloud.get(made.id).locked)
         cloud.shutdown(made.id)
         self.eventually(lambda: self.phase(cloud, made) is Phase.OFF)
+
+    def test_cpu_use_is_a_share_or_not_measured_or_refused(self, cloud: Cloud) -> None:
+        made = cloud.create(self.order())
+        self.eventually(lambda: self.phase(cloud, made) is Phase.RUNNING)
+        try:
+            measured = cloud.cpu(made.id)
+        except InvalidError:
+            return
+        assert measured is None or 0 <= measured <= 1.05
+        with pytest.raises(GoneError):
+            cloud.cpu("987654321")
 
     def test_labels_become_exactly_what_was_said(self, cloud: Cloud) -> None:
         made = cloud.create(self.order())

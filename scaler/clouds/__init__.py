@@ -209,6 +209,12 @@ class Cloud(Protocol):
 
     def reboot(self, id: str) -> None: ...
 
+    def cpu(self, id: str) -> float | None:
+        """How busy a machine is, by the cloud's newest measurement: 1 is all its cores. None: not measured yet.
+
+        InvalidError where the cloud does not measure it. Clouds older than this method may lack it.
+        """
+
     def set_labels(self, id: str, labels: Mapping[str, str]) -> None:
         """Make the machine's labels exactly these."""
 

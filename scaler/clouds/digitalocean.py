@@ -42,6 +42,7 @@ from scaler.ownership import STACK, Owner, decode_tags, encode_tags
 
 TITLE = "DigitalOcean"
 _PER_PAGE = 200
+_CPU_WINDOW_S = 600
 _TAG = re.compile(r"[a-zA-Z0-9_\-:]{1,255}")
 
 Row = Mapping[str, Any]
@@ -93,6 +94,7 @@ class DigitalOceanCloud:
     name = "digitalocean"
 
     def __init__(self, *, endpoint: str, token: str, clock: Clock, deadlines: Deadlines) -> None:
+        self._clock = clock
         self._governor = Governor(_BUDGET, clock)
         transport = Transport(_DIALECT, token=token, governor=self._governor, clock=clock, deadlines=deadlines)
         self._session = transport.session()
@@ -133,6 +135,21 @@ class DigitalOceanCloud:
 
     def reboot(self, id: str) -> None:
         self._act(id, "reboot")
+
+    def cpu(self, id: str) -> float | None:
+        with _asking(f"read the CPU use of droplet {id}"):
+            now = int(self._clock.now().timestamp())
+            window = {"start": str(now - _CPU_WINDOW_S), "end": str(now)}
+            told = self._client.monitoring.get_droplet_cpu_metrics(host_id=str(_number(id)), **window)
+            if modes := told["data"]["result"]:
+                return _busy_share(modes)
+            if "monitoring" in self._client.droplets.get(_number(id))["droplet"]["features"]:
+                return None
+        raise InvalidError(
+            f"{TITLE} does not measure the CPU use of droplet {id}",
+            why="it was made without monitoring",
+            fix="Set monitoring: true in the group, and replace its droplets.",
+        )
 
     def set_labels(self, id: str, labels: Mapping[str, str]) -> None:
         wanted = _tags(labels)
@@ -310,6 +327,16 @@ def image_of(row: Row) -> Image:
 def _owned(rows: Sequence[Row], owner: Owner) -> list[Machine]:
     machines = map(machine_of, rows)
     return oldest_first([machine for machine in machines if owner.owns(machine.labels)])
+
+
+def _busy_share(modes: Sequence[Row]) -> float | None:
+    """What was not idle of the seconds that all modes gained between the last two measurements."""
+    if any(len(mode["values"]) < 2 for mode in modes):
+        return None
+    gained = {mode["metric"]["mode"]: float(mode["values"][-1][1]) - float(mode["values"][-2][1]) for mode in modes}
+    total = sum(gained.values())
+    # Counters begin anew after a reboot.
+    return None if total <= 0 or min(gained.values()) < 0 else 1 - gained["idle"] / total
 
 
 def _create_body(request: MachineRequest) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -53,6 +54,7 @@ from scaler.ownership import GROUP, Owner
 
 TITLE = "Hetzner Cloud"
 _PER_PAGE = 50
+_CPU_STEP = timedelta(minutes=1)
 
 _PHASES = {
     "initializing": Phase.BOOTING,
@@ -103,10 +105,13 @@ class HetznerCloud:
     name = "hetzner"
 
     def __init__(self, *, endpoint: str, token: str, clock: Clock, deadlines: Deadlines) -> None:
+        self._clock = clock
         self._governor = Governor(_BUDGET, clock)
         transport = Transport(_DIALECT, token=token, governor=self._governor, clock=clock, deadlines=deadlines)
         self._session = transport.session()
         self._client = _client(endpoint, token, self._session)
+        self._cores: dict[str, int | None] = {}
+        """By the id of each server that was listed: CPU use is told per core."""
 
     def list_owned(self, owner: Owner) -> list[Machine]:
         with _asking(f"list the servers of stack {owner.stack}"):
@@ -162,6 +167,16 @@ class HetznerCloud:
         with _asking(f"reboot server {id}", changing=True):
             self._client.servers.reboot(Server(id=_number(id)))
 
+    def cpu(self, id: str) -> float | None:
+        with _asking(f"read the CPU use of server {id}"):
+            number, now = _number(id), self._clock.now()
+            cores = self._cores.get(id) or _cores(self._client.servers.get_by_id(number))
+            told = self._client.servers.get_metrics(
+                Server(id=number), "cpu", now - 5 * _CPU_STEP, now, _CPU_STEP.total_seconds()
+            )
+            values = told.metrics.time_series["cpu"]["values"]
+            return float(values[-1][1]) / (100 * cores) if values else None
+
     def set_labels(self, id: str, labels: Mapping[str, str]) -> None:
         with _asking(f"label server {id}", changing=True):
             self._client.servers.update(Server(id=_number(id)), labels=dict(labels))
@@ -214,8 +229,9 @@ class HetznerCloud:
     def _owned(self, owner: Owner, name: str | None = None) -> list[Machine]:
         selector = ",".join([*(f"{key}={value}" for key, value in owner.labels.items()), GROUP])
         rows = read_all(_pages(self._client.servers.get_list, label_selector=selector, name=name))
-        machines = map(machine_of, rows)
-        return oldest_first([machine for machine in machines if owner.owns(machine.labels)])
+        machines = [machine for machine in map(machine_of, rows) if owner.owns(machine.labels)]
+        self._cores.update((str(row.id), row.server_type.cores) for row in rows if row.server_type)
+        return oldest_first(machines)
 
     def _reference_pages(self, kind: Reference) -> Callable[[int], Page[Any]]:
         match kind:
@@ -302,6 +318,10 @@ def machine_of(server: BoundServer) -> Machine:
             "included_traffic": server.included_traffic,
         },
     )
+
+
+def _cores(server: BoundServer) -> int:
+    return int(given(given(server.server_type, "server.server_type").cores, "server_type.cores"))
 
 
 def _private_net(net: PrivateNet) -> dict[str, object]:

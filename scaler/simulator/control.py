@@ -30,6 +30,7 @@ EDITS: Mapping[str, Callable[..., Any]] = {
     "add_server": World.add_server,
     "vanish": World.vanish,
     "power_off": World.power_off,
+    "cpu": World.set_cpu,
     "set_status": World.set_status,
     "relabel": World.relabel,
     "rename": World.rename,

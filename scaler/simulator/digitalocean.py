@@ -7,6 +7,7 @@ import uuid
 from scaler.simulator import digitalocean_account as account
 from scaler.simulator import digitalocean_droplets as droplets
 from scaler.simulator import digitalocean_images as images
+from scaler.simulator import digitalocean_monitoring as monitoring
 from scaler.simulator.digitalocean_replies import CLOUD, not_found
 from scaler.simulator.digitalocean_shapes import Json
 from scaler.simulator.exchange import Api, Refusal, route
@@ -65,6 +66,7 @@ _ENDPOINTS = (
     ("GET", "/v2/snapshots", images.list_snapshots),
     ("GET", "/v2/snapshots/{id:int}", images.get_snapshot),
     ("DELETE", "/v2/snapshots/{id:int}", images.delete_snapshot),
+    ("GET", "/v2/monitoring/metrics/droplet/cpu", monitoring.get_cpu),
     ("GET", "/v2/account", account.get_account),
     ("GET", "/v2/sizes", account.list_sizes),
     ("GET", "/v2/regions", account.list_regions),

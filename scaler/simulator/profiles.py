@@ -40,6 +40,9 @@ class Knobs:
     ip_release_lag_s: float = 0.0
     """A deleted server's addresses count towards the quota for this long."""
 
+    metrics_s: float = 1.0
+    """The distance of a machine's measured values in time."""
+
     def boot_of(self, key: str, *, from_snapshot: bool, factor: float = 1.0) -> float:
         """Seconds that the server named `key` takes to boot: always the same for the same key."""
         share = zlib.crc32(key.encode()) / 0xFFFFFFFF
@@ -75,6 +78,7 @@ PROFILES: Mapping[str, Mapping[CloudName, Knobs]] = {
             shutdown_s=8.0,
             snapshot_s_per_gb=0.7,
             ip_release_lag_s=5.0,
+            metrics_s=15.0,
         ),
         "digitalocean": Knobs(
             http_latency_s=0.2,
@@ -87,6 +91,7 @@ PROFILES: Mapping[str, Mapping[CloudName, Knobs]] = {
             power_s=5.0,
             shutdown_s=10.0,
             snapshot_s_per_gb=5.0,
+            metrics_s=60.0,
         ),
     },
 }

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,10 @@ LOG_ROWS = 10_000
 """The request log keeps about this many of the newest rows."""
 LOG_BODY = 4_096
 """Characters of a request's body that the log keeps."""
+IDLE = 0.01
+"""The load of a machine of which nothing else was said."""
+CPU_KEPT = 100
+"""How many changes of a machine's load are remembered."""
 GONE_KEPT_S = 3_600.0
 """Removed servers stay in the file for this long, for lists that lag."""
 
@@ -93,6 +98,26 @@ class Thing:
                 break
             current = status
         return current or self.body["timeline"][0][1]
+
+    def cpu(self, now: float) -> float:
+        """The machine's load at a moment: the share of all its cores, while it runs."""
+        shares = [share for moment, share in self.body.get("cpu", ()) if moment <= now]
+        return float(shares[-1]) if shares else IDLE
+
+    def busy_s(self, start: float, end: float) -> float:
+        """How many seconds of a time the machine was busy, of as many as the time has."""
+        inner = [moment for moment, _ in self.body.get("cpu", ()) if start < moment < end]
+        edges = [start, *inner, end]
+        return sum(((after - before) * self.cpu(before) for before, after in pairwise(edges)), 0.0)
+
+    def running_since(self, now: float) -> float | None:
+        """From when on the machine has been running; None if it does not."""
+        since: float | None = None
+        for moment, status in self.body["timeline"]:
+            if moment > now:
+                break
+            since = (moment if since is None else since) if status in ("running", "active") else None
+        return since
 
     def locked(self, now: float) -> bool:
         """Whether an action runs on the machine."""
@@ -441,6 +466,15 @@ class World:
     def power_off(self, cloud: CloudName, id: int) -> None:
         """Switch a machine off without an action."""
         self.set_status(cloud, id, "off")
+
+    def set_cpu(self, cloud: CloudName, id: int, share: float) -> None:
+        """Load a machine, from now on: 1 is all its cores."""
+        if not 0 <= share <= 1:
+            raise ValueError(f"a machine's load is from 0 to 1, not {share}")
+        with self.transaction() as now:
+            server = self.server(cloud, id)
+            server.body["cpu"] = [*server.body.get("cpu", ())[-CPU_KEPT:], [now, share]]
+            self.save(server)
 
     def relabel(
         self, cloud: CloudName, id: int, labels: Mapping[str, str] | None = None, tags: Sequence[str] | None = None

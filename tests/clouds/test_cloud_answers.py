@@ -628,3 +628,56 @@ def test_a_deadline_of_its_own(vendor: Vendor, clock: HurriedClock) -> None:
         cloud = open_cloud(vendor.name, endpoint=endpoint, environ=ENVIRON, clock=clock, deadlines=quick)
         with pytest.raises(AmbiguousError, match="prod-worker-1"):
             cloud.create(request_for(vendor))
+
+
+# ---------------------------------------------------------------------------------------------
+# CPU use
+
+
+def measured(vendor: Vendor, *points: tuple[float, float]) -> Answer:
+    """What both tell of a machine with two cores; of each point, the seconds idle and busy until then."""
+    if vendor is DigitalOcean:
+        modes = (("idle", 0), ("user", 1))
+        result = [
+            {
+                "metric": {"host_id": "42", "mode": mode},
+                "values": [[120 * at, str(p[place])] for at, p in enumerate(points)],
+            }
+            for mode, place in modes
+        ]
+        return reply(200, {"status": "success", "data": {"resultType": "matrix", "result": result if points else []}})
+    values = [[60.5 * at, f"{200 * busy / (idle + busy)}"] for at, (idle, busy) in enumerate(points)]
+    moments = {"start": "2026-11-23T17:00:00+00:00", "end": "2026-11-23T17:05:00+00:00", "step": 60}
+    return reply(200, {"metrics": {**moments, "time_series": {"cpu": {"values": values}}}})
+
+
+def cores(vendor: Vendor) -> list[Answer]:
+    """Only Hetzner has to be asked for them, of a machine that was not listed."""
+    kind = {"id": 1, "name": "cpx22", "cores": 2, "architecture": "x86", "prices": [], "locations": []}
+    return [reply(200, vendor.read(vendor.machine(42, "a", LABELS, server_type=kind)))] if vendor is Hetzner else []
+
+
+def test_cpu_use_is_the_newest_measurement(vendor: Vendor, on_stub: Open) -> None:
+    cloud, _ = on_stub(
+        *cores(vendor), measured(vendor, (1000.0, 1000.0), (1060.0, 1180.0) if vendor is DigitalOcean else (1, 3))
+    )
+    assert cloud.cpu("42") == pytest.approx(0.75)
+
+
+def test_counters_that_began_anew_tell_nothing(on_stub: Open, vendor: Vendor) -> None:
+    if vendor is Hetzner:
+        cloud, _ = on_stub(*cores(vendor), measured(vendor))
+    else:
+        cloud, _ = on_stub(measured(vendor, (1000.0, 50.0), (3.0, 51.0)))
+    assert cloud.cpu("42") is None
+
+
+@pytest.mark.parametrize(
+    "body", [{}, {"metrics": {}}, {"data": {"result": [{"metric": {}, "values": [[1, "2"], [2, "4"]]}]}}]
+)
+def test_cpu_use_that_is_not_told_as_promised_is_a_passing_trouble(
+    vendor: Vendor, on_stub: Open, body: dict[str, Any]
+) -> None:
+    cloud, _ = on_stub(*cores(vendor), *[reply(200, body)] * 4)
+    with pytest.raises(TransientError, match="read the CPU use"):
+        cloud.cpu("42")

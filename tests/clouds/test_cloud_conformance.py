@@ -660,3 +660,48 @@ def test_the_token_is_in_no_log(setting: Setting, caplog: pytest.LogCaptureFixtu
         setting.cloud.get("1")
 
     assert ENVIRON["HCLOUD_TOKEN"] not in caplog.text
+
+
+# ---------------------------------------------------------------------------------------------
+# CPU use
+
+
+def loaded(setting: Setting, size: str) -> Machine:
+    """A machine that has run for a quarter of an hour by the cloud's clock, a quarter busy in the end."""
+    made = setting.cloud.create(setting.request(type=size, monitoring=True))
+    setting.world.set_cpu(setting.vendor.name, int(made.id), 0.8)
+    setting.clock.sleep(600)
+    setting.world.set_cpu(setting.vendor.name, int(made.id), 0.25)
+    setting.clock.sleep(300)
+    return made
+
+
+def test_cpu_use_is_a_share_of_all_cores(setting: Setting) -> None:
+    made = loaded(setting, "cpx22" if setting.vendor is Hetzner else "s-2vcpu-4gb")
+    assert setting.cloud.cpu(made.id) == pytest.approx(0.25, abs=0.02)
+    setting.cloud.list_owned(OWNER)
+    setting.world.clear_log()
+    assert setting.cloud.cpu(made.id) == pytest.approx(0.25, abs=0.02)
+    assert len(setting.world.log()) == 1, "one request for each machine, once they were listed"
+
+
+def test_cpu_use_of_a_machine_that_was_not_measured_yet_is_none(setting: Setting) -> None:
+    setting.world.set_knobs(boot_s=3600)
+    made = setting.cloud.create(setting.request(monitoring=True))
+    assert setting.cloud.cpu(made.id) is None
+
+
+def test_cpu_use_of_no_machine_is_gone(setting: Setting) -> None:
+    for nobody in ("987654321", "x"):
+        with pytest.raises(GoneError):
+            setting.cloud.cpu(nobody)
+
+
+def test_a_droplet_without_monitoring_is_refused_by_name(setting: Setting) -> None:
+    made = setting.cloud.create(setting.request())
+    if setting.vendor is Hetzner:
+        assert setting.cloud.cpu(made.id) == pytest.approx(0.01), "Hetzner measures every server"
+        return
+    with pytest.raises(InvalidError, match=f"does not measure the CPU use of droplet {made.id}") as refused:
+        setting.cloud.cpu(made.id)
+    assert "monitoring: true" in refused.value.fix

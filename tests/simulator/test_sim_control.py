@@ -4,6 +4,7 @@ import pytest
 from sim_http import Http
 
 from scaler.simulator import World
+from scaler.simulator.clock import timestamp
 
 
 def test_the_state_tells_what_exists(http: Http) -> None:
@@ -63,6 +64,25 @@ def test_edits(http: Http, world: World) -> None:
     assert http.create().json()["error"]["code"] == "resource_limit_exceeded"
 
 
+def test_a_load_that_is_set_is_measured_from_then_on(http: Http, world: World) -> None:
+    number = http.post("/_sim/hetzner/add_server", json={"name": "a", "type": "cpx22"}).json()["id"]
+    world.set_speed(0)
+    world.advance(120)
+    assert http.post("/_sim/hetzner/cpu", json={"id": number, "share": 0.5}).status_code == 200
+    start, end = (timestamp(world.now + seconds) for seconds in (-120, 600))
+    query = {"type": "cpu", "start": start, "end": end, "step": 60}
+    told = http.get(f"/v1/servers/{number}/metrics", params=query).json()["metrics"]
+    values = [float(value) for _, value in told["time_series"]["cpu"]["values"]]
+    assert (told["step"], values[-1]) == (60, 2.0), "two cores; the moment before it was set was idle"
+    world.advance(60)
+    told = http.get(f"/v1/servers/{number}/metrics", params=query).json()["metrics"]
+    assert float(told["time_series"]["cpu"]["values"][-1][1]) == 100.0
+    assert http.get(f"/v1/servers/{number}/metrics", params={"type": "ram"}).json()["error"]["code"] == "invalid_input"
+    world.power_off("hetzner", number)
+    told = http.get(f"/v1/servers/{number}/metrics", params=query).json()["metrics"]
+    assert told["time_series"]["cpu"]["values"] == []
+
+
 @pytest.mark.parametrize(
     ("path", "body"),
     [
@@ -72,6 +92,7 @@ def test_edits(http: Http, world: World) -> None:
         ("/_sim/hetzner/vanish", {"id": 42}),
         ("/_sim/hetzner/vanish", {"nonsense": 42}),
         ("/_sim/hetzner/explode", {}),
+        ("/_sim/hetzner/cpu", {"id": 42, "share": 2}),
         ("/_sim/aws/vanish", {"id": 42}),
         ("/_sim/hetzner/quota", {"gardens": 1}),
         ("/_sim/clock", {"advance_s": "soon"}),

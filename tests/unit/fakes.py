@@ -171,6 +171,8 @@ class FakeCloud:
     """The next answers of an operation, instead of carrying it out."""
     lost_answers: int = 0
     """How many of the next creates are carried out without an answer."""
+    load: dict[str, float] = field(default_factory=dict)
+    """How busy machines are, by id; those that are not named were not measured yet."""
     calls: list[tuple[str, str]] = field(default_factory=list)
     """Every request: the operation, and the machine or name that it was about."""
     on_change: Callable[[], None] = lambda: None
@@ -289,6 +291,11 @@ class FakeCloud:
     def reboot(self, id: str) -> None:
         self._asked("reboot", id)
         self._box(id).ready = self.clock.monotonic() + self.boot_s
+
+    def cpu(self, id: str) -> float | None:
+        self._asked("cpu", id)
+        self._box(id)
+        return self.load.get(id)
 
     def set_labels(self, id: str, labels: Mapping[str, str]) -> None:
         self.fuse.burn()

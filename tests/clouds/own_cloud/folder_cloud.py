@@ -73,6 +73,11 @@ class FolderCloud:
     def reboot(self, id: str) -> None:
         self._change(id, status="up")
 
+    def cpu(self, id: str) -> float | None:
+        """What the file says, if it says something."""
+        told = json.loads(self._path(self.get(id).id).read_text())
+        return float(told["cpu"]) if "cpu" in told else None
+
     def set_labels(self, id: str, labels: Mapping[str, str]) -> None:
         self._change(id, labels=dict(labels))
 
