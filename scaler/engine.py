@@ -23,8 +23,9 @@ from pulumi import automation
 from pulumi.automation import events
 from semver import VersionInfo
 
-from scaler.backend import Checkpoint, LocalBackend, describe, is_stale, locks_in, read_deployment
+from scaler.backend import Checkpoint, LocalBackend, Lock, describe, is_stale, locks_in, read_deployment
 from scaler.clock import Clock
+from scaler.durations import format_duration
 from scaler.errors import EngineError, LockedError, UnavailableError
 
 if TYPE_CHECKING:
@@ -381,6 +382,9 @@ class Engine:
             )
         return EngineError("The engine failed.", why=words, fix="`scaler doctor` checks the set-up.")
 
+    def _tell_holder(self, lock: Lock) -> str:
+        return f"{describe(lock)}, for {format_duration(max(self._clock.now() - lock.since, timedelta(0)))}"
+
     def _awaits_half_lock(self, waited_since: float) -> bool:
         """Whether the engine stumbled over a lock that was not whole; it is, or it is removed, in a moment."""
         waited = self._clock.monotonic() - waited_since
@@ -403,8 +407,8 @@ class Engine:
         if waited >= self._settings.lock_timeout.total_seconds():
             raise LockedError(
                 f"The stack {self._settings.stack} is locked by another run.",
-                why="; ".join(map(describe, holders)) or _last_words(str(error)),
-                fix="Wait for it to end, or raise --lock-timeout.",
+                why="; ".join(map(self._tell_holder, holders)) or _last_words(str(error)),
+                fix="Wait for it to end, or raise --lock-timeout. `scaler unlock` shows who holds it.",
             )
         self._clock.sleep(1.0)
 
