@@ -70,6 +70,12 @@ class SpecError(ScalerError):
     code = "spec_invalid"
 
 
+class ExtensionError(ScalerError):
+    """A function that the spec names raised, or answered what cannot be used."""
+
+    code = "extension_failed"
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One thing wrong in a file: where (line 1 is the first), what, and how to mend it (may be empty)."""

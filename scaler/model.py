@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import InitVar, dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from scaler.autoscale.policy import Policy
+from scaler.errors import ExtensionError
 from scaler.lifecycle import SUPPLY, Phase, Status, check_transition
 from scaler.ownership import Owner
 
@@ -34,15 +35,47 @@ class ImageRef:
         return self.value if self.kind in ("id", "slug") else f"{self.kind} {self.value}"
 
 
+@dataclass(frozen=True)
+class Extension:
+    """A function of the user's, as the spec names it; two are equal if their names are."""
+
+    reference: str
+    """`module:function`."""
+    function: InitVar[Callable[..., Any]]
+
+    def __post_init__(self, function: Callable[..., Any]) -> None:
+        # No field: neither equality nor a plan file's hash may depend on where a function is in memory.
+        object.__setattr__(self, "_function", function)
+
+    def __call__(self, *arguments: object) -> Any:
+        """The function's answer, an iterator's items as a list. ExtensionError with its own words if it raises."""
+        try:
+            answer = self.__dict__["_function"](*arguments)
+            return list(answer) if isinstance(answer, Iterator) else answer
+        except (Exception, SystemExit) as error:
+            raise self.failed(f"{type(error).__name__}: {error}") from error
+
+    def failed(self, why: str) -> ExtensionError:
+        """The error of a function that could not be used."""
+        return ExtensionError(
+            f"The spec's function {self} cannot be used.", why=why, fix="Mend it, or remove it from the spec."
+        )
+
+    def __str__(self) -> str:
+        return self.reference
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Readiness:
     """When a server that its cloud calls running is ready."""
 
-    kind: Literal["none", "tcp", "http", "command"] = "none"
+    kind: Literal["none", "tcp", "http", "command", "function"] = "none"
     port: int | None = None
     url: str | None = None
     """`{ip}` and `{name}` are filled in, as in `command`."""
     command: tuple[str, ...] = ()
+    function: Extension | None = None
+    """(server) → None for a good reading, else what was wrong."""
     successes: int = 2
     """Good readings in a row."""
 
@@ -113,8 +146,10 @@ class Group:
     protect: frozenset[str] = frozenset()
     spread: bool = False
     """Over the locations, evenly; False: the first location that has capacity gets all."""
-    scale_down: Literal["newest", "oldest", "billing"] = "newest"
-    """`billing`: those whose paid hour ends soonest go first."""
+    scale_down: Literal["newest", "oldest", "billing"] | Extension = "newest"
+    """`billing`: those whose paid hour ends soonest go first. A function: (servers, count) → servers, in this order."""
+    naming: Extension | None = None
+    """(stack, group, taken) → the name of the next new server; None: `<stack>-<group>-<n>`."""
     autoscale: Policy | None = None
     """How the count follows the load; None: it does not."""
 

@@ -6,6 +6,7 @@ instead of labels encode them (`scaler.clouds.digitalocean`).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
@@ -17,6 +18,8 @@ TEMPLATE = "scaler-template"
 
 RESERVED = frozenset({MANAGED_BY, PROJECT, STACK, GROUP, TEMPLATE})
 """Labels that a spec may not set."""
+
+_HOST_NAME = re.compile(r"(?=.{1,63}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,11 @@ class Owner:
 def server_name(stack: str, group: str, number: int) -> str:
     """`<stack>-<group>-<n>`, valid as a host name."""
     return f"{stack}-{group}-{number}"
+
+
+def is_host_name(name: str) -> bool:
+    """Whether a server can have the name: 1 to 63 lower-case letters, digits and inner hyphens."""
+    return bool(_HOST_NAME.fullmatch(name))
 
 
 def free_names(stack: str, group: str, taken: Collection[str], count: int) -> list[str]:

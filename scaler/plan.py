@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from scaler.lifecycle import DEAD, SUPPLY, Status
-from scaler.model import Action, Group, Placement, Plan, PlanPhase, Server, Spec, Step, World
-from scaler.ownership import free_names
+from scaler.model import Action, Extension, Group, Placement, Plan, PlanPhase, Server, Spec, Step, World
+from scaler.ownership import free_names, is_host_name
 from scaler.prices import paid_left
 from scaler.template import labels_of, outdated
 
@@ -54,7 +54,8 @@ def plan(spec: Spec, world: World, wanted: Mapping[str, int], advice: Advice | N
     shrink: list[Step] = []
     short: dict[str, int] = {}
     for name in sorted({*wanted, *(server.group for server in world.servers.values())}):
-        decided = _decide(spec, world, name, wanted.get(name, 0), advice)
+        named = frozenset(step.server for step in grow if step.action is Action.CREATE)
+        decided = _decide(spec, world, name, wanted.get(name, 0), replace(advice, taken=advice.taken | named))
         grow += decided.grow
         shrink += decided.shrink
         if decided.short:
@@ -65,7 +66,9 @@ def plan(spec: Spec, world: World, wanted: Mapping[str, int], advice: Advice | N
         stack=spec.stack,
         wanted=dict(wanted),
         before={name: _supply(world, name) for name in wanted},
-        ready={name: sum(server.running for server in world.servers.values() if server.group == name) for name in wanted},
+        ready={
+            name: sum(server.running for server in world.servers.values() if server.group == name) for name in wanted
+        },
         phases=tuple(_phases(_most(spec, advice), world, grow, shrink)),
         drift=world.drift,
         tries={name: tuple(usable(spec.groups[name], advice)) for name in wanted if _is_created(name, grow)},
@@ -109,6 +112,7 @@ def victims(
     """The `count` servers that go first: dead, off, not yet ready, outdated, then as the group's `scale_down` says.
 
     Of equals, orphans go first; a ready orphan stays before one that is not ready, lest too few serve.
+    A function is asked only where equals stay and go. ExtensionError if its answer is none of these servers.
     `paid` tells for how many seconds a server is paid for, for `billing`; of equals the newest goes.
     """
     how = group.scale_down if group else "newest"
@@ -119,9 +123,31 @@ def victims(
     ordered = sorted(candidates, key=lambda server: (age(server), _number(server.name)), reverse=how != "oldest")
     if how == "billing":
         ordered.sort(key=paid)
-    return sorted(
-        ordered, key=lambda server: (_expendability(server), server.name not in orphans, server.name not in old)
-    )[:count]
+
+    def rank(server: Server) -> tuple[int, bool, bool]:
+        return _expendability(server), server.name not in orphans, server.name not in old
+
+    ranked = sorted(ordered, key=rank)
+    if not isinstance(how, Extension) or not 0 < count < len(ranked):
+        return ranked[:count]
+    sure = [server for server in ranked if rank(server) < rank(ranked[count - 1])]
+    equals = [server for server in ranked if rank(server) == rank(ranked[count - 1])]
+    return sure + _chosen(how, equals, count - len(sure))
+
+
+def _chosen(choose: Extension, servers: Sequence[Server], count: int) -> list[Server]:
+    """The first `count` of these servers that the function answers; ExtensionError if there are not that many."""
+    if count == len(servers):
+        return list(servers)
+    answer = choose(tuple(servers), count)
+    if not isinstance(answer, Collection) or not all(isinstance(server, Server) for server in answer):
+        raise choose.failed(f"it answered {answer!r}, not servers")
+    chosen = list(dict.fromkeys(answer))
+    if strange := [server.name for server in chosen if server not in servers]:
+        raise choose.failed(f"it chose {', '.join(strange)}, which it was not offered")
+    if len(chosen) < count:
+        raise choose.failed(f"it chose {len(chosen)} of {len(servers)} servers, and {count} have to go")
+    return chosen[:count]
 
 
 def _expendability(server: Server) -> int:
@@ -225,7 +251,7 @@ def _create(
     vanished = world.vanished
     taken = {*world.machines, *(machine.name for machine in world.machines.values()), *advice.taken}
     taken |= {name for name in world.entries if name not in vanished}
-    names = free_names(spec.stack, group.name, taken, count)
+    names = _names(spec.stack, group, taken, count)
     chosen = _spread(places, supply, count) if group.spread else places[:1] * count
     return [
         Step(
@@ -238,6 +264,23 @@ def _create(
         )
         for name, (kind, location) in zip(names, chosen, strict=True)
     ]
+
+
+def _names(stack: str, group: Group, taken: Collection[str], count: int) -> list[str]:
+    """Names for `count` new servers; ExtensionError if the group's function answers one that cannot be."""
+    if group.naming is None:
+        return free_names(stack, group.name, taken, count)
+    names: list[str] = []
+    for _ in range(count):
+        name = group.naming(stack, group.name, frozenset({*taken, *names}))
+        if not isinstance(name, str) or not is_host_name(name):
+            raise group.naming.failed(
+                f"it answered {name!r}; a server's name is 1 to 63 lower-case letters, digits and inner hyphens"
+            )
+        if name in taken or name in names:
+            raise group.naming.failed(f"it answered {name}, which is taken")
+        names.append(name)
+    return names
 
 
 def _spread(places: Sequence[Placement], there: Iterable[Server], count: int) -> list[Placement]:
@@ -285,7 +328,11 @@ def _why_leaving(
         return "it was asked to be removed"
     if group is None:
         return f"the spec has no group {server.group} any more"
-    order = "its paid hour ends first" if group.scale_down == "billing" else f"{group.scale_down} first"
+    order = f"{group.scale_down} first"
+    if group.scale_down == "billing":
+        order = "its paid hour ends first"
+    elif isinstance(group.scale_down, Extension):
+        order = f"chosen by {group.scale_down}"
     if not server.running:
         order = f"not ready, it is {server.status}"
     elif server.name in orphans:

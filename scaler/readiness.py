@@ -1,4 +1,4 @@
-"""Whether a server that its cloud calls running can do its work: none, TCP, HTTP or a command.
+"""Whether a server that its cloud calls running can do its work: none, TCP, HTTP, a command or a function.
 
 Checks run beside the run's looks and never hold one up. A server is ready after some good
 readings in a row, since one may be luck.
@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 
 from scaler.clock import Clock
+from scaler.errors import ExtensionError
 from scaler.model import Readiness, Server
 from scaler.processes import run_command
 
@@ -58,7 +59,13 @@ class ReadinessChecks:
     def __init__(self, clock: Clock, folder: Path, checks: Mapping[str, Check] | None = None) -> None:
         """`folder` is where commands run; `checks` are more kinds, or others of the same name."""
         self._clock = clock
-        self._checks = {"tcp": _check_tcp, "http": _check_http, "command": _command_check(folder), **(checks or {})}
+        self._checks = {
+            "tcp": _check_tcp,
+            "http": _check_http,
+            "command": _command_check(folder),
+            "function": _ask_function,
+            **(checks or {}),
+        }
         self._readings: dict[tuple[str, str | None, datetime], _Readings] = {}
 
     def is_ready(self, how: Readiness, server: Server) -> bool:
@@ -124,6 +131,18 @@ def _command_check(folder: Path) -> Check:
         return f"{how.command[0]} {wrong}" if wrong else None
 
     return check
+
+
+def _ask_function(how: Readiness, server: Server) -> str | None:
+    if how.function is None:
+        return "there is no function to ask"
+    try:
+        answer = how.function(server)
+    except ExtensionError as error:
+        return f"{how.function}: {error.why}"
+    if answer is None or (answer and isinstance(answer, str)):
+        return answer
+    return f"{how.function} answered {answer!r}, not None or what is wrong"
 
 
 def fill_in(text: str, server: Server, *, bracketed: bool = False) -> str:

@@ -138,6 +138,7 @@ def _group(name: str, fields: GroupSchema) -> Group:
         protect=frozenset(fields.protect),
         spread=fields.spread,
         scale_down=fields.scale_down,
+        naming=fields.naming,
         autoscale=fields.autoscale.policy() if fields.autoscale else None,
     )
 
@@ -145,8 +146,15 @@ def _group(name: str, fields: GroupSchema) -> Group:
 def _readiness(fields: ReadySchema | None) -> Readiness:
     if fields is None:
         return Readiness()
-    kind: Literal["tcp", "http", "command"] = "tcp" if fields.tcp else "http" if fields.http else "command"
-    return Readiness(kind=kind, port=fields.tcp, url=fields.http, command=fields.command, successes=fields.successes)
+    kinds: tuple[Literal["tcp", "http", "command", "function"], ...] = ("tcp", "http", "command", "function")
+    return Readiness(
+        kind=next(kind for kind in kinds if getattr(fields, kind)),
+        port=fields.tcp,
+        url=fields.http,
+        command=fields.command,
+        function=fields.function,
+        successes=fields.successes,
+    )
 
 
 # ---------------------------------------------------------------------------------------------

@@ -39,9 +39,10 @@ from pydantic_core import PydanticCustomError
 
 from scaler.durations import parse_duration
 from scaler.events import EventName
-from scaler.model import ImageRef
+from scaler.extensions import CannotLoadError, load
+from scaler.model import Extension, ImageRef
 from scaler.offered import offered_clouds
-from scaler.ownership import RESERVED
+from scaler.ownership import RESERVED, is_host_name
 from scaler.suggest import nearest
 
 MOST_SERVERS = 10_000
@@ -365,6 +366,37 @@ Command = Annotated[
 ]
 
 # ---------------------------------------------------------------------------------------------
+# Functions of the user's
+
+_REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
+
+
+def _function(value: object, info: Info) -> Extension:
+    reference = _as_typed(value)
+    if not _REFERENCE.fullmatch(reference):
+        raise refusal(f"must be module:function, not {shown(reference)}")
+    try:
+        return Extension(reference, load(reference, info.context.project_folder))
+    except CannotLoadError as error:
+        raise refusal(str(error), error.fix) from None
+
+
+_FUNCTION_SCHEMA: dict[str, Any] = {"type": "string", "pattern": rf"^{_REFERENCE.pattern}$"}
+Function = Annotated[Extension, BeforeValidator(_function), WithJsonSchema(_FUNCTION_SCHEMA)]
+
+
+def _word_or_function(value: object, check: ValidatorFunctionWrapHandler, info: Info) -> object:
+    return _function(value, info) if isinstance(value, str) and ":" in value else check(value)
+
+
+# A union would tell of a wrong word in pydantic's terms; the wrapped check lets a function through.
+ScaleDown = Annotated[
+    Literal["newest", "oldest", "billing"],
+    WrapValidator(_word_or_function),
+    WithJsonSchema({"anyOf": [{"enum": ["newest", "oldest", "billing"], "type": "string"}, _FUNCTION_SCHEMA]}),
+]
+
+# ---------------------------------------------------------------------------------------------
 # Names and labels
 
 
@@ -460,7 +492,7 @@ class ReadySchema(BaseModel):
     """A check that a server passes when it can do its work."""
 
     model_config = ConfigDict(
-        extra="forbid", title="Readiness", json_schema_extra=_exactly_one("tcp", "http", "command")
+        extra="forbid", title="Readiness", json_schema_extra=_exactly_one("tcp", "http", "command", "function")
     )
 
     tcp: Annotated[int, Field(strict=True, ge=1, le=65535)] | None = _key(
@@ -470,13 +502,17 @@ class ReadySchema(BaseModel):
     command: Command = _key(
         "A command that ends with 0, in the project folder; {ip} and {name} are filled in.", default=()
     )
+    function: Function | None = _key(
+        "A function, module:function, that answers None if the server can do its work, else what is wrong.",
+        default=None,
+    )
     successes: Annotated[int, Field(strict=True, ge=1, le=100)] = _key(
         "How many good readings in a row make a server ready.", default=2
     )
 
     @model_validator(mode="after")
     def _one_check(self) -> ReadySchema:
-        _check_exactly_one(self, "tcp", "http", "command")
+        _check_exactly_one(self, "tcp", "http", "command", "function")
         return self
 
 
@@ -678,10 +714,14 @@ class GroupSchema(BaseModel):
         default=StopSchema(),
         json_schema_extra={"default": {}},
     )
+    naming: Function | None = _key(
+        "A function, module:function, that names new servers; without it, they are <stack>-<group>-<n>.", default=None
+    )
     protect: Texts = _key("Names of servers that are never chosen for scale-down.", default=())
     spread: Flag = _key("Whether new servers are spread over the locations, evenly.", default=False)
-    scale_down: Literal["newest", "oldest", "billing"] = _key(
-        "Which servers go first when there are too many; billing: those whose paid hour ends soonest.",
+    scale_down: ScaleDown = _key(
+        "Which servers go first when there are too many; billing: those whose paid hour ends soonest; or a function, "
+        "module:function, that chooses them.",
         default="newest",
     )
     image_changes: Literal["new"] = _key("Which servers get a changed image: only new ones.", default="new")
@@ -749,6 +789,13 @@ class GroupSchema(BaseModel):
     def _bounded(cls, value: AutoscaleSchema | None, info: Info) -> AutoscaleSchema | None:
         if value is not None and "max" in info.data and info.data["max"] is None:
             raise refusal("needs the group's max, so that no number of the load's is too large", "add max to the group")
+        for name, metric in value.metrics.items() if value else ():
+            if metric.cloud and info.context.cloud == "digitalocean" and not info.data.get("monitoring"):
+                raise refusal(
+                    "is measured of monitored droplets only",
+                    "add monitoring: true to the group",
+                    at=("metrics", name, "cloud"),
+                )
         return value
 
     @field_validator("protect")
@@ -756,7 +803,10 @@ class GroupSchema(BaseModel):
     def _of_this_group(cls, names: tuple[str, ...], info: Info) -> tuple[str, ...]:
         here = info.context
         start = f"{here.stack}-{here.group}-"
+        named = info.data.get("naming") is not None
         for index, name in enumerate(names):
+            if named and is_host_name(name):
+                continue
             if not re.fullmatch(rf"{re.escape(start)}[1-9][0-9]*", name):
                 raise refusal(f"must be a server of this group, such as {start}1, not {shown(name)}", at=(index,))
         return names

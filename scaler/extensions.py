@@ -1,0 +1,79 @@
+"""Functions of the user's that a spec names as `module:function`."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from scaler.suggest import nearest
+
+
+class CannotLoadError(Exception):
+    """A function that is not there: a predicate about its name, and the cure."""
+
+    def __init__(self, message: str, fix: str = "") -> None:
+        super().__init__(message)
+        self.fix = fix
+
+
+def load(reference: str, folder: Path) -> Callable[..., Any]:
+    """The function that `module:function` names; modules are looked for in the folder first.
+
+    Raises CannotLoadError if there is no such module or function, if the module cannot be
+    imported (with Python's own words), or if what is named cannot be called.
+    """
+    name, _, attribute = reference.partition(":")
+    module = _find(name, folder)
+    if not hasattr(module, attribute):
+        known = sorted(key for key, value in vars(module).items() if callable(value) and not key.startswith("_"))
+        raise CannotLoadError(f"names what is not in {name}: {attribute}", nearest(attribute, known))
+    function: Callable[..., Any] = getattr(module, attribute)
+    if not callable(function):
+        raise CannotLoadError(f"names what is no function: {reference}")
+    return function
+
+
+def _find(name: str, folder: Path) -> ModuleType:
+    path = folder.joinpath(*name.split("."))
+    try:
+        for file in (path.with_name(f"{path.name}.py"), path / "__init__.py"):
+            if file.is_file():
+                return _run(name, file.resolve(), folder.resolve(), file.stat().st_mtime_ns)
+        return importlib.import_module(name)
+    except (Exception, SystemExit) as error:
+        if isinstance(error, ModuleNotFoundError) and error.name and f"{name}.".startswith(f"{error.name}."):
+            raise CannotLoadError(
+                f"names a module that does not exist: {name}",
+                f"modules are looked for in the project folder, then among what is installed: write {path.name}.py",
+            ) from None
+        raise CannotLoadError(
+            f"names a module that cannot be imported: {name} ({type(error).__name__}: {error})"
+        ) from error
+
+
+@lru_cache(maxsize=64)
+def _run(name: str, file: Path, folder: Path, changed_ns: int) -> ModuleType:
+    """The project's module, run once for each of its versions; `changed_ns` tells them apart.
+
+    Its name in Python is its own, so that neither another project's module nor a library's of the
+    same name is taken for it.
+    """
+    del changed_ns
+    if str(folder) not in sys.path:
+        # Last: what the module imports may be beside it, but nothing there may hide a library.
+        sys.path.append(str(folder))
+    unique = f"scaler_extension_{hashlib.sha256(str(file).encode()).hexdigest()[:12]}_{name.replace('.', '_')}"
+    spec = importlib.util.spec_from_file_location(unique, file)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{file} is no Python module")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[unique] = module
+    spec.loader.exec_module(module)
+    return module
