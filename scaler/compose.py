@@ -246,7 +246,10 @@ def _finished(result: Result) -> Event:
         reason="; ".join(map(str, result.failures)) or None,
         result={
             "outcome": str(result.outcome),
-            "groups": {name: asdict(report) for name, report in result.groups.items()},
+            "groups": {
+                name: {"wanted": report.wanted, "before": report.before, "ready": report.ready}
+                for name, report in result.groups.items()
+            },
             "requests": asdict(result.requests),
             "elapsed_s": round(result.elapsed.total_seconds(), 1),
         },

@@ -43,9 +43,11 @@ def test_q01_r07_passing_trouble_while_servers_start(hetzner: Project) -> None:
     assert len(hetzner.creates) == 2
 
 
-def test_r10_r11_s08_failed_midway_and_always(project: Project) -> None:
+def test_r10_r11_s08_failed_midway_and_refused_from_then_on(project: Project) -> None:
     quota = "droplets" if project.vendor is DIGITALOCEAN else "servers"
     project.world.set_quota(project.vendor.name, **{quota: 2})
+    # A token that may not read the account: its quota is run into, as it always is at Hetzner.
+    project.world.add_fault("respond", method="GET", path="/v2/account$", times=None, status=403, code="forbidden")
     failed = project.ensure("4", code=1)
     assert failed.document["outcome"] == "failed"
     results = [step["result"] for step in failed.document["steps"]]
@@ -55,13 +57,18 @@ def test_r10_r11_s08_failed_midway_and_always(project: Project) -> None:
     assert running == set(project.machines)
     assert failed.named("errored") == {f"demo-worker-{n}" for n in range(1, 5)} - running
 
-    # The same trouble again and again: what is recorded does not grow.
+    # Again and again: nothing is asked of the cloud for an hour, and what is recorded does not grow.
+    project.world.clear_log()
     for _ in range(2):
-        project.ensure("4", code=1)
+        refused = project.ensure("4", code=3).error
+        assert refused["code"] == "quota"
+        assert "2 too many: the account allows 2" in refused["message"]
         assert len(project.state["servers"]) == 4
         assert len(project.machines) == 2
+    assert project.changes == []
 
     project.world.set_quota(project.vendor.name, **{quota: 100})
+    project.state_path.with_name("demo.shortages.json").unlink()
     project.ensure("4")
     assert len(project.agreed()) == 4
     assert len(project.state["servers"]) == 4
