@@ -78,11 +78,21 @@ def test_a_lost_stack_file_is_harmless(project: Project) -> None:
     assert sorted(again.record()) == names(2)
 
 
-@pytest.mark.parametrize("content", [b"", b'{"version": 3, "checkpo', b"[]", b"\xff\xfe"])
-def test_a_corrupt_checkpoint(project: Project, content: bytes) -> None:
+@pytest.mark.parametrize("content", [b"", b'{"version": 3, "checkpo', b"\xff\xfe"])
+def test_a_torn_checkpoint_is_mended_from_the_engines_copy(project: Project, content: bytes) -> None:
+    """What a full disk or a kill leaves; servers that the copy does not know carry our labels and are adopted."""
     project.scale(names(1))
+    project.scale(names(2))
     (path,) = (project.backend.root / "stacks").rglob(f"{STACK}.json")
     path.write_bytes(content)
+    assert set(project.stack.read().entries) <= set(names(2))
+    assert sorted(project.machines()) == names(2)
+
+
+def test_a_checkpoint_of_another_shape_is_an_error(project: Project) -> None:
+    project.scale(names(1))
+    (path,) = (project.backend.root / "stacks").rglob(f"{STACK}.json")
+    path.write_bytes(b"[]")
     with pytest.raises(EngineError) as caught:
         project.stack.read()
     assert str(path) in str(caught.value.why)
