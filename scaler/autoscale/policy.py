@@ -83,13 +83,20 @@ class CommandSource:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CloudSource:
+    """What the cloud measures of the group's running servers: their mean, in percent of a whole server."""
+
+    measure: Literal["cpu"] = "cpu"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FixedSource:
     """Always the same number."""
 
     value: float
 
 
-Source = PrometheusSource | RedisSource | HorizonSource | HttpSource | CommandSource | FixedSource
+Source = PrometheusSource | RedisSource | HorizonSource | HttpSource | CommandSource | CloudSource | FixedSource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,14 +11,16 @@ takes for a change by hand, and does not revert at once.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 
 from scaler.autoscale.decide import Ceiling, Decision, History, Sample, Supply, decide_stack
 from scaler.autoscale.explain import decision_document
 from scaler.autoscale.memory import Memory, Remembered
-from scaler.autoscale.metrics import Sources
+from scaler.autoscale.metrics import Fleet, Sources
+from scaler.clouds import Cloud
 from scaler.confirm import confirm, on_their_way
 from scaler.ensure import Demand, Options, ensure
 from scaler.errors import UsageError
@@ -60,10 +62,13 @@ def require_policy(spec: Spec) -> None:
         )
 
 
-def read_samples(spec: Spec, sources: Sources) -> Samples:
-    """All metrics of all groups, read at the same time."""
+def read_samples(
+    spec: Spec, sources: Sources, open_cloud: Callable[[], AbstractContextManager[Cloud]] | None = None
+) -> Samples:
+    """All metrics of all groups, read at the same time; `open_cloud` is for those that the cloud measures."""
     groups = {name: group.autoscale for name, group in spec.groups.items() if group.autoscale}
-    read = sources.read({(name, key): one for name, policy in groups.items() for key, one in policy.metrics.items()})
+    metrics = {(name, key): one for name, policy in groups.items() for key, one in policy.metrics.items()}
+    read = sources.read(metrics, Fleet(spec.owner, open_cloud) if open_cloud else None)
     return {name: {key: read[name, key] for key in policy.metrics} for name, policy in groups.items()}
 
 

@@ -130,12 +130,12 @@ def _tick(how: _How, spec: Spec, sources: Sources, now: datetime) -> Autoscaled:
     from scaler.autoscale.memory import Memory
     from scaler.autoscale.run import autoscale as decide_and_ensure
     from scaler.autoscale.run import read_samples
-    from scaler.compose import Run, surroundings
+    from scaler.compose import Run, opened_cloud, surroundings
     from scaler.ensure import Options
     from scaler.progress import open_progress
 
     context = how.context
-    samples = read_samples(spec, sources)
+    samples = read_samples(spec, sources, lambda: opened_cloud(how.project, spec, os.environ, context.clock))
     described = Run(
         project=how.project, spec=spec, cause="autoscale", lock_timeout=how.lock_timeout, environ=os.environ
     )

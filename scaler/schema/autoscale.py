@@ -18,6 +18,7 @@ from pydantic import ValidationInfo as Info
 
 from scaler.autoscale.policy import (
     Backlog,
+    CloudSource,
     CommandSource,
     Direction,
     FixedSource,
@@ -272,6 +273,7 @@ _SOURCES: Mapping[str, type[Source]] = {
     "horizon": HorizonSource,
     "http": HttpSource,
     "command": CommandSource,
+    "cloud": CloudSource,
     "fixed": FixedSource,
 }
 
@@ -286,6 +288,9 @@ class MetricSchema(BaseModel):
     horizon: HorizonSchema | None = _key("From Laravel Horizon.", default=None)
     http: HttpSchema | None = _key("From a JSON document at a URL.", default=None)
     command: CommandSchema | None = _key("From a program's output.", default=None)
+    cloud: Literal["cpu"] | None = _key(
+        "What the cloud measures: the mean CPU use of the group's running servers, in percent.", default=None
+    )
     fixed: Quantity | None = _key("Always this number.", default=None)
     timeout: Duration = _lasting("How long the source may take.", "5s")
     max_age: Duration = _lasting("An older number is stale.", "5m")
@@ -308,6 +313,8 @@ class MetricSchema(BaseModel):
         fields = getattr(self, kind)
         if kind == "fixed":
             return FixedSource(value=fields)
+        if kind == "cloud":
+            return CloudSource(measure=fields)
         values = fields.model_dump()
         if kind == "command":
             values["command"] = values.pop("run")
@@ -316,12 +323,6 @@ class MetricSchema(BaseModel):
 
 def _one_source(value: MetricSchema) -> MetricSchema:
     _the_one(value, tuple(_SOURCES))
-    return value
-
-
-def _no_cloud(value: object) -> object:
-    if isinstance(value, dict) and "cloud" in value:
-        raise refusal("is not supported yet", "take the servers' load from prometheus", at=("cloud",))
     return value
 
 
@@ -539,7 +540,7 @@ class AutoscaleSchema(BaseModel):
 
     model_config = _config("Autoscale")
 
-    metrics: dict[MetricName, Annotated[MetricSchema, AfterValidator(_one_source), BeforeValidator(_no_cloud)]] = _key(
+    metrics: dict[MetricName, Annotated[MetricSchema, AfterValidator(_one_source)]] = _key(
         "The numbers, by name.", default={}
     )
     rules: Annotated[tuple[Annotated[RuleSchema, AfterValidator(_one_rule)], ...], Some] = _key(

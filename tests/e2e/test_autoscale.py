@@ -161,6 +161,41 @@ def test_a_dead_source_holds_and_says_so(hetzner: Project, queue: Any) -> None:
     assert len(hetzner.agreed()) == 3
 
 
+def test_the_clouds_own_cpu_metric_moves_the_count(project: Project) -> None:
+    digitalocean = project.vendor.name == "digitalocean"
+    policy = {
+        "metrics": {"cpu": {"cloud": "cpu", "timeout": "20s"}},
+        "rules": [{"target": {"metric": "cpu", "value": 40}}],
+        "down": {"stabilise": "0s", "cooldown": "0s"},
+    }
+    worker = {"count": 1, "min": 1, "max": 4, "autoscale": policy} | ({"monitoring": True} if digitalocean else {})
+    project.describe(groups={"worker": worker})
+    first = autoscale(project, "--yes", "--wait")
+    assert first["decisions"]["worker"]["metrics"]["cpu"]["error"] == (
+        "of 0 running servers of worker none was measured yet"
+    )
+    load_servers(project, 0.8)
+    wait_until(lambda: _cpu(project) == pytest.approx(80, abs=1), "the load in the cloud's measurements")
+    told = autoscale(project, "--yes", "--wait")
+    assert told["decisions"]["worker"]["to"] == 2
+    assert len(project.agreed()) == 2
+    load_servers(project, 0.1)
+    wait_until(lambda: _cpu(project) == pytest.approx(10, abs=1), "the idleness in the cloud's measurements")
+    autoscale(project, "--yes")
+    assert len(project.agreed()) == 1
+
+
+def load_servers(project: Project, share: float) -> None:
+    for server in project.world.servers(project.vendor.name):
+        project.world.set_cpu(project.vendor.name, server.id, share)
+
+
+def _cpu(project: Project) -> float | None:
+    preview = autoscale(project, "--preview")
+    value: float | None = preview["decisions"]["worker"]["metrics"]["cpu"]["value"]
+    return value
+
+
 def test_q08_without_a_policy_nothing_happens(hetzner: Project) -> None:
     told = autoscale(hetzner, "--yes")
     assert (told["outcome"], told["decisions"]) == ("unchanged", {})

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import importlib
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Protocol
 
 from scaler.autoscale.decide import Sample
 from scaler.autoscale.policy import (
+    CloudSource,
     CommandSource,
     FixedSource,
     HorizonSource,
@@ -26,6 +28,8 @@ from scaler.autoscale.policy import (
     Source,
 )
 from scaler.clock import Clock
+from scaler.clouds import Cloud
+from scaler.ownership import Owner
 
 
 class MetricError(Exception):
@@ -41,6 +45,15 @@ class Value:
 
 
 @dataclass(frozen=True, slots=True)
+class Fleet:
+    """The servers whose number is in question, for sources that ask their cloud about them."""
+
+    owner: Owner
+    open: Callable[[], AbstractContextManager[Cloud]]
+    """A connection of the reader's own: one that is late must not use a run's after its end."""
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """What a reader may need besides its source."""
 
@@ -51,6 +64,8 @@ class Request:
     directory: Path
     """Where commands run: the project's folder."""
     clock: Clock
+    group: str = ""
+    fleet: Fleet | None = None
 
 
 class Reader(Protocol):
@@ -66,9 +81,14 @@ _MODULES: Mapping[type[Source], str] = {
     HorizonSource: "horizon",
     HttpSource: "http",
     CommandSource: "command",
+    CloudSource: "cloud",
     FixedSource: "fixed",
 }
 """The module of each kind, imported when a spec has one: it brings its library."""
+
+
+Key = tuple[str, str]
+"""A group's name, and a metric's."""
 
 
 @dataclass
@@ -78,13 +98,16 @@ class Sources:
     environ: Mapping[str, str]
     directory: Path
     clock: Clock
-    _reading: dict[tuple[str, Source], threading.Thread] = field(default_factory=dict)
+    _reading: dict[tuple[Key, Source], threading.Thread] = field(default_factory=dict)
 
-    def read(self, metrics: Mapping[tuple[str, str], Metric]) -> dict[tuple[str, str], Sample]:
-        """A sample of each metric, by the same keys (group and name). Takes no longer than the longest time-out."""
+    def read(self, metrics: Mapping[Key, Metric], fleet: Fleet | None = None) -> dict[Key, Sample]:
+        """A sample of each metric, by the same keys. Takes no longer than the longest time-out."""
         now, start = self.clock.now(), self.clock.monotonic()
-        answers: dict[tuple[str, str], Sample] = {}
-        threads = {key: self._start(key, metric, now, answers) for key, metric in metrics.items()}
+        answers: dict[Key, Sample] = {}
+        threads = {
+            key: self._start(key, metric, self._request(key, metric, now, fleet), answers)
+            for key, metric in metrics.items()
+        }
         for key, thread in threads.items():
             left = metrics[key].timeout.total_seconds() - (self.clock.monotonic() - start)
             if thread:
@@ -94,22 +117,23 @@ class Sources:
         late = {key: Sample(None, now, self._lateness(metrics[key])) for key in metrics.keys() - in_time.keys()}
         return {key: (in_time | late)[key] for key in metrics}
 
-    def _start(
-        self, key: tuple[str, str], metric: Metric, now: datetime, answers: dict[tuple[str, str], Sample]
-    ) -> threading.Thread | None:
+    def _request(self, key: Key, metric: Metric, now: datetime, fleet: Fleet | None) -> Request:
+        seconds = metric.timeout.total_seconds()
+        return Request(seconds, now, self.environ, self.directory, self.clock, group=key[0], fleet=fleet)
+
+    def _start(self, key: Key, metric: Metric, request: Request, answers: dict[Key, Sample]) -> threading.Thread | None:
         """Read in a thread of its own, unless the last one for this source is still at it."""
-        known = self._reading.get((metric.name, metric.source))
+        known = self._reading.get((key, metric.source))
         if known and known.is_alive():
-            answers[key] = Sample(None, now, "the last request is still not answered")
+            answers[key] = Sample(None, request.now, "the last request is still not answered")
             return None
-        request = Request(metric.timeout.total_seconds(), now, self.environ, self.directory, self.clock)
 
         def work() -> None:
             answers[key] = _sample(metric.source, request)
 
         # A daemon: a source that never answers must not keep the process from ending.
         thread = threading.Thread(target=work, name=f"metric-{metric.name}", daemon=True)
-        self._reading[metric.name, metric.source] = thread
+        self._reading[key, metric.source] = thread
         thread.start()
         return thread
 

@@ -10,6 +10,7 @@ import pytest
 
 from scaler.autoscale.policy import (
     Backlog,
+    CloudSource,
     CommandSource,
     Direction,
     FixedSource,
@@ -55,11 +56,13 @@ EVERYTHING = """\
         cpu: {prometheus: {url: "http://prom:9090", query: avg(cpu), window: 5m, step: 30s, aggregate: max}}
         own: {command: {run: [cat, "5"], pointer: /n}, distrust_zero: 0s}
         five: {fixed: 2.5}
+        load: {cloud: cpu, timeout: 20s}
       rules:
         - wait: {metric: wait, within: 30s}
         - backlog: {metric: jobs, within: 1m, learn: {metric: done, initial: 0.5}}
         - backlog: {metric: jobs, per_server: 50, tolerance: 5%}
         - target: {metric: cpu, value: 60, tolerance: 12.5%}
+        - target: {metric: load, value: 70}
         - steps: {metric: own, table: [{from: 0, count: 1}, {from: 2.5, count: 3}]}
         - steps: {metric: five, table: [{from: 0, change: -1}, {from: 10, change: 2}]}
         - schedule: {timezone: Europe/Berlin, windows: [{cron: "0 8 * * mon-fri", for: 10h, min: 3, max: 8}]}
@@ -107,12 +110,14 @@ def test_everything(tmp_path):
                 name="own", source=CommandSource(command=("cat", "5"), pointer="/n"), distrust_zero=timedelta(0)
             ),
             "five": Metric(name="five", source=FixedSource(value=2.5)),
+            "load": Metric(name="load", source=CloudSource(), timeout=20 * second),
         },
         rules=(
             Wait(metric="wait", within=30 * second),
             Backlog(metric="jobs", within=60 * second, throughput=Learned(metric="done", initial=0.5)),
             Backlog(metric="jobs", per_server=50, tolerance=0.05),
             Target(metric="cpu", value=60, tolerance=0.125),
+            Target(metric="load", value=70),
             Steps(metric="own", steps=(Step(0, 1), Step(2.5, 3))),
             Steps(metric="five", steps=(Step(0, -1), Step(10, 2)), relative=True),
             Schedule(
@@ -134,6 +139,19 @@ def test_the_least(tmp_path):
     policy = load(path, "shop").groups["worker"].autoscale
     assert policy.down == Direction(stabilise=timedelta(minutes=5), cooldown=timedelta(minutes=5))
     assert (policy.up, policy.on_error, policy.metrics) == (Direction(), "hold", {})
+
+
+def test_droplets_are_measured_only_if_they_are_monitored(tmp_path):
+    start = START.replace("hetzner", "digitalocean").replace("cx23", "s-1vcpu-1gb").replace("fsn1", "fra1")
+    start = start.replace("image: ubuntu-24.04", "image: ubuntu-24-04-x64")
+    block = "      metrics: {load: {cloud: cpu}}\n      rules: [{target: {metric: load, value: 60}}]\n"
+    with pytest.raises(InvalidSpecError) as caught:
+        load(write(tmp_path, block, start), "shop")
+    [problem] = caught.value.problems
+    assert problem.message == "groups.worker.autoscale.metrics.load.cloud is measured of monitored droplets only"
+    assert (problem.line, problem.fix) == (10, "add monitoring: true to the group")
+    monitored = start.replace("    autoscale:", "    monitoring: true\n    autoscale:")
+    assert load(write(tmp_path, block, monitored), "shop").groups["worker"].monitoring
 
 
 def test_a_group_without_a_block_has_no_policy(tmp_path):
@@ -159,7 +177,7 @@ def rule(text: str) -> str:
         ("      rules: []\n", "autoscale.rules must not be empty; name at least one"),
         (metric("fixed: 1, http: {url: 'http://x'}"), "jobs must have exactly one of the keys prometheus, redis,"),
         (metric("timeout: 1s"), "metrics.jobs must have exactly one of the keys prometheus, redis,"),
-        (metric("cloud: cpu"), "metrics.jobs.cloud is not supported yet; take the servers' load from prometheus"),
+        (metric("cloud: ram"), "metrics.jobs.cloud must be cpu, not 'ram'"),
         (metric("fixed: -1"), "metrics.jobs.fixed must be a number such as 60 or 0.75, not -1"),
         (metric("fixed: true"), "metrics.jobs.fixed must be a number such as 60 or 0.75, not true"),
         (metric("htp: {url: 'http://x'}"), "metrics.jobs.htp is not a known key; did you mean http?"),
@@ -244,7 +262,7 @@ def test_all_problems_come_at_once(tmp_path):
     )
     with pytest.raises(InvalidSpecError) as caught:
         load(write(tmp_path, block), "shop")
-    assert [problem.line for problem in caught.value.problems] == [16, 18, 24]
+    assert [problem.line for problem in caught.value.problems] == [16, 19, 26]
 
 
 def test_a_block_needs_the_groups_max(tmp_path):
