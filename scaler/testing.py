@@ -1,14 +1,15 @@
 """For authors of clouds and of programs on top of scaler: a cloud to test against, and what every cloud must do.
 
-Use it as a pytest plugin: `pytest_plugins = ["scaler.testing"]` gives the fixture `embedded_cloud`.
-A cloud of one's own is proved by a subclass of `CloudConformance` that says how to open it:
+In a project's top-level `conftest.py`, `pytest_plugins = ["scaler.testing"]` gives the fixtures
+`embedded_cloud`, `embedded_clock` and `embedded_faults`, and failed checks tell their values. A
+cloud of one's own is proved by a subclass of `CloudConformance` that says how to open it:
 
     class TestMyCloud(CloudConformance):
+        request_facts = {"type": "small", "location": "here", "image": "1"}
+
         @pytest.fixture
         def cloud(self, tmp_path):
             return MyCloud(tmp_path)
-
-        request_facts = {"type": "small", "location": "here", "image": "1"}
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -25,12 +27,53 @@ from scaler.clouds import Cloud, GoneError, InvalidError, NameTakenError
 from scaler.lifecycle import Phase
 from scaler.model import Machine, MachineRequest
 from scaler.ownership import Owner
-from scaler.simulator import EmbeddedCloud
+from scaler.simulator import EmbeddedCloud, World
 
 OWNER = Owner("conformance", "prod")
 STRANGER = Owner("conformance", "staging")
 
-__all__ = ["CloudConformance", "EmbeddedCloud", "embedded_cloud"]
+__all__ = [
+    "CloudConformance",
+    "EmbeddedClock",
+    "EmbeddedCloud",
+    "FaultRules",
+    "embedded_clock",
+    "embedded_cloud",
+    "embedded_faults",
+]
+
+
+class EmbeddedClock:
+    """`scaler.clock.Clock` over an embedded cloud's world: nobody waits, and sleeping is what moves the time."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        world.set_speed(0)
+
+    def now(self) -> datetime:
+        return datetime.fromtimestamp(self._world.now, UTC)
+
+    def monotonic(self) -> float:
+        return self._world.now
+
+    def sleep(self, seconds: float) -> None:
+        self._world.advance(seconds)
+
+
+class FaultRules:
+    """Failures on order, each of which has to come about: a rule that hits no request proves nothing."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def __call__(self, effect: str, **rule: Any) -> int:
+        """`World.add_fault`: what happens (`scaler.simulator.faults`), to which requests, how often. The rule's id."""
+        return self._world.add_fault(effect, **rule)
+
+    @property
+    def unused(self) -> list[str]:
+        """The rules that have hit nothing yet."""
+        return [f"{report.rule.to_json()}" for report in self._world.faults() if not report.fired]
 
 
 @pytest.fixture
@@ -42,6 +85,23 @@ def embedded_cloud(tmp_path: Path) -> Iterator[EmbeddedCloud]:
     """
     with EmbeddedCloud(tmp_path / "embedded.sqlite", profile="instant") as cloud:
         yield cloud
+
+
+@pytest.fixture
+def embedded_clock(embedded_cloud: EmbeddedCloud) -> EmbeddedClock:
+    """The embedded cloud's time: from now on it stands still, except while somebody sleeps on this clock."""
+    return EmbeddedClock(embedded_cloud.world)
+
+
+@pytest.fixture
+def embedded_faults(embedded_cloud: EmbeddedCloud) -> Iterator[FaultRules]:
+    """Order failures of the embedded cloud: `embedded_faults("respond", method="POST", path="/servers$", status=503)`.
+
+    The test fails if one of them has hit no request at its end.
+    """
+    rules = FaultRules(embedded_cloud.world)
+    yield rules
+    assert rules.unused == [], "these faults hit no request"
 
 
 class CloudConformance:
@@ -155,6 +215,13 @@ class CloudConformance:
         offer = cloud.catalogue().offer(self.request_facts["type"], self.request_facts["location"])
         assert offer is not None
         assert offer.per_hour >= 0
+
+    def test_what_the_account_may_have_is_a_count_or_not_told(self, cloud: Cloud) -> None:
+        cloud.create(self.order())
+        limits = cloud.limits()
+        if limits.servers is not None:
+            assert limits.in_use is not None
+            assert 1 <= limits.in_use <= limits.servers
 
     def test_requests_are_counted(self, cloud: Cloud) -> None:
         before = cloud.requests

@@ -2,23 +2,39 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from cloud_vendors import ENVIRON
 
 from scaler.clock import SystemClock
-from scaler.clouds import Cloud
+from scaler.clouds import AmbiguousError, Cloud
 from scaler.clouds.registry import open_cloud
-from scaler.testing import CloudConformance, EmbeddedCloud, embedded_cloud
+from scaler.model import MachineRequest
+from scaler.testing import (
+    OWNER,
+    CloudConformance,
+    EmbeddedClock,
+    EmbeddedCloud,
+    FaultRules,
+    embedded_clock,
+    embedded_cloud,
+    embedded_faults,
+)
 
 sys.path.insert(0, str(Path(__file__).parent / "own_cloud"))
 
 from folder_cloud import FolderCloud
 
-__all__ = ["embedded_cloud"]
+__all__ = ["embedded_clock", "embedded_cloud", "embedded_faults"]
+
+OWN_CLOUD = Path(__file__).parent / "own_cloud"
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "add-a-cloud.md"
 
 
 def snapshot(cloud: EmbeddedCloud, name: str) -> str:
@@ -53,3 +69,82 @@ class TestQ12FolderCloud(CloudConformance):
     @pytest.fixture
     def cloud(self, tmp_path: Path) -> Cloud:
         return FolderCloud(tmp_path / "machines")
+
+
+# ---------------------------------------------------------------------------------------------
+# As a plugin of its author's tests
+
+
+def author(folder: Path, **files: str) -> subprocess.CompletedProcess[str]:
+    """The tests of somebody who uses the kit, run in a pytest of their own."""
+    (folder / "conftest.py").write_text('pytest_plugins = ["scaler.testing"]\n', encoding="utf-8")
+    for name, text in files.items():
+        (folder / f"{name}.py").write_text(text, encoding="utf-8")
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "."],
+        cwd=folder,
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": f"{OWN_CLOUD}:{Path(__file__).parents[2]}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def blocks() -> dict[str, str]:
+    """The page's files, by their names without `.py`."""
+    found = re.findall(r"```python\n# (\w+)\.py\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    return dict(found)
+
+
+def test_q12_the_documented_tests_pass(tmp_path: Path) -> None:
+    ran = author(tmp_path, **blocks())
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "warning" not in ran.stdout
+
+
+@pytest.mark.parametrize(
+    ("broken", "told"),
+    [
+        ("def list_owned(self, owner): return []", "assert [] == ['1']"),
+        ("def delete(self, id): pass", "it did not become so in time"),
+        ("def set_labels(self, id, labels): pass", "it did not become so in time"),
+    ],
+    ids=["lists-nothing", "deletes-nothing", "labels-nothing"],
+)
+def test_q12_a_cloud_that_does_not_do_it_fails_and_the_values_are_told(tmp_path: Path, broken: str, told: str) -> None:
+    text = blocks()["test_folder_cloud"].replace("return FolderCloud(", "return Broken(")
+    text = text.replace("class TestFolderCloud", f"class Broken(FolderCloud):\n    {broken}\n\n\nclass TestFolderCloud")
+    ran = author(tmp_path, test_broken=text.replace("request_facts = ", "within_s = 0.3\n    request_facts = "))
+    assert ran.returncode == 1
+    assert told in ran.stdout
+
+
+def test_the_clock_moves_only_when_somebody_sleeps(
+    embedded_cloud: EmbeddedCloud, embedded_clock: EmbeddedClock
+) -> None:
+    before = (embedded_clock.now(), embedded_clock.monotonic())
+    assert (embedded_clock.now(), embedded_clock.monotonic()) == before
+    embedded_clock.sleep(90)
+    assert embedded_clock.monotonic() - before[1] == 90
+    assert embedded_cloud.world.now == embedded_clock.monotonic()
+    assert embedded_clock.now() - before[0] == timedelta(seconds=90)
+
+
+def test_a_fault_comes_about_and_one_that_does_not_is_told(
+    embedded_cloud: EmbeddedCloud, embedded_faults: FaultRules
+) -> None:
+    embedded_faults("accept_then_drop", method="POST", path="/servers$")
+    assert len(embedded_faults.unused) == 1
+    opened = open_cloud("hetzner", endpoint=embedded_cloud.hetzner_endpoint, environ=ENVIRON, clock=SystemClock())
+    order = MachineRequest(
+        name="prod-worker-1",
+        type="cx23",
+        location="fsn1",
+        image=snapshot(embedded_cloud, "hetzner"),
+        labels=OWNER.group_labels("worker", "a1b2"),
+    )
+    with pytest.raises(AmbiguousError):
+        opened.create(order)
+    assert [machine.name for machine in opened.list_owned(OWNER)] == ["prod-worker-1"]
+    assert embedded_faults.unused == []
+    opened.close()

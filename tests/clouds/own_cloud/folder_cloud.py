@@ -51,8 +51,10 @@ class FolderCloud:
             if any(machine.name == request.name for machine in known):
                 raise NameTakenError(f"there is a machine {request.name}")
             number = str(max((int(machine.id) for machine in known), default=0) + 1)
-            self._write(number, request.name, "up", dict(request.labels), request)
-        return self.get(number)
+            told = {"name": request.name, "status": "up", "created": format_time(datetime.now(UTC))}
+            told |= {"labels": dict(request.labels), "type": request.type, "location": request.location}
+            self._path(number).write_text(json.dumps(told | {"image": request.image}))
+            return self._read(self._path(number))
 
     def delete(self, id: str) -> None:
         self._count()
@@ -67,11 +69,8 @@ class FolderCloud:
     def power_off(self, id: str) -> None:
         self._change(id, status="off")
 
-    def shutdown(self, id: str) -> None:
-        self._change(id, status="off")
-
-    def reboot(self, id: str) -> None:
-        self._change(id, status="up")
+    shutdown = power_off
+    reboot = power_on
 
     def cpu(self, id: str) -> float | None:
         """What the file says, if it says something."""
@@ -83,19 +82,16 @@ class FolderCloud:
 
     def find_image(self, image: ImageRef, architecture: str, location: str) -> Image:
         del location
-        return Image(
-            id="1", name=image.value, created=datetime.now(UTC), available=True, disk=1, architecture=architecture
-        )
+        now = datetime.now(UTC)
+        return Image(id="1", name=image.value, created=now, available=True, disk=1, architecture=architecture)
 
     def reference(self, kind: Reference, name: str) -> str:
         del kind
         return name
 
     def catalogue(self) -> Catalogue:
-        free = Decimal(0)
-        offer = Offer(
-            type="small", location="here", available=True, per_hour=free, per_month=free, disk=10, architecture="x86"
-        )
+        free = {"per_hour": Decimal(0), "per_month": Decimal(0)}
+        offer = Offer(type="small", location="here", available=True, disk=10, architecture="x86", **free)
         return Catalogue(currency="EUR", offers=(offer,))
 
     def limits(self) -> Limits:
@@ -127,11 +123,6 @@ class FolderCloud:
             **{key: told[key] for key in ("name", "labels", "type", "location", "image")},
         )
 
-    def _write(self, id: str, name: str, status: str, labels: dict[str, str], request: MachineRequest) -> None:
-        told = {"name": name, "status": status, "labels": labels, "created": format_time(datetime.now(UTC))}
-        told |= {"type": request.type, "location": request.location, "image": request.image}
-        self._path(id).write_text(json.dumps(told))
-
     def _change(self, id: str, **facts: object) -> None:
         self._count()
         self.get(id)
@@ -144,8 +135,7 @@ class FolderCloud:
                 self._counts[kind] += 1
 
 
-def _open(endpoint: str, token: str, clock: Clock, deadlines: object) -> FolderCloud:
-    del token, clock, deadlines
+def _open(endpoint: str, _token: str, _clock: Clock, _deadlines: object) -> FolderCloud:
     return FolderCloud(Path(urlsplit(endpoint).path))
 
 
