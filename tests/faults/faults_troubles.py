@@ -99,6 +99,8 @@ def _mend(scene: Scene) -> None:
     world.set_capacity(vendor, "*", "*", None)
     world.set("deprecated", {})
     world.set_rate_limit(vendor)
+    # What the cloud had none of is not to be waited for.
+    scene.project.state_path.with_name("demo.shortages.json").unlink(missing_ok=True)
     if not world.things(vendor, "snapshot"):
         world.add_snapshot(vendor, "worker-golden", labels={"role": "worker"}, disk=25)
 

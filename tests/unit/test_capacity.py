@@ -9,7 +9,7 @@ from decimal import Decimal
 import pytest
 from fakes import LOCATIONS, START, TYPES, Setting, group, spec, taken
 
-from scaler.clouds import AuthError, InvalidError
+from scaler.clouds import AuthError, CloudError, InvalidError
 from scaler.ensure import Demand, Options
 from scaler.errors import ExitCode, LimitError, RefusedError
 from scaler.model import Outcome, Result
@@ -132,6 +132,22 @@ def test_an_image_that_fits_nowhere_stops_the_run_before_anything_changes() -> N
     assert setting.ensure(1).outcome is Outcome.CONVERGED
 
 
+def test_q14_a_type_that_does_not_exist_is_told_with_the_nearest() -> None:
+    setting = Setting(spec(group(types=("cx32",))))
+    with pytest.raises(InvalidError) as refused:
+        setting.ensure(1)
+    assert (refused.value.what, refused.value.fix) == ("There is no server type cx32.", "did you mean cx23?")
+
+
+def test_all_that_is_wrong_with_the_placements_is_told_at_once() -> None:
+    setting = Setting(spec(group(types=("cx32", "cx23"))))
+    setting.cloud.disk = 41
+    with pytest.raises(InvalidError, match="no type and location at which servers of worker can be") as refused:
+        setting.ensure(1)
+    assert "There is no server type cx32" in refused.value.why
+    assert "needs a disk of 41 GB" in refused.value.why
+
+
 def test_a_placement_that_is_not_sold_is_passed_over_with_a_note() -> None:
     setting = Setting()
     setting.cloud.unsold = {PLACES[0]}
@@ -228,10 +244,12 @@ def test_a_plan_above_the_budget_is_refused_with_the_sum() -> None:
 def test_above_the_budget_one_may_still_remove_and_replace_fewer() -> None:
     setting = Setting().with_servers(worker=5)
     setting.spec = replace(setting.spec, budget=Decimal(10))
-    setting.cloud.named("prod-worker-1").ready = None
-    setting.clock.sleep(3600)
-    assert setting.ensure(4, options=Options()).outcome is Outcome.CONVERGED
-    assert len(setting.ready) == 4
+    for name in ("prod-worker-1", "prod-worker-2"):
+        setting.cloud.named(name).off = True
+    setting.cloud.faults["power_on"] = [CloudError("no", why="server_error") for _ in range(2)]
+    result = setting.ensure(4)
+    assert (result.outcome, len(setting.ready)) == (Outcome.CONVERGED, 4)
+    assert "create" in {action for action, _ in taken(result)}
 
 
 def test_more_change_than_allowed_is_refused_with_the_number() -> None:
