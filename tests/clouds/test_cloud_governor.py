@@ -56,14 +56,14 @@ def test_with_plenty_nobody_waits(budget: Budget) -> None:
 
 
 @pytest.mark.parametrize("budget", [BUCKET, WINDOW])
-def test_when_little_is_left_requests_go_at_the_refill_rate(budget: Budget) -> None:
+def test_s09_when_little_is_left_requests_go_at_the_refill_rate(budget: Budget) -> None:
     governor, clock = told(budget, 100)
     for _ in range(30):
         governor.wait(Kind.LIST, 300)
     assert clock.passed == pytest.approx(29)
 
 
-def test_deletes_do_not_queue_behind_others_and_get_the_reserve() -> None:
+def test_s09_deletes_do_not_queue_behind_others_and_get_the_reserve() -> None:
     governor, clock = told(BUCKET, 5)
     governor.wait(Kind.DELETE, 0)
     governor.wait(Kind.DELETE, 0)
@@ -103,7 +103,7 @@ def test_a_second_limit_per_minute_is_kept_although_no_header_tells_it() -> None
     assert clock.passed == pytest.approx(60)
 
 
-def test_after_a_429_everybody_waits() -> None:
+def test_s09_after_a_429_everybody_waits() -> None:
     governor, clock = told(BUCKET, 3000)
     assert governor.pause({"retry-after": "7"}, 0) == START + timedelta(seconds=7)
     governor.wait(Kind.DELETE, 300)

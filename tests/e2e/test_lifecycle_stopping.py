@@ -68,7 +68,7 @@ def reason_of(project: Project, name: str, event: str) -> str:
 # Drain
 
 
-def test_one_of_five_drains_never_ends_and_holds_up_nothing_else(hetzner: Project) -> None:
+def test_s10_one_of_five_drains_never_ends_and_holds_up_nothing_else(hetzner: Project) -> None:
     text = 'if [ "$1" = demo-worker-4 ]; then trap "" TERM; echo 3 jobs left; echo $$ > stuck; sleep 1000; fi'
     workers = {"count": 6, **draining(hetzner, text, drain_within="25s")}
     hetzner.describe(groups={"worker": workers, "web": {"count": 1}}, limit=20)
@@ -108,7 +108,7 @@ def test_drains_run_in_the_project_folder_once_per_server_that_serves(hetzner: P
     ]
 
 
-def test_a_failed_drain_keeps_its_server_where_the_spec_says_so_and_the_run_says_it(project: Project) -> None:
+def test_s10_a_failed_drain_keeps_its_server_where_the_spec_says_so_and_the_run_says_it(project: Project) -> None:
     text = 'if [ "$1" = demo-worker-3 ]; then echo cannot reach the queue >&2; exit 7; fi'
     project.describe(groups={"worker": draining(project, text, on_drain_failure="keep", shutdown_within="1m")})
     project.ensure()

@@ -500,6 +500,22 @@ def test_s07_no_capacity_anywhere_ends_the_run_and_says_so() -> None:
     assert len([call for call in setting.cloud.calls if call[0] == "create"]) == 4
 
 
+def test_p19_q06_a_refused_server_is_errored_and_the_clouds_words_are_kept() -> None:
+    setting = Setting()
+    setting.cloud.faults["create"] = [
+        InvalidError("the image cannot be used", why="invalid_input: image disk is bigger")
+    ]
+    result = setting.ensure(1)
+    record = setting.records.servers["prod-worker-1"]
+    assert (record.status, record.previous) == (Status.ERRORED, Status.NEW)
+    assert record.error == "the image cannot be used (invalid_input: image disk is bigger)"
+    assert not record.counts
+    assert [type(failure) for failure in result.failures] == [InvalidError]
+    assert [report.error for report in result.steps] == [record.error]
+    assert setting.ensure(1).outcome is Outcome.CONVERGED
+    assert setting.ready == ["prod-worker-1"]
+
+
 def test_r10_a_quota_stops_the_run_which_reports_what_exists() -> None:
     setting = Setting()
     setting.cloud.quota = 2

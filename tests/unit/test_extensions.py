@@ -78,14 +78,16 @@ def test_a_package_of_the_project_and_what_is_beside_it(tmp_path: Path) -> None:
         ("fleet:f", "def f(:", "cannot be imported: fleet (SyntaxError: invalid syntax (fleet.py, line 1))"),
     ],
 )
-def test_what_is_wrong_is_told_in_pythons_words(tmp_path: Path, reference: str, text: str, message: str) -> None:
+def test_p34_q11_what_is_wrong_is_told_in_pythons_words(
+    tmp_path: Path, reference: str, text: str, message: str
+) -> None:
     module(tmp_path, text)
     with pytest.raises(CannotLoadError) as caught:
         load(reference, tmp_path)
     assert message in str(caught.value)
 
 
-def test_a_slip_in_a_functions_name_is_told_the_nearest(tmp_path: Path) -> None:
+def test_p34_a_slip_in_a_functions_name_is_told_the_nearest(tmp_path: Path) -> None:
     module(tmp_path, "def least_busy(): pass")
     with pytest.raises(CannotLoadError) as caught:
         load("fleet:least_bussy", tmp_path)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from fakes import group, spec
+from fakes import Setting, group, spec
 from test_plan import numbered, server, world
 
 from scaler.errors import ExitCode, RefusedError
 from scaler.guards import check_expectation, check_plan, check_wanted
 from scaler.lifecycle import Status
+from scaler.model import Outcome
 from scaler.plan import plan
 
 
@@ -41,6 +42,14 @@ def test_servers_being_deleted_count_towards_the_limit() -> None:
     made = plan(tight, here, {"worker": 3})
     with pytest.raises(RefusedError, match="would hold 5 servers, 2 above its limit of 3"):
         check_plan(tight, here, made)
+
+
+def test_q05_deleted_servers_do_not_count_towards_the_limit() -> None:
+    setting = Setting(spec(group(), limit=3)).with_servers(worker=3)
+    setting.ensure(1)
+    assert [record.status for record in setting.records.servers.values()].count(Status.DELETED) == 2
+    assert setting.ensure(3).outcome is Outcome.CONVERGED
+    assert len(setting.ready) == 3
 
 
 def test_what_is_deleted_on_the_way_makes_room() -> None:

@@ -74,7 +74,7 @@ def numbered(*statuses: Status) -> list[Server]:
 # Counts and names
 
 
-def test_p01_from_nothing_it_creates_at_the_first_placement() -> None:
+def test_p01_p22_from_nothing_it_creates_at_the_first_placement() -> None:
     made = plan(ONE, world(ONE), {"worker": 2})
     assert [(step.action, step.server, step.type, step.location) for step in made.steps] == [
         (Action.CREATE, "prod-worker-1", "cx23", "fsn1"),
