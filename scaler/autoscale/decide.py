@@ -14,7 +14,7 @@ only these make the metric.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -68,6 +68,19 @@ class Ceiling:
     name: str
     most: int
     why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A most for all groups together. Where it is too small for all, the largest growth gives way first."""
+
+    name: str
+    """As its cap is called: `limit`, `quota`, `budget`."""
+    why: str
+    fits: Callable[[Mapping[str, int]], bool]
+    """Whether these counts, of every group of the spec, are within it."""
+    shrinks: bool = False
+    """Whether servers that are there give way too; otherwise it only keeps more from coming."""
 
 
 class State(StrEnum):
@@ -262,39 +275,49 @@ def decide_stack(
     histories: Mapping[str, History],
     now: datetime,
     ceilings: Mapping[str, Sequence[Ceiling]] | None = None,
+    bounds: Sequence[Bound] = (),
 ) -> dict[str, Decision]:
-    """The decisions of all groups that have a policy, together within the stack's limit.
+    """The decisions of all groups that have a policy, together within all bounds and the stack's limit.
 
-    `supplies` has every group of the spec. Where the limit is too small for all, groups that grow
-    give way, the largest growth first.
+    `supplies` has every group of the spec.
     """
-    ceilings = ceilings or {}
     groups = [group for group in spec.groups.values() if group.autoscale]
+    caps = {group.name: list((ceilings or {}).get(group.name, ())) for group in groups}
 
-    def decided(group: Group, *more: Ceiling) -> Decision:
-        given = (*ceilings.get(group.name, ()), *more)
+    def decided(group: Group) -> Decision:
         history = histories.get(group.name, History())
-        return decide(group, samples[group.name], supplies[group.name], history, now, given)
+        return decide(group, samples[group.name], supplies[group.name], history, now, caps[group.name])
 
     decisions = {group.name: decided(group) for group in groups}
-    if spec.limit is None:
-        return decisions
-    others = sum(supply.current for name, supply in supplies.items() if name not in decisions)
-    shares = _share(spec, decisions, spec.limit - others)
-    for group in groups:
-        if shares[group.name] < decisions[group.name].count:
-            why = f"the stack's limit is {spec.limit}"
-            decisions[group.name] = decided(group, Ceiling("limit", shares[group.name], why))
+    for bound in (*bounds, *_limit(spec)):
+        shares = _share(spec, decisions, supplies, bound)
+        for group in groups:
+            if shares[group.name] < decisions[group.name].count:
+                caps[group.name].append(Ceiling(bound.name, shares[group.name], bound.why))
+                decisions[group.name] = decided(group)
     return decisions
 
 
-def _share(spec: Spec, decisions: Mapping[str, Decision], room: int) -> dict[str, int]:
-    """The decided counts, made to fit: first growth goes, then what is above the groups' minima."""
+def _limit(spec: Spec) -> tuple[Bound, ...]:
+    limit = spec.limit
+    if limit is None:
+        return ()
+    return (
+        Bound("limit", f"the stack's limit is {limit}", lambda counts: sum(counts.values()) <= limit, shrinks=True),
+    )
+
+
+def _share(
+    spec: Spec, decisions: Mapping[str, Decision], supplies: Mapping[str, Supply], bound: Bound
+) -> dict[str, int]:
+    """The decided counts, made to fit: first growth goes, then, if it must, what is above the groups' minima."""
+    others = {name: supply.current for name, supply in supplies.items() if name not in decisions}
     counts = {name: decision.count for name, decision in decisions.items()}
-    growth_only = {name: min(decision.supply.current, decision.count) for name, decision in decisions.items()}
-    to_the_bone = {name: min(spec.groups[name].min, count) for name, count in counts.items()}
-    for floors in (growth_only, to_the_bone, dict.fromkeys(counts, 0)):
-        while sum(counts.values()) > room:
+    minima = {name: min(spec.groups[name].min, count) for name, count in counts.items()}
+    there = {name: min(max(supplies[name].supply, minima[name]), count) for name, count in counts.items()}
+    wanted = {name: min(supplies[name].current, count) for name, count in counts.items()}
+    for floors in (wanted, minima, dict.fromkeys(counts, 0)) if bound.shrinks else (there,):
+        while not bound.fits({**others, **counts}):
             name = max(counts, key=lambda name: counts[name] - floors[name])
             if counts[name] <= floors[name]:
                 break

@@ -91,6 +91,10 @@ class Exposition:
         for kind in ("total", "create", "list", "retried"):
             self._requests.labels(self._stack, kind).inc(getattr(done.requests, kind))
         self._note_servers(done)
+        self._budget.clear()
+        if done.budget_left is not None:
+            amount, currency = done.budget_left
+            self._budget.labels(self._stack, currency).set(amount)
         for name, decision in done.decisions.items():
             direction = "up" if decision.change > 0 else "down" if decision.change < 0 else "none"
             self._decisions.labels(self._stack, name, direction).inc()
@@ -117,10 +121,6 @@ class Exposition:
 
     def kept(self, error: Exception) -> None:
         """The loop goes on with the spec that it has."""
-
-    def budget_left(self, amount: float, currency: str) -> None:
-        """Note what the budget leaves."""
-        self._budget.labels(self._stack, currency).set(amount)
 
     def _end(self, outcome: str, took_s: float, error: str | None) -> None:
         self._runs.labels(self._stack, outcome).inc()

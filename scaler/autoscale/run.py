@@ -16,11 +16,12 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 
-from scaler.autoscale.decide import Ceiling, Decision, History, Sample, Supply, decide_stack
+from scaler.autoscale.bounds import Prices, budget, per_month, quota
+from scaler.autoscale.decide import Bound, Ceiling, Decision, History, Sample, Supply, decide_stack
 from scaler.autoscale.explain import decision_document
 from scaler.autoscale.memory import Memory, Remembered
 from scaler.autoscale.metrics import Fleet, Sources
-from scaler.clouds import Cloud
+from scaler.clouds import Catalogue, Cloud
 from scaler.confirm import confirm, on_their_way
 from scaler.ensure import Demand, Options, ensure
 from scaler.errors import UsageError
@@ -46,6 +47,8 @@ class Autoscaled:
     """What the decisions led to; None: there was nothing to do."""
     requests: Requests
     """Sent to the cloud for all of it."""
+    budget_left: tuple[float, str] | None = None
+    """What the budget leaves of a whole month, and its currency; None: there is none, or no prices."""
 
     @property
     def outcome(self) -> Outcome:
@@ -81,11 +84,12 @@ def autoscale(
     now: datetime,
     options: Options,
     ceilings: Mapping[str, Sequence[Ceiling]] | None = None,
+    prices: Prices | None = None,
 ) -> Autoscaled:
     """Decide, and ensure what was decided; with `options.apply` off, only show what would be done.
 
-    `now` is the moment of the decision. `ceilings` are mosts from outside, such as a budget's.
-    Raises what `ensure` raises.
+    `now` is the moment of the decision. `ceilings` are mosts from outside. `prices` are kept by who
+    does this again and again. Raises what `ensure` raises.
     """
     # To the second, as the records have it: what is decided on is what a later run will read.
     now = now.replace(microsecond=0)
@@ -94,7 +98,14 @@ def autoscale(
     recorded = around.records.wanted()
     world, observer = _observe(spec, around)
     supplies = _supplies(spec, world, recorded, remembered.histories)
-    decisions = decide_stack(spec, samples, supplies, remembered.histories, now, ceilings)
+    catalogue = (prices or Prices(around.clock)).of(around.cloud) if spec.budget is not None else None
+
+    def decide(bounds: Sequence[Bound] = ()) -> dict[str, Decision]:
+        return decide_stack(spec, samples, supplies, remembered.histories, now, ceilings, bounds)
+
+    decisions = decide()
+    if any(decision.count > decision.supply.supply for decision in decisions.values()):
+        decisions = decide(_bounds(spec, world, supplies, catalogue, around))
     counts = {name: supply.current for name, supply in supplies.items()}
     wanted = {**counts, **{name: decision.count for name, decision in decisions.items()}}
     result: Result | None = None
@@ -117,7 +128,29 @@ def autoscale(
         servers=tuple(world.servers[name] for name in sorted(world.servers)),
         result=result,
         requests=_since(sent, around.cloud.requests),
+        budget_left=_budget_left(spec, catalogue, world, result),
     )
+
+
+def _bounds(
+    spec: Spec, world: World, supplies: Mapping[str, Supply], catalogue: Catalogue | None, around: Surroundings
+) -> Sequence[Bound]:
+    """What keeps the stack from growing, besides its limit."""
+    found = [
+        budget(spec, catalogue, world.servers.values(), supplies) if catalogue else None,
+        quota(around.cloud, around.shortages, len(world.machines), around.clock.now()),
+    ]
+    return [bound for bound in found if bound]
+
+
+def _budget_left(
+    spec: Spec, catalogue: Catalogue | None, world: World, result: Result | None
+) -> tuple[float, str] | None:
+    if spec.budget is None or catalogue is None:
+        return None
+    servers = (server for server in world.servers.values() if server.counts)
+    spent = result.cost.per_month_after if result and result.cost else float(per_month(catalogue, servers))
+    return round(float(spec.budget) - spent, 2), catalogue.currency
 
 
 def _since(before: Requests, now: Requests) -> Requests:

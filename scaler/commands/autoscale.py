@@ -29,6 +29,7 @@ from scaler.model import GroupReport, Outcome, Result, Spec
 from scaler.project import Project
 
 if TYPE_CHECKING:
+    from scaler.autoscale.bounds import Prices
     from scaler.autoscale.metrics import Sources
     from scaler.autoscale.run import Autoscaled
     from scaler.autoscale.watch import Listener, Watch
@@ -103,7 +104,7 @@ def autoscale(
         return _watch(how, spec, watch, metrics_listen)
     if not any(group.autoscale for group in spec.groups.values()):
         return _nothing(context, spec)
-    done = _tick(how, spec, _sources(how), context.clock.now())
+    done = _tick(how, spec, _sources(how), _prices(how), context.clock.now())
     _show(context, done)
     if done.outcome is Outcome.UNCONFIRMED and not wait:
         return ExitCode.OK
@@ -125,7 +126,13 @@ def _sources(how: _How) -> Sources:
     return Sources(os.environ, how.project.directory, how.context.clock)
 
 
-def _tick(how: _How, spec: Spec, sources: Sources, now: datetime) -> Autoscaled:
+def _prices(how: _How) -> Prices:
+    from scaler.autoscale.bounds import Prices
+
+    return Prices(how.context.clock)
+
+
+def _tick(how: _How, spec: Spec, sources: Sources, prices: Prices, now: datetime) -> Autoscaled:
     """Read the metrics, and decide with the stack's lock held."""
     from scaler.autoscale.memory import Memory
     from scaler.autoscale.run import autoscale as decide_and_ensure
@@ -156,7 +163,7 @@ def _tick(how: _How, spec: Spec, sources: Sources, now: datetime) -> Autoscaled:
             approve=ask(context, spec, around, f"Change {spec.stack}?") if how.asking else None,
         )
         memory = Memory.of(how.project.state_dir, spec.stack, progress.warn)
-        return decide_and_ensure(spec, samples, memory, around, now=now, options=options)
+        return decide_and_ensure(spec, samples, memory, around, now=now, options=options, prices=prices)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -169,7 +176,7 @@ def _watch(how: _How, spec: Spec, interval: timedelta, listen: str | None) -> in
 
     require_policy(spec)
     context = how.context.of(spec.stack)
-    sources = _sources(how)
+    sources, prices = _sources(how), _prices(how)
     with ExitStack() as stack:
         listeners: list[Listener] = [_Teller(context)]
         if listen is not None:
@@ -187,7 +194,7 @@ def _watch(how: _How, spec: Spec, interval: timedelta, listen: str | None) -> in
             interval=interval,
             clock=context.clock,
             load=lambda: load(context)[1],
-            tick=lambda newest, now: _tick(how, newest, sources, now),
+            tick=lambda newest, now: _tick(how, newest, sources, prices, now),
             listener=_Both(listeners),
         )
         stack.callback(_heed_signals(loop))

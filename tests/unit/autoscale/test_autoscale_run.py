@@ -3,12 +3,14 @@
 import math
 from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 from fakes import passing
 from live import JOBS, Live
 from load import policy
 
+from scaler.autoscale.bounds import Prices
 from scaler.autoscale.memory import Memory
 from scaler.autoscale.policy import Direction, Target, Wait
 from scaler.autoscale.simulate import Setting, simulate
@@ -254,6 +256,79 @@ def test_a_quota_does_not_stop_the_decisions(live):
     live.wait(timedelta(minutes=1))
     live.tick(jobs=20)
     assert len(live.ready) == 2
+
+
+def test_a_quota_that_is_run_into_is_run_into_once_an_hour_and_told_once(live):
+    live.cloud.quota = 3
+    live.loop(59, 60, jobs=50)
+    assert live.created == 5, "two of them were refused, at the first tick"
+    assert len(live.ready) == 3
+    assert set(live.counts[1:]) == {3}
+    caps = [[cap["name"] for cap in entry["caps"]] for entry in live.records.decisions]
+    assert caps == [[], ["quota"], ["quota"]], "when it was reduced, and that it stays so"
+    assert "and is asked again at 23:00: at most 3" in live.records.decisions[1]["reason"]
+    live.loop(60, 60, jobs=50)
+    assert live.created in (6, 7), "once more after an hour"
+    live.cloud.quota = None
+    live.loop(62, 60, jobs=50)
+    assert len(live.ready) == 5
+
+
+def test_a_quota_that_the_cloud_tells_is_not_run_into_at_all(live):
+    live.cloud.quota, live.cloud.tells_quota = 3, True
+    live.loop(5, 60, jobs=50)
+    assert live.created == 3
+    assert len(live.ready) == 3
+    assert live.decisions[0].caps[-1].name == "quota"
+
+
+def test_the_budget_caps_what_is_created_and_removes_nothing(tmp_path):
+    live = Live(tmp_path)
+    live.spec = replace(live.spec, budget=Decimal(22))
+    live.loop(3, 60, jobs=90)
+    assert len(live.ready) == 4, "at 5 a month"
+    assert live.decisions[0].reason.endswith("the budget is EUR 22 a month: at most 4")
+    assert live.decisions[0].caps[-1].name == "budget"
+    live.spec = replace(live.spec, budget=Decimal(12))
+    done = live.tick(jobs=90)
+    assert (len(live.ready), done.budget_left) == (4, (-8.0, "EUR")), "a smaller budget is no reason to remove any"
+    live.cloud.remove("prod-worker-2")
+    live.loop(3, 60, jobs=90)
+    assert len(live.ready) == 3, "it is not replaced"
+    live.loop(3, 60, jobs=20)
+    assert len(live.ready) == 2
+
+
+def test_several_groups_share_a_budget(tmp_path):
+    live = Live(tmp_path)
+    web = replace(live.spec.groups["worker"], name="web", autoscale=None, count=2)
+    live.spec = replace(live.spec, groups={"worker": live.spec.groups["worker"], "web": web}, budget=Decimal(25))
+    live.loop(3, 60, jobs=90)
+    assert live.decisions[-1].count == 3, "two are the web's"
+    assert len(live.ready) == 5
+
+
+def test_prices_that_cannot_be_had_stop_no_decision(tmp_path, monkeypatch):
+    live = Live(tmp_path)
+    live.loop(2, 60, jobs=20)
+    live.spec = replace(live.spec, budget=Decimal(25))
+
+    def refuse():
+        raise passing(1)[0]
+
+    monkeypatch.setattr(live.cloud, "catalogue", refuse)
+    done = live.tick(jobs=10)
+    assert (done.decisions["worker"].count, done.budget_left) == (1, None)
+
+
+def test_a_watch_reads_the_prices_once_an_hour(tmp_path):
+    live = Live(tmp_path)
+    prices, read = Prices(live.clock), []
+    live.cloud.catalogue, before = lambda: read.append(live.clock.passed) or before(), live.cloud.catalogue
+    for _ in range(100):
+        prices.of(live.cloud)
+        live.wait(timedelta(minutes=1))
+    assert read == [0, 3600]
 
 
 def test_the_stacks_limit_caps(tmp_path):

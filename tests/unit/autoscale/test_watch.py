@@ -4,6 +4,7 @@ import json
 import re
 from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 import requests
@@ -172,8 +173,21 @@ def test_what_prometheus_is_shown(tmp_path, exposition):
     assert shown["scaler_last_success_timestamp_seconds",] > 1.7e9
     exposition.failed(passing()[0], 1.0)
     assert numbers(exposition)["scaler_runs_total", "error"] == 1
-    exposition.budget_left(12.5, "EUR")
-    assert numbers(exposition)["scaler_budget_left", "EUR"] == 12.5
+    assert ("scaler_budget_left", "EUR") not in shown, "it has no budget"
+
+
+def test_what_the_budget_leaves_is_shown_while_there_is_one(tmp_path, exposition):
+    live = Live(tmp_path)
+    live.spec = replace(live.spec, budget=Decimal(27))
+    exposition.ticked(live.tick(jobs=30), 1.0)
+    assert numbers(exposition)["scaler_budget_left", "EUR"] == 12, "three servers at 5 a month are planned"
+    live.wait(timedelta(minutes=1))
+    exposition.ticked(live.tick(jobs=30), 1.0)
+    exposition.ticked(live.tick(jobs=30), 1.0)
+    assert numbers(exposition)["scaler_budget_left", "EUR"] == 12, "and are there"
+    live.spec = replace(live.spec, budget=None)
+    exposition.ticked(live.tick(jobs=30), 1.0)
+    assert ("scaler_budget_left", "EUR") not in numbers(exposition)
 
 
 def test_health_is_that_it_goes_round(exposition):
