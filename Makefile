@@ -6,7 +6,7 @@ SHELL := bash
 .SILENT:
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo test faults check lint format bench engine tools clean
+.PHONY: help demo test faults check lint format docs bench engine tools clean
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -43,6 +43,9 @@ lint: $(INSTALLED) ## style, types and the direction of imports
 format: $(INSTALLED) ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: $(INSTALLED) ## make the commands' pages from the code
+	$(BIN)/python -m scaler.commands.reference
 
 bench: engine ## measure against the numbers to reach
 	$(BIN)/python -m tests.bench $(ARGS)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import logging
 import random
 import ssl
 from collections.abc import Callable, Iterator, Mapping
@@ -41,6 +42,8 @@ from scaler.clouds.deadlines import Deadlines
 from scaler.clouds.governor import Governor, Kind, OverBudgetError
 
 T = TypeVar("T")
+
+_LOG = logging.getLogger(__name__)
 
 _ATTEMPTS = 4
 _CHUNK = 65536
@@ -188,6 +191,8 @@ class Transport(HTTPAdapter):
             raise self._unanswered(request, error) from error
         finally:
             self._governor.answered(headers)
+        if {"deprecation", "sunset"} & {name.lower() for name in headers}:
+            _LOG.info("%s %s: %s", method, path, _farewell(headers))
         self._judge(request, response, body, attempt)
         return response
 
@@ -295,6 +300,12 @@ def _meaning_of_status(status: int) -> type[CloudError]:
     if status >= 500 or status == 408:
         return AmbiguousError
     return InvalidError
+
+
+def _farewell(headers: Mapping[str, str]) -> str:
+    """What an answer says of the end of what was asked for: RFC 9745 and RFC 8594."""
+    end = headers.get("sunset")
+    return f"deprecated, and gone from {end} on" if end else "deprecated"
 
 
 def _parse(body: bytes) -> object:

@@ -24,15 +24,36 @@ def complete_server(ctx: click.Context, param: click.Parameter, incomplete: str)
 
 
 def complete_group(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """The groups of the last recorded run: the spec takes longer to read."""
+    """The groups of the spec."""
     del param
-    state = _state(context_of(ctx))
-    return [CompletionItem(name) for name in (state.wanted if state else ()) if name.startswith(incomplete)]
+    return [CompletionItem(name) for name in _groups(context_of(ctx)) if name.startswith(incomplete)]
+
+
+def complete_count(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The groups of the spec with their counts, as one would type them, but those that were typed."""
+    typed = {word.partition("=")[0] for word in ctx.params.get(param.name or "") or ()}
+    counts = {name: f"{name}={count}" for name, count in _groups(context_of(ctx)).items() if name not in typed}
+    return [CompletionItem(text) for text in counts.values() if text.startswith(incomplete)]
+
+
+def _groups(context: Context) -> dict[str, object]:
+    """Each group's count in the spec as it is written, be it a good one or not: checking it takes too long here."""
+    from scaler.strict_yaml import read
+
+    try:
+        project = Project.find(context.directory, context.state_dir)
+        value = read(project.spec_path(project.choose(context.stack))).value
+    except (ScalerError, OSError):
+        return {}
+    groups = value.get("groups") if isinstance(value, dict) else None
+    if not isinstance(groups, dict):
+        return {}
+    return {name: group.get("count", 1) if isinstance(group, dict) else 1 for name, group in groups.items()}
 
 
 def _state(context: Context) -> State | None:
     try:
         project = Project.find(context.directory, context.state_dir)
         return StateFile(project.state_dir, project.choose(context.stack)).load()
-    except ScalerError:
+    except (ScalerError, OSError):
         return None

@@ -12,13 +12,16 @@ from scaler.commands.context import Context, common_options
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @common_options
 def completion(context: Context, *, shell: str) -> None:
-    """Print the completion script of a shell: commands, options and stack names.
+    """Print the completion script of a shell: commands, options, and the names of stacks, groups and servers.
 
     \b
     Examples:
       scaler completion bash > /etc/bash_completion.d/scaler
       scaler completion zsh > "${fpath[1]}/_scaler"
       scaler completion fish > ~/.config/fish/completions/scaler.fish
+
+    \b
+    Exit codes: 0 printed, 64 usage.
     """
     del context
     script = get_completion_class(shell)

@@ -29,6 +29,9 @@ def destroy(context: Context, yes: bool, timeout: timedelta, lock_timeout: timed
     Examples:
       scaler destroy -s dev          asks for the stack's name
       scaler destroy -s dev --yes
+
+    \b
+    Exit codes: 0 all gone, 1 error, 4 not confirmed in time, 5 locked, 64 usage.
     """
     require_consent(context, yes, "destroy")
     project, spec = load(context)

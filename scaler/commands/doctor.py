@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
+import logging
 import os
+import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
@@ -15,7 +19,8 @@ import click
 
 from scaler import engine_binary
 from scaler.clock import Clock, format_time
-from scaler.clouds import CloudError, Limits
+from scaler.clouds import Catalogue, CloudError, Limits
+from scaler.clouds.registry import CLOUDS, find_vendor
 from scaler.commands.context import Context, Output, common_options
 from scaler.commands.document import dump, markdown_table
 from scaler.errors import ExitCode, ScalerError
@@ -59,15 +64,17 @@ class Finding:
 @click.command()
 @common_options
 def doctor(context: Context) -> int:
-    """Check what a run needs: engine, specs, state folder, credentials, cloud and clock.
+    """Check what a run needs: engine, specs, plugin, credentials, cloud, prices, requests left, clock.
 
     Changes nothing at any cloud, and sends each a handful of requests. Without --stack, all specs are checked.
-    Exits with 0, or with the code of the first failed check.
 
     \b
     Examples:
       scaler doctor
       scaler doctor --stack prod -o json
+
+    \b
+    Exit codes: 0 all is well or a warning, else that of the first failed check: 1, 64, 65, 69 or 77.
     """
     findings = []
     for finding in examine(context, os.environ):
@@ -100,6 +107,7 @@ def examine(context: Context, environ: Mapping[str, str]) -> Iterator[Finding]:
         yield finding
         if spec is not None:
             specs.append(spec)
+            yield _plugin(project, spec, environ)
     for spec in _one_of_each_account(specs):
         if spec.endpoint != EMBEDDED or state.level is Level.OK:  # the embedded cloud lives in the state folder
             yield from _cloud(project, spec, environ, context.clock)
@@ -151,6 +159,42 @@ def _spec(project: Project, stack: str) -> tuple[Finding, Spec | None]:
     return Finding(check=check, message=f"{spec.cloud}: {groups}"), spec
 
 
+def _plugin(project: Project, spec: Spec, environ: Mapping[str, str]) -> Finding:
+    """Whether what serves the resource types to the engine is there."""
+    from scaler.compose import backend_url
+    from scaler.plugin import resource_type
+
+    check = f"plugin {spec.stack}"
+    package = resource_type(spec.cloud).package
+    if spec.plugin == "official":
+        name = f"pulumi-resource-{package}"
+        home = Path(environ.get("PULUMI_HOME") or Path.home() / ".pulumi")
+        found = shutil.which(name, path=environ.get("PATH")) or next(home.glob(f"plugins/resource-{package}-v*/"), None)
+        if found:
+            return Finding(check=check, message=f"official, {found}")
+        fix = f"{engine_binary.find(environ)} plugin install resource {package}" if _has_engine(environ) else ""
+        message = f"official: {name} is neither on PATH nor in {home}; the engine downloads it where it can"
+        return Finding(check=check, level=Level.WARN, message=message, fix=fix)
+    backend = backend_url(project, spec, environ).partition(":")[0]
+    needed = [f"pulumi_{package}"] if spec.cloud in CLOUDS else []
+    if missing := [module for module in needed if importlib.util.find_spec(module) is None]:
+        return Finding(
+            check=check,
+            level=Level.FAIL,
+            message=f"{missing[0]} is not installed",
+            fix=f"pip install 'scaler[{spec.cloud}]'",
+            exit_code=ExitCode.ERROR,
+        )
+    return Finding(check=check, message=f"scaler's own; the stack is kept at {backend}:")
+
+
+def _has_engine(environ: Mapping[str, str]) -> bool:
+    try:
+        return bool(engine_binary.find(environ))
+    except ScalerError:
+        return False
+
+
 # ---------------------------------------------------------------------------------------------
 # At the cloud
 
@@ -165,19 +209,61 @@ def _cloud(project: Project, spec: Spec, environ: Mapping[str, str], clock: Cloc
 
     check = f"{spec.cloud} token"
     try:
-        with opened_cloud(project, spec, environ, clock) as cloud:
+        with _notices() as notices, opened_cloud(project, spec, environ, clock) as cloud:
             yield Finding(check=check, message="not needed" if spec.endpoint == EMBEDDED else "present")
             check = f"{spec.cloud} API"
             servers = len(cloud.list_owned(spec.owner))
             yield Finding(check=check, message=f"answers; stack {spec.stack} has {servers} servers there")
             check = f"{spec.cloud} limits"
             yield _budget(check, cloud.limits())
+            check = f"{spec.cloud} catalogue"
+            yield _placements(check, spec, cloud.catalogue(), clock)
+            yield _farewells(f"{spec.cloud} deprecations", notices)
     except ScalerError as error:
         yield Finding.failed(check, error)
         if not isinstance(error, CloudError):
             return
     if spec.endpoint != EMBEDDED:
         yield _skew(spec, environ, clock)
+
+
+def _placements(check: str, spec: Spec, catalogue: Catalogue, clock: Clock) -> Finding:
+    """Whether what the spec names is sold, and goes on being sold."""
+    named = {(kind, place) for group in spec.groups.values() for kind in group.types for place in group.locations}
+    going = [
+        f"{offer.type} in {offer.location} is deprecated, and not sold from {format_time(offer.deprecated_after)} on"
+        for offer in catalogue.offers
+        if (offer.type, offer.location) in named and offer.deprecated_after
+    ]
+    unknown = [f"{kind} is not sold in {place}" for kind, place in sorted(named) if not catalogue.offer(kind, place)]
+    if going or unknown:
+        fix = "name other types or locations in the spec"
+        return Finding(check=check, level=Level.WARN, message="\n".join(going + unknown), fix=fix)
+    return Finding(check=check, message=f"{len(catalogue.types)} types; those of {spec.stack} are sold")
+
+
+@contextmanager
+def _notices() -> Iterator[list[str]]:
+    """What answers say, while the block runs, of the end of what was asked for."""
+    found: list[str] = []
+    logger = logging.getLogger("scaler.clouds.transport")
+    listener = logging.Handler(logging.INFO)
+    listener.emit = lambda record: found.append(record.getMessage())  # type: ignore[method-assign]
+    before = logger.level
+    logger.setLevel(logging.INFO)
+    logger.addHandler(listener)
+    try:
+        yield found
+    finally:
+        logger.removeHandler(listener)
+        logger.setLevel(before)
+
+
+def _farewells(check: str, notices: Iterable[str]) -> Finding:
+    told = list(dict.fromkeys(notices))
+    if told:
+        return Finding(check=check, level=Level.WARN, message="\n".join(told), fix="look for a newer scaler")
+    return Finding(check=check, message="nothing that was asked for is announced to end")
 
 
 def _budget(check: str, limits: Limits) -> Finding:
@@ -196,9 +282,7 @@ def _skew(spec: Spec, environ: Mapping[str, str], clock: Clock) -> Finding:
     """This machine's clock against the one that the API's answers carry, an unauthorized one's too."""
     import requests
 
-    from scaler.clouds.registry import CLOUDS
-
-    vendor = CLOUDS[spec.cloud]
+    vendor = find_vendor(spec.cloud)
     url = spec.endpoint or environ.get(vendor.endpoint_variable) or vendor.endpoint
     try:
         # The empty auth keeps requests from sending what ~/.netrc has.

@@ -20,6 +20,9 @@ def engine() -> None:
     Examples:
       scaler engine install        download it, or build it with Go where that fails
       $(scaler engine path) about
+
+    \b
+    Exit codes: 0 it is there, 64 usage, 69 there is none, or it cannot be installed.
     """
 
 
@@ -31,6 +34,14 @@ def install(context: Context, *, from_source: bool) -> None:
 
     Tries the official download first, then builds the same version with Go (about 4 minutes on 2
     cores). Nothing but the cache is touched.
+
+    \b
+    Examples:
+      scaler engine install
+      scaler engine install --from-source    where the download does not work
+
+    \b
+    Exit codes: 0 it is there, 69 neither way worked.
     """
 
     def report(line: str) -> None:
@@ -47,6 +58,14 @@ def path(context: Context) -> None:
 
     It is the one that SCALER_ENGINE names, else pulumi on PATH if it is new enough, else the one
     that `scaler engine install` installed.
+
+    \b
+    Examples:
+      scaler engine path
+      scaler engine path -o json    its version too
+
+    \b
+    Exit codes: 0 printed, 69 there is none that is new enough.
     """
     _print(engine_binary.find(os.environ), context)
 

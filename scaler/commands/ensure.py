@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from scaler.commands.ci import report_options
+from scaler.commands.completers import complete_count
 from scaler.commands.context import Context, common_options
 from scaler.commands.counts import CountingCommand, parse_counts, tell
 from scaler.commands.running import (
@@ -26,7 +27,7 @@ from scaler.model import Result
 
 
 @click.command(cls=CountingCommand)
-@click.argument("counts", nargs=-1, metavar="[N | GROUP=N ...]")
+@click.argument("counts", nargs=-1, metavar="[N | GROUP=N ...]", shell_complete=complete_count)
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @click.option("--no-wait", is_flag=True, help="Do not wait until the servers are ready; the next run confirms them.")
 @click.option("--expect-current", type=click.IntRange(min=0), metavar="N", help="Only if there are N servers now.")

@@ -30,6 +30,9 @@ def history(context: Context, server: str | None, limit: int) -> None:
       scaler history
       scaler history --server prod-worker-2
       scaler history -n 1000 -o json
+
+    \b
+    Exit codes: 0 shown, 1 the event log cannot be read, 64 usage.
     """
     project = Project.find(context.directory, context.state_dir)
     stack = project.choose(context.stack)

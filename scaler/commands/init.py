@@ -80,6 +80,9 @@ def init(context: Context, cloud: str) -> None:
       scaler init
       scaler init --cloud digitalocean
       scaler init -C servers
+
+    \b
+    Exit codes: 0 written or kept, 1 a file cannot be written, 64 usage.
     """
     written = {path: _write(context.directory / path, content) for path, content in _files(context.directory, cloud)}
     written[".gitignore"] = _ignore(context.directory / ".gitignore")

@@ -11,6 +11,7 @@ import click
 
 from scaler.clock import Clock
 from scaler.commands.ci import report_options
+from scaler.commands.completers import complete_count
 from scaler.commands.context import Context, common_options
 from scaler.commands.counts import CountingCommand, parse_counts, tell
 from scaler.commands.running import allow_zero_option, load, lock_timeout_option, max_change_option, run, show
@@ -19,7 +20,7 @@ from scaler.model import Outcome, Result, Spec
 
 
 @click.command(cls=CountingCommand)
-@click.argument("counts", nargs=-1, metavar="[N | GROUP=N ...]")
+@click.argument("counts", nargs=-1, metavar="[N | GROUP=N ...]", shell_complete=complete_count)
 @click.option("--detailed-exitcode", is_flag=True, help="Exit with 2 if there is something to do.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write a plan file.")
 @max_change_option
@@ -46,6 +47,9 @@ def preview(
       scaler preview 5 --detailed-exitcode    0: nothing to do, 2: changes, 1: error
       scaler preview 5 -o markdown            for a merge-request comment
       scaler preview 5 --out plan.json        for `scaler apply plan.json`
+
+    \b
+    Exit codes: 0 shown, 1 error, 2 something to do (with --detailed-exitcode), 3 refused, 5 locked, 64 usage.
     """
     project, spec = load(context)
     wanted = parse_counts(spec, counts)

@@ -26,6 +26,9 @@ def protect(context: Context, names: tuple[str, ...], lock_timeout: timedelta) -
     Examples:
       scaler protect prod-worker-1
       scaler protect prod-worker-1 prod-worker-2
+
+    \b
+    Exit codes: 0 marked, 1 error, 5 locked, 64 usage, such as a server that is not there.
     """
     project, spec = load(context)
     result = run(

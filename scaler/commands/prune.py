@@ -36,6 +36,9 @@ def prune(context: Context, older_than: timedelta | None, preview: bool, lock_ti
       scaler prune --preview
       scaler prune
       scaler prune --older-than 1d
+
+    \b
+    Exit codes: 0 done, 1 error, 5 locked, 64 usage.
     """
     from scaler.compose import backend_url, engine_home
     from scaler.runlock import RunLock

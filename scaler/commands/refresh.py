@@ -28,6 +28,9 @@ def refresh(context: Context, detailed_exitcode: bool, lock_timeout: timedelta) 
     Examples:
       scaler refresh
       scaler refresh --detailed-exitcode    0: as recorded, 2: drift, 1: error
+
+    \b
+    Exit codes: 0 recorded, 1 error, 2 drift (with --detailed-exitcode), 5 locked, 64 usage, 69 unreachable.
     """
     project, spec = load(context)
 

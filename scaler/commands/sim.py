@@ -22,6 +22,9 @@ def sim() -> None:
     Examples:
       scaler sim serve                                 then paste the exports into another shell
       scaler sim serve --port 8080 --profile realistic
+
+    \b
+    Exit codes: 0 ended by Ctrl-C or SIGTERM, 64 usage, 69 the port cannot be had.
     """
 
 
@@ -51,6 +54,9 @@ def serve(context: Context, *, port: int, world: Path | None, profile: str | Non
     Examples:
       scaler sim serve --world /tmp/world.db
       scaler sim serve --clock-speed 60          a minute passes in a second
+
+    \b
+    Exit codes: 0 ended by Ctrl-C or SIGTERM, 64 usage, 69 the port cannot be had.
     """
     from scaler.simulator import EmbeddedCloud
 

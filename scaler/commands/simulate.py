@@ -78,6 +78,9 @@ def simulate(context: Context, /, metrics: str, group: str | None, policies: tup
       scaler simulate --metrics week.csv --policy stacks/calmer.yaml --html report.html
       scaler simulate --metrics prometheus --since 7d --step 60s
       scaler simulate --metrics arrivals.csv --throughput 2.5 --boot 90s -o json
+
+    \b
+    Exit codes: 0 replayed, 1 error, 64 usage, 65 a spec is invalid.
     """
     from scaler.autoscale.simulate import simulate as replay
 

@@ -23,6 +23,9 @@ def status(context: Context, refresh: bool) -> int:
       scaler status
       scaler status --refresh     ask the cloud; also rebuilds a lost or damaged state file
       scaler status -o json
+
+    \b
+    Exit codes: 0 shown, 1 the state file is damaged, 64 usage; with --refresh also 5 locked, 69 unreachable.
     """
     from scaler.render import render_status
     from scaler.state import StateFile

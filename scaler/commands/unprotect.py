@@ -25,6 +25,9 @@ def unprotect(context: Context, names: tuple[str, ...], lock_timeout: timedelta)
     Examples:
       scaler unprotect prod-worker-1
       scaler unprotect prod-worker-1 prod-worker-2
+
+    \b
+    Exit codes: 0 done, 1 error, 5 locked, 64 usage, such as a server that the spec protects.
     """
     project, spec = load(context)
     result = run(

@@ -25,6 +25,9 @@ def validate(context: Context) -> None:
       scaler validate                every spec in stacks/
       scaler validate -s prod        one
       scaler validate -o json        for other programs
+
+    \b
+    Exit codes: 0 all is well, 64 usage, 65 a spec is invalid.
     """
     project = Project.find(context.directory, context.state_dir)
     stacks = project.stacks() if context.stack is None else []

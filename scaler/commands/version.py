@@ -27,6 +27,9 @@ def version(context: Context) -> None:
     Examples:
       scaler version
       scaler version -o json
+
+    \b
+    Exit codes: 0 shown.
     """
     facts = {
         "scaler": scaler.__version__,

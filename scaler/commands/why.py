@@ -34,6 +34,9 @@ def why(context: Context, server: str) -> None:
     Examples:
       scaler why prod-worker-2
       scaler why prod-worker-2 -o json
+
+    \b
+    Exit codes: 0 explained, 64 usage, such as a server that nothing is known of.
     """
     project, spec = load(context)
     state = StateFile(project.state_dir, spec.stack).load()

@@ -63,8 +63,35 @@ def doctor(project: Path, environ: dict[str, str], *arguments: str) -> tuple[int
 def test_where_everything_is_there_all_is_well(project, environ):
     code, findings = doctor(project, environ)
     assert code == 0
-    expected = ["engine", "project", "state", "spec prod", "hetzner token", "hetzner API", "hetzner limits"]
+    at_the_cloud = [f"hetzner {what}" for what in ("token", "API", "limits", "catalogue", "deprecations")]
+    expected = ["engine", "project", "state", "spec prod", "plugin prod", *at_the_cloud]
     assert [check for check, finding in findings.items() if finding["result"] == "ok"] == expected
+
+
+def test_a_type_that_is_about_to_go_is_a_warning_with_its_day(project, environ, cloud):
+    cloud.world.deprecate("hetzner", "cx23")
+    code, findings = doctor(project, environ)
+    assert code == 0
+    assert findings["hetzner catalogue"]["result"] == "warn"
+    assert "cx23 in fsn1 is deprecated, and not sold from 20" in findings["hetzner catalogue"]["message"]
+
+
+def test_a_type_that_is_not_sold_is_a_warning(project, environ):
+    path = project / "stacks" / "prod.yaml"
+    path.write_text(path.read_text().replace("fsn1", "fns1"))
+    _, findings = doctor(project, environ)
+    assert findings["hetzner catalogue"]["message"] == "cx23 is not sold in fns1"
+
+
+def test_an_official_plugin_is_looked_for_where_the_engine_does(project, environ, tmp_path):
+    path = project / "stacks" / "prod.yaml"
+    path.write_text(path.read_text() + "plugin: official\n")
+    _, findings = doctor(project, {**environ, "PATH": str(tmp_path)})
+    assert findings["plugin prod"]["result"] == "warn"
+    assert findings["plugin prod"]["fix"].endswith("pulumi plugin install resource hcloud")
+    (tmp_path / ".pulumi" / "plugins" / "resource-hcloud-v1.35.0").mkdir(parents=True)
+    _, findings = doctor(project, {**environ, "PATH": str(tmp_path)})
+    assert "resource-hcloud-v1.35.0" in findings["plugin prod"]["message"]
 
 
 def test_it_changes_nothing(project, environ, cloud):
@@ -152,6 +179,7 @@ class Dated(BaseHTTPRequestHandler):
     """A cloud without servers; its answers carry `date`."""
 
     date: datetime
+    headers_of_all: dict[str, str] = {}
 
     def date_time_string(self, timestamp: float | None = None) -> str:
         return format_datetime(self.date, usegmt=True)
@@ -162,8 +190,11 @@ class Dated(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         page = {"page": 1, "per_page": 50, "previous_page": None, "next_page": None, "last_page": 1, "total_entries": 0}
-        body = json.dumps({"servers": [], "meta": {"pagination": page}}).encode()
+        answer = {"servers": [], "server_types": [], "meta": {"pagination": page}}
+        body = json.dumps(answer | {"pricing": {"currency": "EUR", "primary_ips": []}}).encode()
         self.send_response(200)
+        for name, value in self.headers_of_all.items():
+            self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -181,3 +212,25 @@ def test_a_clock_far_from_the_cloud_s_is_a_warning(project, environ, ahead, resu
         server.shutdown()
     assert code == 0
     assert findings["clock"]["result"] == result
+
+
+def test_what_answers_say_of_their_end_and_of_requests_left_is_a_warning(project, environ):
+    told = {
+        "Deprecation": "@1767225600",
+        "Sunset": "Thu, 31 Dec 2026 23:59:59 GMT",
+        "RateLimit-Limit": "3600",
+        "RateLimit-Remaining": "90",
+        "RateLimit-Reset": str(int(datetime.now(UTC).timestamp()) + 3510),
+    }
+    handler = type("Handler", (Dated,), {"date": datetime.now(UTC), "headers_of_all": told})
+    with HTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        (project / "stacks" / "prod.yaml").write_text(SPEC.format(endpoint=f"http://127.0.0.1:{server.server_port}/v1"))
+        code, findings = doctor(project, environ)
+        server.shutdown()
+    assert code == 0
+    found = findings["hetzner deprecations"]
+    assert found["result"] == "warn"
+    assert "GET /v1/servers: deprecated, and gone from Thu, 31 Dec 2026 23:59:59 GMT on" in found["message"]
+    assert findings["hetzner limits"]["result"] == "warn"
+    assert findings["hetzner limits"]["message"].startswith("90 requests left")
