@@ -365,6 +365,8 @@ class _Run:
             made = plan(spec, self.world, self.wanted, self.advice)
         for name in made.short:
             self._require_fit(spec.groups[name])
+        if made.phases and (self.options.approve or not self.options.apply):
+            self._read_prices()
         return replace(made, cost=self._cost(self.world.servers.values(), self._servers_after(made)))
 
     def _learns(self, made: Plan) -> bool:
@@ -426,6 +428,13 @@ class _Run:
             for place, at in self.around.shortages.full(self.clock.now()).items():
                 self._pass_over_full(place, f"there was none at {at:%H:%M} UTC")
         return self.catalogue
+
+    def _read_prices(self) -> None:
+        """For whoever looks at the plan; it can be carried out without them."""
+        try:
+            self._sold()
+        except CloudError as error:
+            self.progress.note(f"the prices cannot be read: {error}")
 
     def _pass_over_full(self, place: Placement, why: CloudError | str) -> None:
         for name in self.spec.groups:

@@ -158,7 +158,7 @@ def _failure_document(failure: Exception) -> dict[str, str]:
 
 
 def _group_document(report: GroupReport) -> dict[str, object]:
-    numbers = {"wanted": report.wanted, "before": report.before, "ready": report.ready}
+    numbers: dict[str, object] = {"wanted": report.wanted, "before": report.before, "ready": report.ready}
     return {**numbers, "tries": list(report.tries)} if report.tries else numbers
 
 

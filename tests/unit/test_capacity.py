@@ -241,6 +241,21 @@ def test_a_plan_above_the_budget_is_refused_with_the_sum() -> None:
     assert (result.cost.per_month_before, result.cost.per_month_after) == (0.0, 15.0)
 
 
+def test_a_plan_that_only_removes_tells_what_is_saved_and_needs_no_prices() -> None:
+    setting = Setting().with_servers(worker=3)
+    shown = setting.ensure(1, options=Options(apply=False)).cost
+    assert shown is not None
+    assert (shown.per_hour_before, shown.per_hour_after) == (0.03, 0.01)
+    assert (shown.per_month_before, shown.per_month_after) == (15.0, 5.0)
+
+    def unreadable() -> None:
+        raise CloudError("no", why="server_error")
+
+    setting.cloud.catalogue = unreadable  # type: ignore[assignment, method-assign]
+    assert setting.ensure(0, options=Options(apply=False)).cost is None
+    assert setting.ensure(0, options=Options(approve=lambda plan: True)).outcome is Outcome.CONVERGED
+
+
 def test_above_the_budget_one_may_still_remove_and_replace_fewer() -> None:
     setting = Setting().with_servers(worker=5)
     setting.spec = replace(setting.spec, budget=Decimal(10))
