@@ -101,6 +101,11 @@ def _mend(scene: Scene) -> None:
     world.set_rate_limit(vendor)
     # What the cloud had none of is not to be waited for.
     scene.project.state_path.with_name("demo.shortages.json").unlink(missing_ok=True)
+    for server in world.servers(vendor):
+        server.body["busy_until"] = min(server.body["busy_until"], world.now)
+        world.save(server)
+    # What the account refused is remembered for a while; the error says which file to remove when that is mended.
+    (scene.project.state_dir / "demo.shortages.json").unlink(missing_ok=True)
     if not world.things(vendor, "snapshot"):
         world.add_snapshot(vendor, "worker-golden", labels={"role": "worker"}, disk=25)
 
