@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
 from scaler.autoscale.policy import (
     Backlog,
@@ -35,6 +36,9 @@ from scaler.model import Group, Spec
 
 _EPSILON = 1e-9
 """3 * 60 / 60 must stay 3, whatever floating point makes of it."""
+
+_MOST = 10_000
+"""No group has so many servers: a function that asks for more is wrong."""
 
 _LEARN = 0.2
 """The share of the newest observation in a learned throughput."""
@@ -59,6 +63,23 @@ class Supply:
     current: int
     supply: int
     ready: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """What a function of the user's is told when it is asked for a group's count."""
+
+    group: str
+    at: datetime
+    metrics: Mapping[str, float | None]
+    """By name; None: not to be believed."""
+    current: int
+    """The count that was last wanted."""
+    supply: int
+    """The servers that count, those on their way included."""
+    ready: int
+    min: int
+    max: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +257,9 @@ def decide(
         for rule in policy.rules
         if not isinstance(rule, Schedule)
     )
+    if policy.function is not None:
+        reading, proposal = _by_function(policy.function, policy, group, by_name, supply, now)
+        readings, proposals = (*readings, reading), (*proposals, proposal)
     windows = _scheduled(policy, now)
     if not proposals:
         proposals = (_base(group, windows),)
@@ -382,10 +406,16 @@ def _health(
             continue
         health[reading.metric] = Health(reading.state, now)
         if reading.state is not State.OK:
-            notices.append(f"metric {reading.metric} is {reading.state}: {reading.error}; {current} is held")
+            notices.append(f"{_kind(reading)} is {reading.state}: {reading.error}; {current} is held")
         elif known:
-            notices.append(f"metric {reading.metric} is back: {_told(reading.value or 0)}")
+            value = "no opinion" if reading.value is None else _told(reading.value)
+            notices.append(f"{_kind(reading)} is back: {value}")
     return health, notices
+
+
+def _kind(reading: Reading) -> str:
+    """A metric's name has no colon; a function's has."""
+    return f"{'function' if ':' in reading.metric else 'metric'} {reading.metric}"
 
 
 # ---------------------------------------------------------------------------------------------
@@ -396,7 +426,7 @@ def _propose(
     rule: MeasuredRule, policy: Policy, group: Group, reading: Reading, supply: Supply, rates: Mapping[str, Rate]
 ) -> Proposal:
     if reading.state is not State.OK or reading.value is None:
-        return _without(rule, policy, group, reading, supply)
+        return _without(rule.name, policy, group, reading, supply)
     if isinstance(rule, Target):
         return _by_ratio(rule, reading.value, rule.value, supply)
     if isinstance(rule, Wait):
@@ -406,11 +436,11 @@ def _propose(
     return _by_backlog(rule, reading.value, supply, rates)
 
 
-def _without(rule: MeasuredRule, policy: Policy, group: Group, reading: Reading, supply: Supply) -> Proposal:
+def _without(rule: str, policy: Policy, group: Group, reading: Reading, supply: Supply) -> Proposal:
     what = f"{reading.metric} is {reading.state} ({reading.error})"
     if policy.on_error == "max" and group.max is not None:
-        return Proposal(rule.name, max(group.max, supply.current), f"{what}: the max of {group.max}")
-    return Proposal(rule.name, supply.current, f"{what}: hold")
+        return Proposal(rule, max(group.max, supply.current), f"{what}: the max of {group.max}")
+    return Proposal(rule, supply.current, f"{what}: hold")
 
 
 def _by_ratio(rule: Target | Wait, value: float, goal: float, supply: Supply) -> Proposal:
@@ -465,6 +495,59 @@ def _by_backlog(rule: Backlog, value: float, supply: Supply, rates: Mapping[str,
     wanted = value / each
     reason = f"{rule.metric} is {_told(value)}, at {_told(each)} per server: {_told(wanted)}"
     return Proposal(rule.name, _ceil(wanted), reason)
+
+
+def _by_function(
+    function: Callable[[Any], object],
+    policy: Policy,
+    group: Group,
+    readings: Mapping[str, Reading],
+    supply: Supply,
+    now: datetime,
+) -> tuple[Reading, Proposal]:
+    """What the user's function answers; judged like a metric, since it is believed as little."""
+    load = Load(
+        group=group.name,
+        at=now,
+        metrics={name: one.value if one.state is State.OK else None for name, one in readings.items()},
+        current=supply.current,
+        supply=supply.supply,
+        ready=supply.ready,
+        min=group.min,
+        max=group.max,
+    )
+    name = str(function)
+    count, state, error = _answer(function, load)
+    reading = Reading(name, None if count is None else float(count), now, state, error)
+    if state is not State.OK:
+        return reading, _without(f"function {name}", policy, group, reading, supply)
+    if count is None:
+        return reading, Proposal(f"function {name}", supply.current, f"{name} has no opinion")
+    return reading, Proposal(f"function {name}", count, f"{name} says {count}")
+
+
+def _answer(function: Callable[[Any], object], load: Load) -> tuple[int | None, State, str]:
+    try:
+        answer = function(load)
+    except Exception as error:
+        return None, State.MISSING, str(getattr(error, "why", "")) or f"{type(error).__name__}: {error}"
+    if answer is None:
+        return None, State.OK, ""
+    if isinstance(answer, bool) or not isinstance(answer, int):
+        return None, State.NAN, f"it answered {_quoted(answer)}, which is no whole number"
+    if answer < 0:
+        return answer, State.NEGATIVE, f"{answer} is negative"
+    if answer > _MOST:
+        return None, State.ABSURD, f"it answered {_quoted(answer)}, more than {_MOST}"
+    return answer, State.OK, ""
+
+
+def _quoted(answer: object) -> str:
+    """An answer's own text, which may be long, or not to be had."""
+    try:
+        return repr(answer)[:60]
+    except Exception:
+        return f"a {type(answer).__name__}"
 
 
 def _jobs_per_server(rule: Backlog, rates: Mapping[str, Rate]) -> float | None:

@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Literal
+from typing import Any, Literal
 
 # ---------------------------------------------------------------------------------------------
 # Metrics
@@ -236,7 +236,9 @@ class Policy:
     """How a group's count follows its load."""
 
     metrics: Mapping[str, Metric] = field(default_factory=dict)
-    rules: tuple[Rule, ...]
+    rules: tuple[Rule, ...] = ()
+    function: Callable[[Any], object] | None = None
+    """(`decide.Load`) → the count, or None for no opinion; its text is its name."""
     up: Direction = Direction()
     down: Direction = Direction(stabilise=timedelta(minutes=5), cooldown=timedelta(minutes=5))
     on_error: Literal["hold", "max"] = "hold"

@@ -299,8 +299,17 @@ def _modelled(metric: Metric, policy: Policy, queue: Queue) -> Callable[[int, in
             full = 1.0 if rule.value <= 1 else 100.0
             return lambda step, ready: full * queue.busy
         return lambda step, ready: queue.backlog
+    if policy.function is not None and not _learned_from(metric.name, policy):
+        return lambda step, ready: queue.backlog
     # No rule reads it by itself: it is a counter that a throughput is learned from.
     return lambda step, ready: queue.total_done
+
+
+def _learned_from(name: str, policy: Policy) -> bool:
+    return any(
+        isinstance(rule, Backlog) and isinstance(rule.throughput, Learned) and rule.throughput.metric == name
+        for rule in policy.rules
+    )
 
 
 def compare(

@@ -39,7 +39,7 @@ from scaler.autoscale.policy import (
     Window,
 )
 from scaler.durations import parse_duration
-from scaler.schema import MOST_SERVERS, Choices, Command, Duration, Number, Text, Url, refusal, shown
+from scaler.schema import MOST_SERVERS, Choices, Command, Duration, Function, Number, Text, Url, refusal, shown
 from scaler.suggest import nearest
 
 _DECIMAL = re.compile(r"[0-9]+(\.[0-9]+)?")
@@ -538,13 +538,19 @@ class DownSchema(DirectionSchema):
 class AutoscaleSchema(BaseModel):
     """How the group's count follows its load."""
 
-    model_config = _config("Autoscale")
+    model_config = _config("Autoscale", extra={"anyOf": [{"required": ["rules"]}, {"required": ["function"]}]})
 
     metrics: dict[MetricName, Annotated[MetricSchema, AfterValidator(_one_source)]] = _key(
         "The numbers, by name.", default={}
     )
-    rules: Annotated[tuple[Annotated[RuleSchema, AfterValidator(_one_rule)], ...], Some] = _key(
+    function: Function | None = _key(
+        "A function, module:function, that is told the load and answers the count; it counts as one more rule.",
+        default=None,
+    )
+    rules: Annotated[tuple[Annotated[RuleSchema, AfterValidator(_one_rule)], ...], Some] | None = _key(
         "What the numbers mean: the largest proposal counts, and all must agree going down.",
+        default=None,
+        validate_default=True,
         json_schema_extra=_NOT_EMPTY,
     )
     up: DirectionSchema = _key("Going up.", default=DirectionSchema(), json_schema_extra={"default": {}})
@@ -553,8 +559,10 @@ class AutoscaleSchema(BaseModel):
 
     @field_validator("rules")
     @classmethod
-    def _known_metrics(cls, rules: tuple[RuleSchema, ...], info: Info) -> tuple[RuleSchema, ...]:
-        known = info.data.get("metrics")
+    def _known_metrics(cls, given: tuple[RuleSchema, ...] | None, info: Info) -> tuple[RuleSchema, ...]:
+        known, rules = info.data.get("metrics"), given or ()
+        if given is None and info.data.get("function", ...) is None:
+            raise refusal("must have rules or a function", "add rules")
         if known is None:
             return rules
         for index, schema in enumerate(rules):
@@ -562,6 +570,8 @@ class AutoscaleSchema(BaseModel):
                 if name not in known:
                     raise refusal(f"names no metric: {shown(name)}", nearest(name, list(known)), at=(index, *place))
         used = {name for schema in rules for name, _ in _named(schema)}
+        if info.data.get("function", ...) is not None:
+            return rules
         if unused := [name for name in known if name not in used]:
             raise refusal(f"use not every metric: {', '.join(unused)}", "remove it, or name it in a rule")
         return rules
@@ -570,7 +580,8 @@ class AutoscaleSchema(BaseModel):
         """The block as a value."""
         return Policy(
             metrics={name: metric.metric(name) for name, metric in self.metrics.items()},
-            rules=tuple(rule.rule() for rule in self.rules),
+            rules=tuple(rule.rule() for rule in self.rules or ()),
+            function=self.function,
             up=self.up.direction(),
             down=self.down.direction(),
             on_error=self.on_error,

@@ -173,7 +173,7 @@ def rule(text: str) -> str:
 @pytest.mark.parametrize(
     ("block", "problem"),
     [
-        ("      metrics: {}\n", "autoscale.rules is missing; add it"),
+        ("      metrics: {}\n", "autoscale must have rules or a function; add rules"),
         ("      rules: []\n", "autoscale.rules must not be empty; name at least one"),
         (metric("fixed: 1, http: {url: 'http://x'}"), "jobs must have exactly one of the keys prometheus, redis,"),
         (metric("timeout: 1s"), "metrics.jobs must have exactly one of the keys prometheus, redis,"),
