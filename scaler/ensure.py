@@ -219,7 +219,7 @@ class _Run:
                 self._forget_refusals()
             else:
                 self._note_shortages()
-                self._tell_what_stays()
+                self._tell_failures()
             self.save()
             return self.result(Outcome.UNCHANGED if reached else Outcome.FAILED)
         if not self.options.apply or self.options.approve or self.packs:
@@ -326,15 +326,15 @@ class _Run:
         if reached:
             self._forget_refusals()
         self.save(self._taken())
-        for failure in self.failures:
-            self.progress.warn(str(failure))
         if reached and not self.failures:
             return self.result(Outcome.CONVERGED)
-        self._tell_what_stays()
+        self._tell_failures()
         return self.result(Outcome.FAILED if self.failures else Outcome.UNCONFIRMED)
 
-    def _tell_what_stays(self) -> None:
-        """Name the servers that are not as they should be and that nothing may be done about."""
+    def _tell_failures(self) -> None:
+        """What went wrong, and which servers are not as they should be and may not be touched."""
+        for failure in self.failures:
+            self.progress.warn(str(failure))
         for server in self.world.servers.values():
             group = self.spec.groups.get(server.group)
             kept = server.protected or (group is not None and server.name in group.protect)
