@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from fakes import LOCATIONS, TYPES, Killed, Setting, engine_failure, group, passing, spec, taken
 
 from scaler.clouds import AuthError, BusyError, CloudError, InvalidError, TransientError
-from scaler.ensure import Demand, Options
+from scaler.ensure import Demand, Options, ensure
 from scaler.errors import EngineError, LockedError, RefusedError, StateError
 from scaler.lifecycle import Status
-from scaler.model import Action, Outcome, Plan, Preview, Readiness
+from scaler.model import Action, Outcome, Plan, Preview, Readiness, StopPolicy
 from scaler.operate import look, refresh
+from scaler.stopping import Stopping
 
 BOTH = pytest.mark.parametrize("name", ["worker", "other"])
 
@@ -753,6 +757,31 @@ def test_r03_a_world_that_moved_is_planned_for_again() -> None:
     assert result.outcome is Outcome.CONVERGED
     assert not [call for call in setting.cloud.calls if call[0] == "create"]
     assert setting.ready == ["prod-worker-1", "prod-worker-2", "prod-worker-3"]
+    assert setting.is_in_order()
+
+
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_right_before_a_stop_its_server_must_still_be_the_right_one(by_hand: bool, tmp_path: Path) -> None:
+    """Somebody removes another one after the plan was made: then nobody is drained."""
+    drain = StopPolicy(drain=("sh", "-c", "echo {name} >> drained"))
+    setting = Setting(spec(group(stop=drain))).with_servers(worker=4)
+    setting.clock.on_tick = lambda: time.sleep(0.01)  # the drain is a real process
+    stopping = Stopping(setting.cloud, setting.clock, tmp_path)
+
+    def approve(plan: Plan) -> bool:
+        assert [(step.action, step.server) for step in plan.steps] == [(Action.DELETE, "prod-worker-4")]
+        if by_hand:
+            setting.cloud.remove("prod-worker-1")
+        return True
+
+    around = replace(setting.around, stopping=stopping)
+    result = ensure(setting.spec, Demand({"worker": 3}), Options(approve=approve), around)
+    stopping.close()
+    assert result.outcome is Outcome.CONVERGED
+    gone = 1 if by_hand else 4
+    assert setting.ready == [f"prod-worker-{number}" for number in (1, 2, 3, 4) if number != gone]
+    drained = tmp_path / "drained"
+    assert (drained.read_text() if drained.exists() else "") == ("" if by_hand else "prod-worker-4\n")
     assert setting.is_in_order()
 
 

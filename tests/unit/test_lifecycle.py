@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from fakes import START
 from hypothesis import given
 from hypothesis import strategies as st
 
+import scaler
 from scaler.lifecycle import (
     DELETE_WITHIN,
     SUPPLY,
@@ -50,6 +53,21 @@ def test_p23_what_may_not_follow_is_an_error_that_names_both() -> None:
     gone = Server(name="prod-worker-1", group="worker", id="1", status=Status.DELETED, since=START)
     with pytest.raises(IllegalTransitionError, match="prod-worker-1 cannot go from deleted to running"):
         gone.become(Status.RUNNING, START)
+
+
+def test_nothing_but_become_changes_a_status() -> None:
+    """Besides the first sight of a machine: a record's first status follows nothing."""
+    writers = [
+        (path.name, scope.name)
+        for path in sorted(Path(scaler.__path__[0]).rglob("*.py"))
+        for scope in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(scope, ast.FunctionDef)
+        for call in ast.walk(scope)
+        if isinstance(call, ast.Call)
+        and getattr(call.func, "id", getattr(call.func, "attr", "")) == "replace"
+        and any(keyword.arg == "status" for keyword in call.keywords)
+    ]
+    assert writers == [("assess.py", "server"), ("model.py", "become")]
 
 
 def test_p12_p13_a_new_server_starts_and_runs() -> None:

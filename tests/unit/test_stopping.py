@@ -142,7 +142,7 @@ FAILURES = [
 
 
 @pytest.mark.parametrize(("text", "note"), FAILURES)
-def test_s10_a_failed_drain_is_noted_with_its_last_words_and_the_server_removed(place: Place, text: str, note: str) -> None:
+def test_s10_a_failed_drain_is_noted_and_the_server_removed(place: Place, text: str, note: str) -> None:
     stop = place.wait(place.begin(drain(place, text)))
     assert (stop.at_rest, stop.kept, stop.notes) == (True, False, [note])
 
