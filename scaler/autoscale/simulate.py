@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from itertools import cycle
 
 from scaler.autoscale.billing import Lifetime, Price, bill
@@ -54,6 +55,19 @@ class Setting:
     """A longer wait is overload; None: the policy's `within`, else a minute."""
     price: Price | None = None
     limit: int | None = None
+    budget: Decimal | None = None
+    """The most a month, of which this group alone is taken to live; it needs a price by the month."""
+
+    def ceilings(self, servers: int) -> tuple[Ceiling, ...]:
+        """What bounds the group while it has so many servers; a budget removes none of them."""
+        found = []
+        if self.limit is not None:
+            found.append(Ceiling("limit", self.limit, f"the stack's limit is {self.limit}"))
+        if self.budget is not None and self.price and self.price.per_month:
+            affordable = int(self.budget / self.price.per_month)
+            why = f"the budget is {self.price.currency} {self.budget} a month"
+            found.append(Ceiling("budget", max(servers, affordable), why))
+        return tuple(found)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,7 +193,6 @@ class _Replay:
 
     def run(self) -> Iterator[Decision]:
         times, arrivals = self.trace.times, self.trace.columns.get(ARRIVALS)
-        ceilings = () if self.setting.limit is None else (Ceiling("limit", self.setting.limit, "the stack's limit"),)
         for step, now in enumerate(times):
             booting = sum(1 for server in self.booting if server.ready_at > now)
             if booting < len(self.booting):
@@ -188,7 +201,9 @@ class _Replay:
             moment = datetime.fromtimestamp(now, UTC)
             samples = {name: Sample(feed(step, ready), moment) for name, feed in self.feeds.items()}
             count = len(self.servers)
-            decision = decide(self.group, samples, Supply(count, count, ready), self.history, moment, ceilings)
+            decision = decide(
+                self.group, samples, Supply(count, count, ready), self.history, moment, self.setting.ceilings(count)
+            )
             self.history = decision.carried_out
             if decision.count != count:
                 self._carry_out(decision.count, now)

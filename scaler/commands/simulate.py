@@ -149,6 +149,7 @@ def _setting(context: Context, project: Project, spec: Spec, name: str, options:
         slo=options["slo"],
         price=_price(context, project, spec, group, options["price"]),
         limit=spec.limit,
+        budget=spec.budget,
     )
 
 
@@ -165,7 +166,7 @@ def _price(context: Context, project: Project, spec: Spec, group: Group, given: 
     """The price that was given, else the cloud's own; None, after a warning, if neither is to be had."""
     from scaler.autoscale.billing import Price
 
-    currency = {"hetzner": "EUR", "digitalocean": "USD"}[spec.cloud]
+    currency = {"hetzner": "EUR", "digitalocean": "USD"}.get(spec.cloud, "")
     if given is not None:
         return Price(currency, given)
     from scaler.compose import opened_cloud
@@ -180,9 +181,8 @@ def _price(context: Context, project: Project, spec: Spec, group: Group, given: 
     if offer is None:
         click.echo(f"warning: {group.types[0]} is not sold in {group.locations[0]}; give --price", err=True)
         return None
-    return Price(
-        catalogue.currency, offer.per_hour + catalogue.ipv4_per_hour, offer.per_month + catalogue.ipv4_per_month
-    )
+    hour, month = (catalogue.ipv4_per_hour, catalogue.ipv4_per_month) if group.public_ipv4 else (Decimal(0), Decimal(0))
+    return Price(catalogue.currency, offer.per_hour + hour, offer.per_month + month)
 
 
 def _write(

@@ -196,6 +196,26 @@ def _cpu(project: Project) -> float | None:
     return value
 
 
+def test_a_function_within_a_budget(hetzner: Project) -> None:
+    (hetzner.folder / "fleet.py").write_text("def count(load):\n    return {1: 9}.get(load.current, 'many')\n")
+    worker = {"count": 1, "min": 1, "max": 20, "autoscale": {"function": "fleet:count"}}
+    hetzner.describe(budget={"per_month": 20}, groups={"worker": worker})
+    told = autoscale(hetzner, "--yes", "--wait")["decisions"]["worker"]
+    assert (told["to"], [cap["name"] for cap in told["caps"]]) == (3, ["budget"])
+    assert len(hetzner.agreed()) == 3
+    ran = hetzner.run("autoscale", "--yes", "-o", "json")
+    error = "it answered 'many', which is no whole number"
+    assert ran.document["decisions"]["worker"]["metrics"]["fleet:count"]["error"] == error
+    assert ran.stderr.count(error) == 1
+    assert len(hetzner.agreed()) == 3
+    told = hetzner.run("why", "demo-worker-3").stdout
+    assert "3 instead of 1: fleet:count says 9; the budget is EUR 20 a month: at most 3" in told
+    hetzner.run("preview", "4", "--out", "plan.json", code=3)
+    hetzner.run("preview", "2", "--out", "plan.json")
+    hetzner.run("apply", "plan.json")
+    assert len(hetzner.agreed()) == 2
+
+
 def test_q08_without_a_policy_nothing_happens(hetzner: Project) -> None:
     told = autoscale(hetzner, "--yes")
     assert (told["outcome"], told["decisions"]) == ("unchanged", {})

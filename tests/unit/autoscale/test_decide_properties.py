@@ -4,9 +4,9 @@ from datetime import timedelta
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from load import START, group, policy
+from load import START, group, policy, spec
 
-from scaler.autoscale.decide import Ceiling, History, Sample, Supply, decide
+from scaler.autoscale.decide import Bound, Ceiling, History, Sample, Supply, decide, decide_stack
 from scaler.autoscale.policy import Backlog, Direction, Policy, Schedule, Step, Steps, Target, Wait, Window
 
 COUNTS = st.integers(0, 30)
@@ -68,6 +68,29 @@ def test_never_outside_min_max_and_limit(policy, supply, history, load, low, mor
     ceiling = Ceiling("limit", max(limit, low), "the stack's limit")
     count = decide(worker, {"load": Sample(load, START)}, supply, history, START, (ceiling,)).count
     assert low <= count <= min(low + more, max(limit, low))
+
+
+@given(
+    st.lists(st.tuples(policies(), supplies(), st.integers(0, 5), LOADS), min_size=1, max_size=3),
+    st.none() | st.integers(0, 40),
+    st.integers(0, 40),
+)
+@settings(max_examples=200)
+def test_groups_together_keep_every_bound_and_only_the_limit_takes_servers_away(drawn, limit, affordable):
+    groups = [group(made, min=low, max=40, name=f"g{index}") for index, (made, _, low, _) in enumerate(drawn)]
+    supplies = {one.name: drawn[index][1] for index, one in enumerate(groups)}
+    samples = {one.name: {"load": Sample(drawn[index][3], START)} for index, one in enumerate(groups)}
+    bound = Bound("budget", "the budget", lambda counts: sum(counts.values()) <= affordable)
+    free, bounded, limited = (
+        decide_stack(spec(*groups, limit=most), samples, supplies, {}, START, None, bounds)
+        for most, bounds in ((None, ()), (None, (bound,)), (limit, (bound,)))
+    )
+    there = {one.name: max(supplies[one.name].supply, one.min) for one in groups}
+    counts = {name: decision.count for name, decision in bounded.items()}
+    assert all(min(there[name], free[name].count) <= count <= free[name].count for name, count in counts.items())
+    assert sum(counts.values()) <= affordable or all(count <= there[name] for name, count in counts.items())
+    assert all(limited[name].count <= count for name, count in counts.items())
+    assert limit is None or sum(decision.count for decision in limited.values()) <= limit
 
 
 @given(policies(), supplies(), histories(), LOADS, LOADS)

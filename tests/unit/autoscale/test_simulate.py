@@ -184,6 +184,17 @@ def test_a_burst_costs_what_it_costs():
     assert result.wanted[-1] == 1
 
 
+def test_a_budget_caps_what_is_simulated_and_removes_nothing():
+    worker = group(measured(policy(Backlog(metric="jobs", per_server=10))), count=2, min=1)
+    poor = replace(SETTING, budget=Decimal(20), price=Price("EUR", Decimal("0.01"), Decimal(6)))
+    assert simulate("p", worker, trace(jobs=[90.0] * 3), poor).wanted == [3, 3, 3]
+    rich = simulate("p", worker, trace(jobs=[90.0] * 3), replace(poor, start=5))
+    assert rich.wanted == [5, 5, 5]
+    assert rich.decisions == [] or rich.decisions[0].change == 0
+    unknown = replace(poor, price=Price("EUR", Decimal("0.01")))
+    assert simulate("p", worker, trace(jobs=[90.0]), unknown).most == 9
+
+
 def test_more_servers_wait_less():
     arrivals = [5 + 4 * math.sin(index / 100) for index in range(2000)]
     rules = {name: Target(metric="cpu", value=value) for name, value in (("tight", 90), ("roomy", 50))}
