@@ -10,8 +10,10 @@ from scaler.clock import SystemClock, format_time
 from scaler.commands.completers import complete_server
 from scaler.commands.context import Context, Output, common_options
 from scaler.commands.document import dump, markdown_table, text_table
+from scaler.errors import UsageError
 from scaler.project import Project
 from scaler.state import Event, EventLog, StateFile, event_to_json
+from scaler.suggest import nearest
 
 _COLUMNS = ("at", "event", "server", "from", "to", "reason", "cause")
 
@@ -32,17 +34,28 @@ def history(context: Context, server: str | None, limit: int) -> None:
       scaler history -n 1000 -o json
 
     \b
-    Exit codes: 0 shown, 1 the event log cannot be read, 64 usage.
+    Exit codes: 0 shown, 1 the event log cannot be read, 64 usage, such as a server that never was.
     """
     project = Project.find(context.directory, context.state_dir)
     stack = project.choose(context.stack)
-    events = [event for event in read_events(project, stack) if server in (None, event.server)][-limit:]
+    events = read_events(project, stack)
+    if server is not None:
+        _check_known(server, stack, events)
+        events = [event for event in events if event.server == server]
+    events = events[-limit:]
     if context.output in (Output.JSON, Output.YAML):
         click.echo(dump({"stack": stack, "events": [event_to_json(event) for event in events]}, context.output))
     elif context.output is Output.MARKDOWN:
         click.echo(markdown_table(_COLUMNS, table_of(events)))
     else:
         click.echo(text_table(_COLUMNS, table_of(events)) if events else "Nothing has happened yet.")
+
+
+def _check_known(server: str, stack: str, events: Sequence[Event]) -> None:
+    """UsageError for a server that nothing ever happened to: most likely a slip."""
+    known = sorted({event.server for event in events if event.server})
+    if server not in known:
+        raise UsageError(f"Nothing is known of a server {server} in {stack}.", fix=nearest(server, known))
 
 
 def read_events(project: Project, stack: str) -> list[Event]:

@@ -92,7 +92,7 @@ def init(context: Context, cloud: str) -> None:
         return
     for path, new in written.items():
         click.echo(f"{_word(new):<7}  {path}")
-    if context.verbosity >= 0:
+    if context.interactive and context.verbosity >= 0:
         click.echo("Next: scaler preview", err=True)
 
 

@@ -118,7 +118,7 @@ def test_what_init_writes_is_a_valid_project(
     assert main(["init", *arguments, "-C", "My Shop"]) == 0
     printed = capsys.readouterr()
     assert printed.out == "".join(f"written  {name}\n" for name in [*FILES, ".gitignore"])
-    assert printed.err == "Next: scaler preview\n"
+    assert printed.err == ""
     assert main(["validate", "-C", "My Shop"]) == 0
     assert capsys.readouterr().out == f"ok  dev  {cloud}: worker 2\n"
     jsonschema.validate(read(Path("My Shop/stacks/dev.yaml")).value, json_schema())
