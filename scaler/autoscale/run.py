@@ -11,8 +11,7 @@ takes for a change by hand, and does not revert at once.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -21,7 +20,7 @@ from scaler.autoscale.decide import Bound, Ceiling, Decision, History, Sample, S
 from scaler.autoscale.explain import decision_document
 from scaler.autoscale.memory import Memory, Remembered
 from scaler.autoscale.metrics import Fleet, Sources
-from scaler.clouds import Catalogue, Cloud
+from scaler.clouds import Catalogue
 from scaler.confirm import confirm, on_their_way
 from scaler.ensure import Demand, Options, ensure
 from scaler.errors import UsageError
@@ -65,13 +64,11 @@ def require_policy(spec: Spec) -> None:
         )
 
 
-def read_samples(
-    spec: Spec, sources: Sources, open_cloud: Callable[[], AbstractContextManager[Cloud]] | None = None
-) -> Samples:
-    """All metrics of all groups, read at the same time; `open_cloud` is for those that the cloud measures."""
+def read_samples(spec: Spec, sources: Sources, fleet: Fleet | None = None) -> Samples:
+    """All metrics of all groups, read at the same time; `fleet` is for those that the cloud measures."""
     groups = {name: group.autoscale for name, group in spec.groups.items() if group.autoscale}
     metrics = {(name, key): one for name, policy in groups.items() for key, one in policy.metrics.items()}
-    read = sources.read(metrics, Fleet(spec.owner, open_cloud) if open_cloud else None)
+    read = sources.read(metrics, fleet)
     return {name: {key: read[name, key] for key in policy.metrics} for name, policy in groups.items()}
 
 
@@ -85,11 +82,12 @@ def autoscale(
     options: Options,
     ceilings: Mapping[str, Sequence[Ceiling]] | None = None,
     prices: Prices | None = None,
+    read: Iterable[Requests] = (),
 ) -> Autoscaled:
     """Decide, and ensure what was decided; with `options.apply` off, only show what would be done.
 
     `now` is the moment of the decision. `ceilings` are mosts from outside. `prices` are kept by who
-    does this again and again. Raises what `ensure` raises.
+    does this again and again; `read` is what reading the samples took. Raises what `ensure` raises.
     """
     # To the second, as the records have it: what is decided on is what a later run will read.
     now = now.replace(microsecond=0)
@@ -127,7 +125,7 @@ def autoscale(
         decisions=decisions,
         servers=tuple(world.servers[name] for name in sorted(world.servers)),
         result=result,
-        requests=_since(sent, around.cloud.requests),
+        requests=_sum([_since(sent, around.cloud.requests), *read]),
         budget_left=_budget_left(spec, catalogue, world, result),
     )
 
@@ -151,6 +149,15 @@ def _budget_left(
     servers = (server for server in world.servers.values() if server.counts)
     spent = result.cost.per_month_after if result and result.cost else float(per_month(catalogue, servers))
     return round(float(spec.budget) - spent, 2), catalogue.currency
+
+
+def _sum(parts: Sequence[Requests]) -> Requests:
+    return Requests(
+        total=sum(part.total for part in parts),
+        create=sum(part.create for part in parts),
+        list=sum(part.list for part in parts),
+        retried=sum(part.retried for part in parts),
+    )
 
 
 def _since(before: Requests, now: Requests) -> Requests:

@@ -8,6 +8,7 @@ import sys
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -132,9 +133,25 @@ def _prices(how: _How) -> Prices:
     return Prices(how.context.clock)
 
 
+def _coming(how: _How, spec: Spec) -> frozenset[str]:
+    """Ids of the servers that were not ready when they were last looked at."""
+    from scaler.errors import StateError
+    from scaler.lifecycle import Status
+    from scaler.state import StateFile
+
+    try:
+        state = StateFile(how.project.state_dir, spec.stack).load()
+    except StateError:
+        # The run mends it, or says what is wrong with it.
+        return frozenset()
+    waiting = (Status.STARTING, Status.REBOOTING)
+    return frozenset(one.id for one in (state.servers if state else ()) if one.id and one.status in waiting)
+
+
 def _tick(how: _How, spec: Spec, sources: Sources, prices: Prices, now: datetime) -> Autoscaled:
     """Read the metrics, and decide with the stack's lock held."""
     from scaler.autoscale.memory import Memory
+    from scaler.autoscale.metrics import Fleet
     from scaler.autoscale.run import autoscale as decide_and_ensure
     from scaler.autoscale.run import read_samples
     from scaler.compose import Run, opened_cloud, surroundings
@@ -142,7 +159,9 @@ def _tick(how: _How, spec: Spec, sources: Sources, prices: Prices, now: datetime
     from scaler.progress import open_progress
 
     context = how.context
-    samples = read_samples(spec, sources, lambda: opened_cloud(how.project, spec, os.environ, context.clock))
+    opener = partial(opened_cloud, how.project, spec, os.environ, context.clock)
+    fleet = Fleet(spec.owner, opener, coming=_coming(how, spec))
+    samples = read_samples(spec, sources, fleet)
     described = Run(
         project=how.project, spec=spec, cause="autoscale", lock_timeout=how.lock_timeout, environ=os.environ
     )
@@ -163,7 +182,9 @@ def _tick(how: _How, spec: Spec, sources: Sources, prices: Prices, now: datetime
             approve=ask(context, spec, around, f"Change {spec.stack}?") if how.asking else None,
         )
         memory = Memory.of(how.project.state_dir, spec.stack, progress.warn)
-        return decide_and_ensure(spec, samples, memory, around, now=now, options=options, prices=prices)
+        return decide_and_ensure(
+            spec, samples, memory, around, now=now, options=options, prices=prices, read=fleet.sent
+        )
 
 
 # ---------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -29,6 +29,7 @@ from scaler.autoscale.policy import (
 )
 from scaler.clock import Clock
 from scaler.clouds import Cloud
+from scaler.model import Requests
 from scaler.ownership import Owner
 
 
@@ -51,6 +52,10 @@ class Fleet:
     owner: Owner
     open: Callable[[], AbstractContextManager[Cloud]]
     """A connection of the reader's own: one that is late must not use a run's after its end."""
+    coming: Collection[str] = ()
+    """Ids of servers that run and are not ready yet: what they do is no work, and they do not count as ready."""
+    sent: list[Requests] = field(default_factory=list)
+    """What each reader has sent to the cloud, noted at its end."""
 
 
 @dataclass(frozen=True, slots=True)

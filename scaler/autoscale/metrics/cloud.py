@@ -7,12 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from statistics import fmean
 
-from scaler.autoscale.metrics import MetricError, Request, Value
+from scaler.autoscale.metrics import Fleet, MetricError, Request, Value
 from scaler.autoscale.policy import CloudSource
 from scaler.clouds import Cloud, GoneError
 from scaler.errors import ScalerError
 from scaler.lifecycle import Phase
-from scaler.ownership import GROUP, Owner
+from scaler.ownership import GROUP
 
 _AT_ONCE = 10
 
@@ -24,19 +24,22 @@ def read(source: CloudSource, request: Request) -> Value:
         raise MetricError("there is no cloud to ask")
     try:
         with request.fleet.open() as cloud:
-            return Value(100 * _mean(cloud, request.fleet.owner, request.group))
+            try:
+                return Value(100 * _mean(cloud, request.fleet, request.group))
+            finally:
+                request.fleet.sent.append(cloud.requests)
     except ScalerError as error:
         raise MetricError(str(error)) from None
 
 
-def _mean(cloud: Cloud, owner: Owner, group: str) -> float:
+def _mean(cloud: Cloud, fleet: Fleet, group: str) -> float:
     ask: Callable[[str], float | None] | None = getattr(cloud, "cpu", None)
     if ask is None:
         raise MetricError(f"the cloud {cloud.name} does not tell how busy its servers are")
     running = [
         machine.id
-        for machine in cloud.list_owned(owner)
-        if machine.labels.get(GROUP) == group and machine.phase is Phase.RUNNING
+        for machine in cloud.list_owned(fleet.owner)
+        if machine.labels.get(GROUP) == group and machine.phase is Phase.RUNNING and machine.id not in fleet.coming
     ]
     with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="cpu") as pool:
         shares = list(pool.map(partial(_share, cloud.name, ask), running))

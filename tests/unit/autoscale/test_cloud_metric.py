@@ -2,15 +2,20 @@
 
 import contextlib
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from live import Live
 
+from scaler.autoscale.decide import Sample
 from scaler.autoscale.metrics import Fleet, MetricError, Request, Sources, read
 from scaler.autoscale.policy import CloudSource, CommandSource, Metric
+from scaler.autoscale.run import autoscale
 from scaler.clock import SystemClock
 from scaler.clouds.registry import open_cloud
+from scaler.ensure import Options
 from scaler.model import MachineRequest
 from scaler.ownership import Owner
 from scaler.testing import embedded_cloud
@@ -67,6 +72,29 @@ def refusal(open_one) -> str:
     with pytest.raises(MetricError) as caught:
         read(CloudSource(), asked(open_one))
     return str(caught.value)
+
+
+def test_servers_that_are_not_ready_yet_make_no_average(embedded_cloud):
+    add(embedded_cloud.world, "prod-worker-1", 0.8)
+    coming = add(embedded_cloud.world, "prod-worker-2", 0.0)
+    request = asked(lambda: hetzner(embedded_cloud))
+    assert read(CloudSource(), request).number == pytest.approx(40)
+    request = replace(request, fleet=replace(request.fleet, coming=frozenset({str(coming)})))
+    assert read(CloudSource(), request).number == pytest.approx(80)
+
+
+def test_what_reading_takes_counts_as_the_runs_requests(embedded_cloud, tmp_path):
+    add(embedded_cloud.world, "prod-worker-1", 0.5)
+    fleet = Fleet(OWNER, lambda: hetzner(embedded_cloud))
+    cpu = Metric(name="cpu", source=CloudSource())
+    Sources({}, tmp_path, SystemClock()).read({("worker", "cpu"): cpu}, fleet)
+    [sent] = fleet.sent
+    assert (sent.total, sent.list) == (2, 1)
+    live = Live(tmp_path)
+    now = live.clock.now()
+    samples = {"worker": {"jobs": Sample(0.0, now)}}
+    done = autoscale(live.spec, samples, live.memory, live.around, now=now, options=Options(), read=fleet.sent)
+    assert done.requests.total == len(live.cloud.calls) + 2
 
 
 def test_without_a_running_server_there_is_no_number(embedded_cloud):
