@@ -43,6 +43,20 @@ def test_q01_r07_passing_trouble_while_servers_start(hetzner: Project) -> None:
     assert len(hetzner.creates) == 2
 
 
+def test_s09_429_answers_slow_a_run_and_cost_no_server(project: Project) -> None:
+    soon = {"headers": {"retry-after": "1"}}
+    faults = [project.fault("rate_limit", "POST", times=2, **soon), project.fault("rate_limit", "GET", skip=2, **soon)]
+    made = project.ensure("3")
+    assert (made.document["outcome"], len(project.agreed())) == ("converged", 3)
+    three = project.agreed()
+    faults += [project.fault("rate_limit", "DELETE", one=True, **soon), project.fault("rate_limit", "GET", **soon)]
+    project.ensure("1")
+    assert project.agreed() == {"demo-worker-1": three["demo-worker-1"]}
+    assert all(project.world.fired(fault) for fault in faults)
+    assert [request.status for request in project.creates].count(429) == 2
+    assert len(project.creates) == 5
+
+
 def test_r10_r11_s08_failed_midway_and_refused_from_then_on(project: Project) -> None:
     quota = "droplets" if project.vendor is DIGITALOCEAN else "servers"
     project.world.set_quota(project.vendor.name, **{quota: 2})
