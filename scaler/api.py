@@ -12,7 +12,8 @@ from scaler import operate, spec
 from scaler.clock import SystemClock
 from scaler.compose import Run, surroundings
 from scaler.counts import all_counts, check_by, known_group, only_group
-from scaler.ensure import Demand, Options, ensure
+from scaler.demand import Demand, Options
+from scaler.ensure import ensure
 from scaler.model import Result, Spec
 from scaler.ports import Surroundings
 from scaler.project import Project

@@ -22,7 +22,8 @@ from scaler.autoscale.memory import Memory, Remembered
 from scaler.autoscale.metrics import Fleet, Sources
 from scaler.clouds import Catalogue
 from scaler.confirm import confirm, on_their_way
-from scaler.ensure import Demand, Options, ensure
+from scaler.demand import Demand, Options
+from scaler.ensure import ensure
 from scaler.errors import UsageError
 from scaler.lifecycle import DEAD, Status
 from scaler.model import Outcome, Requests, Result, Server, Spec, World

@@ -44,7 +44,8 @@ def apply(context: Context, plan: Path, max_age: timedelta, timeout: timedelta, 
         raise UsageError("The plan is for other groups than the spec has.")
 
     def use_case(around: Any) -> Result:
-        from scaler.ensure import Demand, Options, Reviewed, ensure
+        from scaler.demand import Demand, Options, Reviewed
+        from scaler.ensure import ensure
 
         options = Options(timeout=timeout, reviewed=Reviewed(reviewed.steps, reviewed.seen))
         return ensure(spec, Demand(reviewed.wanted), options, around)

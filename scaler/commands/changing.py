@@ -19,7 +19,8 @@ from scaler.commands.running import (
     show,
     timeout_option,
 )
-from scaler.ensure import Demand, Options, ensure
+from scaler.demand import Demand, Options
+from scaler.ensure import ensure
 from scaler.errors import UsageError
 from scaler.model import Result, Spec
 from scaler.project import Project

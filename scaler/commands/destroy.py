@@ -38,7 +38,8 @@ def destroy(context: Context, yes: bool, timeout: timedelta, lock_timeout: timed
     nothing = dict.fromkeys(spec.groups, 0)
 
     def use_case(around: Any) -> Result:
-        from scaler.ensure import Demand, Options, ensure
+        from scaler.demand import Demand, Options
+        from scaler.ensure import ensure
 
         approve = None if yes else _ask_for_name(context, spec, around)
         return ensure(spec, Demand(nothing), Options(timeout=timeout, approve=approve, everything=True), around)

@@ -69,7 +69,7 @@ def ensure(
     wanted = parse_counts(spec, counts)
 
     def use_case(around: Any) -> Result:
-        from scaler.ensure import Demand, Options
+        from scaler.demand import Demand, Options
         from scaler.ensure import ensure as converge
 
         question = f"Change {spec.stack}?"

@@ -12,7 +12,7 @@ from scaler.commands.context import Context, common_options
 from scaler.commands.counts import CountingCommand, parse_by
 from scaler.commands.running import load
 from scaler.counts import known_group, only_group
-from scaler.ensure import Demand
+from scaler.demand import Demand
 
 
 @click.command(cls=CountingCommand)

@@ -28,7 +28,8 @@ from scaler.clouds import (
     TransientError,
     oldest_first,
 )
-from scaler.ensure import Demand, Options, ensure
+from scaler.demand import Demand, Options
+from scaler.ensure import ensure
 from scaler.errors import EngineError, StateError
 from scaler.lifecycle import Phase
 from scaler.model import (

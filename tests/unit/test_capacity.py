@@ -10,7 +10,7 @@ import pytest
 from fakes import LOCATIONS, START, TYPES, Setting, group, spec, taken
 
 from scaler.clouds import AuthError, CloudError, InvalidError
-from scaler.ensure import Demand, Options
+from scaler.demand import Demand, Options
 from scaler.errors import ExitCode, LimitError, RefusedError
 from scaler.model import Outcome, Result
 

@@ -8,7 +8,7 @@ import pytest
 from fakes import Setting, group, spec, taken
 
 from scaler.clouds import AmbiguousError, BusyError, InvalidError, TransientError
-from scaler.ensure import Demand
+from scaler.demand import Demand
 from scaler.errors import LimitError, RefusedError, UsageError
 from scaler.lifecycle import Status
 from scaler.model import Outcome

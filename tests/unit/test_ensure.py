@@ -12,7 +12,8 @@ import pytest
 from fakes import LOCATIONS, TYPES, Killed, Setting, engine_failure, group, passing, spec, taken
 
 from scaler.clouds import AuthError, BusyError, CloudError, InvalidError, TransientError
-from scaler.ensure import Demand, Options, ensure
+from scaler.demand import Demand, Options
+from scaler.ensure import ensure
 from scaler.errors import EngineError, LockedError, RefusedError, StateError
 from scaler.lifecycle import Status
 from scaler.model import Action, Outcome, Plan, Preview, Readiness, StopPolicy

@@ -13,7 +13,7 @@ from scaler.autoscale.decide import Decision, Sample
 from scaler.autoscale.memory import Memory
 from scaler.autoscale.policy import Backlog, HttpSource, Policy
 from scaler.autoscale.run import Autoscaled, autoscale
-from scaler.ensure import Options
+from scaler.demand import Options
 
 JOBS = Backlog(metric="jobs", per_server=10)
 

@@ -16,7 +16,7 @@ from scaler.autoscale.policy import Direction, Target, Wait
 from scaler.autoscale.simulate import Setting, simulate
 from scaler.autoscale.trace import Trace
 from scaler.clouds import TransientError
-from scaler.ensure import Options
+from scaler.demand import Options
 from scaler.errors import LimitError, RefusedError
 from scaler.model import Outcome
 

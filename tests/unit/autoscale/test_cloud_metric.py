@@ -15,7 +15,7 @@ from scaler.autoscale.policy import CloudSource, CommandSource, Metric
 from scaler.autoscale.run import autoscale
 from scaler.clock import SystemClock
 from scaler.clouds.registry import open_cloud
-from scaler.ensure import Options
+from scaler.demand import Options
 from scaler.model import MachineRequest
 from scaler.ownership import Owner
 from scaler.testing import embedded_cloud

@@ -1,0 +1,84 @@
+"""What is asked of a run, and how it may behave."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from scaler.errors import StalePlanError
+from scaler.model import Plan, Spec, Step, World
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How a run behaves."""
+
+    timeout: timedelta = timedelta(minutes=15)
+    wait: bool = True
+    """False: do not confirm; the next run does."""
+    apply: bool = True
+    """False: stop before anything is changed."""
+    approve: Callable[[Plan], bool] | None = None
+    """Asks a person, who has seen the engine's own preview by then; None: approved beforehand."""
+    expect_current: int | None = None
+    max_change: int | None = None
+    """Most servers that the run may create and delete together."""
+    allow_zero: bool = True
+    """Whether counts may take the whole stack from some servers to none."""
+    everything: bool = False
+    """Remove all, protected servers too: what `destroy` means."""
+    reviewed: Reviewed | None = None
+    """Do exactly this plan, or nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reviewed:
+    """A plan that was looked at before, and the machines that it was made for."""
+
+    steps: tuple[Step, ...]
+    seen: Mapping[str, str]
+    """Name → id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What is wanted: absolute counts, or a change to what is there; and of which servers it is made."""
+
+    counts: Mapping[str, int] | None = None
+    """Wanted servers of every group of the spec; None: as many as there are."""
+    by: Mapping[str, int] = field(default_factory=dict)
+    """Added to the count of these groups; the result is never below nought."""
+    remove: frozenset[str] = frozenset()
+    """Servers to remove, each lowering its group's count by one."""
+    renew: frozenset[str] = frozenset()
+    """Servers to replace: each goes when a new one is ready."""
+
+    def resolve(self, spec: Spec, world: World) -> dict[str, int]:
+        """The wanted count of every group; a server to replace counts, whatever its state."""
+        servers = world.servers.values()
+        there = Counter(server.group for server in servers if server.counts or server.name in self.renew)
+        leaving = Counter(server.group for server in servers if server.counts and server.name in self.remove)
+        return {
+            name: max(
+                0, (there[name] if self.counts is None else self.counts[name]) + self.by.get(name, 0) - leaving[name]
+            )
+            for name in spec.groups
+        }
+
+    def not_about(self, world: World) -> frozenset[str]:
+        """Servers to leave as they are: those that do not count, when the demand is about others by name."""
+        if self.counts is not None or self.by:
+            return frozenset()
+        named = self.remove | self.renew
+        return frozenset(name for name, server in world.servers.items() if not server.counts and name not in named)
+
+
+def stale(what: str, moved: Iterable[str]) -> StalePlanError:
+    """The error for a reviewed plan that is not to be carried out any more."""
+    return StalePlanError(
+        f"The plan is out of date: {what}. Nothing was changed.",
+        why="; ".join(moved),
+        fix="Make a new one with `scaler preview --out`.",
+    )
