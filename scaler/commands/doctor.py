@@ -185,7 +185,7 @@ def _plugin(project: Project, spec: Spec, environ: Mapping[str, str]) -> Finding
             fix=f"pip install 'scaler[{spec.cloud}]'",
             exit_code=ExitCode.ERROR,
         )
-    return Finding(check=check, message=f"scaler's own; the stack is kept at {backend}:")
+    return Finding(check=check, message=f"scaler's own, in this process; backend: {backend}")
 
 
 def _has_engine(environ: Mapping[str, str]) -> bool:
@@ -218,7 +218,7 @@ def _cloud(project: Project, spec: Spec, environ: Mapping[str, str], clock: Cloc
             yield _budget(check, cloud.limits())
             check = f"{spec.cloud} catalogue"
             yield _placements(check, spec, cloud.catalogue(), clock)
-            yield _farewells(f"{spec.cloud} deprecations", notices)
+            yield _farewells(f"{spec.cloud} notices", notices)
     except ScalerError as error:
         yield Finding.failed(check, error)
         if not isinstance(error, CloudError):
@@ -320,7 +320,7 @@ def _as_facts(finding: Finding) -> dict[str, object]:
 def _as_text(finding: Finding, *, color: bool) -> str:
     paint = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "red"}[finding.level]
     word = click.style(f"{finding.level:<4}", fg=paint) if color else f"{finding.level:<4}"
-    lines = f"{finding.check:<18}  {finding.message}".splitlines()
+    lines = f"{finding.check:<22}  {finding.message}".splitlines()
     if finding.fix:
-        lines += f"fix                 {finding.fix}".splitlines()
+        lines += f"{'fix':<22}  {finding.fix}".splitlines()
     return f"{word}  " + "\n      ".join(lines)

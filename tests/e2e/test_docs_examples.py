@@ -73,6 +73,12 @@ HOW: dict[tuple[str, str], Run | Elsewhere | Not] = {
     ("docs/how-to/limits-and-costs.md", "scaler ensure 12 --yes --max-change 4"): Run(
         before=("ensure 9 --yes",), tells=("dev: 12 of 12 ready (+3, -0)", "dev: 0 of 0 ready (+0, -12)"), left=0
     ),
+    ("docs/how-to/recover.md", "scaler doctor"): Run(
+        before=("ensure 2 --yes",),
+        tells=("dev · hetzner · 2 of 3 ready", "No orphans.", "dev: 3 of 3 ready (+1, -0)", "run.finished"),
+        left=3,
+    ),
+    ("docs/reference/scripting.md", "code=0"): Run(tells=("reached",), left=3),
     ("CONTRIBUTING.md", "go get -tool"): Not("raises the engine's version in this repository"),
 }
 """By page and how the example begins; `*`: all of the page's."""
@@ -223,3 +229,11 @@ def test_every_spec_in_the_pages_is_good(tmp_path: Path) -> None:
                 assert load(path, "shop").groups
                 found += 1
     assert found >= 2
+
+
+def test_the_walk_through_the_code_names_modules_that_are_there() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(?:[\w/]+/)?(\w+\.py)`", text))
+    assert len(named) > 20
+    there = {path.name for path in (ROOT / "scaler").rglob("*.py")} | {"test_docs_examples.py"}
+    assert named - there == set()

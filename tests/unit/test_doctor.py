@@ -63,7 +63,7 @@ def doctor(project: Path, environ: dict[str, str], *arguments: str) -> tuple[int
 def test_where_everything_is_there_all_is_well(project, environ):
     code, findings = doctor(project, environ)
     assert code == 0
-    at_the_cloud = [f"hetzner {what}" for what in ("token", "API", "limits", "catalogue", "deprecations")]
+    at_the_cloud = [f"hetzner {what}" for what in ("token", "API", "limits", "catalogue", "notices")]
     expected = ["engine", "project", "state", "spec prod", "plugin prod", *at_the_cloud]
     assert [check for check, finding in findings.items() if finding["result"] == "ok"] == expected
 
@@ -229,7 +229,7 @@ def test_what_answers_say_of_their_end_and_of_requests_left_is_a_warning(project
         code, findings = doctor(project, environ)
         server.shutdown()
     assert code == 0
-    found = findings["hetzner deprecations"]
+    found = findings["hetzner notices"]
     assert found["result"] == "warn"
     assert "GET /v1/servers: deprecated, and gone from Thu, 31 Dec 2026 23:59:59 GMT on" in found["message"]
     assert findings["hetzner limits"]["result"] == "warn"
