@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 from e2e_project import DIGITALOCEAN, HETZNER, Project, Vendor, is_alive, wait_until
@@ -17,30 +18,42 @@ Moment = Callable[[Project], None]
 """Arranges that the run that is under way comes to a halt at some moment, and waits for it."""
 
 
-def _hold(project: Project, method: str, **more: int) -> None:
-    """Leave a request about all servers without an answer, and wait until it has arrived."""
-    fault = project.fault("hang_forever", method, times=None, **more)
-    wait_until(lambda: project.world.fired(fault), f"{method} {project.vendor.collection} after {more}")
+@contextmanager
+def _paused_before(project: Project, operation: str) -> Iterator[None]:
+    """The engine waits before an operation until the block ends: faults ordered in it hit that operation first."""
+    earlier = len(project.engine_runs)
+    go_on = project.hold_engine(operation)
+    wait_until(lambda: operation in [name for _, name in project.engine_runs[earlier:]], operation)
+    yield
+    go_on()
+
+
+def _wait_for(project: Project, fault: int, often: int = 1) -> None:
+    wait_until(lambda: project.world.fired(fault) == often, f"fault {fault}, {often} times")
 
 
 def observing(project: Project) -> None:
-    _hold(project, "GET")
+    _wait_for(project, project.fault("hang_forever", "GET", times=None))
 
 
 def before_anything_is_declared(project: Project) -> None:
     """The records say what is meant, the engine holds the stack's lock, and its first look is not answered."""
-    _hold(project, "GET", skip=1)
+    with _paused_before(project, "up"):
+        look = project.fault("hang_forever", "GET", times=None)
+    _wait_for(project, look)
     assert {record["status"] for record in project.records.values()} == {"running", "new"}
     assert project.creates == []
 
 
 def in_the_middle_of_the_creates(project: Project) -> None:
     """One create is carried out and its answer lost, others are not carried out, one is through."""
-    lost = project.fault("accept_then_drop", "POST", skip=1)
-    silent = project.fault("hang_forever", "POST", skip=2, times=None)
-    lookup = project.fault("hang_forever", "GET", skip=2, times=None)
+    with _paused_before(project, "up"):
+        lost = project.fault("accept_then_drop", "POST", skip=1)
+        silent = project.fault("hang_forever", "POST", skip=2, times=None)
+        # After the look under the lock, the next is for the server whose answer was lost.
+        lookup = project.fault("hang_forever", "GET", skip=1, times=None)
     for fault, often in ((lost, 1), (silent, 2), (lookup, 1)):
-        wait_until(lambda: project.world.fired(fault) == often, f"fault {fault} {often} times")  # noqa: B023
+        _wait_for(project, fault, often)
     assert len(project.machines) == 4
 
 
@@ -53,11 +66,10 @@ def confirming(project: Project) -> None:
 
 def recording(project: Project) -> None:
     """All are ready; the engine that would record it waits for its list."""
-    go_on = project.hold_engine("refresh")
-    wait_until(lambda: project.engine_runs[-1:] and project.engine_runs[-1][1] == "refresh", "the record step")
-    fault = project.fault("hang_forever", "GET", times=None)
-    go_on()
-    wait_until(lambda: project.world.fired(fault), "the record step's list")
+    with _paused_before(project, "refresh"):
+        assert len(project.machines) == 6
+        look = project.fault("hang_forever", "GET", times=None)
+    _wait_for(project, look)
 
 
 MOMENTS: tuple[Moment, ...] = (
