@@ -60,6 +60,7 @@ tools:
 	for pair in hcloud:hcloud-cli redis-server:redis-server prometheus:prometheus chromium:chromium; do
 	  command -v "$${pair%%:*}" >/dev/null || missing="$$missing $${pair##*:}"
 	done
+	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$$missing postgresql"
 	[ -n "$$missing" ] || exit 0
 	if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then
 	  echo "installing$$missing"

@@ -153,12 +153,16 @@ class PulumiStack:
         self._engine.prepare()
         operation = Operation(self._cloud, self._owner, Permits())
         recorded: dict[str, Server] = {}
+        # A backend elsewhere is read by an engine of its own, which must not run inside this one. What
+        # another run changes between now and the lock does no harm: the refresh creates and deletes nothing.
+        before = None if self._backend else self._checkpoint()
 
         from scaler.program import declare
 
         def program() -> None:
             machines = operation.snapshot()
-            held = {entry.id: entry for entry in self._understand(self._checkpoint()).entries.values()}
+            saved = self._understand(before or self._checkpoint())
+            held = {entry.id: entry for entry in saved.entries.values()}
             recorded.update(describe(machines))
             kept = [machine for machine in machines if machine.id in held]
             declare(

@@ -1,0 +1,74 @@
+"""State on PostgreSQL, shared by two machines of a team: a real server, started from Debian's package."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from e2e_project import Project
+
+_PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1:]
+
+
+def _as_nobody(*command: str, cwd: Path) -> None:
+    """The server refuses to run as root."""
+    user = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
+    subprocess.run(
+        command,
+        cwd=cwd,
+        check=True,
+        stdout=subprocess.DEVNULL,
+        user=user.pw_uid if user else None,
+        group=user.pw_gid if user else None,
+    )
+
+
+@pytest.fixture
+def database() -> Iterator[str]:
+    """An empty database on loopback; its URL as a Pulumi backend."""
+    if not _PROGRAMS:
+        pytest.skip("PostgreSQL is not installed (Debian's package postgresql)")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    # Not below the test's own folder, which only this user may enter.
+    folder = Path(f"/tmp/scaler-postgres-{port}")
+    folder.mkdir()
+    if os.geteuid() == 0:
+        shutil.chown(folder, "nobody")
+    data, control = folder / "data", str(_PROGRAMS[0] / "pg_ctl")
+    options = f"-p {port} -h 127.0.0.1 -k {folder}"
+    try:
+        _as_nobody(str(_PROGRAMS[0] / "initdb"), "-D", str(data), "-A", "trust", "-U", "postgres", cwd=folder)
+        _as_nobody(control, "-D", str(data), "-o", options, "-l", str(folder / "log"), "-w", "start", cwd=folder)
+        yield f"postgres://postgres@127.0.0.1:{port}/postgres?sslmode=disable"
+        _as_nobody(control, "-D", str(data), "-m", "immediate", "-w", "stop", cwd=folder)
+    finally:
+        shutil.rmtree(folder)
+
+
+def test_s14_two_machines_share_a_stack_on_postgresql(served: Project, database: str) -> None:
+    served.describe(backend=database)
+    grown = served.ensure("3").document
+    assert grown["outcome"] == "converged"
+    assert served.ensure("3").document["outcome"] == "unchanged"
+    here = served.records
+
+    # Another machine: the same project, and no state file.
+    served.run("status", "--refresh", "--state-dir", "elsewhere")
+    served.run("ensure", "3", "--yes", "--expect-current", "3", "--state-dir", "elsewhere")
+    there = served.run("status", "-o", "json", "--state-dir", "elsewhere").document["servers"]
+    assert {server["name"]: server for server in there} == here
+
+    served.run("ensure", "1", "--yes", "--state-dir", "elsewhere")
+    assert set(served.machines) == {"demo-worker-1"}
+    served.run("status", "--refresh")
+    assert set(served.records) == {"demo-worker-1"}
+    served.run("destroy", "--yes")
+    assert served.machines == {}
