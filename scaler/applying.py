@@ -17,6 +17,12 @@ from scaler.observe import PASSING
 from scaler.resting import Resting
 from scaler.run import ATTEMPTS, PAUSE_S, Run
 
+_BUSY_PAUSE_S = 5.0
+"""Before asking again for a server that the cloud itself is busy with."""
+
+_BUSY_WAITS = 12
+"""How often: a minute, in which servers boot."""
+
 
 class Verdict(Enum):
     """How a run goes on after a phase."""
@@ -24,6 +30,8 @@ class Verdict(Enum):
     CONFIRM = auto()
     AGAIN = auto()
     """Plan again at once: nothing was done, or what was refused can be asked otherwise."""
+    WAIT = auto()
+    """Plan again: the cloud was busy with a server by an action of its own, and that passes."""
     STOP = auto()
 
 
@@ -177,8 +185,20 @@ class Applier:
                 return Verdict.STOP
         if quota := [error for error in errors.values() if isinstance(error, QuotaError)]:
             self._hit_quota(quota[0])
-        passing = [error for error in errors.values() if isinstance(error, (BusyError, *PASSING))]
-        return self._try_again(passing[0]) if passing else Verdict.AGAIN
+        if passing := [error for error in errors.values() if isinstance(error, PASSING)]:
+            return self._try_again(passing[0])
+        if busy := [error for error in errors.values() if isinstance(error, BusyError)]:
+            return self._wait_for(busy[0])
+        return Verdict.AGAIN
+
+    def _wait_for(self, error: BusyError) -> Verdict:
+        """A server that boots is locked at some clouds, and cannot be deleted until it has booted."""
+        if self._run.clock.monotonic() >= self._run.deadline or not self._run.count("busy", _BUSY_WAITS):
+            self._run.failures.append(error)
+            return Verdict.STOP
+        self._run.progress.note(f"waiting: {error}")
+        self._run.clock.sleep(_BUSY_PAUSE_S)
+        return Verdict.WAIT
 
     def _hit_quota(self, error: QuotaError) -> None:
         """The account may have no more: what the run creates it has created, and what it removes it still removes."""

@@ -81,6 +81,9 @@ class _Convergence:
             return result_of(self._run, Outcome.PLANNED)
         if self._run.options.approve and self._run.plan.phases and not self._run.options.approve(self._run.plan):
             return replace(result_of(self._run, Outcome.PLANNED), declined=True)
+        if self._run.plan.phases:
+            # A missing engine or backend is told before anything is meant.
+            self._run.around.stack.prepare()
         return self._conclude(self._converge_or_note())
 
     def _require_reviewed(self, reviewed: Reviewed) -> None:
@@ -140,12 +143,14 @@ class _Convergence:
 
         Returns the servers that were still on their way when the time was up.
         """
-        for _ in range(_ROUNDS):
+        rounds = 0
+        while rounds < _ROUNDS:
             verdict = Verdict.CONFIRM
             if self._run.plan.phases:
                 self._judge.judge_again()
                 verdict = self._applier.carry_out(self._run.plan.phases[0])
-            if verdict is not Verdict.AGAIN:
+            rounds += verdict is not Verdict.WAIT
+            if verdict in (Verdict.CONFIRM, Verdict.STOP):
                 if not self._run.options.wait:
                     return ()
                 waiting = self._confirm()

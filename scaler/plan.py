@@ -53,11 +53,13 @@ def plan(spec: Spec, world: World, wanted: Mapping[str, int], advice: Advice | N
     grow: list[Step] = [*_forget(world), *_adopt(world)]
     shrink: list[Step] = []
     short: dict[str, int] = {}
+    crowded = False
     for name in sorted({*wanted, *(server.group for server in world.servers.values())}):
         named = frozenset(step.server for step in grow if step.action is Action.CREATE)
         decided = _decide(spec, world, name, wanted.get(name, 0), replace(advice, taken=advice.taken | named))
         grow += decided.grow
         shrink += decided.shrink
+        crowded |= decided.crowded
         if decided.short:
             short[name] = decided.short
     leaving = {step.server for step in (*grow, *shrink) if step.action is Action.DELETE}
@@ -69,7 +71,7 @@ def plan(spec: Spec, world: World, wanted: Mapping[str, int], advice: Advice | N
         ready={
             name: sum(server.running for server in world.servers.values() if server.group == name) for name in wanted
         },
-        phases=tuple(_phases(_most(spec, advice), world, grow, shrink)),
+        phases=tuple(_phases(_most(spec, advice), world, grow, shrink, crowded=crowded)),
         drift=world.drift,
         tries={name: tuple(usable(spec.groups[name], advice)) for name in wanted if _is_created(name, grow)},
         short=short,
@@ -171,6 +173,8 @@ class _Decided:
     shrink: Sequence[Step]
     short: int
     """Servers that are missing and for which nothing is left to try."""
+    crowded: bool
+    """Whether each wanted server has a dead one beside it already: no more before those are gone."""
 
 
 def _decide(spec: Spec, world: World, name: str, wanted: int, advice: Advice) -> _Decided:
@@ -197,8 +201,10 @@ def _decide(spec: Spec, world: World, name: str, wanted: int, advice: Advice) ->
     lacking = missing - len(woken) if group else 0
     created = _create(spec, world, group, lacking, wanted, supply, advice) if group else []
     short = lacking - len(created)
+    there = sum(1 for server in servers if server.status is not Status.DELETING)
     return _Decided(
         short=short,
+        crowded=bool(dead) and there + len(created) > 2 * wanted,
         grow=[
             *created,
             *(_step(Action.POWER_ON, server, "it is off") for server in woken),
@@ -379,10 +385,13 @@ def _most(spec: Spec, advice: Advice) -> int | None:
     return min((most for most in (spec.limit, advice.most) if most is not None), default=None)
 
 
-def _phases(most: int | None, world: World, grow: Sequence[Step], shrink: Sequence[Step]) -> Iterable[PlanPhase]:
+def _phases(
+    most: int | None, world: World, grow: Sequence[Step], shrink: Sequence[Step], *, crowded: bool
+) -> Iterable[PlanPhase]:
     """Grow, then shrink; an orphan is adopted in the one, and changed or removed in the other at the earliest.
 
-    When growing first would exceed `most` for a moment, what goes, goes first.
+    When growing first would exceed `most` for a moment, what goes, goes first. When it is `crowded`, the
+    dead go first: where they cannot be deleted, no attempt to replace them makes ever more of them.
     """
     adopted = {step.server for step in grow if step.action is Action.ADOPT}
 
@@ -397,6 +406,9 @@ def _phases(most: int | None, world: World, grow: Sequence[Step], shrink: Sequen
         steps = [*first, *second]
         second = [step for step in steps if step.action is Action.CREATE or is_late(step)]
         first = [step for step in steps if step not in second]
+    elif crowded:
+        creates = [step for step in first if step.action is Action.CREATE]
+        first, second = [step for step in first if step not in creates], [*creates, *second]
     if not first:
         first, second = second, []
     declared = frozenset(world.entries)

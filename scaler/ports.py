@@ -32,6 +32,9 @@ class Stack(Protocol):
     def read(self) -> StackState:
         """The stack as last saved; heals locks whose owner is dead."""
 
+    def prepare(self) -> None:
+        """Make sure that the engine is there and that it knows the stack."""
+
     def preview(self, change: Change, packs: Sequence[PolicyPack] = ()) -> Preview:
         """The engine's own view of a change, and what the packs' policies say of what it leaves."""
 

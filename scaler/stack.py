@@ -78,6 +78,9 @@ class PulumiStack:
     def _checkpoint(self) -> Checkpoint:
         return self._backend.checkpoint() if self._backend else self._engine.checkpoint()
 
+    def prepare(self) -> None:
+        self._engine.prepare()
+
     def preview(self, change: Change, packs: Sequence[PolicyPack] = ()) -> Preview:
         self._engine.prepare()
         operation = Operation(self._cloud, self._owner, Permits())

@@ -402,6 +402,9 @@ class FakeStack:
     def read(self) -> StackState:
         return self.saved
 
+    def prepare(self) -> None:
+        """Nothing is missing."""
+
     def preview(self, change: Change, packs: Sequence[PolicyPack] = ()) -> Preview:
         self.processes += 1
         held = self._refreshed(change) if change.refresh else dict(self.saved.entries)

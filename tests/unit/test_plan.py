@@ -500,3 +500,11 @@ def test_what_does_not_serve_goes_before_what_is_outdated() -> None:
     here = world(ONE, *numbered(Status.RUNNING, Status.STARTING, Status.RUNNING))
     here = aged(ONE, here, "prod-worker-1", type="cx99")
     assert names(plan(ONE, here, {"worker": 1}), Action.DELETE) == ["prod-worker-2", "prod-worker-1"]
+
+
+def test_r11_the_dead_that_cannot_be_deleted_do_not_grow_in_number() -> None:
+    """Each wanted server may have one dead one beside it; then the dead go first, or nothing is created."""
+    one = plan(ONE, world(ONE, *numbered(Status.HANGING)), {"worker": 1})
+    assert [step.action for step in one.phases[0].steps] == [Action.CREATE, Action.DELETE]
+    two = plan(ONE, world(ONE, *numbered(Status.HANGING, Status.HANGING)), {"worker": 1})
+    assert [{step.action for step in phase.steps} for phase in two.phases] == [{Action.DELETE}, {Action.CREATE}]
