@@ -117,7 +117,7 @@ def test_what_is_there_already_is_judged_with_what_comes_and_may_always_go(hetzn
 
 
 def test_a_placement_found_on_the_way_must_pass_too(hetzner: Project) -> None:
-    """The first type is sold out; the second one is not allowed."""
+    """The first type turns out to be sold out when it is asked for; the second one is not allowed."""
     shutil.copytree(ROOT / "policies", hetzner.folder / PACK)
     with_policies(
         hetzner,
@@ -125,7 +125,7 @@ def test_a_placement_found_on_the_way_must_pass_too(hetzner: Project) -> None:
         count=1,
         type=["cx23", "cx33"],
     )
-    hetzner.world.set_capacity("hetzner", "cx23", "*", 0)
+    hetzner.fault("respond", "POST", status=412, code="resource_unavailable")
     ran = hetzner.ensure(code=1)
     assert "cx33 is not allowed" in ran.stderr
     assert [request.status for request in hetzner.creates] == [412]
