@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -318,22 +319,26 @@ def test_read_only_folder_is_a_clear_error(tmp_path: Path) -> None:
     assert file.load() == before
 
 
-@pytest.fixture
+@contextmanager
 def full_disk() -> Iterator[None]:
-    """A disk that takes 4 kB of a file and no more: the kernel refuses the rest of each write."""
+    """A disk that takes 4 kB of a file and no more: the kernel refuses the rest of each write.
+
+    No fixture: the test runner itself writes between a fixture and its test, to a log that is longer.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    signal.signal(signal.SIGXFSZ, handler)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
 
 
-@pytest.mark.usefixtures("full_disk")
 def test_full_disk_keeps_the_old_state_and_leaves_nothing_behind(tmp_path: Path) -> None:
     file = StateFile(tmp_path, "prod")
     before = file.save(state(server()))
-    with pytest.raises(StateError) as caught:
+    with full_disk(), pytest.raises(StateError) as caught:
         file.save(state(*(server(f"prod-worker-{number}") for number in range(50))))
     assert caught.value.code == "state_unwritable"
     assert caught.value.why == os.strerror(27)  # EFBIG
@@ -612,12 +617,12 @@ def test_a_log_that_cannot_be_written_warns_once_and_raises_nothing(tmp_path: Pa
     assert warnings == [f"events are not logged: {log.path}: File exists"]
 
 
-@pytest.mark.usefixtures("full_disk")
 def test_full_disk_tears_one_line_and_warns(tmp_path: Path) -> None:
     warnings: list[str] = []
     log = EventLog(tmp_path / "prod.events.jsonl", StoppedClock(), warn=warnings.append)
-    for _ in range(5):
-        log.append(Event(event=EventName.DRIFT_FOUND, reason="x" * 1000))
+    with full_disk():
+        for _ in range(5):
+            log.append(Event(event=EventName.DRIFT_FOUND, reason="x" * 1000))
     assert len(log.read()) == 3
     assert len(warnings) == 1
 
