@@ -83,6 +83,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default="", metavar="ID", help="cells whose id begins so, such as kill/hetzner")
     parser.add_argument("--most", type=int, metavar="N", help="only so many of them, of all kinds")
+    parser.add_argument("--skip", type=int, default=0, metavar="N", help="without the first N, to go on where it ended")
     parser.add_argument("--jobs", type=int, default=2, help="cells at a time")
     parser.add_argument("--keep-going", action="store_true", help="go on after a violation")
     options = parser.parse_args()
@@ -103,7 +104,7 @@ def _play(theatre: Theatre, options: argparse.Namespace, tally: Tally) -> bool:
     """Play all cells; False after a violation."""
     cells = _chosen(theatre, options.only)
     print(f"{len(cells)} cells", file=sys.stderr, flush=True)
-    chosen = iter(cells[: options.most])
+    chosen = iter(cells[options.skip :][: options.most])
     running: dict[Future[bool], Cell] = {}
     whole = True
     with ThreadPoolExecutor(options.jobs) as pool:
