@@ -17,7 +17,7 @@ from scaler.demand import Demand, Options, Reviewed, stale
 from scaler.errors import ScalerError, UsageError
 from scaler.guards import check_unprotected, check_wanted
 from scaler.judging import Judge
-from scaler.lifecycle import Status
+from scaler.lifecycle import DEAD, Status
 from scaler.model import Action, Outcome, Plan, Result, Server, Spec, Step, World
 from scaler.observe import PASSING, Observer
 from scaler.planning import Planner
@@ -227,7 +227,7 @@ class _Convergence:
         return False
 
     def _is_dead(self, name: str) -> bool:
-        return self._run.world.servers[name].status in (Status.HANGING, Status.ERRORED)
+        return self._run.world.servers[name].status in DEAD
 
     def _confirm(self) -> tuple[str, ...]:
         """Wait for what is on its way; returns what still was when the time was up."""

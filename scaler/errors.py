@@ -152,15 +152,5 @@ class StateError(ScalerError):
     code = "state"
 
 
-class InterruptedRunError(ScalerError):
-    """The run was asked to stop by a signal; what exists was recorded."""
-
-    code = "interrupted"
-
-    def __init__(self, what: str, *, signal_number: int, why: str = "", fix: str = "") -> None:
-        super().__init__(what, why=why, fix=fix)
-        self.exit_code = ExitCode(128 + signal_number)
-
-
 class Terminated(KeyboardInterrupt):
     """SIGTERM arrived. It is caught wherever Ctrl-C is; `scaler.commands.main` raises it."""

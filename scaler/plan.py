@@ -54,9 +54,10 @@ def plan(spec: Spec, world: World, wanted: Mapping[str, int], advice: Advice | N
     shrink: list[Step] = []
     short: dict[str, int] = {}
     crowded = False
+    old = _outdated(spec, world, advice)
     for name in sorted({*wanted, *(server.group for server in world.servers.values())}):
         named = frozenset(step.server for step in grow if step.action is Action.CREATE)
-        decided = _decide(spec, world, name, wanted.get(name, 0), replace(advice, taken=advice.taken | named))
+        decided = _decide(spec, world, name, wanted.get(name, 0), replace(advice, taken=advice.taken | named), old)
         grow += decided.grow
         shrink += decided.shrink
         crowded |= decided.crowded
@@ -75,7 +76,7 @@ def plan(spec: Spec, world: World, wanted: Mapping[str, int], advice: Advice | N
         drift=world.drift,
         tries={name: tuple(usable(spec.groups[name], advice)) for name in wanted if _is_created(name, grow)},
         short=short,
-        outdated=_outdated(spec, world, advice),
+        outdated=old,
     )
 
 
@@ -177,7 +178,7 @@ class _Decided:
     """Whether each wanted server has a dead one beside it already: no more before those are gone."""
 
 
-def _decide(spec: Spec, world: World, name: str, wanted: int, advice: Advice) -> _Decided:
+def _decide(spec: Spec, world: World, name: str, wanted: int, advice: Advice, old: Mapping[str, str]) -> _Decided:
     group = spec.groups.get(name)
     ours = [world.servers[key] for key in sorted(world.servers, key=natural)]
     servers = [server for server in ours if server.group == name and server.name not in advice.apart]
@@ -196,7 +197,6 @@ def _decide(spec: Spec, world: World, name: str, wanted: int, advice: Advice) ->
     woken, idle = off[:missing], off[missing:]
     orphans = world.orphans | advice.adopted
     candidates = [server for server in supply if server in movable]
-    old = _outdated(spec, world, advice)
     leaving = _leaving(spec, world, candidates, len(supply) - wanted, group, advice.remove, orphans, old)
     lacking = missing - len(woken) if group else 0
     created = _create(spec, world, group, lacking, wanted, supply, advice) if group else []
