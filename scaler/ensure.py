@@ -156,7 +156,8 @@ class _Convergence:
                 waiting = self._confirm()
                 if verdict is Verdict.STOP or waiting:
                     return waiting
-            self._run.observer.look_patiently(self._run.deadline)
+            else:
+                self._run.observer.look_patiently(self._run.deadline)
             if not self._run.steps:
                 # Nothing was done, since others were quicker: what is relative is so to what they left.
                 self._resolve()
