@@ -12,13 +12,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from scaler.applying import Applier, Verdict
+from scaler.clouds import AuthError
 from scaler.confirm import confirm, on_their_way, running
 from scaler.demand import Demand, Options, Reviewed, stale
 from scaler.errors import ScalerError, UsageError
 from scaler.guards import check_unprotected, check_wanted
 from scaler.judging import Judge
 from scaler.lifecycle import DEAD, Status
-from scaler.model import Action, Outcome, Plan, Result, Server, Spec, Step, World
+from scaler.model import Action, Outcome, Plan, Result, Server, Spec, Step, StepResult, World
 from scaler.observe import PASSING, Observer
 from scaler.planning import Planner
 from scaler.ports import Surroundings
@@ -183,8 +184,16 @@ class _Convergence:
         self._run.save(self._run.taken())
         if reached and not self._run.failures:
             return result_of(self._run, Outcome.CONVERGED)
+        self._raise_if_only_refused()
         self._tell_failures()
         return result_of(self._run, Outcome.FAILED if self._run.failures else Outcome.UNCONFIRMED)
+
+    def _raise_if_only_refused(self) -> None:
+        """Credentials that may read but change nothing are told as what they are, like those that may not read."""
+        if not any(report.result is StepResult.DONE for report in self._run.steps):
+            for failure in self._run.failures:
+                if isinstance(failure, AuthError):
+                    raise failure
 
     def _tell_failures(self) -> None:
         """What went wrong, and which servers are not as they should be and may not be touched."""

@@ -631,6 +631,17 @@ def test_a_wrong_name_in_the_spec_stops_before_anything_is_changed() -> None:
     assert setting.cloud.changes() == []
 
 
+@pytest.mark.parametrize(("wanted", "change"), [(3, "create"), (1, "delete")])
+def test_credentials_that_only_read_are_told_as_such(wanted: int, change: str) -> None:
+    setting = Setting().with_servers(worker=2)
+    setting.cloud.faults[change] = [AuthError("403 forbidden")]
+    with pytest.raises(AuthError):
+        setting.ensure(wanted)
+    assert len(setting.ready) == 2
+    assert setting.ensure(wanted).outcome is Outcome.CONVERGED
+    assert len(setting.ready) == wanted
+
+
 def test_a_refusal_after_a_change_is_recorded() -> None:
     """The second phase finds the credentials gone: what the first did is in the state file."""
     setting = two_groups().with_servers(worker=1)
