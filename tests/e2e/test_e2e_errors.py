@@ -63,7 +63,8 @@ def test_credentials_missing_and_refused(served: Project) -> None:
         assert error["why"], "the cloud's own words"
     # A token that may only read shows itself at the first change.
     served.world.set_tokens(served.vendor.name, readonly=True)
-    refused(served, "ensure", "2", "--yes", code=77)
+    error = served.run("ensure", "2", "--yes", "-o", "json", code=77).error
+    assert error["why"], "the cloud's own words"
     assert len(served.machines) == 1
     served.world.set_tokens(served.vendor.name)
     served.ensure("2")
