@@ -89,7 +89,7 @@ def known(stack: StackState, records: Iterable[Server]) -> dict[str, Server]:
             merged[name] = output
         elif mine.id == output.id:
             # Whoever protects a server says so in the stack, on whatever machine.
-            merged[name] = replace(mine, protected=output.protected)
+            merged[name] = replace(mine, protected=output.protected, price=mine.price or output.price)
     return merged
 
 
@@ -142,8 +142,10 @@ class _Look:
         known = record or Server(
             name=name, group=machine.labels[GROUP], id=machine.id, status=Status.NEW, since=self.now
         )
+        same = (known.type, known.location) == (machine.type, machine.location)
         return replace(
             known,
+            price=known.price if same else None,
             name=name,
             id=machine.id,
             group=machine.labels[GROUP],
@@ -230,4 +232,10 @@ def _drift(
 
 def _is_recorded(servers: Mapping[str, Server], stack: StackState) -> bool:
     held = {name: entry.id for name, entry in stack.entries.items()}
-    return not stack.pending and dict(stack.outputs) == dict(servers) and held == {n: s.id for n, s in servers.items()}
+    told = _unpriced(stack.outputs) == _unpriced(servers)
+    return not stack.pending and told and held == {n: s.id for n, s in servers.items()}
+
+
+def _unpriced(servers: Mapping[str, Server]) -> dict[str, Server]:
+    """A price that was learned meanwhile is not worth an engine's start: it is saved with the next change."""
+    return {name: replace(server, price=None) for name, server in servers.items()}

@@ -227,6 +227,16 @@ class MachineRequest:
     ipv6: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Price:
+    """A server's list price, net, addresses included."""
+
+    currency: str
+    per_hour: Decimal
+    per_month: Decimal | None = None
+    """Where the month's bill ends; None: nowhere."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
     """A server's record: what the state file and the stack's outputs say of it."""
@@ -248,6 +258,8 @@ class Server:
     """Never chosen for scale-down, by `scaler protect`."""
     reboot_asked: bool = False
     """A reboot is due as soon as it runs."""
+    price: Price | None = None
+    """As it was when a run last read the prices; None: none did since the server is there."""
 
     def become(self, status: Status, at: datetime, error: str | None = None) -> Server:
         """The record in its next status; the only way to change one. IllegalTransitionError."""

@@ -8,11 +8,21 @@ from dataclasses import replace
 from datetime import timedelta
 
 from scaler.assess import Deadline, Findings, assess, known
-from scaler.clouds import AmbiguousError, BusyError, Cloud, CloudError, GoneError, RateLimitedError, TransientError
+from scaler.clouds import (
+    AmbiguousError,
+    BusyError,
+    Catalogue,
+    Cloud,
+    CloudError,
+    GoneError,
+    RateLimitedError,
+    TransientError,
+)
 from scaler.durations import format_duration
 from scaler.lifecycle import Status
 from scaler.model import Machine, Server, Spec, StackState, World
 from scaler.ports import Surroundings
+from scaler.prices import existing, price_of
 
 PASSING = (TransientError, RateLimitedError, AmbiguousError)
 """Errors that say nothing about the servers: the next look may succeed."""
@@ -34,6 +44,8 @@ class Observer:
         self.known: dict[str, Server] = {}
         """Records by name, finished ones included."""
         self.world: World
+        self.catalogue: Catalogue | None = None
+        """The prices, if they were read: then servers are recorded with theirs."""
         self._around = around
         self._cloud: Cloud = around.cloud
         self._gone: set[str] = set()
@@ -86,8 +98,15 @@ class Observer:
         self.world = assess(
             self.spec, [*machines, *unlisted], self.stack, self.known, self._around.clock.now(), findings
         )
-        self.known = {**self.world.past, **self.world.servers}
+        servers = {name: self._priced(server) for name, server in self.world.servers.items()}
+        self.world = replace(self.world, servers=servers)
+        self.known = {**self.world.past, **servers}
         return self.world
+
+    def _priced(self, server: Server) -> Server:
+        if self.catalogue is None:
+            return server
+        return replace(server, price=price_of(self.catalogue, existing(server)) or server.price)
 
     def _missed(self, machines: Sequence[Machine]) -> set[str]:
         expected = {server.id for server in self.known.values() if server.id and not server.finished}
@@ -135,6 +154,18 @@ class Observer:
         else:
             self.amend(server.become(Status.REBOOTING, self.world.at))
         return None
+
+    def learn_prices(self) -> None:
+        """Read the prices, if a server's is not known; without them, the records are as good in all else."""
+        if all(server.price for server in self.world.servers.values()):
+            return
+        try:
+            self.catalogue = self._cloud.catalogue()
+        except CloudError as error:
+            self._around.progress.note(f"the prices cannot be read: {error}")
+            return
+        for server in self.world.servers.values():
+            self.amend(self._priced(server))
 
     def amend(self, server: Server) -> None:
         """Know better of one server than the last look did."""

@@ -26,14 +26,24 @@ _REBOOTABLE = (Status.RUNNING, Status.STARTING, Status.REBOOTING)
 def look(spec: Spec, around: Surroundings) -> Result:
     """Look, and write what is there into the state file alone: no engine, one list call per page.
 
+    The prices are read too, as long as there is a server whose price is not known.
+
     A lost or damaged state file is rebuilt from the stack's outputs and the cloud.
     """
-    return _Operation(spec, around, mend=True).finish(save_only=True)
+    operation = _Operation(spec, around, mend=True)
+    operation.learn_prices()
+    return operation.finish(save_only=True)
 
 
 def refresh(spec: Spec, around: Surroundings) -> Result:
     """Look, and record what is there in the stack and the state file; changes no server."""
-    return around.records.narrate(lambda: _Operation(spec, around).finish())
+
+    def run() -> Result:
+        operation = _Operation(spec, around)
+        operation.learn_prices()
+        return operation.finish()
+
+    return around.records.narrate(run)
 
 
 def orphans(spec: Spec, around: Surroundings) -> tuple[Server, ...]:
@@ -180,6 +190,12 @@ class _Operation:
                 reason = "it is protected from scale-down" if protected else "it is protected no more"
                 self._note(Action.UPDATE, server, reason)
                 self._observer.amend(replace(server, protected=protected))
+
+    # -- looking -------------------------------------------------------------------------------
+
+    def learn_prices(self) -> None:
+        """Know what each server costs, as far as the cloud tells."""
+        self._observer.learn_prices()
 
     # -- all of them ---------------------------------------------------------------------------
 

@@ -105,11 +105,11 @@ class Planner:
 
     def _sold(self) -> Catalogue:
         """The cloud's catalogue, read once; what had no capacity a moment ago is not tried again."""
-        if self._run.catalogue is None:
-            self._run.catalogue = self._run.around.cloud.catalogue()
+        if self._run.observer.catalogue is None:
+            self._run.observer.catalogue = self._run.around.cloud.catalogue()
             for place, at in self._run.around.shortages.full(self._run.clock.now()).items():
                 self._run.pass_over(place, f"there was none at {at:%H:%M} UTC")
-        return self._run.catalogue
+        return self._run.observer.catalogue
 
     def _read_prices(self) -> None:
         """For whoever looks at the plan; it can be carried out without them."""

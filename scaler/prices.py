@@ -6,13 +6,14 @@ A month is the most that a server can cost in one: both clouds stop the meter at
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
 from scaler.clouds import Catalogue
-from scaler.model import Cost, Server, Spec, Step
+from scaler.lifecycle import Status
+from scaler.model import Cost, Price, Server, Spec, Step
 
 _HOUR = timedelta(hours=1)
 
@@ -55,14 +56,49 @@ def cost(catalogue: Catalogue | None, before: Iterable[Priced], after: Iterable[
     )
 
 
+def price_of(catalogue: Catalogue, server: Priced) -> Price | None:
+    """A server's price; None if its type is not sold at its location (any more)."""
+    offer = catalogue.offer(server.type, server.location)
+    if offer is None:
+        return None
+    hour, month = (catalogue.ipv4_per_hour, catalogue.ipv4_per_month) if server.ipv4 else (Decimal(0), Decimal(0))
+    return Price(catalogue.currency, (offer.per_hour + hour).normalize(), (offer.per_month + month).normalize())
+
+
 def _total(catalogue: Catalogue, servers: Iterable[Priced]) -> tuple[Decimal, Decimal]:
-    hour = month = Decimal(0)
-    for server in servers:
-        offer = catalogue.offer(server.type, server.location)
-        if offer:
-            hour += offer.per_hour + (catalogue.ipv4_per_hour if server.ipv4 else 0)
-            month += offer.per_month + (catalogue.ipv4_per_month if server.ipv4 else 0)
-    return hour, month
+    known = [price for server in servers if (price := price_of(catalogue, server))]
+    return _sum(known)
+
+
+def _sum(prices: Sequence[Price]) -> tuple[Decimal, Decimal]:
+    """Per hour and month."""
+    hour = sum((price.per_hour for price in prices), Decimal(0))
+    return hour, sum((price.per_month or Decimal(0) for price in prices), Decimal(0))
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedCost:
+    """What servers cost by the prices in their records: nobody is asked."""
+
+    currency: str | None
+    """None: no price is known."""
+    per_hour: float
+    per_month: float
+    known: int
+    """Servers whose price is known."""
+    unknown: int
+    """Servers that are paid for at a price that is not."""
+
+
+def recorded_cost(servers: Iterable[Server]) -> RecordedCost:
+    """The sum over the servers that are paid for: those with a machine that is not being deleted."""
+    paid = [server for server in servers if server.id and server.status not in (Status.DELETING, Status.DELETED)]
+    known = [server.price for server in paid if server.price]
+    # An account has one currency. Where it was changed, what was priced before counts as unknown.
+    currency = known[-1].currency if known else None
+    known = [price for price in known if price.currency == currency]
+    hour, month = _sum(known)
+    return RecordedCost(currency, float(hour), float(month), len(known), len(paid) - len(known))
 
 
 def paid_left(cloud: str, created: datetime, now: datetime) -> timedelta:

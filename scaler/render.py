@@ -29,6 +29,7 @@ from scaler.model import (
     StepResult,
     Violation,
 )
+from scaler.prices import recorded_cost
 from scaler.state import SCHEMA, State, server_to_json, to_json
 
 _SIGNS = {
@@ -176,7 +177,7 @@ def _step_document(report: StepReport) -> dict[str, object]:
 
 
 def status_document(state: State | None, stack: str) -> dict[str, object]:
-    """The state file's document, and `counts`: servers per status, all statuses, zeros included."""
+    """The state file's document, `counts`: servers per status, all statuses, zeros included, and `cost`."""
     nothing = {
         "schema": SCHEMA,
         "stack": stack,
@@ -188,7 +189,8 @@ def status_document(state: State | None, stack: str) -> dict[str, object]:
         "servers": [],
     }
     recorded = to_json(state) if state else nothing
-    return {**recorded, "counts": count_by_status(state.servers if state else ())}
+    servers = state.servers if state else ()
+    return {**recorded, "counts": count_by_status(servers), "cost": asdict(recorded_cost(servers))}
 
 
 def count_by_status(servers: Iterable[Server]) -> dict[str, int]:
@@ -347,7 +349,20 @@ def _status_text(state: State | None, stack: str, now: datetime, *, color: bool,
     ]
     deleted = len(state.servers) - len(servers)
     notes = [f"{_count(deleted, 'deleted server')} not shown."] if deleted else []
+    notes += _recorded_cost(state)
     return "\n\n".join("\n".join(part) for part in ([header], body, errors, notes) if part)
+
+
+def _recorded_cost(state: State) -> list[str]:
+    """What the recorded servers cost, in one line; nothing where nothing is paid for."""
+    cost = recorded_cost(state.servers)
+    if not cost.known:
+        return [f"Cost: not known for {_count(cost.unknown, 'server')}."] if cost.unknown else []
+    unknown = f" Not known for {_count(cost.unknown, 'more server')}." if cost.unknown else ""
+    return [
+        f"Cost: {_count(cost.known, 'server')}, {cost.currency} {cost.per_hour:.4f}/h, "
+        f"and at most {cost.currency} {cost.per_month:.2f}/month; list prices, net.{unknown}"
+    ]
 
 
 def _status_table(servers: Sequence[Server], now: datetime, *, color: bool) -> list[str]:
@@ -441,7 +456,8 @@ def _status_markdown(state: State | None, stack: str) -> str:
     if state is None or not servers:
         return f"### {stack}\n\nNo servers."
     ready = sum(server.status == Status.RUNNING for server in servers)
-    return f"### {stack}: {ready} of {sum(state.wanted.values())} ready\n\n{_servers_markdown(servers)}"
+    head = f"### {stack}: {ready} of {sum(state.wanted.values())} ready"
+    return "\n\n".join([head, _servers_markdown(servers), *_recorded_cost(state)])
 
 
 def _servers_markdown(servers: Iterable[Server]) -> str:

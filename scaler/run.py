@@ -44,7 +44,6 @@ class Run:
     steps: list[StepReport] = field(default_factory=list)
     failures: list[Exception] = field(default_factory=list)
     rounds_with: Counter[str] = field(default_factory=Counter)
-    catalogue: Catalogue | None = None
     templates: Templates = field(default_factory=Templates)
     passed_over: dict[tuple[str, Placement], CloudError | str] = field(default_factory=dict)
     """Why servers of a group are not tried at a placement."""
@@ -70,6 +69,11 @@ class Run:
     @property
     def known(self) -> dict[str, Server]:
         return self.observer.known
+
+    @property
+    def catalogue(self) -> Catalogue | None:
+        """What the cloud sells, once it was read."""
+        return self.observer.catalogue
 
     @property
     def packs(self) -> tuple[PolicyPack, ...]:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import IO
 
@@ -20,7 +21,7 @@ from scaler.clock import Clock, format_time, parse_time
 from scaler.errors import StateError
 from scaler.events import EventName
 from scaler.lifecycle import Status
-from scaler.model import Action, Server, Step
+from scaler.model import Action, Price, Server, Step
 
 SCHEMA = 1
 RETENTION = timedelta(days=7)
@@ -68,6 +69,7 @@ def server_to_json(server: Server) -> dict[str, str | bool | None]:
         "error": server.error,
         "protected": server.protected,
         "reboot_asked": server.reboot_asked,
+        **_price_to_json(server.price),
     }
 
 
@@ -92,7 +94,24 @@ def server_from_json(document: object) -> Server:
         error=fields.optional_text("error"),
         protected=fields.flag("protected"),
         reboot_asked=fields.flag("reboot_asked"),
+        price=_price_from_json(fields),
     )
+
+
+def _price_to_json(price: Price | None) -> dict[str, str | None]:
+    # Texts: a number would lose digits on its way through the engine, and be another one when it is read.
+    return {
+        "currency": price.currency if price else None,
+        "price_per_hour": f"{price.per_hour:f}" if price else None,
+        "price_per_month": None if price is None or price.per_month is None else f"{price.per_month:f}",
+    }
+
+
+def _price_from_json(fields: _Fields) -> Price | None:
+    currency, per_hour = fields.optional_text("currency"), fields.optional_decimal("price_per_hour")
+    if currency is None or per_hour is None:
+        return None
+    return Price(currency, per_hour, fields.optional_decimal("price_per_month"))
 
 
 def to_json(state: State) -> dict[str, object]:
@@ -152,6 +171,17 @@ class _Fields:
 
     def optional_text(self, name: str) -> str | None:
         return None if self._fields.get(name) is None else self.text(name)
+
+    def optional_decimal(self, name: str) -> Decimal | None:
+        if (text := self.optional_text(name)) is None:
+            return None
+        try:
+            value = Decimal(text)
+        except ArithmeticError as error:
+            raise MalformedError(f"`{name}` is not a decimal number") from error
+        if not value.is_finite():
+            raise MalformedError(f"`{name}` is not a finite number")
+        return value
 
     def flag(self, name: str) -> bool:
         """A missing flag is off."""

@@ -9,20 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-
-@dataclass(frozen=True, slots=True)
-class Price:
-    """A server's list price, net, addresses included."""
-
-    currency: str
-    per_hour: Decimal
-    per_month: Decimal | None = None
-    """Where the month's bill ends; None: nowhere."""
-
+from scaler.model import Price
 
 Lifetime = tuple[datetime, datetime]
 """A server's creation and its end, both in UTC."""

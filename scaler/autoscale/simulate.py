@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import cycle
 
-from scaler.autoscale.billing import Lifetime, Price, bill
+from scaler.autoscale.billing import Lifetime, bill
 from scaler.autoscale.decide import Ceiling, Decision, History, Sample, Supply, decide
 from scaler.autoscale.policy import (
     Backlog,
@@ -29,7 +29,7 @@ from scaler.autoscale.policy import (
 from scaler.autoscale.queue_model import Queue, Waits, waits
 from scaler.autoscale.trace import Trace
 from scaler.errors import UsageError
-from scaler.model import Group
+from scaler.model import Group, Price
 
 ARRIVALS = "arrivals"
 """The column with the jobs that arrived per second: with it, the queue is modelled."""

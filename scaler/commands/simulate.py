@@ -15,11 +15,10 @@ from scaler.commands.context import Context, Output, common_options
 from scaler.commands.running import Duration, load
 from scaler.counts import known_group
 from scaler.errors import ScalerError, UsageError
-from scaler.model import Group, Spec
+from scaler.model import Group, Price, Spec
 from scaler.project import Project
 
 if TYPE_CHECKING:
-    from scaler.autoscale.billing import Price
     from scaler.autoscale.simulate import Setting, Simulation
     from scaler.autoscale.trace import Trace
 
@@ -164,12 +163,11 @@ def _learned(project: Project, spec: Spec, group: Group) -> tuple[timedelta, ...
 
 def _price(context: Context, project: Project, spec: Spec, group: Group, given: Decimal | None) -> Price | None:
     """The price that was given, else the cloud's own; None, after a warning, if neither is to be had."""
-    from scaler.autoscale.billing import Price
-
     currency = {"hetzner": "EUR", "digitalocean": "USD"}.get(spec.cloud, "")
     if given is not None:
         return Price(currency, given)
     from scaler.compose import opened_cloud
+    from scaler.prices import Priced, price_of
 
     try:
         with opened_cloud(project, spec, os.environ, context.clock) as cloud:
@@ -177,12 +175,10 @@ def _price(context: Context, project: Project, spec: Spec, group: Group, given: 
     except ScalerError as error:
         click.echo(f"warning: without prices: {error}; give --price", err=True)
         return None
-    offer = catalogue.offer(group.types[0], group.locations[0])
-    if offer is None:
+    price = price_of(catalogue, Priced(group.types[0], group.locations[0], group.public_ipv4))
+    if price is None:
         click.echo(f"warning: {group.types[0]} is not sold in {group.locations[0]}; give --price", err=True)
-        return None
-    hour, month = (catalogue.ipv4_per_hour, catalogue.ipv4_per_month) if group.public_ipv4 else (Decimal(0), Decimal(0))
-    return Price(catalogue.currency, offer.per_hour + hour, offer.per_month + month)
+    return price
 
 
 def _write(

@@ -9,10 +9,11 @@ from decimal import Decimal
 import pytest
 from fakes import LOCATIONS, START, TYPES, Setting, group, spec, taken
 
-from scaler.clouds import AuthError, CloudError, InvalidError
+from scaler.clouds import AuthError, Catalogue, CloudError, InvalidError
 from scaler.demand import Demand, Options
 from scaler.errors import ExitCode, LimitError, RefusedError
-from scaler.model import Outcome, Result
+from scaler.model import Outcome, Price, Result
+from scaler.operate import look, refresh
 
 PLACES = [(kind, location) for kind in TYPES for location in LOCATIONS]
 
@@ -254,6 +255,78 @@ def test_a_plan_that_only_removes_tells_what_is_saved_and_needs_no_prices() -> N
     setting.cloud.catalogue = unreadable  # type: ignore[assignment, method-assign]
     assert setting.ensure(0, options=Options(apply=False)).cost is None
     assert setting.ensure(0, options=Options(approve=lambda plan: True)).outcome is Outcome.CONVERGED
+
+
+def test_servers_are_recorded_with_their_prices_and_keep_them() -> None:
+    setting = Setting().with_servers(worker=2)
+    priced = {"prod-worker-1": Decimal(5), "prod-worker-2": Decimal(5)}
+
+    def recorded() -> dict[str, Decimal | None]:
+        return {
+            name: server.price.per_month if server.price else None for name, server in setting.records.servers.items()
+        }
+
+    assert recorded() == priced
+    assert dict(setting.stack.saved.outputs) == setting.records.servers
+    read: list[int] = []
+    catalogue = setting.cloud.catalogue
+
+    def read_again() -> Catalogue:
+        read.append(1)
+        return replace(catalogue(), offers=tuple(replace(offer, per_month=Decimal(6)) for offer in catalogue().offers))
+
+    setting.cloud.catalogue = read_again  # type: ignore[method-assign]
+    # Nothing to do, and no price to be learned: nothing is read.
+    assert setting.ensure(2).outcome is Outcome.UNCHANGED
+    assert (recorded(), read) == (priced, [])
+    look(setting.spec, setting.around)
+    assert (recorded(), read) == (priced, [])
+    # A run that reads them anyway writes down what it read, of every server.
+    setting.ensure(3)
+    assert recorded() == dict.fromkeys(["prod-worker-1", "prod-worker-2", "prod-worker-3"], Decimal(6))
+    assert dict(setting.stack.saved.outputs) == setting.records.servers
+
+
+def test_records_without_prices_cost_no_run_and_are_completed_by_a_look() -> None:
+    setting = Setting().with_servers(worker=2)
+    bare = {name: replace(server, price=None) for name, server in setting.records.servers.items()}
+    setting.records.servers = bare
+    setting.stack.saved = replace(setting.stack.saved, outputs=bare)
+    assert setting.ensure(2).outcome is Outcome.UNCHANGED
+    assert [server.price for server in setting.records.servers.values()] == [None, None]
+    look(setting.spec, setting.around)
+    assert [server.price for server in setting.records.servers.values()] == [
+        Price("EUR", Decimal("0.01"), Decimal(5))
+    ] * 2
+    # What a look learned is in the state file alone, and no reason to start the engine.
+    assert setting.ensure(2).outcome is Outcome.UNCHANGED
+    assert setting.stack.processes == 0
+    refresh(setting.spec, setting.around)
+    assert dict(setting.stack.saved.outputs) == setting.records.servers
+    # The stack tells whoever has no state file.
+    setting.records.lose()
+    setting.ensure(2)
+    assert dict(setting.stack.saved.outputs) == setting.records.servers
+
+
+def test_without_the_prices_a_look_is_as_good_in_all_else() -> None:
+    setting = Setting()
+    setting.cloud.add("prod-worker-1", setting.label())
+
+    def unreadable() -> None:
+        raise CloudError("no", why="server_error")
+
+    setting.cloud.catalogue = unreadable  # type: ignore[assignment, method-assign]
+    look(setting.spec, setting.around)
+    assert setting.records.servers["prod-worker-1"].price is None
+    assert setting.progress.notes == ["the prices cannot be read: no (server_error)"]
+
+
+def test_a_server_of_another_type_than_recorded_has_no_price_that_was_another_s() -> None:
+    setting = Setting().with_servers(worker=1)
+    setting.cloud.named("prod-worker-1").type = "cpx22"
+    setting.ensure(1)
+    assert setting.records.servers["prod-worker-1"].price is None
 
 
 def test_above_the_budget_one_may_still_remove_and_replace_fewer() -> None:

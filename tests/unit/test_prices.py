@@ -13,10 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_plan import server
 
-from scaler.autoscale.billing import Price, bill
+from scaler.autoscale.billing import bill
 from scaler.clouds import Catalogue, Offer
-from scaler.model import Action, Cost, Step
-from scaler.prices import Priced, coming, cost, existing, paid_left
+from scaler.lifecycle import Status
+from scaler.model import Action, Cost, Price, Server, Step
+from scaler.prices import Priced, coming, cost, existing, paid_left, price_of, recorded_cost
 
 
 def catalogue() -> Catalogue:
@@ -69,6 +70,56 @@ def test_nothing_costs_nothing_and_unknown_prices_are_not_invented() -> None:
     unsold = cost(catalogue(), [], [Priced("cpx11", "fsn1", ipv4=True)])
     assert unsold == told
     assert cost(None, [], [existing(server())]) is None
+
+
+def test_a_server_s_price_has_its_address_and_no_idle_noughts() -> None:
+    padded = replace(catalogue(), ipv4_per_hour=Decimal("0.0012000000"))
+    assert price_of(padded, with_address(1)) == Price("EUR", Decimal("0.0100"), Decimal("5.99"))
+    assert str(price_of(padded, with_address(1)).per_hour) == "0.01"  # type: ignore[union-attr]
+    assert price_of(padded, existing(server())) == Price("EUR", Decimal("0.0088"), Decimal("5.49"))
+    assert price_of(padded, Priced("cpx11", "fsn1", ipv4=True)) is None
+
+
+# ---------------------------------------------------------------------------------------------
+# What the records say
+
+AMOUNTS = st.integers(min_value=0, max_value=10**7).map(lambda number: Decimal(number) / 10**5)
+
+
+@st.composite
+def recorded(draw: st.DrawFn) -> list[Server]:
+    """Servers in any status, with and without a machine, some priced, some before the account's currency changed."""
+    priced = st.builds(Price, st.sampled_from(["EUR", "EUR", "USD"]), AMOUNTS, st.none() | AMOUNTS)
+    return [
+        replace(server(f"prod-worker-{number}", status), id=machine, price=draw(st.none() | priced))
+        for number, (status, machine) in enumerate(
+            draw(st.lists(st.tuples(st.sampled_from(Status), st.none() | st.just("7")), max_size=30))
+        )
+    ]
+
+
+@given(recorded())
+def test_the_records_sum_is_exact_and_misses_none_that_is_paid_for(servers: list[Server]) -> None:
+    told = recorded_cost(servers)
+    paid = [item for item in servers if item.id and item.status not in (Status.DELETING, Status.DELETED)]
+    known = [item.price for item in paid if item.price and item.price.currency == told.currency]
+    assert (told.known, told.known + told.unknown) == (len(known), len(paid))
+    assert (told.currency is None) == (not any(item.price for item in paid))
+    # The nearest number to the exact sum, however many there are.
+    assert told.per_hour == float(sum(price.per_hour for price in known))
+    assert told.per_month == float(sum(price.per_month or 0 for price in known))
+
+
+@given(st.lists(st.booleans(), max_size=40))
+def test_the_records_sum_is_the_plan_s_sum_of_the_same_servers(addresses: list[bool]) -> None:
+    servers = [
+        replace(server(f"prod-worker-{number}"), ipv4="192.0.2.1" if has else None)
+        for number, has in enumerate(addresses)
+    ]
+    planned = cost(catalogue(), map(existing, servers), [])
+    assert planned is not None
+    told = recorded_cost([replace(item, price=price_of(catalogue(), existing(item))) for item in servers])
+    assert (told.per_hour, told.per_month) == (planned.per_hour_before, planned.per_month_before)
 
 
 # ---------------------------------------------------------------------------------------------

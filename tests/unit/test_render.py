@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from scaler.model import (
     Outcome,
     Plan,
     PlanPhase,
+    Price,
     Requests,
     Result,
     Server,
@@ -38,7 +41,7 @@ from scaler.render import (
     render_plan,
     render_status,
 )
-from scaler.state import State
+from scaler.state import State, to_json
 
 NOW = datetime(2026, 11, 24, 22, 10, tzinfo=UTC)
 COST = Cost("EUR", per_hour_before=0.0264, per_hour_after=0.044, per_month_before=16.47, per_month_after=27.45)
@@ -263,6 +266,9 @@ DOCUMENT = {
             "error": None,
             "protected": False,
             "reboot_asked": False,
+            "currency": None,
+            "price_per_hour": None,
+            "price_per_month": None,
         }
     ],
     "drift": ["prod-worker-2 is gone"],
@@ -376,7 +382,8 @@ STATE = State(
     updated=NOW - timedelta(seconds=42),
     wanted={"worker": 3},
     servers=(
-        *SERVERS,
+        *(replace(item, price=Price("EUR", Decimal("0.0096"), Decimal("5.99"))) for item in SERVERS[:2]),
+        *SERVERS[2:],
         server(4, Status.NEW, id=None, type=None, location=None, ipv4=None),
         server(5, Status.DELETED),
     ),
@@ -392,7 +399,8 @@ prod-worker-4  worker  new      4 min ago  -     -         -          -
 
 ! prod-worker-3: no_capacity: none left
 
-1 deleted server not shown."""
+1 deleted server not shown.
+Cost: 2 servers, EUR 0.0192/h, and at most EUR 11.98/month; list prices, net. Not known for 1 more server."""
 
 
 def status(state: State | None, format: str, **options: Any) -> str:
@@ -450,7 +458,8 @@ def test_p28_counts_list_every_status_in_order_with_zeros() -> None:
 
 def test_p28_status_document_is_the_state_and_its_counts() -> None:
     document = json.loads(status(STATE, "json"))
-    assert list(document) == ["schema", "stack", "project", "cloud", "serial", "updated", "wanted", "servers", "counts"]
+    assert list(document) == [*to_json(STATE), "counts", "cost"]
+    assert document["cost"] == {"currency": "EUR", "per_hour": 0.0192, "per_month": 11.98, "known": 2, "unknown": 1}
     assert document["serial"] == 42
     assert [server["name"] for server in document["servers"]][-1] == "prod-worker-5"
     assert document["counts"] == count_by_status(STATE.servers)
@@ -468,8 +477,18 @@ def test_status_as_markdown() -> None:
 | prod-worker-1 | worker | running | cx23 | fsn1 | 192.0.2.1 |  |
 | prod-worker-2 | worker | running | cx23 | fsn1 | 192.0.2.2 |  |
 | prod-worker-3 | worker | errored | cx23 | fsn1 | 192.0.2.3 | no_capacity: none left |
-| prod-worker-4 | worker | new |  |  |  |  |"""
+| prod-worker-4 | worker | new |  |  |  |  |
+
+Cost: 2 servers, EUR 0.0192/h, and at most EUR 11.98/month; list prices, net. Not known for 1 more server."""
     )
+
+
+def test_status_of_servers_without_prices_says_so() -> None:
+    told = status(replace(STATE, servers=SERVERS), "text")
+    assert told.splitlines()[-1] == "Cost: not known for 3 servers."
+    cost = json.loads(status(replace(STATE, servers=SERVERS), "json"))["cost"]
+    assert cost == {"currency": None, "per_hour": 0.0, "per_month": 0.0, "known": 0, "unknown": 3}
+    assert "Cost" not in status(replace(STATE, servers=()), "text")
 
 
 # ---------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ from hypothesis import strategies as st
 from scaler.clock import SystemClock
 from scaler.errors import StateError
 from scaler.lifecycle import Status
-from scaler.model import Action, Server, Step
+from scaler.model import Action, Price, Server, Step
 from scaler.state import (
     LARGEST_LOG,
     RETENTION,
@@ -76,6 +77,8 @@ moments = st.datetimes(
 texts = st.text(max_size=20)
 optional_texts = st.none() | texts
 statuses = st.sampled_from(Status)
+amounts = st.decimals(min_value=0, max_value=10**6, places=18)
+prices = st.builds(Price, currency=texts, per_hour=amounts, per_month=st.none() | amounts)
 servers = st.builds(
     Server,
     name=texts,
@@ -93,6 +96,7 @@ servers = st.builds(
     error=optional_texts,
     protected=st.booleans(),
     reboot_asked=st.booleans(),
+    price=st.none() | prices,
 )
 states = st.builds(
     State,
@@ -146,6 +150,7 @@ def test_document_is_exactly_the_contract() -> None:
             location="fsn1",
             image="343",
             created=NOW - timedelta(minutes=1),
+            price=Price("EUR", Decimal("0.0096"), Decimal("5.99")),
         ),
         serial=42,
     )
@@ -174,6 +179,9 @@ def test_document_is_exactly_the_contract() -> None:
                 "error": None,
                 "protected": False,
                 "reboot_asked": False,
+                "currency": "EUR",
+                "price_per_hour": "0.0096",
+                "price_per_month": "5.99",
             }
         ],
     }
@@ -212,6 +220,8 @@ def test_a_newer_schema_says_to_upgrade() -> None:
         ({"name": 7, "group": "g", "status": "new", "since": "2026-11-24T22:10:00Z"}, "`name`"),
         ({"name": "a", "group": "g", "status": "resting", "since": "2026-11-24T22:10:00Z"}, "resting"),
         ({"name": "a", "group": "g", "status": "new", "since": "yesterday"}, "yesterday"),
+        (server_to_json(server()) | {"currency": "EUR", "price_per_hour": "cheap"}, "`price_per_hour`"),
+        (server_to_json(server()) | {"currency": "EUR", "price_per_hour": "Infinity"}, "`price_per_hour`"),
     ],
 )
 def test_what_is_no_record_is_a_value_error(document: object, names: str) -> None:
