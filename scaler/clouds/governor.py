@@ -16,8 +16,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
+from scaler.cancellation import is_cancelled
 from scaler.clock import Clock
 from scaler.model import Requests
+
+_GLANCE_S = 0.2
+"""How often a request that waits looks whether it is still wanted."""
 
 
 class Kind(StrEnum):
@@ -27,6 +31,10 @@ class Kind(StrEnum):
     LIST = "list"
     DELETE = "delete"
     OTHER = "other"
+
+
+_COUNTED = frozenset({Kind.CREATE, Kind.DELETE})
+"""What changes the number of machines: nothing of it is sent after an interrupt."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +59,10 @@ class OverBudgetError(Exception):
         self.reset = reset
 
 
+class CancelledError(Exception):
+    """The work that the request is part of was cancelled; it was not sent."""
+
+
 class Governor:
     """Says when the next request may go, and counts them. Safe to use from several threads."""
 
@@ -73,7 +85,8 @@ class Governor:
         """Return when a request of this kind may be sent; it is counted as sent.
 
         `patience`: how many seconds the caller would wait. Raises OverBudgetError at once if
-        that is not enough. Every request so begun must end in `answered`.
+        that is not enough; CancelledError once the thread's work is cancelled, for a request that
+        would wait, create or delete. Every request so begun must end in `answered`.
         """
         with self._lock:
             now = self._clock.monotonic()
@@ -81,8 +94,11 @@ class Governor:
             if start - now > patience:
                 raise OverBudgetError(self._clock.now() + timedelta(seconds=start - now))
             self._spend(kind, start, retry)
-        if start > now:
-            self._clock.sleep(start - now)
+        while (left := start - self._clock.monotonic()) > 0 and not is_cancelled():
+            self._clock.sleep(min(left, _GLANCE_S))
+        if is_cancelled() and (left > 0 or kind in _COUNTED):
+            self._take_back(kind, start, retry)
+            raise CancelledError
 
     def answered(self, headers: Mapping[str, str]) -> None:
         """Learn the budget from an answer's headers (case-insensitive); empty for an answer that never came."""
@@ -157,6 +173,17 @@ class Governor:
         self._left -= 1
         if self._left < self._limit * self._budget.low:
             self._next = max(self._next, start + self._interval)
+
+    def _take_back(self, kind: Kind, start: float, retry: bool) -> None:
+        """Undo `_spend` for a request that was not sent."""
+        with self._lock:
+            self._counts[kind] -= 1
+            self._retried -= retry
+            self._in_flight -= 1
+            if start in self._sent:
+                self._sent.remove(start)
+            if self._left is not None:
+                self._left += 1
 
     @property
     def _reserve(self) -> float:

@@ -39,7 +39,7 @@ from scaler.clouds import (
     TransientError,
 )
 from scaler.clouds.deadlines import Deadlines
-from scaler.clouds.governor import Governor, Kind, OverBudgetError
+from scaler.clouds.governor import CancelledError, Governor, Kind, OverBudgetError
 
 T = TypeVar("T")
 
@@ -51,6 +51,8 @@ _READS = frozenset({"GET", "HEAD"})
 _REPEATABLE = _READS | {"PUT", "DELETE"}
 """Methods that may be sent again although they may have been carried out."""
 _NOTHING_HAPPENED = (TransientError, RateLimitedError, BusyError)
+_UNSENT = (OverBudgetError, CancelledError)
+"""Why a request was not even sent: asking again at once would end the same way."""
 _MALFORMED = (TypeError, ValueError, AttributeError, LookupError, ArithmeticError)
 """What reading an answer raises that lacks something or has it in another shape."""
 
@@ -172,7 +174,7 @@ class Transport(HTTPAdapter):
         """Whether sending again cannot do anything twice, and may help."""
         if isinstance(error, AmbiguousError):
             return request.method in _REPEATABLE
-        return isinstance(error, _NOTHING_HAPPENED) and not isinstance(error.__cause__, OverBudgetError)
+        return isinstance(error, _NOTHING_HAPPENED) and not isinstance(error.__cause__, _UNSENT)
 
     def _exchange(self, request: requests.PreparedRequest, attempt: int, **settings: Any) -> requests.Response:
         """Send once."""
@@ -181,6 +183,8 @@ class Transport(HTTPAdapter):
             self._governor.wait(self._dialect.kind(method, path), self._deadlines.budget, retry=attempt > 0)
         except OverBudgetError as error:
             raise self._error(RateLimitedError, str(error), reset=error.reset) from error
+        except CancelledError as error:
+            raise self._error(TransientError, "the run was interrupted before this was sent") from error
         headers: Mapping[str, str] = {}
         try:
             timeout = (self._deadlines.connect, self._deadlines.read)

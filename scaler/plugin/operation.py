@@ -6,6 +6,7 @@ import threading
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
+from scaler.cancellation import cancelled_by
 from scaler.clouds import Cloud, CloudError, GoneError, NoCapacityError, QuotaError
 from scaler.model import Machine, MachineRequest, Permits, Placement
 from scaler.ownership import Owner
@@ -50,7 +51,8 @@ class Operation:
                 raise self.failed_look
             if self._snapshot is None:
                 try:
-                    self._snapshot = self.cloud.list_owned(self.owner)
+                    with cancelled_by(self.cancelled):
+                        self._snapshot = self.cloud.list_owned(self.owner)
                 except CloudError as error:
                     self.failed_look = error
                     raise

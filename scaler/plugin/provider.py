@@ -11,6 +11,7 @@ import grpc
 from google.protobuf import empty_pb2, json_format, struct_pb2
 from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 
+from scaler.cancellation import cancelled_by
 from scaler.clock import Clock
 from scaler.clouds import AmbiguousError, CloudError, GoneError, NameTakenError
 from scaler.model import Machine, MachineRequest
@@ -30,14 +31,15 @@ class RefusedByPluginError(Exception):
 
 
 def _rpc(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Check the caller, and turn our errors into gRPC statuses."""
+    """Check the caller, end what waits when the operation is cancelled, and turn our errors into gRPC statuses."""
 
     @functools.wraps(method)
     def guarded(self: Provider, request: Any, context: grpc.ServicerContext) -> Any:
         if not self.peers.passes(context.peer(), self.port):
             context.abort(grpc.StatusCode.PERMISSION_DENIED, "only the engine that scaler started may call this")
         try:
-            return method(self, request, context)
+            with cancelled_by(self.operation.cancelled):
+                return method(self, request, context)
         except RefusedByPluginError as refusal:
             context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(refusal))
         except CloudError as error:

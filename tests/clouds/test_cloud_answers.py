@@ -393,7 +393,7 @@ def test_nobody_waits_longer_than_the_budget_allows(vendor: Vendor, on_stub: Ope
         cloud.create(request_for(vendor))
 
     assert posts(stub) == 1
-    assert sum(clock.slept) == 0
+    assert sum(clock.slept) < 1
     assert caught.value.reset is not None
     assert timedelta(minutes=29) < caught.value.reset - clock.now() <= timedelta(minutes=30)
 

@@ -278,6 +278,12 @@ class Project:
         return self.requests("POST", self.vendor.collection)
 
     @property
+    def asked_for(self) -> list[str]:
+        """The names in the create requests, oldest first: at DigitalOcean one request may have ten of them."""
+        bodies = [json.loads(request.body or "") for request in self.creates]
+        return [name for body in bodies for name in body.get("names") or [body["name"]]]
+
+    @property
     def changes(self) -> list[LoggedRequest]:
         """The requests that ask the cloud to change something."""
         return [request for request in self.requests() if request.method != "GET"]

@@ -111,4 +111,4 @@ def test_r08_servers_in_no_state_are_adopted(project: Project) -> None:
     assert project.agreed().items() < three.items()
     assert len(project.agreed()) == 2
     assert sorted(action for action, _, _ in ran.steps) == ["adopt", "adopt", "adopt", "delete"]
-    assert len(project.creates) == 3
+    assert len(project.asked_for) == 3

@@ -25,7 +25,7 @@ def test_p02_p04_p05_p06_s01_s03_q16_life_of_a_stack(project: Project) -> None:
     assert grown.document["groups"] == {"worker": {"wanted": 3, "before": 0, "ready": 3}}
     three = project.agreed()
     assert set(three) == grown.named("running")
-    assert len(project.creates) == 3
+    assert len(project.asked_for) == 3
 
     # Again: nothing to do, no engine, one list request and no other.
     engines = len(project.engine_runs)

@@ -33,7 +33,7 @@ def test_the_first_two_pairs_are_sold_out_and_the_third_gives_the_count(project:
     assert len(project.agreed()) == 3
     assert places(project) == {pairs[2]}
     assert {(step["type"], step["location"]) for step in ran.document["steps"]} == {pairs[2]}
-    assert len(project.creates) == 3
+    assert len(project.asked_for) == 3
 
 
 def test_capacity_that_ends_on_the_way_costs_a_failed_request_and_is_remembered(hetzner: Project) -> None:

@@ -39,7 +39,7 @@ class Contest:
     ends: frozenset[int]
     """How many servers there may be when all have ended."""
     creates: int | None
-    """Create requests there may be at most; None: any number."""
+    """Servers that may be asked for at most; None: any number."""
 
 
 CONTESTS = (
@@ -87,8 +87,8 @@ class Race:
             demand(any(ran.code == 0 for ran in runs), told)
             demand(len(scene.owned()) in contest.ends, f"{len(scene.owned())} servers, {told}")
             demand(
-                contest.creates is None or len(project.creates) <= contest.creates,
-                f"{len(project.creates)} creates, {told}",
+                contest.creates is None or len(project.asked_for) <= contest.creates,
+                f"{len(project.asked_for)} creates, {told}",
             )
             scene.settle(START)
         return True
