@@ -270,13 +270,13 @@ class LocalBackend:
         link.replace(path)
         return True
 
-    def superseded(self) -> list[list[Path]]:
-        """The files that the engine keeps of each operation but the last; only `pulumi stack history` reads them.
+    def superseded(self, kept: int = 1) -> list[list[Path]]:
+        """The files that the engine keeps of each operation but the last ones; only `pulumi stack history` reads them.
 
         A full copy of the state is among them each time, and the engine never removes any.
         """
         folders = (self.root / name / self.project / self.stack for name in ("history", "backups"))
-        return [files for folder in folders for files in _operations(folder)[:-1]]
+        return [files for folder in folders for files in _operations(folder)[:-kept]]
 
     def _checkpoint_file(self) -> Path | None:
         stem = self.root / "stacks" / self.project / f"{self.stack}.json"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from scaler import housekeeping
 from scaler.backend import DEFAULT_BACKEND, LocalBackend, absolute_url
 from scaler.clock import Clock
 from scaler.clouds import Cloud, QuotaError
@@ -73,14 +74,11 @@ def surroundings(run: Run, *, clock: Clock, progress: Progress) -> Iterator[Surr
         notifier = Notifier(run.spec.stack, run.spec.notify, folder=folder, warn=progress.warn)
         stack.callback(notifier.close)
         yield Surroundings(
+        local = LocalBackend.at(backend, run.project.name, run.spec.stack)
+        pulumi = PulumiStack(run.spec, lambda: _open_engine(run, backend, clock), local, cloud, clock)
+        stack.callback(_keep_house, run.project, pulumi, local)
             cloud=cloud,
-            stack=PulumiStack(
-                run.spec,
-                lambda: _open_engine(run, backend, clock),
-                LocalBackend.at(backend, run.project.name, run.spec.stack),
-                cloud,
-                clock,
-            ),
+            stack=pulumi,
             records=FileRecords(run, clock, progress, notifier),
             readiness=ReadinessChecks(clock, folder),
             stopping=stopping,
@@ -91,6 +89,13 @@ def surroundings(run: Run, *, clock: Clock, progress: Progress) -> Iterator[Surr
 
 
 def backend_url(project: Project, spec: Spec, environ: Mapping[str, str]) -> str:
+def _keep_house(project: Project, stack: PulumiStack, backend: LocalBackend | None) -> None:
+    """Each engine process leaves a log and a copy of the state: the oldest go. What cannot be removed stays."""
+    if stack.processes:
+        with suppress(OSError):
+            housekeeping.remove(housekeeping.surplus(engine_home(project), backend))
+
+
     """Where the engine keeps the stack, as an absolute URL."""
     return absolute_url(spec.backend or environ.get("PULUMI_BACKEND_URL") or DEFAULT_BACKEND, project.directory)
 

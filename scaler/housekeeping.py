@@ -1,4 +1,4 @@
-"""What runs leave behind and nobody needs after a while: found here, and removed by `scaler prune`."""
+"""What runs leave behind and nobody needs after a while: found here, and removed by runs and by `scaler prune`."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ Kind = Literal["history", "logs", "temporary"]
 
 _TEMPORARY = "automation-logs-*"
 """Where the engine writes its events while an operation runs; a killed run leaves it behind."""
+
+KEPT = 100
+"""Of so many operations of the engine the copies of the state stay, and so many of its logs, until they are old."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,13 @@ def leftovers(engine_home: Path, backend: LocalBackend | None, before: datetime)
         *_found("logs", filter(is_old, (engine_home / "logs").glob("*"))),
         *_found("temporary", filter(is_old, _temporary_files())),
     ]
+
+
+def surplus(engine_home: Path, backend: LocalBackend | None, kept: int = KEPT) -> list[Leftover]:
+    """The engine's copies of past states and its logs but the newest `kept` of each: it never removes any itself."""
+    copies = backend.superseded(kept) if backend else []
+    logs = sorted((engine_home / "logs").glob("*"), key=lambda path: path.lstat().st_mtime)
+    return [*_found("history", (path for files in copies for path in files)), *_found("logs", logs[:-kept])]
 
 
 def remove(found: Iterable[Leftover]) -> None:

@@ -31,6 +31,8 @@ def prune(context: Context, older_than: timedelta | None, preview: bool, lock_ti
     Records of servers that exist stay, and so do the engine's state and its last copy of it. What
     other backends than a folder hold is not touched. The event log is kept.
 
+    Without this command, too, each run keeps only the engine's last hundred copies and logs.
+
     \b
     Examples:
       scaler prune --preview

@@ -209,6 +209,28 @@ def test_a_killed_run_leaves_no_lock_but_a_note(hetzner: Project) -> None:
 # prune
 
 
+def test_a_run_keeps_the_engine_s_last_hundred_copies_and_logs(hetzner: Project) -> None:
+    hetzner.ensure("1")
+    history = hetzner.state_dir / "pulumi" / ".pulumi" / "history" / "scaler" / "demo"
+    logs = hetzner.state_dir / "engine" / "logs"
+    for number in range(120):
+        (history / f"demo-{number:019}.history.json").touch()
+        older = logs / f"{number}.log"
+        older.touch()
+        os.utime(older, (number, number))
+    newest = {path.name.partition(".")[0] for path in history.iterdir() if not path.name.startswith("demo-00")}
+
+    # A run that starts no engine has nothing to tidy.
+    hetzner.ensure("1")
+    assert len(list(logs.iterdir())) > 120
+    hetzner.ensure("2")
+    kept = {path.name.partition(".")[0] for path in history.iterdir()}
+    assert len(kept) == len(list(logs.iterdir())) == 100
+    assert newest < kept
+    assert not (logs / "0.log").exists()
+    assert len(hetzner.agreed()) == 2
+
+
 def test_q10_prune_removes_what_is_old_and_nothing_else(hetzner: Project, tmp_path: Path) -> None:
     hetzner.ensure("2")
     hetzner.ensure("1")

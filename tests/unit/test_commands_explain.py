@@ -18,7 +18,7 @@ from scaler.counts import MOST, all_counts, check_by, check_count, only_group
 from scaler.errors import LockedError, UsageError
 from scaler.events import EventName
 from scaler.explain import explain
-from scaler.housekeeping import leftovers, remove
+from scaler.housekeeping import leftovers, remove, surplus
 from scaler.lifecycle import Status
 from scaler.model import Server
 from scaler.runlock import RunLock
@@ -138,6 +138,23 @@ def test_what_is_old_is_left_over_and_the_last_copy_is_not(tmp_path: Path, monke
     remove(found)
     assert not any(path.exists() for path in (*old, *logs, temporary[0].parent))
     assert leftovers(tmp_path / "engine", None, datetime.now(UTC) - timedelta(days=7)) == []
+
+
+def test_all_but_the_newest_copies_and_logs_are_surplus(tmp_path: Path) -> None:
+    history = tmp_path / ".pulumi" / "history" / "scaler" / "prod"
+    copies = [
+        [write(history / f"prod-{number}.{kind}.json", days_old=0) for kind in ("history", "checkpoint")]
+        for number in range(5)
+    ]
+    logs = [write(tmp_path / "engine" / "logs" / f"{number}.log", days_old=5 - number) for number in range(5)]
+    write(history.parent / "other" / "other-1.history.json", days_old=9)
+
+    backend = LocalBackend(tmp_path / ".pulumi", "scaler", "prod")
+    found = surplus(tmp_path / "engine", backend, kept=3)
+    assert {leftover.path for leftover in found} == {*copies[0], *copies[1], *logs[:2]}
+    remove(found)
+    assert surplus(tmp_path / "engine", backend, kept=3) == []
+    assert surplus(tmp_path / "nothing", None) == []
 
 
 # ---------------------------------------------------------------------------------------------
