@@ -73,10 +73,10 @@ def surroundings(run: Run, *, clock: Clock, progress: Progress) -> Iterator[Surr
         stack.callback(stopping.close)
         notifier = Notifier(run.spec.stack, run.spec.notify, folder=folder, warn=progress.warn)
         stack.callback(notifier.close)
-        yield Surroundings(
         local = LocalBackend.at(backend, run.project.name, run.spec.stack)
         pulumi = PulumiStack(run.spec, lambda: _open_engine(run, backend, clock), local, cloud, clock)
         stack.callback(_keep_house, run.project, pulumi, local)
+        yield Surroundings(
             cloud=cloud,
             stack=pulumi,
             records=FileRecords(run, clock, progress, notifier),
@@ -88,7 +88,6 @@ def surroundings(run: Run, *, clock: Clock, progress: Progress) -> Iterator[Surr
         )
 
 
-def backend_url(project: Project, spec: Spec, environ: Mapping[str, str]) -> str:
 def _keep_house(project: Project, stack: PulumiStack, backend: LocalBackend | None) -> None:
     """Each engine process leaves a log and a copy of the state: the oldest go. What cannot be removed stays."""
     if stack.processes:
@@ -96,6 +95,7 @@ def _keep_house(project: Project, stack: PulumiStack, backend: LocalBackend | No
             housekeeping.remove(housekeeping.surplus(engine_home(project), backend))
 
 
+def backend_url(project: Project, spec: Spec, environ: Mapping[str, str]) -> str:
     """Where the engine keeps the stack, as an absolute URL."""
     return absolute_url(spec.backend or environ.get("PULUMI_BACKEND_URL") or DEFAULT_BACKEND, project.directory)
 
