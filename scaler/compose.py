@@ -17,6 +17,7 @@ from scaler.clouds import Cloud, QuotaError
 from scaler.clouds.registry import open_cloud
 from scaler.errors import LimitError, RefusedError, ScalerError, StateError
 from scaler.events import EventName
+from scaler.files import make_folder
 from scaler.model import Outcome, Result, Server, Spec, Step
 from scaler.notify import Notifier
 from scaler.plugin import resource_type
@@ -113,7 +114,7 @@ def opened_cloud(project: Project, spec: Spec, environ: Mapping[str, str], clock
         if endpoint == _EMBEDDED:
             from scaler.simulator import EmbeddedCloud
 
-            project.state_dir.mkdir(parents=True, exist_ok=True)
+            make_folder(project.state_dir)
             embedded = stack.enter_context(EmbeddedCloud(project.state_dir / "embedded.sqlite"))
             endpoint = embedded.hetzner_endpoint if spec.cloud == "hetzner" else embedded.digitalocean_endpoint
             environ = {**environ, **_EMBEDDED_TOKENS}

@@ -8,6 +8,7 @@ processes per operation, and the lock holder's name.
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import subprocess
@@ -27,6 +28,7 @@ from scaler.backend import Checkpoint, LocalBackend, Lock, describe, is_stale, l
 from scaler.clock import Clock
 from scaler.durations import format_duration
 from scaler.errors import EngineError, LockedError, UnavailableError
+from scaler.files import make_folder
 
 if TYPE_CHECKING:
     from scaler.policy_packs import PackFiles
@@ -142,6 +144,8 @@ class _Process(automation.PulumiCommand):
                 cwd=cwd,
                 env=environ,
                 start_new_session=True,
+                # What it saves holds secrets.
+                umask=0o077,
             )
             self.started += 1
             self.on_start(process.pid)
@@ -248,7 +252,7 @@ class Engine:
     def prepare(self) -> None:
         """Make sure that the stack exists: no process if that is known, or to be seen in a local backend."""
         if self._local and not self._exists:
-            self._local.root.mkdir(parents=True, exist_ok=True)
+            make_folder(self._local.root)
             self._exists = self._local.exists()
         waited_since = self._clock.monotonic()
         while not self._exists:
@@ -365,7 +369,9 @@ class Engine:
 
     def _export(self) -> Mapping[str, Any]:
         try:
-            deployment = self._stack.export_stack().deployment
+            # Not the SDK's `export_stack`, which has the secrets decrypted: nobody here needs them.
+            exported = self._workspace._run_pulumi_cmd_sync(["stack", "export", "--stack", self._settings.stack])
+            deployment = json.loads(exported.stdout).get("deployment")
         except automation.StackNotFoundError:
             return {}
         except automation.CommandError as error:

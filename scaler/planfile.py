@@ -13,6 +13,7 @@ from typing import Any
 import scaler
 from scaler.clock import format_time, parse_time
 from scaler.errors import StalePlanError, UsageError
+from scaler.files import open_file
 from scaler.model import Action, Result, Spec, Step
 
 SCHEMA = 1
@@ -60,7 +61,7 @@ def spec_hash(spec: Spec) -> str:
 
 
 def write(plan: PlanFile, path: Path) -> None:
-    """Write the file, readable for its owner alone; UsageError if it cannot be written."""
+    """Write the file, not readable for everybody; UsageError if it cannot be written."""
     content: dict[str, Any] = {
         "schema": SCHEMA,
         "kind": "scaler-plan",
@@ -69,9 +70,8 @@ def write(plan: PlanFile, path: Path) -> None:
         "steps": [asdict(step) for step in plan.steps],
     }
     try:
-        path.write_text(
-            json.dumps({**content, "digest": _digest(content)}, indent=2, default=str) + "\n", encoding="utf-8"
-        )
+        with open(path, "w", encoding="utf-8", opener=open_file) as file:
+            file.write(json.dumps({**content, "digest": _digest(content)}, indent=2, default=str) + "\n")
     except OSError as error:
         raise UsageError(f"The plan cannot be written to {path}.", why=error.strerror or str(error)) from error
 

@@ -64,10 +64,15 @@ def declare(cloud: str, servers: Iterable[Declared], outputs: Mapping[str, Any],
         if cloud in _DECLARE:
             _DECLARE[cloud](server.name, server.request, options)
         else:
-            inputs = generic.inputs_of(server.request)
+            inputs = {**generic.inputs_of(server.request), "userData": _secret(server.request.user_data)}
             pulumi.CustomResource(generic.server_of(cloud).type, server.name, inputs, options)
     for name, value in outputs.items():
         pulumi.export(name, value)
+
+
+def _secret(text: str | None) -> pulumi.Output[str] | None:
+    """A value that the engine encrypts wherever it saves it, and shows nowhere."""
+    return None if text is None else pulumi.Output.secret(text)
 
 
 def _declare_hetzner(name: str, request: MachineRequest, options: pulumi.ResourceOptions) -> None:
@@ -82,7 +87,7 @@ def _declare_hetzner(name: str, request: MachineRequest, options: pulumi.Resourc
         image=request.image,
         labels=dict(request.labels),
         ssh_keys=list(request.ssh_keys) or None,
-        user_data=request.user_data,
+        user_data=_secret(request.user_data),
         networks=[hcloud.ServerNetworkArgs(network_id=int(network), alias_ips=[]) for network in request.networks]
         or None,
         firewall_ids=[int(firewall) for firewall in request.firewalls] or None,
@@ -105,7 +110,7 @@ def _declare_digitalocean(name: str, request: MachineRequest, options: pulumi.Re
         image=request.image,
         tags=sorted(encode_tags(request.labels)),
         ssh_keys=list(request.ssh_keys) or None,
-        user_data=request.user_data,
+        user_data=_secret(request.user_data),
         vpc_uuid=request.vpc,
         monitoring=request.monitoring,
         ipv6=request.ipv6,

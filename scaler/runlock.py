@@ -12,6 +12,7 @@ from pathlib import Path
 
 from scaler.clock import Clock, format_time
 from scaler.errors import LockedError, StateError
+from scaler.files import FILE, make_folder, open_file
 
 
 class RunLock:
@@ -29,15 +30,16 @@ class RunLock:
         """Hold the lock while the block runs; LockedError when another run holds it for longer than `within`."""
         import filelock
 
-        lock = filelock.FileLock(self._path)
+        lock = filelock.FileLock(self._path, mode=FILE)
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self._folder)
             try:
                 lock.acquire(timeout=0)
             except filelock.Timeout:
                 note(f"waiting for {self.holder() or 'another run'}")
                 lock.acquire(timeout=within.total_seconds())
-            self._note.write_text(_identity(cause, clock), encoding="utf-8")
+            with open(self._note, "w", encoding="utf-8", opener=open_file) as file:
+                file.write(_identity(cause, clock))
         except filelock.Timeout:
             raise LockedError(
                 f"The stack {self._stack} is locked by another run on this machine.",
@@ -72,7 +74,7 @@ class RunLock:
 
         if not self._path.exists():
             return False
-        lock = filelock.FileLock(self._path)
+        lock = filelock.FileLock(self._path, mode=FILE)
         try:
             lock.acquire(timeout=0)
         except filelock.Timeout:

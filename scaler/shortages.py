@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from scaler.clock import format_time, parse_time
+from scaler.files import make_folder, replace_file
 from scaler.model import Placement
 
 CAPACITY_FOR = timedelta(minutes=5)
@@ -82,12 +83,9 @@ class Shortages:
             ],
             "quota": {"servers": self._quota[0], "at": format_time(self._quota[1])} if self._quota else None,
         }
-        # Callers hold the stack's lock: what a killed writer left under this name is overwritten.
-        temporary = self.path.with_name(f".{self.path.name}.tmp")
         with suppress(OSError):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-            temporary.replace(self.path)
+            make_folder(self.path.parent)
+            replace_file(self.path, json.dumps(document, indent=2).encode() + b"\n")
 
 
 def _is_fresh(at: datetime, now: datetime, lifetime: timedelta) -> bool:

@@ -114,7 +114,11 @@ class PulumiStack:
         for server in change.declared:
             if server.exists or server.name not in inputs:
                 continue
-            if resource_type(self._spec.cloud).request(server.name, dict(inputs[server.name])) != server.request:
+            given = dict(inputs[server.name])
+            if isinstance(given.get("userData"), Mapping):
+                # A secret, which the engine does not show; a policy that gave another value made it a plain text.
+                given["userData"] = server.request.user_data
+            if resource_type(self._spec.cloud).request(server.name, given) != server.request:
                 raise EngineError(
                     f"A policy pack would change {server.name} instead of refusing it; nothing was changed.",
                     why="a policy at the level `remediate` gave it other inputs than the spec says",

@@ -20,6 +20,7 @@ from typing import IO
 from scaler.clock import Clock, format_time, parse_time
 from scaler.errors import StateError
 from scaler.events import EventName
+from scaler.files import FILE, make_folder, open_file, replace_file
 from scaler.lifecycle import Status
 from scaler.model import Action, Price, Server, Step
 
@@ -269,10 +270,10 @@ class StateFile:
         from filelock import FileLock, Timeout
 
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(f"{self.path}.lock", timeout=10):
+            make_folder(self.path.parent)
+            with FileLock(f"{self.path}.lock", timeout=10, mode=FILE):
                 saved = replace(state, serial=max(state.serial, self._recorded_serial()) + 1)
-                self._replace(json.dumps(to_json(saved), indent=2).encode() + b"\n")
+                replace_file(self.path, json.dumps(to_json(saved), indent=2).encode() + b"\n")
         except (OSError, Timeout) as error:
             raise StateError(
                 f"The state file {self.path} cannot be written.",
@@ -322,29 +323,6 @@ class StateFile:
             self.set_aside()
             return 0
         return recorded.serial if recorded else 0
-
-    def _replace(self, content: bytes) -> None:
-        # One fixed name, under the lock: what a killed writer left is overwritten and renamed away.
-        temporary = self.path.with_name(f".{self.path.name}.tmp")
-        try:
-            with temporary.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(self.path)
-        except OSError:
-            temporary.unlink(missing_ok=True)
-            raise
-        _sync_directory(self.path.parent)
-
-
-def _sync_directory(directory: Path) -> None:
-    """Make a rename in the folder survive a power cut."""
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _reason(error: BaseException) -> str:
@@ -648,7 +626,7 @@ class EventLog:
         from filelock import FileLock, Timeout
 
         try:
-            with FileLock(f"{self.path}.lock", timeout=0):
+            with FileLock(f"{self.path}.lock", timeout=0, mode=FILE):
                 # Another writer may have done it just now.
                 for number in range(_OLD_LOGS if self._is_full() else 0, 0, -1):
                     with suppress(FileNotFoundError):
@@ -662,8 +640,8 @@ class EventLog:
         return False
 
     def _write(self, lines: Iterable[bytes]) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        make_folder(self.path.parent)
+        descriptor = open_file(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
         try:
             for line in lines:
                 content = line if _ends_whole(descriptor) else b"\n" + line

@@ -7,7 +7,6 @@ nothing shrinks before a stabilisation window has passed.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,6 +16,7 @@ from typing import Any
 from scaler.autoscale.decide import Health, History, Rate, State
 from scaler.clock import format_time, parse_time
 from scaler.errors import StateError
+from scaler.files import make_folder, replace_file
 
 SCHEMA = 1
 
@@ -74,15 +74,9 @@ class Memory:
                 for name, history in remembered.histories.items()
             },
         }
-        # Callers hold the stack's lock: what a killed writer left under this name is overwritten.
-        temporary = self.path.with_name(f".{self.path.name}.tmp")
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with temporary.open("wb") as file:
-                file.write(json.dumps(document, indent=2).encode() + b"\n")
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(self.path)
+            make_folder(self.path.parent)
+            replace_file(self.path, json.dumps(document, indent=2).encode() + b"\n")
         except OSError as error:
             raise StateError(
                 f"The memory of autoscaling, {self.path}, cannot be written.",

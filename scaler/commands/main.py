@@ -126,6 +126,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line (default: the process's own) and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     signal.signal(signal.SIGTERM, _terminate)
+    # Whatever the shell's: no file that comes of this is writable by others, by a child process neither.
+    os.umask(os.umask(0o022) | 0o022)
     code = _run(arguments)
     try:
         sys.stdout.flush()

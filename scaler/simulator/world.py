@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from scaler.errors import StateError
+from scaler.files import make_folder, open_file
 from scaler.simulator import profiles
 from scaler.simulator.clock import WorldClock
 from scaler.simulator.faults import Effect, FaultReport, Rule
@@ -175,7 +177,9 @@ class World:
         self._now = 0.0
         self._settings: dict[str, Any] = {}
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
+            # Made here, since SQLite heeds nothing but the umask; its other files follow this one.
+            os.close(open_file(path, os.O_RDWR | os.O_CREAT))
             self._db = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
             # Losing the last second in a power cut is fine for a simulated cloud; waiting for the disk is not.
             self._db.execute("PRAGMA synchronous = OFF")

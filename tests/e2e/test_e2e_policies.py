@@ -55,7 +55,7 @@ def test_a_mandatory_violation_refuses_the_run_before_anything_is_asked(governed
 
 def test_an_advisory_violation_warns(governed: Project) -> None:
     config = {"largest-stack": {"most": 2}, "required-labels": {"labels": ["team"]}}
-    with_policies(governed, {"path": PACK, "level": "advisory", "config": config})
+    with_policies(governed, {"path": PACK, "level": "advisory", "config": config}, user_data_inline="#cloud-config\n")
     previewed = governed.run("preview", "-o", "json").document
     assert previewed["outcome"] == "planned"
     expected = [("largest-stack", "advisory", None)]
@@ -198,6 +198,13 @@ BROKEN = {
         {},
         "remediate",
     ),
+    "would change its user data": (
+        OWN.replace("no_first)", "remediate=lambda args: dict(args.props, userData='x'))").replace(
+            "MANDATORY", "REMEDIATE"
+        ),
+        {},
+        "remediate",
+    ),
 }
 
 
@@ -205,7 +212,7 @@ BROKEN = {
 def test_a_pack_that_gives_no_verdict_stops_the_run(hetzner: Project, how: str) -> None:
     program, config, words = BROKEN[how]
     own_pack(hetzner, program, runtime="nodejs" if words == "nodejs" else "python")
-    with_policies(hetzner, {"path": "our rules", "config": config}, count=1)
+    with_policies(hetzner, {"path": "our rules", "config": config}, count=1, user_data_inline="#cloud-config\n")
     error = hetzner.ensure(code=1).error
     assert error["code"] == "policy_pack"
     assert words in error["why"]
