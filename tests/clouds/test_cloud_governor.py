@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -10,7 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaler.clouds.governor import Budget, Governor, Kind, OverBudgetError
+from scaler.cancellation import cancelled_by
+from scaler.clock import SystemClock
+from scaler.clouds.governor import Budget, CancelledError, Governor, Kind, OverBudgetError
 
 BUCKET = Budget(reset_is_full=True)
 WINDOW = Budget(reset_is_full=False)
@@ -173,3 +176,53 @@ def _may_now(governor: Governor) -> bool:
     except OverBudgetError:
         return False
     return True
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_s13_a_request_that_waits_for_budget_ends_with_the_work_that_it_is_part_of(kind: Kind) -> None:
+    """Real threads and the real clock: without the interrupt they would wait for minutes."""
+    governor = Governor(WINDOW, SystemClock())
+    governor.pause({"retry-after": "250"}, 0)
+    interrupted = threading.Event()
+
+    def wait() -> bool:
+        with cancelled_by(interrupted):
+            try:
+                governor.wait(kind, 300)
+            except CancelledError:
+                return True
+        return False
+
+    with ThreadPoolExecutor(5) as threads:
+        waiting = [threads.submit(wait) for _ in range(5)]
+        while governor.requests.total < 5:
+            assert not any(each.done() for each in waiting)
+        interrupted.set()
+        assert [each.result(30) for each in waiting] == [True] * 5
+    assert governor.requests.total == 0
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_s13_after_an_interrupt_nothing_is_created_or_deleted_and_looking_goes_on(kind: Kind) -> None:
+    governor, clock = told(BUCKET, 3000)
+    interrupted = threading.Event()
+    interrupted.set()
+    with cancelled_by(interrupted):
+        if kind in (Kind.CREATE, Kind.DELETE):
+            with pytest.raises(CancelledError):
+                governor.wait(kind, 300)
+        else:
+            governor.wait(kind, 300)
+    governor.wait(kind, 300)
+    assert clock.passed == 0
+
+
+def test_the_budget_of_a_request_that_was_not_sent_is_anothers() -> None:
+    governor, _ = told(BUCKET, 3000)
+    interrupted = threading.Event()
+    interrupted.set()
+    for _ in range(50):
+        with cancelled_by(interrupted), pytest.raises(CancelledError):
+            governor.wait(Kind.DELETE, 0)
+    assert governor.left()[0] == 3000
+    assert governor.requests.total == 1

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from e2e_project import DIGITALOCEAN, Project, finish, wait_until
+import signal
+from collections.abc import Callable
+
+import pytest
+from e2e_project import DIGITALOCEAN, HETZNER, VENDORS, Project, Vendor, finish, wait_until
 
 
 def test_s05_created_and_never_told(project: Project) -> None:
@@ -21,12 +25,12 @@ def test_s05_created_and_never_told(project: Project) -> None:
 
 def test_r09_s05_deleted_and_never_told(project: Project) -> None:
     project.ensure("3")
-    three = project.agreed()
+    three, oldest = project.agreed(), project.by_age[0]
     lost = project.fault("accept_then_drop", "DELETE", one=True)
     gone = project.fault("accept_then_status", "DELETE", one=True, skip=1, status=503)
     project.ensure("1")
     assert (project.world.fired(lost), project.world.fired(gone)) == (1, 1)
-    assert project.agreed() == {"demo-worker-1": three["demo-worker-1"]}
+    assert project.agreed() == {oldest: three[oldest]}
 
 
 def test_q01_r07_passing_trouble_while_servers_start(hetzner: Project) -> None:
@@ -49,13 +53,53 @@ def test_s09_429_answers_slow_a_run_and_cost_no_server(project: Project) -> None
     faults = [project.fault("rate_limit", "POST", times=2, **soon), project.fault("rate_limit", "GET", skip=2, **soon)]
     made = project.ensure("3")
     assert (made.document["outcome"], len(project.agreed())) == ("converged", 3)
-    three = project.agreed()
+    three, oldest = project.agreed(), project.by_age[0]
     faults += [project.fault("rate_limit", "DELETE", one=True, **soon), project.fault("rate_limit", "GET", **soon)]
     project.ensure("1")
-    assert project.agreed() == {"demo-worker-1": three["demo-worker-1"]}
+    assert project.agreed() == {oldest: three[oldest]}
     assert all(project.world.fired(fault) for fault in faults)
     assert [request.status for request in project.creates].count(429) == 2
     assert len(project.creates) <= 5
+
+
+@pytest.mark.parametrize("vendor", VENDORS, ids=lambda vendor: vendor.name)
+def test_s09_s13_interrupted_while_a_create_waits_for_the_vendors_budget(served: Project, vendor: Vendor) -> None:
+    """The vendor says to come back in four minutes; whoever interrupts does not wait for that, nor is it sent then."""
+    fault = served.fault("rate_limit", "POST", times=None, headers={"retry-after": "240"})
+    process = served.start("ensure", "3", "--yes")
+    wait_until(lambda: served.world.fired(fault), "the refusal")
+    process.send_signal(signal.SIGINT)
+    ran = finish(process)
+    assert ran.code == 130, ran.stderr
+    assert "Traceback" not in ran.stderr
+    assert (served.world.fired(fault), served.machines) == (1, {})
+    served.world.clear_faults()
+    served.ensure("3")
+    assert len(served.agreed()) == 3
+    # The one that was refused, and these.
+    assert len(served.asked_for) == 4
+
+
+def test_s09_two_runs_that_share_one_budget_give_no_server_up(make_served: Callable[[Vendor], Project]) -> None:
+    """Two stacks of one account, and not enough requests for both: each takes longer, and has its servers."""
+    project = make_served(HETZNER)
+    project.describe(limit=30)
+    project.spec_path.with_name("other.yaml").write_bytes(project.spec_path.read_bytes())
+    project.world.set_knobs(boot_s=1)
+    project.world.set_quota("hetzner", servers=100)
+    # Two a second come back: of some hundred requests, many find none.
+    project.world.set_rate_limit("hetzner", per_hour=7200)
+    project.world.set("bucket", [40, project.world.now])
+    started = [project.start("ensure", "25", "--yes", "--stack", stack, "-o", "json") for stack in ("demo", "other")]
+    for ran in [finish(process) for process in started]:
+        assert ran.code == 0, ran.stderr
+        assert ran.document["outcome"] == "converged"
+        assert {step["action"] for step in ran.document["steps"]} == {"create"}
+    assert len(project.agreed()) == 25
+    assert len(project.world.servers("hetzner")) == 50
+    assert project.requests("DELETE") == []
+    # It took more than the account had: they waited for what came back.
+    assert len(project.requests()) > 40
 
 
 def test_r10_r11_s08_failed_midway_and_refused_from_then_on(project: Project) -> None:
