@@ -229,6 +229,16 @@ class Project:
         return {server["name"]: server for server in self.state["servers"] if server["status"] != "deleted"}
 
     @property
+    def by_age(self) -> list[str]:
+        """The names of the recorded servers, oldest first: those made together may differ by a second, either way."""
+        records = self.records
+
+        def age(name: str) -> tuple[str, int]:
+            return records[name]["created"], int(name.rpartition("-")[2])
+
+        return sorted(records, key=age)
+
+    @property
     def events(self) -> list[dict[str, Any]]:
         lines = (self.state_dir / "demo.events.jsonl").read_text(encoding="utf-8").splitlines()
         return [json.loads(line) for line in lines]
