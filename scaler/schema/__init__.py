@@ -818,9 +818,16 @@ def _only_on(cloud: str, value: object, here: Surroundings) -> object:
     return value
 
 
+def _is_inside(path: Path, folder: Path) -> bool:
+    """Whether a path stays in a folder, wherever the links on it lead."""
+    return path.resolve().is_relative_to(folder.resolve())
+
+
 def _read_user_data(name: str, here: Surroundings) -> str:
+    path = here.folder / name
     try:
-        content = (here.folder / name).read_bytes()
+        inside = _is_inside(path, here.project_folder)
+        content = path.read_bytes() if inside else b""
         text = content.decode()
     except FileNotFoundError:
         raise refusal(f"names a file that does not exist: {name}", "the path is relative to the spec") from None
@@ -829,6 +836,9 @@ def _read_user_data(name: str, here: Surroundings) -> str:
     except (OSError, ValueError) as error:  # ValueError: a character that no file name may have
         reason = getattr(error, "strerror", None) or "no file can have this name"
         raise refusal(f"names a file that cannot be read: {name} ({reason})") from None
+    if not inside:
+        # What is read goes to the cloud: no spec may send a file of the machine there.
+        raise refusal(f"must not lead out of the project folder, as {shown(name)} does", "copy the file into it")
     _check_size(len(content), here)
     return text
 

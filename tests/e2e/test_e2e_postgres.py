@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import pwd
 import shutil
@@ -53,8 +54,15 @@ def database() -> Iterator[str]:
         shutil.rmtree(folder)
 
 
+def everything_saved(database: str) -> bytes:
+    """What the engine has in the database."""
+    query = "select data->>'data' from pulumi_state"
+    rows = subprocess.run([_PROGRAMS[0] / "psql", database, "-Atc", query], check=True, capture_output=True).stdout
+    return b"\n".join(map(base64.b64decode, rows.split()))
+
+
 def test_s14_two_machines_share_a_stack_on_postgresql(served: Project, database: str) -> None:
-    served.describe(backend=database)
+    served.describe(backend=database, groups={"worker": {"user_data_inline": "#cloud-config\n# M4RK3R\n"}})
     grown = served.ensure("3").document
     assert grown["outcome"] == "converged"
     assert served.ensure("3").document["outcome"] == "unchanged"
@@ -70,5 +78,10 @@ def test_s14_two_machines_share_a_stack_on_postgresql(served: Project, database:
     assert set(served.machines) == {"demo-worker-1"}
     served.run("status", "--refresh")
     assert set(served.records) == {"demo-worker-1"}
+    # What is in the database of the user data is encrypted.
+    saved = everything_saved(database)
+    assert b"demo-worker-1" in saved
+    assert b"ciphertext" in saved
+    assert b"M4RK3R" not in saved
     served.run("destroy", "--yes")
     assert served.machines == {}

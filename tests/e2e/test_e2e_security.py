@@ -135,3 +135,18 @@ def test_the_stack_s_user_data_can_be_read_with_the_passphrase_alone(hetzner: Pr
     (hetzner.folder / "Pulumi.demo.yaml").unlink()
     hetzner.ensure("worker=2")
     assert len(hetzner.agreed()) == 3
+
+
+def test_no_name_leads_out_of_the_project_folder(hetzner: Project) -> None:
+    """A stack or a group that is named like a path: nothing is read or written there."""
+    beside = hetzner.folder.parent / "beside.yaml"
+    beside.write_bytes(hetzner.spec_path.read_bytes())
+    before = set(below(hetzner.folder.parent))
+    for command in (["ensure", "--yes"], ["status"], ["history"], ["prune"], ["unlock"], ["destroy", "--yes"]):
+        refused = hetzner.run(*command, "--stack", "../../beside", "-o", "json", code=64)
+        assert "../../beside" in refused.error["message"]
+    hetzner.describe(groups={"../../beside": {}})
+    assert "../../beside" in hetzner.run("ensure", "--yes", code=65).stderr
+    (hetzner.folder / "Pulumi.yaml").write_text("name: ../../beside\nruntime: python\n", encoding="utf-8")
+    assert "../../beside" in hetzner.run("ensure", "--yes", code=65).stderr
+    assert {path for path in set(below(hetzner.folder.parent)) - before if "embedded.sqlite" not in path.name} == set()

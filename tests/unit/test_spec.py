@@ -368,6 +368,21 @@ IN_GROUP: list[tuple[str, str, bool]] = [
         "user_data names a file that does not exist: absent; the path is relative to the spec",
         False,
     ),
+    (
+        "user_data: ../../beside",
+        "user_data must not lead out of the project folder, as '../../beside' does; copy the file into it",
+        False,
+    ),
+    (
+        "user_data: /etc/hostname",
+        "user_data must not lead out of the project folder, as '/etc/hostname' does; copy the file into it",
+        False,
+    ),
+    (
+        "user_data: link",
+        "user_data must not lead out of the project folder, as 'link' does; copy the file into it",
+        False,
+    ),
     ("user_data: .", "user_data names a file that cannot be read: . (Is a directory)", False),
     ('user_data: "a\\0b"', "user_data names a file that cannot be read: a\0b (no file can have this name)", False),
     ("user_data: latin", "user_data names a file that is not UTF-8 text: latin", False),
@@ -677,6 +692,7 @@ def check(path: Path, expected: list[str], schema_sees: bool) -> None:
 @pytest.mark.parametrize(("line", "message", "schema_sees"), IN_GROUP, ids=[line for line, _, _ in IN_GROUP])
 def test_a_bad_line_in_a_group(project: Path, line: str, message: str, schema_sees: bool) -> None:
     (project / "latin").write_bytes("ü".encode("latin-1"))
+    (project / "link").symlink_to("/etc/hostname")
     text, number = spec_with(line)
     check(write(project, text), [f"{number}: groups.worker.{message}"], schema_sees)
 
