@@ -6,7 +6,7 @@ SHELL := bash
 .SILENT:
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo test faults check lint format docs bench engine tools clean
+.PHONY: help demo test faults soak check lint format docs bench engine tools clean
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -33,6 +33,9 @@ check: lint test ## everything that must be green before a commit
 
 faults: engine ## kill and disturb every step of every operation; ARGS="--only kill/hetzner" chooses
 	$(BIN)/python tests/faults $(ARGS)
+
+soak: engine ## thousands of random operations on one stack; ARGS="--seed 7 --operations 2000 --cloud hetzner"
+	$(BIN)/python tests/faults/soak.py $(ARGS)
 
 lint: $(INSTALLED) ## style, types and the direction of imports
 	$(BIN)/ruff check .

@@ -35,10 +35,13 @@ class Gate:
     def set(self, stop_at: int, moment: Moment, *, changes_only: bool = False) -> None:
         """Hold the request of this number among those that come from now on, or among those that change something."""
         self.count, self.stop_at, self.moment, self.changes_only = 0, stop_at, moment, changes_only
+        self.held, self._drop = None, False
+        self.reached.clear()
+        self._open.clear()
 
     def open(self, *, drop: bool) -> None:
-        """Let the held request go on, or (`drop`) end it there: its sender is dead."""
-        self._drop = drop
+        """Let the held request go on, or (`drop`) end it there: its sender is dead. Nothing more is held."""
+        self.stop_at, self._drop = None, drop
         self._open.set()
 
     def around(self, app: ASGIApp) -> ASGIApp:

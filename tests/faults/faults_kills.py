@@ -73,7 +73,7 @@ class Kill:
     def play(self, theatre: Theatre) -> bool:
         """Carry it out, and check the world after one `ensure`; False if there was nobody to kill at that point."""
         with theatre.scene(self.vendor) as scene:
-            if not _kill(self, scene):
+            if not strike(self, scene):
                 return False
             demand(len(scene.owned()) <= self.operation.most, f"{len(scene.owned())} servers right after the kill")
             scene.settle(self.operation.wanted)
@@ -106,7 +106,8 @@ def kills(theatre: Theatre, only: str) -> Iterator[Kill]:
             yield from (Kill(vendor, operation, point, victim) for victim in victims)
 
 
-def _kill(kill: Kill, scene: Scene) -> bool:
+def strike(kill: Kill, scene: Scene) -> bool:
+    """Start the operation, kill the victim at the point, and wait for the end; False if nobody was there to kill."""
     point = kill.point
     arrive = _at_request if isinstance(point, RequestPoint) else _at_engine
     if isinstance(point, RequestPoint):

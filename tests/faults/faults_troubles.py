@@ -79,7 +79,7 @@ class TroubledOperation:
                 scene.check_settled(operation.after)
             elif trouble.changes_nothing:
                 demand(set(scene.first.values()) == set(map(str, scene.owned())), f"servers came or went, {told}")
-            _mend(scene)
+            mend(scene)
             scene.settle(operation.wanted)
         return True
 
@@ -90,7 +90,7 @@ def _check_words(ran: Ran, trouble: Trouble, told: str) -> None:
     demand(said, f"nothing was said of {trouble.words!r}, {told}")
 
 
-def _mend(scene: Scene) -> None:
+def mend(scene: Scene) -> None:
     """What a person mends before the next run."""
     world, vendor = scene.world, scene.vendor.name
     world.clear_faults()
