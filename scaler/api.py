@@ -44,17 +44,20 @@ class Scaler:
         state_dir: str | os.PathLike[str] | None = None,
         *,
         lock_timeout: timedelta = timedelta(minutes=2),
+        steal_after: timedelta | None = None,
         environ: Mapping[str, str] | None = None,
     ) -> None:
         """The stack of a project folder; the only one, when none is named.
 
         `state_dir` is relative to the folder, and `.scaler` when not given. `lock_timeout` is how
-        long a run waits for another one. Credentials and settings are read from `environ`, by
+        long a run waits for another one, `steal_after` the age from which a lock of another machine
+        is taken away. Credentials and settings are read from `environ`, by
         default the process's own. Raises UsageError when there is no such project or stack.
         """
         folder = Path(directory).resolve()
         self._project = Project.find(folder, folder / (state_dir or ".scaler"))
         self._lock_timeout = lock_timeout
+        self._steal_after = steal_after
         self._environ = os.environ if environ is None else environ
         self._clock = SystemClock()
         self.stack = self._project.choose(stack)
@@ -172,6 +175,7 @@ class Scaler:
             spec=made,
             cause=f"{what} (library)",
             lock_timeout=self._lock_timeout,
+            steal_after=self._steal_after,
             environ=self._environ,
         )
         with surroundings(run, clock=self._clock, progress=_Log()) as around:

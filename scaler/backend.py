@@ -16,7 +16,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
@@ -146,6 +146,11 @@ def is_stale(lock: Lock) -> bool:
     lock, held by now, covers that on one machine.
     """
     return lock.hostname == socket.gethostname() and not _is_engine(lock.pid)
+
+
+def is_stealable(lock: Lock, now: datetime, after: timedelta | None) -> bool:
+    """Whether it is as old as a user said that no lock of a living run is; of this host, the process itself tells."""
+    return after is not None and lock.hostname != socket.gethostname() and now - lock.since >= after
 
 
 def _is_engine(pid: int) -> bool:

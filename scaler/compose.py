@@ -58,6 +58,8 @@ class Run:
     cause: str
     """What set it off, such as `ensure worker=5`."""
     lock_timeout: timedelta = timedelta(minutes=2)
+    steal_after: timedelta | None = None
+    """The age from which the engine's lock of another machine is taken away; None: never."""
     environ: Mapping[str, str]
 
 
@@ -75,7 +77,7 @@ def surroundings(run: Run, *, clock: Clock, progress: Progress) -> Iterator[Surr
         notifier = Notifier(run.spec.stack, run.spec.notify, folder=folder, warn=progress.warn)
         stack.callback(notifier.close)
         local = LocalBackend.at(backend, run.project.name, run.spec.stack)
-        pulumi = PulumiStack(run.spec, lambda: _open_engine(run, backend, clock), local, cloud, clock)
+        pulumi = PulumiStack(run.spec, lambda: _open_engine(run, backend, clock, progress), local, cloud, clock)
         stack.callback(_keep_house, run.project, pulumi, local)
         yield Surroundings(
             cloud=cloud,
@@ -123,7 +125,7 @@ def opened_cloud(project: Project, spec: Spec, environ: Mapping[str, str], clock
         yield cloud
 
 
-def _open_engine(run: Run, backend: str, clock: Clock) -> Engine:
+def _open_engine(run: Run, backend: str, clock: Clock, progress: Progress) -> Engine:
     # Late: it imports Pulumi, which a run with nothing to do does not need.
     from scaler import engine_binary
     from scaler.engine import Engine, EngineSettings
@@ -147,8 +149,10 @@ def _open_engine(run: Run, backend: str, clock: Clock) -> Engine:
             official_plugin=official,
             package=resource_type(run.spec.cloud).package,
             lock_timeout=run.lock_timeout,
+            steal_after=run.steal_after,
         ),
         clock,
+        progress.warn,
     )
 
 

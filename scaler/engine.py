@@ -24,7 +24,17 @@ from pulumi import automation
 from pulumi.automation import events
 from semver import VersionInfo
 
-from scaler.backend import Checkpoint, LocalBackend, Lock, describe, is_stale, locks_in, read_deployment
+from scaler.backend import (
+    Checkpoint,
+    LocalBackend,
+    Lock,
+    describe,
+    is_stale,
+    is_stealable,
+    locks_in,
+    read_deployment,
+    remove_lock,
+)
 from scaler.clock import Clock
 from scaler.durations import format_duration
 from scaler.errors import EngineError, LockedError, UnavailableError
@@ -226,13 +236,17 @@ class EngineSettings:
     parallel: int = 64
     deadline: timedelta = timedelta(minutes=30)
     lock_timeout: timedelta = timedelta(minutes=2)
+    steal_after: timedelta | None = None
+    """The age from which a lock of another host is taken away; None: never."""
 
 
 class Engine:
     """One stack's engine: every method is one process at most, and waits for a lock that others hold."""
 
-    def __init__(self, settings: EngineSettings, clock: Clock) -> None:
+    def __init__(self, settings: EngineSettings, clock: Clock, warn: Callable[[str], None] = lambda text: None) -> None:
+        """`warn` is told whose lock was taken away."""
         self._settings = settings
+        self._warn = warn
         self._clock = clock
         self._local = LocalBackend.at(settings.backend, settings.project, settings.stack)
         self._process = _Process(settings.binary, settings.version, self._environ(), settings.deadline)
@@ -405,18 +419,32 @@ class Engine:
         if self._local and self._local.heal_locks():
             return
         holders = (self._local.locks() if self._local else []) or locks_in(str(error))
-        if not self._local and holders and all(map(is_stale, holders)):
-            # `cancel` removes all locks of the stack: only when every one of them is dead.
-            self._workspace._run_pulumi_cmd_sync(["cancel", "--yes", "--stack", self._settings.stack])
+        stolen = [lock for lock in holders if is_stealable(lock, self._clock.now(), self._settings.steal_after)]
+        if self._take_away(holders, stolen):
+            for lock in stolen:
+                self._warn(f"took the stack's lock from {self._tell_holder(lock)}: older than --steal-after")
             return
         waited = self._clock.monotonic() - waited_since
         if waited >= self._settings.lock_timeout.total_seconds():
             raise LockedError(
                 f"The stack {self._settings.stack} is locked by another run.",
                 why="; ".join(map(self._tell_holder, holders)) or _last_words(str(error)),
-                fix="Wait for it to end, or raise --lock-timeout. `scaler unlock` shows who holds it.",
+                fix="Wait for it to end, or raise --lock-timeout. When you know that it is dead: "
+                "`scaler unlock --force`, or --steal-after for those as old.",
             )
         self._clock.sleep(1.0)
+
+    def _take_away(self, holders: Sequence[Lock], stolen: Sequence[Lock]) -> bool:
+        """Remove the locks that are to be stolen, and whether that was possible for any."""
+        if self._local:
+            for lock in stolen:
+                remove_lock(lock)
+            return bool(stolen)
+        if not holders or not all(lock in stolen or is_stale(lock) for lock in holders):
+            return False
+        # `cancel` removes all locks of the stack: only when each of them may go.
+        self._workspace._run_pulumi_cmd_sync(["cancel", "--yes", "--stack", self._settings.stack])
+        return True
 
 
 def _last_words(text: str) -> str:

@@ -10,7 +10,7 @@ import click
 
 from scaler.commands.ci import report_options
 from scaler.commands.context import Context, common_options
-from scaler.commands.running import Duration, load, lock_timeout_option, run, show, timeout_option
+from scaler.commands.running import Duration, load, lock_timeout_option, run, show, steal_after_option, timeout_option
 from scaler.errors import UsageError
 from scaler.model import Result
 
@@ -20,9 +20,17 @@ from scaler.model import Result
 @click.option("--max-age", type=Duration(), default="1h", show_default=True, help="How old the plan may be.")
 @timeout_option
 @lock_timeout_option
+@steal_after_option
 @report_options
 @common_options
-def apply(context: Context, plan: Path, max_age: timedelta, timeout: timedelta, lock_timeout: timedelta) -> int:
+def apply(
+    context: Context,
+    plan: Path,
+    max_age: timedelta,
+    timeout: timedelta,
+    lock_timeout: timedelta,
+    steal_after: timedelta | None,
+) -> int:
     """Do exactly the steps of a plan file, or nothing.
 
     The plan is the consent: nothing is asked.
@@ -50,5 +58,7 @@ def apply(context: Context, plan: Path, max_age: timedelta, timeout: timedelta, 
         options = Options(timeout=timeout, reviewed=Reviewed(reviewed.steps, reviewed.seen))
         return ensure(spec, Demand(reviewed.wanted), options, around)
 
-    result = run(context, project, spec, use_case, cause=f"apply {plan.name}", lock_timeout=lock_timeout)
+    result = run(
+        context, project, spec, use_case, cause=f"apply {plan.name}", lock_timeout=lock_timeout, steal_after=steal_after
+    )
     return show(context, result)

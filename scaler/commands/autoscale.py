@@ -23,6 +23,7 @@ from scaler.commands.running import (
     load,
     lock_timeout_option,
     require_consent,
+    steal_after_option,
     timeout_option,
 )
 from scaler.errors import ExitCode, ScalerError, Terminated, UsageError
@@ -47,6 +48,7 @@ class _How:
     asking: bool = False
     timeout: timedelta
     lock_timeout: timedelta
+    steal_after: timedelta | None
     quiet: bool = False
 
 
@@ -58,6 +60,7 @@ class _How:
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @timeout_option
 @lock_timeout_option
+@steal_after_option
 @report_options
 @common_options
 def autoscale(
@@ -69,6 +72,7 @@ def autoscale(
     yes: bool,
     timeout: timedelta,
     lock_timeout: timedelta,
+    steal_after: timedelta | None,
 ) -> int:
     """Work the number of servers out from the load, and make it so.
 
@@ -99,6 +103,7 @@ def autoscale(
         asking=not yes and watch is None and not preview,
         timeout=timeout,
         lock_timeout=lock_timeout,
+        steal_after=steal_after,
         quiet=watch is not None,
     )
     if watch is not None:
@@ -163,7 +168,12 @@ def _tick(how: _How, spec: Spec, sources: Sources, prices: Prices, now: datetime
     fleet = Fleet(spec.owner, opener, coming=_coming(how, spec))
     samples = read_samples(spec, sources, fleet)
     described = Run(
-        project=how.project, spec=spec, cause="autoscale", lock_timeout=how.lock_timeout, environ=os.environ
+        project=how.project,
+        spec=spec,
+        cause="autoscale",
+        lock_timeout=how.lock_timeout,
+        steal_after=how.steal_after,
+        environ=os.environ,
     )
     with (
         open_progress(

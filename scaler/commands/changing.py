@@ -17,6 +17,7 @@ from scaler.commands.running import (
     require_consent,
     run,
     show,
+    steal_after_option,
     timeout_option,
 )
 from scaler.demand import Demand, Options
@@ -38,6 +39,7 @@ class How(TypedDict):
     max_change: int | None
     timeout: timedelta
     lock_timeout: timedelta
+    steal_after: timedelta | None
 
 
 _OPTIONS: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
@@ -49,6 +51,7 @@ _OPTIONS: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
     max_change_option,
     timeout_option,
     lock_timeout_option,
+    steal_after_option,
 )
 
 
@@ -91,4 +94,13 @@ def change(
         )
         return ensure(spec, demand(around), options, around)
 
-    return show(context, run(context, project, spec, use_case, cause=cause, lock_timeout=how["lock_timeout"]))
+    ran = run(
+        context,
+        project,
+        spec,
+        use_case,
+        cause=cause,
+        lock_timeout=how["lock_timeout"],
+        steal_after=how["steal_after"],
+    )
+    return show(context, ran)

@@ -10,7 +10,15 @@ import click
 
 from scaler.commands.ci import report_options
 from scaler.commands.context import Context, common_options
-from scaler.commands.running import load, lock_timeout_option, require_consent, run, show, timeout_option
+from scaler.commands.running import (
+    load,
+    lock_timeout_option,
+    require_consent,
+    run,
+    show,
+    steal_after_option,
+    timeout_option,
+)
 from scaler.model import Plan, Result, Spec
 
 
@@ -18,9 +26,12 @@ from scaler.model import Plan, Result, Spec
 @click.option("-y", "--yes", is_flag=True, help="Do not ask for the stack's name.")
 @timeout_option
 @lock_timeout_option
+@steal_after_option
 @report_options
 @common_options
-def destroy(context: Context, yes: bool, timeout: timedelta, lock_timeout: timedelta) -> int:
+def destroy(
+    context: Context, yes: bool, timeout: timedelta, lock_timeout: timedelta, steal_after: timedelta | None
+) -> int:
     """Remove every server of a stack, protected ones and orphans included.
 
     Servers that do not carry the stack's labels are never touched.
@@ -44,7 +55,7 @@ def destroy(context: Context, yes: bool, timeout: timedelta, lock_timeout: timed
         approve = None if yes else _ask_for_name(context, spec, around)
         return ensure(spec, Demand(nothing), Options(timeout=timeout, approve=approve, everything=True), around)
 
-    result = run(context, project, spec, use_case, cause="destroy", lock_timeout=lock_timeout)
+    result = run(context, project, spec, use_case, cause="destroy", lock_timeout=lock_timeout, steal_after=steal_after)
     return show(context, result)
 
 

@@ -20,6 +20,7 @@ from scaler.commands.running import (
     require_consent,
     run,
     show,
+    steal_after_option,
     timeout_option,
 )
 from scaler.errors import UsageError
@@ -35,6 +36,7 @@ from scaler.model import Result
 @allow_zero_option
 @timeout_option
 @lock_timeout_option
+@steal_after_option
 @report_options
 @common_options
 def ensure(
@@ -47,6 +49,7 @@ def ensure(
     allow_zero: bool,
     timeout: timedelta,
     lock_timeout: timedelta,
+    steal_after: timedelta | None,
 ) -> int:
     """Make exactly so many healthy servers exist.
 
@@ -83,5 +86,13 @@ def ensure(
         )
         return converge(spec, Demand(wanted), options, around)
 
-    result = run(context, project, spec, use_case, cause=f"ensure {tell(wanted)}", lock_timeout=lock_timeout)
+    result = run(
+        context,
+        project,
+        spec,
+        use_case,
+        cause=f"ensure {tell(wanted)}",
+        lock_timeout=lock_timeout,
+        steal_after=steal_after,
+    )
     return show(context, result)

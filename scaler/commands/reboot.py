@@ -11,7 +11,15 @@ import click
 from scaler import operate
 from scaler.commands.completers import complete_group, complete_server
 from scaler.commands.context import Context, common_options
-from scaler.commands.running import load, lock_timeout_option, require_consent, run, show, timeout_option
+from scaler.commands.running import (
+    load,
+    lock_timeout_option,
+    require_consent,
+    run,
+    show,
+    steal_after_option,
+    timeout_option,
+)
 from scaler.errors import UsageError
 from scaler.model import Result, Server
 
@@ -23,6 +31,7 @@ from scaler.model import Result, Server
 @click.option("--no-wait", is_flag=True, help="Do not wait until they are ready again.")
 @timeout_option
 @lock_timeout_option
+@steal_after_option
 @common_options
 def reboot(
     context: Context,
@@ -32,6 +41,7 @@ def reboot(
     no_wait: bool,
     timeout: timedelta,
     lock_timeout: timedelta,
+    steal_after: timedelta | None,
 ) -> int:
     """Reboot the named servers, or all of a group, or all; and wait until they are ready again.
 
@@ -60,7 +70,9 @@ def reboot(
         )
 
     what = " ".join(sorted(names)) or (f"--group {group}" if group else "all")
-    return show(context, run(context, project, spec, use_case, cause=f"reboot {what}", lock_timeout=lock_timeout))
+    cause = f"reboot {what}"
+    result = run(context, project, spec, use_case, cause=cause, lock_timeout=lock_timeout, steal_after=steal_after)
+    return show(context, result)
 
 
 def _ask(stack: str, around: Any) -> Callable[[Sequence[Server]], bool]:

@@ -48,6 +48,14 @@ timeout_option = click.option(
 lock_timeout_option = click.option(
     "--lock-timeout", type=Duration(), default="2m", show_default=True, help="How long to wait for another run."
 )
+steal_after_option = click.option(
+    "--steal-after",
+    type=Duration(),
+    envvar="SCALER_STEAL_AFTER",
+    metavar="AGE",
+    help="Take the stack's lock from a run on another machine once it is so old, such as 1h. Default: never.  "
+    "[env: SCALER_STEAL_AFTER]",
+)
 
 max_change_option = click.option(
     "--max-change",
@@ -77,12 +85,20 @@ def run(
     *,
     cause: str,
     lock_timeout: timedelta,
+    steal_after: timedelta | None = None,
 ) -> Result:
     """Carry out a use case with its surroundings, telling its progress on standard error."""
     from scaler.compose import Run, surroundings
     from scaler.progress import open_progress
 
-    described = Run(project=project, spec=spec, cause=cause, lock_timeout=lock_timeout, environ=os.environ)
+    described = Run(
+        project=project,
+        spec=spec,
+        cause=cause,
+        lock_timeout=lock_timeout,
+        steal_after=steal_after,
+        environ=os.environ,
+    )
     with (
         log_group(f"scaler {cause}", os.environ),
         open_progress(

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import signal
+import socket
+import subprocess
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from e2e_project import HETZNER, Project, Vendor, finish, wait_until
+
+from scaler.clock import format_time
 
 
 @pytest.mark.parametrize("vendor", [HETZNER], ids=lambda vendor: vendor.name)
@@ -57,17 +65,55 @@ def test_r03_s11_a_run_that_may_not_wait_says_who_is_in_the_way(served: Project,
     assert len(project.agreed()) == 2
 
 
+def lock_of(project: Project, host: str, pid: int, since: str) -> Path:
+    """The engine's lock on the stack, as a run on some machine has it."""
+    folder = project.state_dir / "pulumi" / ".pulumi" / "locks" / "organization" / "scaler" / "demo"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"of-{host}.json"
+    lock = {"pid": pid, "username": "ci", "hostname": host, "timestamp": since}
+    path.write_text(json.dumps(lock), encoding="utf-8")
+    return path
+
+
+def ago(minutes: int) -> str:
+    return format_time(datetime.now(UTC) - timedelta(minutes=minutes))
+
+
 def test_s11_a_stack_that_another_run_is_making_is_waited_for(hetzner: Project) -> None:
     """Runs that make the stack at once see each other's lock: that is no failure of the engine."""
-    locks = hetzner.state_dir / "pulumi" / ".pulumi" / "locks" / "organization" / "scaler" / "demo"
-    locks.mkdir(parents=True)
-    lock = {"pid": 1, "username": "ci", "hostname": "elsewhere", "timestamp": "2026-11-24T23:00:00Z"}
-    (locks / "made-elsewhere.json").write_text(json.dumps(lock), encoding="utf-8")
+    lock = lock_of(hetzner, "elsewhere", 1, "2026-11-24T23:00:00Z")
     error = hetzner.run("ensure", "1", "--yes", "--lock-timeout", "0s", "-o", "json", code=5).error
     assert "ci@elsewhere" in error["why"]
 
     waiting = hetzner.start("ensure", "1", "--yes")
     wait_until(lambda: len(hetzner.engine_runs) > 2, "a second attempt")
-    (locks / "made-elsewhere.json").unlink()
+    lock.unlink()
     assert finish(waiting).code == 0
     assert len(hetzner.agreed()) == 1
+
+
+def test_a_lock_of_another_machine_is_taken_away_only_when_it_is_so_old(hetzner: Project, tmp_path: Path) -> None:
+    ensure = ("ensure", "1", "--yes", "-o", "json", "--lock-timeout", "0s")
+    lock = lock_of(hetzner, "elsewhere", 1, ago(50))
+    for command in (ensure, (*ensure, "--steal-after", "1h")):
+        error = hetzner.run(*command, code=5).error
+        assert re.search(r"ci@elsewhere, process 1, since \S+, for 50m", error["why"])
+        assert "--steal-after" in error["fix"]
+        assert lock.exists()
+    assert hetzner.machines == {}
+    # By a variable, as a pipeline sets it. What was taken away, and from whom, is said.
+    stolen = hetzner.run(*ensure, environ={"SCALER_STEAL_AFTER": "45m"})
+    assert re.search(r"took the stack's lock from ci@elsewhere, process 1, since \S+, for 50m", stolen.stderr)
+    assert not lock.exists()
+    assert len(hetzner.agreed()) == 1
+
+    # An engine of this machine that lives is never dead, however old its lock.
+    (tmp_path / "pulumi").symlink_to(shutil.which("sleep") or "sleep")
+    with subprocess.Popen([tmp_path / "pulumi", "600"]) as living:
+        lock = lock_of(hetzner, socket.gethostname(), living.pid, ago(90))
+        refused = hetzner.run("ensure", "2", *ensure[2:], "--steal-after", "1m", code=5)
+        living.kill()
+    assert "for 1h30m" in refused.error["why"]
+    hetzner.ensure("2")
+    assert not lock.exists()
+    assert len(hetzner.agreed()) == 2

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import pwd
 import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from e2e_project import Project
+
+from scaler.clock import format_time
 
 _PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1:]
 
@@ -85,3 +89,20 @@ def test_s14_two_machines_share_a_stack_on_postgresql(served: Project, database:
     assert b"M4RK3R" not in saved
     served.run("destroy", "--yes")
     assert served.machines == {}
+
+
+def test_a_lock_on_postgresql_is_taken_away_when_it_is_so_old(served: Project, database: str) -> None:
+    served.describe(backend=database)
+    served.ensure("1")
+    since = datetime.now(UTC) - timedelta(minutes=50)
+    lock = {"pid": 1, "username": "ci", "hostname": "elsewhere", "timestamp": format_time(since)}
+    document = json.dumps({"data": base64.b64encode(json.dumps(lock).encode()).decode()})
+    key = "postgres/.pulumi/locks/organization/scaler/demo/of-elsewhere.json"
+    insert = f"insert into pulumi_state (key, data) values ('{key}', '{document}')"
+    subprocess.run([_PROGRAMS[0] / "psql", database, "-qc", insert], check=True)
+    ensure = ("ensure", "2", "--yes", "-o", "json", "--lock-timeout", "0s")
+    for command in (ensure, (*ensure, "--steal-after", "1h")):
+        assert "ci@elsewhere, process 1" in served.run(*command, code=5).error["why"]
+    assert len(served.machines) == 1
+    assert "took the stack's lock from ci@elsewhere" in served.run(*ensure, "--steal-after", "45m").stderr
+    assert len(served.machines) == 2
