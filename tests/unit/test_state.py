@@ -203,6 +203,16 @@ def test_optional_fields_may_be_missing() -> None:
     assert from_json(document) == replace(state(server("a", Status.NEW, id=None)), wanted={})
 
 
+def test_a_state_from_before_a_field_was_added_opens_without_it() -> None:
+    """Fields are only ever added: protected, reboot_asked and the price came after the first version."""
+    older = Path(__file__).parents[1] / "e2e" / "older" / "hetzner" / "state" / "demo.json"
+    read = from_json(json.loads(older.read_text(encoding="utf-8")))
+    server = read.records["demo-worker-1"]
+    assert (server.id, server.status, server.ipv4) == ("4000010", Status.RUNNING, "127.189.9.11")
+    assert (server.protected, server.reboot_asked, server.price) == (False, False, None)
+    assert from_json(to_json(read)) == read
+
+
 def test_a_newer_schema_says_to_upgrade() -> None:
     with pytest.raises(StateError) as caught:
         from_json(to_json(state()) | {"schema": 2})
