@@ -1,7 +1,8 @@
 """The policy pack: registers the rules with CrossGuard. What they say is in `rules.py`.
 
 `pulumi preview --policy-pack policies` runs it where Pulumi's language host for Python is
-installed; scaler runs it without one, for `policies: [policies/]` in a spec.
+installed, and `--policy-pack "$PWD/policies/analyzer"` without one; scaler runs it without one,
+for `policies: [policies/]` in a spec.
 """
 
 from __future__ import annotations
