@@ -58,9 +58,9 @@ def engine_of(parent: int) -> int | None:
     return next((int(child) for child in children if "pulumi" in Path(f"/proc/{child}/comm").read_text()), None)
 
 
-def creating(project: Project, served: EmbeddedCloud, driver: Driver) -> int:
-    """Wait until a create is under way; returns the engine's process id."""
-    wait_until(lambda: any(report.fired for report in served.world.faults()), "a create")
+def creating(project: Project, served: EmbeddedCloud, driver: Driver, creates: int = 1) -> int:
+    """Wait until so many creates are under way; returns the engine's process id."""
+    wait_until(lambda: sum(report.fired for report in served.world.faults()) >= creates, "the creates")
     engine = engine_of(driver.pid)
     assert engine is not None
     assert [lock.pid for lock in project.backend.locks()] == [engine]
@@ -105,7 +105,7 @@ def test_python_is_killed(project: Project, served: EmbeddedCloud, drive: Callab
 
 def test_the_engine_is_killed(project: Project, served: EmbeddedCloud, drive: Callable[[int], Driver]) -> None:
     driver = drive(2)
-    engine = creating(project, served, driver)
+    engine = creating(project, served, driver, 2)
     os.kill(engine, signal.SIGKILL)
     assert driver.wait(60) == 1
     # What had been sent is waited for: the next look at the cloud sees it.
