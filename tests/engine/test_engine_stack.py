@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import subprocess
 from collections.abc import Mapping, Sequence
 
@@ -22,9 +23,9 @@ def changes(served: EmbeddedCloud) -> list[str]:
 
 
 def saved(project: Project) -> tuple[object, ...]:
-    """What a run must leave alone when it does nothing."""
+    """What a run must leave alone when it does nothing. A secret is encrypted anew each time that it is saved."""
     checkpoint = project.checkpoint()
-    return checkpoint.resources, checkpoint.outputs, checkpoint.pending
+    return re.sub(r"v1:[^']+", "…", repr(checkpoint.resources)), checkpoint.outputs, checkpoint.pending
 
 
 def test_preview_changes_nothing(either: Project, served: EmbeddedCloud) -> None:
