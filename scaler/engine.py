@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 from pulumi import automation
 from pulumi.automation import events
@@ -145,12 +145,13 @@ class _Process(automation.PulumiCommand):
         if "--non-interactive" not in args:
             args.insert(0, "--non-interactive")
         environ = {**self.environ, **additional_env, "PULUMI_AUTOMATION_API": "true"}
-        with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
+        # Apart: a client in the engine, such as that of S3, may write warnings beside the document that was asked for.
+        with _output_file() as output, _output_file() as errors:
             process = subprocess.Popen(
                 [self.command, *args],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
-                stderr=subprocess.STDOUT,
+                stderr=errors,
                 cwd=cwd,
                 env=environ,
                 start_new_session=True,
@@ -160,13 +161,12 @@ class _Process(automation.PulumiCommand):
             self.started += 1
             self.on_start(process.pid)
             code = self._wait(process)
-            output.seek(0)
-            said = output.read()
+            said, complained = _content(output), _content(errors)
         if code != 0:
             # The SDK looks in the standard error alone for what tells a held lock from other failures.
-            failed = automation.CommandResult(stdout="", stderr=said, code=code)
+            failed = automation.CommandResult(stdout="", stderr=said + complained, code=code)
             raise automation.errors.create_command_error(failed)
-        return automation.CommandResult(stdout=said, stderr="", code=code)
+        return automation.CommandResult(stdout=said, stderr=complained, code=code)
 
     def _wait(self, process: subprocess.Popen[bytes]) -> int:
         try:
@@ -183,6 +183,15 @@ class _Process(automation.PulumiCommand):
             # once, and its lock is released before we go on to end.
             _interrupt(process)
             raise
+
+
+def _output_file() -> IO[str]:
+    return tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
+
+
+def _content(file: IO[str]) -> str:
+    file.seek(0)
+    return file.read()
 
 
 def _interrupt(process: subprocess.Popen[bytes]) -> None:
