@@ -30,20 +30,12 @@ def look(spec: Spec, around: Surroundings) -> Result:
 
     A lost or damaged state file is rebuilt from the stack's outputs and the cloud.
     """
-    operation = _Operation(spec, around, mend=True)
-    operation.learn_prices()
-    return operation.finish(save_only=True)
+    return _Operation(spec, around, mend=True).refresh(save_only=True)
 
 
 def refresh(spec: Spec, around: Surroundings) -> Result:
     """Look, and record what is there in the stack and the state file; changes no server."""
-
-    def run() -> Result:
-        operation = _Operation(spec, around)
-        operation.learn_prices()
-        return operation.finish()
-
-    return around.records.narrate(run)
+    return around.records.narrate(lambda: _Operation(spec, around).refresh())
 
 
 def orphans(spec: Spec, around: Surroundings) -> tuple[Server, ...]:
@@ -193,9 +185,10 @@ class _Operation:
 
     # -- looking -------------------------------------------------------------------------------
 
-    def learn_prices(self) -> None:
-        """Know what each server costs, as far as the cloud tells."""
+    def refresh(self, *, save_only: bool = False) -> Result:
+        """Know also what each server costs, as far as the cloud tells; record, and say what is there."""
         self._observer.learn_prices()
+        return self.finish(save_only=save_only)
 
     # -- all of them ---------------------------------------------------------------------------
 
