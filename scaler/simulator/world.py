@@ -148,6 +148,12 @@ class LoggedRequest:
     effects: tuple[str, ...]
     """The faults that hit it."""
 
+    @property
+    def names(self) -> list[str]:
+        """The machines that a create request asks for: at DigitalOcean one may have several."""
+        body = json.loads(self.body or "")
+        return body.get("names") or [body["name"]]
+
 
 def token_hash(token: str) -> str:
     """What the world keeps of a token."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -85,8 +84,7 @@ def _opened(endpoint: str) -> Iterator[tuple[Cloud, HeldClock]]:
 
 def asked(served: EmbeddedCloud) -> list[list[str]]:
     """The names in each create request."""
-    bodies = [json.loads(row.body or "") for row in served.world.log() if row.method == "POST"]
-    return [body.get("names") or [body["name"]] for body in bodies]
+    return [row.names for row in served.world.log() if row.method == "POST"]
 
 
 def names(served: EmbeddedCloud) -> list[str | None]:

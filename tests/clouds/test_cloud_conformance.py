@@ -5,7 +5,6 @@ Each test asserts on the world that results: what exists, and what was asked of 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -38,7 +37,6 @@ from scaler.lifecycle import Phase
 from scaler.model import ImageRef, Machine, MachineRequest
 from scaler.ownership import Owner, encode_tags
 from scaler.simulator import EmbeddedCloud, World
-from scaler.simulator.world import LoggedRequest
 
 OWNER = Owner("shop", "prod")
 LABELS = OWNER.group_labels("worker", "a1b2")
@@ -80,11 +78,6 @@ class Setting:
 
     def foreign(self, name: str, labels: dict[str, str]) -> None:
         self.world.add_server(self.vendor.name, name, labels=labels, tags=encode_tags(labels))
-
-    def named_in(self, row: LoggedRequest) -> list[str]:
-        """The machines that a create request asked for: at DigitalOcean up to ten."""
-        body = json.loads(row.body or "")
-        return body.get("names") or [body["name"]]
 
     def asked(self, method: str) -> list[str]:
         return [row.path for row in self.world.log() if row.method == method]
@@ -422,9 +415,9 @@ def test_fifty_threads_under_faults_lose_and_double_nothing(setting: Setting) ->
     assert len(exist) == len(set(exist))
     assert made | ambiguous == set(names)
     unanswered = [row for row in setting.world.log() if row.effects]
-    assert ambiguous == {name for row in unanswered for name in setting.named_in(row)} != set()
+    assert ambiguous == {name for row in unanswered for name in row.names} != set()
     assert set(names) - set(exist) == {
-        name for row in unanswered if row.effects == ("drop_before",) for name in setting.named_in(row)
+        name for row in unanswered if row.effects == ("drop_before",) for name in row.names
     }
 
 

@@ -290,8 +290,7 @@ class Project:
     @property
     def asked_for(self) -> list[str]:
         """The names in the create requests, oldest first: at DigitalOcean one request may have ten of them."""
-        bodies = [json.loads(request.body or "") for request in self.creates]
-        return [name for body in bodies for name in body.get("names") or [body["name"]]]
+        return [name for request in self.creates for name in request.names]
 
     @property
     def changes(self) -> list[LoggedRequest]:
