@@ -203,6 +203,14 @@ class Soak:
             self.tally.refusals += 1
             return None
 
+    def conclude(self, result: Result | None, wanted: Counter[str] | None) -> bool:
+        """Check a run that was not refused, if it is known what must have come of it; whether it was checked."""
+        if result is None or wanted is None:
+            self.settled = None
+            return False
+        self.expect(result, wanted)
+        return True
+
     # -- the world -----------------------------------------------------------------------------
 
     def ours(self) -> list[Thing]:
@@ -228,9 +236,9 @@ class Soak:
         self._allow_many_requests()
 
     def _allow_many_requests(self) -> None:
-        rates = {"per_hour": 1_000_000, "per_minute": 1_000_000}
-        hetzner = self.scene.vendor.name == "hetzner"
-        self.scene.world.set_rate_limit(self.scene.vendor.name, **dict(list(rates.items())[: 1 if hetzner else 2]))
+        most, cloud = 1_000_000, self.scene.vendor.name
+        per_minute = {} if cloud == "hetzner" else {"per_minute": most}
+        self.scene.world.set_rate_limit(cloud, per_hour=most, **per_minute)
 
     def _label(self, machine: Thing, name: str) -> str:
         return self.scene.vendor.labels_of(machine)[name]
@@ -265,6 +273,13 @@ class Soak:
         """Names of recorded servers."""
         names = sorted(self.scene.project.records)
         return draw.sample(names, min(len(names), draw.randint(1, most)))
+
+    def name(self, draw: Random) -> list[str]:
+        """One or two recorded servers for this operation, which is told with their names; none if there are none."""
+        names = self.some(draw, 2)
+        if names:
+            self.told += f" {' '.join(names)}"
+        return names
 
 
 @dataclass(frozen=True)
@@ -317,47 +332,29 @@ def _step(soak: Soak, draw: Random) -> None:
 
 
 def _stop(soak: Soak, draw: Random) -> None:
-    names = soak.some(draw, 2)
-    if not names:
+    if not (names := soak.name(draw)):
         return
-    soak.told += f" {' '.join(names)}"
     before = soak.settled
     gone = Counter(soak.scene.project.records[name]["group"] for name in names)
-    result = soak.attempt(lambda: soak.stack.stop(*names))
-    if result and before is not None:
-        soak.expect(result, before - gone)
-    else:
-        soak.settled = None
+    soak.conclude(soak.attempt(lambda: soak.stack.stop(*names)), None if before is None else before - gone)
 
 
 def _replace(soak: Soak, draw: Random) -> None:
-    names = soak.some(draw, 2)
-    if not names:
+    if not (names := soak.name(draw)):
         return
-    soak.told += f" {' '.join(names)}"
     before = soak.settled
     old = {soak.scene.project.records[name]["id"] for name in names}
     soak.allow(spare=len(names))
-    result = soak.attempt(lambda: soak.stack.replace(*names))
-    if result and before is not None:
-        soak.expect(result, before)
+    if soak.conclude(soak.attempt(lambda: soak.stack.replace(*names)), before):
         left = {str(machine.id) for machine in soak.ours()} & old
         demand(not left, f"servers that were to be replaced are there: {left}")
-    else:
-        soak.settled = None
 
 
 def _reboot(soak: Soak, draw: Random) -> None:
-    names = soak.some(draw, 2)
-    if not names:
+    if not (names := soak.name(draw)):
         return
-    soak.told += f" {' '.join(names)}"
     before = soak.settled
-    result = soak.attempt(lambda: soak.stack.reboot(*names))
-    if result and before is not None:
-        soak.expect(result, before)
-    else:
-        soak.settled = None
+    soak.conclude(soak.attempt(lambda: soak.stack.reboot(*names)), before)
 
 
 def _destroy(soak: Soak, draw: Random) -> None:
