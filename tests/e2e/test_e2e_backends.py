@@ -132,7 +132,9 @@ def database() -> Iterator[Database]:
 @contextmanager
 def bucket() -> Iterator[Bucket]:
     """An empty bucket on loopback."""
-    server = pytest.importorskip("moto.server").ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
     made = Bucket(f"http://{host}:{port}")
