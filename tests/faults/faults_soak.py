@@ -420,6 +420,7 @@ def _give_back(soak: Soak, draw: Random) -> None:
     for machine in draw.sample(soak.others()[2:], min(1, len(soak.others()[2:]))):
         labels = soak.scene.vendor.owned(_OURS.group_labels("worker", "0"))
         soak.scene.world.relabel(soak.scene.vendor.name, machine.id, **labels)
+        soak.scene.given_back.add(machine.id)
 
 
 def _take_name(soak: Soak, draw: Random) -> None:
