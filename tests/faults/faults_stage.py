@@ -99,7 +99,7 @@ class Scene:
         resources = {resource.name: resource.id for resource in checkpoint.resources}
         outputs = dict(checkpoint.outputs)
         demand(len(owned) == count, f"{len(owned)} servers, not {count}: {owned}")
-        made = [name for id, name in owned.items() if id not in self.given_back]
+        made = [name for number, name in owned.items() if number not in self.given_back]
         demand(len(set(made)) == len(made), f"two servers of one name: {owned}")
         demand(set(resources.values()) == set(map(str, owned)), f"the stack has {resources}, the cloud {owned}")
         demand({name: output["id"] for name, output in outputs.items()} == resources, f"outputs {outputs}, {resources}")
