@@ -172,11 +172,10 @@ class _Convergence:
 
     def _conclude(self, waiting: Sequence[str]) -> Result:
         self._give_up_waiting(waiting)
-        try:
-            record(self._run.observer, self._run.around)
-        except ScalerError as error:
-            # The engine could not: the state file at least says what is there.
-            self._run.failures.append(error)
+        self._record()
+        if self._run.options.wait and not waiting and not self._run.failures and on_their_way(self._run.world):
+            # Rebooted just now, or listed as it was before the look that called it ready.
+            self._confirm_anew()
         self._planner.note_shortages()
         reached = self._reached()
         if reached:
@@ -187,6 +186,22 @@ class _Convergence:
         self._raise_if_only_refused()
         self._tell_failures()
         return result_of(self._run, Outcome.FAILED if self._run.failures else Outcome.UNCONFIRMED)
+
+    def _confirm_anew(self) -> None:
+        """Wait for what the record step saw on its way, and record it once more."""
+        try:
+            self._give_up_waiting(self._confirm())
+        except ScalerError as error:
+            self._run.failures.append(error)
+        else:
+            self._record()
+
+    def _record(self) -> None:
+        """Save what is there; if the engine cannot, the state file at least says it."""
+        try:
+            record(self._run.observer, self._run.around)
+        except ScalerError as error:
+            self._run.failures.append(error)
 
     def _raise_if_only_refused(self) -> None:
         """Credentials that may read but change nothing are told as what they are, like those that may not read."""

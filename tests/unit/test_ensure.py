@@ -853,6 +853,24 @@ def test_a_record_step_that_fails_is_an_error_and_the_state_file_tells_the_truth
     assert setting.is_in_order()
 
 
+def test_what_the_record_step_sees_on_its_way_is_waited_for() -> None:
+    """Somebody reboots a server at the last moment, or the list is older than the look that called it ready."""
+    setting = Setting()
+    tell = setting.progress.phase
+    reboots = iter([True])
+
+    def rebooted_by_hand(text: str) -> None:
+        tell(text)
+        if text == "recording" and next(reboots, False):
+            setting.cloud.named("prod-worker-2").ready = setting.clock.monotonic() + 8
+
+    setting.progress.phase = rebooted_by_hand  # type: ignore[method-assign]
+    result = setting.ensure(3)
+    assert (result.outcome, len(setting.ready)) == (Outcome.CONVERGED, 3)
+    assert {server.status for server in result.servers} == {Status.RUNNING}
+    assert setting.is_in_order()
+
+
 def test_a_hanging_server_stays_so_when_the_record_step_failed() -> None:
     setting = Setting()
     setting.cloud.hang = 1
