@@ -202,10 +202,14 @@ class Applier:
 
     def _hit_quota(self, error: QuotaError) -> None:
         """The account may have no more: what the run creates it has created, and what it removes it still removes."""
-        self._run.failures.append(error)
-        self._run.advice = replace(self._run.advice, withheld=True)
         there = sum(1 for server in self._run.known.values() if server.id and not server.finished)
         self._run.around.shortages.note_quota(there, self._run.clock.now())
+        if self._run.plan.kept:
+            # What is only paid for makes room.
+            self._run.advice = replace(self._run.advice, most=there)
+        else:
+            self._run.failures.append(error)
+            self._run.advice = replace(self._run.advice, withheld=True)
 
     def _try_again(self, error: Exception) -> Verdict:
         if not self._run.count("passing", ATTEMPTS):

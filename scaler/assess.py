@@ -224,7 +224,7 @@ def _drift(
         record = records.get(name)
         if not _holds(stack, name, named[name]) and server.status is not Status.DELETING:
             yield f"{name} ({server.id}) exists and is in no state"
-        if server.status is Status.STOPPED and record and record.status is not Status.STOPPED:
+        if server.status is Status.STOPPED and record and record.status not in (Status.STOPPING, Status.STOPPED):
             yield f"{name} ({server.id}) was {record.status} and is off"
         if server.status is Status.HANGING and record and record.status is not Status.HANGING:
             yield f"{name} ({server.id}) is hanging: {server.error}"

@@ -68,7 +68,8 @@ def _tell(world: World, concerned: Collection[str], elapsed_s: float, progress: 
         server = world.servers.get(name) or world.past.get(name)
         if server:
             progress.server(name, server.status, server.error or "")
-    staying = [server for server in world.servers.values() if server.status not in (*DEAD, Status.DELETING)]
+    leaving = (*DEAD, Status.DELETING, Status.STOPPING, Status.STOPPED)
+    staying = [server for server in world.servers.values() if server.status not in leaving]
     ready = sum(1 for server in staying if server.status is Status.RUNNING)
     progress.waiting(ready, len(staying), elapsed_s)
 

@@ -224,9 +224,12 @@ class _Convergence:
         return self._run.world.recorded and not on_their_way(self._run.world)
 
     def _reached(self) -> bool:
-        """Whether exactly the wanted servers exist, every one is ready, and none lacks a place for its successor."""
+        """Whether exactly the wanted servers exist, every one is ready, and none lacks a place for its successor.
+
+        Beside them there may be servers that are off, for as long as they are paid for.
+        """
         ready = running(self._run.world, self._run.wanted)
-        concerned = self._run.world.servers.keys() - self._run.advice.apart
+        concerned = self._run.world.servers.keys() - self._run.advice.apart - self._run.plan.kept.keys()
         exact = all(ready[group] == count for group, count in self._run.wanted.items())
         return exact and len(concerned) == sum(ready.values()) and not self._run.plan.short
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from scaler.errors import LimitError, RefusedError
-from scaler.model import Action, Cost, Plan, Server, Spec, World
+from scaler.model import LEAVING, Action, Cost, Plan, Server, Spec, World
 
 Change = tuple[Action, str]
 """What is done to which server."""
@@ -98,7 +98,7 @@ def check_plan(spec: Spec, world: World, plan: Plan, *, ignore_protection: bool 
         leaving = sum(
             1
             for step in plan.steps
-            if step.group == name and step.server in deleted and world.servers[step.server].counts
+            if step.group == name and step.action in LEAVING and world.servers[step.server].counts
         )
         if surplus > leaving:
             marked = {server.name for server in world.servers.values() if server.group == name and server.protected}
@@ -129,12 +129,12 @@ def check_change(plan: Plan, most: int | None, done: Collection[Change] = ()) ->
         return
     changes = {(step.action, step.server) for step in plan.steps} | set(done)
     creates = sum(1 for action, _ in changes if action is Action.CREATE)
-    deletes = sum(1 for action, _ in changes if action is Action.DELETE)
+    deletes = len({server for action, server in changes if action in LEAVING})
     if creates + deletes > most:
         raise RefusedError(
             f"{plan.stack} would change by {creates + deletes} servers, {creates + deletes - most} too many:"
             f" --max-change is {most}.",
-            why=f"{creates} to create, {deletes} to delete",
+            why=f"{creates} to create, {deletes} to delete or power off",
             fix="Look at `scaler preview`, then ask for less, or raise --max-change.",
             code="max_change",
         )
@@ -173,4 +173,4 @@ def check_budget(spec: Spec, plan: Plan, cost: Cost | None) -> None:
 def shrinking_alone(plan: Plan) -> frozenset[str]:
     """The groups that only lose servers: they need nothing that another group may lack."""
     growing = {step.group for step in plan.steps if step.action is Action.CREATE} | set(plan.short)
-    return frozenset(step.group for step in plan.steps if step.action is Action.DELETE) - growing
+    return frozenset(step.group for step in plan.steps if step.action in LEAVING) - growing

@@ -148,6 +148,8 @@ class Group:
     """Over the locations, evenly; False: the first location that has capacity gets all."""
     scale_down: Literal["newest", "oldest", "billing"] | Extension = "newest"
     """`billing`: those whose paid hour ends soonest go first. A function: (servers, count) → servers, in this order."""
+    keep_paid: bool = False
+    """A running server that is not needed is powered off, and deleted only shortly before its paid hour is over."""
     naming: Extension | None = None
     """(stack, group, taken) → the name of the next new server; None: `<stack>-<group>-<n>`."""
     autoscale: Policy | None = None
@@ -352,11 +354,16 @@ class Action(StrEnum):
     CREATE = "create"
     ADOPT = "adopt"
     POWER_ON = "power_on"
+    POWER_OFF = "power_off"
     UPDATE = "update"
     REBOOT = "reboot"
     REPLACE = "replace"
     DELETE = "delete"
     FORGET = "forget"
+
+
+LEAVING = frozenset({Action.DELETE, Action.POWER_OFF})
+"""What takes a server out of service."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -403,6 +410,8 @@ class Plan:
     """Servers that are missing and for which nothing is left to try, by group."""
     outdated: Mapping[str, str] = field(default_factory=dict)
     """Servers that are not as a new one would be, and in what; they stay until they are replaced."""
+    kept: Mapping[str, datetime] = field(default_factory=dict)
+    """Servers that are off, or will be, and stay for the rest of their paid hour: until when."""
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -577,6 +586,8 @@ class Result:
     """What went wrong, whatever it was about; the steps tell their own errors."""
     outdated: Mapping[str, str] = field(default_factory=dict)
     """Servers that are not as a new one would be, and in what."""
+    kept: Mapping[str, datetime] = field(default_factory=dict)
+    """Servers that are off and paid for, and until when they can be taken back."""
     seen: Mapping[str, str] = field(default_factory=dict)
     """The machines that the run began with, name → id; for plan files, not for printing."""
     declined: bool = False

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 from scaler.lifecycle import DEAD, SUPPLY, Status
 from scaler.model import Action, Extension, Group, Placement, Plan, PlanPhase, Server, Spec, Step, World
 from scaler.ownership import free_names, is_host_name
-from scaler.prices import paid_left
+from scaler.prices import kept_until, paid_left
 from scaler.template import labels_of, outdated
 
 
@@ -31,6 +32,8 @@ class Advice:
     """Servers that could not be powered on: they are replaced."""
     kept: frozenset[str] = frozenset()
     """Servers whose drain failed: they stay."""
+    spent: frozenset[str] = frozenset()
+    """Servers that are not kept for their paid hour: they could not be powered off, or are in the way."""
     remove: frozenset[str] = frozenset()
     """Servers that were asked to be removed: they go before others."""
     renew: frozenset[str] = frozenset()
@@ -50,9 +53,17 @@ def plan(spec: Spec, world: World, wanted: Mapping[str, int], advice: Advice | N
     servers, once the first is confirmed. Groups that the spec no longer has are wanted zero times.
     """
     advice = advice or Advice()
+    made = _plan(spec, world, wanted, advice)
+    if made.kept and _lacks_room(spec, world, made, advice):
+        made = _plan(spec, world, wanted, replace(advice, spent=advice.spent | made.kept.keys()))
+    return made
+
+
+def _plan(spec: Spec, world: World, wanted: Mapping[str, int], advice: Advice) -> Plan:
     grow: list[Step] = [*_forget(world), *_adopt(world)]
     shrink: list[Step] = []
     short: dict[str, int] = {}
+    kept: dict[str, datetime] = {}
     crowded = False
     old = _outdated(spec, world, advice)
     for name in sorted({*wanted, *(server.group for server in world.servers.values())}):
@@ -60,6 +71,7 @@ def plan(spec: Spec, world: World, wanted: Mapping[str, int], advice: Advice | N
         decided = _decide(spec, world, name, wanted.get(name, 0), replace(advice, taken=advice.taken | named), old)
         grow += decided.grow
         shrink += decided.shrink
+        kept |= decided.kept
         crowded |= decided.crowded
         if decided.short:
             short[name] = decided.short
@@ -77,7 +89,15 @@ def plan(spec: Spec, world: World, wanted: Mapping[str, int], advice: Advice | N
         tries={name: tuple(usable(spec.groups[name], advice)) for name in wanted if _is_created(name, grow)},
         short=short,
         outdated=old,
+        kept=kept,
     )
+
+
+def _lacks_room(spec: Spec, world: World, made: Plan, advice: Advice) -> bool:
+    """Whether a plan creates more servers than there may be beside all that stay."""
+    created, deleted = _count(made.steps, Action.CREATE), _count(made.steps, Action.DELETE)
+    most = _most(spec, advice)
+    return most is not None and created > 0 and len(world.machines) + created - deleted > most
 
 
 def _outdated(spec: Spec, world: World, advice: Advice) -> dict[str, str]:
@@ -176,6 +196,8 @@ class _Decided:
     """Servers that are missing and for which nothing is left to try."""
     crowded: bool
     """Whether each wanted server has a dead one beside it already: no more before those are gone."""
+    kept: Mapping[str, datetime]
+    """Servers that stay, off, while their hour is paid."""
 
 
 def _decide(spec: Spec, world: World, name: str, wanted: int, advice: Advice, old: Mapping[str, str]) -> _Decided:
@@ -201,28 +223,42 @@ def _decide(spec: Spec, world: World, name: str, wanted: int, advice: Advice, ol
     lacking = missing - len(woken) if group else 0
     created = _create(spec, world, group, lacking, wanted, supply, advice) if group else []
     short = lacking - len(created)
+    spare = [*(server for server in idle if server in movable), *(server for server in leaving if server.running)]
+    unkept = {*advice.spent, *advice.remove, *orphans, *old}
+    kept = {
+        server.name: until
+        for server in spare
+        if server.name not in unkept and (until := kept_until(spec, server, world.at))
+    }
+
+    def why_leaving(server: Server) -> str:
+        return _why_leaving(group, server, wanted, len(supply), advice.remove, orphans, old)
+
     there = sum(1 for server in servers if server.status is not Status.DELETING)
     return _Decided(
         short=short,
         crowded=bool(dead) and there + len(created) > 2 * wanted,
         grow=[
             *created,
-            *(_step(Action.POWER_ON, server, "it is off") for server in woken),
+            *(_step(Action.POWER_ON, server, _why_woken(spec, world, server)) for server in woken),
             *(_step(Action.DELETE, server, _why_dead(server)) for server in dead if server in movable),
         ],
         shrink=[
-            *(_step(Action.DELETE, server, "it is off and not needed") for server in idle if server in movable),
+            *(
+                _step(Action.DELETE, server, "it is off and not needed")
+                for server in idle
+                if server in movable and server.name not in kept
+            ),
             # What cannot be replaced stays.
             *(_step(Action.DELETE, server, "it was asked to be replaced") for server in renewed[short:]),
             *(
-                _step(
-                    Action.DELETE,
-                    server,
-                    _why_leaving(group, server, wanted, len(supply), advice.remove, orphans, old),
-                )
+                _step(Action.POWER_OFF, server, f"{why_leaving(server)}; {_why_kept(kept[server.name])}")
+                if server.name in kept
+                else _step(Action.DELETE, server, why_leaving(server))
                 for server in leaving
             ),
         ],
+        kept=kept,
     )
 
 
@@ -319,6 +355,14 @@ def _why_dead(server: Server) -> str:
     if server.status is Status.STOPPED:
         return "it is off and could not be powered on"
     return f"it is {server.status}" + (f": {server.error}" if server.error else "")
+
+
+def _why_woken(spec: Spec, world: World, server: Server) -> str:
+    return "it is off" + (", and still paid for" if kept_until(spec, server, world.at) else "")
+
+
+def _why_kept(until: datetime) -> str:
+    return f"it is paid for, and can be taken back until {until:%H:%M} UTC"
 
 
 def _why_leaving(

@@ -18,7 +18,7 @@ from scaler.guards import (
     check_zero,
     shrinking_alone,
 )
-from scaler.model import Action, Group, Plan, Spec, Step, StepResult
+from scaler.model import LEAVING, Action, Group, Plan, Spec, Step, StepResult
 from scaler.observe import PASSING
 from scaler.parts import current_image, find_parts
 from scaler.plan import placements, plan
@@ -35,7 +35,7 @@ class Planner:
 
     def plan(self) -> Plan:
         """A plan that creates servers only where they can be had, and no more than the account allows."""
-        spec = _unprotected(self._run.spec) if self._run.options.everything else self._run.spec
+        spec = _holding_nothing(self._run.spec) if self._run.options.everything else self._run.spec
         made = plan(spec, self._run.world, self._run.wanted, self._run.advice)
         while self._learns(made):
             made = plan(spec, self._run.world, self._run.wanted, self._run.advice)
@@ -54,7 +54,7 @@ class Planner:
         choosing = {
             step.group
             for step in made.steps
-            if step.action is Action.DELETE
+            if step.action in LEAVING
             and self._run.world.servers[step.server].counts
             and self._run.wanted.get(step.group)
         } - self._run.advice.images.keys()
@@ -122,7 +122,10 @@ class Planner:
         """Refuse what the account does not allow; what other groups only lose goes on without it."""
         if self._quota is None:
             return
-        self._run.advice = replace(self._run.advice, most=self._quota.most)
+        if self._run.advice.most != self._quota.most:
+            # Another plan may fit: what is only paid for makes room.
+            self._run.advice = replace(self._run.advice, most=self._quota.most)
+            return
         try:
             check_quota(self._run.world, made, self._quota)
         except LimitError as error:
@@ -204,6 +207,7 @@ class Planner:
         check_budget(self._run.spec, self._run.plan, self._run.plan.cost)
 
 
-def _unprotected(spec: Spec) -> Spec:
-    groups = {name: replace(group, protect=frozenset()) for name, group in spec.groups.items()}
+def _holding_nothing(spec: Spec) -> Spec:
+    """The spec of a stack that is to be destroyed: no server stays, protected or paid for."""
+    groups = {name: replace(group, protect=frozenset(), keep_paid=False) for name, group in spec.groups.items()}
     return replace(spec, groups=groups)

@@ -17,6 +17,9 @@ from scaler.model import Cost, Price, Server, Spec, Step
 
 _HOUR = timedelta(hours=1)
 
+_DELETED_BEFORE = timedelta(minutes=5)
+"""So long before its paid hour is over, a server that was kept goes: deleting takes time, and so may the next run."""
+
 
 @dataclass(frozen=True, slots=True)
 class Priced:
@@ -110,3 +113,25 @@ def paid_left(cloud: str, created: datetime, now: datetime) -> timedelta:
     if cloud != "hetzner":
         return timedelta(0)
     return _HOUR - (now - created) % _HOUR
+
+
+def kept_until(spec: Spec, server: Server, now: datetime) -> datetime | None:
+    """Until when a server that is not needed stays, off, for the hour that is paid; None: it goes.
+
+    It is the hour in which it was powered off: one that was missed by every run is not kept for another.
+    """
+    group = spec.groups.get(server.group)
+    if group is None or not group.keep_paid or server.created is None:
+        return None
+    until = stays_until(spec.cloud, server.created, server.since if server.status is Status.STOPPED else now)
+    return until if now < until else None
+
+
+def stays_until(cloud: str, created: datetime, off_since: datetime) -> datetime:
+    """When a server that was powered off is deleted: in the past, where too little or nothing is paid ahead."""
+    return off_since + paid_left(cloud, created, off_since) - _DELETED_BEFORE
+
+
+def is_kept(spec: Spec, server: Server, now: datetime) -> bool:
+    """Whether a server is off, and stays so while its hour is paid, or until it is needed."""
+    return server.status is Status.STOPPED and kept_until(spec, server, now) is not None

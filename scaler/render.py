@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 
 import click
 
+from scaler.clock import format_time
 from scaler.errors import ScalerError
 from scaler.lifecycle import Status
 from scaler.model import (
@@ -36,6 +37,7 @@ _SIGNS = {
     Action.CREATE: "+",
     Action.ADOPT: "~",
     Action.POWER_ON: "~",
+    Action.POWER_OFF: "~",
     Action.UPDATE: "~",
     Action.REBOOT: "~",
     Action.REPLACE: "~",
@@ -118,6 +120,7 @@ def planned(plan: Plan, *, servers: Sequence[Server] = (), cost: Cost | None = N
         servers=tuple(servers),
         drift=plan.drift,
         outdated=plan.outdated,
+        kept=plan.kept,
         cost=cost or plan.cost,
     )
 
@@ -137,6 +140,7 @@ def result_document(result: Result) -> dict[str, object]:
         "servers": [server_to_json(server) for server in result.servers],
         "drift": list(result.drift),
         "outdated": dict(result.outdated),
+        "kept": {name: format_time(until) for name, until in result.kept.items()},
         "violations": [asdict(violation) for violation in result.violations],
         "cost": asdict(result.cost) if result.cost else None,
         "failures": [_failure_document(failure) for failure in result.failures],
@@ -148,7 +152,9 @@ def result_document(result: Result) -> dict[str, object]:
 def _remarks(result: Result) -> list[str]:
     """What else is to be known of the servers: found other than recorded, or made of what the spec no longer says."""
     drift = [f"drift: {sentence}" for sentence in result.drift]
-    return drift + [f"outdated: {name} ({why})" for name, why in result.outdated.items()]
+    old = [f"outdated: {name} ({why})" for name, why in result.outdated.items()]
+    kept = [f"kept: {name}, off and paid for until {until:%H:%M} UTC" for name, until in result.kept.items()]
+    return drift + old + kept
 
 
 def _failure_document(failure: Exception) -> dict[str, str]:

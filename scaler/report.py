@@ -39,19 +39,22 @@ def result_of(run: Run, outcome: Outcome) -> Result:
         cost=cost_of(
             run,
             run.first.servers.values(),
-            servers_after(run, run.plan) if planned else map(prices.existing, run.world.servers.values()),
+            servers_after(run, run.plan)
+            if planned
+            else [prices.existing(server) for name, server in run.world.servers.items() if name not in run.plan.kept],
         ),
         requests=run.around.cloud.requests,
         elapsed=timedelta(seconds=run.clock.monotonic() - run.started),
         failures=tuple(run.failures),
         outdated=run.plan.outdated,
+        kept=run.plan.kept,
         seen=ids(run.first),
     )
 
 
 def servers_after(run: Run, made: Plan) -> list[prices.Priced]:
-    """The servers that are paid for after a plan."""
-    leaving = {step.server for step in made.steps if step.action is Action.DELETE}
+    """The servers that are paid for after a plan, when the hours are over that are paid already."""
+    leaving = {step.server for step in made.steps if step.action is Action.DELETE} | made.kept.keys()
     staying = [
         prices.existing(server)
         for server in run.world.servers.values()
@@ -62,7 +65,8 @@ def servers_after(run: Run, made: Plan) -> list[prices.Priced]:
 
 def cost_of(run: Run, before: Iterable[Server], after: Iterable[prices.Priced]) -> Cost | None:
     """The costs of servers before and after; None when the prices were not looked at."""
-    return prices.cost(run.catalogue, map(prices.existing, before), after)
+    staying = (server for server in before if not prices.is_kept(run.spec, server, run.world.at))
+    return prices.cost(run.catalogue, map(prices.existing, staying), after)
 
 
 def ids(world: World) -> dict[str, str]:

@@ -1,22 +1,29 @@
-"""A phase in lots: servers are deleted as they come to rest, and none waits for another's drain."""
+"""A phase in lots: servers are deleted as they come to rest, and none waits for another's drain.
+
+A server that is only powered off comes to rest in the same way, and that is all.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from datetime import timedelta
 
 from scaler.errors import ScalerError
-from scaler.lifecycle import Status
-from scaler.model import Action, PlanPhase, Step, StepResult, StopPolicy
+from scaler.lifecycle import Phase, Status
+from scaler.model import Action, Machine, PlanPhase, Step, StepResult, StopPolicy
 from scaler.plan import natural
 from scaler.run import Run
 
 _STOP_LOOK_S = 1.0
 """Between two looks at servers that are coming to rest."""
 
+_SHUTDOWN_WITHIN = timedelta(minutes=1)
+"""What a server that is to be powered off gets for its shutdown, where its group says nothing of it."""
+
 
 class Resting:
-    """Brings the servers of a phase to rest before they are deleted."""
+    """Brings the servers of a phase to rest: those that are then deleted, and those that are only powered off."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
@@ -32,9 +39,10 @@ class Resting:
             yield PlanPhase(steps=at_once, declared=_natural_order({*phase.declared, *resting}))
         if not resting or not self._is_still_so():
             return
-        for name in resting:
-            self._run.around.stopping.begin(self._run.world.servers[name], self._stop_policy(name))
+        for name, step in resting.items():
+            self._run.around.stopping.begin(self._run.world.servers[name], self._stop_policy(step))
             self._run.known[name] = self._run.world.servers[name].become(Status.STOPPING, self._run.world.at)
+            self._run.progress.server(name, Status.STOPPING, step.reason)
         self._run.save(phase.steps)
         while resting:
             rested = self._come_to_rest(resting)
@@ -44,13 +52,16 @@ class Resting:
     def _must_rest(self, step: Step) -> bool:
         """Whether a server serves, or may, and its group says how to stop it."""
         if step.action is not Action.DELETE:
-            return False
+            return step.action is Action.POWER_OFF
         status = self._run.world.servers[step.server].status
-        return status in (Status.RUNNING, Status.REBOOTING) and self._stop_policy(step.server).needed
+        return status in (Status.RUNNING, Status.REBOOTING) and self._stop_policy(step).needed
 
-    def _stop_policy(self, name: str) -> StopPolicy:
-        group = self._run.spec.groups.get(self._run.world.servers[name].group)
-        return group.stop if group else StopPolicy()
+    def _stop_policy(self, step: Step) -> StopPolicy:
+        group = self._run.spec.groups.get(step.group)
+        policy = group.stop if group else StopPolicy()
+        if step.action is Action.POWER_OFF and policy.shutdown_within is None:
+            return replace(policy, shutdown_within=_SHUTDOWN_WITHIN)
+        return policy
 
     def _is_still_so(self) -> bool:
         """Right before servers are stopped: is this still the world that the plan was made for?"""
@@ -60,7 +71,7 @@ class Resting:
         } == before
 
     def _come_to_rest(self, resting: dict[str, Step]) -> tuple[Step, ...]:
-        """Wait until some of the servers are at rest, and take them out of `resting`."""
+        """Wait until some are at rest, take them out of `resting`, and return the steps that are not done by that."""
         rested: list[Step] = []
         while not rested and resting:
             self._run.clock.sleep(_STOP_LOOK_S)
@@ -72,11 +83,20 @@ class Resting:
                     del resting[name]
                     for note in stop.notes:
                         self._run.progress.warn(f"{name}: {note}")
-                if stop.at_rest:
+                if stop.at_rest and step.action is Action.POWER_OFF:
+                    self._note_power_off(step, machine, stop.notes)
+                elif stop.at_rest:
                     rested.append(replace(step, reason="; ".join([step.reason, *stop.notes])))
                 if stop.kept:
                     self._keep(step, stop.notes)
         return tuple(rested)
+
+    def _note_power_off(self, step: Step, machine: Machine | None, notes: Sequence[str]) -> None:
+        """One that could not be powered off is deleted in the next round: it would serve on, and nobody counts it."""
+        off = machine is None or machine.phase in (Phase.OFF, Phase.DELETING)
+        self._run.note(step, StepResult.DONE if off else StepResult.FAILED, "; ".join(notes))
+        if not off:
+            self._run.advice = replace(self._run.advice, spent=self._run.advice.spent | {step.server})
 
     def _keep(self, step: Step, notes: Sequence[str]) -> None:
         """A server whose drain failed stays, as its group says; the run cannot reach its count then."""

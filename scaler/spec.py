@@ -138,6 +138,7 @@ def _group(name: str, fields: GroupSchema) -> Group:
         protect=frozenset(fields.protect),
         spread=fields.spread,
         scale_down=fields.scale_down,
+        keep_paid=fields.keep_paid,
         naming=fields.naming,
         autoscale=fields.autoscale.policy() if fields.autoscale else None,
     )

@@ -29,6 +29,7 @@ from scaler.lifecycle import DEAD, Status
 from scaler.model import Outcome, Requests, Result, Server, Spec, World
 from scaler.observe import PASSING, Observer
 from scaler.ports import Surroundings
+from scaler.prices import is_kept
 
 Samples = Mapping[str, Mapping[str, Sample]]
 """By group and metric."""
@@ -231,7 +232,8 @@ def _needs_work(spec: Spec, world: World, wanted: Mapping[str, int]) -> bool:
     counting = Counter(server.group for server in world.servers.values() if server.counts)
     if any(counting[name] != count for name, count in wanted.items()):
         return True
-    if any(server.status in DEAD or server.status is Status.STOPPED for server in world.servers.values()):
+    off = (server for server in world.servers.values() if server.status in (*DEAD, Status.STOPPED))
+    if any(not is_kept(spec, server, world.at) for server in off):
         return True
     if world.orphans or world.vanished or any(server.group not in spec.groups for server in world.servers.values()):
         return True

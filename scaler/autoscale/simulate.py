@@ -30,6 +30,7 @@ from scaler.autoscale.queue_model import Queue, Waits, waits
 from scaler.autoscale.trace import Trace
 from scaler.errors import UsageError
 from scaler.model import Group, Price
+from scaler.prices import stays_until
 
 ARRIVALS = "arrivals"
 """The column with the jobs that arrived per second: with it, the queue is modelled."""
@@ -130,6 +131,8 @@ class _Replay:
     servers: list[_Server] = field(default_factory=list)
     """Oldest first."""
     booting: list[_Server] = field(default_factory=list)
+    kept: list[tuple[float, _Server]] = field(default_factory=list)
+    """Servers that are off while their hour is paid, each with the moment when it goes."""
     lives: list[tuple[float, float]] = field(default_factory=list)
     history: History = field(default_factory=History)
     wanted: list[int] = field(default_factory=list)
@@ -200,6 +203,7 @@ class _Replay:
             ready = len(self.servers) - booting
             moment = datetime.fromtimestamp(now, UTC)
             samples = {name: Sample(feed(step, ready), moment) for name, feed in self.feeds.items()}
+            self._let_go(now)
             count = len(self.servers)
             decision = decide(
                 self.group, samples, Supply(count, count, ready), self.history, moment, self.setting.ceilings(count)
@@ -216,13 +220,30 @@ class _Replay:
 
     def _carry_out(self, count: int, now: float) -> None:
         while len(self.servers) < count:
-            server = _Server(now, now + next(self.boots).total_seconds())
+            server = self.kept.pop(0)[1] if self.kept else _Server(now, now)
+            server.ready_at = now + next(self.boots).total_seconds()
             self.servers.append(server)
+            self.servers.sort(key=lambda server: server.created)
             self.booting.append(server)
         while len(self.servers) > count:
             server = self._victim()
             self.servers.remove(server)
-            self.lives.append((server.created, now))
+            until = self._stays_until(server, now)
+            if until > now:
+                self.kept.append((until, server))
+            else:
+                self.lives.append((server.created, now))
+
+    def _stays_until(self, server: _Server, now: float) -> float:
+        """Until when a server that goes is kept; what is not ready yet is not."""
+        if not self.group.keep_paid or server.ready_at > now:
+            return now
+        return stays_until(self.setting.cloud, *_lifetime((server.created, now))).timestamp()
+
+    def _let_go(self, now: float) -> None:
+        """Delete what is kept for no longer."""
+        self.lives += [(server.created, now) for until, server in self.kept if until <= now]
+        self.kept = [(until, server) for until, server in self.kept if until > now]
 
     def _victim(self) -> _Server:
         """As a plan chooses: what is not ready yet, then the newest or the oldest."""
@@ -242,7 +263,8 @@ class _Replay:
     def result(self, name: str) -> Simulation:
         times = self.trace.times
         end = times[-1] + self.trace.last_step
-        lives = [*self.lives, *((server.created, end) for server in self.servers)]
+        there = [*self.servers, *(server for _, server in self.kept)]
+        lives = [*self.lives, *((server.created, end) for server in there)]
         summary, by_step = waits(self.queue) if self.queue else (None, None)
         price = self.setting.price
         changes = [decision.change for decision in self.told if decision.change]

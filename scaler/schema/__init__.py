@@ -664,6 +664,9 @@ class NotifySchema(BaseModel):
         return self
 
 
+_HETZNER_ONLY = ("networks", "firewalls", "placement_group", "public_ipv4", "public_ipv6", "keep_paid")
+_DIGITALOCEAN_ONLY = ("vpc", "monitoring", "ipv6")
+
 from scaler.schema.autoscale import AutoscaleSchema  # noqa: E402 - it uses the values above
 
 
@@ -724,6 +727,11 @@ class GroupSchema(BaseModel):
         "module:function, that chooses them.",
         default="newest",
     )
+    keep_paid: Flag = _key(
+        "Hetzner: whether a server that is not needed any more is powered off, and deleted only shortly before its "
+        "paid hour is over, so that it can be taken back. It needs a run at least every few minutes.",
+        default=False,
+    )
     image_changes: Literal["new"] = _key("Which servers get a changed image: only new ones.", default="new")
     autoscale: AutoscaleSchema | None = _key("How the count follows the load; it needs max.", default=None)
 
@@ -759,12 +767,12 @@ class GroupSchema(BaseModel):
             raise refusal("cannot be given together with user_data_inline", "remove one of them")
         return _read_user_data(name, info.context)
 
-    @field_validator("networks", "firewalls", "placement_group", "public_ipv4", "public_ipv6", mode="before")
+    @field_validator(*_HETZNER_ONLY, mode="before")
     @classmethod
     def _only_hetzner(cls, value: object, info: Info) -> object:
         return _only_on("hetzner", value, info.context)
 
-    @field_validator("vpc", "monitoring", "ipv6", mode="before")
+    @field_validator(*_DIGITALOCEAN_ONLY, mode="before")
     @classmethod
     def _only_digitalocean(cls, value: object, info: Info) -> object:
         return _only_on("digitalocean", value, info.context)
@@ -847,10 +855,6 @@ def _check_size(size: int, here: Surroundings) -> None:
     most = USER_DATA_KIB.get(here.cloud or "", max(USER_DATA_KIB.values()))
     if size > most * 1024:
         raise refusal(f"is too big: {size} bytes; {here.cloud or 'the cloud'} takes {most} KiB")
-
-
-_HETZNER_ONLY = ("networks", "firewalls", "placement_group", "public_ipv4", "public_ipv6")
-_DIGITALOCEAN_ONLY = ("vpc", "monitoring", "ipv6")
 
 
 def _or_offered(value: object, check: ValidatorFunctionWrapHandler) -> object:

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -263,15 +263,19 @@ class Project:
         (found,) = self.world.find(self.vendor.name, "server", name)
         return found
 
-    def agreed(self) -> dict[str, str]:
-        """Name → id of the running servers: cloud, state file, stack outputs and resources must say the same."""
+    def agreed(self, *, off: Collection[str] = ()) -> dict[str, str]:
+        """Name → id of the servers: cloud, state file, stack outputs and resources must say the same.
+
+        All run but those that are named to be off.
+        """
         machines = self.machines
         resources = {resource.name: resource.id for resource in self.checkpoint.resources}
         outputs = dict(self.checkpoint.outputs)
         assert resources == machines
         assert {name: server["id"] for name, server in outputs.items()} == machines
         assert self.records == outputs
-        assert {server["status"] for server in outputs.values()} <= {"running"}
+        statuses = {name: server["status"] for name, server in outputs.items()}
+        assert statuses == {name: "stopped" if name in off else "running" for name in machines}
         assert self.checkpoint.pending == ()
         return machines
 

@@ -63,6 +63,13 @@ OPERATIONS = {
 }
 
 
+_PRICE = ("currency", "price_per_hour", "price_per_month")
+
+
+def _prices_of(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: record[key] for key in _PRICE if key in record}
+
+
 @dataclass
 class Scene:
     """One copy of the prepared stack, its cloud, and what it looked like at first."""
@@ -103,7 +110,9 @@ class Scene:
         demand(len(set(made)) == len(made), f"two servers of one name: {owned}")
         demand(set(resources.values()) == set(map(str, owned)), f"the stack has {resources}, the cloud {owned}")
         demand({name: output["id"] for name, output in outputs.items()} == resources, f"outputs {outputs}, {resources}")
-        demand(project.records == outputs, f"state file {project.records}, outputs {outputs}")
+        # A price that a look has learned is in the state file at once, and in the outputs with the next change.
+        unpriced = {name: output | _prices_of(project.records.get(name, {})) for name, output in outputs.items()}
+        demand(project.records == unpriced, f"state file {project.records}, outputs {outputs}")
         statuses = {output["status"] for output in outputs.values()}
         demand(statuses <= {"running"}, f"statuses {statuses}")
         demand(not checkpoint.pending, f"pending operations: {checkpoint.pending}")

@@ -56,6 +56,7 @@ from scaler.ownership import Owner
 from scaler.ports import Stop, Surroundings
 from scaler.shortages import Shortages
 from scaler.state import Event, transitions
+from scaler.stopping import Stopping
 
 START = datetime(2026, 11, 24, 22, 0, tzinfo=UTC)
 
@@ -282,12 +283,16 @@ class FakeCloud:
         self.fuse.burn()
 
     def power_off(self, id: str) -> None:
+        self.fuse.burn()
         self._asked("power_off", id)
         self._box(id).off = True
+        self.fuse.burn()
 
     def shutdown(self, id: str) -> None:
+        self.fuse.burn()
         self._asked("shutdown", id)
         self._box(id).off = True
+        self.fuse.burn()
 
     def reboot(self, id: str) -> None:
         self._asked("reboot", id)
@@ -652,12 +657,13 @@ class Setting:
 
     @property
     def around(self) -> Surroundings:
+        keeps = any(item.keep_paid for item in self.spec.groups.values())
         return Surroundings(
             cloud=self.cloud,
             stack=self.stack,
             records=self.records,
             readiness=self.readiness,
-            stopping=NoStopping(),
+            stopping=Stopping(self.cloud, self.clock, Path()) if keeps else NoStopping(),
             clock=self.clock,
             progress=self.progress,
             shortages=self.shortages,

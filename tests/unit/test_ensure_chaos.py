@@ -154,11 +154,16 @@ EVENTS: tuple[Callable[[Setting, int], None], ...] = (
     before=st.integers(0, 4),
     events=st.lists(st.tuples(st.sampled_from(EVENTS), st.integers(0, 30)), max_size=8),
     wanted=st.integers(0, 5),
+    keep_paid=st.booleans(),
 )
 def test_after_anything_one_run_ends_with_exactly_the_wanted_servers(
-    unique_names: bool, before: int, events: list[tuple[Callable[[Setting, int], None], int]], wanted: int
+    unique_names: bool,
+    before: int,
+    events: list[tuple[Callable[[Setting, int], None], int]],
+    wanted: int,
+    keep_paid: bool,
 ) -> None:
-    setting = Setting(spec(group(count=before)))
+    setting = Setting(spec(group(count=before, keep_paid=keep_paid)))
     setting.cloud.unique_names = unique_names
     setting.cloud.tells_deleting = unique_names
     foreign = [setting.cloud.add("prod-worker-2x", FOREIGN), setting.cloud.add("database", {})]
@@ -175,7 +180,9 @@ def test_after_anything_one_run_ends_with_exactly_the_wanted_servers(
     result = setting.ensure(wanted)
 
     told = (result, setting.progress.warnings, setting.progress.notes)
-    assert len(setting.ready) == len(setting.owned) == wanted, told
+    assert len(setting.ready) == wanted == len(setting.owned) - len(result.kept), told
+    assert {name for name, server in setting.records.servers.items() if server.status == "stopped"} == set(result.kept)
+    assert keep_paid or not result.kept
     assert result.outcome in ("converged", "unchanged"), told
     assert setting.is_in_order(), (setting.held(), setting.records.servers)
     assert all(box.id in setting.cloud.boxes for box in foreign)
@@ -184,5 +191,10 @@ def test_after_anything_one_run_ends_with_exactly_the_wanted_servers(
     assert not [call for call in setting.cloud.calls[asked_before:] if call[0] == "delete" and call[1] in theirs]
 
     before_again, processes = len(setting.cloud.changes()), setting.stack.processes
-    assert setting.ensure(wanted).outcome == "unchanged"
+    again = setting.ensure(wanted)
+    assert (again.outcome, again.kept) == ("unchanged", result.kept)
     assert (len(setting.cloud.changes()), setting.stack.processes) == (before_again, processes)
+
+    setting.clock.sleep(3600)
+    setting.ensure(wanted)
+    assert len(setting.ready) == len(setting.owned) == wanted

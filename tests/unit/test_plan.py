@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from scaler.lifecycle import SUPPLY, Phase, Status
 from scaler.model import Action, Machine, Plan, PlanPhase, Server, Spec, StackEntry, Step, World
-from scaler.plan import Advice, placements, plan, victims
+from scaler.plan import Advice, natural, placements, plan, victims
 from scaler.template import fingerprint
 
 ONE = spec(group())
@@ -293,7 +293,7 @@ def situations(draw: st.DrawFn) -> tuple[Spec, World, dict[str, int]]:
                 f"prod-{group_name}-{number}",
                 draw(st.sampled_from(STATUSES)),
                 group_name=group_name,
-                age_s=draw(st.integers(0, 3)),
+                age_s=draw(st.integers(0, 3) | st.integers(3_000, 4_000)),
             )
             servers.append(item)
             if item.status is Status.DELETING or draw(st.integers(0, 4)) == 0:
@@ -304,7 +304,12 @@ def situations(draw: st.DrawFn) -> tuple[Spec, World, dict[str, int]]:
     limit = draw(st.one_of(st.none(), st.integers(sum(wanted.values()) + len(guarded), 20)))
     made_for = spec(
         *(
-            group(name, protect=frozenset(guarded), scale_down=draw(st.sampled_from(["newest", "oldest"])))
+            group(
+                name,
+                protect=frozenset(guarded),
+                scale_down=draw(st.sampled_from(["newest", "oldest"])),
+                keep_paid=draw(st.booleans()),
+            )
             for name in GROUPS[:2]
         ),
         limit=limit,
@@ -351,6 +356,9 @@ def _done(made_for: Spec, here: World, step: Step) -> World:
     elif step.action is Action.POWER_ON:
         assert servers[name].status is Status.STOPPED
         servers[name] = replace(servers[name], status=Status.REBOOTING)
+    elif step.action is Action.POWER_OFF:
+        assert servers[name].status is Status.RUNNING
+        servers[name] = replace(servers[name], status=Status.STOPPED)
     elif step.action is Action.UPDATE:
         assert entries[name].id == machines[name].id
         machines[name] = machine(made_for, servers[name])
@@ -392,8 +400,15 @@ def test_the_steps_lead_to_exactly_the_wanted_counts_and_then_there_is_nothing_t
         here = settled(carried_out(made_for, here, phase))
     here = settled(here)
     assert {name: ready(here, name) for name in GROUPS} == {**target, "old": 0}
-    assert len(here.servers) == len(here.machines) == sum(target.values())
-    assert plan(made_for, here, wanted).phases == ()
+    again = plan(made_for, here, wanted)
+    assert again.phases == ()
+    assert len(here.servers) == len(here.machines) == sum(target.values()) + len(again.kept)
+    assert all(made_for.groups[here.servers[name].group].keep_paid for name in again.kept)
+
+    late = replace(here, at=here.at + timedelta(hours=1))
+    made = plan(made_for, late, wanted)
+    assert names(made, Action.DELETE) == sorted(again.kept, key=natural)
+    assert len(made.steps) == len(again.kept)
 
 
 @settings(max_examples=400, deadline=None)

@@ -273,6 +273,7 @@ DOCUMENT = {
     ],
     "drift": ["prod-worker-2 is gone"],
     "outdated": {},
+    "kept": {},
     "violations": [],
     "cost": {
         "currency": "EUR",

@@ -185,6 +185,26 @@ def test_a_burst_costs_what_it_costs():
     assert result.wanted[-1] == 1
 
 
+def test_keeping_what_is_paid_costs_less_than_deleting_it_at_once_and_nobody_waits_longer():
+    """A day of load that comes and goes every twenty minutes."""
+    arrivals = [20.0 if index // 60 % 2 else 2.0 for index in range(8_640)]
+    rule = Backlog(metric="jobs", within=timedelta(minutes=2), throughput=1.0)
+    at_once = group(measured(policy(rule, down=CALM)), min=1, count=2, max=30)
+    setting = replace(SETTING, boots=(timedelta(minutes=1),), price=Price("EUR", Decimal("0.01")))
+    kept, deleted = (
+        simulate("p", replace(at_once, keep_paid=keep), trace(arrivals=arrivals), setting) for keep in (True, False)
+    )
+    assert kept.cost <= 0.85 * deleted.cost
+    assert kept.waits == deleted.waits
+    assert kept.wanted == deleted.wanted
+    on_digitalocean = replace(setting, cloud="digitalocean")
+    alike = [
+        simulate("p", replace(at_once, keep_paid=keep), trace(arrivals=arrivals), on_digitalocean)
+        for keep in (True, False)
+    ]
+    assert alike[0] == alike[1]
+
+
 def test_a_budget_caps_what_is_simulated_and_removes_nothing():
     worker = group(measured(policy(Backlog(metric="jobs", per_server=10))), count=2, min=1)
     poor = replace(SETTING, budget=Decimal(20), price=Price("EUR", Decimal("0.01"), Decimal(6)))
