@@ -13,7 +13,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from random import Random
-from typing import get_args
+from typing import Any, get_args
 
 from faults_gate import Moment
 from faults_growth import Size, check_growth, growth_table
@@ -159,11 +159,14 @@ class Soak:
     def _check_settled(self, counts: Counter[str]) -> None:
         # What is deleted stays in lists for a moment.
         wait_until(lambda: len(self.scene.owned()) == len(self.ours()), "the end of what was deleted")
-        self.scene.check_settled(counts.total())
+        kept = self.kept()
+        self.scene.check_settled(counts.total(), kept)
         self.tally.worlds += 1
+        demand({record["group"] for record in kept.values()} <= self._keeping(), f"kept: {kept}")
         records = Counter(record["group"] for record in self.scene.project.records.values())
         labels = Counter(self._label(machine, GROUP) for machine in self.ours())
-        demand(+counts == records == labels, f"wanted {counts}, state file {records}, labels {labels}")
+        wanted = counts + Counter(record["group"] for record in kept.values())
+        demand(wanted == records == labels, f"wanted {wanted}, state file {records}, labels {labels}")
 
     # -- runs ----------------------------------------------------------------------------------
 
@@ -253,7 +256,14 @@ class Soak:
     def describe(self, *, groups: int = 1) -> None:
         """Write the spec, with so many groups."""
         self._groups = GROUPS[:groups]
-        self.scene.project.describe(groups={name: {} for name in self._groups}, limit=LIMIT)
+        keeping = {"keep_paid": True}
+        self.scene.project.describe(
+            groups={name: keeping if name in self._keeping() else {} for name in self._groups}, limit=LIMIT
+        )
+
+    def _keeping(self) -> set[str]:
+        """The groups whose servers stay, off, while their hour is paid."""
+        return set(self._groups[1:]) if self.scene.vendor.name == "hetzner" else set()
 
     @property
     def groups(self) -> int:
@@ -264,14 +274,19 @@ class Soak:
         """Numbers by group: mostly few, rarely many."""
         return {name: 20 if draw.random() < 0.01 else draw.randint(0, 8 // self.groups) for name in self._groups}
 
+    def kept(self) -> dict[str, dict[str, Any]]:
+        """The records of servers that are off."""
+        return {name: record for name, record in self.scene.project.records.items() if record["status"] == "stopped"}
+
     def present(self) -> dict[str, int]:
-        """The servers that the last run has recorded, by group of the spec."""
-        records = Counter(record["group"] for record in self.scene.project.records.values())
-        return {name: records[name] for name in self._groups}
+        """The servers that the last run has recorded, but for those that are off, by group of the spec."""
+        records = self.scene.project.records
+        counted = Counter(record["group"] for name, record in records.items() if name not in self.kept())
+        return {name: counted[name] for name in self._groups}
 
     def some(self, draw: Random, most: int) -> list[str]:
-        """Names of recorded servers."""
-        names = sorted(self.scene.project.records)
+        """Names of recorded servers that are not off."""
+        names = sorted(self.scene.project.records.keys() - self.kept().keys())
         return draw.sample(names, min(len(names), draw.randint(1, most)))
 
     def name(self, draw: Random) -> list[str]:
@@ -300,9 +315,12 @@ def _ensure(soak: Soak, draw: Random) -> None:
 
 
 def _ensure_same(soak: Soak, draw: Random) -> None:
-    before = soak.settled
+    before, kept = soak.settled, soak.kept()
     result = soak.ensure(soak.present())
-    if before is not None and before == soak.settled:
+    if kept:
+        # Time passes: the hour of one that is kept may be over.
+        demand({report.step.server for report in result.steps} <= kept.keys() or before is None, f"{result.steps}")
+    elif before is not None and before == soak.settled:
         demand(result.outcome is Outcome.UNCHANGED, f"nothing was to be done: {result.steps}")
         demand(not soak.scene.project.changes, f"a change was asked for: {soak.scene.project.changes}")
         demand(not soak.scene.project.engine_runs, "an engine was started")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -98,14 +98,17 @@ class Scene:
         """Servers of others are as they were."""
         demand(self._foreign() == self.foreign, f"servers of others were touched: {self._foreign()}, {self.foreign}")
 
-    def check_settled(self, count: int) -> None:
-        """Exactly `count` servers; cloud, stack, outputs and state file say the same; nothing is left in the way."""
+    def check_settled(self, count: int, kept: Collection[str] = ()) -> None:
+        """Exactly `count` servers; cloud, stack, outputs and state file say the same; nothing is left in the way.
+
+        Beside them those that are `kept`, off, for their paid hour.
+        """
         project = self.project
         self.check_foreign()
         owned, checkpoint = self.owned(), project.checkpoint
         resources = {resource.name: resource.id for resource in checkpoint.resources}
         outputs = dict(checkpoint.outputs)
-        demand(len(owned) == count, f"{len(owned)} servers, not {count}: {owned}")
+        demand(len(owned) == count + len(kept), f"{len(owned)} servers, not {count}: {owned}, {kept} kept")
         made = [name for number, name in owned.items() if number not in self.given_back]
         demand(len(set(made)) == len(made), f"two servers of one name: {owned}")
         demand(set(resources.values()) == set(map(str, owned)), f"the stack has {resources}, the cloud {owned}")
@@ -113,7 +116,7 @@ class Scene:
         # A price that a look has learned is in the state file at once, and in the outputs with the next change.
         unpriced = {name: output | _prices_of(project.records.get(name, {})) for name, output in outputs.items()}
         demand(project.records == unpriced, f"state file {project.records}, outputs {outputs}")
-        statuses = {output["status"] for output in outputs.values()}
+        statuses = {output["status"] for name, output in outputs.items() if name not in kept}
         demand(statuses <= {"running"}, f"statuses {statuses}")
         demand(not checkpoint.pending, f"pending operations: {checkpoint.pending}")
         demand(not self.locks(), f"a lock was left: {self.locks()}")
