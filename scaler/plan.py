@@ -216,24 +216,14 @@ def _decide(spec: Spec, world: World, name: str, wanted: int, advice: Advice, ol
     off = [server for server in servers if server.status is Status.STOPPED and server not in (*dead, *renewed)]
 
     missing = max(0, wanted - len(supply))
-    woken, idle = off[:missing], off[missing:]
+    woken, idle = off[:missing], [server for server in off[missing:] if server in movable]
     orphans = world.orphans | advice.adopted
     candidates = [server for server in supply if server in movable]
     leaving = _leaving(spec, world, candidates, len(supply) - wanted, group, advice.remove, orphans, old)
     lacking = missing - len(woken) if group else 0
     created = _create(spec, world, group, lacking, wanted, supply, advice) if group else []
     short = lacking - len(created)
-    spare = [*(server for server in idle if server in movable), *(server for server in leaving if server.running)]
-    unkept = {*advice.spent, *advice.remove, *orphans, *old}
-    kept = {
-        server.name: until
-        for server in spare
-        if server.name not in unkept and (until := kept_until(spec, server, world.at))
-    }
-
-    def why_leaving(server: Server) -> str:
-        return _why_leaving(group, server, wanted, len(supply), advice.remove, orphans, old)
-
+    kept = _kept(spec, world, [*idle, *leaving], {*advice.spent, *advice.remove, *orphans, *old})
     there = sum(1 for server in servers if server.status is not Status.DELETING)
     return _Decided(
         short=short,
@@ -244,17 +234,15 @@ def _decide(spec: Spec, world: World, name: str, wanted: int, advice: Advice, ol
             *(_step(Action.DELETE, server, _why_dead(server)) for server in dead if server in movable),
         ],
         shrink=[
-            *(
-                _step(Action.DELETE, server, "it is off and not needed")
-                for server in idle
-                if server in movable and server.name not in kept
-            ),
+            *(_step(Action.DELETE, server, "it is off and not needed") for server in idle if server.name not in kept),
             # What cannot be replaced stays.
             *(_step(Action.DELETE, server, "it was asked to be replaced") for server in renewed[short:]),
             *(
-                _step(Action.POWER_OFF, server, f"{why_leaving(server)}; {_why_kept(kept[server.name])}")
-                if server.name in kept
-                else _step(Action.DELETE, server, why_leaving(server))
+                _leave(
+                    server,
+                    _why_leaving(group, server, wanted, len(supply), advice.remove, orphans, old),
+                    kept.get(server.name),
+                )
                 for server in leaving
             ),
         ],
@@ -282,6 +270,16 @@ def _leaving(
     asked = [server for server in movable if server.name in named]
     others = [server for server in movable if server not in asked]
     return [*asked, *victims(others, max(0, surplus - len(asked)), group, orphans, old, paid)][:surplus]
+
+
+def _kept(spec: Spec, world: World, servers: Iterable[Server], unkept: Collection[str]) -> dict[str, datetime]:
+    """Those of the servers that stay, off, while their hour is paid, and until when; none that is named `unkept`."""
+    spare = [server for server in servers if server.status in (Status.RUNNING, Status.STOPPED)]
+    return {
+        server.name: until
+        for server in spare
+        if server.name not in unkept and (until := kept_until(spec, server, world.at))
+    }
 
 
 def _create(
@@ -351,6 +349,13 @@ def _step(action: Action, server: Server, reason: str) -> Step:
     )
 
 
+def _leave(server: Server, why: str, until: datetime | None) -> Step:
+    """The step that takes a server out of service: for good, or so that it can be taken back until then."""
+    if until is None:
+        return _step(Action.DELETE, server, why)
+    return _step(Action.POWER_OFF, server, f"{why}; it is paid for, and can be taken back until {until:%H:%M} UTC")
+
+
 def _why_dead(server: Server) -> str:
     if server.status is Status.STOPPED:
         return "it is off and could not be powered on"
@@ -359,10 +364,6 @@ def _why_dead(server: Server) -> str:
 
 def _why_woken(spec: Spec, world: World, server: Server) -> str:
     return "it is off" + (", and still paid for" if kept_until(spec, server, world.at) else "")
-
-
-def _why_kept(until: datetime) -> str:
-    return f"it is paid for, and can be taken back until {until:%H:%M} UTC"
 
 
 def _why_leaving(

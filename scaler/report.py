@@ -20,6 +20,7 @@ def result_of(run: Run, outcome: Outcome) -> Result:
         if outcome in (Outcome.PLANNED, Outcome.REFUSED)
         else []
     )
+    off = {name for name, server in run.world.servers.items() if server.status is Status.STOPPED}
     return Result(
         stack=run.spec.stack,
         outcome=outcome,
@@ -47,7 +48,7 @@ def result_of(run: Run, outcome: Outcome) -> Result:
         elapsed=timedelta(seconds=run.clock.monotonic() - run.started),
         failures=tuple(run.failures),
         outdated=run.plan.outdated,
-        kept=run.plan.kept,
+        kept={name: until for name, until in run.plan.kept.items() if planned or name in off},
         seen=ids(run.first),
     )
 
