@@ -647,6 +647,7 @@ AT_TOP: list[tuple[str, str, bool]] = [
 OCEAN_LINES: list[tuple[str, str, bool]] = [
     ("networks: []", "networks is for hetzner only, and this stack is on digitalocean; remove it", True),
     ("public_ipv4: true", "public_ipv4 is for hetzner only, and this stack is on digitalocean; remove it", True),
+    ("keep_paid: true", "keep_paid is for hetzner only, and this stack is on digitalocean; remove it", True),
     ("labels: {a.b: c}", "labels.a.b is no DigitalOcean tag: only letters, digits, _ and - may be in it", False),
     ("labels: {scaler: ''}", "labels.scaler is a label that scaler sets itself; choose another name", False),
     (

@@ -56,6 +56,23 @@ def test_nothing_to_do_is_one_list_and_no_engine(live):
     assert live.stack.processes == 0
 
 
+def test_what_is_kept_for_its_paid_hour_is_left_alone_until_it_is_needed_or_over(tmp_path):
+    live = Live(tmp_path, count=0, keep_paid=True)
+    live.loop(3, jobs=50)
+    assert len(live.ready) == 5
+    live.loop(3, jobs=20)
+    assert (len(live.ready), len(live.owned)) == (2, 5)
+    assert live.is_in_order()
+    live.stack.processes = 0
+    live.loop(10, jobs=20)
+    assert live.stack.processes == 0
+    live.loop(3, jobs=40)
+    assert (len(live.ready), len(live.owned), live.created) == (4, 5, 5)
+    live.loop(40, jobs=40)
+    assert (len(live.ready), len(live.owned), live.created) == (4, 4, 5)
+    assert live.is_in_order()
+
+
 def test_while_servers_boot_the_engine_is_left_alone(live):
     live.cloud.boot_s = 300
     live.tick(jobs=50)
