@@ -19,6 +19,7 @@ from faults_gate import Gate
 from scaler import engine_binary
 from scaler.ownership import Owner
 from scaler.simulator import EmbeddedCloud, World
+from scaler.simulator.world import Thing
 
 START = 3
 """Servers of the prepared stack."""
@@ -96,7 +97,8 @@ class Scene:
 
     def check_foreign(self) -> None:
         """Servers of others are as they were."""
-        demand(self._foreign() == self.foreign, f"servers of others were touched: {self._foreign()}, {self.foreign}")
+        foreign = self._foreign()
+        demand(foreign == self.foreign, f"servers of others were touched: {foreign}, {self.foreign}")
 
     def check_settled(self, count: int, kept: Collection[str] = ()) -> None:
         """Exactly `count` servers; cloud, stack, outputs and state file say the same; nothing is left in the way.
@@ -141,13 +143,16 @@ class Scene:
 
     def owned(self) -> dict[int, str]:
         """Id → name of our servers in the cloud."""
-        owner, vendor = Owner("scaler", "demo"), self.project.vendor
-        things = self.project.world.servers(vendor.name)
-        return {thing.id: thing.name or "" for thing in things if owner.owns(vendor.labels_of(thing))}
+        return {thing.id: thing.name or "" for thing in self._servers() if self._is_ours(thing)}
 
     def _foreign(self) -> dict[int, Any]:
-        things = self.project.world.servers(self.project.vendor.name)
-        return {thing.id: (thing.name, thing.body) for thing in things if thing.id not in self.owned()}
+        return {thing.id: (thing.name, thing.body) for thing in self._servers() if not self._is_ours(thing)}
+
+    def _servers(self) -> list[Thing]:
+        return self.world.servers(self.vendor.name)
+
+    def _is_ours(self, thing: Thing) -> bool:
+        return Owner("scaler", "demo").owns(self.vendor.labels_of(thing))
 
 
 class Theatre:
