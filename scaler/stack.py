@@ -83,7 +83,8 @@ class PulumiStack:
 
     def preview(self, change: Change, packs: Sequence[PolicyPack] = ()) -> Preview:
         self._engine.prepare()
-        operation = Operation(self._cloud, self._owner, Permits())
+        # Nothing is permitted but not to see what is not ours any more, as when the change is carried out.
+        operation = Operation(self._cloud, self._owner, Permits(forget=change.permits.forget))
         with self._serving(operation) as port, launchers(packs) as files:
             ran = self._engine.preview(self._program(change), port, refresh=change.refresh, packs=files)
         violations = tuple(self._violation(event) for event in ran.events.violations)

@@ -16,6 +16,10 @@ def test_s02_r06_changed_by_hand(project: Project) -> None:
     labels = vendor.labels_of(project.machine(edited))
     world.relabel(vendor.name, int(four[edited]), **vendor.owned({**labels, "note": "by-hand"}))
 
+    # A preview tells what `ensure` will do about it, and the engine's own preview agrees.
+    preview = project.run("preview", "4", "-o", "json")
+    assert {(action, server) for action, server, _ in preview.steps} >= {("forget", taken), ("power_on", off)}
+
     # `refresh` names it, changes no server, and says so by its exit code.
     world.clear_log()
     drift = project.run("refresh", "--detailed-exitcode", "-o", "json", code=2).document["drift"]
