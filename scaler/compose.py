@@ -77,7 +77,7 @@ def surroundings(run: Run, *, clock: Clock, progress: Progress) -> Iterator[Surr
         notifier = Notifier(run.spec.stack, run.spec.notify, folder=folder, warn=progress.warn)
         stack.callback(notifier.close)
         local = LocalBackend.at(backend, run.project.name, run.spec.stack)
-        pulumi = PulumiStack(run.spec, lambda: _open_engine(run, backend, clock, progress), local, cloud, clock)
+        pulumi = PulumiStack(run.spec, lambda: open_engine(run, backend, clock, progress.warn), local, cloud, clock)
         stack.callback(_keep_house, run.project, pulumi, local)
         yield Surroundings(
             cloud=cloud,
@@ -125,7 +125,8 @@ def opened_cloud(project: Project, spec: Spec, environ: Mapping[str, str], clock
         yield cloud
 
 
-def _open_engine(run: Run, backend: str, clock: Clock, progress: Progress) -> Engine:
+def open_engine(run: Run, backend: str, clock: Clock, warn: Callable[[str], None]) -> Engine:
+    """The engine for a run's stack, in the backend at this URL; `warn` is told whose lock was taken away."""
     # Late: it imports Pulumi, which a run with nothing to do does not need.
     from scaler import engine_binary
     from scaler.engine import Engine, EngineSettings
@@ -152,7 +153,7 @@ def _open_engine(run: Run, backend: str, clock: Clock, progress: Progress) -> En
             steal_after=run.steal_after,
         ),
         clock,
-        progress.warn,
+        warn,
     )
 
 

@@ -423,6 +423,13 @@ class Engine:
         self._local.heal_half_locks(self._clock.now())
         return True
 
+    def unlock(self) -> None:
+        """Remove all locks of the stack, whoever's they are. One process."""
+        try:
+            self._workspace._run_pulumi_cmd_sync(["cancel", "--yes", "--stack", self._settings.stack])
+        except automation.CommandError as error:
+            raise self._explain(error) from error
+
     def _heal_or_wait(self, error: automation.ConcurrentUpdateError, waited_since: float) -> None:
         """Remove locks of dead runs, or wait a moment for a living one; LockedError when that took too long."""
         if self._local and self._local.heal_locks():
@@ -451,8 +458,8 @@ class Engine:
             return bool(stolen)
         if not holders or not all(lock in stolen or is_stale(lock) for lock in holders):
             return False
-        # `cancel` removes all locks of the stack: only when each of them may go.
-        self._workspace._run_pulumi_cmd_sync(["cancel", "--yes", "--stack", self._settings.stack])
+        # All of them go, so each must be one that may.
+        self.unlock()
         return True
 
 

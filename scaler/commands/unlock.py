@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import click
 
@@ -13,6 +14,8 @@ from scaler.commands.context import Context, Output, common_options
 from scaler.commands.document import dump, markdown_table
 from scaler.commands.running import load
 from scaler.errors import ExitCode, LockedError, UsageError
+from scaler.model import Spec
+from scaler.project import Project
 from scaler.runlock import RunLock
 
 
@@ -34,8 +37,8 @@ def unlock(context: Context, yes: bool, force: bool) -> int:
     """Show who holds the locks of a stack, and remove those whose holder is dead.
 
     Seldom needed: every run removes the locks of dead runs of this machine by itself. A holder on
-    another machine cannot be seen to be dead; look there, and use --force. Locks of a backend that
-    is no folder here are removed with `pulumi cancel`.
+    another machine cannot be seen to be dead; look there, and use --force. The locks in a backend
+    that is no folder here are not seen at all: --force removes them, whoever's they are.
 
     \b
     Examples:
@@ -51,7 +54,8 @@ def unlock(context: Context, yes: bool, force: bool) -> int:
     project, spec = load(context)
     url = backend_url(project, spec, os.environ)
     backend = LocalBackend.at(url, project.name, spec.stack)
-    locks = [*_run_locks(RunLock(project.state_dir, spec.stack)), *_engine_locks(backend)]
+    seen = _engine_locks(backend) if backend else [_locks_elsewhere(context, project, spec, url)] * force
+    locks = [*_run_locks(RunLock(project.state_dir, spec.stack)), *seen]
     doomed = [lock for lock in locks if lock.dead or force]
     if doomed and not yes:
         _ask(context, doomed)
@@ -65,8 +69,8 @@ def unlock(context: Context, yes: bool, force: bool) -> int:
             fix="Wait for it to end. When you know that it is dead: scaler unlock --force",
         )
     _show(context, spec.stack, doomed)
-    if backend is None:
-        click.echo(f"Locks in {url.partition(':')[0]} are not seen here: pulumi cancel removes them.", err=True)
+    if backend is None and not force:
+        click.echo(f"Locks in {url.partition(':')[0]} are not seen here: --force removes them.", err=True)
     return ExitCode.OK
 
 
@@ -77,11 +81,20 @@ def _run_locks(lock: RunLock) -> list[_Lock]:
     return [_Lock("run", holder or "another run", not held, lock.remove if held else lock.forget)]
 
 
-def _engine_locks(backend: LocalBackend | None) -> list[_Lock]:
+def _locks_elsewhere(context: Context, project: Project, spec: Spec, url: str) -> _Lock:
+    """All locks in a backend that is no folder here, as one: the engine removes them together, and lists none."""
+    from scaler.compose import Run, open_engine
+
+    run = Run(project=project, spec=spec, cause="unlock", environ=os.environ)
+    engine = open_engine(run, url, context.clock, partial(click.echo, err=True))
+    return _Lock("engine", f"whoever has one in {url.partition(':')[0]}", False, engine.unlock)
+
+
+def _engine_locks(backend: LocalBackend) -> list[_Lock]:
     # Bound now: the loop's variable is another lock by the time that one is removed.
     return [
         _Lock("engine", describe(lock), is_stale(lock), lambda lock=lock: remove_lock(lock))  # type: ignore[misc]
-        for lock in (backend.locks() if backend else [])
+        for lock in backend.locks()
     ]
 
 

@@ -195,3 +195,14 @@ def test_a_lock_elsewhere_is_taken_away_when_it_is_so_old(shared: Project, backe
     assert len(shared.machines) == 1
     assert "took the stack's lock from ci@elsewhere" in shared.run(*ensure, "--steal-after", "45m").stderr
     assert len(shared.machines) == 2
+
+    # Or a person who knows that its holder is dead removes it.
+    backend.lock(json.dumps(lock))
+    assert "--force removes them" in shared.run("unlock", "--yes").stderr
+    shared.run("ensure", "3", "--yes", "--lock-timeout", "0s", code=5)
+    asked = shared.run("unlock", "--force", "-o", "json", code=64).error
+    assert "whoever has one" in asked["why"]
+    (removed,) = shared.run("unlock", "--force", "--yes", "-o", "json").document["removed"]
+    assert removed["kind"] == "engine"
+    shared.run("ensure", "3", "--yes", "--lock-timeout", "0s")
+    assert len(shared.machines) == 3
