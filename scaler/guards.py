@@ -81,10 +81,8 @@ def check_expectation(plan: Plan, expected: int | None) -> None:
 
 def check_plan(spec: Spec, world: World, plan: Plan, *, ignore_protection: bool = False) -> None:
     """Refuse a plan that exceeds the limit or cannot reach the wanted count without protected servers."""
-    deleted = {step.server for step in plan.steps if step.action is Action.DELETE}
-    created = [step for step in plan.steps if step.action is Action.CREATE]
-    total = len(world.machines) - len(deleted) + len(created)
-    if created and spec.limit is not None and total > spec.limit:
+    total = plan.machines_after(world)
+    if plan.count(Action.CREATE) and spec.limit is not None and total > spec.limit:
         raise LimitError(
             f"{plan.stack} would hold {total} servers, {total - spec.limit} above its limit of {spec.limit}.",
             why=f"limit is {spec.limit} in {spec.path}; servers that are being deleted count until they are gone",
@@ -142,10 +140,8 @@ def check_change(plan: Plan, most: int | None, done: Collection[Change] = ()) ->
 
 def check_quota(world: World, plan: Plan, quota: Quota | None) -> None:
     """Refuse a plan that creates servers beyond what the account may have."""
-    created = sum(1 for step in plan.steps if step.action is Action.CREATE)
-    deleted = {step.server for step in plan.steps if step.action is Action.DELETE}
-    total = len(world.machines) - len(deleted) + created
-    if quota and created and total > quota.most:
+    total = plan.machines_after(world)
+    if quota and plan.count(Action.CREATE) and total > quota.most:
         raise LimitError(
             f"{plan.stack} would hold {total} servers, {total - quota.most} too many: the account allows {quota.most}.",
             why=quota.why,

@@ -417,6 +417,14 @@ class Plan:
     def steps(self) -> tuple[Step, ...]:
         return tuple(step for phase in self.phases for step in phase.steps)
 
+    def count(self, action: Action) -> int:
+        """How many steps there are of a kind."""
+        return sum(1 for step in self.steps if step.action is action)
+
+    def machines_after(self, world: World) -> int:
+        """How many machines this world has when the plan is carried out."""
+        return len(world.machines) + self.count(Action.CREATE) - self.count(Action.DELETE)
+
 
 # ---------------------------------------------------------------------------------------------
 # What the engine is asked to do

@@ -30,7 +30,7 @@ class Advice:
     """Names that servers of others have."""
     keep_off: frozenset[str] = frozenset()
     """Servers that could not be powered on: they are replaced."""
-    kept: frozenset[str] = frozenset()
+    undrained: frozenset[str] = frozenset()
     """Servers whose drain failed: they stay."""
     spent: frozenset[str] = frozenset()
     """Servers that are not kept for their paid hour: they could not be powered off, or are in the way."""
@@ -95,9 +95,8 @@ def _plan(spec: Spec, world: World, wanted: Mapping[str, int], advice: Advice) -
 
 def _lacks_room(spec: Spec, world: World, made: Plan, advice: Advice) -> bool:
     """Whether a plan creates more servers than there may be beside all that stay."""
-    created, deleted = _count(made.steps, Action.CREATE), _count(made.steps, Action.DELETE)
     most = _most(spec, advice)
-    return most is not None and created > 0 and len(world.machines) + created - deleted > most
+    return most is not None and made.count(Action.CREATE) > 0 and made.machines_after(world) > most
 
 
 def _outdated(spec: Spec, world: World, advice: Advice) -> dict[str, str]:
@@ -204,7 +203,7 @@ def _decide(spec: Spec, world: World, name: str, wanted: int, advice: Advice, ol
     group = spec.groups.get(name)
     ours = [world.servers[key] for key in sorted(world.servers, key=natural)]
     servers = [server for server in ours if server.group == name and server.name not in advice.apart]
-    staying = advice.kept | (group.protect if group else frozenset())
+    staying = advice.undrained | (group.protect if group else frozenset())
     movable = [server for server in servers if server.name not in staying and not server.protected]
     dead = [
         server

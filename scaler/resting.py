@@ -50,7 +50,7 @@ class Resting:
                 yield PlanPhase(steps=rested, declared=_natural_order({*phase.declared, *resting}))
 
     def _must_rest(self, step: Step) -> bool:
-        """Whether a server serves, or may, and its group says how to stop it."""
+        """Whether a server is to be powered off, or serves, or may, and its group says how to stop it."""
         if step.action is not Action.DELETE:
             return step.action is Action.POWER_OFF
         status = self._run.world.servers[step.server].status
@@ -100,7 +100,7 @@ class Resting:
 
     def _keep(self, step: Step, notes: Sequence[str]) -> None:
         """A server whose drain failed stays, as its group says; the run cannot reach its count then."""
-        self._run.advice = replace(self._run.advice, kept=self._run.advice.kept | {step.server})
+        self._run.advice = replace(self._run.advice, undrained=self._run.advice.undrained | {step.server})
         self._run.note(step, StepResult.FAILED, "; ".join(notes))
         self._run.failures.append(
             ScalerError(f"{step.server} was kept, because its drain failed.", why="; ".join(notes), code="drain_failed")

@@ -83,7 +83,7 @@ class PulumiStack:
 
     def preview(self, change: Change, packs: Sequence[PolicyPack] = ()) -> Preview:
         self._engine.prepare()
-        # Nothing is permitted but not to see what is not ours any more, as when the change is carried out.
+        # Only what the plan forgets: a preview has to leave it out as the run will, and may do nothing else.
         operation = Operation(self._cloud, self._owner, Permits(forget=change.permits.forget))
         with self._serving(operation) as port, launchers(packs) as files:
             ran = self._engine.preview(self._program(change), port, refresh=change.refresh, packs=files)

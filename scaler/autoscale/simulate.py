@@ -6,6 +6,7 @@ the trace or from the queue model, the policy decides, and its decision is carri
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -222,8 +223,7 @@ class _Replay:
         while len(self.servers) < count:
             server = self.kept.pop(0)[1] if self.kept else _Server(now, now)
             server.ready_at = now + next(self.boots).total_seconds()
-            self.servers.append(server)
-            self.servers.sort(key=lambda server: server.created)
+            insort(self.servers, server, key=lambda server: server.created)
             self.booting.append(server)
         while len(self.servers) > count:
             server = self._victim()

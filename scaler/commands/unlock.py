@@ -54,8 +54,11 @@ def unlock(context: Context, yes: bool, force: bool) -> int:
     project, spec = load(context)
     url = backend_url(project, spec, os.environ)
     backend = LocalBackend.at(url, project.name, spec.stack)
-    seen = _engine_locks(backend) if backend else [_locks_elsewhere(context, project, spec, url)] * force
-    locks = [*_run_locks(RunLock(project.state_dir, spec.stack)), *seen]
+    locks = _run_locks(RunLock(project.state_dir, spec.stack))
+    if backend:
+        locks += _engine_locks(backend)
+    elif force:
+        locks.append(_locks_elsewhere(context, project, spec, url))
     doomed = [lock for lock in locks if lock.dead or force]
     if doomed and not yes:
         _ask(context, doomed)
@@ -86,8 +89,12 @@ def _locks_elsewhere(context: Context, project: Project, spec: Spec, url: str) -
     from scaler.compose import Run, open_engine
 
     run = Run(project=project, spec=spec, cause="unlock", environ=os.environ)
-    engine = open_engine(run, url, context.clock, partial(click.echo, err=True))
-    return _Lock("engine", f"whoever has one in {url.partition(':')[0]}", False, engine.unlock)
+
+    def remove() -> None:
+        # The engine is started only once somebody has said yes.
+        open_engine(run, url, context.clock, partial(click.echo, err=True)).unlock()
+
+    return _Lock("engine", f"whoever has one in {url.partition(':')[0]}", False, remove)
 
 
 def _engine_locks(backend: LocalBackend) -> list[_Lock]:

@@ -280,8 +280,9 @@ class Soak:
 
     def present(self) -> dict[str, int]:
         """The servers that the last run has recorded, but for those that are off, by group of the spec."""
-        records = self.scene.project.records
-        counted = Counter(record["group"] for name, record in records.items() if name not in self.kept())
+        counted = Counter(
+            record["group"] for record in self.scene.project.records.values() if record["status"] != "stopped"
+        )
         return {name: counted[name] for name in self._groups}
 
     def some(self, draw: Random, most: int) -> list[str]:
