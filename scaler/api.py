@@ -9,7 +9,6 @@ from datetime import timedelta
 from pathlib import Path
 
 from scaler import operate, spec
-from scaler.clock import SystemClock
 from scaler.compose import Run, surroundings
 from scaler.counts import all_counts, check_by, known_group, only_group
 from scaler.demand import Demand, Options
@@ -18,6 +17,7 @@ from scaler.model import Result, Spec
 from scaler.ports import Surroundings
 from scaler.project import Project
 from scaler.state import State, StateFile
+from scaler.support.clock import SystemClock
 
 _LOG = logging.getLogger("scaler")
 # Without this, Python prints warnings of a program that set no logging up.

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from scaler.durations import format_duration
 from scaler.lifecycle import Phase, Status, deadline_of, status_of
 from scaler.model import Machine, Server, Spec, StackEntry, StackState, World
 from scaler.ownership import GROUP
+from scaler.support.durations import format_duration
 
 _START_WITHIN = timedelta(minutes=10)
 """For servers of a group that the spec no longer has."""

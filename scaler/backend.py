@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
-from scaler.clock import format_time, parse_time
 from scaler.errors import EngineError
+from scaler.support.clock import format_time, parse_time
 
 _VERSION = 3
 """Of the checkpoint's format (pulumi: sdk/go/common/apitype)."""

@@ -12,12 +12,10 @@ from typing import TYPE_CHECKING
 
 from scaler import housekeeping
 from scaler.backend import DEFAULT_BACKEND, LocalBackend, absolute_url
-from scaler.clock import Clock
 from scaler.clouds import Cloud, QuotaError
 from scaler.clouds.registry import open_cloud
 from scaler.errors import LimitError, RefusedError, ScalerError, StateError
 from scaler.events import EventName
-from scaler.files import make_folder
 from scaler.model import Outcome, Result, Server, Spec, Step
 from scaler.notify import Notifier
 from scaler.plugin import resource_type
@@ -39,6 +37,8 @@ from scaler.state import (
     transitions,
 )
 from scaler.stopping import Stopping
+from scaler.support.clock import Clock
+from scaler.support.files import make_folder
 
 if TYPE_CHECKING:
     from scaler.engine import Engine

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 
-from scaler.clock import Clock
 from scaler.lifecycle import DEAD, Status
 from scaler.model import World
 from scaler.ports import Progress
+from scaler.support.clock import Clock
 
 _QUICK_LOOKS_S = 20.0
 """Servers that start within this time are seen within a second; the patience of later looks saves requests."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from scaler.errors import UsageError
 from scaler.model import Spec
-from scaler.suggest import nearest
+from scaler.support.suggestions import nearest
 
 MOST = 10_000
 """No account gets as many servers; a larger count is a slip."""

@@ -35,10 +35,10 @@ from scaler.backend import (
     read_deployment,
     remove_lock,
 )
-from scaler.clock import Clock
-from scaler.durations import format_duration
 from scaler.errors import EngineError, LockedError, UnavailableError
-from scaler.files import make_folder
+from scaler.support.clock import Clock
+from scaler.support.durations import format_duration
+from scaler.support.files import make_folder
 
 if TYPE_CHECKING:
     from scaler.policy_packs import PackFiles

@@ -25,7 +25,7 @@ from scaler.planning import Planner
 from scaler.ports import Surroundings
 from scaler.report import ids, result_of
 from scaler.run import Run
-from scaler.suggest import nearest
+from scaler.support.suggestions import nearest
 
 _ROUNDS = 12
 """Most rounds of one run: each makes progress, or learns something, or waits for another run's."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from scaler.suggest import nearest
+from scaler.support.suggestions import nearest
 
 
 class CannotLoadError(Exception):

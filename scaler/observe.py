@@ -18,11 +18,11 @@ from scaler.clouds import (
     RateLimitedError,
     TransientError,
 )
-from scaler.durations import format_duration
 from scaler.lifecycle import Status
 from scaler.model import Machine, Server, Spec, StackState, World
 from scaler.ports import Surroundings
 from scaler.prices import existing, price_of
+from scaler.support.durations import format_duration
 
 PASSING = (TransientError, RateLimitedError, AmbiguousError)
 """Errors that say nothing about the servers: the next look may succeed."""

@@ -18,7 +18,7 @@ from scaler.lifecycle import Status
 from scaler.model import Action, GroupReport, Outcome, Result, Server, Spec, Step, StepReport, StepResult, World
 from scaler.observe import PASSING, Observer
 from scaler.ports import Surroundings
-from scaler.suggest import nearest
+from scaler.support.suggestions import nearest
 
 _REBOOTABLE = (Status.RUNNING, Status.STARTING, Status.REBOOTING)
 

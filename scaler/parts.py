@@ -8,7 +8,7 @@ from datetime import datetime
 
 from scaler.clouds import Catalogue, Cloud, Image, InvalidError, NoCapacityError, Offer, Reference
 from scaler.model import Group, Placement, Spec, Step
-from scaler.suggest import nearest
+from scaler.support.suggestions import nearest
 from scaler.template import Parts, Templates
 
 

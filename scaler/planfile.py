@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import scaler
-from scaler.clock import format_time, parse_time
 from scaler.errors import StalePlanError, UsageError
-from scaler.files import open_file
 from scaler.model import Action, Result, Spec, Step
+from scaler.support.clock import format_time, parse_time
+from scaler.support.files import open_file
 
 SCHEMA = 1
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Protocol
 
-from scaler.clock import Clock
 from scaler.clouds import Cloud
 from scaler.lifecycle import Phase
 from scaler.model import (
@@ -24,6 +23,7 @@ from scaler.model import (
     StopPolicy,
 )
 from scaler.shortages import Shortages
+from scaler.support.clock import Clock
 
 
 class Stack(Protocol):

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Protocol, Self, TextIO
 
 import click
 
-from scaler.clock import Clock
 from scaler.render import one_line
+from scaler.support.clock import Clock
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scaler.errors import InvalidSpecError, UsageError
-from scaler.suggest import nearest
+from scaler.support.suggestions import nearest
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?")
 """What every cloud takes as a label's value, and none changes the case of."""

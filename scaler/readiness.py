@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from scaler.clock import Clock
 from scaler.errors import ExtensionError
 from scaler.model import Readiness, Server
 from scaler.processes import run_command
+from scaler.support.clock import Clock
 
 _CHECK_WITHIN_S = 5.0
 """One reading's deadline."""

@@ -14,7 +14,6 @@ from datetime import datetime, timedelta
 
 import click
 
-from scaler.clock import format_time
 from scaler.errors import ScalerError
 from scaler.lifecycle import Status
 from scaler.model import (
@@ -32,6 +31,7 @@ from scaler.model import (
 )
 from scaler.prices import recorded_cost
 from scaler.state import SCHEMA, State, server_to_json, to_json
+from scaler.support.clock import format_time
 
 _SIGNS = {
     Action.CREATE: "+",

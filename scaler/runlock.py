@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
-from scaler.clock import Clock, format_time
 from scaler.errors import LockedError, StateError
-from scaler.files import FILE, make_folder, open_file
+from scaler.support.clock import Clock, format_time
+from scaler.support.files import FILE, make_folder, open_file
 
 
 class RunLock:

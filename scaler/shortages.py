@@ -14,9 +14,9 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from scaler.clock import format_time, parse_time
-from scaler.files import make_folder, replace_file
 from scaler.model import Placement
+from scaler.support.clock import format_time, parse_time
+from scaler.support.files import make_folder, replace_file
 
 CAPACITY_FOR = timedelta(minutes=5)
 """How long a placement without capacity is passed over."""

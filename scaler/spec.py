@@ -28,7 +28,7 @@ from scaler.schema import (
     shown,
 )
 from scaler.strict_yaml import Document, Location, Value, read
-from scaler.suggest import nearest
+from scaler.support.suggestions import nearest
 
 Schema = TypeVar("Schema", bound=BaseModel)
 

@@ -8,7 +8,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from scaler.backend import Checkpoint, LocalBackend
-from scaler.clock import Clock
 from scaler.clouds import Cloud
 from scaler.errors import EngineError
 from scaler.model import (
@@ -30,6 +29,7 @@ from scaler.plugin import resource_type
 from scaler.plugin.operation import Operation
 from scaler.policy_packs import explain, launchers
 from scaler.state import server_from_json, server_to_json
+from scaler.support.clock import Clock
 from scaler.template import existing_server
 
 if TYPE_CHECKING:

@@ -17,12 +17,12 @@ from decimal import Decimal
 from pathlib import Path
 from typing import IO
 
-from scaler.clock import Clock, format_time, parse_time
 from scaler.errors import StateError
 from scaler.events import EventName
-from scaler.files import FILE, make_folder, open_file, replace_file
 from scaler.lifecycle import Status
 from scaler.model import Action, Price, Server, Step
+from scaler.support.clock import Clock, format_time, parse_time
+from scaler.support.files import FILE, make_folder, open_file, replace_file
 
 SCHEMA = 1
 RETENTION = timedelta(days=7)

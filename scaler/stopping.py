@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from pathlib import Path
 
-from scaler.clock import Clock
 from scaler.clouds import AmbiguousError, BusyError, Cloud, CloudError, GoneError, RateLimitedError, TransientError
-from scaler.durations import format_duration
 from scaler.lifecycle import Phase
 from scaler.model import Server, StopPolicy
 from scaler.processes import CommandProcess, cannot_be_run, ended_with
 from scaler.readiness import fill_in
+from scaler.support.clock import Clock
+from scaler.support.durations import format_duration
 
 _POWER_OFF_WITHIN_S = 60.0
 

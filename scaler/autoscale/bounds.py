@@ -9,11 +9,11 @@ from decimal import Decimal
 
 from scaler import prices
 from scaler.autoscale.decide import Bound, Supply
-from scaler.clock import Clock
 from scaler.clouds import Catalogue, Cloud, CloudError
 from scaler.model import Group, Server, Spec
 from scaler.plan import placements
 from scaler.shortages import QUOTA_FOR, Shortages
+from scaler.support.clock import Clock
 
 _PRICES_FOR_S = timedelta(hours=1).total_seconds()
 

@@ -31,8 +31,8 @@ from scaler.autoscale.policy import (
     Target,
     Wait,
 )
-from scaler.durations import format_duration
 from scaler.model import Group, Spec
+from scaler.support.durations import format_duration
 
 _EPSILON = 1e-9
 """3 * 60 / 60 must stay 3, whatever floating point makes of it."""
@@ -684,7 +684,7 @@ def _scheduled(policy: Policy, now: datetime) -> tuple[_Open, ...]:
     schedules = [rule for rule in policy.rules if isinstance(rule, Schedule)]
     if not schedules:
         return ()
-    from scaler.autoscale.schedule import is_open
+    from scaler.support.cron import is_open
 
     return tuple(
         _Open(window.min, window.max)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 from scaler.autoscale.decide import Decision, Reading, State
-from scaler.clock import format_time
+from scaler.support.clock import format_time
 
 
 def decision_document(decision: Decision) -> dict[str, object]:

@@ -15,10 +15,10 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from scaler.autoscale.decide import State
 from scaler.autoscale.run import Autoscaled
-from scaler.clock import Clock
 from scaler.errors import ScalerError, UsageError
 from scaler.lifecycle import Status
 from scaler.model import Spec
+from scaler.support.clock import Clock
 
 _LATE_AFTER = 3
 """Intervals without the end of a tick: then the loop does not count as healthy any more."""

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from scaler.autoscale.decide import Health, History, Rate, State
-from scaler.clock import format_time, parse_time
 from scaler.errors import StateError
-from scaler.files import make_folder, replace_file
+from scaler.support.clock import format_time, parse_time
+from scaler.support.files import make_folder, replace_file
 
 SCHEMA = 1
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from scaler.autoscale.metrics import MetricError, Request
 from scaler.autoscale.policy import FixedSource, Metric, PrometheusSource
 from scaler.autoscale.trace import Trace
-from scaler.clock import Clock
 from scaler.errors import UnavailableError, UsageError
 from scaler.model import Group
+from scaler.support.clock import Clock
 
 _POINTS = 10_000
 """Prometheus gives at most 11,000 points at once."""

@@ -14,7 +14,7 @@ from html import escape
 from scaler.autoscale.explain import decision_document
 from scaler.autoscale.simulate import Simulation
 from scaler.autoscale.trace import Trace
-from scaler.clock import format_time
+from scaler.support.clock import format_time
 
 _BARS = " ▁▂▃▄▅▆▇█"
 

@@ -15,8 +15,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from scaler.clock import parse_time
 from scaler.errors import UsageError
+from scaler.support.clock import parse_time
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from scaler.autoscale.run import Autoscaled
-from scaler.clock import Clock
 from scaler.model import Spec
+from scaler.support.clock import Clock
 
 _NAP_S = 0.5
 """A request to stop is heard within this time."""

@@ -9,9 +9,9 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
-from scaler.clock import Clock
 from scaler.clouds import CloudError, NoCapacityError, QuotaError
 from scaler.model import Machine
+from scaler.support.clock import Clock
 
 WINDOW_S = 0.1
 """How long the first call waits for others like it: little beside a boot, and more than threads need to arrive."""

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
-from scaler.durations import parse_duration
 from scaler.errors import UsageError
+from scaler.support.durations import parse_duration
 
 _VARIABLE = "SCALER_HTTP_TIMEOUT"
 

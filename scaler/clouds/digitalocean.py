@@ -14,7 +14,6 @@ from azure.core.exceptions import AzureError
 from azure.core.pipeline.policies import SansIOHTTPPolicy
 from azure.core.pipeline.transport import RequestsTransport
 
-from scaler.clock import Clock, parse_time
 from scaler.clouds import (
     AuthError,
     BusyError,
@@ -40,6 +39,7 @@ from scaler.clouds.transport import Dialect, Refusal, Transport, asking, given
 from scaler.lifecycle import Phase
 from scaler.model import ImageRef, Machine, MachineRequest, Requests
 from scaler.ownership import STACK, Owner, decode_tags, encode_tags
+from scaler.support.clock import Clock, parse_time
 
 TITLE = "DigitalOcean"
 _PER_PAGE = 200

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
-from scaler.cancellation import is_cancelled
-from scaler.clock import Clock
 from scaler.model import Requests
+from scaler.support.cancellation import is_cancelled
+from scaler.support.clock import Clock
 
 _GLANCE_S = 0.2
 """How often a request that waits looks whether it is still wanted."""

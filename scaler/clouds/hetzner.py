@@ -22,7 +22,6 @@ from hcloud.server_types import BoundServerType, ServerType
 from hcloud.servers import BoundServer, PrivateNet, Server, ServerCreatePublicNetwork
 from hcloud.ssh_keys import SSHKey
 
-from scaler.clock import Clock
 from scaler.clouds import (
     AmbiguousError,
     AuthError,
@@ -51,6 +50,7 @@ from scaler.clouds.transport import Dialect, Refusal, Transport, asking, given
 from scaler.lifecycle import Phase
 from scaler.model import ImageRef, Machine, MachineRequest, Requests
 from scaler.ownership import GROUP, Owner
+from scaler.support.clock import Clock
 
 TITLE = "Hetzner Cloud"
 _PER_PAGE = 50

@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from scaler.clock import Clock
 from scaler.clouds import Cloud
 from scaler.clouds.deadlines import Deadlines
 from scaler.errors import CredentialsError, ScalerError, UsageError
-from scaler.offered import offered_clouds
-from scaler.suggest import nearest
+from scaler.support.clock import Clock
+from scaler.support.entry_points import offered_clouds
+from scaler.support.suggestions import nearest
 
 _URL = re.compile(r"https?://([\w-]+(\.[\w-]+)*|\[[0-9a-fA-F:]+\])(:[0-9]{1,5})?(/[^\s?#]*)?")
 

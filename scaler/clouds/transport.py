@@ -24,7 +24,6 @@ from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 from urllib3.exceptions import HTTPError, MaxRetryError, NewConnectionError, ProxyError
 
-from scaler.clock import Clock
 from scaler.clouds import (
     AmbiguousError,
     AuthError,
@@ -40,6 +39,7 @@ from scaler.clouds import (
 )
 from scaler.clouds.deadlines import Deadlines
 from scaler.clouds.governor import CancelledError, Governor, Kind, OverBudgetError
+from scaler.support.clock import Clock
 
 T = TypeVar("T")
 

@@ -285,7 +285,7 @@ class _Teller:
 
     def ticked(self, done: Autoscaled, took_s: float) -> None:
         from scaler.autoscale.explain import decision_document
-        from scaler.clock import format_time
+        from scaler.support.clock import format_time
 
         del took_s
         self._over()

@@ -15,8 +15,8 @@ import click
 from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
-from scaler.clock import Clock, SystemClock
 from scaler.errors import UsageError
+from scaler.support.clock import Clock, SystemClock
 
 P = ParamSpec("P")
 R = TypeVar("R")

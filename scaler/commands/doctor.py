@@ -18,7 +18,6 @@ from pathlib import Path
 import click
 
 from scaler import engine_binary
-from scaler.clock import Clock, format_time
 from scaler.clouds import Catalogue, CloudError, Limits
 from scaler.clouds.registry import CLOUDS, find_vendor
 from scaler.commands.context import Context, Output, common_options
@@ -26,6 +25,7 @@ from scaler.commands.document import dump, markdown_table
 from scaler.errors import ExitCode, ScalerError
 from scaler.model import Spec
 from scaler.project import Project
+from scaler.support.clock import Clock, format_time
 
 LOW_BUDGET = 100
 """Requests left below which a run may have to wait for the vendor's rate limit."""

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 import click
 
-from scaler.clock import SystemClock, format_time
 from scaler.commands.completers import complete_server
 from scaler.commands.context import Context, Output, common_options
 from scaler.commands.document import dump, markdown_table, text_table
 from scaler.errors import UsageError
 from scaler.project import Project
 from scaler.state import Event, EventLog, StateFile, event_to_json
-from scaler.suggest import nearest
+from scaler.support.clock import SystemClock, format_time
+from scaler.support.suggestions import nearest
 
 _COLUMNS = ("at", "event", "server", "from", "to", "reason", "cause")
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import click
 
-from scaler.clock import Clock
 from scaler.commands.ci import report_options
 from scaler.commands.completers import complete_count
 from scaler.commands.context import Context, common_options
@@ -17,6 +16,7 @@ from scaler.commands.counts import CountingCommand, parse_counts, tell
 from scaler.commands.running import allow_zero_option, load, lock_timeout_option, max_change_option, run, show
 from scaler.errors import ExitCode
 from scaler.model import Outcome, Result, Spec
+from scaler.support.clock import Clock
 
 
 @click.command(cls=CountingCommand)

@@ -32,7 +32,7 @@ class Duration(click.ParamType[timedelta]):
     name = "duration"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
-        from scaler.durations import parse_duration
+        from scaler.support.durations import parse_duration
 
         if isinstance(value, timedelta):
             return value

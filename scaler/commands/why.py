@@ -7,7 +7,6 @@ from typing import Any
 
 import click
 
-from scaler.clock import format_time
 from scaler.commands.completers import complete_server
 from scaler.commands.context import Context, Output, common_options
 from scaler.commands.document import dump, markdown_table, text_table
@@ -17,7 +16,8 @@ from scaler.errors import UsageError
 from scaler.explain import Explanation, RunReport, explain
 from scaler.render import format_age, format_duration, one_line
 from scaler.state import StateFile, event_to_json, server_to_json
-from scaler.suggest import nearest
+from scaler.support.clock import format_time
+from scaler.support.suggestions import nearest
 
 _COLUMNS = ("at", "event", "from", "to", "reason")
 

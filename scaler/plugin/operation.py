@@ -6,10 +6,10 @@ import threading
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
-from scaler.cancellation import cancelled_by
 from scaler.clouds import Cloud, CloudError, GoneError, NoCapacityError, QuotaError
 from scaler.model import Machine, MachineRequest, Permits, Placement
 from scaler.ownership import Owner
+from scaler.support.cancellation import cancelled_by
 
 
 @dataclass

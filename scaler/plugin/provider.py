@@ -11,13 +11,13 @@ import grpc
 from google.protobuf import empty_pb2, json_format, struct_pb2
 from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 
-from scaler.cancellation import cancelled_by
-from scaler.clock import Clock
 from scaler.clouds import AmbiguousError, CloudError, GoneError, NameTakenError
 from scaler.model import Machine, MachineRequest
 from scaler.plugin.operation import Operation
 from scaler.plugin.peer import PeerCheck
 from scaler.plugin.resource import Properties, ResourceType
+from scaler.support.cancellation import cancelled_by
+from scaler.support.clock import Clock
 
 _LOOKUP_DELAYS_S = (0.0, 0.5, 1.5, 3.0)
 """When to look for a machine whose create request was not answered: lists can lag behind."""

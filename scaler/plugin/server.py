@@ -9,10 +9,10 @@ from contextlib import contextmanager
 import grpc
 from pulumi.runtime.proto import provider_pb2_grpc
 
-from scaler.clock import Clock
 from scaler.plugin import resource_type
 from scaler.plugin.operation import Operation
 from scaler.plugin.provider import Provider
+from scaler.support.clock import Clock
 
 _CONTROL_WORKERS = 4
 """Kept free of the cloud's requests, so that Cancel is answered at once however busy the others are."""

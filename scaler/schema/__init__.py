@@ -37,13 +37,13 @@ from pydantic import (
 from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import PydanticCustomError
 
-from scaler.durations import parse_duration
 from scaler.events import EventName
 from scaler.extensions import CannotLoadError, load
 from scaler.model import Extension, ImageRef
-from scaler.offered import offered_clouds
 from scaler.ownership import RESERVED, is_host_name
-from scaler.suggest import nearest
+from scaler.support.durations import parse_duration
+from scaler.support.entry_points import offered_clouds
+from scaler.support.suggestions import nearest
 
 MOST_SERVERS = 10_000
 """The largest number that a spec may name: a slip of the finger should not pass."""

@@ -38,9 +38,9 @@ from scaler.autoscale.policy import (
     Wait,
     Window,
 )
-from scaler.durations import parse_duration
 from scaler.schema import MOST_SERVERS, Choices, Command, Duration, Function, Number, Text, Url, refusal, shown
-from scaler.suggest import nearest
+from scaler.support.durations import parse_duration
+from scaler.support.suggestions import nearest
 
 _DECIMAL = re.compile(r"[0-9]+(\.[0-9]+)?")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -127,7 +127,7 @@ def _nearest_zone(value: str) -> str:
 
 def _cron(value: str) -> str:
     try:
-        from scaler.autoscale.schedule import cron_problem
+        from scaler.support.cron import cron_problem
     except ModuleNotFoundError as error:
         raise refusal(f"needs {error.name}, which is not installed", "pip install 'scaler[autoscale]'") from None
     if problem := cron_problem(value):

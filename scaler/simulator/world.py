@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Any
 
 from scaler.errors import StateError
-from scaler.files import make_folder, open_file
 from scaler.simulator import profiles
 from scaler.simulator.clock import WorldClock
 from scaler.simulator.faults import Effect, FaultReport, Rule
 from scaler.simulator.limits import Bucket, Verdict, sliding
 from scaler.simulator.profiles import CloudName, Knobs
+from scaler.support.files import make_folder, open_file
 
 FOREVER = math.inf
 LOG_ROWS = 10_000

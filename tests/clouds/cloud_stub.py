@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from scaler.clock import SystemClock
+from scaler.support.clock import SystemClock
 
 
 class HurriedClock:

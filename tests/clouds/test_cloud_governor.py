@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaler.cancellation import cancelled_by
-from scaler.clock import SystemClock
 from scaler.clouds.governor import Budget, CancelledError, Governor, Kind, OverBudgetError
+from scaler.support.cancellation import cancelled_by
+from scaler.support.clock import SystemClock
 
 BUCKET = Budget(reset_is_full=True)
 WINDOW = Budget(reset_is_full=False)

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from cloud_vendors import ENVIRON
 
-from scaler.clock import SystemClock
 from scaler.clouds import AmbiguousError, Cloud
 from scaler.clouds.registry import open_cloud
 from scaler.model import MachineRequest
+from scaler.support.clock import SystemClock
 from scaler.testing import (
     OWNER,
     CloudConformance,

@@ -23,7 +23,7 @@ from typing import Any, Protocol
 import pytest
 from e2e_project import HETZNER, Project, Vendor
 
-from scaler.clock import format_time
+from scaler.support.clock import format_time
 
 _PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1:]
 

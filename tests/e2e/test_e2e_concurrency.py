@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from e2e_project import HETZNER, Project, Vendor, finish, wait_until
 
-from scaler.clock import format_time
+from scaler.support.clock import format_time
 
 
 @pytest.mark.parametrize("vendor", [HETZNER], ids=lambda vendor: vendor.name)

@@ -8,8 +8,8 @@ import pytest
 from e2e_project import Project
 
 from scaler.api import Scaler
-from scaler.clock import SystemClock
 from scaler.model import Action, Outcome
+from scaler.support.clock import SystemClock
 
 
 class Later(SystemClock):

@@ -15,7 +15,6 @@ from typing import Any
 
 from scaler import engine_binary
 from scaler.backend import Checkpoint, LocalBackend, absolute_url
-from scaler.clock import Clock, SystemClock
 from scaler.clouds import Cloud
 from scaler.clouds.registry import open_cloud
 from scaler.engine import Engine, EngineSettings
@@ -26,6 +25,7 @@ from scaler.plugin.operation import Operation
 from scaler.plugin.server import serve
 from scaler.spec import load
 from scaler.stack import PulumiStack
+from scaler.support.clock import Clock, SystemClock
 from scaler.template import existing_server
 
 TOKEN = "s3cr3t" + "7" * 58

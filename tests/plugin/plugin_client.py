@@ -12,7 +12,6 @@ import grpc
 from google.protobuf import json_format, struct_pb2
 from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc
 
-from scaler.clock import SystemClock
 from scaler.clouds import Cloud
 from scaler.model import Permits
 from scaler.ownership import Owner, encode_tags
@@ -22,6 +21,7 @@ from scaler.plugin.provider import Provider
 from scaler.simulator import World
 from scaler.simulator.profiles import CloudName
 from scaler.simulator.world import LoggedRequest
+from scaler.support.clock import SystemClock
 
 TOKEN = "t0ken" + "x" * 59
 OWNER = Owner("scaler", "demo")

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from scaler.backend import Checkpoint, LocalBackend, Lock, absolute_url, is_stale, locks_in, read_deployment
-from scaler.clock import parse_time
 from scaler.errors import EngineError
+from scaler.support.clock import parse_time
 
 URN = "urn:pulumi:prod::scaler::scaler:index:ServerGroup$hcloud:index/server:Server::prod-worker-1"
 SINCE = "2026-11-24T22:10:00Z"

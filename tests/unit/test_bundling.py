@@ -11,11 +11,11 @@ from datetime import UTC, datetime
 import pytest
 from fakes import FakeClock
 
-from scaler.clock import SystemClock
 from scaler.clouds import AmbiguousError, CloudError, InvalidError, NoCapacityError, QuotaError
 from scaler.clouds.bundling import Body, Bundler
 from scaler.lifecycle import Phase
 from scaler.model import Machine
+from scaler.support.clock import SystemClock
 
 KIND: Body = {"size": "small"}
 

@@ -13,7 +13,6 @@ import pytest
 from fakes import START, FakeClock, group, spec
 
 from scaler.backend import LocalBackend
-from scaler.clock import SystemClock
 from scaler.counts import MOST, all_counts, check_by, check_count, only_group
 from scaler.errors import LockedError, UsageError
 from scaler.events import EventName
@@ -23,6 +22,7 @@ from scaler.lifecycle import Status
 from scaler.model import Server
 from scaler.runlock import RunLock
 from scaler.state import Event, EventLog, event_from_json, event_to_json
+from scaler.support.clock import SystemClock
 
 GROUPS = spec(group("worker", 1)).groups
 MINUTE = timedelta(minutes=1)

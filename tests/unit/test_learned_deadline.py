@@ -53,7 +53,7 @@ def test_too_few_boots_teach_nothing() -> None:
 def test_the_deadline_is_twice_the_slowest_of_a_hundred(
     boots: list[timedelta], start_within: str, expected: timedelta
 ) -> None:
-    from scaler.durations import parse_duration
+    from scaler.support.durations import parse_duration
 
     deadline = learn_deadline(boots, parse_duration(start_within))
     assert deadline is not None

@@ -12,8 +12,8 @@ import time
 import click
 import pytest
 
-from scaler.clock import SystemClock
 from scaler.progress import LiveProgress, PlainProgress, Progress, QuietProgress, open_progress
+from scaler.support.clock import SystemClock
 
 
 class HandClock(SystemClock):

@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import scaler.schema
-from scaler.durations import format_duration, parse_duration
 from scaler.errors import ExitCode, InvalidSpecError
 from scaler.model import Group, ImageRef, NotifyTarget, Readiness, Spec, StopPolicy
 from scaler.schema import GroupSchema, SpecSchema, json_schema
 from scaler.spec import load
 from scaler.strict_yaml import read
+from scaler.support.durations import format_duration, parse_duration
 
 ROOT = Path(scaler.schema.__file__).parents[2]
 SCHEMA = jsonschema.Draft202012Validator(json_schema())

@@ -19,7 +19,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaler.clock import SystemClock
 from scaler.errors import StateError
 from scaler.lifecycle import Status
 from scaler.model import Action, Price, Server, Step
@@ -41,6 +40,7 @@ from scaler.state import (
     to_json,
     transitions,
 )
+from scaler.support.clock import SystemClock
 
 NOW = datetime(2026, 11, 24, 22, 10, tzinfo=UTC)
 

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from lifecycle_parts import NOW, HandClock, is_alive, script, wait_until
 
-from scaler.clock import SystemClock
 from scaler.clouds import Cloud, GoneError
 from scaler.clouds.deadlines import Deadlines
 from scaler.clouds.registry import open_cloud
@@ -23,6 +22,7 @@ from scaler.ownership import Owner, encode_tags
 from scaler.simulator import EmbeddedCloud, World
 from scaler.simulator.profiles import CLOUDS, CloudName
 from scaler.stopping import Stop, Stopping
+from scaler.support.clock import SystemClock
 
 LABELS = Owner("scaler", "demo").group_labels("worker", "0")
 TOKEN = "t0ken" + "x" * 59

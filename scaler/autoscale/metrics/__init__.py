@@ -27,10 +27,10 @@ from scaler.autoscale.policy import (
     RedisSource,
     Source,
 )
-from scaler.clock import Clock
 from scaler.clouds import Cloud
 from scaler.model import Requests
 from scaler.ownership import Owner
+from scaler.support.clock import Clock
 
 
 class MetricError(Exception):

@@ -6,7 +6,7 @@ import json
 from datetime import UTC, datetime
 
 from scaler.autoscale.metrics import MetricError, Value
-from scaler.clock import parse_time
+from scaler.support.clock import parse_time
 
 LARGEST = 1 << 20
 """Bytes that a document may have."""

@@ -14,11 +14,11 @@ from decimal import Decimal
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from scaler.clock import Clock, format_time, parse_time
 from scaler.clouds import Catalogue, GoneError, Image, Limits, NameTakenError, Offer, Reference, oldest_first
 from scaler.clouds.registry import Vendor
 from scaler.model import ImageRef, Machine, MachineRequest, Phase, Requests
 from scaler.ownership import Owner
+from scaler.support.clock import Clock, format_time, parse_time
 
 
 class FolderCloud:

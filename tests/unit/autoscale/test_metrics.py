@@ -22,7 +22,7 @@ from scaler.autoscale.policy import (
     PrometheusSource,
     RedisSource,
 )
-from scaler.clock import SystemClock
+from scaler.support.clock import SystemClock
 
 
 def request(seconds: float = 5, **environ: str) -> Request:
