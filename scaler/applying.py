@@ -11,8 +11,8 @@ from scaler.change import change_of
 from scaler.clouds import BusyError, CloudError, NameTakenError, NoCapacityError, QuotaError
 from scaler.demand import stale
 from scaler.errors import EngineError, ScalerError
-from scaler.lifecycle import Status
 from scaler.model import Action, Applied, Placement, PlanPhase, Server, Step, StepResult
+from scaler.model.lifecycle import Status
 from scaler.observe import PASSING
 from scaler.resting import Resting
 from scaler.run import ATTEMPTS, PAUSE_S, Run

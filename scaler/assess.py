@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from scaler.lifecycle import Phase, Status, deadline_of, status_of
 from scaler.model import Machine, Server, Spec, StackEntry, StackState, World
-from scaler.ownership import GROUP
+from scaler.model.lifecycle import Phase, Status, deadline_of, status_of
+from scaler.model.ownership import GROUP
 from scaler.support.durations import format_duration
 
 _START_WITHIN = timedelta(minutes=10)

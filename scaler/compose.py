@@ -15,8 +15,8 @@ from scaler.backend import DEFAULT_BACKEND, LocalBackend, absolute_url
 from scaler.clouds import Cloud, QuotaError
 from scaler.clouds.registry import open_cloud
 from scaler.errors import LimitError, RefusedError, ScalerError, StateError
-from scaler.events import EventName
 from scaler.model import Outcome, Result, Server, Spec, Step
+from scaler.model.events import EventName
 from scaler.notify import Notifier
 from scaler.plugin import resource_type
 from scaler.ports import Progress, Surroundings

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 
-from scaler.lifecycle import DEAD, Status
 from scaler.model import World
+from scaler.model.lifecycle import DEAD, Status
 from scaler.ports import Progress
 from scaler.support.clock import Clock
 

@@ -18,8 +18,8 @@ from scaler.demand import Demand, Options, Reviewed, stale
 from scaler.errors import ScalerError, UsageError
 from scaler.guards import check_unprotected, check_wanted
 from scaler.judging import Judge
-from scaler.lifecycle import DEAD, Status
 from scaler.model import Action, Outcome, Plan, Result, Server, Spec, Step, StepResult, World
+from scaler.model.lifecycle import DEAD, Status
 from scaler.observe import PASSING, Observer
 from scaler.planning import Planner
 from scaler.ports import Surroundings

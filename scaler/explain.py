@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from scaler.assess import Deadline
-from scaler.events import EventName
 from scaler.model import Group, Server
+from scaler.model.events import EventName
 from scaler.observe import learn_deadline
 from scaler.state import Event, boot_times
 

@@ -18,8 +18,8 @@ from scaler.clouds import (
     RateLimitedError,
     TransientError,
 )
-from scaler.lifecycle import Status
 from scaler.model import Machine, Server, Spec, StackState, World
+from scaler.model.lifecycle import Status
 from scaler.ports import Surroundings
 from scaler.prices import existing, price_of
 from scaler.support.durations import format_duration

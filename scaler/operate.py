@@ -14,8 +14,8 @@ from datetime import timedelta
 from scaler.confirm import confirm, on_their_way, running
 from scaler.ensure import find_server, record, wrong_status
 from scaler.errors import UsageError
-from scaler.lifecycle import Status
 from scaler.model import Action, GroupReport, Outcome, Result, Server, Spec, Step, StepReport, StepResult, World
+from scaler.model.lifecycle import Status
 from scaler.observe import PASSING, Observer
 from scaler.ports import Surroundings
 from scaler.support.suggestions import nearest

@@ -7,9 +7,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from scaler.lifecycle import DEAD, SUPPLY, Status
 from scaler.model import Action, Extension, Group, Placement, Plan, PlanPhase, Server, Spec, Step, World
-from scaler.ownership import free_names, is_host_name
+from scaler.model.lifecycle import DEAD, SUPPLY, Status
+from scaler.model.ownership import free_names, is_host_name
 from scaler.prices import kept_until, paid_left
 from scaler.template import labels_of, outdated
 

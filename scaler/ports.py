@@ -8,7 +8,6 @@ from datetime import timedelta
 from typing import Protocol
 
 from scaler.clouds import Cloud
-from scaler.lifecycle import Phase
 from scaler.model import (
     Applied,
     Change,
@@ -22,6 +21,7 @@ from scaler.model import (
     Step,
     StopPolicy,
 )
+from scaler.model.lifecycle import Phase
 from scaler.shortages import Shortages
 from scaler.support.clock import Clock
 

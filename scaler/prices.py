@@ -12,8 +12,8 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from scaler.clouds import Catalogue
-from scaler.lifecycle import Status
 from scaler.model import Cost, Price, Server, Spec, Step
+from scaler.model.lifecycle import Status
 
 _HOUR = timedelta(hours=1)
 

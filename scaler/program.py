@@ -13,9 +13,9 @@ from typing import Any
 
 import pulumi
 
-from scaler.lifecycle import Status
 from scaler.model import Declared, MachineRequest
-from scaler.ownership import encode_tags
+from scaler.model.lifecycle import Status
+from scaler.model.ownership import encode_tags
 from scaler.plugin import generic
 from scaler.template import recorded_server
 

@@ -15,7 +15,6 @@ from datetime import datetime, timedelta
 import click
 
 from scaler.errors import ScalerError
-from scaler.lifecycle import Status
 from scaler.model import (
     Action,
     Cost,
@@ -29,6 +28,7 @@ from scaler.model import (
     StepResult,
     Violation,
 )
+from scaler.model.lifecycle import Status
 from scaler.prices import recorded_cost
 from scaler.state import SCHEMA, State, server_to_json, to_json
 from scaler.support.clock import format_time

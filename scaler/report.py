@@ -7,8 +7,8 @@ from datetime import timedelta
 
 from scaler import prices
 from scaler.confirm import running
-from scaler.lifecycle import Status
 from scaler.model import Action, Cost, GroupReport, Outcome, Plan, Result, Server, StepReport, StepResult, World
+from scaler.model.lifecycle import Status
 from scaler.run import Run, tell_place
 
 

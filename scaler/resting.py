@@ -10,8 +10,8 @@ from dataclasses import replace
 from datetime import timedelta
 
 from scaler.errors import ScalerError
-from scaler.lifecycle import Phase, Status
 from scaler.model import Action, Machine, PlanPhase, Step, StepResult, StopPolicy
+from scaler.model.lifecycle import Phase, Status
 from scaler.plan import natural
 from scaler.run import Run
 

@@ -24,7 +24,7 @@ from scaler.model import (
     StackState,
     Violation,
 )
-from scaler.ownership import GROUP, Owner, decode_tags
+from scaler.model.ownership import GROUP, Owner, decode_tags
 from scaler.plugin import resource_type
 from scaler.plugin.operation import Operation
 from scaler.policy_packs import explain, launchers

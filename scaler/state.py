@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import IO
 
 from scaler.errors import StateError
-from scaler.events import EventName
-from scaler.lifecycle import Status
 from scaler.model import Action, Price, Server, Step
+from scaler.model.events import EventName
+from scaler.model.lifecycle import Status
 from scaler.support.clock import Clock, format_time, parse_time
 from scaler.support.files import FILE, make_folder, open_file, replace_file
 

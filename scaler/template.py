@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from scaler.model import Group, Machine, MachineRequest, Server, Spec, Step
-from scaler.ownership import GROUP, TEMPLATE
+from scaler.model.ownership import GROUP, TEMPLATE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

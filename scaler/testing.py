@@ -24,9 +24,9 @@ from typing import Any, ClassVar
 import pytest
 
 from scaler.clouds import Cloud, GoneError, InvalidError, NameTakenError
-from scaler.lifecycle import Phase
 from scaler.model import Machine, MachineRequest
-from scaler.ownership import Owner
+from scaler.model.lifecycle import Phase
+from scaler.model.ownership import Owner
 from scaler.simulator import EmbeddedCloud, World
 
 OWNER = Owner("conformance", "prod")

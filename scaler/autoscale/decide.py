@@ -20,18 +20,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from scaler.autoscale.policy import (
-    Backlog,
-    Learned,
-    MeasuredRule,
-    Metric,
-    Policy,
-    Schedule,
-    Steps,
-    Target,
-    Wait,
-)
 from scaler.model import Group, Spec
+from scaler.model.autoscaling import Backlog, Learned, MeasuredRule, Metric, Policy, Schedule, Steps, Target, Wait
 from scaler.support.durations import format_duration
 
 _EPSILON = 1e-9

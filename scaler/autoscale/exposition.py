@@ -16,8 +16,8 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from scaler.autoscale.decide import State
 from scaler.autoscale.run import Autoscaled
 from scaler.errors import ScalerError, UsageError
-from scaler.lifecycle import Status
 from scaler.model import Spec
+from scaler.model.lifecycle import Status
 from scaler.support.clock import Clock
 
 _LATE_AFTER = 3

@@ -7,10 +7,10 @@ from datetime import timedelta
 from pathlib import Path
 
 from scaler.autoscale.metrics import MetricError, Request
-from scaler.autoscale.policy import FixedSource, Metric, PrometheusSource
 from scaler.autoscale.trace import Trace
 from scaler.errors import UnavailableError, UsageError
 from scaler.model import Group
+from scaler.model.autoscaling import FixedSource, Metric, PrometheusSource
 from scaler.support.clock import Clock
 
 _POINTS = 10_000

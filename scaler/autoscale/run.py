@@ -25,8 +25,8 @@ from scaler.confirm import confirm, on_their_way
 from scaler.demand import Demand, Options
 from scaler.ensure import ensure
 from scaler.errors import UsageError
-from scaler.lifecycle import DEAD, Status
 from scaler.model import Outcome, Requests, Result, Server, Spec, World
+from scaler.model.lifecycle import DEAD, Status
 from scaler.observe import PASSING, Observer
 from scaler.ports import Surroundings
 from scaler.prices import is_kept

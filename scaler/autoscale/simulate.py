@@ -15,7 +15,11 @@ from itertools import cycle
 
 from scaler.autoscale.billing import Lifetime, bill
 from scaler.autoscale.decide import Ceiling, Decision, History, Sample, Supply, decide
-from scaler.autoscale.policy import (
+from scaler.autoscale.queue_model import Queue, Waits, waits
+from scaler.autoscale.trace import Trace
+from scaler.errors import UsageError
+from scaler.model import Group, Price
+from scaler.model.autoscaling import (
     Backlog,
     FixedSource,
     HorizonSource,
@@ -27,10 +31,6 @@ from scaler.autoscale.policy import (
     Target,
     Wait,
 )
-from scaler.autoscale.queue_model import Queue, Waits, waits
-from scaler.autoscale.trace import Trace
-from scaler.errors import UsageError
-from scaler.model import Group, Price
 from scaler.prices import stays_until
 
 ARRIVALS = "arrivals"

@@ -15,7 +15,7 @@ from typing import Literal, Protocol
 
 from scaler.errors import ExitCode, ScalerError
 from scaler.model import ImageRef, Machine, MachineRequest, Requests
-from scaler.ownership import Owner
+from scaler.model.ownership import Owner
 
 # ---------------------------------------------------------------------------------------------
 # Errors: what a refused or lost request means for the caller

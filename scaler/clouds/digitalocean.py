@@ -36,9 +36,9 @@ from scaler.clouds.governor import Budget, Governor
 from scaler.clouds.names import unknown
 from scaler.clouds.paging import Page, read_all
 from scaler.clouds.transport import Dialect, Refusal, Transport, asking, given
-from scaler.lifecycle import Phase
 from scaler.model import ImageRef, Machine, MachineRequest, Requests
-from scaler.ownership import STACK, Owner, decode_tags, encode_tags
+from scaler.model.lifecycle import Phase
+from scaler.model.ownership import STACK, Owner, decode_tags, encode_tags
 from scaler.support.clock import Clock, parse_time
 
 TITLE = "DigitalOcean"

@@ -47,9 +47,9 @@ from scaler.clouds.governor import Budget, Governor
 from scaler.clouds.names import unknown
 from scaler.clouds.paging import Page, read_all
 from scaler.clouds.transport import Dialect, Refusal, Transport, asking, given
-from scaler.lifecycle import Phase
 from scaler.model import ImageRef, Machine, MachineRequest, Requests
-from scaler.ownership import GROUP, Owner
+from scaler.model.lifecycle import Phase
+from scaler.model.ownership import GROUP, Owner
 from scaler.support.clock import Clock
 
 TITLE = "Hetzner Cloud"

@@ -141,7 +141,7 @@ def _prices(how: _How) -> Prices:
 def _coming(how: _How, spec: Spec) -> frozenset[str]:
     """Ids of the servers that were not ready when they were last looked at."""
     from scaler.errors import StateError
-    from scaler.lifecycle import Status
+    from scaler.model.lifecycle import Status
     from scaler.state import StateFile
 
     try:

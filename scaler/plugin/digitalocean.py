@@ -7,7 +7,7 @@ when it takes the stack over.
 from __future__ import annotations
 
 from scaler.model import Machine, MachineRequest
-from scaler.ownership import decode_tags, encode_tags
+from scaler.model.ownership import decode_tags, encode_tags
 from scaler.plugin.resource import Properties, ResourceType
 
 _OFFICIAL_DEFAULTS: Properties = {

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from scaler.clouds import Cloud, CloudError, GoneError, NoCapacityError, QuotaError
 from scaler.model import Machine, MachineRequest, Permits, Placement
-from scaler.ownership import Owner
+from scaler.model.ownership import Owner
 from scaler.support.cancellation import cancelled_by
 
 

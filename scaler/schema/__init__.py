@@ -37,10 +37,10 @@ from pydantic import (
 from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import PydanticCustomError
 
-from scaler.events import EventName
 from scaler.extensions import CannotLoadError, load
 from scaler.model import Extension, ImageRef
-from scaler.ownership import RESERVED, is_host_name
+from scaler.model.events import EventName
+from scaler.model.ownership import RESERVED, is_host_name
 from scaler.support.durations import parse_duration
 from scaler.support.entry_points import offered_clouds
 from scaler.support.suggestions import nearest

@@ -16,7 +16,7 @@ from zoneinfo import available_timezones
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, field_validator
 from pydantic import ValidationInfo as Info
 
-from scaler.autoscale.policy import (
+from scaler.model.autoscaling import (
     Backlog,
     CloudSource,
     CommandSource,

@@ -29,9 +29,9 @@ from scaler.clouds import (
 )
 from scaler.clouds.deadlines import Deadlines
 from scaler.clouds.registry import open_cloud
-from scaler.lifecycle import Phase
 from scaler.model import MachineRequest
-from scaler.ownership import Owner
+from scaler.model.lifecycle import Phase
+from scaler.model.ownership import Owner
 
 OWNER = Owner("shop", "prod")
 LABELS = OWNER.group_labels("worker", "a1b2")

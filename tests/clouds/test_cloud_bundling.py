@@ -17,7 +17,7 @@ from scaler.clouds.bundling import WINDOW_S
 from scaler.clouds.deadlines import Deadlines
 from scaler.clouds.registry import open_cloud
 from scaler.model import Machine, MachineRequest
-from scaler.ownership import Owner
+from scaler.model.ownership import Owner
 from scaler.simulator import EmbeddedCloud
 
 OWNER = Owner("shop", "prod")

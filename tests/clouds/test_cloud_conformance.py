@@ -33,9 +33,9 @@ from scaler.clouds import (
 )
 from scaler.clouds.deadlines import Deadlines
 from scaler.clouds.registry import open_cloud
-from scaler.lifecycle import Phase
 from scaler.model import ImageRef, Machine, MachineRequest
-from scaler.ownership import Owner, encode_tags
+from scaler.model.lifecycle import Phase
+from scaler.model.ownership import Owner, encode_tags
 from scaler.simulator import EmbeddedCloud, World
 
 OWNER = Owner("shop", "prod")

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from scaler.clouds.registry import CLOUDS, open_cloud
 from scaler.errors import CredentialsError, ScalerError, UsageError
-from scaler.ownership import Owner, decode_tags, encode_tags
+from scaler.model.ownership import Owner, decode_tags, encode_tags
 
 CLOCK = HurriedClock()
 

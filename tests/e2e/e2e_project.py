@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from scaler.backend import Checkpoint, LocalBackend
-from scaler.ownership import Owner, decode_tags
+from scaler.model.ownership import Owner, decode_tags
 from scaler.simulator import EmbeddedCloud, World
 from scaler.simulator.profiles import CloudName
 from scaler.simulator.world import LoggedRequest, Thing
@@ -60,7 +60,7 @@ class Vendor:
 
     def owned(self, labels: Mapping[str, str]) -> dict[str, Any]:
         """How `World.add_server` and `World.relabel` take labels."""
-        from scaler.ownership import encode_tags
+        from scaler.model.ownership import encode_tags
 
         return {"labels": dict(labels)} if self.name == "hetzner" else {"tags": encode_tags(labels)}
 

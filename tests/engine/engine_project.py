@@ -18,9 +18,9 @@ from scaler.backend import Checkpoint, LocalBackend, absolute_url
 from scaler.clouds import Cloud
 from scaler.clouds.registry import open_cloud
 from scaler.engine import Engine, EngineSettings
-from scaler.lifecycle import Phase, Status
 from scaler.model import Applied, Change, Declared, Machine, MachineRequest, Permits, Server, Spec
-from scaler.ownership import GROUP
+from scaler.model.lifecycle import Phase, Status
+from scaler.model.ownership import GROUP
 from scaler.plugin.operation import Operation
 from scaler.plugin.server import serve
 from scaler.spec import load

@@ -13,8 +13,8 @@ from engine_project import Project, names
 
 from scaler import engine_binary
 from scaler.clouds import CloudError, QuotaError
-from scaler.lifecycle import Status
 from scaler.model import Applied, Machine, Permits, Server
+from scaler.model.lifecycle import Status
 from scaler.simulator import EmbeddedCloud
 
 

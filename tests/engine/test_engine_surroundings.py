@@ -23,8 +23,8 @@ from pulumi.runtime.proto import language_pb2_grpc
 from scaler import engine_binary
 from scaler.backend import LocalBackend, absolute_url
 from scaler.errors import EngineError, UnavailableError
-from scaler.lifecycle import Status
 from scaler.model import Permits, Server
+from scaler.model.lifecycle import Status
 from scaler.plugin import resource_type
 from scaler.plugin.operation import Operation
 from scaler.plugin.server import serve

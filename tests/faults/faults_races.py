@@ -24,7 +24,7 @@ from faults_stage import (
     wait_until,
 )
 
-from scaler.ownership import Owner
+from scaler.model.ownership import Owner
 
 # ---------------------------------------------------------------------------------------------
 # Runs against runs

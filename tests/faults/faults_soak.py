@@ -24,7 +24,7 @@ from faults_troubles import SUCCESS, TROUBLES, Trouble, mend
 from scaler.api import TIMEOUT, Scaler
 from scaler.errors import ScalerError, UsageError
 from scaler.model import Outcome, Result
-from scaler.ownership import GROUP, Owner
+from scaler.model.ownership import GROUP, Owner
 from scaler.simulator.world import Thing
 
 SPEED = 20

@@ -17,7 +17,7 @@ from e2e_project import VENDORS, Project, Ran, Vendor, finish, is_alive, wait_un
 from faults_gate import Gate
 
 from scaler import engine_binary
-from scaler.ownership import Owner
+from scaler.model.ownership import Owner
 from scaler.simulator import EmbeddedCloud, World
 from scaler.simulator.world import Thing
 

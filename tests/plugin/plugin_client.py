@@ -14,7 +14,7 @@ from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc
 
 from scaler.clouds import Cloud
 from scaler.model import Permits
-from scaler.ownership import Owner, encode_tags
+from scaler.model.ownership import Owner, encode_tags
 from scaler.plugin import RESOURCES
 from scaler.plugin.operation import Operation
 from scaler.plugin.provider import Provider

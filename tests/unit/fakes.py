@@ -31,7 +31,6 @@ from scaler.clouds import (
 from scaler.demand import Demand, Options
 from scaler.ensure import ensure
 from scaler.errors import EngineError, StateError
-from scaler.lifecycle import Phase
 from scaler.model import (
     Applied,
     Change,
@@ -52,7 +51,8 @@ from scaler.model import (
     Step,
     StopPolicy,
 )
-from scaler.ownership import Owner
+from scaler.model.lifecycle import Phase
+from scaler.model.ownership import Owner
 from scaler.ports import Stop, Surroundings
 from scaler.shortages import Shortages
 from scaler.state import Event, transitions

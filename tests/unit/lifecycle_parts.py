@@ -11,8 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from scaler.lifecycle import Status
 from scaler.model import Server
+from scaler.model.lifecycle import Status
 
 NOW = datetime(2026, 11, 24, 22, 10, tzinfo=UTC)
 

@@ -9,8 +9,8 @@ import pytest
 from fakes import LOCATIONS, START, TYPES, group, spec
 
 from scaler.assess import Deadline, Findings, assess, known
-from scaler.lifecycle import DELETE_WITHIN, Phase, Status
 from scaler.model import Machine, Readiness, Server, StackEntry, StackState, World
+from scaler.model.lifecycle import DELETE_WITHIN, Phase, Status
 
 SPEC = spec(group(start_within=timedelta(minutes=10)))
 SECOND = timedelta(seconds=1)

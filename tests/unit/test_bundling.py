@@ -13,8 +13,8 @@ from fakes import FakeClock
 
 from scaler.clouds import AmbiguousError, CloudError, InvalidError, NoCapacityError, QuotaError
 from scaler.clouds.bundling import Body, Bundler
-from scaler.lifecycle import Phase
 from scaler.model import Machine
+from scaler.model.lifecycle import Phase
 from scaler.support.clock import SystemClock
 
 KIND: Body = {"size": "small"}

@@ -15,11 +15,11 @@ from fakes import START, FakeClock, group, spec
 from scaler.backend import LocalBackend
 from scaler.counts import MOST, all_counts, check_by, check_count, only_group
 from scaler.errors import LockedError, UsageError
-from scaler.events import EventName
 from scaler.explain import explain
 from scaler.housekeeping import leftovers, remove, surplus
-from scaler.lifecycle import Status
 from scaler.model import Server
+from scaler.model.events import EventName
+from scaler.model.lifecycle import Status
 from scaler.runlock import RunLock
 from scaler.state import Event, EventLog, event_from_json, event_to_json
 from scaler.support.clock import SystemClock

@@ -10,8 +10,8 @@ from fakes import Setting, group, spec, taken
 from scaler.clouds import AmbiguousError, BusyError, InvalidError, TransientError
 from scaler.demand import Demand
 from scaler.errors import LimitError, RefusedError, UsageError
-from scaler.lifecycle import Status
 from scaler.model import Outcome
+from scaler.model.lifecycle import Status
 from scaler.operate import orphans, protect, reboot
 from scaler.state import EventName
 

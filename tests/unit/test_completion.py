@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 import scaler
-from scaler.lifecycle import Status
 from scaler.model import Server
+from scaler.model.lifecycle import Status
 from scaler.state import State, StateFile
 
 ROOT = Path(scaler.__file__).parent.parent

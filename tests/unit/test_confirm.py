@@ -10,8 +10,8 @@ from test_plan import numbered, server, world
 
 from scaler.clouds import AuthError, TransientError
 from scaler.confirm import confirm, on_their_way, running
-from scaler.lifecycle import Status
 from scaler.model import World
+from scaler.model.lifecycle import Status
 
 MOVING = (Status.STARTING, Status.REBOOTING, Status.STOPPING, Status.DELETING)
 

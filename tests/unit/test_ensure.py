@@ -15,8 +15,8 @@ from scaler.clouds import AuthError, BusyError, CloudError, InvalidError, Transi
 from scaler.demand import Demand, Options
 from scaler.ensure import ensure
 from scaler.errors import EngineError, LockedError, RefusedError, StateError
-from scaler.lifecycle import Status
 from scaler.model import Action, Outcome, Plan, Preview, Readiness, StopPolicy
+from scaler.model.lifecycle import Status
 from scaler.operate import look, refresh
 from scaler.stopping import Stopping
 

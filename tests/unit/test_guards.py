@@ -10,8 +10,8 @@ from test_plan import numbered, server, world
 
 from scaler.errors import ExitCode, RefusedError
 from scaler.guards import check_expectation, check_plan, check_wanted
-from scaler.lifecycle import Status
 from scaler.model import Outcome
+from scaler.model.lifecycle import Status
 from scaler.plan import plan
 
 

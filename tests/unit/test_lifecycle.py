@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import scaler
-from scaler.lifecycle import (
+from scaler.model import Server
+from scaler.model.lifecycle import (
     DELETE_WITHIN,
     SUPPLY,
     TRANSITIONS,
@@ -23,7 +24,6 @@ from scaler.lifecycle import (
     deadline_of,
     status_of,
 )
-from scaler.model import Server
 
 SEEN_BEFORE = st.sampled_from([None, *(status for status in Status if status is not Status.DELETED)])
 

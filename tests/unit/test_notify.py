@@ -14,8 +14,8 @@ import pytest
 from lifecycle_parts import NOW, HttpServer, is_alive, script, wait_until
 
 import scaler.notify
-from scaler.lifecycle import Status
 from scaler.model import NotifyTarget
+from scaler.model.lifecycle import Status
 from scaler.notify import Notifier
 from scaler.state import Event, event_to_json
 

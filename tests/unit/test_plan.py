@@ -11,8 +11,8 @@ from fakes import LOCATIONS, START, TYPES, group, spec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scaler.lifecycle import SUPPLY, Phase, Status
 from scaler.model import Action, Machine, Plan, PlanPhase, Server, Spec, StackEntry, Step, World
+from scaler.model.lifecycle import SUPPLY, Phase, Status
 from scaler.plan import Advice, natural, placements, plan, victims
 from scaler.template import fingerprint
 

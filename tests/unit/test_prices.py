@@ -15,8 +15,8 @@ from test_plan import server
 
 from scaler.autoscale.billing import bill
 from scaler.clouds import Catalogue, Offer
-from scaler.lifecycle import Status
 from scaler.model import Action, Cost, Price, Server, Step
+from scaler.model.lifecycle import Status
 from scaler.prices import Priced, coming, cost, existing, paid_left, price_of, recorded_cost
 
 

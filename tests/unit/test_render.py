@@ -16,7 +16,6 @@ import pytest
 import yaml
 
 from scaler.clouds import BusyError
-from scaler.lifecycle import Status
 from scaler.model import (
     Action,
     Cost,
@@ -33,6 +32,7 @@ from scaler.model import (
     StepReport,
     StepResult,
 )
+from scaler.model.lifecycle import Status
 from scaler.render import (
     count_by_status,
     format_age,

@@ -20,8 +20,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scaler.errors import StateError
-from scaler.lifecycle import Status
 from scaler.model import Action, Price, Server, Step
+from scaler.model.lifecycle import Status
 from scaler.state import (
     LARGEST_LOG,
     RETENTION,

@@ -16,9 +16,9 @@ from lifecycle_parts import NOW, HandClock, is_alive, script, wait_until
 from scaler.clouds import Cloud, GoneError
 from scaler.clouds.deadlines import Deadlines
 from scaler.clouds.registry import open_cloud
-from scaler.lifecycle import Phase, Status
 from scaler.model import Server, StopPolicy
-from scaler.ownership import Owner, encode_tags
+from scaler.model.lifecycle import Phase, Status
+from scaler.model.ownership import Owner, encode_tags
 from scaler.simulator import EmbeddedCloud, World
 from scaler.simulator.profiles import CLOUDS, CloudName
 from scaler.stopping import Stop, Stopping

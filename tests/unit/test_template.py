@@ -8,7 +8,7 @@ from fakes import group, spec
 from test_plan import machine, server
 
 from scaler.model import Action, Step
-from scaler.ownership import TEMPLATE
+from scaler.model.ownership import TEMPLATE
 from scaler.template import Parts, existing_server, fingerprint, labels_of, new_server, recorded_server
 
 CREATE = Step(action=Action.CREATE, server="prod-worker-4", group="worker", reason="", type="cx23", location="fsn1")

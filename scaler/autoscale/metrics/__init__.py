@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Protocol
 
 from scaler.autoscale.decide import Sample
-from scaler.autoscale.policy import (
+from scaler.clouds import Cloud
+from scaler.model import Requests
+from scaler.model.autoscaling import (
     CloudSource,
     CommandSource,
     FixedSource,
@@ -27,9 +29,7 @@ from scaler.autoscale.policy import (
     RedisSource,
     Source,
 )
-from scaler.clouds import Cloud
-from scaler.model import Requests
-from scaler.ownership import Owner
+from scaler.model.ownership import Owner
 from scaler.support.clock import Clock
 
 

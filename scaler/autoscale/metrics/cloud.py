@@ -8,11 +8,11 @@ from functools import partial
 from statistics import fmean
 
 from scaler.autoscale.metrics import Fleet, MetricError, Request, Value
-from scaler.autoscale.policy import CloudSource
 from scaler.clouds import Cloud, GoneError
 from scaler.errors import ScalerError
-from scaler.lifecycle import Phase
-from scaler.ownership import GROUP
+from scaler.model.autoscaling import CloudSource
+from scaler.model.lifecycle import Phase
+from scaler.model.ownership import GROUP
 
 _AT_ONCE = 10
 

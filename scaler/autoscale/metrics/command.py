@@ -8,7 +8,7 @@ import subprocess
 
 from scaler.autoscale.metrics import MetricError, Request, Value
 from scaler.autoscale.metrics.documents import LARGEST, value_in
-from scaler.autoscale.policy import CommandSource
+from scaler.model.autoscaling import CommandSource
 
 
 def read(source: CommandSource, request: Request) -> Value:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from scaler.autoscale.metrics import Request, Value
-from scaler.autoscale.policy import FixedSource
+from scaler.model.autoscaling import FixedSource
 
 
 def read(source: FixedSource, request: Request) -> Value:

@@ -17,7 +17,7 @@ from typing import Any
 
 from scaler.autoscale.metrics import Request, Value
 from scaler.autoscale.metrics.redis import connected
-from scaler.autoscale.policy import HorizonSource
+from scaler.model.autoscaling import HorizonSource
 
 _ALIVE_S = 29
 """Horizon takes a supervisor that has not told of itself for longer as gone."""

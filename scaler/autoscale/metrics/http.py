@@ -9,7 +9,7 @@ from requests.auth import AuthBase
 
 from scaler.autoscale.metrics import MetricError, Request, Value
 from scaler.autoscale.metrics.documents import LARGEST, value_in
-from scaler.autoscale.policy import HttpSource
+from scaler.model.autoscaling import HttpSource
 from scaler.support.clock import Clock
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from scaler.autoscale.metrics import MetricError, Request, Value
 from scaler.autoscale.metrics.http import get
-from scaler.autoscale.policy import PrometheusSource
+from scaler.model.autoscaling import PrometheusSource
 
 _AGGREGATES: Mapping[str, Callable[[Sequence[float]], float]] = {
     "last": lambda values: values[-1],

@@ -14,7 +14,7 @@ from redis.retry import Retry
 from scaler.autoscale.metrics import MetricError, Request, Value
 from scaler.autoscale.metrics.documents import value_in
 from scaler.autoscale.metrics.http import secret
-from scaler.autoscale.policy import HorizonSource, RedisSource
+from scaler.model.autoscaling import HorizonSource, RedisSource
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from scaler.clouds import Catalogue, GoneError, Image, Limits, NameTakenError, Offer, Reference, oldest_first
 from scaler.clouds.registry import Vendor
 from scaler.model import ImageRef, Machine, MachineRequest, Phase, Requests
-from scaler.ownership import Owner
+from scaler.model.ownership import Owner
 from scaler.support.clock import Clock, format_time, parse_time
 
 

@@ -11,9 +11,9 @@ from load import policy
 
 from scaler.autoscale.decide import Decision, Sample
 from scaler.autoscale.memory import Memory
-from scaler.autoscale.policy import Backlog, HttpSource, Policy
 from scaler.autoscale.run import Autoscaled, autoscale
 from scaler.demand import Options
+from scaler.model.autoscaling import Backlog, HttpSource, Policy
 
 JOBS = Backlog(metric="jobs", per_server=10)
 

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from scaler.autoscale.decide import Ceiling, Decision, History, Sample, Supply, decide
-from scaler.autoscale.policy import Direction, FixedSource, Metric, Policy, Rule
 from scaler.model import Group, ImageRef, Spec
+from scaler.model.autoscaling import Direction, FixedSource, Metric, Policy, Rule
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 EAGER = Direction()

@@ -12,13 +12,13 @@ from load import policy
 
 from scaler.autoscale.bounds import Prices
 from scaler.autoscale.memory import Memory
-from scaler.autoscale.policy import Direction, Target, Wait
 from scaler.autoscale.simulate import Setting, simulate
 from scaler.autoscale.trace import Trace
 from scaler.clouds import TransientError
 from scaler.demand import Options
 from scaler.errors import LimitError, RefusedError
 from scaler.model import Outcome
+from scaler.model.autoscaling import Direction, Target, Wait
 
 CALM = Direction(stabilise=timedelta(minutes=5))
 

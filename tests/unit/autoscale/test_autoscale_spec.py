@@ -8,7 +8,8 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from scaler.autoscale.policy import (
+from scaler.errors import InvalidSpecError
+from scaler.model.autoscaling import (
     Backlog,
     CloudSource,
     CommandSource,
@@ -28,7 +29,6 @@ from scaler.autoscale.policy import (
     Wait,
     Window,
 )
-from scaler.errors import InvalidSpecError
 from scaler.schema import json_schema
 from scaler.spec import load
 from scaler.strict_yaml import read

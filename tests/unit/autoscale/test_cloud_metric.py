@@ -11,12 +11,12 @@ from live import Live
 
 from scaler.autoscale.decide import Sample
 from scaler.autoscale.metrics import Fleet, MetricError, Request, Sources, read
-from scaler.autoscale.policy import CloudSource, CommandSource, Metric
 from scaler.autoscale.run import autoscale
 from scaler.clouds.registry import open_cloud
 from scaler.demand import Options
 from scaler.model import MachineRequest
-from scaler.ownership import Owner
+from scaler.model.autoscaling import CloudSource, CommandSource, Metric
+from scaler.model.ownership import Owner
 from scaler.support.clock import SystemClock
 from scaler.testing import embedded_cloud
 

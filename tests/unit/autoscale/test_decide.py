@@ -8,7 +8,7 @@ import pytest
 from load import EAGER, START, Fleet, group, metric, policy, spec
 
 from scaler.autoscale.decide import Ceiling, History, Sample, State, Supply, decide, decide_stack
-from scaler.autoscale.policy import Backlog, Direction, Learned, Schedule, Step, Steps, Target, Wait, Window
+from scaler.model.autoscaling import Backlog, Direction, Learned, Schedule, Step, Steps, Target, Wait, Window
 
 CPU = Target(metric="cpu", value=60)
 JOBS = Backlog(metric="jobs", per_server=10)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from load import START, group, policy, spec
 
 from scaler.autoscale.decide import Bound, Ceiling, History, Sample, Supply, decide, decide_stack
-from scaler.autoscale.policy import Backlog, Direction, Policy, Schedule, Step, Steps, Target, Wait, Window
+from scaler.model.autoscaling import Backlog, Direction, Policy, Schedule, Step, Steps, Target, Wait, Window
 
 COUNTS = st.integers(0, 30)
 LOADS = st.floats(0, 1e6, allow_nan=False)

@@ -13,7 +13,7 @@ import redis
 import servers
 
 from scaler.autoscale.metrics import MetricError, Request, Sources, read
-from scaler.autoscale.policy import (
+from scaler.model.autoscaling import (
     CommandSource,
     FixedSource,
     HorizonSource,

@@ -13,10 +13,10 @@ import pytest
 from load import START, group, policy
 
 from scaler.autoscale import report
-from scaler.autoscale.policy import Backlog, Direction, HttpSource, Target
 from scaler.autoscale.simulate import Setting, compare
 from scaler.autoscale.trace import Trace
 from scaler.model import Price
+from scaler.model.autoscaling import Backlog, Direction, HttpSource, Target
 
 
 @pytest.fixture(scope="module")

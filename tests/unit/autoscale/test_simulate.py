@@ -11,12 +11,12 @@ from load import START, Fleet, group, metric, policy
 
 from scaler.autoscale.billing import bill
 from scaler.autoscale.decide import Decision
-from scaler.autoscale.policy import Backlog, Direction, HorizonSource, HttpSource, Learned, RedisSource, Target, Wait
 from scaler.autoscale.queue_model import Queue, waits
 from scaler.autoscale.simulate import Setting, simulate
 from scaler.autoscale.trace import Trace, TraceError, load_trace
 from scaler.errors import UsageError
 from scaler.model import Price
+from scaler.model.autoscaling import Backlog, Direction, HorizonSource, HttpSource, Learned, RedisSource, Target, Wait
 
 SETTING = Setting(cloud="hetzner", boots=(timedelta(minutes=5),))
 CALM = Direction(stabilise=timedelta(minutes=5))

@@ -14,9 +14,9 @@ from load import policy
 from prometheus_client.parser import text_string_to_metric_families
 
 from scaler.autoscale.exposition import Exposition
-from scaler.autoscale.policy import Direction
 from scaler.autoscale.watch import Watch
 from scaler.errors import SpecError, UsageError
+from scaler.model.autoscaling import Direction
 
 TEN = timedelta(seconds=10)
 

@@ -10,10 +10,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal
 
-from scaler.autoscale.policy import Policy
 from scaler.errors import ExtensionError
-from scaler.lifecycle import SUPPLY, Phase, Status, check_transition
-from scaler.ownership import Owner
+from scaler.model.autoscaling import Policy
+from scaler.model.lifecycle import SUPPLY, Phase, Status, check_transition
+from scaler.model.ownership import Owner
 
 # ---------------------------------------------------------------------------------------------
 # What is wanted
