@@ -15,13 +15,14 @@ from scaler.backend import DEFAULT_BACKEND, LocalBackend, absolute_url
 from scaler.clouds import Cloud, QuotaError
 from scaler.clouds.registry import open_cloud
 from scaler.errors import LimitError, RefusedError, ScalerError, StateError
+from scaler.hooks.notify import Notifier
+from scaler.hooks.readiness import ReadinessChecks
+from scaler.hooks.stopping import Stopping
 from scaler.model import Outcome, Result, Server, Spec, Step
 from scaler.model.events import EventName
-from scaler.notify import Notifier
 from scaler.plugin import resource_type
 from scaler.ports import Progress, Surroundings
 from scaler.project import Project
-from scaler.readiness import ReadinessChecks
 from scaler.runlock import RunLock
 from scaler.shortages import Shortages
 from scaler.stack import PulumiStack
@@ -36,7 +37,6 @@ from scaler.state import (
     prune,
     transitions,
 )
-from scaler.stopping import Stopping
 from scaler.support.clock import Clock
 from scaler.support.files import make_folder
 

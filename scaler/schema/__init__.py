@@ -37,7 +37,7 @@ from pydantic import (
 from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import PydanticCustomError
 
-from scaler.extensions import CannotLoadError, load
+from scaler.hooks.functions import CannotLoadError, load
 from scaler.model import Extension, ImageRef
 from scaler.model.events import EventName
 from scaler.model.ownership import RESERVED, is_host_name

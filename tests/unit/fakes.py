@@ -31,6 +31,7 @@ from scaler.clouds import (
 from scaler.demand import Demand, Options
 from scaler.ensure import ensure
 from scaler.errors import EngineError, StateError
+from scaler.hooks.stopping import Stopping
 from scaler.model import (
     Applied,
     Change,
@@ -56,7 +57,6 @@ from scaler.model.ownership import Owner
 from scaler.ports import Stop, Surroundings
 from scaler.shortages import Shortages
 from scaler.state import Event, transitions
-from scaler.stopping import Stopping
 
 START = datetime(2026, 11, 24, 22, 0, tzinfo=UTC)
 

@@ -15,10 +15,10 @@ from scaler.clouds import AuthError, BusyError, CloudError, InvalidError, Transi
 from scaler.demand import Demand, Options
 from scaler.ensure import ensure
 from scaler.errors import EngineError, LockedError, RefusedError, StateError
+from scaler.hooks.stopping import Stopping
 from scaler.model import Action, Outcome, Plan, Preview, Readiness, StopPolicy
 from scaler.model.lifecycle import Status
 from scaler.operate import look, refresh
-from scaler.stopping import Stopping
 
 BOTH = pytest.mark.parametrize("name", ["worker", "other"])
 

@@ -15,10 +15,10 @@ from lifecycle_parts import HandClock, server, wait_until
 import scaler.spec
 from scaler.demand import Demand, Options
 from scaler.errors import ExtensionError, InvalidSpecError
-from scaler.extensions import CannotLoadError, load
+from scaler.hooks.functions import CannotLoadError, load
+from scaler.hooks.readiness import ReadinessChecks
 from scaler.model import Extension, Outcome, Readiness, Server
 from scaler.planfile import spec_hash
-from scaler.readiness import ReadinessChecks
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "extend.md"
 

@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 from lifecycle_parts import NOW, HttpServer, is_alive, script, wait_until
 
-import scaler.notify
+import scaler.hooks.notify
+from scaler.hooks.notify import Notifier
 from scaler.model import NotifyTarget
 from scaler.model.lifecycle import Status
-from scaler.notify import Notifier
 from scaler.state import Event, event_to_json
 
-ROOT = Path(scaler.notify.__file__).parents[1]
+ROOT = Path(scaler.hooks.notify.__file__).parents[1]
 
 
 def event(name: str = "server.running", **fields: Any) -> dict[str, object]:

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from lifecycle_parts import HandClock, HttpServer, is_alive, script, server, wait_until, waiting_ends
 
+from scaler.hooks.readiness import ReadinessChecks, fill_in
 from scaler.model import Readiness, Server
-from scaler.readiness import ReadinessChecks, fill_in
 
 NAP_S = 1.0
 """What lies between two looks of a run."""
@@ -207,7 +207,7 @@ def test_a_check_that_raises_is_a_bad_reading(tmp_path: Path) -> None:
 def test_a_command_that_hangs_is_ended_with_its_children(
     looks: Looks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("scaler.readiness._CHECK_WITHIN_S", 0.3)
+    monkeypatch.setattr("scaler.hooks.readiness._CHECK_WITHIN_S", 0.3)
     program = script(
         tmp_path, "ready.sh", "trap '' TERM; sleep 1000 & echo $! > child; echo thinking; wait; sleep 1000"
     )

@@ -16,12 +16,12 @@ from lifecycle_parts import NOW, HandClock, is_alive, script, wait_until
 from scaler.clouds import Cloud, GoneError
 from scaler.clouds.deadlines import Deadlines
 from scaler.clouds.registry import open_cloud
+from scaler.hooks.stopping import Stop, Stopping
 from scaler.model import Server, StopPolicy
 from scaler.model.lifecycle import Phase, Status
 from scaler.model.ownership import Owner, encode_tags
 from scaler.simulator import EmbeddedCloud, World
 from scaler.simulator.profiles import CLOUDS, CloudName
-from scaler.stopping import Stop, Stopping
 from scaler.support.clock import SystemClock
 
 LABELS = Owner("scaler", "demo").group_labels("worker", "0")

@@ -14,8 +14,8 @@ from datetime import datetime
 from pathlib import Path
 
 from scaler.errors import ExtensionError
+from scaler.hooks.processes import run_command
 from scaler.model import Readiness, Server
-from scaler.processes import run_command
 from scaler.support.clock import Clock
 
 _CHECK_WITHIN_S = 5.0

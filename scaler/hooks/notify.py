@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from scaler.hooks.processes import CommandProcess, cannot_be_run
 from scaler.model import NotifyTarget
-from scaler.processes import CommandProcess, cannot_be_run
 
 _ATTEMPT_WITHIN_S = 5.0
 _RETRY_AFTER_S = 1.0

@@ -13,10 +13,10 @@ from enum import Enum, auto
 from pathlib import Path
 
 from scaler.clouds import AmbiguousError, BusyError, Cloud, CloudError, GoneError, RateLimitedError, TransientError
+from scaler.hooks.processes import CommandProcess, cannot_be_run, ended_with
+from scaler.hooks.readiness import fill_in
 from scaler.model import Server, StopPolicy
 from scaler.model.lifecycle import Phase
-from scaler.processes import CommandProcess, cannot_be_run, ended_with
-from scaler.readiness import fill_in
 from scaler.support.clock import Clock
 from scaler.support.durations import format_duration
 
