@@ -16,8 +16,8 @@ import pulumi
 from scaler.model import Declared, MachineRequest
 from scaler.model.lifecycle import Status
 from scaler.model.ownership import encode_tags
+from scaler.planning.template import recorded_server
 from scaler.plugin import generic
-from scaler.template import recorded_server
 
 
 class ServerGroup(pulumi.ComponentResource):

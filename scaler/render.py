@@ -29,7 +29,7 @@ from scaler.model import (
     Violation,
 )
 from scaler.model.lifecycle import Status
-from scaler.prices import recorded_cost
+from scaler.planning.prices import recorded_cost
 from scaler.state import SCHEMA, State, server_to_json, to_json
 from scaler.support.clock import format_time
 

@@ -25,12 +25,12 @@ from scaler.model import (
     Violation,
 )
 from scaler.model.ownership import GROUP, Owner, decode_tags
+from scaler.planning.template import existing_server
 from scaler.plugin import resource_type
 from scaler.plugin.operation import Operation
 from scaler.policy_packs import explain, launchers
 from scaler.state import server_from_json, server_to_json
 from scaler.support.clock import Clock
-from scaler.template import existing_server
 
 if TYPE_CHECKING:
     from scaler.engine import Engine, PolicyEvent, Program

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from scaler import prices
 from scaler.autoscale.decide import Bound, Supply
 from scaler.clouds import Catalogue, Cloud, CloudError
 from scaler.model import Group, Server, Spec
-from scaler.plan import placements
+from scaler.planning import prices
+from scaler.planning.plan import placements
 from scaler.shortages import QUOTA_FOR, Shortages
 from scaler.support.clock import Clock
 

@@ -21,15 +21,15 @@ from scaler.autoscale.explain import decision_document
 from scaler.autoscale.memory import Memory, Remembered
 from scaler.autoscale.metrics import Fleet, Sources
 from scaler.clouds import Catalogue
-from scaler.confirm import confirm, on_their_way
-from scaler.demand import Demand, Options
-from scaler.ensure import ensure
+from scaler.converge.confirm import confirm, on_their_way
+from scaler.converge.demand import Demand, Options
+from scaler.converge.ensure import ensure
+from scaler.converge.observe import PASSING, Observer
+from scaler.converge.ports import Surroundings
 from scaler.errors import UsageError
 from scaler.model import Outcome, Requests, Result, Server, Spec, World
 from scaler.model.lifecycle import DEAD, Status
-from scaler.observe import PASSING, Observer
-from scaler.ports import Surroundings
-from scaler.prices import is_kept
+from scaler.planning.prices import is_kept
 
 Samples = Mapping[str, Mapping[str, Sample]]
 """By group and metric."""

@@ -31,7 +31,7 @@ from scaler.model.autoscaling import (
     Target,
     Wait,
 )
-from scaler.prices import stays_until
+from scaler.planning.prices import stays_until
 
 ARRIVALS = "arrivals"
 """The column with the jobs that arrived per second: with it, the queue is modelled."""

@@ -52,8 +52,8 @@ def apply(
         raise UsageError("The plan is for other groups than the spec has.")
 
     def use_case(around: Any) -> Result:
-        from scaler.demand import Demand, Options, Reviewed
-        from scaler.ensure import ensure
+        from scaler.converge.demand import Demand, Options, Reviewed
+        from scaler.converge.ensure import ensure
 
         options = Options(timeout=timeout, reviewed=Reviewed(reviewed.steps, reviewed.seen))
         return ensure(spec, Demand(reviewed.wanted), options, around)

@@ -160,7 +160,7 @@ def _tick(how: _How, spec: Spec, sources: Sources, prices: Prices, now: datetime
     from scaler.autoscale.run import autoscale as decide_and_ensure
     from scaler.autoscale.run import read_samples
     from scaler.compose import Run, opened_cloud, surroundings
-    from scaler.demand import Options
+    from scaler.converge.demand import Options
     from scaler.progress import open_progress
 
     context = how.context

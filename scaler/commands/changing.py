@@ -20,8 +20,8 @@ from scaler.commands.running import (
     steal_after_option,
     timeout_option,
 )
-from scaler.demand import Demand, Options
-from scaler.ensure import ensure
+from scaler.converge.demand import Demand, Options
+from scaler.converge.ensure import ensure
 from scaler.errors import UsageError
 from scaler.model import Result, Spec
 from scaler.project import Project

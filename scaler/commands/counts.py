@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import click
 
-from scaler.counts import MOST, all_counts, check_by, check_count, known_group, only_group
+from scaler.converge.counts import MOST, all_counts, check_by, check_count, known_group, only_group
 from scaler.errors import UsageError
 from scaler.model import Spec
 

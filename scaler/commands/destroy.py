@@ -49,8 +49,8 @@ def destroy(
     nothing = dict.fromkeys(spec.groups, 0)
 
     def use_case(around: Any) -> Result:
-        from scaler.demand import Demand, Options
-        from scaler.ensure import ensure
+        from scaler.converge.demand import Demand, Options
+        from scaler.converge.ensure import ensure
 
         approve = None if yes else _ask_for_name(context, spec, around)
         return ensure(spec, Demand(nothing), Options(timeout=timeout, approve=approve, everything=True), around)

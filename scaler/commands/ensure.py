@@ -72,8 +72,8 @@ def ensure(
     wanted = parse_counts(spec, counts)
 
     def use_case(around: Any) -> Result:
-        from scaler.demand import Demand, Options
-        from scaler.ensure import ensure as converge
+        from scaler.converge.demand import Demand, Options
+        from scaler.converge.ensure import ensure as converge
 
         question = f"Change {spec.stack}?"
         options = Options(

@@ -11,8 +11,8 @@ from scaler.commands.completers import complete_group
 from scaler.commands.context import Context, common_options
 from scaler.commands.counts import CountingCommand, parse_by
 from scaler.commands.running import load
-from scaler.counts import known_group, only_group
-from scaler.demand import Demand
+from scaler.converge.counts import known_group, only_group
+from scaler.converge.demand import Demand
 
 
 @click.command(cls=CountingCommand)

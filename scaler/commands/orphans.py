@@ -8,12 +8,12 @@ from typing import Any, Unpack
 
 import click
 
-from scaler import operate
 from scaler.commands.changing import How, change, change_options, check_consent
 from scaler.commands.context import Context, Output, common_options
 from scaler.commands.document import dump, markdown_table, text_table
 from scaler.commands.running import load
-from scaler.demand import Demand
+from scaler.converge import operate
+from scaler.converge.demand import Demand
 from scaler.errors import ExitCode, UsageError
 from scaler.model import Server
 from scaler.state import server_to_json

@@ -55,8 +55,8 @@ def preview(
     wanted = parse_counts(spec, counts)
 
     def use_case(around: Any) -> Result:
-        from scaler.demand import Demand, Options
-        from scaler.ensure import ensure
+        from scaler.converge.demand import Demand, Options
+        from scaler.converge.ensure import ensure
 
         options = Options(apply=False, max_change=max_change, allow_zero=allow_zero or context.interactive)
         return ensure(spec, Demand(wanted), options, around)

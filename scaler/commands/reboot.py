@@ -8,7 +8,6 @@ from typing import Any
 
 import click
 
-from scaler import operate
 from scaler.commands.completers import complete_group, complete_server
 from scaler.commands.context import Context, common_options
 from scaler.commands.running import (
@@ -20,6 +19,7 @@ from scaler.commands.running import (
     steal_after_option,
     timeout_option,
 )
+from scaler.converge import operate
 from scaler.errors import UsageError
 from scaler.model import Result, Server
 

@@ -36,7 +36,7 @@ def refresh(context: Context, detailed_exitcode: bool, lock_timeout: timedelta, 
     project, spec = load(context)
 
     def use_case(around: Any) -> Result:
-        from scaler import operate
+        from scaler.converge import operate
 
         return operate.refresh(spec, around)
 

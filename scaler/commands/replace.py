@@ -10,7 +10,7 @@ from scaler.commands.changing import How, change, change_options, check_consent
 from scaler.commands.completers import complete_server
 from scaler.commands.context import Context, common_options
 from scaler.commands.running import load
-from scaler.demand import Demand
+from scaler.converge.demand import Demand
 
 
 @click.command()

@@ -13,7 +13,7 @@ import click
 from scaler.commands.completers import complete_group
 from scaler.commands.context import Context, Output, common_options
 from scaler.commands.running import Duration, load
-from scaler.counts import known_group
+from scaler.converge.counts import known_group
 from scaler.errors import ScalerError, UsageError
 from scaler.model import Group, Price, Spec
 from scaler.project import Project
@@ -167,7 +167,7 @@ def _price(context: Context, project: Project, spec: Spec, group: Group, given: 
     if given is not None:
         return Price(currency, given)
     from scaler.compose import opened_cloud
-    from scaler.prices import Priced, price_of
+    from scaler.planning.prices import Priced, price_of
 
     try:
         with opened_cloud(project, spec, os.environ, context.clock) as cloud:

@@ -45,7 +45,7 @@ def status(context: Context, refresh: bool) -> int:
 
 def _ask_the_cloud(context: Context) -> None:
     from scaler.commands.running import load, run
-    from scaler.operate import look
+    from scaler.converge.operate import look
 
     project, spec = load(context)
     run(

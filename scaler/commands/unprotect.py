@@ -6,10 +6,10 @@ from datetime import timedelta
 
 import click
 
-from scaler import operate
 from scaler.commands.completers import complete_server
 from scaler.commands.context import Context, common_options
 from scaler.commands.running import load, lock_timeout_option, run, show
+from scaler.converge import operate
 
 
 @click.command()

@@ -21,12 +21,12 @@ from scaler.engine import Engine, EngineSettings
 from scaler.model import Applied, Change, Declared, Machine, MachineRequest, Permits, Server, Spec
 from scaler.model.lifecycle import Phase, Status
 from scaler.model.ownership import GROUP
+from scaler.planning.template import existing_server
 from scaler.plugin.operation import Operation
 from scaler.plugin.server import serve
 from scaler.spec import load
 from scaler.stack import PulumiStack
 from scaler.support.clock import Clock, SystemClock
-from scaler.template import existing_server
 
 TOKEN = "s3cr3t" + "7" * 58
 STACK = "demo"

@@ -28,8 +28,9 @@ from scaler.clouds import (
     TransientError,
     oldest_first,
 )
-from scaler.demand import Demand, Options
-from scaler.ensure import ensure
+from scaler.converge.demand import Demand, Options
+from scaler.converge.ensure import ensure
+from scaler.converge.ports import Stop, Surroundings
 from scaler.errors import EngineError, StateError
 from scaler.hooks.stopping import Stopping
 from scaler.model import (
@@ -54,7 +55,6 @@ from scaler.model import (
 )
 from scaler.model.lifecycle import Phase
 from scaler.model.ownership import Owner
-from scaler.ports import Stop, Surroundings
 from scaler.shortages import Shortages
 from scaler.state import Event, transitions
 
@@ -691,7 +691,7 @@ class Setting:
 
     def label(self, group_name: str = "worker") -> dict[str, str]:
         """The labels of a server of a group, as a create request would carry them."""
-        from scaler.template import fingerprint
+        from scaler.planning.template import fingerprint
 
         return self.owner.group_labels(group_name, fingerprint(self.spec.groups[group_name]))
 

@@ -8,9 +8,9 @@ from datetime import timedelta
 import pytest
 from fakes import LOCATIONS, START, TYPES, group, spec
 
-from scaler.assess import Deadline, Findings, assess, known
 from scaler.model import Machine, Readiness, Server, StackEntry, StackState, World
 from scaler.model.lifecycle import DELETE_WITHIN, Phase, Status
+from scaler.planning.assess import Deadline, Findings, assess, known
 
 SPEC = spec(group(start_within=timedelta(minutes=10)))
 SECOND = timedelta(seconds=1)

@@ -10,10 +10,10 @@ import pytest
 from fakes import LOCATIONS, START, TYPES, Setting, group, spec, taken
 
 from scaler.clouds import AuthError, Catalogue, CloudError, InvalidError
-from scaler.demand import Demand, Options
+from scaler.converge.demand import Demand, Options
+from scaler.converge.operate import look, refresh
 from scaler.errors import ExitCode, LimitError, RefusedError
 from scaler.model import Outcome, Price, Result
-from scaler.operate import look, refresh
 
 PLACES = [(kind, location) for kind in TYPES for location in LOCATIONS]
 

@@ -13,9 +13,9 @@ import pytest
 from fakes import START, FakeClock, group, spec
 
 from scaler.backend import LocalBackend
-from scaler.counts import MOST, all_counts, check_by, check_count, only_group
+from scaler.converge.counts import MOST, all_counts, check_by, check_count, only_group
+from scaler.converge.explanation import explain
 from scaler.errors import LockedError, UsageError
-from scaler.explain import explain
 from scaler.housekeeping import leftovers, remove, surplus
 from scaler.model import Server
 from scaler.model.events import EventName

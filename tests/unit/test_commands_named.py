@@ -8,11 +8,11 @@ import pytest
 from fakes import Setting, group, spec, taken
 
 from scaler.clouds import AmbiguousError, BusyError, InvalidError, TransientError
-from scaler.demand import Demand
+from scaler.converge.demand import Demand
+from scaler.converge.operate import orphans, protect, reboot
 from scaler.errors import LimitError, RefusedError, UsageError
 from scaler.model import Outcome
 from scaler.model.lifecycle import Status
-from scaler.operate import orphans, protect, reboot
 from scaler.state import EventName
 
 

@@ -9,7 +9,7 @@ from fakes import FakeClock, RecordingProgress, passing, spec
 from test_plan import numbered, server, world
 
 from scaler.clouds import AuthError, TransientError
-from scaler.confirm import confirm, on_their_way, running
+from scaler.converge.confirm import confirm, on_their_way, running
 from scaler.model import World
 from scaler.model.lifecycle import Status
 

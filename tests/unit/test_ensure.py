@@ -12,13 +12,13 @@ import pytest
 from fakes import LOCATIONS, TYPES, Killed, Setting, engine_failure, group, passing, spec, taken
 
 from scaler.clouds import AuthError, BusyError, CloudError, InvalidError, TransientError
-from scaler.demand import Demand, Options
-from scaler.ensure import ensure
+from scaler.converge.demand import Demand, Options
+from scaler.converge.ensure import ensure
+from scaler.converge.operate import look, refresh
 from scaler.errors import EngineError, LockedError, RefusedError, StateError
 from scaler.hooks.stopping import Stopping
 from scaler.model import Action, Outcome, Plan, Preview, Readiness, StopPolicy
 from scaler.model.lifecycle import Status
-from scaler.operate import look, refresh
 
 BOTH = pytest.mark.parametrize("name", ["worker", "other"])
 

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
 from scaler.clouds import BusyError, NameTakenError, NoCapacityError
-from scaler.demand import Demand, Options
+from scaler.converge.demand import Demand, Options
 
 FOREIGN = {"role": "database"}
 

@@ -13,7 +13,7 @@ from fakes import Setting, group, spec, taken
 from lifecycle_parts import HandClock, server, wait_until
 
 import scaler.spec
-from scaler.demand import Demand, Options
+from scaler.converge.demand import Demand, Options
 from scaler.errors import ExtensionError, InvalidSpecError
 from scaler.hooks.functions import CannotLoadError, load
 from scaler.hooks.readiness import ReadinessChecks

@@ -9,10 +9,10 @@ from fakes import Setting, group, spec
 from test_plan import numbered, server, world
 
 from scaler.errors import ExitCode, RefusedError
-from scaler.guards import check_expectation, check_plan, check_wanted
 from scaler.model import Outcome
 from scaler.model.lifecycle import Status
-from scaler.plan import plan
+from scaler.planning.guards import check_expectation, check_plan, check_wanted
+from scaler.planning.plan import plan
 
 
 def test_q03_exactly_the_limit_is_allowed_and_one_more_refused() -> None:

@@ -11,11 +11,11 @@ import pytest
 from fakes import START, Setting, group, spec, taken
 
 from scaler.clouds import CloudError
-from scaler.demand import Demand, Options
+from scaler.converge.demand import Demand, Options
 from scaler.errors import LimitError, RefusedError
 from scaler.model import Outcome, Server, StopPolicy
 from scaler.model.lifecycle import Status
-from scaler.prices import kept_until
+from scaler.planning.prices import kept_until
 from scaler.render import render, result_document
 
 KEEPING = spec(group(keep_paid=True))

@@ -9,9 +9,9 @@ import pytest
 from fakes import START, FakeClock, FakeCloud, group, spec
 
 from scaler.clouds import Image, InvalidError, Reference
+from scaler.converge.references import Found, find_parts
 from scaler.model import Action, ImageRef, Spec, Step
-from scaler.parts import Found, find_parts
-from scaler.template import Parts, Templates
+from scaler.planning.template import Parts, Templates
 
 
 class Shop(FakeCloud):

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from scaler.model import Action, Machine, Plan, PlanPhase, Server, Spec, StackEntry, Step, World
 from scaler.model.lifecycle import SUPPLY, Phase, Status
-from scaler.plan import Advice, natural, placements, plan, victims
-from scaler.template import fingerprint
+from scaler.planning.plan import Advice, natural, placements, plan, victims
+from scaler.planning.template import fingerprint
 
 ONE = spec(group())
 

@@ -17,7 +17,7 @@ from scaler.autoscale.billing import bill
 from scaler.clouds import Catalogue, Offer
 from scaler.model import Action, Cost, Price, Server, Step
 from scaler.model.lifecycle import Status
-from scaler.prices import Priced, coming, cost, existing, paid_left, price_of, recorded_cost
+from scaler.planning.prices import Priced, coming, cost, existing, paid_left, price_of, recorded_cost
 
 
 def catalogue() -> Catalogue:

@@ -9,7 +9,7 @@ from test_plan import machine, server
 
 from scaler.model import Action, Step
 from scaler.model.ownership import TEMPLATE
-from scaler.template import Parts, existing_server, fingerprint, labels_of, new_server, recorded_server
+from scaler.planning.template import Parts, existing_server, fingerprint, labels_of, new_server, recorded_server
 
 CREATE = Step(action=Action.CREATE, server="prod-worker-4", group="worker", reason="", type="cx23", location="fsn1")
 

@@ -12,7 +12,7 @@ from load import policy
 from scaler.autoscale.decide import Decision, Sample
 from scaler.autoscale.memory import Memory
 from scaler.autoscale.run import Autoscaled, autoscale
-from scaler.demand import Options
+from scaler.converge.demand import Options
 from scaler.model.autoscaling import Backlog, HttpSource, Policy
 
 JOBS = Backlog(metric="jobs", per_server=10)

@@ -15,7 +15,7 @@ from scaler.autoscale.memory import Memory
 from scaler.autoscale.simulate import Setting, simulate
 from scaler.autoscale.trace import Trace
 from scaler.clouds import TransientError
-from scaler.demand import Options
+from scaler.converge.demand import Options
 from scaler.errors import LimitError, RefusedError
 from scaler.model import Outcome
 from scaler.model.autoscaling import Direction, Target, Wait

@@ -13,7 +13,7 @@ from scaler.autoscale.decide import Sample
 from scaler.autoscale.metrics import Fleet, MetricError, Request, Sources, read
 from scaler.autoscale.run import autoscale
 from scaler.clouds.registry import open_cloud
-from scaler.demand import Options
+from scaler.converge.demand import Options
 from scaler.model import MachineRequest
 from scaler.model.autoscaling import CloudSource, CommandSource, Metric
 from scaler.model.ownership import Owner

@@ -7,8 +7,13 @@ from dataclasses import replace
 from functools import cached_property
 
 from scaler.clouds import Catalogue, CloudError, InvalidError, NoCapacityError
+from scaler.converge.observe import PASSING
+from scaler.converge.references import current_image, find_parts
+from scaler.converge.report import cost_of, servers_after
+from scaler.converge.run import Run, tell_place
 from scaler.errors import LimitError
-from scaler.guards import (
+from scaler.model import LEAVING, Action, Group, Plan, Spec, Step, StepResult
+from scaler.planning.guards import (
     Quota,
     check_budget,
     check_change,
@@ -18,12 +23,7 @@ from scaler.guards import (
     check_zero,
     shrinking_alone,
 )
-from scaler.model import LEAVING, Action, Group, Plan, Spec, Step, StepResult
-from scaler.observe import PASSING
-from scaler.parts import current_image, find_parts
-from scaler.plan import placements, plan
-from scaler.report import cost_of, servers_after
-from scaler.run import Run, tell_place
+from scaler.planning.plan import placements, plan
 from scaler.shortages import QUOTA_FOR
 
 

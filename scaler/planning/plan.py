@@ -10,8 +10,8 @@ from datetime import datetime
 from scaler.model import Action, Extension, Group, Placement, Plan, PlanPhase, Server, Spec, Step, World
 from scaler.model.lifecycle import DEAD, SUPPLY, Status
 from scaler.model.ownership import free_names, is_host_name
-from scaler.prices import kept_until, paid_left
-from scaler.template import labels_of, outdated
+from scaler.planning.prices import kept_until, paid_left
+from scaler.planning.template import labels_of, outdated
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

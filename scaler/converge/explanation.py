@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from scaler.assess import Deadline
+from scaler.converge.observe import learn_deadline
 from scaler.model import Group, Server
 from scaler.model.events import EventName
-from scaler.observe import learn_deadline
+from scaler.planning.assess import Deadline
 from scaler.state import Event, boot_times
 
 

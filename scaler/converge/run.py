@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from scaler.clouds import Catalogue, CloudError
-from scaler.demand import Demand, Options
+from scaler.converge.demand import Demand, Options
+from scaler.converge.observe import Observer
+from scaler.converge.ports import Surroundings
 from scaler.model import (
     Action,
     Placement,
@@ -21,10 +23,8 @@ from scaler.model import (
     Violation,
     World,
 )
-from scaler.observe import Observer
-from scaler.plan import Advice
-from scaler.ports import Surroundings
-from scaler.template import Templates
+from scaler.planning.plan import Advice
+from scaler.planning.template import Templates
 
 PAUSE_S = 2.0
 """Before trying again after a passing trouble, or when another run moved the world."""

@@ -11,20 +11,20 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from scaler.applying import Applier, Verdict
 from scaler.clouds import AuthError
-from scaler.confirm import confirm, on_their_way, running
-from scaler.demand import Demand, Options, Reviewed, stale
+from scaler.converge.apply import Applier, Verdict
+from scaler.converge.confirm import confirm, on_their_way, running
+from scaler.converge.demand import Demand, Options, Reviewed, stale
+from scaler.converge.make_plan import Planner
+from scaler.converge.observe import PASSING, Observer
+from scaler.converge.ports import Surroundings
+from scaler.converge.preview import Judge
+from scaler.converge.report import ids, result_of
+from scaler.converge.run import Run
 from scaler.errors import ScalerError, UsageError
-from scaler.guards import check_unprotected, check_wanted
-from scaler.judging import Judge
 from scaler.model import Action, Outcome, Plan, Result, Server, Spec, Step, StepResult, World
 from scaler.model.lifecycle import DEAD, Status
-from scaler.observe import PASSING, Observer
-from scaler.planning import Planner
-from scaler.ports import Surroundings
-from scaler.report import ids, result_of
-from scaler.run import Run
+from scaler.planning.guards import check_unprotected, check_wanted
 from scaler.support.suggestions import nearest
 
 _ROUNDS = 12

@@ -7,15 +7,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from enum import Enum, auto
 
-from scaler.change import change_of
 from scaler.clouds import BusyError, CloudError, NameTakenError, NoCapacityError, QuotaError
-from scaler.demand import stale
+from scaler.converge.change import change_of
+from scaler.converge.demand import stale
+from scaler.converge.observe import PASSING
+from scaler.converge.run import ATTEMPTS, PAUSE_S, Run
+from scaler.converge.shutdown import Resting
 from scaler.errors import EngineError, ScalerError
 from scaler.model import Action, Applied, Placement, PlanPhase, Server, Step, StepResult
 from scaler.model.lifecycle import Status
-from scaler.observe import PASSING
-from scaler.resting import Resting
-from scaler.run import ATTEMPTS, PAUSE_S, Run
 
 _BUSY_PAUSE_S = 5.0
 """Before asking again for a server that the cloud itself is busy with."""

@@ -9,11 +9,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
+from scaler.converge.run import Run
 from scaler.errors import ScalerError
 from scaler.model import Action, Machine, PlanPhase, Step, StepResult, StopPolicy
 from scaler.model.lifecycle import Phase, Status
-from scaler.plan import natural
-from scaler.run import Run
+from scaler.planning.plan import natural
 
 _STOP_LOOK_S = 1.0
 """Between two looks at servers that are coming to rest."""

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 
+from scaler.converge.ports import Progress
 from scaler.model import World
 from scaler.model.lifecycle import DEAD, Status
-from scaler.ports import Progress
 from scaler.support.clock import Clock
 
 _QUICK_LOOKS_S = 20.0

@@ -8,8 +8,8 @@ from datetime import datetime
 
 from scaler.clouds import Catalogue, Cloud, Image, InvalidError, NoCapacityError, Offer, Reference
 from scaler.model import Group, Placement, Spec, Step
+from scaler.planning.template import Parts, Templates
 from scaler.support.suggestions import nearest
-from scaler.template import Parts, Templates
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

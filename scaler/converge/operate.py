@@ -11,13 +11,13 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
-from scaler.confirm import confirm, on_their_way, running
-from scaler.ensure import find_server, record, wrong_status
+from scaler.converge.confirm import confirm, on_their_way, running
+from scaler.converge.ensure import find_server, record, wrong_status
+from scaler.converge.observe import PASSING, Observer
+from scaler.converge.ports import Surroundings
 from scaler.errors import UsageError
 from scaler.model import Action, GroupReport, Outcome, Result, Server, Spec, Step, StepReport, StepResult, World
 from scaler.model.lifecycle import Status
-from scaler.observe import PASSING, Observer
-from scaler.ports import Surroundings
 from scaler.support.suggestions import nearest
 
 _REBOOTABLE = (Status.RUNNING, Status.STARTING, Status.REBOOTING)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import timedelta
 
-from scaler import prices
-from scaler.confirm import running
+from scaler.converge.confirm import running
+from scaler.converge.run import Run, tell_place
 from scaler.model import Action, Cost, GroupReport, Outcome, Plan, Result, Server, StepReport, StepResult, World
 from scaler.model.lifecycle import Status
-from scaler.run import Run, tell_place
+from scaler.planning import prices
 
 
 def result_of(run: Run, outcome: Outcome) -> Result:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from scaler.change import change_of
+from scaler.converge.change import change_of
+from scaler.converge.run import Run
 from scaler.errors import EngineError, RefusedError
 from scaler.model import Action, Plan, Preview, Step
-from scaler.run import Run
 
 
 class Judge:

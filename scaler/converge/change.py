@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from scaler.converge.run import Run
 from scaler.model import Action, Change, Declared, Permits, PlanPhase, Step
-from scaler.run import Run
-from scaler.template import existing_server, new_server
+from scaler.planning.template import existing_server, new_server
 
 
 def change_of(run: Run, phase: PlanPhase, steps: Sequence[Step]) -> Change:

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
-from scaler.assess import Deadline, Findings, assess, known
 from scaler.clouds import (
     AmbiguousError,
     BusyError,
@@ -18,10 +17,11 @@ from scaler.clouds import (
     RateLimitedError,
     TransientError,
 )
+from scaler.converge.ports import Surroundings
 from scaler.model import Machine, Server, Spec, StackState, World
 from scaler.model.lifecycle import Status
-from scaler.ports import Surroundings
-from scaler.prices import existing, price_of
+from scaler.planning.assess import Deadline, Findings, assess, known
+from scaler.planning.prices import existing, price_of
 from scaler.support.durations import format_duration
 
 PASSING = (TransientError, RateLimitedError, AmbiguousError)
