@@ -17,7 +17,7 @@ from scaler.converge.ensure import ensure
 from scaler.converge.ports import Surroundings
 from scaler.model import Result, Spec
 from scaler.project import Project
-from scaler.state import State, StateFile
+from scaler.records.state import State, StateFile
 from scaler.support.clock import SystemClock
 
 _LOG = logging.getLogger("scaler")

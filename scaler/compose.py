@@ -23,10 +23,9 @@ from scaler.model import Outcome, Result, Server, Spec, Step
 from scaler.model.events import EventName
 from scaler.plugin import resource_type
 from scaler.project import Project
-from scaler.runlock import RunLock
-from scaler.shortages import Shortages
-from scaler.stack import PulumiStack
-from scaler.state import (
+from scaler.records.run_lock import RunLock
+from scaler.records.shortages import Shortages
+from scaler.records.state import (
     CorruptStateError,
     Event,
     EventLog,
@@ -37,6 +36,7 @@ from scaler.state import (
     prune,
     transitions,
 )
+from scaler.stack import PulumiStack
 from scaler.support.clock import Clock
 from scaler.support.files import make_folder
 

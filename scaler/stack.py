@@ -29,7 +29,7 @@ from scaler.planning.template import existing_server
 from scaler.plugin import resource_type
 from scaler.plugin.operation import Operation
 from scaler.policy_packs import explain, launchers
-from scaler.state import server_from_json, server_to_json
+from scaler.records.state import server_from_json, server_to_json
 from scaler.support.clock import Clock
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from scaler.clouds import Catalogue, Cloud, CloudError
 from scaler.model import Group, Server, Spec
 from scaler.planning import prices
 from scaler.planning.plan import placements
-from scaler.shortages import QUOTA_FOR, Shortages
+from scaler.records.shortages import QUOTA_FOR, Shortages
 from scaler.support.clock import Clock
 
 _PRICES_FOR_S = timedelta(hours=1).total_seconds()

@@ -43,7 +43,7 @@ def apply(
     \b
     Exit codes: 0 reached, 1 error, 3 refused, 4 not confirmed in time, 5 locked, 6 out of date, 64 usage.
     """
-    from scaler import planfile
+    from scaler.records import plan_file as planfile
 
     reviewed = planfile.read(plan)
     project, spec = load(context.of(reviewed.stack))

@@ -8,7 +8,7 @@ from click.shell_completion import CompletionItem
 from scaler.commands.context import Context, context_of
 from scaler.errors import ScalerError
 from scaler.project import Project
-from scaler.state import State, StateFile
+from scaler.records.state import State, StateFile
 
 
 def complete_server(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:

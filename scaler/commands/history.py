@@ -11,7 +11,7 @@ from scaler.commands.context import Context, Output, common_options
 from scaler.commands.document import dump, markdown_table, text_table
 from scaler.errors import UsageError
 from scaler.project import Project
-from scaler.state import Event, EventLog, StateFile, event_to_json
+from scaler.records.state import Event, EventLog, StateFile, event_to_json
 from scaler.support.clock import SystemClock, format_time
 from scaler.support.suggestions import nearest
 

@@ -70,7 +70,8 @@ def preview(
 
 
 def _write(result: Result, spec: Spec, out: Path, clock: Clock) -> None:
-    from scaler import engine_binary, planfile
+    from scaler import engine_binary
+    from scaler.records import plan_file as planfile
 
     engine = engine_binary.version_of(engine_binary.find(os.environ), os.environ)
     planfile.write(planfile.of_result(result, spec, made_at=clock.now(), engine=engine), out)

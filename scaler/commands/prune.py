@@ -16,8 +16,8 @@ from scaler.commands.document import dump, markdown_table
 from scaler.commands.running import Duration, load, lock_timeout_option
 from scaler.model import Spec
 from scaler.project import Project
-from scaler.state import StateFile
-from scaler.state import prune as prune_records
+from scaler.records.state import StateFile
+from scaler.records.state import prune as prune_records
 
 
 @click.command()
@@ -43,7 +43,7 @@ def prune(context: Context, older_than: timedelta | None, preview: bool, lock_ti
     Exit codes: 0 done, 1 error, 5 locked, 64 usage.
     """
     from scaler.compose import backend_url, engine_home
-    from scaler.runlock import RunLock
+    from scaler.records.run_lock import RunLock
 
     project, spec = load(context)
     age = spec.retention if older_than is None else older_than

@@ -154,7 +154,7 @@ def _setting(context: Context, project: Project, spec: Spec, name: str, options:
 
 def _learned(project: Project, spec: Spec, group: Group) -> tuple[timedelta, ...]:
     """How long the stack's own servers took to boot, as far as they are on record."""
-    from scaler.state import EventLog, StateFile, boot_times
+    from scaler.records.state import EventLog, StateFile, boot_times
     from scaler.support.clock import SystemClock
 
     log = EventLog(StateFile(project.state_dir, spec.stack).events_path, SystemClock())

@@ -16,7 +16,7 @@ from scaler.commands.running import load
 from scaler.errors import ExitCode, LockedError, UsageError
 from scaler.model import Spec
 from scaler.project import Project
-from scaler.runlock import RunLock
+from scaler.records.run_lock import RunLock
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from scaler.converge.observe import learn_deadline
 from scaler.model import Group, Server
 from scaler.model.events import EventName
 from scaler.planning.assess import Deadline
-from scaler.state import Event, boot_times
+from scaler.records.state import Event, boot_times
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

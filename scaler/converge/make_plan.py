@@ -24,7 +24,7 @@ from scaler.planning.guards import (
     shrinking_alone,
 )
 from scaler.planning.plan import placements, plan
-from scaler.shortages import QUOTA_FOR
+from scaler.records.shortages import QUOTA_FOR
 
 
 class Planner:

@@ -22,7 +22,7 @@ from scaler.model import (
     StopPolicy,
 )
 from scaler.model.lifecycle import Phase
-from scaler.shortages import Shortages
+from scaler.records.shortages import Shortages
 from scaler.support.clock import Clock
 
 

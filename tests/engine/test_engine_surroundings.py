@@ -29,9 +29,9 @@ from scaler.plugin import resource_type
 from scaler.plugin.operation import Operation
 from scaler.plugin.server import serve
 from scaler.program import run_by_hand
+from scaler.records.state import State, StateFile
 from scaler.simulator import EmbeddedCloud
 from scaler.stack import PulumiStack
-from scaler.state import State, StateFile
 
 SECRET_VARIABLES = dict.fromkeys(
     ("HCLOUD_TOKEN", "DIGITALOCEAN_TOKEN", "DIGITALOCEAN_ACCESS_TOKEN", "HCLOUD_TOKEN_FILE"), TOKEN

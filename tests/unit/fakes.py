@@ -55,8 +55,8 @@ from scaler.model import (
 )
 from scaler.model.lifecycle import Phase
 from scaler.model.ownership import Owner
-from scaler.shortages import Shortages
-from scaler.state import Event, transitions
+from scaler.records.shortages import Shortages
+from scaler.records.state import Event, transitions
 
 START = datetime(2026, 11, 24, 22, 0, tzinfo=UTC)
 

@@ -20,8 +20,8 @@ from scaler.housekeeping import leftovers, remove, surplus
 from scaler.model import Server
 from scaler.model.events import EventName
 from scaler.model.lifecycle import Status
-from scaler.runlock import RunLock
-from scaler.state import Event, EventLog, event_from_json, event_to_json
+from scaler.records.run_lock import RunLock
+from scaler.records.state import Event, EventLog, event_from_json, event_to_json
 from scaler.support.clock import SystemClock
 
 GROUPS = spec(group("worker", 1)).groups

@@ -13,7 +13,7 @@ from scaler.converge.operate import orphans, protect, reboot
 from scaler.errors import LimitError, RefusedError, UsageError
 from scaler.model import Outcome
 from scaler.model.lifecycle import Status
-from scaler.state import EventName
+from scaler.records.state import EventName
 
 
 def three() -> Setting:

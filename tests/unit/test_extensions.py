@@ -18,7 +18,7 @@ from scaler.errors import ExtensionError, InvalidSpecError
 from scaler.hooks.functions import CannotLoadError, load
 from scaler.hooks.readiness import ReadinessChecks
 from scaler.model import Extension, Outcome, Readiness, Server
-from scaler.planfile import spec_hash
+from scaler.records.plan_file import spec_hash
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "extend.md"
 

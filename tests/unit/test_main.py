@@ -91,7 +91,7 @@ def test_status_imports_no_pulumi_and_no_client(tmp_path):
     (tmp_path / "Pulumi.yaml").write_text("name: demo\nruntime: python\n")
     (tmp_path / "stacks" / "prod.yaml").touch()
     modules = imported("-C", str(tmp_path), "status")
-    assert "scaler.state" in modules
+    assert "scaler.records.state" in modules
     assert modules & HEAVY == set()
 
 

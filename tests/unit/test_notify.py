@@ -17,7 +17,7 @@ import scaler.hooks.notify
 from scaler.hooks.notify import Notifier
 from scaler.model import NotifyTarget
 from scaler.model.lifecycle import Status
-from scaler.state import Event, event_to_json
+from scaler.records.state import Event, event_to_json
 
 ROOT = Path(scaler.hooks.notify.__file__).parents[1]
 

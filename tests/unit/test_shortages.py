@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from fakes import START
 
-from scaler.shortages import CAPACITY_FOR, QUOTA_FOR, Shortages
+from scaler.records.shortages import CAPACITY_FOR, QUOTA_FOR, Shortages
 
 PLACE = ("cx23", "fsn1")
 MOMENT = timedelta(seconds=1)

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from scaler.errors import StateError
 from scaler.model import Action, Price, Server, Step
 from scaler.model.lifecycle import Status
-from scaler.state import (
+from scaler.records.state import (
     LARGEST_LOG,
     RETENTION,
     CorruptStateError,
