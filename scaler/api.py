@@ -8,15 +8,15 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 
-from scaler import spec
 from scaler.compose import Run, surroundings
+from scaler.config import spec
+from scaler.config.project import Project
 from scaler.converge import operate
 from scaler.converge.counts import all_counts, check_by, known_group, only_group
 from scaler.converge.demand import Demand, Options
 from scaler.converge.ensure import ensure
 from scaler.converge.ports import Surroundings
 from scaler.model import Result, Spec
-from scaler.project import Project
 from scaler.records.state import State, StateFile
 from scaler.support.clock import SystemClock
 

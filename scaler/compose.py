@@ -14,6 +14,7 @@ from scaler import housekeeping
 from scaler.backend import DEFAULT_BACKEND, LocalBackend, absolute_url
 from scaler.clouds import Cloud, QuotaError
 from scaler.clouds.registry import open_cloud
+from scaler.config.project import Project
 from scaler.converge.ports import Progress, Surroundings
 from scaler.errors import LimitError, RefusedError, ScalerError, StateError
 from scaler.hooks.notify import Notifier
@@ -22,7 +23,6 @@ from scaler.hooks.stopping import Stopping
 from scaler.model import Outcome, Result, Server, Spec, Step
 from scaler.model.events import EventName
 from scaler.plugin import resource_type
-from scaler.project import Project
 from scaler.records.run_lock import RunLock
 from scaler.records.shortages import Shortages
 from scaler.records.state import (

@@ -136,10 +136,10 @@ def run_by_hand() -> None:
 
 
 def _declare_recorded() -> None:
+    from scaler.config.project import Project
+    from scaler.config.spec import load
     from scaler.errors import UsageError
-    from scaler.project import Project
     from scaler.records.state import StateFile, server_to_json
-    from scaler.spec import load
 
     directory = Path.cwd() if Path("Pulumi.yaml").exists() else Path.cwd().parent
     project = Project.find(directory, directory / (os.environ.get("SCALER_STATE_DIR") or ".scaler"))

@@ -26,9 +26,9 @@ from scaler.commands.running import (
     steal_after_option,
     timeout_option,
 )
+from scaler.config.project import Project
 from scaler.errors import ExitCode, ScalerError, Terminated, UsageError
 from scaler.model import GroupReport, Outcome, Result, Spec
-from scaler.project import Project
 
 if TYPE_CHECKING:
     from scaler.autoscale.bounds import Prices

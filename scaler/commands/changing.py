@@ -20,11 +20,11 @@ from scaler.commands.running import (
     steal_after_option,
     timeout_option,
 )
+from scaler.config.project import Project
 from scaler.converge.demand import Demand, Options
 from scaler.converge.ensure import ensure
 from scaler.errors import UsageError
 from scaler.model import Result, Spec
-from scaler.project import Project
 
 P = ParamSpec("P")
 R = TypeVar("R")

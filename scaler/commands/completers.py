@@ -6,8 +6,8 @@ import click
 from click.shell_completion import CompletionItem
 
 from scaler.commands.context import Context, context_of
+from scaler.config.project import Project
 from scaler.errors import ScalerError
-from scaler.project import Project
 from scaler.records.state import State, StateFile
 
 
@@ -38,7 +38,7 @@ def complete_count(ctx: click.Context, param: click.Parameter, incomplete: str) 
 
 def _groups(context: Context) -> dict[str, object]:
     """Each group's count in the spec as it is written, be it a good one or not: checking it takes too long here."""
-    from scaler.strict_yaml import read
+    from scaler.config.strict_yaml import read
 
     try:
         project = Project.find(context.directory, context.state_dir)

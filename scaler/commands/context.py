@@ -132,7 +132,7 @@ def _remember(ctx: click.Context, param: click.Parameter, value: object) -> None
 
 
 def _complete_stack(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    from scaler.project import Project
+    from scaler.config.project import Project
 
     del param
     directory = Path(_given(ctx).get("directory") or ".")

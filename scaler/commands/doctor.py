@@ -22,9 +22,9 @@ from scaler.clouds import Catalogue, CloudError, Limits
 from scaler.clouds.registry import CLOUDS, find_vendor
 from scaler.commands.context import Context, Output, common_options
 from scaler.commands.document import dump, markdown_table
+from scaler.config.project import Project
 from scaler.errors import ExitCode, ScalerError
 from scaler.model import Spec
-from scaler.project import Project
 from scaler.support.clock import Clock, format_time
 
 LOW_BUDGET = 100
@@ -148,7 +148,7 @@ def _state_dir(folder: Path) -> Finding:
 
 
 def _spec(project: Project, stack: str) -> tuple[Finding, Spec | None]:
-    from scaler.spec import load
+    from scaler.config.spec import load
 
     check = f"spec {stack}"
     try:

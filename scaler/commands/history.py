@@ -9,8 +9,8 @@ import click
 from scaler.commands.completers import complete_server
 from scaler.commands.context import Context, Output, common_options
 from scaler.commands.document import dump, markdown_table, text_table
+from scaler.config.project import Project
 from scaler.errors import UsageError
-from scaler.project import Project
 from scaler.records.state import Event, EventLog, StateFile, event_to_json
 from scaler.support.clock import SystemClock, format_time
 from scaler.support.suggestions import nearest

@@ -10,8 +10,8 @@ import click
 
 from scaler.commands.context import Context, Output, common_options
 from scaler.commands.document import dump
+from scaler.config.strict_yaml import displayed
 from scaler.errors import ScalerError
-from scaler.strict_yaml import displayed
 
 PULUMI = """\
 # The project as Pulumi knows it: `pulumi stack output` and `pulumi preview` work here too.

@@ -14,8 +14,8 @@ from scaler.backend import LocalBackend
 from scaler.commands.context import Context, Output, common_options
 from scaler.commands.document import dump, markdown_table
 from scaler.commands.running import Duration, load, lock_timeout_option
+from scaler.config.project import Project
 from scaler.model import Spec
-from scaler.project import Project
 from scaler.records.state import StateFile
 from scaler.records.state import prune as prune_records
 

@@ -12,9 +12,9 @@ import click
 
 from scaler.commands.ci import keep_result, log_group
 from scaler.commands.context import Context
+from scaler.config.project import Project
 from scaler.errors import ExitCode, UsageError
 from scaler.model import Outcome, Plan, Result, Spec
-from scaler.project import Project
 
 EXIT_CODES = {
     Outcome.CONVERGED: ExitCode.OK,
@@ -70,7 +70,7 @@ allow_zero_option = click.option(
 
 def load(context: Context) -> tuple[Project, Spec]:
     """The project and the chosen stack's spec."""
-    from scaler import spec
+    from scaler.config import spec
 
     project = Project.find(context.directory, context.state_dir)
     stack = project.choose(context.stack)

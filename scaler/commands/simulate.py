@@ -13,10 +13,10 @@ import click
 from scaler.commands.completers import complete_group
 from scaler.commands.context import Context, Output, common_options
 from scaler.commands.running import Duration, load
+from scaler.config.project import Project
 from scaler.converge.counts import known_group
 from scaler.errors import ScalerError, UsageError
 from scaler.model import Group, Price, Spec
-from scaler.project import Project
 
 if TYPE_CHECKING:
     from scaler.autoscale.simulate import Setting, Simulation
@@ -108,7 +108,7 @@ def _chosen(spec: Spec, group: str | None) -> str:
 
 
 def _others(project: Project, paths: tuple[Path, ...], spec: Spec, name: str) -> dict[str, Spec]:
-    from scaler.spec import load as load_spec
+    from scaler.config.spec import load as load_spec
 
     others: dict[str, Spec] = {}
     for path in paths:

@@ -8,8 +8,8 @@ from datetime import timedelta
 import click
 
 from scaler.commands.context import Context, common_options
+from scaler.config.project import Project
 from scaler.errors import ExitCode
-from scaler.project import Project
 
 
 @click.command()

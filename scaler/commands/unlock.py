@@ -13,9 +13,9 @@ from scaler.backend import LocalBackend, describe, is_stale, remove_lock
 from scaler.commands.context import Context, Output, common_options
 from scaler.commands.document import dump, markdown_table
 from scaler.commands.running import load
+from scaler.config.project import Project
 from scaler.errors import ExitCode, LockedError, UsageError
 from scaler.model import Spec
-from scaler.project import Project
 from scaler.records.run_lock import RunLock
 
 

@@ -8,9 +8,9 @@ import click
 
 from scaler.commands.context import Context, Output, common_options
 from scaler.commands.document import dump
+from scaler.config.project import Project
 from scaler.errors import InvalidSpecError, Problem
 from scaler.model import Spec
-from scaler.project import Project
 
 
 @click.command()
@@ -42,7 +42,7 @@ def validate(context: Context) -> None:
 
 def _load_all(paths: list[Path], project: str) -> list[Spec]:
     """All specs; InvalidSpecError with the problems of all of them."""
-    from scaler import spec
+    from scaler.config import spec
 
     specs: list[Spec] = []
     problems: list[Problem] = []

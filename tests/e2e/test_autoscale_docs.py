@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from e2e_project import ROOT, Project
 
-from scaler.spec import load
+from scaler.config.spec import load
 
 sys.path.append(str(Path(__file__).parents[1] / "unit" / "autoscale"))
 

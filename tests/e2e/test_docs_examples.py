@@ -217,7 +217,7 @@ def test_every_page_is_in_the_index() -> None:
 
 def test_every_spec_in_the_pages_is_good(tmp_path: Path) -> None:
     """A YAML block with a cloud and groups is a whole spec."""
-    from scaler.spec import load
+    from scaler.config.spec import load
 
     found = 0
     for page in PAGES:

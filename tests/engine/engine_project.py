@@ -17,6 +17,7 @@ from scaler import engine_binary
 from scaler.backend import Checkpoint, LocalBackend, absolute_url
 from scaler.clouds import Cloud
 from scaler.clouds.registry import open_cloud
+from scaler.config.spec import load
 from scaler.engine import Engine, EngineSettings
 from scaler.model import Applied, Change, Declared, Machine, MachineRequest, Permits, Server, Spec
 from scaler.model.lifecycle import Phase, Status
@@ -24,7 +25,6 @@ from scaler.model.ownership import GROUP
 from scaler.planning.template import existing_server
 from scaler.plugin.operation import Operation
 from scaler.plugin.server import serve
-from scaler.spec import load
 from scaler.stack import PulumiStack
 from scaler.support.clock import Clock, SystemClock
 

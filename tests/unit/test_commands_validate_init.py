@@ -8,9 +8,9 @@ import pytest
 import yaml
 
 from scaler.commands.main import main
-from scaler.schema import json_schema
-from scaler.spec import load
-from scaler.strict_yaml import read
+from scaler.config.schema import json_schema
+from scaler.config.spec import load
+from scaler.config.strict_yaml import read
 
 GOOD = """\
 cloud: hetzner

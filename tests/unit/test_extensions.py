@@ -12,7 +12,7 @@ import pytest
 from fakes import Setting, group, spec, taken
 from lifecycle_parts import HandClock, server, wait_until
 
-import scaler.spec
+import scaler.config.spec
 from scaler.converge.demand import Demand, Options
 from scaler.errors import ExtensionError, InvalidSpecError
 from scaler.hooks.functions import CannotLoadError, load

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import scaler
+from scaler.config.project import Project
 from scaler.errors import ExitCode, InvalidSpecError, UsageError
-from scaler.project import Project
 
 ROOT = Path(scaler.__file__).parents[1]
 

@@ -11,15 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import scaler.schema
+import scaler.config.schema
+from scaler.config.schema import GroupSchema, SpecSchema, json_schema
+from scaler.config.spec import load
+from scaler.config.strict_yaml import read
 from scaler.errors import ExitCode, InvalidSpecError
 from scaler.model import Group, ImageRef, NotifyTarget, Readiness, Spec, StopPolicy
-from scaler.schema import GroupSchema, SpecSchema, json_schema
-from scaler.spec import load
-from scaler.strict_yaml import read
 from scaler.support.durations import format_duration, parse_duration
 
-ROOT = Path(scaler.schema.__file__).parents[2]
+ROOT = Path(scaler.config.schema.__file__).parents[2]
 SCHEMA = jsonschema.Draft202012Validator(json_schema())
 
 HETZNER = "cloud: hetzner\ngroups:\n  worker: {count: 3, image: ubuntu-24.04, type: cx23, location: fsn1"

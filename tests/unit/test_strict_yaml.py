@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from scaler.strict_yaml import Document, read
+from scaler.config.strict_yaml import Document, read
 
 PLAIN = st.from_regex(r"[A-Za-z0-9]([A-Za-z0-9._:+/-]{0,20}[A-Za-z0-9])?", fullmatch=True)
 """Texts that may stand in YAML without quotes, many of which YAML 1.1 would turn into something else."""

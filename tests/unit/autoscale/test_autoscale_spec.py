@@ -8,6 +8,9 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from scaler.config.schema import json_schema
+from scaler.config.spec import load
+from scaler.config.strict_yaml import read
 from scaler.errors import InvalidSpecError
 from scaler.model.autoscaling import (
     Backlog,
@@ -29,9 +32,6 @@ from scaler.model.autoscaling import (
     Wait,
     Window,
 )
-from scaler.schema import json_schema
-from scaler.spec import load
-from scaler.strict_yaml import read
 
 SCHEMA = jsonschema.Draft202012Validator(json_schema())
 ROOT = Path(__file__).parents[3]

@@ -14,10 +14,10 @@ from test_autoscale_spec import write
 from scaler.autoscale.decide import Load, Sample, State
 from scaler.autoscale.simulate import Setting, simulate
 from scaler.autoscale.trace import Trace
+from scaler.config.spec import load
 from scaler.errors import InvalidSpecError
 from scaler.model import Extension
 from scaler.model.autoscaling import Direction, HttpSource, Metric, Policy
-from scaler.spec import load
 
 PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "extend.md"
 

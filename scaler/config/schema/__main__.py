@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from scaler.schema import json_schema
+from scaler.config.schema import json_schema
 
 if __name__ == "__main__":
     text = json.dumps(json_schema(), indent=2, ensure_ascii=False)

@@ -16,9 +16,7 @@ from typing import Literal, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from scaler.errors import InvalidSpecError
-from scaler.model import Group, NotifyTarget, PolicyPack, Readiness, Spec, StopPolicy
-from scaler.schema import (
+from scaler.config.schema import (
     GroupSchema,
     PolicyPackSchema,
     ReadySchema,
@@ -27,7 +25,9 @@ from scaler.schema import (
     host_label_problem,
     shown,
 )
-from scaler.strict_yaml import Document, Location, Value, read
+from scaler.config.strict_yaml import Document, Location, Value, read
+from scaler.errors import InvalidSpecError
+from scaler.model import Group, NotifyTarget, PolicyPack, Readiness, Spec, StopPolicy
 from scaler.support.suggestions import nearest
 
 Schema = TypeVar("Schema", bound=BaseModel)

@@ -78,7 +78,7 @@ def _listed(stacks: list[str]) -> str:
 
 
 def _read_name(directory: Path) -> str:
-    from scaler.strict_yaml import read
+    from scaler.config.strict_yaml import read
 
     path = directory / "Pulumi.yaml"
     if not path.exists():

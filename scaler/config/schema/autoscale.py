@@ -16,6 +16,7 @@ from zoneinfo import available_timezones
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, field_validator
 from pydantic import ValidationInfo as Info
 
+from scaler.config.schema import MOST_SERVERS, Choices, Command, Duration, Function, Number, Text, Url, refusal, shown
 from scaler.model.autoscaling import (
     Backlog,
     CloudSource,
@@ -38,7 +39,6 @@ from scaler.model.autoscaling import (
     Wait,
     Window,
 )
-from scaler.schema import MOST_SERVERS, Choices, Command, Duration, Function, Number, Text, Url, refusal, shown
 from scaler.support.durations import parse_duration
 from scaler.support.suggestions import nearest
 

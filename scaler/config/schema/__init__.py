@@ -667,7 +667,7 @@ class NotifySchema(BaseModel):
 _HETZNER_ONLY = ("networks", "firewalls", "placement_group", "public_ipv4", "public_ipv6", "keep_paid")
 _DIGITALOCEAN_ONLY = ("vpc", "monitoring", "ipv6")
 
-from scaler.schema.autoscale import AutoscaleSchema  # noqa: E402 - it uses the values above
+from scaler.config.schema.autoscale import AutoscaleSchema  # noqa: E402 - it uses the values above
 
 
 class GroupSchema(BaseModel):
