@@ -10,19 +10,20 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scaler import housekeeping
-from scaler.backend import DEFAULT_BACKEND, LocalBackend, absolute_url
 from scaler.clouds import Cloud, QuotaError
 from scaler.clouds.registry import open_cloud
 from scaler.config.project import Project
 from scaler.converge.ports import Progress, Surroundings
+from scaler.engine import housekeeping
+from scaler.engine.backend import DEFAULT_BACKEND, LocalBackend, absolute_url
+from scaler.engine.plugin import resource_type
+from scaler.engine.stack import PulumiStack
 from scaler.errors import LimitError, RefusedError, ScalerError, StateError
 from scaler.hooks.notify import Notifier
 from scaler.hooks.readiness import ReadinessChecks
 from scaler.hooks.stopping import Stopping
 from scaler.model import Outcome, Result, Server, Spec, Step
 from scaler.model.events import EventName
-from scaler.plugin import resource_type
 from scaler.records.run_lock import RunLock
 from scaler.records.shortages import Shortages
 from scaler.records.state import (
@@ -36,12 +37,11 @@ from scaler.records.state import (
     prune,
     transitions,
 )
-from scaler.stack import PulumiStack
 from scaler.support.clock import Clock
 from scaler.support.files import make_folder
 
 if TYPE_CHECKING:
-    from scaler.engine import Engine
+    from scaler.engine.process import Engine
 
 _EMBEDDED = "embedded"
 
@@ -128,8 +128,8 @@ def opened_cloud(project: Project, spec: Spec, environ: Mapping[str, str], clock
 def open_engine(run: Run, backend: str, clock: Clock, warn: Callable[[str], None]) -> Engine:
     """The engine for a run's stack, in the backend at this URL; `warn` is told whose lock was taken away."""
     # Late: it imports Pulumi, which a run with nothing to do does not need.
-    from scaler import engine_binary
-    from scaler.engine import Engine, EngineSettings
+    from scaler.engine import binary as engine_binary
+    from scaler.engine.process import Engine, EngineSettings
     from scaler.program import preload
 
     preload(run.spec.cloud)

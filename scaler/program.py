@@ -13,11 +13,11 @@ from typing import Any
 
 import pulumi
 
+from scaler.engine.plugin import generic
 from scaler.model import Declared, MachineRequest
 from scaler.model.lifecycle import Status
 from scaler.model.ownership import encode_tags
 from scaler.planning.template import recorded_server
-from scaler.plugin import generic
 
 
 class ServerGroup(pulumi.ComponentResource):

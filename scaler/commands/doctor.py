@@ -17,12 +17,12 @@ from pathlib import Path
 
 import click
 
-from scaler import engine_binary
 from scaler.clouds import Catalogue, CloudError, Limits
 from scaler.clouds.registry import CLOUDS, find_vendor
 from scaler.commands.context import Context, Output, common_options
 from scaler.commands.document import dump, markdown_table
 from scaler.config.project import Project
+from scaler.engine import binary as engine_binary
 from scaler.errors import ExitCode, ScalerError
 from scaler.model import Spec
 from scaler.support.clock import Clock, format_time
@@ -162,7 +162,7 @@ def _spec(project: Project, stack: str) -> tuple[Finding, Spec | None]:
 def _plugin(project: Project, spec: Spec, environ: Mapping[str, str]) -> Finding:
     """Whether what serves the resource types to the engine is there."""
     from scaler.compose import backend_url
-    from scaler.plugin import resource_type
+    from scaler.engine.plugin import resource_type
 
     check = f"plugin {spec.stack}"
     package = resource_type(spec.cloud).package

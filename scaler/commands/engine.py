@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
-from scaler import engine_binary
 from scaler.commands.context import Context, Output, common_options
 from scaler.commands.document import dump
+from scaler.engine import binary as engine_binary
 
 
 @click.group()

@@ -70,7 +70,7 @@ def preview(
 
 
 def _write(result: Result, spec: Spec, out: Path, clock: Clock) -> None:
-    from scaler import engine_binary
+    from scaler.engine import binary as engine_binary
     from scaler.records import plan_file as planfile
 
     engine = engine_binary.version_of(engine_binary.find(os.environ), os.environ)

@@ -9,12 +9,12 @@ from datetime import timedelta
 
 import click
 
-from scaler import housekeeping
-from scaler.backend import LocalBackend
 from scaler.commands.context import Context, Output, common_options
 from scaler.commands.document import dump, markdown_table
 from scaler.commands.running import Duration, load, lock_timeout_option
 from scaler.config.project import Project
+from scaler.engine import housekeeping
+from scaler.engine.backend import LocalBackend
 from scaler.model import Spec
 from scaler.records.state import StateFile
 from scaler.records.state import prune as prune_records

@@ -9,11 +9,11 @@ from functools import partial
 
 import click
 
-from scaler.backend import LocalBackend, describe, is_stale, remove_lock
 from scaler.commands.context import Context, Output, common_options
 from scaler.commands.document import dump, markdown_table
 from scaler.commands.running import load
 from scaler.config.project import Project
+from scaler.engine.backend import LocalBackend, describe, is_stale, remove_lock
 from scaler.errors import ExitCode, LockedError, UsageError
 from scaler.model import Spec
 from scaler.records.run_lock import RunLock

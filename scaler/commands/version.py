@@ -9,9 +9,9 @@ from importlib import metadata
 import click
 
 import scaler
-from scaler import engine_binary
 from scaler.commands.context import Context, Output, common_options
 from scaler.commands.document import dump, markdown_table
+from scaler.engine import binary as engine_binary
 from scaler.errors import UnavailableError
 
 PACKAGES = ("pulumi", "pulumi-hcloud", "pulumi-digitalocean", "hcloud", "pydo")

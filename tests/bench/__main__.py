@@ -130,7 +130,7 @@ def bench(boot_s: float) -> Iterator[Bench]:
 
 def _environ(folder: Path, endpoint: str) -> dict[str, str]:
     """The environment of the measured commands: the engine is started through a line that counts."""
-    from scaler import engine_binary
+    from scaler.engine import binary as engine_binary
 
     wrapper = folder / "pulumi"
     real = engine_binary.find(os.environ)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from e2e_project import HETZNER, VENDORS, Project, Vendor, wrap_engine
 
-from scaler import engine_binary
+from scaler.engine import binary as engine_binary
 from scaler.simulator import EmbeddedCloud
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from scaler.backend import Checkpoint, LocalBackend
+from scaler.engine.backend import Checkpoint, LocalBackend
 from scaler.model.ownership import Owner, decode_tags
 from scaler.simulator import EmbeddedCloud, World
 from scaler.simulator.profiles import CloudName

@@ -13,19 +13,19 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from scaler import engine_binary
-from scaler.backend import Checkpoint, LocalBackend, absolute_url
 from scaler.clouds import Cloud
 from scaler.clouds.registry import open_cloud
 from scaler.config.spec import load
-from scaler.engine import Engine, EngineSettings
+from scaler.engine import binary as engine_binary
+from scaler.engine.backend import Checkpoint, LocalBackend, absolute_url
+from scaler.engine.plugin.operation import Operation
+from scaler.engine.plugin.server import serve
+from scaler.engine.process import Engine, EngineSettings
+from scaler.engine.stack import PulumiStack
 from scaler.model import Applied, Change, Declared, Machine, MachineRequest, Permits, Server, Spec
 from scaler.model.lifecycle import Phase, Status
 from scaler.model.ownership import GROUP
 from scaler.planning.template import existing_server
-from scaler.plugin.operation import Operation
-from scaler.plugin.server import serve
-from scaler.stack import PulumiStack
 from scaler.support.clock import Clock, SystemClock
 
 TOKEN = "s3cr3t" + "7" * 58

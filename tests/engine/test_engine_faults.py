@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from engine_project import Project, names, wait_until
 
-from scaler.backend import is_stale
+from scaler.engine.backend import is_stale
 from scaler.errors import EngineError, LockedError
 from scaler.model import Applied
 from scaler.simulator import EmbeddedCloud

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 import pytest
 from engine_project import Project, names
 
-from scaler import engine_binary
 from scaler.clouds import CloudError, QuotaError
+from scaler.engine import binary as engine_binary
 from scaler.model import Applied, Machine, Permits, Server
 from scaler.model.lifecycle import Status
 from scaler.simulator import EmbeddedCloud

@@ -20,18 +20,18 @@ from engine_project import STACK, TOKEN, Project, names, wait_until
 from pulumi.automation._server import LanguageServer
 from pulumi.runtime.proto import language_pb2_grpc
 
-from scaler import engine_binary
-from scaler.backend import LocalBackend, absolute_url
+from scaler.engine import binary as engine_binary
+from scaler.engine.backend import LocalBackend, absolute_url
+from scaler.engine.plugin import resource_type
+from scaler.engine.plugin.operation import Operation
+from scaler.engine.plugin.server import serve
+from scaler.engine.stack import PulumiStack
 from scaler.errors import EngineError, UnavailableError
 from scaler.model import Permits, Server
 from scaler.model.lifecycle import Status
-from scaler.plugin import resource_type
-from scaler.plugin.operation import Operation
-from scaler.plugin.server import serve
 from scaler.program import run_by_hand
 from scaler.records.state import State, StateFile
 from scaler.simulator import EmbeddedCloud
-from scaler.stack import PulumiStack
 
 SECRET_VARIABLES = dict.fromkeys(
     ("HCLOUD_TOKEN", "DIGITALOCEAN_TOKEN", "DIGITALOCEAN_ACCESS_TOKEN", "HCLOUD_TOKEN_FILE"), TOKEN

@@ -13,7 +13,7 @@ from typing import Self
 
 from faults_stage import Scene, ViolationError
 
-from scaler.housekeeping import KEPT
+from scaler.engine.housekeeping import KEPT
 
 _MB = 1e6
 

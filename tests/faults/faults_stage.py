@@ -16,7 +16,7 @@ sys.path.append(str(Path(__file__).parents[1] / "e2e"))
 from e2e_project import VENDORS, Project, Ran, Vendor, finish, is_alive, wait_until, wrap_engine
 from faults_gate import Gate
 
-from scaler import engine_binary
+from scaler.engine import binary as engine_binary
 from scaler.model.ownership import Owner
 from scaler.simulator import EmbeddedCloud, World
 from scaler.simulator.world import Thing

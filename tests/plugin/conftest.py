@@ -12,9 +12,9 @@ from plugin_client import DIGITALOCEAN, HETZNER, OWNER, TOKEN, VENDORS, HurriedC
 
 from scaler.clouds.deadlines import Deadlines
 from scaler.clouds.registry import open_cloud
+from scaler.engine.plugin.operation import Operation
+from scaler.engine.plugin.server import serve
 from scaler.model import Permits
-from scaler.plugin.operation import Operation
-from scaler.plugin.server import serve
 from scaler.simulator import EmbeddedCloud
 
 READ_WITHIN_S = 3.0

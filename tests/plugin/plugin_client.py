@@ -13,11 +13,11 @@ from google.protobuf import json_format, struct_pb2
 from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc
 
 from scaler.clouds import Cloud
+from scaler.engine.plugin import RESOURCES
+from scaler.engine.plugin.operation import Operation
+from scaler.engine.plugin.provider import Provider
 from scaler.model import Permits
 from scaler.model.ownership import Owner, encode_tags
-from scaler.plugin import RESOURCES
-from scaler.plugin.operation import Operation
-from scaler.plugin.provider import Provider
 from scaler.simulator import World
 from scaler.simulator.profiles import CloudName
 from scaler.simulator.world import LoggedRequest

@@ -14,8 +14,8 @@ import pytest
 from plugin_client import DEADLINE_S, HETZNER, NAME, Plug, Plugged
 from pulumi.runtime.proto import provider_pb2
 
+from scaler.engine.plugin.peer import PeerCheck
 from scaler.model import Permits
-from scaler.plugin.peer import PeerCheck
 
 pytestmark = pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="only Linux tells whose a connection is; elsewhere any process passes"

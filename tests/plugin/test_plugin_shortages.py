@@ -8,8 +8,8 @@ import pytest
 from plugin_client import HETZNER, OWNER, Plug
 
 from scaler.clouds import CloudError, NoCapacityError, QuotaError
+from scaler.engine.plugin.operation import Operation
 from scaler.model import Machine, MachineRequest, Permits
-from scaler.plugin.operation import Operation
 
 LABELS = OWNER.group_labels("worker", "abc")
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from scaler.backend import Checkpoint, LocalBackend, Lock, absolute_url, is_stale, locks_in, read_deployment
+from scaler.engine.backend import Checkpoint, LocalBackend, Lock, absolute_url, is_stale, locks_in, read_deployment
 from scaler.errors import EngineError
 from scaler.support.clock import parse_time
 

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from fakes import START, FakeClock, group, spec
 
-from scaler.backend import LocalBackend
 from scaler.converge.counts import MOST, all_counts, check_by, check_count, only_group
 from scaler.converge.explanation import explain
+from scaler.engine.backend import LocalBackend
+from scaler.engine.housekeeping import leftovers, remove, surplus
 from scaler.errors import LockedError, UsageError
-from scaler.housekeeping import leftovers, remove, surplus
 from scaler.model import Server
 from scaler.model.events import EventName
 from scaler.model.lifecycle import Status

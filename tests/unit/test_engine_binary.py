@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 import scaler
-from scaler import engine_binary
-from scaler.engine_binary import PINNED, find, install, version_of
+from scaler.engine import binary as engine_binary
+from scaler.engine.binary import PINNED, find, install, version_of
 from scaler.errors import ExitCode, UnavailableError
 
 

@@ -6,8 +6,8 @@ Property sets: measured with the official plugin taking over and giving back a s
 
 from __future__ import annotations
 
+from scaler.engine.plugin.resource import Properties, ResourceType
 from scaler.model import Machine, MachineRequest
-from scaler.plugin.resource import Properties, ResourceType
 
 _OFFICIAL_DEFAULTS: Properties = {
     "backups": False,

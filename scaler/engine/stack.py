@@ -7,8 +7,11 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from scaler.backend import Checkpoint, LocalBackend
 from scaler.clouds import Cloud
+from scaler.engine.backend import Checkpoint, LocalBackend
+from scaler.engine.plugin import resource_type
+from scaler.engine.plugin.operation import Operation
+from scaler.engine.policy_packs import explain, launchers
 from scaler.errors import EngineError
 from scaler.model import (
     Applied,
@@ -26,14 +29,11 @@ from scaler.model import (
 )
 from scaler.model.ownership import GROUP, Owner, decode_tags
 from scaler.planning.template import existing_server
-from scaler.plugin import resource_type
-from scaler.plugin.operation import Operation
-from scaler.policy_packs import explain, launchers
 from scaler.records.state import server_from_json, server_to_json
 from scaler.support.clock import Clock
 
 if TYPE_CHECKING:
-    from scaler.engine import Engine, PolicyEvent, Program
+    from scaler.engine.process import Engine, PolicyEvent, Program
 
 T = TypeVar("T")
 
@@ -210,7 +210,7 @@ class PulumiStack:
         if self._spec.plugin == "official":
             yield None
             return
-        from scaler.plugin.server import serve
+        from scaler.engine.plugin.server import serve
 
         with serve(operation, workers=_PARALLEL, clock=self._clock) as provider:
             self._engine.on_start(provider.peers.admit)

@@ -5,8 +5,8 @@ Inputs and outputs are named after `MachineRequest` and `Machine`, in the engine
 
 from __future__ import annotations
 
+from scaler.engine.plugin.resource import Properties, ResourceType
 from scaler.model import Machine, MachineRequest
-from scaler.plugin.resource import Properties, ResourceType
 
 
 def server_of(cloud: str) -> ResourceType:

@@ -24,7 +24,7 @@ from pulumi import automation
 from pulumi.automation import events
 from semver import VersionInfo
 
-from scaler.backend import (
+from scaler.engine.backend import (
     Checkpoint,
     LocalBackend,
     Lock,
@@ -41,7 +41,7 @@ from scaler.support.durations import format_duration
 from scaler.support.files import make_folder
 
 if TYPE_CHECKING:
-    from scaler.policy_packs import PackFiles
+    from scaler.engine.policy_packs import PackFiles
 
 Program = Callable[[], None]
 PolicyEvent: TypeAlias = events.PolicyEvent

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 import grpc
 from pulumi.runtime.proto import provider_pb2_grpc
 
-from scaler.plugin import resource_type
-from scaler.plugin.operation import Operation
-from scaler.plugin.provider import Provider
+from scaler.engine.plugin import resource_type
+from scaler.engine.plugin.operation import Operation
+from scaler.engine.plugin.provider import Provider
 from scaler.support.clock import Clock
 
 _CONTROL_WORKERS = 4

@@ -6,9 +6,9 @@ when it takes the stack over.
 
 from __future__ import annotations
 
+from scaler.engine.plugin.resource import Properties, ResourceType
 from scaler.model import Machine, MachineRequest
 from scaler.model.ownership import decode_tags, encode_tags
-from scaler.plugin.resource import Properties, ResourceType
 
 _OFFICIAL_DEFAULTS: Properties = {
     "resizeDisk": True,

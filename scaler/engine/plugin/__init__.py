@@ -6,10 +6,10 @@ official plugins can take a stack over. Unlike them it returns as soon as the cl
 request, answers every Read from one list, and does only what the plan names.
 """
 
-from scaler.plugin.digitalocean import DROPLET
-from scaler.plugin.generic import server_of
-from scaler.plugin.hetzner import SERVER
-from scaler.plugin.resource import ResourceType
+from scaler.engine.plugin.digitalocean import DROPLET
+from scaler.engine.plugin.generic import server_of
+from scaler.engine.plugin.hetzner import SERVER
+from scaler.engine.plugin.resource import ResourceType
 
 RESOURCES = {"hetzner": SERVER, "digitalocean": DROPLET}
 """The official resource types, by cloud."""

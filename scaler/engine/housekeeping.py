@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from scaler.backend import LocalBackend
+from scaler.engine.backend import LocalBackend
 
 Kind = Literal["history", "logs", "temporary"]
 

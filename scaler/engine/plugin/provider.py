@@ -12,10 +12,10 @@ from google.protobuf import empty_pb2, json_format, struct_pb2
 from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 
 from scaler.clouds import AmbiguousError, CloudError, GoneError, NameTakenError
+from scaler.engine.plugin.operation import Operation
+from scaler.engine.plugin.peer import PeerCheck
+from scaler.engine.plugin.resource import Properties, ResourceType
 from scaler.model import Machine, MachineRequest
-from scaler.plugin.operation import Operation
-from scaler.plugin.peer import PeerCheck
-from scaler.plugin.resource import Properties, ResourceType
 from scaler.support.cancellation import cancelled_by
 from scaler.support.clock import Clock
 

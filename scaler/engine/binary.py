@@ -35,7 +35,7 @@ INSTALL = "run: scaler engine install"
 Report = Callable[[str], None]
 """Takes one line of progress."""
 
-_SOURCE = Path(__file__).parent / "engine_build"
+_SOURCE = Path(__file__).parent / "build"
 _PACKAGE = "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi"
 _VERSION_VARIABLE = "github.com/pulumi/pulumi/sdk/v3/go/common/version.Version"
 _HEARTBEAT = 30.0
