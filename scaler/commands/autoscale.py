@@ -161,7 +161,7 @@ def _tick(how: _How, spec: Spec, sources: Sources, prices: Prices, now: datetime
     from scaler.autoscale.run import read_samples
     from scaler.compose import Run, opened_cloud, surroundings
     from scaler.converge.demand import Options
-    from scaler.progress import open_progress
+    from scaler.output.progress import open_progress
 
     context = how.context
     opener = partial(opened_cloud, how.project, spec, os.environ, context.clock)
@@ -359,7 +359,7 @@ def _unchanged(done: Autoscaled) -> Result:
 def _show(context: Context, done: Autoscaled) -> None:
     from scaler.autoscale.explain import decision_document, decision_lines
     from scaler.commands.document import dump, markdown_table
-    from scaler.render import render, result_document
+    from scaler.output.render import render, result_document
 
     keep_result(done.result or _unchanged(done))
     if context.output in (Output.JSON, Output.YAML):

@@ -170,7 +170,7 @@ def _lines(facts: Mapping[str, str]) -> str:
 
 
 def _markdown(ended: Result | ScalerError) -> str:
-    from scaler.render import render
+    from scaler.output.render import render
 
     if isinstance(ended, Result):
         return render(ended, "markdown") + "\n"
@@ -178,7 +178,7 @@ def _markdown(ended: Result | ScalerError) -> str:
 
 
 def _json(ended: Result | ScalerError) -> str:
-    from scaler.render import render
+    from scaler.output.render import render
 
     return (render(ended, "json") if isinstance(ended, Result) else as_document(ended, Output.JSON)) + "\n"
 

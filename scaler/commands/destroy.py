@@ -61,7 +61,7 @@ def destroy(
 
 def _ask_for_name(context: Context, spec: Spec, around: Any) -> Callable[[Plan], bool]:
     def approve(plan: Plan) -> bool:
-        from scaler.render import render_plan
+        from scaler.output.render import render_plan
 
         around.progress.stop()
         click.echo(render_plan(plan, spec, "text", color=False), err=True)

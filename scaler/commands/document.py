@@ -28,7 +28,7 @@ def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def text_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Aligned columns under their names, in capitals."""
-    from scaler.render import one_line
+    from scaler.output.render import one_line
 
     lines = [[name.upper() for name in head], *([one_line(text) for text in row] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]

@@ -58,7 +58,7 @@ def orphans(context: Context, adopt: bool, delete: bool, **how: Unpack[How]) -> 
 
 def _list(context: Context, how: How) -> int:
     from scaler.compose import Run, surroundings
-    from scaler.progress import open_progress
+    from scaler.output.progress import open_progress
 
     project, spec = load(context)
     described = Run(project=project, spec=spec, cause="orphans", lock_timeout=how["lock_timeout"], environ=os.environ)

@@ -89,7 +89,7 @@ def run(
 ) -> Result:
     """Carry out a use case with its surroundings, telling its progress on standard error."""
     from scaler.compose import Run, surroundings
-    from scaler.progress import open_progress
+    from scaler.output.progress import open_progress
 
     described = Run(
         project=project,
@@ -115,7 +115,7 @@ def run(
 
 def show(context: Context, result: Result) -> int:
     """Print a result on standard output, and give its exit code."""
-    from scaler.render import render
+    from scaler.output.render import render
 
     keep_result(result)
     color = context.colored(sys.stdout)
@@ -138,7 +138,7 @@ def ask(context: Context, spec: Spec, around: Any, question: str) -> Callable[[P
     """Show the plan to a person and ask."""
 
     def approve(plan: Plan) -> bool:
-        from scaler.render import render_plan
+        from scaler.output.render import render_plan
 
         around.progress.stop()
         color = context.colored(sys.stderr)

@@ -15,8 +15,8 @@ from scaler.converge.demand import Demand, Options
 from scaler.errors import LimitError, RefusedError
 from scaler.model import Outcome, Server, StopPolicy
 from scaler.model.lifecycle import Status
+from scaler.output.render import render, result_document
 from scaler.planning.prices import kept_until
-from scaler.render import render, result_document
 
 KEEPING = spec(group(keep_paid=True))
 

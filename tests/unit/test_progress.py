@@ -12,7 +12,7 @@ import time
 import click
 import pytest
 
-from scaler.progress import LiveProgress, PlainProgress, Progress, QuietProgress, open_progress
+from scaler.output.progress import LiveProgress, PlainProgress, Progress, QuietProgress, open_progress
 from scaler.support.clock import SystemClock
 
 
