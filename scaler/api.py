@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 
-from scaler.compose import Run, surroundings
 from scaler.config import spec
 from scaler.config.project import Project
 from scaler.converge import operate
@@ -19,6 +18,7 @@ from scaler.converge.ports import Surroundings
 from scaler.model import Result, Spec
 from scaler.records.state import State, StateFile
 from scaler.support.clock import SystemClock
+from scaler.wiring import Run, surroundings
 
 _LOG = logging.getLogger("scaler")
 # Without this, Python prints warnings of a program that set no logging up.

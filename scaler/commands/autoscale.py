@@ -159,9 +159,9 @@ def _tick(how: _How, spec: Spec, sources: Sources, prices: Prices, now: datetime
     from scaler.autoscale.metrics import Fleet
     from scaler.autoscale.run import autoscale as decide_and_ensure
     from scaler.autoscale.run import read_samples
-    from scaler.compose import Run, opened_cloud, surroundings
     from scaler.converge.demand import Options
     from scaler.output.progress import open_progress
+    from scaler.wiring import Run, opened_cloud, surroundings
 
     context = how.context
     opener = partial(opened_cloud, how.project, spec, os.environ, context.clock)

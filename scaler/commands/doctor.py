@@ -161,8 +161,8 @@ def _spec(project: Project, stack: str) -> tuple[Finding, Spec | None]:
 
 def _plugin(project: Project, spec: Spec, environ: Mapping[str, str]) -> Finding:
     """Whether what serves the resource types to the engine is there."""
-    from scaler.compose import backend_url
     from scaler.engine.plugin import resource_type
+    from scaler.wiring import backend_url
 
     check = f"plugin {spec.stack}"
     package = resource_type(spec.cloud).package
@@ -205,7 +205,7 @@ def _one_of_each_account(specs: Iterable[Spec]) -> list[Spec]:
 
 
 def _cloud(project: Project, spec: Spec, environ: Mapping[str, str], clock: Clock) -> Iterator[Finding]:
-    from scaler.compose import opened_cloud
+    from scaler.wiring import opened_cloud
 
     check = f"{spec.cloud} token"
     try:

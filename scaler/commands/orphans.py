@@ -57,8 +57,8 @@ def orphans(context: Context, adopt: bool, delete: bool, **how: Unpack[How]) -> 
 
 
 def _list(context: Context, how: How) -> int:
-    from scaler.compose import Run, surroundings
     from scaler.output.progress import open_progress
+    from scaler.wiring import Run, surroundings
 
     project, spec = load(context)
     described = Run(project=project, spec=spec, cause="orphans", lock_timeout=how["lock_timeout"], environ=os.environ)

@@ -42,8 +42,8 @@ def prune(context: Context, older_than: timedelta | None, preview: bool, lock_ti
     \b
     Exit codes: 0 done, 1 error, 5 locked, 64 usage.
     """
-    from scaler.compose import backend_url, engine_home
     from scaler.records.run_lock import RunLock
+    from scaler.wiring import backend_url, engine_home
 
     project, spec = load(context)
     age = spec.retention if older_than is None else older_than

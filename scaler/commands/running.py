@@ -88,8 +88,8 @@ def run(
     steal_after: timedelta | None = None,
 ) -> Result:
     """Carry out a use case with its surroundings, telling its progress on standard error."""
-    from scaler.compose import Run, surroundings
     from scaler.output.progress import open_progress
+    from scaler.wiring import Run, surroundings
 
     described = Run(
         project=project,

@@ -166,8 +166,8 @@ def _price(context: Context, project: Project, spec: Spec, group: Group, given: 
     currency = {"hetzner": "EUR", "digitalocean": "USD"}.get(spec.cloud, "")
     if given is not None:
         return Price(currency, given)
-    from scaler.compose import opened_cloud
     from scaler.planning.prices import Priced, price_of
+    from scaler.wiring import opened_cloud
 
     try:
         with opened_cloud(project, spec, os.environ, context.clock) as cloud:

@@ -49,7 +49,7 @@ def unlock(context: Context, yes: bool, force: bool) -> int:
     \b
     Exit codes: 0 no lock is left, 1 error, 5 a living holder, 64 usage.
     """
-    from scaler.compose import backend_url
+    from scaler.wiring import backend_url
 
     project, spec = load(context)
     url = backend_url(project, spec, os.environ)
@@ -86,7 +86,7 @@ def _run_locks(lock: RunLock) -> list[_Lock]:
 
 def _locks_elsewhere(context: Context, project: Project, spec: Spec, url: str) -> _Lock:
     """All locks in a backend that is no folder here, as one: the engine removes them together, and lists none."""
-    from scaler.compose import Run, open_engine
+    from scaler.wiring import Run, open_engine
 
     run = Run(project=project, spec=spec, cause="unlock", environ=os.environ)
 
