@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from scaler.support.version import VERSION
+
 if TYPE_CHECKING:
     from scaler.api import Scaler
 
-__version__ = "0.1.0"
+__version__ = VERSION
 __all__ = ["Scaler", "__version__"]
 
 

@@ -129,8 +129,8 @@ def open_engine(run: Run, backend: str, clock: Clock, warn: Callable[[str], None
     """The engine for a run's stack, in the backend at this URL; `warn` is told whose lock was taken away."""
     # Late: it imports Pulumi, which a run with nothing to do does not need.
     from scaler.engine import binary as engine_binary
+    from scaler.engine.declarations import preload
     from scaler.engine.process import Engine, EngineSettings
-    from scaler.program import preload
 
     preload(run.spec.cloud)
     binary = engine_binary.find(run.environ)

@@ -97,7 +97,7 @@ def init(context: Context, cloud: str) -> None:
 
 
 def _files(directory: Path, cloud: str) -> list[tuple[str, str]]:
-    schema = (resources.files("scaler") / "schema" / "spec.schema.json").read_text(encoding="utf-8")
+    schema = (resources.files("scaler") / "config" / "schema" / "spec.schema.json").read_text(encoding="utf-8")
     return [
         ("Pulumi.yaml", PULUMI.format(name=_project_name(directory))),
         ("stacks/__main__.py", ENTRY),

@@ -8,11 +8,11 @@ from importlib import metadata
 
 import click
 
-import scaler
 from scaler.commands.context import Context, Output, common_options
 from scaler.commands.document import dump, markdown_table
 from scaler.engine import binary as engine_binary
 from scaler.errors import UnavailableError
+from scaler.support.version import VERSION
 
 PACKAGES = ("pulumi", "pulumi-hcloud", "pulumi-digitalocean", "hcloud", "pydo")
 """The SDK, the resource types' packages and the clouds' own clients; all but the first are extras."""
@@ -32,7 +32,7 @@ def version(context: Context) -> None:
     Exit codes: 0 shown.
     """
     facts = {
-        "scaler": scaler.__version__,
+        "scaler": VERSION,
         "python": platform.python_version(),
         "engine": _engine(),
         **{package: _installed(package) for package in PACKAGES},

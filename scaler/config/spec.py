@@ -1,6 +1,6 @@
 """`stacks/<stack>.yaml` → `Spec`: every problem at once, each with its line and its cure.
 
-The file is read (`scaler.strict_yaml`), validated (`scaler.schema`) and turned into the value that
+The file is read (`scaler.config.strict_yaml`), validated (`scaler.config.schema`) and turned into the value that
 the rest works with. Nothing is asked of the cloud here: whether a type, location or image exists
 is known only once it has been seen.
 """

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
 
 from scaler.clouds import (
     AmbiguousError,
@@ -20,19 +18,14 @@ from scaler.clouds import (
 from scaler.converge.ports import Surroundings
 from scaler.model import Machine, Server, Spec, StackState, World
 from scaler.model.lifecycle import Status
-from scaler.planning.assess import Deadline, Findings, assess, known
+from scaler.planning.assess import Findings, assess, known
+from scaler.planning.deadlines import Deadline, learn_deadline
 from scaler.planning.prices import existing, price_of
-from scaler.support.durations import format_duration
 
 PASSING = (TransientError, RateLimitedError, AmbiguousError)
 """Errors that say nothing about the servers: the next look may succeed."""
 
 _PAUSE_S = 2.0
-
-_BOOTS_NEEDED = 5
-"""Fewer boots teach no deadline."""
-
-_LEAST_DEADLINE = timedelta(minutes=2)
 
 
 class Observer:
@@ -171,16 +164,3 @@ class Observer:
         """Know better of one server than the last look did."""
         self.known[server.name] = server
         self.world = replace(self.world, servers={**self.world.servers, server.name: server})
-
-
-def learn_deadline(boots: Sequence[timedelta], start_within: timedelta) -> Deadline | None:
-    """Twice the slowest of a hundred boots, at least two minutes and at most `start_within`.
-
-    So that a slow snapshot is not given up, and a dead server is not waited for. None while too few
-    boots are known.
-    """
-    if len(boots) < _BOOTS_NEEDED:
-        return None
-    slowest = sorted(boots)[math.ceil(len(boots) * 0.99) - 1]
-    length = min(max(2 * slowest, _LEAST_DEADLINE), start_within)
-    return Deadline(length, f"learned from {len(boots)} boots; start_within is {format_duration(start_within)}")

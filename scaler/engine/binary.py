@@ -260,7 +260,7 @@ def _download(version: str, folder: Path, environ: Mapping[str, str], report: Re
 
 
 def _build(version: str, folder: Path, environ: Mapping[str, str], report: Report) -> Path:
-    """The same release, compiled from the module that `engine_build/go.mod` pins, checksums included."""
+    """The same release, compiled from the module that `build/go.mod` pins, checksums included."""
     go = shutil.which("go", path=environ.get("PATH", os.defpath))
     if go is None:
         raise _AttemptError("build failed: no `go` on PATH")

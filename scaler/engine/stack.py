@@ -165,7 +165,7 @@ class PulumiStack:
         # another run changes between now and the lock does no harm: the refresh creates and deletes nothing.
         before = None if self._backend else self._checkpoint()
 
-        from scaler.program import declare
+        from scaler.engine.declarations import declare
 
         def program() -> None:
             machines = operation.snapshot()
@@ -199,7 +199,7 @@ class PulumiStack:
         return accepted, {name: gone for name, gone in change.permits.delete.items() if name not in entries}
 
     def _program(self, change: Change) -> Program:
-        from scaler.program import declare
+        from scaler.engine.declarations import declare
 
         outputs = {name: server_to_json(server) for name, server in change.outputs.items()}
         return lambda: declare(self._spec.cloud, change.declared, outputs)

@@ -9,18 +9,11 @@ from datetime import datetime, timedelta
 from scaler.model import Machine, Server, Spec, StackEntry, StackState, World
 from scaler.model.lifecycle import Phase, Status, deadline_of, status_of
 from scaler.model.ownership import GROUP
+from scaler.planning.deadlines import Deadline
 from scaler.support.durations import format_duration
 
 _START_WITHIN = timedelta(minutes=10)
 """For servers of a group that the spec no longer has."""
-
-
-@dataclass(frozen=True, slots=True)
-class Deadline:
-    """How long a server may take to start, and why that long."""
-
-    length: timedelta
-    why: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,11 +10,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import scaler
 from scaler.errors import StalePlanError, UsageError
 from scaler.model import Action, Result, Spec, Step
 from scaler.support.clock import format_time, parse_time
 from scaler.support.files import open_file
+from scaler.support.version import VERSION
 
 SCHEMA = 1
 
@@ -48,7 +48,7 @@ def of_result(result: Result, spec: Spec, *, made_at: datetime, engine: str | No
         steps=tuple(report.step for report in result.steps),
         cost=asdict(result.cost) if result.cost else None,
         made_at=made_at,
-        scaler=scaler.__version__,
+        scaler=VERSION,
         engine=engine,
     )
 
@@ -108,8 +108,8 @@ def check(plan: PlanFile, spec: Spec, *, now: datetime, max_age: timedelta) -> N
         raise UsageError(f"The plan is for stack {plan.stack} of project {plan.project}, not for {spec.stack}.")
     if plan.spec != spec_hash(spec):
         raise _stale("the spec has changed", str(spec.path))
-    if plan.scaler != scaler.__version__:
-        raise _stale("it was made by another version of scaler", f"{plan.scaler} then, {scaler.__version__} now")
+    if plan.scaler != VERSION:
+        raise _stale("it was made by another version of scaler", f"{plan.scaler} then, {VERSION} now")
 
 
 def _stale(what: str, why: str) -> StalePlanError:

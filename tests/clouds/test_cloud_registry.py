@@ -99,7 +99,7 @@ def test_a_client_that_is_not_installed_is_named(name: str) -> None:
     code = f"""
 import sys
 sys.modules[{client!r}] = None
-from scaler.clock import SystemClock
+from scaler.support.clock import SystemClock
 from scaler.clouds.registry import open_cloud
 from scaler.errors import ScalerError
 try:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from engine_project import Project
 
-from scaler.program import preload
+from scaler.engine.declarations import preload
 from scaler.simulator import EmbeddedCloud
 
 

@@ -49,7 +49,7 @@ _REACHED = (Outcome.CONVERGED, Outcome.UNCHANGED)
 
 
 class JumpingClock:
-    """`scaler.clock.Clock`, faster than real; what the wall clock shows can be moved, as an administrator may."""
+    """`Clock`, faster than real; what the wall clock shows can be moved, as an administrator may."""
 
     def __init__(self, speed: float) -> None:
         self._speed = speed

@@ -10,7 +10,8 @@ from fakes import LOCATIONS, START, TYPES, group, spec
 
 from scaler.model import Machine, Readiness, Server, StackEntry, StackState, World
 from scaler.model.lifecycle import DELETE_WITHIN, Phase, Status
-from scaler.planning.assess import Deadline, Findings, assess, known
+from scaler.planning.assess import Findings, assess, known
+from scaler.planning.deadlines import Deadline
 
 SPEC = spec(group(start_within=timedelta(minutes=10)))
 SECOND = timedelta(seconds=1)

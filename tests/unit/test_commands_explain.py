@@ -13,13 +13,13 @@ import pytest
 from fakes import START, FakeClock, group, spec
 
 from scaler.converge.counts import MOST, all_counts, check_by, check_count, only_group
-from scaler.converge.explanation import explain
 from scaler.engine.backend import LocalBackend
 from scaler.engine.housekeeping import leftovers, remove, surplus
 from scaler.errors import LockedError, UsageError
 from scaler.model import Server
 from scaler.model.events import EventName
 from scaler.model.lifecycle import Status
+from scaler.records.explanation import explain
 from scaler.records.run_lock import RunLock
 from scaler.records.state import Event, EventLog, event_from_json, event_to_json
 from scaler.support.clock import SystemClock
@@ -164,8 +164,8 @@ _HOLD = """
 import sys, time
 from datetime import timedelta
 from pathlib import Path
-from scaler.clock import SystemClock
-from scaler.runlock import RunLock
+from scaler.support.clock import SystemClock
+from scaler.records.run_lock import RunLock
 with RunLock(Path(sys.argv[1]), "prod").held("ensure 3", SystemClock(), within=timedelta(0), note=print):
     print("held", flush=True)
     sys.stdin.read()

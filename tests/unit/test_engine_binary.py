@@ -262,6 +262,6 @@ def wait_for(path: Path) -> str:
 
 
 def test_the_pinned_module_is_shipped_with_the_package():
-    module = Path(engine_binary.__file__).parent / "engine_build"
+    module = Path(engine_binary.__file__).parent / "build"
     assert f"github.com/pulumi/pulumi/pkg/v3 {PINNED}" in (module / "go.mod").read_text()
     assert f"github.com/pulumi/pulumi/pkg/v3 {PINNED} " in (module / "go.sum").read_text()

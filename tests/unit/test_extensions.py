@@ -118,7 +118,7 @@ def write(folder: Path, keys: str) -> Path:
 def problem(folder: Path, keys: str) -> str:
     path = write(folder, keys)
     with pytest.raises(InvalidSpecError) as caught:
-        scaler.spec.load(path, "shop")
+        scaler.config.spec.load(path, "shop")
     (found,) = caught.value.problems
     return str(found).removeprefix(f"{path}:")
 
@@ -147,14 +147,14 @@ def test_q11_functions_are_equal_and_hashed_by_their_names(tmp_path: Path) -> No
     specs = []
     for text in ("def f(): return 1", "def f(): return 22"):
         module(tmp_path, text)
-        specs.append(scaler.spec.load(path, "shop"))
+        specs.append(scaler.config.spec.load(path, "shop"))
     naming = [found.groups["worker"].naming for found in specs]
     assert [ask() for ask in naming if ask] == [1, 22]
     assert specs[0] == specs[1]
     assert spec_hash(specs[0]) == spec_hash(specs[1])
     module(tmp_path, "def f(): pass\ndef g(): pass")
     path.write_text(path.read_text().replace("naming: fleet:f", "naming: fleet:g"), encoding="utf-8")
-    other = scaler.spec.load(path, "shop")
+    other = scaler.config.spec.load(path, "shop")
     assert other != specs[0]
     assert spec_hash(other) != spec_hash(specs[0])
 
@@ -351,7 +351,7 @@ def test_q11_the_documented_example_does_what_the_page_says(tmp_path: Path) -> N
     for name, text in blocks:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text.replace(", 22)", f", {port})"), encoding="utf-8")
-    found = scaler.spec.load(tmp_path / "stacks" / "prod.yaml", "shop")
+    found = scaler.config.spec.load(tmp_path / "stacks" / "prod.yaml", "shop")
     worker = found.groups["worker"]
     setting = Setting(spec(group(naming=worker.naming, scale_down=worker.scale_down, protect=worker.protect)))
     assert setting.ensure(3).outcome is Outcome.CONVERGED

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lifecycle_parts import NOW
 
-from scaler.converge.observe import learn_deadline
+from scaler.planning.deadlines import learn_deadline
 from scaler.records.state import Event, EventName, boot_times
 
 START_WITHIN = timedelta(minutes=10)

@@ -67,7 +67,7 @@ def test_nothing_but_become_changes_a_status() -> None:
         and getattr(call.func, "id", getattr(call.func, "attr", "")) == "replace"
         and any(keyword.arg == "status" for keyword in call.keywords)
     ]
-    assert writers == [("assess.py", "server"), ("model.py", "become")]
+    assert writers == [("__init__.py", "become"), ("assess.py", "server")]
 
 
 def test_p12_p13_a_new_server_starts_and_runs() -> None:

@@ -19,7 +19,7 @@ from scaler.model import NotifyTarget
 from scaler.model.lifecycle import Status
 from scaler.records.state import Event, event_to_json
 
-ROOT = Path(scaler.hooks.notify.__file__).parents[1]
+ROOT = Path(scaler.hooks.notify.__file__).parents[2]
 
 
 def event(name: str = "server.running", **fields: Any) -> dict[str, object]:
@@ -29,8 +29,8 @@ def event(name: str = "server.running", **fields: Any) -> dict[str, object]:
 @pytest.fixture(autouse=True)
 def _hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """No pause that no test looks at; an attempt has time enough on a busy machine."""
-    monkeypatch.setattr(scaler.notify, "_ATTEMPT_WITHIN_S", 60.0)
-    monkeypatch.setattr(scaler.notify, "_RETRY_AFTER_S", 0.05)
+    monkeypatch.setattr(scaler.hooks.notify, "_ATTEMPT_WITHIN_S", 60.0)
+    monkeypatch.setattr(scaler.hooks.notify, "_RETRY_AFTER_S", 0.05)
 
 
 Open = Callable[..., Notifier]
@@ -203,7 +203,7 @@ def test_a_command_that_ignores_its_input_is_told_all_the_same(
 def test_a_failing_command_is_tried_twice_and_warned_of_once(
     notifier: Open, tmp_path: Path, warnings: list[str], text: str, trouble: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scaler.notify, "_ATTEMPT_WITHIN_S", 1.0)
+    monkeypatch.setattr(scaler.hooks.notify, "_ATTEMPT_WITHIN_S", 1.0)
     program = script(tmp_path, "on-event.sh", f"echo >> tried; {text}")
     telling = notifier(NotifyTarget(command=(program,)))
     telling.tell([event(), event()])
@@ -238,7 +238,7 @@ def test_a_process_ends_while_a_webhook_hangs(tmp_path: Path) -> None:
         program = f"""
 from pathlib import Path
 from scaler.model import NotifyTarget
-from scaler.notify import Notifier
+from scaler.hooks.notify import Notifier
 telling = Notifier("prod", [NotifyTarget(url={http.url!r})], folder=Path({str(tmp_path)!r}), warn=print, linger_s=0.5)
 telling.tell([{{"event": "run.started"}}])
 telling.close()

@@ -244,7 +244,7 @@ def test_threads_neither_mix_their_lines_nor_lock_each_other(kind: type[QuietPro
 
 def test_plain_progress_does_not_load_rich() -> None:
     script = (
-        "import sys; from scaler.clock import SystemClock; from scaler.progress import open_progress; "
+        "import sys; from scaler.support.clock import SystemClock; from scaler.output.progress import open_progress; "
         "open_progress(sys.stderr, interactive=False, quiet=False, color=False, clock=SystemClock()).phase('x'); "
         "print('rich' in sys.modules)"
     )

@@ -131,7 +131,7 @@ def test_an_unclear_choice_is_a_usage_error_that_names_the_stacks(
 def test_status_can_find_its_project_without_the_validator() -> None:
     code = """
 import pathlib, sys
-from scaler.project import Project
+from scaler.config.project import Project
 Project.find(pathlib.Path(".")).choose("demo")
 print("pydantic" in sys.modules)
 """

@@ -223,7 +223,7 @@ import threading
 from pathlib import Path
 from lifecycle_parts import HandClock, server
 from scaler.model import Readiness
-from scaler.readiness import ReadinessChecks
+from scaler.hooks.readiness import ReadinessChecks
 started = threading.Event()
 def hang(how, one):
     started.set()

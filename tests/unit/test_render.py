@@ -517,7 +517,7 @@ def test_ages(seconds: int, text: str) -> None:
 
 def test_rendering_loads_neither_pulumi_nor_rich_nor_yaml() -> None:
     script = (
-        "import sys, scaler.render; "
+        "import sys, scaler.output.render; "
         "print([name for name in ('pulumi', 'pydantic', 'rich', 'yaml') if name in sys.modules])"
     )
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

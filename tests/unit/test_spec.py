@@ -19,7 +19,7 @@ from scaler.errors import ExitCode, InvalidSpecError
 from scaler.model import Group, ImageRef, NotifyTarget, Readiness, Spec, StopPolicy
 from scaler.support.durations import format_duration, parse_duration
 
-ROOT = Path(scaler.config.schema.__file__).parents[2]
+ROOT = Path(__file__).parents[2]
 SCHEMA = jsonschema.Draft202012Validator(json_schema())
 
 HETZNER = "cloud: hetzner\ngroups:\n  worker: {count: 3, image: ubuntu-24.04, type: cx23, location: fsn1"
@@ -825,8 +825,8 @@ def test_the_json_schema_accepts_what_load_accepts(tmp_path: Path, text: str) ->
 
 def test_the_json_schema_is_valid_and_checked_in_as_it_is_now() -> None:
     jsonschema.Draft202012Validator.check_schema(json_schema())
-    checked_in = json.loads((ROOT / "scaler/schema/spec.schema.json").read_text(encoding="utf-8"))
-    assert checked_in == json_schema(), "run: python -m scaler.schema"
+    checked_in = json.loads((ROOT / "scaler/config/schema/spec.schema.json").read_text(encoding="utf-8"))
+    assert checked_in == json_schema(), "run: python -m scaler.config.schema"
     assert checked_in["$schema"] == "https://json-schema.org/draft/2020-12/schema"
 
 
@@ -840,7 +840,7 @@ def test_every_key_is_described_in_the_schema_and_in_the_documentation() -> None
         assert fields["description"]
         assert f"| `{key}` |" in page, f"docs/reference/spec.md has no row for {key}"
     for name, inner in schema["$defs"].items():
-        if name in vars(scaler.schema.autoscale):
+        if name in vars(scaler.config.schema.autoscale):
             continue  # on a page of its own
         for key, fields in inner["properties"].items():
             assert fields["description"]

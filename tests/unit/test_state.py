@@ -379,9 +379,9 @@ WRITER = """
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from scaler.lifecycle import Status
+from scaler.model.lifecycle import Status
 from scaler.model import Server
-from scaler.state import State, StateFile
+from scaler.records.state import State, StateFile
 
 directory, writer, saves = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 now = datetime(2026, 11, 24, 22, 10, tzinfo=UTC)
@@ -438,7 +438,7 @@ def test_s11_two_writers_take_turns_and_no_serial_is_given_twice(tmp_path: Path)
 
 def test_state_loads_neither_pulumi_nor_pydantic_nor_rich_nor_filelock() -> None:
     script = (
-        "import sys, scaler.state; "
+        "import sys, scaler.records.state; "
         "print([name for name in ('pulumi', 'pydantic', 'rich', 'filelock') if name in sys.modules])"
     )
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
@@ -686,8 +686,8 @@ def test_a_gap_that_a_killed_rotation_left_is_read_over_and_closed(tmp_path: Pat
 APPENDER = """
 import sys
 from pathlib import Path
-from scaler.clock import SystemClock
-from scaler.state import Event, EventLog
+from scaler.support.clock import SystemClock
+from scaler.records.state import Event, EventLog
 
 log = EventLog(Path(sys.argv[1]), SystemClock(), run=sys.argv[2], largest=int(sys.argv[4]), warn=sys.exit)
 print("ready", flush=True)

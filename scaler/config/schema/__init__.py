@@ -1,6 +1,6 @@
 """The shape of `stacks/<stack>.yaml`: its keys, their values, and what the values must satisfy.
 
-`spec.schema.json` beside this file is generated from these models (`python -m scaler.schema`), so
+`spec.schema.json` beside this file is generated from these models (`python -m scaler.config.schema`), so
 that an editor and `scaler.spec.load` never disagree. Checks that need more than the value itself
 read it from the validation context, a `Surroundings`. A check refuses with a predicate ("must be
 …"); `scaler.spec` puts the key and its line before it.

@@ -1,4 +1,4 @@
-"""Write the JSON Schema file anew: `python -m scaler.schema`."""
+"""Write the JSON Schema file anew: `python -m scaler.config.schema`."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """A group's `autoscale` block: where its numbers come from, and what count they mean.
 
-`scaler.schema` imports this module after its own values, which are used here.
+`scaler.config.schema` imports this module after its own values, which are used here.
 """
 
 from __future__ import annotations

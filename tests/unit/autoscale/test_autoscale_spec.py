@@ -294,4 +294,4 @@ def test_the_page_describes_every_key_and_its_example_is_good(tmp_path):
 
 
 def test_the_published_schema_is_the_generated_one():
-    assert json.loads((ROOT / "scaler/schema/spec.schema.json").read_text()) == json_schema()
+    assert json.loads((ROOT / "scaler/config/schema/spec.schema.json").read_text()) == json_schema()

@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from scaler.converge.observe import learn_deadline
 from scaler.model import Group, Server
 from scaler.model.events import EventName
-from scaler.planning.assess import Deadline
+from scaler.planning.deadlines import Deadline, learn_deadline
 from scaler.records.state import Event, boot_times
 
 
