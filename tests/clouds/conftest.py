@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-from cloud_stub import Answer, HurriedClock, Stub
-from cloud_vendors import ENVIRON, VENDORS, Vendor
 
 from scaler.clouds import Cloud
 from scaler.clouds.deadlines import Deadlines
 from scaler.clouds.registry import open_cloud
+from tests.support.http_stub import Answer, HurriedClock, Stub
+from tests.support.vendors import ENVIRON, VENDORS, Vendor
 
 QUICK = Deadlines(connect=2, read=0.4)
 

@@ -10,7 +10,6 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from cloud_vendors import ENVIRON
 
 from scaler.clouds import AmbiguousError, Cloud
 from scaler.clouds.registry import open_cloud
@@ -26,6 +25,7 @@ from scaler.testing import (
     embedded_cloud,
     embedded_faults,
 )
+from tests.support.vendors import ENVIRON
 
 sys.path.insert(0, str(Path(__file__).parent / "own_cloud"))
 

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from e2e_project import HETZNER, VENDORS, Project, Vendor, wrap_engine
 
 from scaler.engine import binary as engine_binary
 from scaler.simulator import EmbeddedCloud
+from tests.support.project import HETZNER, VENDORS, Project, Vendor, wrap_engine
 
 
 @pytest.fixture(scope="session")

@@ -7,10 +7,10 @@ import subprocess
 import sys
 
 import pytest
-from e2e_project import ROOT, Project
 
 from scaler import Scaler
 from scaler.errors import LimitError, UsageError
+from tests.support.project import ROOT, Project
 
 PAGE = (ROOT / "docs" / "reference" / "api.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)

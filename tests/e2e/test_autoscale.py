@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import signal
-import sys
 import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -14,11 +13,9 @@ from typing import Any
 
 import pytest
 import requests
-from e2e_project import Project, finish, wait_until
 
-sys.path.append(str(Path(__file__).parents[1] / "unit" / "autoscale"))
-
-import servers
+from tests.support import servers
+from tests.support.project import Project, finish, wait_until
 
 redis = pytest.importorskip("redis", reason="the extra scaler[autoscale] is not installed")
 

@@ -8,13 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from e2e_project import ROOT, Project
 
 from scaler.config.spec import load
-
-sys.path.append(str(Path(__file__).parents[1] / "unit" / "autoscale"))
-
-import servers
+from tests.support import servers
+from tests.support.project import ROOT, Project
 
 TUTORIAL = ROOT / "docs/tutorial/autoscale.md"
 HORIZON = ROOT / "docs/how-to/from-laravel-horizon.md"

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 import yaml
-from e2e_project import Project, finish, wait_until
+
+from tests.support.project import Project, finish, wait_until
 
 
 def document(project: Project, *arguments: str, code: int = 0) -> dict[str, Any]:

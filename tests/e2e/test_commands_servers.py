@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from e2e_project import Project, Ran
+
+from tests.support.project import Project, Ran
 
 
 def names(*numbers: int) -> set[str]:

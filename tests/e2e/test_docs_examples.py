@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from e2e_project import ROOT, Project
+
+from tests.support.project import ROOT, Project
 
 SPEC = """
 cloud: hetzner
@@ -68,7 +69,7 @@ HOW: dict[tuple[str, str], Run | Elsewhere | Not] = {
         tells=("dev: 4 of 4 ready (+2, -0)", "Plan: 0 to add, 0 to change, 1 to remove.", "No orphans."),
         left=3,
     ),
-    ("docs/how-to/ci.md", "*"): Elsewhere("tests/e2e/test_e2e_ci.py"),
+    ("docs/how-to/ci.md", "*"): Elsewhere("tests/e2e/test_ci.py"),
     ("docs/tutorial/autoscale.md", "*"): Elsewhere("tests/e2e/test_autoscale_docs.py"),
     ("docs/how-to/limits-and-costs.md", "scaler ensure 12 --yes --max-change 4"): Run(
         before=("ensure 9 --yes",), tells=("dev: 12 of 12 ready (+3, -0)", "dev: 0 of 0 ready (+0, -12)"), left=0

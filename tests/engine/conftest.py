@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from engine_project import Project
 
 from scaler.engine.declarations import preload
 from scaler.simulator import EmbeddedCloud
+from tests.engine.stack_project import Project
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -15,10 +15,10 @@ from typing import Protocol
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from faults_kills import kills
-from faults_races import hands, races, signals
-from faults_stage import Theatre, Vendor
-from faults_troubles import troubles
+from tests.faults.kills import kills
+from tests.faults.races import hands, races, signals
+from tests.faults.stage import Theatre, Vendor
+from tests.faults.troubles import troubles
 
 
 class Cell(Protocol):

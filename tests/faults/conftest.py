@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
 
-sys.path.append(str(Path(__file__).parents[1] / "e2e"))
-
-from faults_stage import Theatre
+from tests.faults.stage import Theatre
 
 
 @pytest.fixture(scope="session")

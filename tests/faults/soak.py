@@ -9,8 +9,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from faults_soak import SoakError, soak
-from faults_stage import VENDORS, Theatre
+from tests.faults.soak_run import SoakError, soak
+from tests.faults.stage import VENDORS, Theatre
 
 
 def main() -> int:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import hcloud
 import pytest
-from sim_http import TOKEN, Http
 
 from scaler.simulator import EmbeddedCloud, World
+from tests.support.sim_http import TOKEN, Http
 
 
 @pytest.fixture

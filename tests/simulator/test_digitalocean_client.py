@@ -10,9 +10,9 @@ from urllib.parse import parse_qs, urlsplit
 import pydo
 import pytest
 from azure.core.exceptions import ClientAuthenticationError, HttpResponseError
-from sim_digitalocean import DROPLET, pydo_client
 
 from scaler.simulator import EmbeddedCloud, World
+from tests.simulator.droplets import DROPLET, pydo_client
 
 
 @pytest.fixture
@@ -244,7 +244,7 @@ def test_reserved_addresses_follow_their_droplet(client: pydo.Client) -> None:
 OTHER_PROCESS = """
 import sys
 from pathlib import Path
-from sim_digitalocean import DROPLET, pydo_client
+from tests.simulator.droplets import DROPLET, pydo_client
 from scaler.simulator import EmbeddedCloud
 with EmbeddedCloud(Path(sys.argv[1])) as cloud:
     client = pydo_client(cloud)
@@ -262,7 +262,7 @@ def test_two_processes_serve_one_world(client: pydo.Client, cloud: EmbeddedCloud
         text=True,
         check=True,
         timeout=60,
-        env={"PYTHONPATH": ":".join(filter(None, [str(Path(__file__).parent), *sys.path]))},
+        env={"PYTHONPATH": ":".join(filter(None, [str(Path(__file__).parents[2]), *sys.path]))},
     )
     theirs = int(other.stdout)
     assert client.droplets.get(ours)["id"] == "not_found"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import requests
-from sim_digitalocean import DROPLET, act, made, order, refusal, seen
-from sim_http import Http
 
 from scaler.simulator import World
+from tests.simulator.droplets import DROPLET, act, made, order, refusal, seen
+from tests.support.sim_http import Http
 
 DAY = 86_400.0
 CREATE = {"method": "POST", "path": "/v2/droplets$"}

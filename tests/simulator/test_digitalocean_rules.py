@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from sim_digitalocean import DROPLET, act, made, order, refusal, seen
-from sim_http import Http
 
 from scaler.simulator import World
+from tests.simulator.droplets import DROPLET, act, made, order, refusal, seen
+from tests.support.sim_http import Http
 
 UNPROCESSABLE = (422, "unprocessable_entity")
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
-from sim_digitalocean import act, made
-from sim_http import Http
 
 from scaler.simulator import World
+from tests.simulator.droplets import act, made
+from tests.support.sim_http import Http
 
 Schema = dict[str, Any]
 

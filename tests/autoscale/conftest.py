@@ -1,0 +1,26 @@
+import pytest
+
+from tests.support import servers
+
+
+@pytest.fixture(scope="session")
+def redis_port(tmp_path_factory):
+    with servers.redis_server(tmp_path_factory.mktemp("redis")) as port:
+        yield port
+
+
+@pytest.fixture
+def pages():
+    with servers.pages() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def prometheus(tmp_path_factory):
+    """Prometheus with the gauges jobs{queue="a"} 30, jobs{queue="b"} 12 and odd NaN."""
+    with servers.pages() as exporter:
+        text = 'jobs{queue="a"} 30\njobs{queue="b"} 12\nodd NaN\n'
+        exporter.pages["/metrics"] = (200, {"Content-Type": "text/plain; version=0.0.4"}, text)
+        address = exporter.url.removeprefix("http://")
+        with servers.prometheus_server(tmp_path_factory.mktemp("prometheus"), address) as url:
+            yield url

@@ -1,0 +1,170 @@
+"""What the cloud measures: over the embedded cloud's HTTP, and over clouds of one's own."""
+
+import contextlib
+import sys
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from scaler.autoscale.decide import Sample
+from scaler.autoscale.metrics import Fleet, MetricError, Request, Sources, read
+from scaler.autoscale.run import autoscale
+from scaler.clouds.registry import open_cloud
+from scaler.converge.demand import Options
+from scaler.model import MachineRequest
+from scaler.model.autoscaling import CloudSource, CommandSource, Metric
+from scaler.model.ownership import Owner
+from scaler.support.clock import SystemClock
+from scaler.testing import embedded_cloud
+from tests.autoscale.live import Live
+
+sys.path.append(str(Path(__file__).parents[1] / "clouds" / "own_cloud"))
+
+from folder_cloud import FolderCloud
+
+__all__ = ["embedded_cloud"]
+
+OWNER = Owner("shop", "prod")
+TOKENS = {"HCLOUD_TOKEN": "t" * 64, "DIGITALOCEAN_TOKEN": "t"}
+
+
+def asked(open_one, group: str = "worker") -> Request:
+    fleet = Fleet(OWNER, open_one)
+    return Request(5, datetime.now(UTC), {}, Path("/"), SystemClock(), group=group, fleet=fleet)
+
+
+@contextlib.contextmanager
+def hetzner(embedded):
+    cloud = open_cloud("hetzner", endpoint=embedded.hetzner_endpoint, environ=TOKENS, clock=SystemClock())
+    yield cloud
+    cloud.close()
+
+
+def add(world, name: str, cpu: float | None = None, group: str = "worker", **facts: str) -> int:
+    world.advance(-600)  # it has been there for a while
+    server = world.add_server("hetzner", name, labels=OWNER.group_labels(group, "a"), **facts)
+    world.advance(600)
+    if cpu is not None:
+        world.set_cpu("hetzner", server.id, cpu)
+        server = world.server("hetzner", server.id)
+        server.body["cpu"] = [[moment - 300, share] for moment, share in server.body["cpu"]]
+        world.save(server)
+    return server.id
+
+
+def test_the_mean_of_the_groups_running_servers_in_percent(embedded_cloud):
+    world = embedded_cloud.world
+    add(world, "prod-worker-1", 0.9)
+    add(world, "prod-worker-2", 0.5, type="cpx22")
+    add(world, "prod-worker-3", 0.1, status="off")
+    add(world, "prod-worker-4", status="initializing")
+    add(world, "prod-web-1", 0.2, group="web")
+    world.add_server("hetzner", "foreign")
+    assert read(CloudSource(), asked(lambda: hetzner(embedded_cloud))).number == pytest.approx(70)
+    assert read(CloudSource(), asked(lambda: hetzner(embedded_cloud), "web")).number == pytest.approx(20)
+    paths = [row.path for row in world.log()]
+    assert (len(paths), sum("metrics" in path for path in paths)) == (5, 3), "one list, and one request per server"
+
+
+def refusal(open_one) -> str:
+    with pytest.raises(MetricError) as caught:
+        read(CloudSource(), asked(open_one))
+    return str(caught.value)
+
+
+def test_servers_that_are_not_ready_yet_make_no_average(embedded_cloud):
+    add(embedded_cloud.world, "prod-worker-1", 0.8)
+    coming = add(embedded_cloud.world, "prod-worker-2", 0.0)
+    request = asked(lambda: hetzner(embedded_cloud))
+    assert read(CloudSource(), request).number == pytest.approx(40)
+    request = replace(request, fleet=replace(request.fleet, coming=frozenset({str(coming)})))
+    assert read(CloudSource(), request).number == pytest.approx(80)
+
+
+def test_what_reading_takes_counts_as_the_runs_requests(embedded_cloud, tmp_path):
+    add(embedded_cloud.world, "prod-worker-1", 0.5)
+    fleet = Fleet(OWNER, lambda: hetzner(embedded_cloud))
+    cpu = Metric(name="cpu", source=CloudSource())
+    Sources({}, tmp_path, SystemClock()).read({("worker", "cpu"): cpu}, fleet)
+    [sent] = fleet.sent
+    assert (sent.total, sent.list) == (2, 1)
+    live = Live(tmp_path)
+    now = live.clock.now()
+    samples = {"worker": {"jobs": Sample(0.0, now)}}
+    done = autoscale(live.spec, samples, live.memory, live.around, now=now, options=Options(), read=fleet.sent)
+    assert done.requests.total == len(live.cloud.calls) + 2
+
+
+def test_without_a_running_server_there_is_no_number(embedded_cloud):
+    assert refusal(lambda: hetzner(embedded_cloud)) == "of 0 running servers of worker none was measured yet"
+
+
+def test_a_server_that_goes_while_it_is_asked_does_not_count(embedded_cloud):
+    add(embedded_cloud.world, "prod-worker-1", 0.8)
+    add(embedded_cloud.world, "prod-worker-2", 0.4)
+    embedded_cloud.world.add_fault("respond", method="GET", path="metrics$", status=404, code="not_found")
+    assert read(CloudSource(), asked(lambda: hetzner(embedded_cloud))).number in (pytest.approx(80), pytest.approx(40))
+
+
+def test_a_cloud_that_refuses_is_quoted(embedded_cloud):
+    add(embedded_cloud.world, "prod-worker-1", 0.8)
+    embedded_cloud.world.set_tokens("hetzner", revoked=True)
+    assert "unauthorized: unable to authenticate" in refusal(lambda: hetzner(embedded_cloud))
+
+
+# ---------------------------------------------------------------------------------------------
+# Clouds of one's own
+
+
+class Older(FolderCloud):
+    """Written before there was the method."""
+
+    cpu = None
+
+
+class Unwilling(FolderCloud):
+    def cpu(self, id: str) -> float | None:
+        raise NotImplementedError("secret words")
+
+
+def folder(tmp_path, kind=FolderCloud):
+    cloud = kind(tmp_path)
+    for number in (1, 2):
+        labels = OWNER.group_labels("worker", "a")
+        cloud.create(
+            MachineRequest(name=f"prod-worker-{number}", labels=labels, type="small", location="here", image="1")
+        )
+    return lambda: contextlib.nullcontext(cloud)
+
+
+def test_a_cloud_of_ones_own_that_measures(tmp_path):
+    opened = folder(tmp_path)
+    assert "none was measured yet" in refusal(opened)
+    with opened() as cloud:
+        cloud._change("1", cpu=0.25)
+    assert read(CloudSource(), asked(opened)).number == 25
+
+
+def test_a_cloud_of_ones_own_that_does_not_is_refused_by_name(tmp_path):
+    assert refusal(folder(tmp_path, Older)) == "the cloud folder does not tell how busy its servers are"
+    told = refusal(folder(tmp_path / "b", Unwilling))
+    assert told == "the cloud folder does not tell how busy server 1 is: NotImplementedError"
+
+
+def test_without_a_cloud_there_is_nothing_to_ask():
+    with pytest.raises(MetricError, match="there is no cloud to ask"):
+        read(CloudSource(), Request(5, datetime.now(UTC), {}, Path("/"), SystemClock()))
+
+
+# ---------------------------------------------------------------------------------------------
+# Several groups
+
+
+def test_groups_with_the_same_metric_are_both_read(tmp_path):
+    """Of the same name and from the same source: the one that still runs is another group's."""
+    sources = Sources({"PATH": "/usr/bin:/bin"}, tmp_path, SystemClock())
+    slow = Metric(name="jobs", source=CommandSource(command=("sh", "-c", "sleep 0.3; echo 5")))
+    told = sources.read({("web", "jobs"): slow, ("worker", "jobs"): slow})
+    assert [sample.value for sample in told.values()] == [5, 5]

@@ -1,0 +1,349 @@
+"""Every kind of source against the real thing: Redis, Prometheus, web servers and programs."""
+
+import json
+import math
+import sys
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import redis
+
+from scaler.autoscale.metrics import MetricError, Request, Sources, read
+from scaler.model.autoscaling import (
+    CommandSource,
+    FixedSource,
+    HorizonSource,
+    HttpSource,
+    Metric,
+    PrometheusSource,
+    RedisSource,
+)
+from scaler.support.clock import SystemClock
+from tests.support import servers
+
+
+def request(seconds: float = 5, **environ: str) -> Request:
+    return Request(seconds, datetime.now(UTC), {"PATH": "/usr/bin:/bin", **environ}, Path("/"), SystemClock())
+
+
+def number(source, **environ: str) -> float:
+    return read(source, request(**environ)).number
+
+
+def refusal(source, seconds: float = 5, **environ: str) -> str:
+    with pytest.raises(MetricError) as caught:
+        read(source, request(seconds, **environ))
+    return str(caught.value)
+
+
+# ---------------------------------------------------------------------------------------------
+# Redis
+
+
+@pytest.fixture
+def client(redis_port):
+    client = redis.Redis(port=redis_port, decode_responses=True)
+    client.flushall()
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def url(redis_port):
+    return f"redis://127.0.0.1:{redis_port}/0"
+
+
+def test_the_length_of_a_list_and_of_a_stream(client, url):
+    client.rpush("queues:default", "a", "b", "c")
+    client.xadd("events", {"a": 1})
+    assert number(RedisSource(url=url, key="queues:default")) == 3
+    assert number(RedisSource(url=url, key="events")) == 1
+    assert number(RedisSource(url=url, key="nothing")) == 0
+
+
+def test_the_age_of_the_oldest_entry(client, url):
+    now = time.time()
+    client.rpush("jobs", json.dumps({"pushedAt": str(now - 90)}), json.dumps({"pushedAt": str(now - 5)}))
+    assert number(RedisSource(url=url, key="jobs", measure="age")) == pytest.approx(90, abs=20)
+    assert number(RedisSource(url=url, key="jobs", measure="age", oldest="last")) == pytest.approx(5, abs=4.9)
+    client.xadd("events", {"a": 1}, id=f"{int((now - 60) * 1000)}-0")
+    client.xadd("events", {"a": 2})
+    assert number(RedisSource(url=url, key="events", measure="age")) == pytest.approx(60, abs=20)
+    assert number(RedisSource(url=url, key="nothing", measure="age")) == 0
+
+
+def test_what_redis_has_no_number_for(client, url):
+    client.set("text", "1")
+    client.rpush("bare", "not json")
+    client.rpush("undated", "{}")
+    assert refusal(RedisSource(url=url, key="text")) == "text is a string, not a list or a stream"
+    assert "no number and no JSON" in refusal(RedisSource(url=url, key="bare", measure="age"))
+    assert refusal(RedisSource(url=url, key="undated", measure="age")) == "the document has no /pushedAt"
+
+
+def test_redis_with_a_password(tmp_path):
+    with servers.redis_server(tmp_path, "--requirepass", "open-sesame") as port:
+        source = RedisSource(url=f"redis://127.0.0.1:{port}", key="jobs", password_env="REDIS_PASSWORD")
+        assert number(source, REDIS_PASSWORD="open-sesame") == 0
+        told = refusal(source, REDIS_PASSWORD="wrong-guess")
+        assert "invalid username-password pair" in told
+        assert "wrong-guess" not in told
+        assert refusal(source) == "the environment variable REDIS_PASSWORD is not set"
+
+
+def test_no_redis():
+    told = refusal(RedisSource(url=f"redis://127.0.0.1:{servers.free_port()}", key="jobs"))
+    assert "Connection refused" in told
+
+
+# ---------------------------------------------------------------------------------------------
+# Horizon
+
+HORIZON = {"prefix": "shop_horizon:", "queue_prefix": "shop_database_"}
+
+
+def supervise(client, name: str, processes: object, age: float = 0) -> None:
+    """What a supervisor tells of itself every second."""
+    client.hset(f"shop_horizon:supervisor:{name}", mapping={"name": name, "processes": json.dumps(processes)})
+    client.zadd("shop_horizon:supervisors", {name: time.time() - age})
+
+
+def push(client, queue: str, count: int) -> None:
+    client.rpush(f"shop_database_queues:{queue}", *[json.dumps({"pushedAt": "1"})] * count)
+
+
+def test_horizons_time_to_clear(client, url):
+    push(client, "default", 300)
+    client.hset("shop_horizon:queue:default", mapping={"throughput": 12, "runtime": "1550.5"})
+    supervise(client, "web-1:supervisor-1", {"redis:default": 3, "redis:mail": 1})
+    supervise(client, "web-2:supervisor-1", {"redis:default": 2})
+    supervise(client, "gone:supervisor-1", {"redis:default": 95}, age=40)
+    source = HorizonSource(url=url, **HORIZON)
+    assert number(source) == 93, "round(300 * 1550.5 / 5 / 1000)"
+    push(client, "mail", 7)
+    assert number(HorizonSource(url=url, measure="pending", queues=("default", "mail"), **HORIZON)) == 307
+    assert number(HorizonSource(url=url, queues=("mail", "default"), **HORIZON)) == 93, "the longest"
+
+
+def test_horizon_rounds_as_php_does(client, url):
+    push(client, "default", 1)
+    client.hset("shop_horizon:queue:default", "runtime", "2500")
+    supervise(client, "a", {"redis:default": 1})
+    assert number(HorizonSource(url=url, **HORIZON)) == 3
+
+
+def test_a_supervisor_that_works_on_several_queues_in_order(client, url):
+    push(client, "high", 10)
+    push(client, "low", 20)
+    client.hset("shop_horizon:queue:high", "runtime", "1000")
+    client.hset("shop_horizon:queue:low", "runtime", "2000")
+    supervise(client, "a", {"redis:high,low": 5})
+    assert number(HorizonSource(url=url, queues=("high,low",), **HORIZON)) == 10
+    assert number(HorizonSource(url=url, queues=("high,low",), measure="pending", **HORIZON)) == 30
+
+
+def test_no_supervisor_is_a_wait_as_for_one_process(client, url):
+    push(client, "default", 10)
+    client.hset("shop_horizon:queue:default", "runtime", "1000")
+    assert number(HorizonSource(url=url, **HORIZON)) == 10
+
+
+def test_a_snapshot_that_took_the_run_time_away_is_no_empty_queue(client, url):
+    push(client, "default", 10)
+    for moment, runtime in ((1, "9000"), (2, "2000")):
+        client.zadd("shop_horizon:snapshot:queue:default", {json.dumps({"runtime": runtime, "time": moment}): moment})
+    supervise(client, "a", {"redis:default": 2})
+    assert number(HorizonSource(url=url, **HORIZON)) == 10
+
+
+def test_jobs_of_which_none_has_ever_run(client, url):
+    push(client, "default", 10)
+    assert number(HorizonSource(url=url, runtime=timedelta(seconds=3), **HORIZON)) == 30
+
+
+def test_an_empty_horizon_and_a_queue_on_a_cluster(client, url):
+    assert number(HorizonSource(url=url, **HORIZON)) == 0
+    supervise(client, "a", [])
+    client.rpush("shop_database_queues:{default}", "a", "b")
+    assert number(HorizonSource(url=url, measure="pending", **HORIZON)) == 2
+
+
+# ---------------------------------------------------------------------------------------------
+# Prometheus
+
+
+def test_prometheus_now(prometheus):
+    assert number(PrometheusSource(url=prometheus, query="sum(jobs)")) == 42
+    assert number(PrometheusSource(url=prometheus, query="scalar(max(jobs))")) == 30
+    assert math.isnan(number(PrometheusSource(url=prometheus, query="odd")))
+    moment = read(PrometheusSource(url=prometheus + "/", query="sum(jobs)"), request()).at
+    assert abs(moment - datetime.now(UTC)) < timedelta(minutes=1)
+
+
+@pytest.mark.parametrize("aggregate", ["last", "mean", "max", "min"])
+def test_prometheus_over_a_window(prometheus, aggregate):
+    source = PrometheusSource(
+        url=prometheus,
+        query="sum(jobs)",
+        window=timedelta(minutes=5),
+        step=timedelta(seconds=1),
+        aggregate=aggregate,
+    )
+    assert number(source) == 42
+
+
+def test_what_prometheus_has_no_number_for(prometheus):
+    assert refusal(PrometheusSource(url=prometheus, query="nothing")) == "the query gives no series"
+    assert "2 series: aggregate" in refusal(PrometheusSource(url=prometheus, query="jobs"))
+    assert "bad_data: " in refusal(PrometheusSource(url=prometheus, query="sum("))
+    odd = PrometheusSource(url=prometheus, query="odd", window=timedelta(minutes=1))
+    assert refusal(odd) == "the query gives no point in its window"
+
+
+def test_something_else_than_prometheus(pages):
+    assert refusal(PrometheusSource(url=pages.url, query="up")) == "HTTP 404, and no answer of Prometheus"
+
+
+# ---------------------------------------------------------------------------------------------
+# HTTP
+
+
+def test_a_number_in_a_document(pages):
+    document = {"queues": [{"a/b": {"waiting": 7}}], "at": 1_700_000_000, "text": "8.5", "iso": "2026-01-01T00:00:00Z"}
+    pages.pages["/stats"] = (200, {"Content-Type": "application/json"}, json.dumps(document))
+    pages.pages["/bare"] = (200, {}, "12\n")
+    url = f"{pages.url}/stats"
+    assert number(HttpSource(url=url, pointer="/queues/0/a~1b/waiting")) == 7
+    assert number(HttpSource(url=url, pointer="/text")) == 8.5
+    assert number(HttpSource(url=f"{pages.url}/bare")) == 12
+    dated = read(HttpSource(url=url, pointer="/text", time_pointer="/at"), request())
+    assert dated.at == datetime.fromtimestamp(1_700_000_000, UTC)
+    dated = read(HttpSource(url=url, pointer="/text", time_pointer="/iso"), request())
+    assert dated.at == datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def test_what_is_no_number(pages):
+    pages.pages["/stats"] = (200, {}, '{"a": {"b": true}, "n": null}')
+    pages.pages["/html"] = (200, {}, "<html>")
+    pages.pages["/huge"] = (200, {}, "1" * (2 << 20))
+    assert refusal(HttpSource(url=f"{pages.url}/stats", pointer="/a/b")) == "/a/b is no number but 'true'"
+    assert refusal(HttpSource(url=f"{pages.url}/stats", pointer="/n")) == "/n is no number but 'null'"
+    assert refusal(HttpSource(url=f"{pages.url}/stats", pointer="/a/c")) == "the document has no /a/c"
+    assert "no JSON: '<html>'" in refusal(HttpSource(url=f"{pages.url}/html"))
+    assert refusal(HttpSource(url=f"{pages.url}/gone")) == "HTTP 404"
+    assert refusal(HttpSource(url=f"{pages.url}/huge")) == "the answer is larger than 1 MiB"
+    assert refusal(HttpSource(url=f"http://127.0.0.1:{servers.free_port()}/")) == "Connection refused"
+
+
+def test_a_token_is_sent_and_goes_to_no_other_host(pages):
+    pages.pages["/stats"] = (200, {}, "1")
+    source = HttpSource(url=f"{pages.url}/stats", token_env="STATS_TOKEN")
+    assert number(source, STATS_TOKEN="s3cret") == 1
+    assert pages.seen[-1][1]["Authorization"] == "Bearer s3cret"
+    assert refusal(source) == "the environment variable STATS_TOKEN is not set"
+    with servers.pages() as elsewhere:
+        elsewhere.pages["/"] = (200, {}, "2")
+        pages.pages["/stats"] = (302, {"Location": elsewhere.url.replace("127.0.0.1", "localhost") + "/"}, "")
+        assert number(source, STATS_TOKEN="s3cret") == 2
+        assert "Authorization" not in elsewhere.seen[-1][1]
+
+
+def test_a_server_that_never_answers(pages):
+    released = threading.Event()
+    pages.pages["/slow"] = lambda handler: released.wait(30)
+    assert refusal(HttpSource(url=f"{pages.url}/slow"), seconds=0.2) == "no answer within 0.2s"
+    released.set()
+
+
+# ---------------------------------------------------------------------------------------------
+# Commands
+
+
+def python(code: str, **rest: str) -> CommandSource:
+    return CommandSource(command=(sys.executable, "-c", code), **rest)
+
+
+def test_a_command_prints_a_number_or_a_document():
+    assert number(python("print(4.5)")) == 4.5
+    assert number(python("print('{\"jobs\": 3}')", pointer="/jobs")) == 3
+    assert number(python("import os; print(len(os.environ['QUEUE']))"), QUEUE="abc") == 3
+
+
+def test_what_a_command_does_wrong():
+    assert refusal(python("import sys; sys.exit('no queue')")).endswith("exited with 1: no queue")
+    assert "no number and no JSON: ''" in refusal(python("pass"))
+    assert "cannot be run: No such file" in refusal(CommandSource(command=("/no/such/program",)))
+
+
+def test_a_command_that_hangs_is_killed_with_its_children(tmp_path):
+    pid = tmp_path / "pid"
+    code = f"""
+import pathlib, subprocess
+child = subprocess.Popen(["sleep", "600"])
+pathlib.Path({str(pid)!r}).write_text(str(child.pid))
+child.wait()
+"""
+    source = python(code)
+    # A time-out that is long enough for the child to be there.
+    assert "took longer than" in refusal(source, seconds=3)
+    child = Path(f"/proc/{pid.read_text()}/stat")
+    servers.await_true(lambda: not child.exists() or child.read_text().split()[2] == "Z", "the child's end")
+
+
+def test_fixed():
+    assert number(FixedSource(value=5)) == 5
+
+
+# ---------------------------------------------------------------------------------------------
+# All together
+
+
+def test_all_are_read_at_once_and_none_waits_for_another(pages, tmp_path):
+    meeting = threading.Barrier(2, timeout=30)
+
+    def together(handler) -> None:
+        meeting.wait()
+        handler.send_response(200)
+        handler.end_headers()
+        handler.wfile.write(b"3")
+
+    pages.pages["/a"] = pages.pages["/b"] = together
+    released = threading.Event()
+    pages.pages["/hang"] = lambda handler: released.wait(60)
+    sources = Sources({}, tmp_path, SystemClock())
+    metrics = {
+        ("worker", name): Metric(name=name, source=HttpSource(url=f"{pages.url}/{name}"), timeout=timedelta(seconds=30))
+        for name in ("a", "b")
+    }
+    metrics["worker", "hang"] = Metric(
+        name="hang", source=HttpSource(url=f"{pages.url}/hang"), timeout=timedelta(milliseconds=300)
+    )
+    samples = sources.read(metrics)
+    released.set()
+    assert [samples["worker", name].value for name in ("a", "b", "hang")] == [3, 3, None]
+    assert samples["worker", "hang"].error == "no answer within 0.3s"
+
+
+def test_a_source_that_drips_is_given_up_and_not_asked_again_while_it_does(pages, tmp_path):
+    released = threading.Event()
+
+    def drip(handler) -> None:
+        handler.send_response(200)
+        handler.end_headers()
+        while not released.wait(0.05):
+            handler.wfile.write(b" ")
+            handler.wfile.flush()
+
+    pages.pages["/drip"] = drip
+    sources = Sources({}, tmp_path, SystemClock())
+    # 64 KiB never come, so that only the outer deadline ends the wait.
+    metric = Metric(name="drip", source=HttpSource(url=f"{pages.url}/drip"), timeout=timedelta(milliseconds=300))
+    first = sources.read({("worker", "drip"): metric})["worker", "drip"]
+    second = sources.read({("worker", "drip"): metric})["worker", "drip"]
+    released.set()
+    assert (first.value, first.error) == (None, "no answer within 0.3s")
+    assert (second.value, second.error) == (None, "the last request is still not answered")
+    assert len(pages.seen) == 1

@@ -1,0 +1,425 @@
+"""One look, one decision, and what follows: with the real use case on a cloud in memory and a moved clock."""
+
+import math
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+
+from scaler.autoscale.bounds import Prices
+from scaler.autoscale.memory import Memory
+from scaler.autoscale.simulate import Setting, simulate
+from scaler.autoscale.trace import Trace
+from scaler.clouds import TransientError
+from scaler.converge.demand import Options
+from scaler.errors import LimitError, RefusedError
+from scaler.model import Outcome
+from scaler.model.autoscaling import Direction, Target, Wait
+from tests.autoscale.live import JOBS, Live
+from tests.autoscale.load import policy
+from tests.support.fakes import passing
+
+CALM = Direction(stabilise=timedelta(minutes=5))
+
+
+@pytest.fixture
+def live(tmp_path):
+    return Live(tmp_path)
+
+
+def test_up_with_the_load_and_down_again(live):
+    done = live.tick(jobs=50)
+    assert done.result.outcome is Outcome.UNCONFIRMED
+    assert len(live.owned) == 5
+    assert live.ready == [], "it did not wait for them"
+    live.wait(timedelta(minutes=1))
+    live.tick(jobs=50)
+    assert len(live.ready) == 5
+    assert live.is_in_order(), "the tick that saw the last one ready recorded it"
+    live.tick(jobs=15)
+    live.wait(timedelta(minutes=1))
+    live.tick(jobs=15)
+    assert len(live.ready) == 2
+    assert live.is_in_order()
+
+
+def test_nothing_to_do_is_one_list_and_no_engine(live):
+    live.tick(jobs=50)
+    live.wait(timedelta(minutes=1))
+    live.tick(jobs=50)
+    live.cloud.calls.clear()
+    live.stack.processes = 0
+    done = live.tick(jobs=50)
+    assert (done.result, done.outcome) == (None, Outcome.UNCHANGED)
+    assert live.cloud.calls == [("list", "")]
+    assert live.stack.processes == 0
+
+
+def test_what_is_kept_for_its_paid_hour_is_left_alone_until_it_is_needed_or_over(tmp_path):
+    live = Live(tmp_path, count=0, keep_paid=True)
+    live.loop(3, jobs=50)
+    assert len(live.ready) == 5
+    live.loop(3, jobs=20)
+    assert (len(live.ready), len(live.owned)) == (2, 5)
+    assert live.is_in_order()
+    live.stack.processes = 0
+    live.loop(10, jobs=20)
+    assert live.stack.processes == 0
+    live.loop(3, jobs=40)
+    assert (len(live.ready), len(live.owned), live.created) == (4, 5, 5)
+    live.loop(40, jobs=40)
+    assert (len(live.ready), len(live.owned), live.created) == (4, 4, 5)
+    assert live.is_in_order()
+
+
+def test_while_servers_boot_the_engine_is_left_alone(live):
+    live.cloud.boot_s = 300
+    live.tick(jobs=50)
+    live.stack.processes = 0
+    live.loop(4, 60, jobs=50)
+    assert live.stack.processes == 0
+    assert live.created == 5
+
+
+def test_demand_for_six_is_six_requests_in_an_hour(tmp_path):
+    """Boots of five minutes, a decision every ten seconds, constant demand."""
+    live = Live(tmp_path, count=0, max=50)
+    live.cloud.boot_s = 300
+    live.loop(360, 10, jobs=60)
+    assert live.created == 6
+    assert set(live.counts) == {6}
+    assert len(live.ready) == 6
+
+
+@pytest.mark.parametrize("rule", [Target(metric="m", value=60), Wait(metric="m", within=timedelta(minutes=1))])
+def test_averages_do_not_overshoot_while_servers_boot(tmp_path, rule):
+    live = Live(tmp_path, policy(rule), count=2, max=50)
+    live.tick(m=60)
+    live.wait(timedelta(minutes=1))
+    live.cloud.boot_s = 300
+    for _ in range(360):
+        live.tick(m=6 * 60 / max(1, len(live.ready)))
+        live.clock.passed += 10
+    assert max(live.counts) == 6
+    assert len(live.ready) == 6
+    assert live.created == 6
+
+
+def test_a_server_that_vanished_is_replaced_and_one_that_hangs_too(live):
+    live.tick(jobs=50)
+    live.wait(timedelta(minutes=1))
+    live.tick(jobs=50)
+    live.cloud.remove("prod-worker-2")
+    live.tick(jobs=50)
+    assert len(live.owned) == 5
+    live.cloud.hang = 1
+    live.tick(jobs=60)
+    live.loop(15, 60, jobs=60)
+    live.wait(timedelta(minutes=15))
+    live.loop(3, 60, jobs=60)
+    assert len(live.ready) == 6
+
+
+def test_a_source_that_fails_keeps_what_was_wanted_not_what_is_left(live):
+    live.tick(jobs=50)
+    live.wait(timedelta(minutes=1))
+    live.tick(jobs=50)
+    live.cloud.remove("prod-worker-2")
+    live.tick(jobs=None)
+    live.wait(timedelta(minutes=1))
+    live.tick(jobs=None)
+    assert len(live.ready) == 5
+    assert live.records.notices == ["metric jobs is missing: no value; 5 is held"]
+    assert live.progress.warnings == ["worker: metric jobs is missing: no value; 5 is held"]
+
+
+def test_a_source_that_dies_for_half_an_hour_then_nan_then_zeros(tmp_path):
+    live = Live(tmp_path, policy(JOBS, down=CALM))
+    live.loop(5, 60, jobs=50)
+    for value in (None, math.nan, 0.0):
+        live.loop(180, 10, jobs=value)
+    assert set(live.counts) == {5}
+    assert len(live.ready) == 5
+    assert [text.split(":")[0] for text in live.records.notices] == [
+        "metric jobs is missing",
+        "metric jobs is nan",
+        "metric jobs is suspect",
+    ]
+
+
+def test_a_change_by_hand_is_kept_for_the_cooldown(tmp_path):
+    live = Live(tmp_path, policy(JOBS, down=Direction(cooldown=timedelta(minutes=10))))
+    live.tick(jobs=20)
+    live.ensure(6)
+    live.loop(10, 60, jobs=20)
+    assert len(live.ready) == 6
+    live.tick(jobs=20)
+    assert live.counts[-1] == 2
+
+
+# ---------------------------------------------------------------------------------------------
+# Records that are lost
+
+
+def test_a_lost_state_file_removes_nothing(tmp_path):
+    live = Live(tmp_path, policy(JOBS, down=CALM))
+    live.loop(2, 60, jobs=80)
+    live.records.lose()
+    live.cloud.faults["list"] = passing(1)
+    with pytest.raises(TransientError):
+        live.tick(jobs=None)
+    live.loop(3, 60, jobs=None)
+    assert len(live.ready) == 8
+    assert live.records.counts == {"worker": 8}
+
+
+def test_a_lost_memory_removes_nothing_at_once(tmp_path):
+    live = Live(tmp_path, policy(JOBS, down=CALM))
+    live.loop(10, 60, jobs=80)
+    live.memory.path.unlink()
+    live.loop(5, 60, jobs=10)
+    assert len(live.ready) == 8
+    live.loop(2, 60, jobs=10)
+    assert len(live.ready) == 1
+
+
+def test_both_lost(tmp_path):
+    live = Live(tmp_path, policy(JOBS, down=CALM))
+    live.loop(10, 60, jobs=80)
+    live.memory.path.unlink()
+    live.records.lose()
+    live.loop(3, 60, jobs=None)
+    assert len(live.ready) == 8
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", '{"schema": 2, "groups": {}}', '{"schema": 1, "groups": {"worker": 5}}']
+)
+def test_a_damaged_memory_is_begun_anew(live, content):
+    live.tick(jobs=50)
+    live.memory.path.write_text(content)
+    live.tick(jobs=50)
+    assert live.memory.load().histories["worker"].count == 5
+    assert "is damaged and begun anew" in live.progress.warnings[0]
+
+
+def test_the_memory_survives_a_round_trip(tmp_path):
+    live = Live(tmp_path, policy(JOBS, Target(metric="cpu", value=60), up=CALM, down=CALM))
+    live.loop(3, 60, jobs=50, cpu=None)
+    live.tick(jobs=80, cpu=70)
+    told = live.memory.load()
+    other = Memory(tmp_path / "copy.json", print)
+    other.save(told)
+    assert other.load() == told
+    assert told.histories["worker"].asked
+
+
+def test_every_loop_is_one_process_or_many(tmp_path):
+    """A process per tick decides as one process for all: there is no memory but the file's."""
+    one, many = (
+        Live(tmp_path / "one", policy(JOBS, up=CALM, down=CALM)),
+        Live(tmp_path / "many", policy(JOBS, up=CALM, down=CALM)),
+    )
+    for tick in range(60):
+        jobs = 50 + 40 * math.sin(tick / 5)
+        one.tick(jobs=jobs)
+        many.memory = Memory.of(tmp_path / "many", "prod", print)
+        many.tick(jobs=jobs)
+        one.wait(timedelta(minutes=1))
+        many.wait(timedelta(minutes=1))
+    assert one.decisions == many.decisions
+    assert len(set(one.counts)) > 2
+
+
+# ---------------------------------------------------------------------------------------------
+# What goes wrong on the way
+
+
+def test_a_killed_run_is_gone_on_from(tmp_path):
+    """Killed at every point of a tick: the next ticks reach the count, and never more machines."""
+    for point in range(200):
+        live = Live(tmp_path / str(point), policy(JOBS, up=Direction(cooldown=timedelta(minutes=3))))
+        live.fuse.left = point
+        try:
+            live.tick(jobs=50)
+        except BaseException as killed:
+            assert type(killed).__name__ == "Killed"
+        else:
+            break
+        live.fuse.left = None
+        live.loop(8, 60, jobs=50)
+        assert len(live.ready) == 5, f"killed at {point}"
+        assert len(live.owned) == 5
+    assert point > 5
+
+
+def test_a_count_that_was_refused_begins_no_cooldown(tmp_path):
+    live = Live(tmp_path, policy(JOBS, up=Direction(cooldown=timedelta(hours=1))))
+    live.cloud.faults["list"] = [*passing(1)]
+    with pytest.raises(TransientError):
+        live.tick(jobs=50)
+    live.tick(jobs=50)
+    assert len(live.owned) == 5
+
+
+def test_a_quota_does_not_stop_the_decisions(live):
+    live.cloud.quota = 3
+    done = live.tick(jobs=50)
+    assert done.outcome is Outcome.FAILED
+    assert len(live.owned) == 3
+    live.wait(timedelta(minutes=1))
+    live.tick(jobs=20)
+    live.wait(timedelta(minutes=1))
+    live.tick(jobs=20)
+    assert len(live.ready) == 2
+
+
+def test_a_quota_that_is_run_into_is_run_into_once_an_hour_and_told_once(live):
+    live.cloud.quota = 3
+    live.loop(59, 60, jobs=50)
+    assert live.created == 5, "two of them were refused, at the first tick"
+    assert len(live.ready) == 3
+    assert set(live.counts[1:]) == {3}
+    caps = [[cap["name"] for cap in entry["caps"]] for entry in live.records.decisions]
+    assert caps == [[], ["quota"], ["quota"]], "when it was reduced, and that it stays so"
+    assert "and is asked again at 23:00: at most 3" in live.records.decisions[1]["reason"]
+    live.loop(60, 60, jobs=50)
+    assert live.created in (6, 7), "once more after an hour"
+    live.cloud.quota = None
+    live.loop(62, 60, jobs=50)
+    assert len(live.ready) == 5
+
+
+def test_a_quota_that_the_cloud_tells_is_not_run_into_at_all(live):
+    live.cloud.quota, live.cloud.tells_quota = 3, True
+    live.loop(5, 60, jobs=50)
+    assert live.created == 3
+    assert len(live.ready) == 3
+    assert live.decisions[0].caps[-1].name == "quota"
+
+
+def test_the_budget_caps_what_is_created_and_removes_nothing(tmp_path):
+    live = Live(tmp_path)
+    live.spec = replace(live.spec, budget=Decimal(22))
+    live.loop(3, 60, jobs=90)
+    assert len(live.ready) == 4, "at 5 a month"
+    assert live.decisions[0].reason.endswith("the budget is EUR 22 a month: at most 4")
+    assert live.decisions[0].caps[-1].name == "budget"
+    live.spec = replace(live.spec, budget=Decimal(12))
+    done = live.tick(jobs=90)
+    assert (len(live.ready), done.budget_left) == (4, (-8.0, "EUR")), "a smaller budget is no reason to remove any"
+    live.cloud.remove("prod-worker-2")
+    live.loop(3, 60, jobs=90)
+    assert len(live.ready) == 3, "it is not replaced"
+    live.loop(3, 60, jobs=20)
+    assert len(live.ready) == 2
+
+
+def test_several_groups_share_a_budget(tmp_path):
+    live = Live(tmp_path)
+    web = replace(live.spec.groups["worker"], name="web", autoscale=None, count=2)
+    live.spec = replace(live.spec, groups={"worker": live.spec.groups["worker"], "web": web}, budget=Decimal(25))
+    live.loop(3, 60, jobs=90)
+    assert live.decisions[-1].count == 3, "two are the web's"
+    assert len(live.ready) == 5
+
+
+def test_prices_that_cannot_be_had_stop_no_decision(tmp_path, monkeypatch):
+    live = Live(tmp_path)
+    live.loop(2, 60, jobs=20)
+    live.spec = replace(live.spec, budget=Decimal(25))
+
+    def refuse():
+        raise passing(1)[0]
+
+    monkeypatch.setattr(live.cloud, "catalogue", refuse)
+    done = live.tick(jobs=10)
+    assert (done.decisions["worker"].count, done.budget_left) == (1, None)
+
+
+def test_a_watch_reads_the_prices_once_an_hour(tmp_path):
+    live = Live(tmp_path)
+    prices, read = Prices(live.clock), []
+    live.cloud.catalogue, before = lambda: read.append(live.clock.passed) or before(), live.cloud.catalogue
+    for _ in range(100):
+        prices.of(live.cloud)
+        live.wait(timedelta(minutes=1))
+    assert read == [0, 3600]
+
+
+def test_the_stacks_limit_caps(tmp_path):
+    live = Live(tmp_path, limit=4)
+    live.tick(jobs=90)
+    assert len(live.owned) == 4
+    assert live.decisions[0].caps[-1].name == "limit"
+
+
+def test_a_preview_changes_and_remembers_nothing(live):
+    done = live.tick(Options(apply=False), jobs=50)
+    assert done.result.outcome is Outcome.PLANNED
+    assert len(done.result.steps) == 5
+    assert live.owned == []
+    assert not live.memory.path.exists()
+    assert live.records.decisions == []
+
+
+# ---------------------------------------------------------------------------------------------
+# The log
+
+
+def test_each_decision_is_logged_once_and_whole(tmp_path):
+    live = Live(tmp_path, policy(JOBS, down=CALM))
+    live.loop(5, 60, jobs=50)
+    for jobs in (30, 31, 32, 33, 34, 35, 36):
+        live.loop(1, 60, jobs=jobs)
+    told = [(entry["from"], entry["to"], [cap["name"] for cap in entry["caps"]]) for entry in live.records.decisions]
+    assert told == [(2, 5, []), (5, 5, []), (5, 5, ["stabilisation"]), (5, 4, []), (4, 4, [])]
+    first = live.records.decisions[0]
+    assert first["metrics"]["jobs"] == {"value": 50, "at": "2026-11-24T22:00:00Z", "state": "ok", "error": None}
+    assert first["proposals"][0]["rule"] == "backlog jobs"
+    assert first["reason"] == "5 instead of 2: jobs is 50, at 10 per server: 5"
+
+
+# ---------------------------------------------------------------------------------------------
+# Live and simulated
+
+
+def test_a_trace_in_the_live_loop_gives_the_simulations_decisions_one_by_one(tmp_path):
+    made = policy(Target(metric="cpu", value=60), up=Direction(cooldown=timedelta(minutes=2), step=4), down=CALM)
+    values = [60 + 50 * math.sin(index / 30) + (300 if 200 < index < 220 else 0) for index in range(500)]
+    values[300:310] = [None] * 10
+    values[350] = math.nan
+    live = Live(tmp_path, made, count=3, min=1)
+    live.cloud.boot_s = 95
+    live.cloud.delete_s = 0
+    start = live.clock.now().timestamp()
+    live.ensure(3)
+    live.wait(timedelta(minutes=2))
+    begin = live.clock.now().timestamp()
+    assert begin == int(begin) >= start
+    trace = Trace([begin + 10 * index for index in range(len(values))], {"cpu": values})
+    seen = []
+    worker = live.spec.groups["worker"]
+    simulate("p", worker, trace, Setting(cloud="hetzner", boots=(timedelta(seconds=95),)), seen.append)
+    for index, value in enumerate(values):
+        live.clock.passed = begin - start + 10 * index
+        live.tick(cpu=None if value is None else value)
+    for simulated, decided in zip(seen, live.decisions, strict=True):
+        # NaN is not equal to itself; the words for it are.
+        assert repr(_without_history(simulated)) == repr(_without_history(decided))
+    assert len({decision.count for decision in live.decisions}) > 5
+    assert sum(1 for decision in live.decisions if decision.change) > 20
+
+
+def _without_history(decision):
+    readings = tuple(replace(reading, error="") for reading in decision.readings)
+    history = decision.history
+    return replace(decision, readings=readings, history=replace(history, health=dict(sorted(history.health.items()))))
+
+
+def test_refusals_are_told(live):
+    live.spec = replace(live.spec, limit=1, groups={"worker": replace(live.spec.groups["worker"], min=2)})
+    with pytest.raises((RefusedError, LimitError)):
+        live.tick(jobs=50)
+    assert live.owned == []

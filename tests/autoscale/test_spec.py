@@ -1,0 +1,297 @@
+"""The autoscale block: what a good one becomes, and what is said of a bad one."""
+
+import json
+import re
+from datetime import timedelta
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from scaler.config.schema import json_schema
+from scaler.config.spec import load
+from scaler.config.strict_yaml import read
+from scaler.errors import InvalidSpecError
+from scaler.model.autoscaling import (
+    Backlog,
+    CloudSource,
+    CommandSource,
+    Direction,
+    FixedSource,
+    HorizonSource,
+    HttpSource,
+    Learned,
+    Metric,
+    Policy,
+    PrometheusSource,
+    RedisSource,
+    Schedule,
+    Step,
+    Steps,
+    Target,
+    Wait,
+    Window,
+)
+
+SCHEMA = jsonschema.Draft202012Validator(json_schema())
+ROOT = Path(__file__).parents[2]
+
+START = """\
+cloud: hetzner
+groups:
+  worker:
+    count: 1
+    max: 10
+    image: ubuntu-24.04
+    type: cx23
+    location: fsn1
+    autoscale:
+"""
+
+EVERYTHING = """\
+      metrics:
+        wait: {horizon: {url: "redis://127.0.0.1", queues: [a, b], prefix: "shop:", queue_prefix: "", runtime: 3s}}
+        jobs: {redis: {url: unix:///run/redis.sock, key: "queues:a", password_env: PW}, timeout: 1s, highest: 5000}
+        done: {http: {url: "http://stats/x", pointer: /a/0, time_pointer: /at, token_env: TOKEN}, max_age: 1m}
+        cpu: {prometheus: {url: "http://prom:9090", query: avg(cpu), window: 5m, step: 30s, aggregate: max}}
+        own: {command: {run: [cat, "5"], pointer: /n}, distrust_zero: 0s}
+        five: {fixed: 2.5}
+        load: {cloud: cpu, timeout: 20s}
+      rules:
+        - wait: {metric: wait, within: 30s}
+        - backlog: {metric: jobs, within: 1m, learn: {metric: done, initial: 0.5}}
+        - backlog: {metric: jobs, per_server: 50, tolerance: 5%}
+        - target: {metric: cpu, value: 60, tolerance: 12.5%}
+        - target: {metric: load, value: 70}
+        - steps: {metric: own, table: [{from: 0, count: 1}, {from: 2.5, count: 3}]}
+        - steps: {metric: five, table: [{from: 0, change: -1}, {from: 10, change: 2}]}
+        - schedule: {timezone: Europe/Berlin, windows: [{cron: "0 8 * * mon-fri", for: 10h, min: 3, max: 8}]}
+      up: {step: 3, cooldown: 1m}
+      down: {stabilise: 0s, step: 1}
+      on_error: max
+"""
+
+
+def write(folder: Path, block: str, start: str = START) -> Path:
+    path = folder / "prod.yaml"
+    path.write_text(start + block)
+    return path
+
+
+def test_everything(tmp_path):
+    path = write(tmp_path, EVERYTHING)
+    second = timedelta(seconds=1)
+    assert load(path, "shop").groups["worker"].autoscale == Policy(
+        metrics={
+            "wait": Metric(
+                name="wait",
+                source=HorizonSource(
+                    url="redis://127.0.0.1", queues=("a", "b"), prefix="shop:", queue_prefix="", runtime=3 * second
+                ),
+            ),
+            "jobs": Metric(
+                name="jobs",
+                source=RedisSource(url="unix:///run/redis.sock", key="queues:a", password_env="PW"),
+                timeout=second,
+                highest=5000,
+            ),
+            "done": Metric(
+                name="done",
+                source=HttpSource(url="http://stats/x", pointer="/a/0", time_pointer="/at", token_env="TOKEN"),
+                max_age=60 * second,
+            ),
+            "cpu": Metric(
+                name="cpu",
+                source=PrometheusSource(
+                    url="http://prom:9090", query="avg(cpu)", window=300 * second, step=30 * second, aggregate="max"
+                ),
+            ),
+            "own": Metric(
+                name="own", source=CommandSource(command=("cat", "5"), pointer="/n"), distrust_zero=timedelta(0)
+            ),
+            "five": Metric(name="five", source=FixedSource(value=2.5)),
+            "load": Metric(name="load", source=CloudSource(), timeout=20 * second),
+        },
+        rules=(
+            Wait(metric="wait", within=30 * second),
+            Backlog(metric="jobs", within=60 * second, throughput=Learned(metric="done", initial=0.5)),
+            Backlog(metric="jobs", per_server=50, tolerance=0.05),
+            Target(metric="cpu", value=60, tolerance=0.125),
+            Target(metric="load", value=70),
+            Steps(metric="own", steps=(Step(0, 1), Step(2.5, 3))),
+            Steps(metric="five", steps=(Step(0, -1), Step(10, 2)), relative=True),
+            Schedule(
+                timezone="Europe/Berlin",
+                windows=(Window(cron="0 8 * * mon-fri", length=timedelta(hours=10), min=3, max=8),),
+            ),
+        ),
+        up=Direction(step=3, cooldown=60 * second),
+        down=Direction(stabilise=timedelta(0), cooldown=timedelta(minutes=5), step=1),
+        on_error="max",
+    )
+    SCHEMA.validate(read(path).value)
+
+
+def test_the_least(tmp_path):
+    path = write(
+        tmp_path, "      rules: [{schedule: {timezone: UTC, windows: [{cron: '0 0 * * *', for: 1h, min: 2}]}}]\n"
+    )
+    policy = load(path, "shop").groups["worker"].autoscale
+    assert policy.down == Direction(stabilise=timedelta(minutes=5), cooldown=timedelta(minutes=5))
+    assert (policy.up, policy.on_error, policy.metrics) == (Direction(), "hold", {})
+
+
+def test_droplets_are_measured_only_if_they_are_monitored(tmp_path):
+    start = START.replace("hetzner", "digitalocean").replace("cx23", "s-1vcpu-1gb").replace("fsn1", "fra1")
+    start = start.replace("image: ubuntu-24.04", "image: ubuntu-24-04-x64")
+    block = "      metrics: {load: {cloud: cpu}}\n      rules: [{target: {metric: load, value: 60}}]\n"
+    with pytest.raises(InvalidSpecError) as caught:
+        load(write(tmp_path, block, start), "shop")
+    [problem] = caught.value.problems
+    assert problem.message == "groups.worker.autoscale.metrics.load.cloud is measured of monitored droplets only"
+    assert (problem.line, problem.fix) == (10, "add monitoring: true to the group")
+    monitored = start.replace("    autoscale:", "    monitoring: true\n    autoscale:")
+    assert load(write(tmp_path, block, monitored), "shop").groups["worker"].monitoring
+
+
+def test_a_group_without_a_block_has_no_policy(tmp_path):
+    assert load(write(tmp_path, "", START.replace("    autoscale:\n", "")), "shop").groups["worker"].autoscale is None
+
+
+METRIC = "      metrics: {jobs: {fixed: 1}}\n"
+RULE = "      rules: [{backlog: {metric: jobs, per_server: 5}}]\n"
+
+
+def metric(text: str) -> str:
+    return f"      metrics: {{jobs: {{{text}}}}}\n{RULE}"
+
+
+def rule(text: str) -> str:
+    return f"{METRIC}      rules: [{{{text}}}]\n"
+
+
+@pytest.mark.parametrize(
+    ("block", "problem"),
+    [
+        ("      metrics: {}\n", "autoscale must have rules or a function; add rules"),
+        ("      rules: []\n", "autoscale.rules must not be empty; name at least one"),
+        (metric("fixed: 1, http: {url: 'http://x'}"), "jobs must have exactly one of the keys prometheus, redis,"),
+        (metric("timeout: 1s"), "metrics.jobs must have exactly one of the keys prometheus, redis,"),
+        (metric("cloud: ram"), "metrics.jobs.cloud must be cpu, not 'ram'"),
+        (metric("fixed: -1"), "metrics.jobs.fixed must be a number such as 60 or 0.75, not -1"),
+        (metric("fixed: true"), "metrics.jobs.fixed must be a number such as 60 or 0.75, not true"),
+        (metric("htp: {url: 'http://x'}"), "metrics.jobs.htp is not a known key; did you mean http?"),
+        (metric("http: {url: ftp://x}"), "http.url must be an http(s) URL; write it as https://host/path"),
+        (metric("http: {url: 'http://x', pointer: a/b}"), "http.pointer must be a JSON pointer"),
+        (metric("http: {url: 'http://x', token_env: 'a b'}"), "token_env must be the name of an environment variable"),
+        (metric("redis: {url: 'redis://:pw@x', key: a}"), "redis.url must not hold credentials; name the environment"),
+        (metric("redis: {url: 'http://x', key: a}"), "redis.url must be a Redis URL; write it as redis://host:6379/0"),
+        (metric("redis: {url: 'redis://x'}"), "metrics.jobs.redis.key is missing; add it"),
+        (metric("redis: {url: 'redis://x', key: a, measure: size}"), "measure must be length or age, not 'size'"),
+        (metric("prometheus: {url: 'http://x', query: ''}"), "prometheus.query must not be empty"),
+        (metric("command: {run: []}"), "command.run must not be empty"),
+        (metric("fixed: 1, timeout: 5"), "jobs.timeout needs a unit, which 5 has not; write 5s"),
+        ("      metrics: {Jobs: {fixed: 1}}\n" + RULE, "metrics.Jobs must be lower-case letters, digits and _"),
+        (rule("backlog: {metric: job, per_server: 5}"), "rules[0].backlog.metric names no metric: 'job'; did you mean"),
+        (
+            rule("schedule: {timezone: UTC, windows: [{cron: '0 0 * * *', for: 1h}]}"),
+            "rules use not every metric: jobs",
+        ),
+        (rule("backlog: {metric: jobs}"), "backlog must have exactly one of the keys per_server and within"),
+        (rule("backlog: {metric: jobs, within: 1m}"), "must have exactly one of the keys throughput and learn"),
+        (rule("backlog: {metric: jobs, per_server: 0}"), "backlog.per_server must be more than 0"),
+        (
+            rule("backlog: {metric: jobs, per_server: 1, throughput: 1}"),
+            "has a throughput, which per_server has no use",
+        ),
+        (
+            rule("backlog: {metric: jobs, within: 1m, learn: {metric: don}}"),
+            "rules[0].backlog.learn.metric names no metric: 'don'; known: jobs",
+        ),
+        (rule("target: {metric: jobs, value: 60, tolerance: 0.1}"), "tolerance must be a percentage below 100%"),
+        (rule("target: {metric: jobs, value: 60, tolerance: 100%}"), "tolerance must be a percentage below 100%"),
+        (
+            rule("target: {metric: jobs, value: 60, tolerence: 5%}"),
+            "target.tolerence is not a known key; did you mean tolerance?",
+        ),
+        (rule("wait: {metric: jobs, within: 0s}"), "wait.within must be more than 0s"),
+        (rule("steps: {metric: jobs, table: []}"), "steps.table must not be empty"),
+        (rule("steps: {metric: jobs, table: [{from: 1, count: 1}]}"), "table[0].from must be 0"),
+        (
+            rule("steps: {metric: jobs, table: [{from: 0, count: 1}, {from: 0, count: 2}]}"),
+            "table[1].from must be more than the step before it",
+        ),
+        (
+            rule("steps: {metric: jobs, table: [{from: 0, count: 2}, {from: 5, count: 1}]}"),
+            "table[1] must not be fewer than in the step before it",
+        ),
+        (
+            rule("steps: {metric: jobs, table: [{from: 0, count: 2}, {from: 5, change: 3}]}"),
+            "steps.table must have either counts or changes, not both",
+        ),
+        (
+            rule("schedule: {timezone: Europe/Berln, windows: [{cron: '0 0 * * *', for: 1h}]}"),
+            "timezone must be a time zone such as Europe/Berlin, not 'Europe/Berln'; did you mean Europe/Berlin?",
+        ),
+        (
+            rule("schedule: {timezone: UTC, windows: [{cron: '61 * * * *', for: 1h}]}"),
+            "windows[0].cron must be a cron expression that comes true",
+        ),
+        (
+            rule("schedule: {timezone: UTC, windows: [{cron: '0 0 * * *', for: 1h, min: 3, max: 2}]}"),
+            "windows[0].max must be at least min (3), not 2",
+        ),
+        (rule("{}".strip("{}")), "rules[0] must have exactly one of the keys target, backlog, wait, steps"),
+        (METRIC + RULE + "      up: {step: 0}\n", "up.step must be 1 or more, not 0"),
+        (METRIC + RULE + "      down: {stabilise: 25h}\n", "down.stabilise must be at most 24h, not '25h'"),
+        (METRIC + RULE + "      down: {stabilize: 1m}\n", "down.stabilize is not a known key; did you mean stabilise?"),
+        (METRIC + RULE + "      on_error: min\n", "on_error must be hold or max, not 'min'; known: hold, max"),
+    ],
+)
+def test_what_is_wrong_is_told_with_its_place(tmp_path, block, problem):
+    with pytest.raises(InvalidSpecError) as caught:
+        load(write(tmp_path, block), "shop")
+    [told] = caught.value.problems
+    assert problem in str(told)
+    assert told.line >= 9
+
+
+def test_all_problems_come_at_once(tmp_path):
+    block = (
+        EVERYTHING.replace("fixed: 2.5", "fixed: x").replace("within: 30s", "within: 30").replace("min: 3", "min: -3")
+    )
+    with pytest.raises(InvalidSpecError) as caught:
+        load(write(tmp_path, block), "shop")
+    assert [problem.line for problem in caught.value.problems] == [16, 19, 26]
+
+
+def test_a_block_needs_the_groups_max(tmp_path):
+    with pytest.raises(InvalidSpecError) as caught:
+        load(write(tmp_path, METRIC + RULE, START.replace("    max: 10\n", "")), "shop")
+    assert "autoscale needs the group's max" in str(caught.value.problems[0])
+
+
+def test_a_block_belongs_in_a_group(tmp_path):
+    text = START.replace("    autoscale:\n", "") + "autoscale: {}\n"
+    with pytest.raises(InvalidSpecError) as caught:
+        load(write(tmp_path, "", text), "shop")
+    assert "autoscale is not a key here; it belongs in a group" in str(caught.value.problems[0])
+
+
+def test_the_page_describes_every_key_and_its_example_is_good(tmp_path):
+    page = (ROOT / "docs/reference/autoscale.md").read_text()
+    definitions = json_schema()["$defs"]
+    names = ("Autoscale", "Metric", "Prometheus", "Redis", "Horizon", "Http", "Command", "Direction", "Rule", "Backlog")
+    for name in (*names, "Target", "Wait", "Steps", "Step", "Schedule", "Window", "Learn"):
+        for key in definitions[f"{name}Schema"]["properties"].keys() - {"username"}:
+            assert re.search(rf"\b{key}\b", page), f"docs/reference/autoscale.md does not tell of {name}'s {key}"
+    example = re.search(r"```yaml\n(.*?)```", page, re.DOTALL).group(1)
+    path = tmp_path / "prod.yaml"
+    path.write_text(
+        "cloud: hetzner\n" + example.replace("    count: 2", "    image: x\n    type: a\n    location: b\n    count: 2")
+    )
+    assert load(path, "shop").groups["worker"].autoscale.rules
+
+
+def test_the_published_schema_is_the_generated_one():
+    assert json.loads((ROOT / "scaler/config/schema/spec.schema.json").read_text()) == json_schema()

@@ -1,0 +1,233 @@
+"""The loop, on a moved clock: its interval, its errors, its end, its spec; and what it shows over HTTP."""
+
+import json
+import re
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+import requests
+from prometheus_client.parser import text_string_to_metric_families
+
+from scaler.autoscale.exposition import Exposition
+from scaler.autoscale.watch import Watch
+from scaler.errors import SpecError, UsageError
+from scaler.model.autoscaling import Direction
+from tests.autoscale.live import JOBS, Live
+from tests.autoscale.load import policy
+from tests.support.fakes import FakeClock, passing
+
+TEN = timedelta(seconds=10)
+
+
+class Heard:
+    def __init__(self) -> None:
+        self.told = []
+
+    def ticked(self, done, took_s) -> None:
+        self.told.append("ticked")
+
+    def failed(self, error, took_s) -> None:
+        self.told.append(f"failed: {error}")
+
+    def reloaded(self, spec) -> None:
+        self.told.append(f"reloaded: limit {spec.limit}")
+
+    def kept(self, error) -> None:
+        self.told.append(f"kept: {error}")
+
+
+class Loop:
+    """A watch whose ticks take as long as the test says, and end it after the last."""
+
+    def __init__(self, spec, takes, errors=(), specs=()) -> None:
+        self.clock, self.heard, self.begun = FakeClock(), Heard(), []
+        self.takes, self.errors, self.specs = list(takes), dict(errors), dict(specs)
+        self.spec, self.seen = spec, []
+        self.watch = Watch(interval=TEN, clock=self.clock, load=self.load, tick=self.tick, listener=self.heard)
+
+    def load(self):
+        found = self.specs.get(len(self.begun), self.spec)
+        if isinstance(found, Exception):
+            raise found
+        self.spec = found
+        return found
+
+    def tick(self, spec, now):
+        number = len(self.begun)
+        self.begun.append(self.clock.passed)
+        self.seen.append(spec.limit)
+        self.clock.passed += self.takes[number]
+        if number + 1 == len(self.takes):
+            self.watch.stop()
+        if number in self.errors:
+            raise self.errors[number]
+
+
+@pytest.fixture
+def spec(tmp_path):
+    return Live(tmp_path).spec
+
+
+def test_the_interval_does_not_drift_whatever_ticks_take(spec):
+    loop = Loop(spec, takes=[0.3, 7.7, 3.1, 0, 9.9, 2])
+    loop.watch.run()
+    assert loop.begun == pytest.approx([0, 10, 20, 30, 40, 50])
+
+
+def test_a_tick_that_takes_too_long_skips_the_ones_that_it_missed(spec):
+    loop = Loop(spec, takes=[1, 25, 1, 1])
+    loop.watch.run()
+    assert loop.begun == pytest.approx([0, 10, 40, 50])
+
+
+def test_it_survives_errors_of_every_kind(spec):
+    loop = Loop(spec, takes=[1] * 4, errors={0: passing()[0], 1: ZeroDivisionError("oops"), 2: UsageError("no")})
+    loop.watch.run()
+    assert [text.partition(":")[0] for text in loop.heard.told] == ["failed", "failed", "failed", "ticked"]
+
+
+def test_what_is_no_error_ends_it(spec):
+    loop = Loop(spec, takes=[1] * 4, errors={1: KeyboardInterrupt()})
+    with pytest.raises(KeyboardInterrupt):
+        loop.watch.run()
+    assert len(loop.begun) == 2
+
+
+def test_it_ends_after_the_tick_under_way_and_does_not_sleep_on(spec):
+    loop = Loop(spec, takes=[3])
+    loop.watch.run()
+    assert loop.clock.passed == 3
+
+
+def test_a_request_to_stop_is_heard_while_it_sleeps(spec):
+    loop = Loop(spec, takes=[1] * 9)
+    loop.clock.on_tick = lambda: loop.watch.stop() if loop.clock.passed > 14 else None
+    loop.watch.run()
+    assert loop.clock.passed < 15
+    assert len(loop.begun) == 2
+
+
+def test_a_changed_spec_is_in_force_from_the_next_tick_and_a_broken_one_is_not(spec):
+    newer = replace(spec, limit=7)
+    broken = SpecError("1 problem")
+    loop = Loop(spec, takes=[1] * 6, specs={2: broken, 3: broken, 4: newer})
+    loop.watch.run()
+    assert loop.seen == [None, None, None, None, 7, 7]
+    assert loop.heard.told == [
+        *["ticked"] * 2,
+        *["kept: 1 problem", "ticked"] * 2,
+        "reloaded: limit 7",
+        *["ticked"] * 2,
+    ]
+
+
+def test_the_first_spec_must_be_good(spec):
+    loop = Loop(spec, takes=[1], specs={0: SpecError("1 problem")})
+    with pytest.raises(SpecError):
+        loop.watch.run()
+
+
+# ---------------------------------------------------------------------------------------------
+# HTTP
+
+
+@pytest.fixture
+def exposition(tmp_path):
+    clock = FakeClock()
+    with Exposition("prod", "127.0.0.1:0", TEN, clock) as shown:
+        shown.clock = clock
+        yield shown
+
+
+def numbers(exposition) -> dict[tuple[str, ...], float]:
+    """Every sample, by its name and its labels' values in the labels' order."""
+    answer = requests.get(f"{exposition.address}/metrics", timeout=5)
+    assert answer.headers["Content-Type"].startswith("text/plain; version=")
+    return {
+        (sample.name, *(value for name, value in sorted(sample.labels.items()) if name != "stack")): sample.value
+        for family in text_string_to_metric_families(answer.text)
+        for sample in family.samples
+    }
+
+
+def test_what_prometheus_is_shown(tmp_path, exposition):
+    live = Live(tmp_path, policy(JOBS, down=Direction(stabilise=timedelta(minutes=5))))
+    exposition.ticked(live.tick(jobs=50), 2.0)
+    live.wait(timedelta(minutes=1))
+    exposition.ticked(live.tick(jobs=None), 0.2)
+    shown = numbers(exposition)
+    assert shown["scaler_wanted", "worker"] == 5
+    assert shown["scaler_ready", "worker"] == 5
+    assert shown["scaler_servers", "worker", "running"] == 5
+    assert shown["scaler_servers", "worker", "hanging"] == 0
+    assert shown["scaler_decisions_total", "up", "worker"] == 1
+    assert shown["scaler_decisions_total", "none", "worker"] == 1
+    assert shown["scaler_requests_total", "create"] == 5
+    assert shown["scaler_runs_total", "unconfirmed"] == 1
+    assert shown["scaler_runs_total", "converged"] == 1
+    assert shown["scaler_run_duration_seconds_count",] == 2
+    assert shown["scaler_run_duration_seconds_sum",] == 2.2
+    assert shown["scaler_metric_ok", "worker", "jobs"] == 0
+    assert shown["scaler_last_success_timestamp_seconds",] > 1.7e9
+    exposition.failed(passing()[0], 1.0)
+    assert numbers(exposition)["scaler_runs_total", "error"] == 1
+    assert ("scaler_budget_left", "EUR") not in shown, "it has no budget"
+
+
+def test_what_the_budget_leaves_is_shown_while_there_is_one(tmp_path, exposition):
+    live = Live(tmp_path)
+    live.spec = replace(live.spec, budget=Decimal(27))
+    exposition.ticked(live.tick(jobs=30), 1.0)
+    assert numbers(exposition)["scaler_budget_left", "EUR"] == 12, "three servers at 5 a month are planned"
+    live.wait(timedelta(minutes=1))
+    exposition.ticked(live.tick(jobs=30), 1.0)
+    exposition.ticked(live.tick(jobs=30), 1.0)
+    assert numbers(exposition)["scaler_budget_left", "EUR"] == 12, "and are there"
+    live.spec = replace(live.spec, budget=None)
+    exposition.ticked(live.tick(jobs=30), 1.0)
+    assert ("scaler_budget_left", "EUR") not in numbers(exposition)
+
+
+def test_health_is_that_it_goes_round(exposition):
+    def health() -> tuple[int, dict]:
+        answer = requests.get(f"{exposition.address}/healthz", timeout=5)
+        return answer.status_code, answer.json()
+
+    assert health()[0] == 200
+    exposition.failed(passing()[0], 1.0)
+    code, facts = health()
+    assert (code, facts["healthy"]) == (200, True)
+    assert "try later" in facts["error"]
+    exposition.clock.passed += 1000
+    code, facts = health()
+    assert (code, facts["healthy"], facts["last_tick_s_ago"]) == (503, False, 1000)
+
+
+def test_another_page_is_not_there(exposition):
+    assert requests.get(f"{exposition.address}/etc/passwd", timeout=5).status_code == 404
+
+
+def test_a_port_that_is_taken_and_what_is_no_address(exposition):
+    taken = re.sub("^http://", "", exposition.address)
+    with pytest.raises(UsageError, match="Nothing can listen on"):
+        Exposition("prod", taken, TEN, FakeClock())
+    for text in ("", "9410", ":9410", "127.0.0.1:", "127.0.0.1:x", "127.0.0.1:99999"):
+        with pytest.raises(UsageError, match="no address to listen on"):
+            Exposition("prod", text, TEN, FakeClock())
+
+
+def test_prometheus_itself_scrapes_it(tmp_path, exposition):
+    from tests.support import servers
+
+    live = Live(tmp_path / "state")
+    exposition.ticked(live.tick(jobs=50), 2.0)
+    folder = tmp_path / "prometheus"
+    folder.mkdir()
+    address = exposition.address.removeprefix("http://")
+    with servers.prometheus_server(folder, address, awaited="scaler_wanted") as url:
+        answer = requests.get(f"{url}/api/v1/query", params={"query": "scaler_wanted"}, timeout=5).json()
+    [series] = answer["data"]["result"]
+    assert series["value"][1] == "5"
+    assert json.dumps(series["metric"], sort_keys=True).count("worker") == 1

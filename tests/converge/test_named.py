@@ -1,0 +1,223 @@
+"""Demands about servers by name, and reboots, on a cloud and a stack in memory."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from scaler.clouds import AmbiguousError, BusyError, InvalidError, TransientError
+from scaler.converge.demand import Demand
+from scaler.converge.operate import orphans, protect, reboot
+from scaler.errors import LimitError, RefusedError, UsageError
+from scaler.model import Outcome
+from scaler.model.lifecycle import Status
+from scaler.records.state import EventName
+from tests.support.fakes import Setting, group, spec, taken
+
+
+def three() -> Setting:
+    return Setting(spec(group("worker", 0))).with_servers(worker=3)
+
+
+def remove(*names: str) -> Demand:
+    return Demand(remove=frozenset(names))
+
+
+def renew(*names: str) -> Demand:
+    return Demand(renew=frozenset(names))
+
+
+def reboots(setting: Setting) -> list[str]:
+    """The ids of the machines that were asked to reboot, one for each time."""
+    return [about for operation, about in setting.cloud.calls if operation == "reboot"]
+
+
+# ---------------------------------------------------------------------------------------------
+# Removing and replacing by name
+
+
+def test_exactly_the_named_server_goes_though_another_would_go_first() -> None:
+    setting = three()
+    result = setting.run(remove("prod-worker-1"))
+    assert taken(result) == [("delete", "prod-worker-1")]
+    assert (result.outcome, setting.owned) == (Outcome.CONVERGED, ["prod-worker-2", "prod-worker-3"])
+    assert setting.is_in_order()
+
+
+def test_what_is_off_or_hangs_is_left_alone() -> None:
+    setting = three()
+    setting.cloud.named("prod-worker-3").off = True
+    assert taken(setting.run(remove("prod-worker-1"))) == [("delete", "prod-worker-1")]
+    assert taken(setting.run(renew("prod-worker-2"))) == [("create", "prod-worker-1"), ("delete", "prod-worker-2")]
+    assert setting.owned == ["prod-worker-1", "prod-worker-3"]
+
+
+def test_one_that_is_off_can_be_replaced() -> None:
+    setting = three()
+    setting.cloud.named("prod-worker-3").off = True
+    setting.run(renew("prod-worker-3"))
+    assert setting.ready == ["prod-worker-1", "prod-worker-2", "prod-worker-4"]
+    assert setting.owned == setting.ready
+
+
+@pytest.mark.parametrize("demand", [remove("prod-worker-2"), renew("prod-worker-2")])
+@pytest.mark.parametrize("by", ["spec", "command"])
+def test_a_protected_server_is_neither_removed_nor_replaced_nor_another_in_its_place(demand: Demand, by: str) -> None:
+    setting = three()
+    if by == "spec":
+        setting.spec = spec(group("worker", 0, protect=frozenset({"prod-worker-2"})))
+    else:
+        protect(setting.spec, ["prod-worker-2"], setting.around, protected=True)
+    setting.cloud.calls.clear()
+    with pytest.raises(RefusedError, match="prod-worker-2 is protected"):
+        setting.run(demand)
+    assert setting.cloud.changes() == []
+
+
+def test_others_were_quicker_and_the_named_one_is_gone_so_nothing_else_goes() -> None:
+    setting = three()
+    setting.stack.moves = [lambda: setting.cloud.remove("prod-worker-2")]
+    setting.run(remove("prod-worker-2"))
+    assert setting.owned == ["prod-worker-1", "prod-worker-3"]
+
+
+def test_a_relative_count_is_so_to_what_others_left() -> None:
+    setting = three()
+    setting.stack.moves = [lambda: setting.cloud.remove("prod-worker-3")]
+    setting.run(Demand(by={"worker": 1}))
+    assert len(setting.ready) == 3
+    setting.stack.moves = [lambda: setting.cloud.remove("prod-worker-1")]
+    setting.run(Demand(by={"worker": -1}))
+    assert len(setting.ready) == 1
+
+
+def test_fewer_of_too_many_are_allowed_and_more_are_not() -> None:
+    setting = three()
+    setting.spec = spec(group("worker", 0, max=1), limit=1)
+    with pytest.raises(LimitError):
+        setting.run(Demand(by={"worker": 1}))
+    setting.run(Demand(by={"worker": -1}))
+    assert len(setting.ready) == 2
+    with pytest.raises(LimitError):
+        setting.ensure(2)
+
+
+def test_orphans_are_adopted_and_nothing_else_is_done() -> None:
+    setting = three()
+    setting.cloud.named("prod-worker-3").off = True
+    setting.cloud.add("prod-worker-7", setting.label())
+    assert [server.name for server in orphans(setting.spec, setting.around)] == ["prod-worker-7"]
+    assert taken(setting.run(Demand())) == [("adopt", "prod-worker-7")]
+    assert "prod-worker-7" in setting.held()
+    assert orphans(setting.spec, setting.around) == ()
+
+
+# ---------------------------------------------------------------------------------------------
+# Rebooting
+
+
+def test_p15_reboot_and_wait() -> None:
+    setting = three()
+    result = reboot(setting.spec, setting.around, names=["prod-worker-2"])
+    assert (result.outcome, taken(result)) == (Outcome.CONVERGED, [("reboot", "prod-worker-2")])
+    assert len(reboots(setting)) == 1
+    assert [event.event for event in setting.records.events[-2:]] == [EventName.REBOOTING, EventName.RUNNING]
+    assert setting.records.events[-2].reason == "it was asked to be rebooted"
+
+
+def test_p16_twice_in_a_row_is_two_reboots_one_after_the_other() -> None:
+    setting = three()
+    for asked in (False, True, True):
+        reboot(setting.spec, setting.around, names=["prod-worker-1"], wait=False)
+        record = setting.records.servers["prod-worker-1"]
+        assert (record.status, record.reboot_asked) == (Status.REBOOTING, asked)
+    assert len(reboots(setting)) == 1
+    assert setting.ensure(3).outcome is Outcome.CONVERGED
+    assert len(reboots(setting)) == 2
+    assert setting.records.servers["prod-worker-1"].reboot_asked is False
+    assert setting.ensure(3).outcome is Outcome.UNCHANGED
+
+
+@pytest.mark.parametrize("error", [TransientError("later"), BusyError("busy"), AmbiguousError("no answer")])
+def test_after_a_passing_trouble_the_reboot_is_done_all_the_same(error: Exception) -> None:
+    setting = three()
+    setting.cloud.faults["reboot"] = [error]
+    result = reboot(setting.spec, setting.around, names=["prod-worker-1"])
+    assert result.outcome is Outcome.CONVERGED
+    assert len(reboots(setting)) == 2
+
+
+def test_q06_a_reboot_that_is_refused_for_good_is_told_once() -> None:
+    setting = three()
+    setting.cloud.faults["reboot"] = [InvalidError("not this one", why="422")]
+    result = reboot(setting.spec, setting.around, names=["prod-worker-1"])
+    assert result.outcome is Outcome.FAILED
+    assert [str(failure) for failure in result.failures] == ["not this one (422)"]
+    errored = [event for event in setting.records.events if event.event == EventName.ERRORED]
+    assert [event.reason for event in errored] == ["not this one (422)"]
+    # It runs, and is asked no more.
+    assert setting.ensure(3).outcome is Outcome.UNCHANGED
+    assert len(reboots(setting)) == 1
+
+
+def test_q06_a_due_reboot_that_is_refused_fails_the_run_that_tried_it() -> None:
+    setting = three()
+    setting.records.servers["prod-worker-1"] = replace(setting.records.servers["prod-worker-1"], reboot_asked=True)
+    setting.cloud.faults["reboot"] = [InvalidError("not this one", why="422")]
+    assert setting.ensure(3).outcome is Outcome.FAILED
+    assert setting.ensure(3).outcome is Outcome.UNCHANGED
+
+
+def test_a_server_whose_reboot_was_never_possible_is_not_called_hanging() -> None:
+    setting = three()
+    setting.cloud.faults["reboot"] = [BusyError("busy") for _ in range(2000)]
+    result = reboot(setting.spec, setting.around, names=["prod-worker-1"])
+    assert result.outcome is Outcome.UNCONFIRMED
+    record = setting.records.servers["prod-worker-1"]
+    assert (record.status, record.reboot_asked) == (Status.RUNNING, True)
+    setting.cloud.faults["reboot"] = []
+    assert setting.ensure(3).outcome is Outcome.CONVERGED
+
+
+def test_q13_one_that_does_not_run_stops_all_before_anything_is_done() -> None:
+    setting = three()
+    setting.cloud.named("prod-worker-2").off = True
+    with pytest.raises(UsageError, match=r"prod-worker-2 cannot be rebooted: it is stopped"):
+        reboot(setting.spec, setting.around, names=["prod-worker-1", "prod-worker-2"])
+    with pytest.raises(UsageError, match=r"prod-worker-2 cannot be stopped: it is stopped"):
+        setting.run(remove("prod-worker-1", "prod-worker-2"))
+    assert setting.cloud.changes() == []
+    # When all are meant, it is only told.
+    assert len(taken(reboot(setting.spec, setting.around))) == 2
+    assert any("prod-worker-2 is stopped" in note for note in setting.progress.notes)
+
+
+def test_a_question_that_is_declined_changes_nothing() -> None:
+    setting = three()
+    result = reboot(setting.spec, setting.around, approve=lambda servers: False)
+    assert (result.outcome, setting.cloud.changes()) == (Outcome.UNCHANGED, [])
+
+
+# ---------------------------------------------------------------------------------------------
+# Protection
+
+
+def test_protection_is_the_stack_s_whatever_an_older_file_says() -> None:
+    setting = three()
+    before = dict(setting.records.servers)
+    protect(setting.spec, ["prod-worker-3"], setting.around, protected=True)
+    # Another machine's file does not know of it.
+    setting.records.servers = before
+    setting.ensure(2)
+    assert setting.owned == ["prod-worker-1", "prod-worker-3"]
+    protect(setting.spec, ["prod-worker-3"], setting.around, protected=False)
+    setting.ensure(1)
+    assert setting.owned == ["prod-worker-1"]
+
+
+def test_what_the_spec_protects_cannot_be_unprotected() -> None:
+    setting = three()
+    setting.spec = spec(group("worker", 0, protect=frozenset({"prod-worker-1"})))
+    with pytest.raises(UsageError, match="protected by the spec"):
+        protect(setting.spec, ["prod-worker-1"], setting.around, protected=False)

@@ -1,0 +1,135 @@
+"""Wrong input, missing credentials, unreachable things: an exit code, a clear error, and nothing done."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+
+import pytest
+
+from tests.support.project import TOKEN, Project, Ran, wait_until
+
+
+def refused(project: Project, *arguments: str, code: int, environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The error of a run that must change nothing: the same in a log and as JSON."""
+    servers = project.world.servers(project.vendor.name)
+    records = project.records if project.state_path.exists() else {}
+    text = project.run(*arguments, code=code, environ=environ)
+    assert text.stdout == ""
+    error = project.run(*arguments, "-o", "json", code=code, environ=environ).error
+    assert error["message"] in text.stderr
+    assert error["fix"].splitlines()[0] in text.stderr
+    assert f"(exit {code})" in text.stderr
+    assert "Traceback" not in text.stderr
+    assert project.world.servers(project.vendor.name) == servers
+    assert (project.records if project.state_path.exists() else {}) == records
+    return error
+
+
+def test_q14_unknown_names(hetzner: Project) -> None:
+    hetzner.describe(groups={"worker": {"count": 1}, "web": {"count": 0}})
+    hetzner.ensure()
+    hetzner.world.clear_log()
+    stack = refused(hetzner, "ensure", "1", "--yes", "-s", "dmeo", code=64)
+    assert "demo" in stack["why"] + stack["fix"]
+    group = refused(hetzner, "ensure", "werker=1", "--yes", code=64)
+    assert "worker" in group["fix"]
+
+    hetzner.describe(cloud="hetzer", limt=3)
+    spec = hetzner.run("ensure", "--yes", "-o", "json", code=65).document["error"]
+    assert len(spec["problems"]) == 2
+    assert all(problem["line"] for problem in spec["problems"])
+    assert "hetzner" in str(spec["problems"])
+    assert "digitalocean" in str(spec["problems"])
+    assert hetzner.requests() == []
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("type", "cx9999"), ("location", "atlantis"), ("image", {"selector": "role=x"})], ids=str
+)
+def test_q14_names_that_the_cloud_does_not_have(hetzner: Project, field: str, value: object) -> None:
+    hetzner.describe(groups={"worker": {field: value}})
+    error = refused(hetzner, "ensure", "1", "--yes", code=1)
+    assert error["code"] == "invalid"
+    assert hetzner.changes == []
+
+
+def test_credentials_missing_and_refused(served: Project) -> None:
+    served.ensure("1")
+    missing = refused(served, "ensure", "2", "--yes", code=77, environ={served.vendor.token: ""})
+    assert served.vendor.token in missing["fix"]
+    served.world.set_tokens(served.vendor.name, revoked=True)
+    for command in (("ensure", "2", "--yes"), ("status", "--refresh")):
+        error = refused(served, *command, code=77)
+        assert error["why"], "the cloud's own words"
+    # A token that may only read shows itself at the first change.
+    served.world.set_tokens(served.vendor.name, readonly=True)
+    error = served.run("ensure", "2", "--yes", "-o", "json", code=77).error
+    assert error["why"], "the cloud's own words"
+    assert len(served.machines) == 1
+    served.world.set_tokens(served.vendor.name)
+    served.ensure("2")
+    assert len(served.agreed()) == 2
+
+
+def test_cloud_that_is_not_there(hetzner: Project) -> None:
+    hetzner.ensure("1")
+    hetzner.describe(endpoint="http://127.0.0.1:9/v1")
+    one = hetzner.agreed()
+    error = hetzner.run("ensure", "2", "--yes", "-o", "json", code=69, environ={"HCLOUD_TOKEN": TOKEN}).error
+    assert "refused" in error["why"].lower()
+    assert hetzner.agreed() == one
+
+
+def test_engine_that_is_not_there(hetzner: Project) -> None:
+    nowhere = {"SCALER_ENGINE": "", "PATH": "/nonexistent", "XDG_CACHE_HOME": str(hetzner.folder / "empty")}
+    error = refused(hetzner, "ensure", "1", "--yes", code=69, environ=nowhere)
+    assert error["code"] == "engine_missing"
+    assert "scaler engine install" in error["fix"]
+    assert hetzner.changes == []
+    # Nothing to do needs none.
+    assert hetzner.run("ensure", "0", "--yes", "-o", "json", environ=nowhere).document["outcome"] == "unchanged"
+
+
+def test_nobody_to_ask(hetzner: Project) -> None:
+    for command in ("ensure", "destroy"):
+        error = refused(hetzner, command, code=64)
+        assert "--yes" in error["fix"]
+    assert hetzner.requests() == []
+
+
+def test_served_by_another_process(hetzner: Project) -> None:
+    """`scaler sim serve` prints what to export, and with that exported no `endpoint` is needed."""
+    serving = hetzner.start("sim", "serve", "--world", "world.db", "--profile", "instant")
+    try:
+        assert serving.stdout
+        exports = dict(serving.stdout.readline().removeprefix("export ").strip().split("=", 1) for _ in range(4))
+        hetzner.describe()
+        text = hetzner.spec_path.read_text(encoding="utf-8")
+        hetzner.spec_path.write_text(text.replace("endpoint: embedded\n", ""), encoding="utf-8")
+        ran: Ran = hetzner.run("ensure", "2", "--yes", "-o", "json", environ=exports)
+        assert len(ran.named("running")) == 2
+        hetzner.run("destroy", "--yes", environ=exports)
+        # The embedded world of the project itself saw nothing of it.
+        assert hetzner.requests() == []
+    finally:
+        serving.terminate()
+        serving.communicate()
+    wait_until(lambda: serving.returncode == 0, "an orderly end")
+
+
+def test_damaged_checkpoints(hetzner: Project) -> None:
+    """A torn one is mended; one of an unknown kind is named, and left to a person."""
+    hetzner.ensure("2")
+    two = hetzner.agreed()
+    (checkpoint,) = (hetzner.state_dir / "pulumi" / ".pulumi" / "stacks").rglob("demo.json")
+    checkpoint.write_text("{", encoding="utf-8")
+    hetzner.ensure("2")
+    assert hetzner.agreed() == two
+
+    checkpoint.write_text('{"version": 99}', encoding="utf-8")
+    error = refused(hetzner, "ensure", "3", "--yes", code=1)
+    assert str(checkpoint) in error["why"]
+    shutil.move(checkpoint, checkpoint.with_suffix(".away"))
+    hetzner.ensure("2")
+    assert hetzner.agreed() == two

@@ -1,0 +1,141 @@
+"""What a person is told: the nearest name, the next command, what a question is about, and what came of a no."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+
+import pytest
+
+from tests.support.project import HETZNER, Project, Ran
+
+
+def at_a_terminal(project: Project, typed: str, *arguments: str, **environ: str) -> Ran:
+    """Run with a terminal for all streams, at which this has been typed; what it shows is the output."""
+    ours, theirs = pty.openpty()
+    try:
+        os.write(ours, typed.encode())
+        process = project.start(
+            *arguments, environ={"TERM": "dumb", **environ}, stdin=theirs, stdout=theirs, stderr=theirs
+        )
+        os.close(theirs)
+        shown = b""
+        while True:
+            try:
+                shown += os.read(ours, 4096)
+            except OSError:
+                break
+        return Ran(process.wait(timeout=120), shown.decode(errors="replace"), "")
+    finally:
+        os.close(ours)
+
+
+WRONG_NAMES = [
+    (("status", "--stack", "dmeo"), 64, "did you mean demo?"),
+    (("ensure", "wroker=2", "--yes"), 64, "did you mean worker?"),
+    (("increase", "--group", "wroker", "--yes"), 64, "did you mean worker?"),
+    (("reboot", "--group", "wroker", "--yes"), 64, "did you mean worker?"),
+    (("reboot", "demo-wroker-1"), 64, "did you mean demo-worker-1?"),
+    (("protect", "demo-wroker-1"), 64, "did you mean demo-worker-1?"),
+    (("stop", "demo-worker1", "--yes"), 64, "did you mean demo-worker-1?"),
+    (("replace", "demo-worker1", "--yes"), 64, "did you mean demo-worker-1?"),
+    (("why", "demo-worker1"), 64, "did you mean demo-worker-1?"),
+    (("history", "--server", "demo-worker1"), 64, "did you mean demo-worker-1?"),
+]
+
+
+def test_the_nearest_name_is_told(hetzner: Project) -> None:
+    hetzner.ensure("1")
+    changes = hetzner.changes
+    for arguments, code, cure in WRONG_NAMES:
+        ran = hetzner.run(*arguments, "-o", "json", code=code)
+        assert ran.error["fix"] == cure, arguments
+    assert hetzner.changes == changes
+
+
+@pytest.mark.parametrize(
+    ("top", "group", "cure"),
+    [
+        ({"limt": 5}, {}, "did you mean limit?"),
+        ({}, {"cuont": 2}, "did you mean count?"),
+        ({"cloud": "hetzer"}, {}, "did you mean hetzner?"),
+    ],
+    ids=["a key", "a group's key", "a cloud"],
+)
+def test_the_nearest_key_of_a_spec_is_told(hetzner: Project, top: dict, group: dict, cure: str) -> None:
+    hetzner.describe(groups={"worker": group}, **top)
+    problems = hetzner.run("validate", "-o", "json", code=65).error["problems"]
+    assert cure in [problem["fix"] for problem in problems]
+
+
+@pytest.mark.parametrize(("key", "wrong", "right"), [("type", "cpx222", "cpx22"), ("location", "fns1", "fsn1")])
+def test_the_nearest_type_and_location_are_told(hetzner: Project, key: str, wrong: str, right: str) -> None:
+    hetzner.describe(groups={"worker": {key: wrong}})
+    ran = hetzner.run("preview", "1", "-o", "json", code=1)
+    assert ran.error["fix"].startswith(f"did you mean {right}")
+
+
+def test_a_question_tells_who_is_ready_and_a_no_changes_nothing(hetzner: Project) -> None:
+    hetzner.ensure("2")
+    changes, records = hetzner.changes, hetzner.records
+    for arguments in (("ensure", "3"), ("increase",), ("decrease",), ("stop", "demo-worker-2"), ("destroy",)):
+        ran = at_a_terminal(hetzner, "n\n", *arguments)
+        assert ran.code == 0
+        assert "have 2 ready of 2" in ran.stdout, ran.stdout
+        assert "demo: nothing was changed, as you said." in ran.stdout
+        assert "Nothing to do" not in ran.stdout
+        assert "To do this" not in ran.stdout
+    rebooted = at_a_terminal(hetzner, "n\n", "reboot", "--group", "worker")
+    assert "demo: nothing was changed, as you said." in rebooted.stdout
+    assert (hetzner.changes, hetzner.records) == (changes, records)
+
+
+def test_the_next_command_is_told_to_a_person_alone(hetzner: Project) -> None:
+    for arguments, hint in (
+        (("init",), "Next: scaler preview"),
+        (("preview", "2"), "To do this: scaler ensure worker=2 --stack demo"),
+        (("status",), "Ask the cloud: scaler status --refresh --stack demo"),
+    ):
+        given = arguments if arguments == ("init",) else (*arguments, "--stack", "demo")
+        assert hint in at_a_terminal(hetzner, "", *given).stdout
+        assert hint not in at_a_terminal(hetzner, "", *given, CI="true").stdout
+        ran = hetzner.run(*given)
+        assert hint not in ran.stdout + ran.stderr
+
+
+def test_colour_is_for_terminals_that_want_it(hetzner: Project) -> None:
+    hetzner.ensure("1")
+    colours = "\x1b["
+    assert colours not in hetzner.run("status").stdout
+    assert colours in hetzner.run("status", "--color", "always").stdout
+    assert colours in hetzner.run("status", environ={"FORCE_COLOR": "1"}).stdout
+    assert colours not in hetzner.run("status", environ={"FORCE_COLOR": "1", "NO_COLOR": "1"}).stdout
+    assert colours not in hetzner.run("status", "-o", "json", "--color", "always").stdout
+    assert colours in at_a_terminal(hetzner, "", "status", TERM="xterm").stdout
+    assert colours not in at_a_terminal(hetzner, "", "status", TERM="xterm", NO_COLOR="1").stdout
+    assert colours not in at_a_terminal(hetzner, "", "status").stdout
+
+
+@pytest.mark.parametrize("vendor", [HETZNER], ids=lambda vendor: vendor.name)
+def test_documents_tell_every_failure(served: Project) -> None:
+    served.ensure("1")
+    served.fault("respond", "POST", times=None, status=422, code="invalid_input", message="no such thing")
+    ran = served.ensure("2", code=1)
+    [failure, *_] = ran.document["failures"]
+    assert set(failure) == {"code", "message", "why", "fix"}
+    assert "no such thing" in failure["why"] + failure["message"]
+    assert served.run("status", "-o", "json").document["counts"]["running"] == 1
+
+
+def test_autoscaling_writes_a_pipelines_files(hetzner: Project) -> None:
+    policy = {"metrics": {"load": {"fixed": 25}}, "rules": [{"backlog": {"metric": "load", "per_server": 10}}]}
+    hetzner.describe(groups={"worker": {"count": 1, "max": 5, "autoscale": policy}})
+    files = [hetzner.folder / name for name in ("result.json", "result.md", "result.env")]
+    options = [f"--{name}={path}" for name, path in zip(("json-file", "summary", "dotenv"), files, strict=True)]
+    for outcome in ("converged", "unchanged"):
+        hetzner.run("autoscale", "--yes", "--wait", *options)
+        assert json.loads(files[0].read_text(encoding="utf-8"))["outcome"] == outcome
+        assert "demo" in files[1].read_text(encoding="utf-8")
+        told = dict(line.split("=", 1) for line in files[2].read_text(encoding="utf-8").splitlines())
+        assert (told["SCALER_OUTCOME"], told["SCALER_WANTED"], told["SCALER_READY"]) == (outcome, "3", "3")

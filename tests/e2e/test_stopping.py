@@ -1,0 +1,269 @@
+"""Bringing servers to rest, telling of it, and forgetting it: what a run leaves behind, and in which order."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from tests.support.project import Project, finish, is_alive, wait_until
+
+
+def names(*numbers: int) -> set[str]:
+    return {f"demo-worker-{number}" for number in numbers}
+
+
+def script(project: Project, name: str, text: str) -> str:
+    """An executable script of the project; how its spec names it."""
+    path = project.folder / name
+    path.write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
+    path.chmod(0o755)
+    return f"./{name}"
+
+
+def draining(project: Project, text: str, **stop: Any) -> dict[str, Any]:
+    """A group's `stop`, whose drain is this script, with the server's name and address."""
+    return {"stop": {"drain": [script(project, "drain.sh", text), "{name}", "{ip}"], **stop}}
+
+
+@contextmanager
+def running(project: Project, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """A command at work; it does not outlast a test that fails."""
+    run = project.start(*arguments)
+    try:
+        yield run
+    finally:
+        if run.poll() is None:
+            run.terminate()
+            run.wait(60)
+
+
+def seen(run: subprocess.Popen[str], condition: Callable[[], Any], what: str) -> Any:
+    """The condition's value once it holds, while the command runs."""
+    value = wait_until(lambda: condition() or (run.poll() is not None and "ended"), what)
+    assert value != "ended", f"{what}: never seen, the command ended with {run.returncode}: {finish(run)}"
+    return value
+
+
+def lines_of(project: Project, name: str) -> list[str]:
+    path = project.folder / name
+    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+
+
+def events_of(project: Project, name: str) -> list[str]:
+    return [event["event"].removeprefix("server.") for event in project.events if event["server"] == name]
+
+
+def reason_of(project: Project, name: str, event: str) -> str:
+    (reason,) = [one["reason"] for one in project.events if (one["server"], one["event"]) == (name, event)]
+    return str(reason)
+
+
+# ---------------------------------------------------------------------------------------------
+# Drain
+
+
+def test_s10_one_of_five_drains_never_ends_and_holds_up_nothing_else(hetzner: Project) -> None:
+    text = 'if [ "$1" = demo-worker-4 ]; then trap "" TERM; echo 3 jobs left; echo $$ > stuck; sleep 1000; fi'
+    workers = {"count": 6, **draining(hetzner, text, drain_within="25s")}
+    hetzner.describe(groups={"worker": workers, "web": {"count": 1}}, limit=20)
+    hetzner.ensure()
+    six = hetzner.machines
+    hetzner.world.clear_log()
+
+    with running(hetzner, "ensure", "worker=1", "web=3", "--yes", "-o", "json") as run:
+        seen(run, lambda: set(hetzner.machines) & set(six) == {"demo-web-1"} | names(1, 4), "four gone")
+        # At this moment the fifth is still draining, and the other group has what it wanted.
+        (stuck,) = lines_of(hetzner, "stuck")
+        assert is_alive(int(stuck))
+        assert {"demo-web-1", "demo-web-2", "demo-web-3"} <= set(hetzner.machines)
+        ran = finish(run)
+    assert (ran.code, ran.document["outcome"]) == (0, "converged"), ran.stderr
+    assert set(hetzner.agreed()) == {"demo-worker-1", "demo-web-1", "demo-web-2", "demo-web-3"}
+    wait_until(lambda: not is_alive(int(stuck)), "the drain's end")
+    words = "the drain command did not end within 25s: 3 jobs left"
+    assert f"demo-worker-4: {words}" in ran.stderr
+    assert reason_of(hetzner, "demo-worker-4", "server.deleting").endswith(f"; {words}")
+    deleted = [request.path.rpartition("/")[2] for request in hetzner.requests("DELETE")]
+    assert deleted[-1] == six["demo-worker-4"]
+    assert len(deleted) == len(set(deleted)) == 5
+
+
+def test_drains_run_in_the_project_folder_once_per_server_that_serves(hetzner: Project) -> None:
+    check = {"command": [script(hetzner, "ready.sh", '[ "$1" != demo-worker-4 ]'), "{name}"]}
+    hetzner.describe(groups={"worker": {"ready": check, **draining(hetzner, 'echo "$PWD $*" >> drained')}})
+    hetzner.ensure("3")
+    hetzner.ensure("4", "--no-wait", code=4)
+    addresses = {name: record["ipv4"] for name, record in hetzner.records.items()}
+    ran = hetzner.ensure("1")
+    # The one that never got ready has nothing to finish.
+    assert {server for action, server, _ in ran.steps if action == "delete"} == names(2, 3, 4)
+    assert sorted(lines_of(hetzner, "drained")) == [
+        f"{hetzner.folder} {name} {addresses[name]}" for name in sorted(names(2, 3))
+    ]
+
+
+def test_s10_a_failed_drain_keeps_its_server_where_the_spec_says_so_and_the_run_says_it(project: Project) -> None:
+    text = 'if [ "$1" = demo-worker-3 ]; then echo cannot reach the queue >&2; exit 7; fi'
+    project.describe(groups={"worker": draining(project, text, on_drain_failure="keep", shutdown_within="1m")})
+    project.ensure()
+    three = project.agreed()
+    words = "the drain command ended with 7: cannot reach the queue"
+
+    failed = project.ensure("1", code=1)
+    assert failed.document["outcome"] == "failed"
+    counts = failed.document["groups"]["worker"]
+    assert (counts["wanted"], counts["before"], counts["ready"]) == (1, 3, 2)
+    (kept,) = [step for step in failed.document["steps"] if step["result"] == "failed"]
+    assert (kept["server"], kept["error"]) == ("demo-worker-3", words)
+    assert "demo-worker-3 was kept" in failed.stderr
+    assert project.agreed() == {name: three[name] for name in three if name != "demo-worker-2"}
+    assert project.machine("demo-worker-3").status(project.world.now) in ("running", "active")
+
+    # The drain is mended: the next run ends what this one could not.
+    script(project, "drain.sh", "exit 0")
+    project.ensure("1")
+    assert project.agreed() == {"demo-worker-1": three["demo-worker-1"]}
+
+
+def test_a_run_that_is_ended_ends_its_drains_and_the_next_one_starts_over(hetzner: Project) -> None:
+    hetzner.describe(groups={"worker": {"count": 2, **draining(hetzner, "echo $$ >> pids; sleep 1000")}})
+    hetzner.ensure()
+    two = hetzner.agreed()
+    with running(hetzner, "ensure", "1", "--yes", "-o", "json") as run:
+        (pid,) = seen(run, lambda: lines_of(hetzner, "pids"), "the drain")
+        seen(run, lambda: hetzner.records["demo-worker-2"]["status"] == "stopping", "its record")
+        run.send_signal(signal.SIGTERM)
+        assert finish(run).code == 143
+    wait_until(lambda: not is_alive(int(pid)), "the drain's end")
+    assert hetzner.machines == two
+
+    script(hetzner, "drain.sh", "echo again >> drained")
+    hetzner.ensure("1")
+    assert lines_of(hetzner, "drained") == ["again"]
+    assert hetzner.agreed() == {"demo-worker-1": two["demo-worker-1"]}
+
+
+def test_a_run_that_is_killed_while_it_drains_leaves_a_server_that_runs(hetzner: Project) -> None:
+    text = "echo $$ >> pids; while [ ! -e over ]; do sleep 0.05; done"
+    hetzner.describe(groups={"worker": {"count": 2, **draining(hetzner, text)}})
+    hetzner.ensure()
+    two = hetzner.agreed()
+    with running(hetzner, "ensure", "1", "--yes") as run:
+        seen(run, lambda: lines_of(hetzner, "pids"), "the drain")
+        run.kill()
+        finish(run)
+    (hetzner.folder / "over").touch()
+    # Now both are wanted: the server that was on its way to rest serves on.
+    hetzner.ensure("2")
+    assert hetzner.agreed() == two
+    assert hetzner.requests("DELETE") == []
+
+
+# ---------------------------------------------------------------------------------------------
+# Shutdown
+
+
+def powers(project: Project) -> list[str]:
+    """The requests by which servers were brought to rest and removed, in order."""
+    words = []
+    for request in project.changes:
+        kind = json.loads(request.body or "{}").get("type") or request.path.rpartition("/")[2]
+        words.append("delete" if request.method == "DELETE" else kind.replace("power_off", "poweroff"))
+    return words
+
+
+def test_q15_shutdown_comes_before_the_delete_and_every_status_is_told(project: Project) -> None:
+    project.describe(groups={"worker": {"count": 1, "stop": {"shutdown_within": "1m"}}})
+    project.ensure()
+    project.world.clear_log()
+    project.ensure("0", "--allow-zero")
+    assert powers(project) == ["shutdown", "delete"]
+    assert events_of(project, "demo-worker-1") == [
+        "creating",
+        "running",
+        "stopping",
+        "stopped",
+        "deleting",
+        "deleted",
+    ]
+
+
+def test_an_ignored_shutdown_ends_with_the_power_cut_and_is_told(project: Project) -> None:
+    project.describe(groups={"worker": {"count": 1, "stop": {"shutdown_within": "2s"}}})
+    project.ensure()
+    project.world.add_fault("shutdown_ignored", method="POST", times=None)
+    project.world.clear_log()
+    ran = project.ensure("0", "--allow-zero")
+    assert powers(project) == ["shutdown", "poweroff", "delete"]
+    assert "demo-worker-1: did not shut down within 2s" in ran.stderr
+    assert reason_of(project, "demo-worker-1", "server.deleting").endswith("; did not shut down within 2s")
+    assert project.agreed() == {}
+
+
+# ---------------------------------------------------------------------------------------------
+# Telling
+
+
+@pytest.fixture
+def mute_port() -> Iterator[int]:
+    """A port where connections are taken and nothing is ever answered."""
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
+        yield int(listener.getsockname()[1])
+
+
+def test_a_webhook_that_hangs_and_a_command_that_fails_change_no_result(hetzner: Project, mute_port: int) -> None:
+    told = script(hetzner, "tell.sh", "cat >> told")
+    hetzner.describe(
+        notify=[
+            {"url": f"http://127.0.0.1:{mute_port}/hook"},
+            {"command": [script(hetzner, "broken.sh", "cat; exit 9")], "events": ["server.*"]},
+            {"command": [told], "events": ["*"]},
+        ]
+    )
+    for count, outcome in (("2", "converged"), ("1", "converged")):
+        ran = hetzner.ensure(count)
+        assert ran.document["outcome"] == outcome
+        assert len(hetzner.agreed()) == int(count)
+    assert "could not be told to 127.0.0.1" in ran.stderr
+    assert "could not be told to ./broken.sh: ended with 9" in ran.stderr
+    # Who listens was told everything, in the order of the log.
+    documents = [json.loads(line) for line in lines_of(hetzner, "told")]
+    assert [{key: one[key] for key in one if key not in ("schema", "stack")} for one in documents] == hetzner.events
+    assert {(one["schema"], one["stack"]) for one in documents} == {(1, "demo")}
+
+
+# ---------------------------------------------------------------------------------------------
+# Forgetting
+
+
+def test_q10_records_of_deleted_servers_go_after_their_retention_and_no_others(hetzner: Project) -> None:
+    def recorded() -> dict[str, str]:
+        return {server["name"]: server["status"] for server in hetzner.state["servers"]}
+
+    hetzner.describe(retention="1h")
+    hetzner.ensure("3")
+    hetzner.ensure("1")
+    kept = {"demo-worker-1": "running", "demo-worker-2": "deleted", "demo-worker-3": "deleted"}
+    hetzner.run("status", "--refresh")
+    assert recorded() == kept
+
+    # A longer retention keeps what is old, a shorter one does not; what runs stays, however old.
+    state = hetzner.state
+    for server in state["servers"]:
+        server["since"] = "2020-01-01T00:00:00Z"
+    hetzner.state_path.write_text(json.dumps(state), encoding="utf-8")
+    hetzner.describe(retention="3650d")
+    hetzner.run("status", "--refresh")
+    assert recorded() == kept
+    hetzner.describe(retention="1h")
+    hetzner.run("status", "--refresh")
+    assert recorded() == {"demo-worker-1": "running"}
+    hetzner.ensure("1")
+    assert recorded() == {"demo-worker-1": "running"}

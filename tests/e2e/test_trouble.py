@@ -1,0 +1,191 @@
+"""A cloud that refuses, stays silent, or gives servers that never start."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+
+import pytest
+
+from tests.support.project import DIGITALOCEAN, HETZNER, VENDORS, Project, Vendor, finish, wait_until
+
+
+def test_s05_created_and_never_told(project: Project) -> None:
+    """Every create is carried out, and the answers are lost in four ways: at DigitalOcean a second one has four."""
+    faults = [
+        project.fault("accept_then_drop", "POST"),
+        *(project.fault("accept_then_status", "POST", skip=n, status=500 + n + 1) for n in (1, 2, 3)),
+    ]
+    project.ensure("5")
+    hit = 2 if project.vendor is DIGITALOCEAN else 4
+    assert [project.world.fired(fault) for fault in faults] == [1] * hit + [0] * (4 - hit)
+    assert len(project.agreed()) == 5
+    assert len(project.asked_for) == 5
+    assert len(project.world.servers(project.vendor.name)) == 5
+
+
+def test_r09_s05_deleted_and_never_told(project: Project) -> None:
+    project.ensure("3")
+    three, oldest = project.agreed(), project.by_age[0]
+    lost = project.fault("accept_then_drop", "DELETE", one=True)
+    gone = project.fault("accept_then_status", "DELETE", one=True, skip=1, status=503)
+    project.ensure("1")
+    assert (project.world.fired(lost), project.world.fired(gone)) == (1, 1)
+    assert project.agreed() == {oldest: three[oldest]}
+
+
+def test_q01_r07_passing_trouble_while_servers_start(hetzner: Project) -> None:
+    """Boots take a moment, and meanwhile the list fails in turn: nothing is given up, nothing made twice."""
+    hetzner.world.set_knobs(boot_s=2)
+    faults = [
+        hetzner.fault("rate_limit", "GET", skip=2, headers={"retry-after": "1"}),
+        hetzner.fault("respond", "GET", skip=3, status=500),
+        hetzner.fault("drop_before", "GET", skip=4),
+        hetzner.fault("html_502", "GET", skip=5),
+    ]
+    hetzner.ensure("2")
+    assert [hetzner.world.fired(fault) for fault in faults] == [1, 1, 1, 1]
+    assert len(hetzner.agreed()) == 2
+    assert len(hetzner.creates) == 2
+
+
+def test_s09_429_answers_slow_a_run_and_cost_no_server(project: Project) -> None:
+    soon = {"headers": {"retry-after": "1"}}
+    faults = [project.fault("rate_limit", "POST", times=2, **soon), project.fault("rate_limit", "GET", skip=2, **soon)]
+    made = project.ensure("3")
+    assert (made.document["outcome"], len(project.agreed())) == ("converged", 3)
+    three, oldest = project.agreed(), project.by_age[0]
+    faults += [project.fault("rate_limit", "DELETE", one=True, **soon), project.fault("rate_limit", "GET", **soon)]
+    project.ensure("1")
+    assert project.agreed() == {oldest: three[oldest]}
+    assert all(project.world.fired(fault) for fault in faults)
+    assert [request.status for request in project.creates].count(429) == 2
+    assert len(project.creates) <= 5
+
+
+@pytest.mark.parametrize("vendor", VENDORS, ids=lambda vendor: vendor.name)
+def test_s09_s13_interrupted_while_a_create_waits_for_the_vendors_budget(served: Project, vendor: Vendor) -> None:
+    """The vendor says to come back in four minutes; whoever interrupts does not wait for that, nor is it sent then."""
+    fault = served.fault("rate_limit", "POST", times=None, headers={"retry-after": "240"})
+    process = served.start("ensure", "3", "--yes")
+    wait_until(lambda: served.world.fired(fault), "the refusal")
+    process.send_signal(signal.SIGINT)
+    ran = finish(process)
+    assert ran.code == 130, ran.stderr
+    assert "Traceback" not in ran.stderr
+    assert (served.world.fired(fault), served.machines) == (1, {})
+    served.world.clear_faults()
+    served.ensure("3")
+    assert len(served.agreed()) == 3
+    # The one that was refused, and these.
+    assert len(served.asked_for) == 4
+
+
+def test_s09_two_runs_that_share_one_budget_give_no_server_up(make_served: Callable[[Vendor], Project]) -> None:
+    """Two stacks of one account, and not enough requests for both: each takes longer, and has its servers."""
+    project = make_served(HETZNER)
+    project.describe(limit=30)
+    project.spec_path.with_name("other.yaml").write_bytes(project.spec_path.read_bytes())
+    project.world.set_knobs(boot_s=1)
+    project.world.set_quota("hetzner", servers=100)
+    # Two a second come back: of some hundred requests, many find none.
+    project.world.set_rate_limit("hetzner", per_hour=7200)
+    project.world.set("bucket", [40, project.world.now])
+    started = [project.start("ensure", "25", "--yes", "--stack", stack, "-o", "json") for stack in ("demo", "other")]
+    for ran in [finish(process) for process in started]:
+        assert ran.code == 0, ran.stderr
+        assert ran.document["outcome"] == "converged"
+        assert {step["action"] for step in ran.document["steps"]} == {"create"}
+    assert len(project.agreed()) == 25
+    assert len(project.world.servers("hetzner")) == 50
+    assert project.requests("DELETE") == []
+    # It took more than the account had: they waited for what came back.
+    assert len(project.requests()) > 40
+
+
+def test_r10_r11_s08_failed_midway_and_refused_from_then_on(project: Project) -> None:
+    quota = "droplets" if project.vendor is DIGITALOCEAN else "servers"
+    project.world.set_quota(project.vendor.name, **{quota: 2})
+    # A token that may not read the account: its quota is run into, as it always is at Hetzner.
+    project.world.add_fault("respond", method="GET", path="/v2/account$", times=None, status=403, code="forbidden")
+    failed = project.ensure("4", code=1)
+    assert failed.document["outcome"] == "failed"
+    results = [step["result"] for step in failed.document["steps"]]
+    assert sorted(results) == ["done", "done", "failed", "failed"]
+    assert all(step["error"] for step in failed.document["steps"] if step["result"] == "failed")
+    running = failed.named("running")
+    assert running == set(project.machines)
+    assert failed.named("errored") == {f"demo-worker-{n}" for n in range(1, 5)} - running
+
+    # Again and again: nothing is asked of the cloud for an hour, and what is recorded does not grow.
+    project.world.clear_log()
+    for _ in range(2):
+        refused = project.ensure("4", code=3).error
+        assert refused["code"] == "quota"
+        assert "2 too many: the account allows 2" in refused["message"]
+        assert len(project.state["servers"]) == 4
+        assert len(project.machines) == 2
+    assert project.changes == []
+
+    project.world.set_quota(project.vendor.name, **{quota: 100})
+    project.state_path.with_name("demo.shortages.json").unlink()
+    project.ensure("4")
+    assert len(project.agreed()) == 4
+    assert len(project.state["servers"]) == 4
+
+
+def unlock(project: Project, name: str) -> None:
+    """Let the cloud's own action on a server come to its end, and leave the server as it is."""
+    machine = project.machine(name)
+    machine.body["busy_until"] = 0.0
+    project.world.save(machine)
+
+
+def test_s06_q07_a_server_that_never_starts_is_recorded_and_replaced_by_the_next_run(project: Project) -> None:
+    project.fault(project.vendor.stuck, "POST")
+    late = project.ensure("2", "--timeout", "3s", code=4)
+    assert late.document["outcome"] == "unconfirmed"
+    (stuck,) = late.named("hanging")
+    assert late.document["groups"]["worker"]["ready"] == 1
+    assert project.records[stuck]["status"] == "hanging"
+    assert project.records[stuck]["previous"] == "starting"
+    assert project.checkpoint.outputs[stuck]["status"] == "hanging"
+    assert any(event["event"] == "server.hanging" and event["server"] == stuck for event in project.events)
+
+    # The next run does not count it, and has another in its place.
+    unlock(project, stuck)
+    replaced = project.ensure("2")
+    assert sorted(action for action, _, _ in replaced.steps) == ["create", "delete"]
+    assert len(project.agreed()) == 2
+    assert stuck not in project.machines
+
+
+def test_s06_q02_a_server_that_never_starts_is_replaced_at_its_deadline(served: Project) -> None:
+    """The cloud refuses to delete it as long as it is locked: that is waited for."""
+    project = served
+    project.describe(groups={"worker": {"start_within": "2s"}})
+    fault = project.fault(project.vendor.stuck, "POST")
+    process = project.start("ensure", "2", "--yes", "-o", "json")
+    refusal = wait_until(lambda: project.requests("DELETE"), "an attempt to delete it")[0]
+    assert refusal.status in (422, 423)
+    (stuck,) = (name for name, number in project.machines.items() if refusal.path.endswith(f"/{number}"))
+    unlock(project, stuck)
+    ran = finish(process)
+    assert ran.code == 0, ran.stderr
+    assert project.world.fired(fault) == 1
+    assert len(project.creates) == 3
+    assert len(project.agreed()) == 2
+    assert [server for action, server, _ in ran.steps if action == "delete"] == [stuck]
+    assert stuck not in project.machines
+    assert [event["event"] for event in project.events if event["server"] == stuck][-1] == "server.deleted"
+
+
+def test_s06_bounded_replacement_within_one_run(hetzner: Project) -> None:
+    """Every server is stuck, and cannot even be deleted: new ones are made a bounded number of times."""
+    hetzner.describe(groups={"worker": {"start_within": "1s"}})
+    fault = hetzner.fault(hetzner.vendor.stuck, "POST", times=None)
+    ran = hetzner.run("ensure", "1", "--yes", "--timeout", "60s", code=1)
+    assert "hang" in ran.stderr
+    assert 1 < hetzner.world.fired(fault) <= 6
+    assert {record["status"] for record in hetzner.records.values()} == {"hanging"}
+    assert set(hetzner.records) == set(hetzner.machines)

@@ -1,0 +1,192 @@
+"""Where the matrices play: a stack of three servers, prepared once per cloud and copied for every scene."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from scaler.engine import binary as engine_binary
+from scaler.model.ownership import Owner
+from scaler.simulator import EmbeddedCloud, World
+from scaler.simulator.world import Thing
+from tests.faults.gate import Gate
+from tests.support.project import VENDORS, Project, Ran, Vendor, finish, is_alive, wait_until, wrap_engine
+
+START = 3
+"""Servers of the prepared stack."""
+
+BOOT_S = 0.3
+"""Long enough that a killed run can leave a server that is still starting."""
+
+
+class ViolationError(AssertionError):
+    """A promise that was not kept."""
+
+
+def demand(held: object, what: str) -> None:
+    """Raise ViolationError unless it holds."""
+    if not held:
+        raise ViolationError(what)
+
+
+@dataclass(frozen=True)
+class Operation:
+    """A command whose course is disturbed, and what must be there afterwards."""
+
+    name: str
+    command: tuple[str, ...]
+    after: int
+    """Servers that are there when it succeeded."""
+    wanted: int
+    """What one plain `ensure` is asked for afterwards."""
+    most: int
+    """Servers that may exist at any moment."""
+
+
+OPERATIONS = {
+    operation.name: operation
+    for operation in (
+        Operation("scale-up", ("ensure", "5", "--yes"), 5, 5, 5),
+        Operation("scale-down", ("ensure", "1", "--yes"), 1, 1, START),
+        Operation("reboot", ("reboot", "demo-worker-1", "demo-worker-2", "--yes"), START, START, START),
+        Operation("replace", ("replace", "demo-worker-2", "--yes"), START, START, START + 1),
+        Operation("destroy", ("destroy", "--yes"), 0, START, START),
+    )
+}
+
+
+_PRICE = ("currency", "price_per_hour", "price_per_month")
+
+
+def _prices_of(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: record[key] for key in _PRICE if key in record}
+
+
+@dataclass
+class Scene:
+    """One copy of the prepared stack, its cloud, and what it looked like at first."""
+
+    project: Project
+    gate: Gate
+    foreign: Mapping[int, Any]
+    first: Mapping[str, str]
+    """Name → id of our servers."""
+    given_back: set[int] = field(default_factory=set)
+    """Ids of servers that somebody made ours by hand: their names may have been given to others meanwhile."""
+
+    @property
+    def vendor(self) -> Vendor:
+        return self.project.vendor
+
+    @property
+    def world(self) -> World:
+        return self.project.world
+
+    def run(self, *arguments: str, environ: Mapping[str, str] | None = None) -> Ran:
+        """Run `scaler ...` to its end, whatever that is."""
+        return finish(self.project.start(*arguments, environ=environ))
+
+    def check_foreign(self) -> None:
+        """Servers of others are as they were."""
+        foreign = self._foreign()
+        demand(foreign == self.foreign, f"servers of others were touched: {foreign}, {self.foreign}")
+
+    def check_settled(self, count: int, kept: Collection[str] = ()) -> None:
+        """Exactly `count` servers; cloud, stack, outputs and state file say the same; nothing is left in the way.
+
+        Beside them those that are `kept`, off, for their paid hour.
+        """
+        project = self.project
+        self.check_foreign()
+        owned, checkpoint = self.owned(), project.checkpoint
+        resources = {resource.name: resource.id for resource in checkpoint.resources}
+        outputs = dict(checkpoint.outputs)
+        demand(len(owned) == count + len(kept), f"{len(owned)} servers, not {count}: {owned}, {kept} kept")
+        made = [name for number, name in owned.items() if number not in self.given_back]
+        demand(len(set(made)) == len(made), f"two servers of one name: {owned}")
+        demand(set(resources.values()) == set(map(str, owned)), f"the stack has {resources}, the cloud {owned}")
+        demand({name: output["id"] for name, output in outputs.items()} == resources, f"outputs {outputs}, {resources}")
+        # A price that a look has learned is in the state file at once, and in the outputs with the next change.
+        unpriced = {name: output | _prices_of(project.records.get(name, {})) for name, output in outputs.items()}
+        demand(project.records == unpriced, f"state file {project.records}, outputs {outputs}")
+        statuses = {output["status"] for name, output in outputs.items() if name not in kept}
+        demand(statuses <= {"running"}, f"statuses {statuses}")
+        demand(not checkpoint.pending, f"pending operations: {checkpoint.pending}")
+        demand(not self.locks(), f"a lock was left: {self.locks()}")
+        demand(not (project.state_dir / "demo.lock.json").exists(), "the local lock's note was left")
+        self.check_processes()
+
+    def check_processes(self) -> None:
+        """No engine process outlives its run for long."""
+        for pid, operation in self.project.engine_runs:
+            wait_until(lambda pid=pid: not is_alive(pid), f"the end of engine process {pid} ({operation})")
+
+    def locks(self) -> list[Path]:
+        """The engine's locks on the stack."""
+        return sorted((self.project.state_dir / "pulumi" / ".pulumi" / "locks").rglob("*.json"))
+
+    def settle(self, count: int) -> Ran:
+        """One plain `ensure`, and its world."""
+        ran = self.run("ensure", str(count), "--yes")
+        demand(ran.code == 0, f"ensure {count} ended with {ran.code}:\n{ran.stderr}")
+        self.check_settled(count)
+        return ran
+
+    def owned(self) -> dict[int, str]:
+        """Id → name of our servers in the cloud."""
+        return {thing.id: thing.name or "" for thing in self._servers() if self._is_ours(thing)}
+
+    def _foreign(self) -> dict[int, Any]:
+        return {thing.id: (thing.name, thing.body) for thing in self._servers() if not self._is_ours(thing)}
+
+    def _servers(self) -> list[Thing]:
+        return self.world.servers(self.vendor.name)
+
+    def _is_ours(self, thing: Thing) -> bool:
+        return Owner("scaler", "demo").owns(self.vendor.labels_of(thing))
+
+
+class Theatre:
+    """Prepares a stack per cloud, and makes scenes of it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._cache = folder / "cache"
+        self._engine = wrap_engine(engine_binary.find(os.environ), folder)
+        self._made = 0
+        self._prepared = {vendor.name: self._prepare(vendor) for vendor in VENDORS}
+
+    def _prepare(self, vendor: Vendor) -> Path:
+        folder = self.folder / f"prepared-{vendor.name}"
+        with EmbeddedCloud(folder / "world.db") as served:
+            project = Project(folder / "project", vendor, self._engine, self._cache, served)
+            served.world.add_server(vendor.name, "demo-worker-99")
+            others = vendor.owned(Owner("scaler", "other").group_labels("worker", "0"))
+            served.world.add_server(vendor.name, "other-worker-1", **others)
+            project.ensure(str(START))
+            project.agreed()
+            served.world.clear_log()
+        (project.folder / "engine.log").unlink()
+        return folder
+
+    @contextmanager
+    def scene(self, vendor: Vendor) -> Iterator[Scene]:
+        """A copy of the prepared stack; its folder stays if the block raises."""
+        self._made += 1
+        folder = self.folder / f"scene-{self._made}"
+        shutil.copytree(self._prepared[vendor.name], folder, ignore=shutil.ignore_patterns("project"))
+        gate = Gate()
+        with EmbeddedCloud(folder / "world.db", middleware=gate.around) as served:
+            project = Project(folder / "project", vendor, self._engine, self._cache, served)
+            prepared = self._prepared[vendor.name] / "project"
+            shutil.copytree(prepared, project.folder, dirs_exist_ok=True)
+            served.world.set_knobs(boot_s=BOOT_S, power_s=0.1, visible_after_delete_s=0.2)
+            scene = Scene(project, gate, {}, project.machines)
+            scene.foreign = scene._foreign()
+            yield scene
+        shutil.rmtree(folder)

@@ -1,0 +1,65 @@
+"""A sample of the matrices that `make faults` plays in full."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from tests.faults.kills import EnginePoint, Kill, Point, RequestPoint, Victim
+from tests.faults.races import CONTESTS, Meddling, Race, Signalled
+from tests.faults.stage import OPERATIONS, Theatre, Vendor
+from tests.faults.troubles import TROUBLES, TroubledOperation
+from tests.support.project import DIGITALOCEAN, HETZNER
+
+
+def _change(number: int, moment: str) -> RequestPoint:
+    return RequestPoint(number, moment, changes_only=True)  # type: ignore[arg-type]
+
+
+def _kill(vendor: Vendor, operation: str, point: Point, victim: Victim) -> Kill:
+    return Kill(vendor, OPERATIONS[operation], point, victim)
+
+
+KILLS = (
+    _kill(HETZNER, "scale-up", _change(1, "before"), "both"),
+    _kill(HETZNER, "scale-up", _change(2, "after"), "scaler"),
+    _kill(HETZNER, "scale-up", EnginePoint("refresh", "start"), "scaler"),
+    _kill(DIGITALOCEAN, "scale-up", _change(1, "after"), "engine"),
+    _kill(DIGITALOCEAN, "scale-up", EnginePoint("refresh", "locked"), "both"),
+    _kill(HETZNER, "scale-down", _change(1, "after"), "both"),
+    _kill(DIGITALOCEAN, "scale-down", _change(2, "before"), "scaler"),
+    _kill(HETZNER, "reboot", _change(1, "after"), "scaler"),
+    _kill(DIGITALOCEAN, "replace", _change(1, "after"), "both"),
+    _kill(HETZNER, "replace", _change(2, "after"), "engine"),
+    _kill(DIGITALOCEAN, "destroy", _change(2, "after"), "both"),
+    _kill(HETZNER, "destroy", EnginePoint("up", "locked"), "both"),
+)
+
+
+def _trouble(vendor: Vendor, operation: str, name: str) -> TroubledOperation:
+    return TroubledOperation(vendor, OPERATIONS[operation], next(each for each in TROUBLES if each.name == name))
+
+
+FAULTS = (
+    _trouble(DIGITALOCEAN, "scale-up", "carried out, no answer"),
+    _trouble(HETZNER, "scale-up", "lists never show one server"),
+    _trouble(DIGITALOCEAN, "scale-up", "the first place is full"),
+    _trouble(HETZNER, "replace", "token revoked at the change"),
+    _trouble(DIGITALOCEAN, "destroy", "429 on changes"),
+    _trouble(HETZNER, "scale-down", "the cloud's clock is three hours behind"),
+    _trouble(HETZNER, "scale-up", "a file in the state folder's place"),
+)
+
+OTHERS = (
+    Race(HETZNER, next(each for each in CONTESTS if each.name == "4 ensure"), elsewhere=True),
+    Meddling(HETZNER, OPERATIONS["scale-down"], "relabels", 2),
+    Meddling(DIGITALOCEAN, OPERATIONS["scale-up"], "deletes", 2),
+    Signalled(HETZNER, OPERATIONS["scale-up"], signal.SIGTERM, 7, "after"),
+    Signalled(DIGITALOCEAN, OPERATIONS["replace"], signal.SIGINT, 3, "before"),
+)
+
+
+@pytest.mark.parametrize("cell", [*KILLS, *FAULTS, *OTHERS], ids=lambda cell: cell.id)
+def test_a_promise_is_kept(theatre: Theatre, cell: Kill | TroubledOperation | Race | Meddling | Signalled) -> None:
+    assert cell.play(theatre), "the run has no such point any more"

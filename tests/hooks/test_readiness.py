@@ -1,0 +1,243 @@
+"""Readiness: real sockets, a real HTTP server, real commands; time is moved by hand."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from scaler.hooks.readiness import ReadinessChecks, fill_in
+from scaler.model import Readiness, Server
+from tests.support.processes import HandClock, HttpServer, is_alive, script, server, wait_until, waiting_ends
+
+NAP_S = 1.0
+"""What lies between two looks of a run."""
+
+
+class Looks:
+    """A run's looks at servers: each look sees a reading's result and lets the next begin."""
+
+    def __init__(self, folder: Path) -> None:
+        self.clock = HandClock()
+        self.checks = ReadinessChecks(self.clock, folder)
+
+    def read(self, how: Readiness, *servers: Server) -> list[bool]:
+        """Take one reading of each, to its end; which of the servers are ready then."""
+        self.clock.sleep(NAP_S)
+        for one in servers:
+            self.checks.is_ready(how, one)
+        for thread in threading.enumerate():
+            if thread.name == "ready":
+                thread.join(60)
+                assert not thread.is_alive()
+        return [self.checks.is_ready(how, one) for one in servers]
+
+
+@pytest.fixture
+def looks(tmp_path: Path) -> Looks:
+    return Looks(tmp_path)
+
+
+def test_none_is_ready_as_soon_as_the_cloud_says_running(looks: Looks) -> None:
+    assert looks.checks.is_ready(Readiness(), server())
+
+
+def test_tcp_needs_two_good_readings_in_a_row(looks: Looks) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        how = Readiness(kind="tcp", port=listener.getsockname()[1])
+        assert [looks.read(how, server()) for _ in range(2)] == [[False], [True]]
+        # It stays ready, and is not asked again.
+        connections = count_waiting(listener)
+        assert looks.read(how, server()) == [True]
+        assert (connections, count_waiting(listener)) == (2, 0)
+
+
+def count_waiting(listener: socket.socket) -> int:
+    listener.setblocking(False)
+    count = 0
+    while True:
+        try:
+            listener.accept()[0].close()
+        except BlockingIOError:
+            return count
+        count += 1
+
+
+def test_tcp_tells_what_is_wrong(looks: Looks) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    assert looks.read(Readiness(kind="tcp", port=port), server()) == [False]
+    assert looks.checks.trouble(server()) == f"port {port}: Connection refused"
+
+
+def test_a_server_without_an_address_is_not_looked_for_on_this_machine(looks: Looks) -> None:
+    homeless = server(ipv4=None)
+    with HttpServer(200) as http:
+        for how in (Readiness(kind="tcp", port=http.port), Readiness(kind="http", url=f"http://{{ip}}:{http.port}/")):
+            assert [looks.read(how, homeless) for _ in range(3)] == [[False]] * 3
+            assert looks.checks.trouble(homeless) == "it has no public address"
+        assert http.asked == []
+
+
+def test_no_reading_begins_before_a_look_and_a_pause(looks: Looks) -> None:
+    with HttpServer(200) as http:
+        how = Readiness(kind="http", url=http.url, successes=5)
+        looks.read(how, server())
+        for _ in range(10):
+            assert not looks.checks.is_ready(how, server())
+        assert len(http.asked) == 1
+        looks.read(how, server())
+        assert len(http.asked) == 2
+
+
+def test_http_is_asked_by_address_and_name(looks: Looks) -> None:
+    with HttpServer(204) as http:
+        how = Readiness(kind="http", url=f"http://{{ip}}:{http.port}/up/{{name}}?a=1")
+        assert [looks.read(how, server()) for _ in range(2)] == [[False], [True]]
+        assert http.asked == [("GET", "/up/prod-worker-1?a=1", b"")] * 2
+
+
+@pytest.mark.parametrize("status", [400, 404, 500, 503])
+def test_http_refused_is_not_ready(looks: Looks, status: int) -> None:
+    with HttpServer(status) as http:
+        how = Readiness(kind="http", url=http.url, successes=1)
+        assert looks.read(how, server()) == [False]
+        assert looks.checks.trouble(server()) == f"{http.url}: HTTP {status}"
+
+
+def test_http_follows_no_redirect_and_reads_no_body(looks: Looks) -> None:
+    with HttpServer(302) as http:
+        assert looks.read(Readiness(kind="http", url=http.url, successes=1), server()) == [True]
+        assert [path for _, path, _ in http.asked] == ["/"]
+    with HttpServer(200, endless=True) as http:
+        assert looks.read(Readiness(kind="http", url=http.url, successes=1), server(id="8")) == [True]
+
+
+def test_an_address_in_a_url_has_brackets_if_it_needs_them() -> None:
+    six = server(ipv4=None, ipv6="2001:db8::1")
+    assert fill_in("http://{ip}:80/{name}", six, bracketed=True) == "http://[2001:db8::1]:80/prod-worker-1"
+    assert fill_in("root@{ip}", six) == "root@2001:db8::1"
+    assert fill_in("http://{ip}/", server(), bracketed=True) == "http://127.0.0.1/"
+
+
+def test_a_command_runs_in_the_project_folder_with_the_servers_name_and_address(looks: Looks, tmp_path: Path) -> None:
+    program = script(tmp_path, "ready.sh", 'echo "$PWD $@" >> seen')
+    how = Readiness(kind="command", command=(program, "{name}", "at={ip}", "a b; echo $HOME"))
+    assert [looks.read(how, server()) for _ in range(2)] == [[False], [True]]
+    assert (tmp_path / "seen").read_text() == f"{tmp_path} prod-worker-1 at=127.0.0.1 a b; echo $HOME\n" * 2
+
+
+@pytest.mark.parametrize(
+    ("text", "trouble"),
+    [
+        ("echo not yet >&2; exit 3", "./ready.sh ended with 3: not yet"),
+        ("kill -9 $$", "./ready.sh was ended by signal 9"),
+        (r"printf 'a\033[31mred\n\nb'; exit 1", "./ready.sh ended with 1: a [31mred b"),
+    ],
+)
+def test_a_failing_command_tells_its_last_words(looks: Looks, tmp_path: Path, text: str, trouble: str) -> None:
+    how = Readiness(kind="command", command=(script(tmp_path, "ready.sh", text),), successes=1)
+    assert looks.read(how, server()) == [False]
+    assert looks.checks.trouble(server()) == trouble
+
+
+@pytest.mark.parametrize(
+    ("program", "reason"), [("./absent", "No such file or directory"), ("a\0b", "embedded null byte")]
+)
+def test_a_command_that_cannot_be_run_is_a_bad_reading(looks: Looks, program: str, reason: str) -> None:
+    how = Readiness(kind="command", command=(program,))
+    assert looks.read(how, server()) == [False]
+    assert looks.checks.trouble(server()) == f"{program} cannot be run: {reason}"
+
+
+def test_flapping_is_not_ready(looks: Looks) -> None:
+    with HttpServer(200, 500, 200, 200, 503, 200, 200, 200) as http:
+        how = Readiness(kind="http", url=http.url, successes=3)
+        readings = [looks.read(how, server())[0] for _ in range(8)]
+    assert readings == [False] * 7 + [True]
+
+
+def test_a_reboot_or_another_machine_of_the_name_starts_anew(looks: Looks) -> None:
+    with HttpServer(200) as http:
+        how = Readiness(kind="http", url=http.url, successes=2)
+        first = server()
+        assert [looks.read(how, first) for _ in range(2)] == [[False], [True]]
+        for other in (server(id="8"), replace(first, since=first.since + timedelta(minutes=5))):
+            assert [looks.read(how, other) for _ in range(2)] == [[False], [True]]
+        assert looks.read(how, first) == [True]
+
+
+def test_checks_that_hang_delay_no_other_server(tmp_path: Path) -> None:
+    """A hundred checks never end; one more server is as ready as if it were alone."""
+    clock = HandClock()
+    with waiting_ends() as wait:
+        checks = ReadinessChecks(
+            clock, tmp_path, {"command": lambda how, one: wait() if one.name.startswith("stuck") else None}
+        )
+        how = Readiness(kind="command", command=("true",))
+        stuck = [server(f"stuck-{number}") for number in range(100)]
+        good = server("good")
+
+        def look() -> bool:
+            clock.sleep(NAP_S)
+            assert {checks.is_ready(how, one) for one in stuck} == {False}
+            return checks.is_ready(how, good)
+
+        wait_until(look, "the good server ready")
+        # A check that hangs is not started again beside itself.
+        assert sum(1 for thread in threading.enumerate() if thread.name == "ready") <= 101
+
+
+def test_a_check_that_raises_is_a_bad_reading(tmp_path: Path) -> None:
+    def broken(how: Readiness, one: Server) -> str | None:
+        raise RuntimeError("of the user's own")
+
+    looks = Looks(tmp_path)
+    looks.checks = ReadinessChecks(looks.clock, tmp_path, {"tcp": broken})
+    assert looks.read(Readiness(kind="tcp", port=1), server()) == [False]
+    assert looks.checks.trouble(server()) == "RuntimeError: of the user's own"
+
+
+def test_a_command_that_hangs_is_ended_with_its_children(
+    looks: Looks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scaler.hooks.readiness._CHECK_WITHIN_S", 0.3)
+    program = script(
+        tmp_path, "ready.sh", "trap '' TERM; sleep 1000 & echo $! > child; echo thinking; wait; sleep 1000"
+    )
+    assert looks.read(Readiness(kind="command", command=(program,)), server()) == [False]
+    assert looks.checks.trouble(server()) == "./ready.sh did not end within 0.3s: thinking"
+    child = int((tmp_path / "child").read_text())
+    wait_until(lambda: not is_alive(child), "the child's end")
+
+
+def test_a_process_ends_while_a_check_hangs(tmp_path: Path) -> None:
+    program = f"""
+import threading
+from pathlib import Path
+from tests.support.processes import HandClock, server
+from scaler.model import Readiness
+from scaler.hooks.readiness import ReadinessChecks
+started = threading.Event()
+def hang(how, one):
+    started.set()
+    threading.Event().wait()
+ReadinessChecks(HandClock(), Path({str(tmp_path)!r}), {{"tcp": hang}}).is_ready(Readiness(kind="tcp", port=1), server())
+started.wait()
+print("done")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={"PYTHONPATH": ":".join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout == "done\n"

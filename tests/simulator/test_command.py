@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from scaler.simulator import World
+from tests.support.sim_http import Http
+
+
+def serve(*arguments: str, directory: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "scaler", "sim", "serve", *arguments],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        cwd=directory,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_prints_what_to_export_and_serves_until_a_signal(tmp_path: Path, number: signal.Signals) -> None:
+    server = serve("--world", "my.db", "--profile", "instant", directory=tmp_path)
+    assert server.stdout
+    lines = [server.stdout.readline().removeprefix("export ").strip() for _ in range(4)]
+    exports = dict(line.split("=", 1) for line in lines)
+    assert list(exports) == ["HCLOUD_ENDPOINT", "DIGITALOCEAN_API_URL", "HCLOUD_TOKEN", "DIGITALOCEAN_TOKEN"]
+    assert exports["HCLOUD_ENDPOINT"] == exports["DIGITALOCEAN_API_URL"] + "/v1"
+    with Http(exports["DIGITALOCEAN_API_URL"], exports["HCLOUD_TOKEN"]) as http:
+        assert http.create().status_code == 201
+    server.send_signal(number)
+    rest, errors = server.communicate(timeout=20)
+    assert (server.returncode, rest) == (0, "")
+    assert errors == f"scaler: serving {tmp_path / 'my.db'}; stop with Ctrl-C\n"
+    assert [row.name for row in World(tmp_path / "my.db").servers()] == ["web-1"]
+
+
+def test_a_port_that_is_taken(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        _, errors = serve("--port", str(port), directory=tmp_path).communicate(timeout=20)
+    assert f"port {port}" in errors
+
+
+def test_a_world_that_is_none(tmp_path: Path) -> None:
+    (tmp_path / "notes.db").write_text("nothing that SQLite would know" * 100)
+    server = serve("--world", "notes.db", directory=tmp_path)
+    _, errors = server.communicate(timeout=20)
+    assert server.returncode == 1
+    assert "not a database" in errors

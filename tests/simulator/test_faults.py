@@ -1,0 +1,334 @@
+from __future__ import annotations
+
+import socket
+import threading
+from pathlib import Path
+
+import pytest
+import requests
+
+from scaler.simulator import EmbeddedCloud, World
+from scaler.simulator.faults import Effect, Rule, contains
+from tests.support.sim_http import SERVER, TOKEN, Http
+
+POST_SERVERS = {"method": "POST", "path": "/v1/servers$"}
+
+
+def names(world: World) -> list[str | None]:
+    return [server.name for server in world.servers()]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        ({"name": "a"}, True),
+        ({"name": "b"}, False),
+        ({"labels": {"role": "web"}}, True),
+        ({"labels": {"role": "db"}}, False),
+        ({"ssh_keys": [2]}, True),
+        ({"ssh_keys": [3]}, False),
+        ({"missing": None}, False),
+        ({}, True),
+    ],
+)
+def test_a_body_predicate_is_a_subset(wanted: object, found: bool) -> None:
+    body = {"name": "a", "labels": {"role": "web", "env": "x"}, "ssh_keys": [1, 2]}
+    assert contains(body, wanted) is found
+
+
+def test_a_rule_survives_json() -> None:
+    rule = Rule(effect=Effect("slow", {"factor": 3}), method="POST", path="x$", body={"a": [1]}, skip=2, times=None)
+    assert Rule.from_json(rule.to_json()) == rule
+
+
+@pytest.mark.parametrize("data", [{}, {"effect": "explode"}, {"effect": "respond", "match": {"path": "("}}])
+def test_a_rule_that_is_none(data: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=r"effect|expression"):
+        Rule.from_json(data)
+
+
+def test_skip_and_times_and_the_count(world: World, http: Http) -> None:
+    rule = world.add_fault("respond", path="/servers$", status=503, skip=1, times=2)
+    assert [http.get("/v1/servers").status_code for _ in range(5)] == [200, 503, 503, 200, 200]
+    assert http.get("/v1/locations").status_code == 200
+    assert world.fired(rule) == 2
+    assert [entry.effects for entry in world.log()] == [(), ("respond",), ("respond",), (), (), ()]
+
+
+def test_respond_has_the_clouds_error_shape(world: World, http: Http) -> None:
+    world.add_fault("respond", status=412, message="error during placement", **POST_SERVERS)
+    answer = http.create()
+    assert answer.json() == {
+        "error": {"code": "resource_unavailable", "message": "error during placement", "details": None}
+    }
+    assert answer.headers["X-Correlation-Id"]
+    assert names(world) == []
+
+
+def test_accepted_and_dropped(world: World, http: Http) -> None:
+    world.add_fault("accept_then_drop", **POST_SERVERS)
+    with pytest.raises(requests.ConnectionError):
+        http.create()
+    assert names(world) == ["web-1"]
+    assert http.create().json()["error"]["code"] == "uniqueness_error"
+
+
+def test_dropped_and_not_accepted(world: World, http: Http) -> None:
+    world.add_fault("drop_before", **POST_SERVERS)
+    with pytest.raises(requests.ConnectionError):
+        http.create()
+    assert names(world) == []
+    assert http.create().status_code == 201
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504])
+@pytest.mark.parametrize("html", [False, True])
+def test_accepted_and_answered_with_an_error(world: World, http: Http, status: int, html: bool) -> None:
+    world.add_fault("accept_then_status", status=status, html=html, **POST_SERVERS)
+    answer = http.create()
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == ("text/html" if html else "application/json")
+    assert names(world) == ["web-1"]
+
+
+def test_html_502(world: World, http: Http) -> None:
+    world.add_fault("html_502", **POST_SERVERS)
+    answer = http.create()
+    assert (answer.status_code, answer.headers["content-type"]) == (502, "text/html")
+    assert names(world) == []
+
+
+def test_a_hang_ends_in_the_answer(world: World, http: Http) -> None:
+    rule = world.add_fault("hang", seconds=0.05, **POST_SERVERS)
+    assert http.create().status_code == 201
+    assert world.fired(rule) == 1
+
+
+def test_carried_out_and_never_answered(world: World, http: Http) -> None:
+    world.add_fault("accept_then_hang", **POST_SERVERS)
+    with pytest.raises(requests.Timeout):
+        http.post("/v1/servers", json=SERVER, timeout=0.1)
+    assert names(world) == ["web-1"]
+
+
+def test_a_client_that_gives_up_on_a_hang_has_no_server(world: World, http: Http) -> None:
+    world.add_fault("hang", seconds=30, **POST_SERVERS)
+    with pytest.raises(requests.Timeout):
+        http.post("/v1/servers", json=SERVER, timeout=0.1)
+    assert http.get("/v1/servers").json()["servers"] == []
+
+
+def test_a_hang_for_ever_ends_with_the_server(tmp_path: Path) -> None:
+    outcome: list[BaseException] = []
+
+    def ask(url: str) -> None:
+        try:
+            Http(url).get("/v1/servers")
+        except requests.RequestException as error:
+            outcome.append(error)
+
+    with EmbeddedCloud(tmp_path / "world.db") as cloud:
+        rule = cloud.world.add_fault("hang_forever")
+        client = threading.Thread(target=ask, args=(cloud.url,))
+        client.start()
+        while not cloud.world.fired(rule):
+            client.join(0.01)
+    client.join(5)
+    assert not client.is_alive()
+    assert isinstance(outcome[0], requests.ConnectionError)
+
+
+@pytest.mark.parametrize("json", [False, True])
+def test_a_rate_limit(world: World, http: Http, json: bool) -> None:
+    world.add_fault("rate_limit", json=json, headers={"Retry-After": "7"}, **POST_SERVERS)
+    answer = http.create()
+    assert (answer.status_code, answer.headers["retry-after"]) == (429, "7")
+    assert answer.headers["RateLimit-Limit"] == "3600"
+    if json:
+        assert answer.json()["error"]["code"] == "rate_limit_exceeded"
+    else:
+        assert answer.headers["content-type"] == "text/plain"
+    assert names(world) == []
+
+
+def test_the_vendors_own_rate_limit(world: World, http: Http) -> None:
+    world.set_rate_limit("hetzner", per_hour=3)
+    assert [http.get("/v1/locations").status_code for _ in range(4)] == [200, 200, 200, 429]
+    world.advance(1200)
+    assert http.get("/v1/locations").headers["RateLimit-Remaining"] == "0"
+
+
+def test_truncated_json(world: World, http: Http) -> None:
+    world.add_fault("truncated_json", **POST_SERVERS)
+    answer = http.create()
+    assert answer.status_code == 201
+    with pytest.raises(requests.JSONDecodeError):
+        answer.json()
+    assert names(world) == ["web-1"]
+
+
+def test_null_fields(world: World, http: Http) -> None:
+    world.add_fault("null_fields", fields=["location", "labels"], **POST_SERVERS)
+    server = http.create().json()["server"]
+    assert (server["location"], server["labels"], server["name"]) == (None, None, "web-1")
+
+
+def test_stuck_initializing(world: World, http: Http) -> None:
+    world.add_fault("stuck_initializing", body={"name": "web-1"}, **POST_SERVERS)
+    stuck, fine = http.create().json(), http.create(name="web-2").json()
+    world.advance(1_000_000)
+    server = http.get(f"/v1/servers/{stuck['server']['id']}").json()["server"]
+    assert (server["status"], server["locked"]) == ("initializing", True)
+    assert http.get(f"/v1/actions/{stuck['action']['id']}").json()["action"]["status"] == "running"
+    assert http.delete(f"/v1/servers/{server['id']}").json()["error"]["code"] == "locked"
+    assert http.get(f"/v1/servers/{fine['server']['id']}").json()["server"]["status"] == "running"
+
+
+def test_stuck_locked(world: World, http: Http) -> None:
+    world.add_fault("stuck_locked", path="/poweroff$")
+    number = http.create().json()["server"]["id"]
+    assert http.post(f"/v1/servers/{number}/actions/poweroff").json()["action"]["status"] == "running"
+    world.advance(1_000_000)
+    assert http.post(f"/v1/servers/{number}/actions/poweron").status_code == 423
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_an_action_that_fails(world: World, http: Http, keep: bool) -> None:
+    world.set_knobs("hetzner", boot_s=10)
+    world.add_fault("action_error", command="create_server", code="server_error", keep=keep, **POST_SERVERS)
+    created = http.create().json()
+    assert created["action"]["status"] == "running"
+    world.advance(10)
+    action = http.get(f"/v1/actions/{created['action']['id']}").json()["action"]
+    assert (action["status"], action["error"]["code"]) == ("error", "server_error")
+    server = http.get(f"/v1/servers/{created['server']['id']}")
+    assert server.status_code == (200 if keep else 404)
+    if keep:
+        assert (server.json()["server"]["status"], server.json()["server"]["locked"]) == ("off", False)
+
+
+def test_a_slow_server(world: World, http: Http) -> None:
+    world.set_knobs("hetzner", boot_s=10)
+    world.add_fault("slow", factor=5, body={"name": "web-1"}, **POST_SERVERS)
+    http.create()
+    http.create(name="web-2")
+    world.advance(10)
+    assert {row["name"]: row["status"] for row in http.get("/v1/servers").json()["servers"]} == {
+        "web-1": "initializing",
+        "web-2": "running",
+    }
+    world.advance(40)
+    assert {row["status"] for row in http.get("/v1/servers").json()["servers"]} == {"running"}
+
+
+def test_lists_that_miss_servers(world: World, http: Http) -> None:
+    first = http.create().json()["server"]["id"]
+    http.create(name="web-2")
+    world.add_fault("list_misses", names=["web-1"], method="GET", path="/servers$")
+    world.add_fault("list_misses", method="GET", path="/servers$", skip=1)
+    listed = [[row["name"] for row in http.get("/v1/servers").json()["servers"]] for _ in range(3)]
+    assert listed == [["web-2"], ["web-1"], ["web-1", "web-2"]]
+    assert http.get(f"/v1/servers/{first}").status_code == 200
+
+
+def test_a_stale_list(world: World, http: Http) -> None:
+    old = http.create().json()["server"]["id"]
+    world.advance(60)
+    http.delete(f"/v1/servers/{old}")
+    http.create(name="web-2")
+    world.advance(1)
+    world.add_fault("stale_list", seconds=10, method="GET", path="/servers$")
+    shown = http.get("/v1/servers").json()["servers"]
+    assert [(row["name"], row["status"]) for row in shown] == [("web-1", "running")]
+    assert [row["name"] for row in http.get("/v1/servers").json()["servers"]] == ["web-2"]
+
+
+def test_a_shutdown_that_is_ignored(world: World, http: Http) -> None:
+    world.add_fault("shutdown_ignored", path="/shutdown$")
+    number = http.create().json()["server"]["id"]
+    for expected in ("running", "off"):
+        assert http.post(f"/v1/servers/{number}/actions/shutdown").json()["action"]["status"] == "success"
+        world.advance(60)
+        assert http.get(f"/v1/servers/{number}").json()["server"]["status"] == expected
+
+
+def test_capacity_runs_out_and_comes_back(world: World, http: Http) -> None:
+    world.add_fault("capacity", type="cx23", location="fsn1", left=1, **POST_SERVERS)
+    assert http.create().status_code == 201
+    refused = http.create(name="web-2")
+    assert (refused.status_code, refused.json()["error"]["message"]) == (412, "error during placement")
+    (kind,) = http.get("/v1/server_types?name=cx23").json()["server_types"]
+    assert {place["name"]: place["available"] for place in kind["locations"]} == {
+        "fsn1": False,
+        "nbg1": True,
+        "hel1": True,
+    }
+    assert http.create(name="web-2", location="nbg1").status_code == 201
+    world.set_capacity("hetzner", "cx23", "fsn1", None)
+    assert http.create(name="web-3").status_code == 201
+
+
+def test_quota(world: World, http: Http) -> None:
+    world.add_fault("quota", servers=1, **POST_SERVERS)
+    assert http.create().status_code == 201
+    refused = http.create(name="web-2").json()["error"]
+    assert (refused["code"], refused["message"]) == ("resource_limit_exceeded", "server limit exceeded")
+
+
+def test_addresses_count_for_a_while_after_their_server(world: World, http: Http) -> None:
+    world.set_knobs("hetzner", ip_release_lag_s=30)
+    world.set_quota("hetzner", primary_ips=2)
+    number = http.create().json()["server"]["id"]
+    http.delete(f"/v1/servers/{number}")
+    world.advance(1)
+    assert http.create().json()["error"]["message"] == "Primary IP limit exceeded"
+    world.advance(30)
+    assert http.create().status_code == 201
+
+
+def test_a_token_that_is_revoked_midway(world: World, http: Http) -> None:
+    world.add_fault("token_revoked", skip=2)
+    assert [http.get("/v1/servers").status_code for _ in range(4)] == [200, 200, 401, 401]
+    world.set_tokens("hetzner", allowed=[TOKEN])
+    assert http.get("/v1/servers").status_code == 200
+
+
+def test_a_token_that_may_only_read(world: World, http: Http) -> None:
+    world.add_fault("token_readonly")
+    assert http.get("/v1/servers").status_code == 200
+    assert http.create().json()["error"]["code"] == "token_readonly"
+    assert names(world) == []
+
+
+def test_a_type_that_is_withdrawn(world: World, http: Http) -> None:
+    world.add_fault("deprecate", type="cx23", **POST_SERVERS)
+    assert http.create().json()["error"]["code"] == "invalid_input"
+    (kind,) = http.get("/v1/server_types?name=cx23").json()["server_types"]
+    assert kind["deprecation"]["unavailable_after"]
+
+
+def test_many_connections_at_once(cloud: EmbeddedCloud, world: World, http: Http) -> None:
+    rule = world.add_fault("hang", seconds=0.2, path="/locations$", times=None)
+    host, port = "127.0.0.1", cloud.port
+    request = f"GET /v1/locations HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {TOKEN}\r\n\r\n".encode()
+    connections = [socket.create_connection((host, port)) for _ in range(300)]
+    for connection in connections:
+        connection.sendall(request)
+    answers = [connection.recv(12) for connection in connections]
+    for connection in connections:
+        connection.close()
+    assert answers == [b"HTTP/1.1 200"] * 300
+    assert world.fired(rule) == 300
+
+
+def test_one_connection_for_many_requests(cloud: EmbeddedCloud) -> None:
+    with socket.create_connection(("127.0.0.1", cloud.port)) as connection:
+        reader = connection.makefile("rb")
+        for line, body in (("DELETE /v1/servers/1", b'{"a": 1}'), ("GET /v1/nowhere", b""), ("GET /v1/locations", b"")):
+            head = f"{line} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\nContent-Length: {len(body)}\r\n\r\n"
+            connection.sendall(head.encode() + body)
+            status = reader.readline()
+            headers = dict(line.decode().strip().lower().split(": ", 1) for line in iter(reader.readline, b"\r\n"))
+            answer = reader.read(int(headers["content-length"]))
+            assert headers["content-type"] == "application/json"
+            assert status.startswith(b"HTTP/1.1 200" if b"locations" in answer else b"HTTP/1.1 404")
