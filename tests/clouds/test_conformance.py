@@ -140,7 +140,8 @@ def test_what_was_deleted_is_gone(setting: Setting) -> None:
             call(made.id)
 
 
-def test_p35_q05_the_accounts_servers_are_counted_and_deleted_ones_no_longer(setting: Setting) -> None:
+@pytest.mark.acceptance("P35", "Q05")
+def test_the_accounts_servers_are_counted_and_deleted_ones_no_longer(setting: Setting) -> None:
     made = [setting.cloud.create(setting.request(f"prod-worker-{number}")) for number in (1, 2, 3)]
     assert len(setting.cloud.list_owned(OWNER)) == 3
     told = setting.cloud.limits()
@@ -153,7 +154,8 @@ def test_p35_q05_the_accounts_servers_are_counted_and_deleted_ones_no_longer(set
     assert setting.cloud.limits().in_use == (None if setting.vendor is Hetzner else 2)
 
 
-def test_p36_a_machine_that_never_was_is_gone(setting: Setting) -> None:
+@pytest.mark.acceptance("P36")
+def test_a_machine_that_never_was_is_gone(setting: Setting) -> None:
     for ask in (setting.cloud.get, setting.cloud.delete):
         with pytest.raises(GoneError):
             ask("987654321")
@@ -513,7 +515,8 @@ def test_a_protected_server(tmp_path: Path) -> None:
 # Rate limits
 
 
-def test_s09_a_burst_is_spread_and_nothing_fails(setting: Setting) -> None:
+@pytest.mark.acceptance("S09")
+def test_a_burst_is_spread_and_nothing_fails(setting: Setting) -> None:
     """More creates than the budget holds: they wait for the vendor, and all of them come to be."""
     limits = {"per_hour": 25} if setting.vendor is Hetzner else {"per_hour": 5000, "per_minute": 20}
     setting.world.set_rate_limit(setting.vendor.name, **limits)
@@ -531,7 +534,8 @@ def test_s09_a_burst_is_spread_and_nothing_fails(setting: Setting) -> None:
         assert {row.status for row in setting.world.log()} == {201}
 
 
-def test_s09_without_budget_for_a_long_time_the_reset_is_told(setting: Setting) -> None:
+@pytest.mark.acceptance("S09")
+def test_without_budget_for_a_long_time_the_reset_is_told(setting: Setting) -> None:
     setting.fault("rate_limit", times=None, retry_after=1200)
 
     with pytest.raises(RateLimitedError) as caught:

@@ -96,12 +96,14 @@ def blocks() -> dict[str, str]:
     return dict(found)
 
 
-def test_q12_the_documented_tests_pass(tmp_path: Path) -> None:
+@pytest.mark.acceptance("Q12")
+def test_the_documented_tests_pass(tmp_path: Path) -> None:
     ran = author(tmp_path, **blocks())
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "warning" not in ran.stdout
 
 
+@pytest.mark.acceptance("Q12")
 @pytest.mark.parametrize(
     ("broken", "told"),
     [
@@ -111,7 +113,7 @@ def test_q12_the_documented_tests_pass(tmp_path: Path) -> None:
     ],
     ids=["lists-nothing", "deletes-nothing", "labels-nothing"],
 )
-def test_q12_a_cloud_that_does_not_do_it_fails_and_the_values_are_told(tmp_path: Path, broken: str, told: str) -> None:
+def test_a_cloud_that_does_not_do_it_fails_and_the_values_are_told(tmp_path: Path, broken: str, told: str) -> None:
     text = blocks()["test_folder_cloud"].replace("return FolderCloud(", "return Broken(")
     text = text.replace("class TestFolderCloud", f"class Broken(FolderCloud):\n    {broken}\n\n\nclass TestFolderCloud")
     ran = author(tmp_path, test_broken=text.replace("request_facts = ", "within_s = 0.3\n    request_facts = "))

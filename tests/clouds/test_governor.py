@@ -58,15 +58,17 @@ def test_with_plenty_nobody_waits(budget: Budget) -> None:
     assert clock.passed == 0
 
 
+@pytest.mark.acceptance("S09")
 @pytest.mark.parametrize("budget", [BUCKET, WINDOW])
-def test_s09_when_little_is_left_requests_go_at_the_refill_rate(budget: Budget) -> None:
+def test_when_little_is_left_requests_go_at_the_refill_rate(budget: Budget) -> None:
     governor, clock = told(budget, 100)
     for _ in range(30):
         governor.wait(Kind.LIST, 300)
     assert clock.passed == pytest.approx(29)
 
 
-def test_s09_deletes_do_not_queue_behind_others_and_get_the_reserve() -> None:
+@pytest.mark.acceptance("S09")
+def test_deletes_do_not_queue_behind_others_and_get_the_reserve() -> None:
     governor, clock = told(BUCKET, 5)
     governor.wait(Kind.DELETE, 0)
     governor.wait(Kind.DELETE, 0)
@@ -106,7 +108,8 @@ def test_a_second_limit_per_minute_is_kept_although_no_header_tells_it() -> None
     assert clock.passed == pytest.approx(60)
 
 
-def test_s09_after_a_429_everybody_waits() -> None:
+@pytest.mark.acceptance("S09")
+def test_after_a_429_everybody_waits() -> None:
     governor, clock = told(BUCKET, 3000)
     assert governor.pause({"retry-after": "7"}, 0) == START + timedelta(seconds=7)
     governor.wait(Kind.DELETE, 300)
@@ -178,8 +181,9 @@ def _may_now(governor: Governor) -> bool:
     return True
 
 
+@pytest.mark.acceptance("S13")
 @pytest.mark.parametrize("kind", Kind)
-def test_s13_a_request_that_waits_for_budget_ends_with_the_work_that_it_is_part_of(kind: Kind) -> None:
+def test_a_request_that_waits_for_budget_ends_with_the_work_that_it_is_part_of(kind: Kind) -> None:
     """Real threads and the real clock: without the interrupt they would wait for minutes."""
     governor = Governor(WINDOW, SystemClock())
     governor.pause({"retry-after": "250"}, 0)
@@ -202,8 +206,9 @@ def test_s13_a_request_that_waits_for_budget_ends_with_the_work_that_it_is_part_
     assert governor.requests.total == 0
 
 
+@pytest.mark.acceptance("S13")
 @pytest.mark.parametrize("kind", Kind)
-def test_s13_after_an_interrupt_nothing_is_created_or_deleted_and_looking_goes_on(kind: Kind) -> None:
+def test_after_an_interrupt_nothing_is_created_or_deleted_and_looking_goes_on(kind: Kind) -> None:
     governor, clock = told(BUCKET, 3000)
     interrupted = threading.Event()
     interrupted.set()

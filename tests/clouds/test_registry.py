@@ -72,7 +72,8 @@ def test_the_vendors_own_variable_names_the_endpoint(vendor: Vendor) -> None:
     assert stub.requests[0].path.startswith(f"{vendor.machines}?")
 
 
-def test_p21_q14_an_unknown_cloud_is_refused_and_the_known_ones_told() -> None:
+@pytest.mark.acceptance("P21", "Q14")
+def test_an_unknown_cloud_is_refused_and_the_known_ones_told() -> None:
     with pytest.raises(UsageError, match="aws") as caught:
         open_cloud("aws", endpoint=None, environ={}, clock=CLOCK)
     assert all(name in caught.value.fix for name in CLOUDS)
@@ -137,7 +138,8 @@ def test_the_contracts_spelling_of_tags() -> None:
     ]
 
 
-def test_p20_opening_gives_the_cloud_and_sends_nothing(vendor: Vendor) -> None:
+@pytest.mark.acceptance("P20")
+def test_opening_gives_the_cloud_and_sends_nothing(vendor: Vendor) -> None:
     with Stub(reply(500)) as stub:
         environ = dict.fromkeys(CLOUDS[vendor.name].token_variables, TOKEN)
         cloud = open_cloud(vendor.name, endpoint=stub.url, environ=environ, clock=CLOCK)

@@ -33,6 +33,7 @@ def test_a_plain_number_is_for_the_only_group(count: int) -> None:
     assert parse_counts(ONE, [str(count)]) == {"worker": count}
 
 
+@pytest.mark.acceptance("R02")
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -53,12 +54,13 @@ def test_a_plain_number_is_for_the_only_group(count: int) -> None:
         (["=1"], "no group ''"),
     ],
 )
-def test_r02_anything_else_is_a_usage_error(arguments: list[str], message: str) -> None:
+def test_anything_else_is_a_usage_error(arguments: list[str], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         parse_counts(ONE, arguments)
 
 
-def test_q14_an_unknown_group_is_told_the_nearest() -> None:
+@pytest.mark.acceptance("Q14")
+def test_an_unknown_group_is_told_the_nearest() -> None:
     with pytest.raises(UsageError) as error:
         parse_counts(TWO, ["wroker=1"])
     assert "worker" in error.value.fix
@@ -71,14 +73,16 @@ def test_a_plain_number_for_several_groups_is_unclear() -> None:
     assert "worker=5" in error.value.fix
 
 
+@pytest.mark.acceptance("R01", "R02")
 @pytest.mark.parametrize("text", ["0", "-1", "x", "", "2.0"])
-def test_r01_r02_by_is_one_or_more(text: str) -> None:
+def test_by_is_one_or_more(text: str) -> None:
     with pytest.raises(UsageError):
         parse_by(text)
     assert parse_by("2") == 2
 
 
-def test_r02_a_negative_number_typed_as_an_option_is_told_as_such() -> None:
+@pytest.mark.acceptance("R02")
+def test_a_negative_number_typed_as_an_option_is_told_as_such() -> None:
     command = CountingCommand("ensure", params=[click.Argument(["counts"], nargs=-1)])
     with pytest.raises(UsageError, match="cannot be negative: -2"):
         command.make_context("ensure", ["-2"])

@@ -133,7 +133,8 @@ def test_an_image_that_fits_nowhere_stops_the_run_before_anything_changes() -> N
     assert setting.ensure(1).outcome is Outcome.CONVERGED
 
 
-def test_q14_a_type_that_does_not_exist_is_told_with_the_nearest() -> None:
+@pytest.mark.acceptance("Q14")
+def test_a_type_that_does_not_exist_is_told_with_the_nearest() -> None:
     setting = Setting(spec(group(types=("cx32",))))
     with pytest.raises(InvalidError) as refused:
         setting.ensure(1)

@@ -46,8 +46,9 @@ class Looks:
         )
 
 
+@pytest.mark.acceptance("Q01")
 @pytest.mark.parametrize("status", MOVING)
-def test_q01_it_looks_again_until_the_server_has_arrived(status: Status) -> None:
+def test_it_looks_again_until_the_server_has_arrived(status: Status) -> None:
     looks = Looks(4.5, status)
     assert looks.confirm() == ()
     assert looks.times == [1, 2, 3, 4, 5]
@@ -74,13 +75,15 @@ def test_what_failed_is_not_waited_for(end: Status) -> None:
     assert looks.clock.passed == 3
 
 
-def test_q02_out_of_time_it_tells_who_was_waited_for() -> None:
+@pytest.mark.acceptance("Q02")
+def test_out_of_time_it_tells_who_was_waited_for() -> None:
     looks = Looks(1000)
     assert looks.confirm(deadline=30.5) == ("prod-worker-1",)
     assert looks.clock.passed == 30.5
 
 
-def test_r07_passing_troubles_end_no_wait_and_others_do() -> None:
+@pytest.mark.acceptance("R07")
+def test_passing_troubles_end_no_wait_and_others_do() -> None:
     looks = Looks(5)
     looks.troubles = passing(3)
     assert looks.confirm() == ()

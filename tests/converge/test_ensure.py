@@ -35,31 +35,35 @@ def status(setting: Setting, name: str) -> Status:
 # Counts
 
 
+@pytest.mark.acceptance("P01")
 @BOTH
-def test_p01_increased_by_one_from_nothing_there_is_one(name: str) -> None:
+def test_increased_by_one_from_nothing_there_is_one(name: str) -> None:
     setting = two_groups()
     result = setting.run(Demand(by={name: 1}))
     assert (result.outcome, setting.ready) == (Outcome.CONVERGED, [f"prod-{name}-1"])
 
 
+@pytest.mark.acceptance("P02")
 @BOTH
-def test_p02_increased_by_three_from_nothing_there_are_three(name: str) -> None:
+def test_increased_by_three_from_nothing_there_are_three(name: str) -> None:
     setting = two_groups()
     setting.run(Demand(by={name: 3}))
     assert setting.ready == [f"prod-{name}-{number}" for number in (1, 2, 3)]
 
 
+@pytest.mark.acceptance("P03", "P04", "P05")
 @BOTH
 @pytest.mark.parametrize(("by", "left"), [(1, 2), (2, 1), (6, 0)], ids=["p03-by-1", "p04-by-2", "p05-by-more"])
-def test_p03_p04_p05_decreased_never_below_nought(name: str, by: int, left: int) -> None:
+def test_decreased_never_below_nought(name: str, by: int, left: int) -> None:
     setting = two_groups().with_servers(**{name: 3})
     result = setting.run(Demand(by={name: -by}))
     assert result.outcome is Outcome.CONVERGED
     assert setting.ready == setting.owned == [f"prod-{name}-{number}" for number in range(1, left + 1)]
 
 
+@pytest.mark.acceptance("P06")
 @BOTH
-def test_p06_ensure_same_more_and_fewer(name: str) -> None:
+def test_ensure_same_more_and_fewer(name: str) -> None:
     setting = two_groups().with_servers(**{name: 3})
     assert setting.ensure(**{name: 3}).outcome is Outcome.UNCHANGED
     assert setting.cloud.changes() == []
@@ -69,7 +73,8 @@ def test_p06_ensure_same_more_and_fewer(name: str) -> None:
     assert setting.ready == setting.owned == [f"prod-{name}-1", f"prod-{name}-2"]
 
 
-def test_p07_q14_groups_do_not_touch_each_other() -> None:
+@pytest.mark.acceptance("P07", "Q14")
+def test_groups_do_not_touch_each_other() -> None:
     setting = two_groups().with_servers(worker=3, other=3)
     setting.ensure(worker=1, other=3)
     assert setting.ready == ["prod-other-1", "prod-other-2", "prod-other-3", "prod-worker-1"]
@@ -77,7 +82,8 @@ def test_p07_q14_groups_do_not_touch_each_other() -> None:
     assert setting.ready == ["prod-other-1", "prod-other-2", "prod-worker-1"]
 
 
-def test_p26_names_are_the_lowest_free_numbers() -> None:
+@pytest.mark.acceptance("P26")
+def test_names_are_the_lowest_free_numbers() -> None:
     setting = Setting().with_servers(worker=3)
     setting.cloud.remove("prod-worker-2")
     result = setting.ensure(4)
@@ -89,7 +95,8 @@ def test_p26_names_are_the_lowest_free_numbers() -> None:
     assert setting.is_in_order()
 
 
-def test_p24_p25_a_new_server_is_of_its_group_and_recorded_as_new_before_the_cloud_is_asked() -> None:
+@pytest.mark.acceptance("P24", "P25")
+def test_a_new_server_is_of_its_group_and_recorded_as_new_before_the_cloud_is_asked() -> None:
     setting = two_groups()
     setting.fuse.left = 4  # dies in the first create request
     with pytest.raises(Killed):
@@ -98,7 +105,8 @@ def test_p24_p25_a_new_server_is_of_its_group_and_recorded_as_new_before_the_clo
     assert (record.group, record.status, record.id) == ("other", Status.NEW, None)
 
 
-def test_p27_the_request_is_made_for_the_final_name() -> None:
+@pytest.mark.acceptance("P27")
+def test_the_request_is_made_for_the_final_name() -> None:
     setting = Setting(spec(group(count=0, labels={"role": "worker"})))
     setting.cloud.add("prod-worker-1", setting.label())
     setting.ensure(2)
@@ -107,13 +115,15 @@ def test_p27_the_request_is_made_for_the_final_name() -> None:
     assert (made.type, made.location, made.image) == (TYPES[0], LOCATIONS[0], "100")
 
 
-def test_r01_by_nothing_changes_nothing() -> None:
+@pytest.mark.acceptance("R01")
+def test_by_nothing_changes_nothing() -> None:
     setting = Setting().with_servers(worker=2)
     assert setting.run(Demand(by={"worker": 0})).outcome is Outcome.UNCHANGED
     assert setting.cloud.changes() == []
 
 
-def test_r05_starting_servers_go_too() -> None:
+@pytest.mark.acceptance("R05")
+def test_starting_servers_go_too() -> None:
     setting = Setting()
     setting.ensure(2, options=Options(wait=False))
     assert setting.ready == []
@@ -138,7 +148,8 @@ def fewest_ready(setting: Setting) -> list[int]:
     return least
 
 
-def test_r04_starting_servers_go_before_ready_ones() -> None:
+@pytest.mark.acceptance("R04")
+def test_starting_servers_go_before_ready_ones() -> None:
     setting = Setting().with_servers(worker=3)
     setting.ensure(5, options=Options(wait=False))
     least = fewest_ready(setting)
@@ -147,7 +158,8 @@ def test_r04_starting_servers_go_before_ready_ones() -> None:
     assert least[0] >= 1
 
 
-def test_r04_with_three_wanted_no_ready_server_is_touched() -> None:
+@pytest.mark.acceptance("R04")
+def test_with_three_wanted_no_ready_server_is_touched() -> None:
     setting = Setting().with_servers(worker=3)
     setting.ensure(5, options=Options(wait=False))
     least = fewest_ready(setting)
@@ -178,8 +190,9 @@ def test_the_first_phase_is_confirmed_before_the_second_begins() -> None:
 # Preview
 
 
+@pytest.mark.acceptance("S01")
 @pytest.mark.parametrize("wanted", [0, 1, 3, 5])
-def test_s01_the_previewed_steps_are_the_steps_taken(wanted: int) -> None:
+def test_the_previewed_steps_are_the_steps_taken(wanted: int) -> None:
     setting = Setting(spec(group(labels={"role": "worker"}))).with_servers(worker=4)
     setting.cloud.remove("prod-worker-1")
     setting.cloud.named("prod-worker-3").off = True
@@ -229,7 +242,8 @@ def test_a_preview_that_differs_from_the_plan_stops_the_run() -> None:
 # Drift
 
 
-def test_r06_s02_a_server_removed_by_hand_is_named_and_replaced() -> None:
+@pytest.mark.acceptance("R06", "S02")
+def test_a_server_removed_by_hand_is_named_and_replaced() -> None:
     setting = Setting().with_servers(worker=3)
     setting.cloud.remove("prod-worker-2")
     result = setting.ensure(3)
@@ -241,7 +255,8 @@ def test_r06_s02_a_server_removed_by_hand_is_named_and_replaced() -> None:
     assert [(event.server, event.reason) for event in vanished] == [("prod-worker-2", "it is gone from the cloud")]
 
 
-def test_s02_a_server_that_is_off_is_powered_on() -> None:
+@pytest.mark.acceptance("S02")
+def test_a_server_that_is_off_is_powered_on() -> None:
     setting = Setting().with_servers(worker=2)
     setting.cloud.named("prod-worker-1").off = True
     result = setting.ensure(2)
@@ -250,7 +265,8 @@ def test_s02_a_server_that_is_off_is_powered_on() -> None:
     assert (result.outcome, len(setting.ready)) == (Outcome.CONVERGED, 2)
 
 
-def test_s02_a_server_that_cannot_be_powered_on_is_replaced() -> None:
+@pytest.mark.acceptance("S02")
+def test_a_server_that_cannot_be_powered_on_is_replaced() -> None:
     setting = Setting().with_servers(worker=2)
     setting.cloud.named("prod-worker-1").off = True
     setting.cloud.faults["power_on"] = [CloudError("no", why="server_error")]
@@ -260,8 +276,9 @@ def test_s02_a_server_that_cannot_be_powered_on_is_replaced() -> None:
     assert ("delete", "prod-worker-1") in taken(result)
 
 
+@pytest.mark.acceptance("R09")
 @pytest.mark.parametrize("error", [*passing(1), BusyError("locked")])
-def test_r09_a_passing_trouble_at_power_on_costs_no_server(error: CloudError) -> None:
+def test_a_passing_trouble_at_power_on_costs_no_server(error: CloudError) -> None:
     setting = Setting().with_servers(worker=2)
     setting.cloud.named("prod-worker-1").off = True
     setting.cloud.faults["power_on"] = [error]
@@ -270,14 +287,16 @@ def test_r09_a_passing_trouble_at_power_on_costs_no_server(error: CloudError) ->
     assert setting.ready == ["prod-worker-1", "prod-worker-2"]
 
 
-def test_s02_a_server_off_and_not_needed_is_deleted() -> None:
+@pytest.mark.acceptance("S02")
+def test_a_server_off_and_not_needed_is_deleted() -> None:
     setting = Setting().with_servers(worker=3)
     setting.cloud.named("prod-worker-1").off = True
     result = setting.ensure(2)
     assert taken(result) == [("delete", "prod-worker-1")]
 
 
-def test_s02_a_relabelled_server_is_forgotten_and_never_deleted() -> None:
+@pytest.mark.acceptance("S02")
+def test_a_relabelled_server_is_forgotten_and_never_deleted() -> None:
     setting = Setting().with_servers(worker=2)
     lost = setting.cloud.named("prod-worker-1")
     lost.labels["scaler-stack"] = "other"
@@ -291,7 +310,8 @@ def test_s02_a_relabelled_server_is_forgotten_and_never_deleted() -> None:
     assert setting.owned == []
 
 
-def test_s02_a_label_added_by_hand_is_taken_off() -> None:
+@pytest.mark.acceptance("S02")
+def test_a_label_added_by_hand_is_taken_off() -> None:
     setting = Setting().with_servers(worker=2)
     setting.cloud.named("prod-worker-1").labels["note"] = "by hand"
     assert taken(setting.ensure(2)) == [("update", "prod-worker-1")]
@@ -325,8 +345,9 @@ def test_a_server_whose_labels_come_back_is_ours_again() -> None:
 # What is not ours
 
 
+@pytest.mark.acceptance("Q16", "S03")
 @pytest.mark.parametrize("everything", [False, True], ids=["ensure", "destroy"])
-def test_q16_s03_servers_of_others_are_untouched(everything: bool) -> None:
+def test_servers_of_others_are_untouched(everything: bool) -> None:
     setting = Setting()
     foreign = [
         setting.cloud.add("prod-worker-7", {}),
@@ -410,7 +431,8 @@ def test_a_vanished_server_whose_name_an_orphan_has() -> None:
 # Limits
 
 
-def test_s08_more_than_the_limit_is_refused_before_anything_is_asked() -> None:
+@pytest.mark.acceptance("S08")
+def test_more_than_the_limit_is_refused_before_anything_is_asked() -> None:
     setting = Setting(spec(group(), limit=3))
     with pytest.raises(RefusedError, match="1 above its limit of 3"):
         setting.ensure(4)
@@ -450,7 +472,8 @@ def test_at_the_limit_dead_orphans_go_before_new_ones_come() -> None:
     assert most[0] <= 3
 
 
-def test_r12_at_the_limit_nothing_to_do_loses_nothing() -> None:
+@pytest.mark.acceptance("R12")
+def test_at_the_limit_nothing_to_do_loses_nothing() -> None:
     setting = Setting(spec(group(), limit=3)).with_servers(worker=3)
     assert setting.ensure(3).outcome is Outcome.UNCHANGED
     assert len(setting.ready) == 3
@@ -487,7 +510,8 @@ def test_servers_of_a_group_that_the_spec_no_longer_has_are_removed() -> None:
 # Refusals of the cloud
 
 
-def test_s07_no_capacity_moves_on_to_the_next_placement() -> None:
+@pytest.mark.acceptance("S07")
+def test_no_capacity_moves_on_to_the_next_placement() -> None:
     setting = Setting()
     setting.cloud.full = {(TYPES[0], LOCATIONS[0])}
     result = setting.ensure(3)
@@ -496,7 +520,8 @@ def test_s07_no_capacity_moves_on_to_the_next_placement() -> None:
     assert len(setting.cloud.boxes) == 3
 
 
-def test_s07_no_capacity_anywhere_ends_the_run_and_says_so() -> None:
+@pytest.mark.acceptance("S07")
+def test_no_capacity_anywhere_ends_the_run_and_says_so() -> None:
     setting = Setting()
     setting.cloud.full = {(kind, location) for kind in TYPES for location in LOCATIONS}
     result = setting.ensure(1)
@@ -505,7 +530,8 @@ def test_s07_no_capacity_anywhere_ends_the_run_and_says_so() -> None:
     assert len([call for call in setting.cloud.calls if call[0] == "create"]) == 4
 
 
-def test_p19_q06_a_refused_server_is_errored_and_the_clouds_words_are_kept() -> None:
+@pytest.mark.acceptance("P19", "Q06")
+def test_a_refused_server_is_errored_and_the_clouds_words_are_kept() -> None:
     setting = Setting()
     setting.cloud.faults["create"] = [
         InvalidError("the image cannot be used", why="invalid_input: image disk is bigger")
@@ -521,7 +547,8 @@ def test_p19_q06_a_refused_server_is_errored_and_the_clouds_words_are_kept() -> 
     assert setting.ready == ["prod-worker-1"]
 
 
-def test_r10_a_quota_stops_the_run_which_reports_what_exists() -> None:
+@pytest.mark.acceptance("R10")
+def test_a_quota_stops_the_run_which_reports_what_exists() -> None:
     setting = Setting()
     setting.cloud.quota = 2
     result = setting.ensure(4)
@@ -539,7 +566,8 @@ def test_r10_a_quota_stops_the_run_which_reports_what_exists() -> None:
     assert {server.status for server in again.servers} == {Status.RUNNING}
 
 
-def test_r11_a_cloud_that_never_creates_leaves_a_bounded_number_of_records() -> None:
+@pytest.mark.acceptance("R11")
+def test_a_cloud_that_never_creates_leaves_a_bounded_number_of_records() -> None:
     setting = Setting()
     setting.cloud.quota = 0
     for _ in range(5):
@@ -548,14 +576,16 @@ def test_r11_a_cloud_that_never_creates_leaves_a_bounded_number_of_records() -> 
     assert len(setting.records.servers) == 3
 
 
-def test_r07_passing_errors_are_retried() -> None:
+@pytest.mark.acceptance("R07")
+def test_passing_errors_are_retried() -> None:
     setting = Setting()
     setting.cloud.faults = {"create": passing(2)}
     assert setting.ensure(1).outcome is Outcome.CONVERGED
     assert len(setting.owned) == 1
 
 
-def test_r07_a_trouble_that_does_not_pass_ends_the_run() -> None:
+@pytest.mark.acceptance("R07")
+def test_a_trouble_that_does_not_pass_ends_the_run() -> None:
     setting = Setting()
     setting.cloud.faults = {"create": passing(50)}
     result = setting.ensure(1)
@@ -563,7 +593,8 @@ def test_r07_a_trouble_that_does_not_pass_ends_the_run() -> None:
     assert len([call for call in setting.cloud.calls if call[0] == "create"]) <= 5
 
 
-def test_r07_r09_errors_of_looks_give_no_server_up() -> None:
+@pytest.mark.acceptance("R07", "R09")
+def test_errors_of_looks_give_no_server_up() -> None:
     setting = Setting()
 
     def trouble() -> None:
@@ -576,8 +607,9 @@ def test_r07_r09_errors_of_looks_give_no_server_up() -> None:
     assert len([call for call in setting.cloud.calls if call[0] == "create"]) == 2
 
 
+@pytest.mark.acceptance("R09")
 @pytest.mark.parametrize("error", [*passing(1), AuthError("401")])
-def test_r09_a_refused_first_look_changes_nothing(error: Exception) -> None:
+def test_a_refused_first_look_changes_nothing(error: Exception) -> None:
     setting = Setting().with_servers(worker=2)
     setting.cloud.faults["list"] = [error]
     with pytest.raises(type(error)):
@@ -585,7 +617,8 @@ def test_r09_a_refused_first_look_changes_nothing(error: Exception) -> None:
     assert len(setting.ready) == 2
 
 
-def test_r09_a_missing_server_is_gone_only_if_its_own_address_says_so() -> None:
+@pytest.mark.acceptance("R09")
+def test_a_missing_server_is_gone_only_if_its_own_address_says_so() -> None:
     setting = Setting().with_servers(worker=2)
     setting.cloud.list_lag_s = 1e9
     setting.cloud.faults["get"] = [TransientError("500")]
@@ -596,7 +629,8 @@ def test_r09_a_missing_server_is_gone_only_if_its_own_address_says_so() -> None:
     assert setting.ensure(2).outcome is Outcome.UNCHANGED
 
 
-def test_r09_gone_on_delete_is_what_was_wanted() -> None:
+@pytest.mark.acceptance("R09")
+def test_gone_on_delete_is_what_was_wanted() -> None:
     setting = Setting().with_servers(worker=2)
 
     def vanish() -> None:
@@ -616,7 +650,8 @@ def test_a_busy_server_is_deleted_when_it_is_free() -> None:
     assert [str(report.result) for report in result.steps] == ["done"]
 
 
-def test_s05_a_lost_answer_makes_one_server() -> None:
+@pytest.mark.acceptance("S05")
+def test_a_lost_answer_makes_one_server() -> None:
     setting = Setting()
     setting.cloud.lost_answers = 1
     result = setting.ensure(2)
@@ -660,7 +695,8 @@ def test_a_refusal_after_a_change_is_recorded() -> None:
 # Servers that do not start
 
 
-def test_s06_what_keeps_hanging_is_replaced_at_most_twice() -> None:
+@pytest.mark.acceptance("S06")
+def test_what_keeps_hanging_is_replaced_at_most_twice() -> None:
     setting = Setting(spec(group(count=0, start_within=timedelta(minutes=2))))
     setting.cloud.hang = 100
     result = setting.ensure(1, options=Options(timeout=timedelta(hours=3)))
@@ -670,7 +706,8 @@ def test_s06_what_keeps_hanging_is_replaced_at_most_twice() -> None:
     assert setting.is_in_order()
 
 
-def test_s06_one_that_hangs_is_replaced_and_its_predecessor_gone() -> None:
+@pytest.mark.acceptance("S06")
+def test_one_that_hangs_is_replaced_and_its_predecessor_gone() -> None:
     setting = Setting(spec(group(count=0, start_within=timedelta(minutes=2))))
     setting.cloud.hang = 1
     result = setting.ensure(2)
@@ -699,7 +736,8 @@ def test_no_wait_still_acts_when_the_world_moved() -> None:
     assert ("create", "prod-worker-2") in taken(result)
 
 
-def test_q02_out_of_time_servers_are_hanging_and_no_supply_next_time() -> None:
+@pytest.mark.acceptance("Q02")
+def test_out_of_time_servers_are_hanging_and_no_supply_next_time() -> None:
     setting = Setting()
     setting.cloud.hang = 1
     result = setting.ensure(1, options=Options(timeout=timedelta(seconds=30)))
@@ -756,7 +794,8 @@ def test_a_create_that_no_list_shows_yet_is_not_counted_as_gone() -> None:
     assert setting.is_in_order()
 
 
-def test_r03_a_world_that_moved_is_planned_for_again() -> None:
+@pytest.mark.acceptance("R03")
+def test_a_world_that_moved_is_planned_for_again() -> None:
     """Another run made three servers between our plan and our apply."""
     setting = Setting()
 
@@ -894,12 +933,11 @@ def test_records_that_cannot_be_written_stop_the_run_before_it_acts() -> None:
 # Runs that die
 
 
+@pytest.mark.acceptance("R08", "S04")
 @pytest.mark.parametrize("boundary", range(14))
 @pytest.mark.parametrize("saves", [True, False], ids=["engine-outlives", "engine-dies"])
 @pytest.mark.parametrize(("before", "wanted"), [(0, 3), (3, 1)], ids=["up", "down"])
-def test_r08_s04_a_kill_at_any_boundary_is_mended_by_the_next_run(
-    boundary: int, saves: bool, before: int, wanted: int
-) -> None:
+def test_a_kill_at_any_boundary_is_mended_by_the_next_run(boundary: int, saves: bool, before: int, wanted: int) -> None:
     setting = Setting().with_servers(worker=before)
     setting.stack.saves_when_killed = saves
     setting.fuse.left = boundary
@@ -927,7 +965,8 @@ def test_an_intent_that_was_never_carried_out_leaves_no_record() -> None:
 # The state file
 
 
-def test_s14_a_lost_state_file_is_rebuilt_with_the_same_statuses_and_times() -> None:
+@pytest.mark.acceptance("S14")
+def test_a_lost_state_file_is_rebuilt_with_the_same_statuses_and_times() -> None:
     setting = Setting().with_servers(worker=3)
     setting.cloud.named("prod-worker-2").off = True
     refresh(setting.spec, setting.around)
@@ -940,7 +979,8 @@ def test_s14_a_lost_state_file_is_rebuilt_with_the_same_statuses_and_times() -> 
     assert setting.stack.processes == 0
 
 
-def test_s02_refresh_names_drift_and_changes_no_server() -> None:
+@pytest.mark.acceptance("S02")
+def test_refresh_names_drift_and_changes_no_server() -> None:
     setting = Setting().with_servers(worker=2)
     setting.cloud.remove("prod-worker-2")
     result = refresh(setting.spec, setting.around)

@@ -117,7 +117,8 @@ def test_orphans_are_adopted_and_nothing_else_is_done() -> None:
 # Rebooting
 
 
-def test_p15_reboot_and_wait() -> None:
+@pytest.mark.acceptance("P15")
+def test_reboot_and_wait() -> None:
     setting = three()
     result = reboot(setting.spec, setting.around, names=["prod-worker-2"])
     assert (result.outcome, taken(result)) == (Outcome.CONVERGED, [("reboot", "prod-worker-2")])
@@ -126,7 +127,8 @@ def test_p15_reboot_and_wait() -> None:
     assert setting.records.events[-2].reason == "it was asked to be rebooted"
 
 
-def test_p16_twice_in_a_row_is_two_reboots_one_after_the_other() -> None:
+@pytest.mark.acceptance("P16")
+def test_twice_in_a_row_is_two_reboots_one_after_the_other() -> None:
     setting = three()
     for asked in (False, True, True):
         reboot(setting.spec, setting.around, names=["prod-worker-1"], wait=False)
@@ -148,7 +150,8 @@ def test_after_a_passing_trouble_the_reboot_is_done_all_the_same(error: Exceptio
     assert len(reboots(setting)) == 2
 
 
-def test_q06_a_reboot_that_is_refused_for_good_is_told_once() -> None:
+@pytest.mark.acceptance("Q06")
+def test_a_reboot_that_is_refused_for_good_is_told_once() -> None:
     setting = three()
     setting.cloud.faults["reboot"] = [InvalidError("not this one", why="422")]
     result = reboot(setting.spec, setting.around, names=["prod-worker-1"])
@@ -161,7 +164,8 @@ def test_q06_a_reboot_that_is_refused_for_good_is_told_once() -> None:
     assert len(reboots(setting)) == 1
 
 
-def test_q06_a_due_reboot_that_is_refused_fails_the_run_that_tried_it() -> None:
+@pytest.mark.acceptance("Q06")
+def test_a_due_reboot_that_is_refused_fails_the_run_that_tried_it() -> None:
     setting = three()
     setting.records.servers["prod-worker-1"] = replace(setting.records.servers["prod-worker-1"], reboot_asked=True)
     setting.cloud.faults["reboot"] = [InvalidError("not this one", why="422")]
@@ -180,7 +184,8 @@ def test_a_server_whose_reboot_was_never_possible_is_not_called_hanging() -> Non
     assert setting.ensure(3).outcome is Outcome.CONVERGED
 
 
-def test_q13_one_that_does_not_run_stops_all_before_anything_is_done() -> None:
+@pytest.mark.acceptance("Q13")
+def test_one_that_does_not_run_stops_all_before_anything_is_done() -> None:
     setting = three()
     setting.cloud.named("prod-worker-2").off = True
     with pytest.raises(UsageError, match=r"prod-worker-2 cannot be rebooted: it is stopped"):

@@ -76,6 +76,7 @@ def test_one_look_up_per_placement_and_none_for_those_already_known() -> None:
     assert cloud.asked == [("image", "fsn1"), ("image", "nbg1")]
 
 
+@pytest.mark.acceptance("Q14")
 @pytest.mark.parametrize(
     ("step", "message", "fix"),
     [
@@ -83,7 +84,7 @@ def test_one_look_up_per_placement_and_none_for_those_already_known() -> None:
         (create(location="fsn2"), "no location fsn2", "fsn1"),
     ],
 )
-def test_q14_an_unknown_name_is_an_error_that_suggests_the_nearest(step: Step, message: str, fix: str) -> None:
+def test_an_unknown_name_is_an_error_that_suggests_the_nearest(step: Step, message: str, fix: str) -> None:
     error = why_unfit(Shop(), step)
     assert message in error.what
     assert fix in error.fix

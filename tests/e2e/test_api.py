@@ -47,7 +47,8 @@ def test_the_examples_of_the_page_run_as_they_stand(hetzner: Project) -> None:
     )
 
 
-def test_s01_results_and_errors_are_values(hetzner: Project, capfd: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.acceptance("S01")
+def test_results_and_errors_are_values(hetzner: Project, capfd: pytest.CaptureFixture[str]) -> None:
     stack = Scaler(hetzner.folder, environ=hetzner.environ)
     assert stack.stack == "demo"
     assert stack.status() is None

@@ -213,7 +213,8 @@ def test_a_function_within_a_budget(hetzner: Project) -> None:
     assert len(hetzner.agreed()) == 2
 
 
-def test_q08_without_a_policy_nothing_happens(hetzner: Project) -> None:
+@pytest.mark.acceptance("Q08")
+def test_without_a_policy_nothing_happens(hetzner: Project) -> None:
     told = autoscale(hetzner, "--yes")
     assert (told["outcome"], told["decisions"]) == ("unchanged", {})
     assert "Nothing to do." in hetzner.run("autoscale", "--yes").stdout

@@ -159,7 +159,8 @@ def shared(make_served: Callable[[Vendor], Project], backend: Backend) -> Projec
     return project
 
 
-def test_s14_two_machines_share_a_stack(shared: Project, backend: Backend) -> None:
+@pytest.mark.acceptance("S14")
+def test_two_machines_share_a_stack(shared: Project, backend: Backend) -> None:
     grown = shared.ensure("3").document
     assert grown["outcome"] == "converged"
     assert shared.ensure("3").document["outcome"] == "unchanged"

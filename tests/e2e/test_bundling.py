@@ -26,7 +26,8 @@ def test_25_servers_are_a_few_requests(project: Project) -> None:
     assert len(project.creates) == ran.document["requests"]["create"] <= MOST
 
 
-def test_r10_s08_what_the_account_still_has_room_for_is_made(project: Project) -> None:
+@pytest.mark.acceptance("R10", "S08")
+def test_what_the_account_still_has_room_for_is_made(project: Project) -> None:
     for number in range(20):
         project.world.add_server("digitalocean", f"other-{number}")
     project.world.set_quota("digitalocean", droplets=25)
@@ -42,7 +43,8 @@ def test_r10_s08_what_the_account_still_has_room_for_is_made(project: Project) -
     assert len(project.agreed()) == 12
 
 
-def test_s05_the_answer_to_a_bundle_is_lost(project: Project) -> None:
+@pytest.mark.acceptance("S05")
+def test_the_answer_to_a_bundle_is_lost(project: Project) -> None:
     fault = project.fault("accept_then_drop", "POST", skip=1)
     project.ensure("12")
     assert project.world.fired(fault) == 1
@@ -50,7 +52,8 @@ def test_s05_the_answer_to_a_bundle_is_lost(project: Project) -> None:
     assert len(project.asked_for) == 12
 
 
-def test_s05_a_bundle_is_lost_before_it_is_carried_out(project: Project) -> None:
+@pytest.mark.acceptance("S05")
+def test_a_bundle_is_lost_before_it_is_carried_out(project: Project) -> None:
     """Nobody can tell at once: the run may fail, and the next one makes what is missing."""
     fault = project.fault("drop_before", "POST", skip=1)
     assert finish(project.start("ensure", "12", "--yes")).code in (0, 1)

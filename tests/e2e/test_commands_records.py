@@ -111,7 +111,8 @@ def lose_the_stack(project: Project) -> None:
     project.state_path.unlink()
 
 
-def test_r08_orphans_are_listed_adopted_and_deleted(project: Project) -> None:
+@pytest.mark.acceptance("R08")
+def test_orphans_are_listed_adopted_and_deleted(project: Project) -> None:
     foreign = project.world.add_server(project.vendor.name, "demo-worker-8")
     project.ensure("3")
     three = project.agreed()
@@ -232,7 +233,8 @@ def test_a_run_keeps_the_engine_s_last_hundred_copies_and_logs(hetzner: Project)
     assert len(hetzner.agreed()) == 2
 
 
-def test_q10_prune_removes_what_is_old_and_nothing_else(hetzner: Project, tmp_path: Path) -> None:
+@pytest.mark.acceptance("Q10")
+def test_prune_removes_what_is_old_and_nothing_else(hetzner: Project, tmp_path: Path) -> None:
     hetzner.ensure("2")
     hetzner.ensure("1")
     one = hetzner.agreed()

@@ -30,7 +30,8 @@ def run(project: Project, *arguments: str, code: int = 0) -> Ran:
 # Relative counts
 
 
-def test_p01_p02_p03_p04_p05_increase_and_decrease(project: Project) -> None:
+@pytest.mark.acceptance("P01", "P02", "P03", "P04", "P05")
+def test_increase_and_decrease(project: Project) -> None:
     counts = []
     for command in (["increase"], ["increase", "2"], ["decrease"], ["increase"], ["decrease", "2"]):
         ran = run(project, *command, "--yes")
@@ -42,7 +43,8 @@ def test_p01_p02_p03_p04_p05_increase_and_decrease(project: Project) -> None:
     assert run(project, "decrease", "--yes").document["outcome"] == "unchanged"
 
 
-def test_p07_increase_of_one_group_leaves_the_other(hetzner: Project) -> None:
+@pytest.mark.acceptance("P07")
+def test_increase_of_one_group_leaves_the_other(hetzner: Project) -> None:
     hetzner.describe(groups={"worker": {"count": 1}, "other": {"count": 1}})
     hetzner.ensure()
     unclear = run(hetzner, "increase", "--yes", code=64).error
@@ -53,7 +55,8 @@ def test_p07_increase_of_one_group_leaves_the_other(hetzner: Project) -> None:
     assert set(hetzner.agreed()) == {"demo-worker-1", "demo-other-1", "demo-other-2"}
 
 
-def test_r01_r02_no_change_and_negative_ones_are_refused(hetzner: Project) -> None:
+@pytest.mark.acceptance("R01", "R02")
+def test_no_change_and_negative_ones_are_refused(hetzner: Project) -> None:
     hetzner.ensure("2")
     two = hetzner.agreed()
     hetzner.world.clear_log()
@@ -65,7 +68,8 @@ def test_r01_r02_no_change_and_negative_ones_are_refused(hetzner: Project) -> No
     assert hetzner.agreed() == two
 
 
-def test_q03_q04_beyond_the_bounds_is_refused_and_told(hetzner: Project) -> None:
+@pytest.mark.acceptance("Q03", "Q04")
+def test_beyond_the_bounds_is_refused_and_told(hetzner: Project) -> None:
     hetzner.describe(limit=3, groups={"worker": {"count": 2, "min": 1, "max": 2}})
     hetzner.ensure("2")
     two = hetzner.agreed()
@@ -87,7 +91,8 @@ def test_q03_q04_beyond_the_bounds_is_refused_and_told(hetzner: Project) -> None
     assert len(hetzner.agreed()) == 1
 
 
-def test_q03_the_account_s_limit_is_an_event_too(hetzner: Project) -> None:
+@pytest.mark.acceptance("Q03")
+def test_the_account_s_limit_is_an_event_too(hetzner: Project) -> None:
     hetzner.world.set_quota("hetzner", servers=2)
     run(hetzner, "increase", "3", "--yes", code=1)
     assert len(hetzner.machines) == 2
@@ -105,7 +110,8 @@ def test_increase_only_if_so_many_are_there(hetzner: Project) -> None:
 # Rebooting
 
 
-def test_p08_p15_q15_reboot(project: Project) -> None:
+@pytest.mark.acceptance("P08", "P15", "Q15")
+def test_reboot(project: Project) -> None:
     project.ensure("2")
     two = project.agreed()
     project.world.set_knobs(power_s=300)
@@ -123,7 +129,8 @@ def test_p08_p15_q15_reboot(project: Project) -> None:
     assert events_of(project, "demo-worker-2")[-2:] == ["server.rebooting", "server.running"]
 
 
-def test_p09_p12_p13_a_reboot_asked_for_while_starting(project: Project) -> None:
+@pytest.mark.acceptance("P09", "P12", "P13")
+def test_a_reboot_asked_for_while_starting(project: Project) -> None:
     project.world.set_knobs(boot_s=600, power_s=1)
     starting = project.ensure("1", "--no-wait", code=4)
     assert starting.named("starting") == names(1)
@@ -143,7 +150,8 @@ def test_p09_p12_p13_a_reboot_asked_for_while_starting(project: Project) -> None
     assert entered[-2:] == ["server.rebooting", "server.running"]
 
 
-def test_p10_p16_reboot_twice_in_a_row(project: Project) -> None:
+@pytest.mark.acceptance("P10", "P16")
+def test_reboot_twice_in_a_row(project: Project) -> None:
     project.ensure("1")
     project.world.set_knobs(power_s=300)
     first = run(project, "reboot", "demo-worker-1", "--no-wait", code=4).document["servers"][0]
@@ -159,7 +167,8 @@ def test_p10_p16_reboot_twice_in_a_row(project: Project) -> None:
     assert project.records["demo-worker-1"]["reboot_asked"] is False
 
 
-def test_q09_reboot_of_one_group(hetzner: Project) -> None:
+@pytest.mark.acceptance("Q09")
+def test_reboot_of_one_group(hetzner: Project) -> None:
     hetzner.describe(groups={"worker": {"count": 2}, "other": {"count": 1}})
     hetzner.ensure()
     assert run(hetzner, "reboot", "--group", "worker", code=64).error["code"] == "consent_missing"
@@ -174,7 +183,8 @@ def test_q09_reboot_of_one_group(hetzner: Project) -> None:
     }
 
 
-def test_q06_a_refused_reboot_is_told_and_one_that_found_the_cloud_busy_is_done(hetzner: Project) -> None:
+@pytest.mark.acceptance("Q06")
+def test_a_refused_reboot_is_told_and_one_that_found_the_cloud_busy_is_done(hetzner: Project) -> None:
     hetzner.ensure("1")
     path = "/actions/reboot$"
     hetzner.world.add_fault("respond", method="POST", path=path, status=423, code="locked", message="busy")
@@ -191,8 +201,9 @@ def test_q06_a_refused_reboot_is_told_and_one_that_found_the_cloud_busy_is_done(
     assert set(hetzner.agreed()) == names(1)
 
 
+@pytest.mark.acceptance("Q13")
 @pytest.mark.parametrize("command", ["stop", "reboot"])
-def test_q13_only_a_server_that_runs(hetzner: Project, command: str) -> None:
+def test_only_a_server_that_runs(hetzner: Project, command: str) -> None:
     hetzner.ensure("2")
     hetzner.world.power_off("hetzner", int(hetzner.machines["demo-worker-2"]))
     hetzner.world.clear_log()
@@ -208,7 +219,8 @@ def test_q13_only_a_server_that_runs(hetzner: Project, command: str) -> None:
 # Single servers
 
 
-def test_p14_q15_stop_goes_through_every_status(project: Project) -> None:
+@pytest.mark.acceptance("P14", "Q15")
+def test_stop_goes_through_every_status(project: Project) -> None:
     project.describe(groups={"worker": {"stop": {"shutdown_within": "30s"}}})
     project.ensure("3")
     three = project.agreed()

@@ -18,9 +18,10 @@ from scaler.support.clock import format_time
 from tests.support.project import HETZNER, Project, Vendor, finish, wait_until
 
 
+@pytest.mark.acceptance("R03", "S11")
 @pytest.mark.parametrize("vendor", [HETZNER], ids=lambda vendor: vendor.name)
 @pytest.mark.parametrize("elsewhere", [False, True], ids=["one_machine", "two_machines"])
-def test_r03_s11_two_runs_at_once(served: Project, vendor: Vendor, elsewhere: bool) -> None:
+def test_two_runs_at_once(served: Project, vendor: Vendor, elsewhere: bool) -> None:
     project = served
     project.describe(backend=f"file://{project.state_dir / 'pulumi'}")
     other = ("--state-dir", str(project.folder / "other")) if elsewhere else ()
@@ -37,8 +38,9 @@ def test_r03_s11_two_runs_at_once(served: Project, vendor: Vendor, elsewhere: bo
     assert len(project.agreed()) == 3
 
 
+@pytest.mark.acceptance("R03", "S11")
 @pytest.mark.parametrize("vendor", [HETZNER], ids=lambda vendor: vendor.name)
-def test_r03_s11_a_run_that_may_not_wait_says_who_is_in_the_way(served: Project, vendor: Vendor) -> None:
+def test_a_run_that_may_not_wait_says_who_is_in_the_way(served: Project, vendor: Vendor) -> None:
     """The lock file of this machine, and the engine's own for a run on another one."""
     project = served
     project.ensure("1")
@@ -79,7 +81,8 @@ def ago(minutes: int) -> str:
     return format_time(datetime.now(UTC) - timedelta(minutes=minutes))
 
 
-def test_s11_a_stack_that_another_run_is_making_is_waited_for(hetzner: Project) -> None:
+@pytest.mark.acceptance("S11")
+def test_a_stack_that_another_run_is_making_is_waited_for(hetzner: Project) -> None:
     """Runs that make the stack at once see each other's lock: that is no failure of the engine."""
     lock = lock_of(hetzner, "elsewhere", 1, "2026-11-24T23:00:00Z")
     error = hetzner.run("ensure", "1", "--yes", "--lock-timeout", "0s", "-o", "json", code=5).error

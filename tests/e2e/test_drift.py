@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.support.project import Project
 
 
-def test_s02_r06_changed_by_hand(project: Project) -> None:
+@pytest.mark.acceptance("S02", "R06")
+def test_changed_by_hand(project: Project) -> None:
     project.ensure("4")
     four = project.agreed()
     vendor, world = project.vendor, project.world
@@ -41,7 +44,8 @@ def test_s02_r06_changed_by_hand(project: Project) -> None:
     assert project.ensure("4").document["outcome"] == "unchanged"
 
 
-def test_s02_what_does_not_come_on_is_replaced(hetzner: Project) -> None:
+@pytest.mark.acceptance("S02")
+def test_what_does_not_come_on_is_replaced(hetzner: Project) -> None:
     hetzner.ensure("2")
     two = hetzner.agreed()
     off = int(two["demo-worker-1"])
@@ -55,7 +59,8 @@ def test_s02_what_does_not_come_on_is_replaced(hetzner: Project) -> None:
     assert str(off) not in hetzner.agreed().values()
 
 
-def test_r09_only_a_404_means_gone(hetzner: Project) -> None:
+@pytest.mark.acceptance("R09")
+def test_only_a_404_means_gone(hetzner: Project) -> None:
     """A list misses a server, and its own address does not answer: that is no reason to make another."""
     hetzner.ensure("2")
     two = hetzner.agreed()
@@ -71,7 +76,8 @@ def test_r09_only_a_404_means_gone(hetzner: Project) -> None:
     assert len(hetzner.creates) == 2
 
 
-def test_s14_lost_and_damaged_state_files(project: Project) -> None:
+@pytest.mark.acceptance("S14")
+def test_lost_and_damaged_state_files(project: Project) -> None:
     project.ensure("2")
     two, records = project.agreed(), project.records
 
@@ -102,7 +108,8 @@ def test_s14_lost_and_damaged_state_files(project: Project) -> None:
     assert project.agreed() == two
 
 
-def test_r08_servers_in_no_state_are_adopted(project: Project) -> None:
+@pytest.mark.acceptance("R08")
+def test_servers_in_no_state_are_adopted(project: Project) -> None:
     """The whole state folder is lost, the stack's checkpoint with it: the labels are enough."""
     import shutil
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from scaler.simulator.world import Thing
 from tests.support.project import Project
 
@@ -13,7 +15,8 @@ def foreign_servers(project: Project) -> list[Thing]:
     return [add(name, "demo-worker-1x"), add(name, "other-worker-1", **project.vendor.owned(nearly))]
 
 
-def test_p02_p04_p05_p06_s01_s03_q16_life_of_a_stack(project: Project) -> None:
+@pytest.mark.acceptance("P02", "P04", "P05", "P06", "S01", "S03", "Q16")
+def test_life_of_a_stack(project: Project) -> None:
     """By absolute counts: the relative commands come to the same."""
     foreign = foreign_servers(project)
 
@@ -70,7 +73,8 @@ def test_p02_p04_p05_p06_s01_s03_q16_life_of_a_stack(project: Project) -> None:
     assert project.world.servers(project.vendor.name) == foreign
 
 
-def test_p01_p24_p26_names_and_defaults(hetzner: Project) -> None:
+@pytest.mark.acceptance("P01", "P24", "P26")
+def test_names_and_defaults(hetzner: Project) -> None:
     hetzner.describe(groups={"worker": {"count": 1}})
     first = hetzner.ensure().document
     assert first["groups"] == {"worker": {"wanted": 1, "before": 0, "ready": 1}}
@@ -80,7 +84,8 @@ def test_p01_p24_p26_names_and_defaults(hetzner: Project) -> None:
     assert set(hetzner.agreed()) == {"demo-worker-1", "demo-worker-2", "demo-worker-3"}
 
 
-def test_p07_p25_p27_q14_groups_do_not_touch_each_other(project: Project) -> None:
+@pytest.mark.acceptance("P07", "P25", "P27", "Q14")
+def test_groups_do_not_touch_each_other(project: Project) -> None:
     other = {"labels": {"role": "other"}, "user_data_inline": "#cloud-config\nhostname: x\n"}
     project.describe(groups={"worker": {}, "other": other})
     project.ensure()
@@ -107,7 +112,8 @@ def test_p07_p25_p27_q14_groups_do_not_touch_each_other(project: Project) -> Non
     assert "other" in project.ensure("othr=2", code=64).error["fix"]
 
 
-def test_r04_r05_what_is_not_ready_goes_first(project: Project) -> None:
+@pytest.mark.acceptance("R04", "R05")
+def test_what_is_not_ready_goes_first(project: Project) -> None:
     project.ensure("3")
     ready = project.agreed()
     project.world.set_knobs(boot_s=2)
@@ -126,7 +132,8 @@ def test_r04_r05_what_is_not_ready_goes_first(project: Project) -> None:
     assert project.agreed() == {}
 
 
-def test_p11_what_counts_as_supply(hetzner: Project) -> None:
+@pytest.mark.acceptance("P11")
+def test_what_counts_as_supply(hetzner: Project) -> None:
     owned = {"managed-by": "scaler", "scaler-project": "scaler", "scaler-stack": "demo", "scaler-group": "worker"}
     supply = ("new", "starting", "running", "rebooting")
 
@@ -141,7 +148,8 @@ def test_p11_what_counts_as_supply(hetzner: Project) -> None:
     assert counted == [0, 1, 2, 3, 3]
 
 
-def test_r01_r02_only_counts_are_counts(hetzner: Project) -> None:
+@pytest.mark.acceptance("R01", "R02")
+def test_only_counts_are_counts(hetzner: Project) -> None:
     hetzner.ensure("2")
     two = hetzner.agreed()
     hetzner.world.clear_log()
@@ -155,7 +163,8 @@ def test_r01_r02_only_counts_are_counts(hetzner: Project) -> None:
     assert hetzner.agreed() == two
 
 
-def test_r12_at_the_limit_nothing_is_lost(hetzner: Project) -> None:
+@pytest.mark.acceptance("R12")
+def test_at_the_limit_nothing_is_lost(hetzner: Project) -> None:
     hetzner.describe(limit=3)
     hetzner.ensure("3")
     three = hetzner.agreed()

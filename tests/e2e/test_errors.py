@@ -26,7 +26,8 @@ def refused(project: Project, *arguments: str, code: int, environ: Mapping[str, 
     return error
 
 
-def test_q14_unknown_names(hetzner: Project) -> None:
+@pytest.mark.acceptance("Q14")
+def test_unknown_names(hetzner: Project) -> None:
     hetzner.describe(groups={"worker": {"count": 1}, "web": {"count": 0}})
     hetzner.ensure()
     hetzner.world.clear_log()
@@ -44,10 +45,11 @@ def test_q14_unknown_names(hetzner: Project) -> None:
     assert hetzner.requests() == []
 
 
+@pytest.mark.acceptance("Q14")
 @pytest.mark.parametrize(
     ("field", "value"), [("type", "cx9999"), ("location", "atlantis"), ("image", {"selector": "role=x"})], ids=str
 )
-def test_q14_names_that_the_cloud_does_not_have(hetzner: Project, field: str, value: object) -> None:
+def test_names_that_the_cloud_does_not_have(hetzner: Project, field: str, value: object) -> None:
     hetzner.describe(groups={"worker": {field: value}})
     error = refused(hetzner, "ensure", "1", "--yes", code=1)
     assert error["code"] == "invalid"

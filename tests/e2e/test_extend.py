@@ -28,7 +28,8 @@ def fleet(project: Project) -> Project:
     return project
 
 
-def test_q11_names_victims_and_readiness_are_the_functions(fleet: Project) -> None:
+@pytest.mark.acceptance("Q11")
+def test_names_victims_and_readiness_are_the_functions(fleet: Project) -> None:
     fleet.ensure("4")
     assert sorted(fleet.agreed()) == [f"demo-worker-{number:03}" for number in (1, 2, 3, 4)]
     previewed = fleet.run("preview", "2", "-o", "json")
@@ -41,7 +42,8 @@ def test_q11_names_victims_and_readiness_are_the_functions(fleet: Project) -> No
     assert sorted(fleet.agreed()) == ["demo-worker-001", "demo-worker-004"]
 
 
-def test_q11_a_function_that_chooses_what_it_was_not_offered_changes_nothing(fleet: Project) -> None:
+@pytest.mark.acceptance("Q11")
+def test_a_function_that_chooses_what_it_was_not_offered_changes_nothing(fleet: Project) -> None:
     fleet.ensure("3")
     before = len(fleet.changes)
     with (fleet.folder / "fleet.py").open("a", encoding="utf-8") as file:
@@ -54,7 +56,8 @@ def test_q11_a_function_that_chooses_what_it_was_not_offered_changes_nothing(fle
     assert len(fleet.agreed()) == 3
 
 
-def test_q11_a_module_that_is_not_there_is_a_problem_with_its_line(fleet: Project) -> None:
+@pytest.mark.acceptance("Q11")
+def test_a_module_that_is_not_there_is_a_problem_with_its_line(fleet: Project) -> None:
     (fleet.folder / "fleet.py").unlink()
     ran = fleet.run("validate", code=65)
     lines = fleet.spec_path.read_text(encoding="utf-8").splitlines()

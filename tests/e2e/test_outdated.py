@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.support.project import Project, wait_until
 
 PROTECTED = ("demo-worker-9", "demo-worker-10")
 
 
-def test_r13_a_changed_spec_shows_as_a_difference_and_changes_no_server(hetzner: Project) -> None:
+@pytest.mark.acceptance("R13")
+def test_a_changed_spec_shows_as_a_difference_and_changes_no_server(hetzner: Project) -> None:
     hetzner.ensure("2")
     before = hetzner.machines
     hetzner.describe(groups={"worker": {"ssh_keys": []}})

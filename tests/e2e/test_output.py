@@ -19,7 +19,8 @@ from tests.support.project import HETZNER, ROOT, TOKEN, Project, everything_writ
 # Logs and documents
 
 
-def test_p28_p31_p32_log_and_status(hetzner: Project) -> None:
+@pytest.mark.acceptance("P28", "P31", "P32")
+def test_log_and_status(hetzner: Project) -> None:
     none = hetzner.run("status")
     assert "no servers" in none.stdout.lower()
 
@@ -124,7 +125,8 @@ def test_a_person_sees_the_plan_and_is_asked(hetzner: Project) -> None:
 # What nobody may read
 
 
-def test_s12_the_token_is_nowhere(served: Project) -> None:
+@pytest.mark.acceptance("S12")
+def test_the_token_is_nowhere(served: Project) -> None:
     """Not in what a good, a failed or a refused run says or writes, nor in what the engine is told."""
     project = served
     said = [project.run("ensure", "2", "--yes", "-vv", "--debug")]
@@ -164,9 +166,10 @@ def test_status_loads_nothing_heavy(hetzner: Project) -> None:
     assert heavy.isdisjoint(loaded)
 
 
+@pytest.mark.acceptance("S13")
 @pytest.mark.parametrize("vendor", [HETZNER], ids=lambda vendor: vendor.name)
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["int", "term"])
-def test_s13_interrupted_while_servers_boot(served: Project, number: int, code: int) -> None:
+def test_interrupted_while_servers_boot(served: Project, number: int, code: int) -> None:
     served.world.set_knobs(boot_s=3600)
     process = served.start("ensure", "2", "--yes")
     wait_until(lambda: len(served.creates) == 2, "the creates")

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 PACKAGE = Path(__file__).parents[1] / "clouds" / "own_cloud"
 SPEC = """\
 cloud: folder
@@ -33,7 +35,8 @@ def machines(folder: Path) -> list[str]:
     return sorted(json.loads(path.read_text())["name"] for path in (folder / "machines").glob("*.json"))
 
 
-def test_q12_the_whole_life_of_servers_at_a_cloud_of_ones_own(tmp_path: Path) -> None:
+@pytest.mark.acceptance("Q12")
+def test_the_whole_life_of_servers_at_a_cloud_of_ones_own(tmp_path: Path) -> None:
     (tmp_path / "stacks").mkdir()
     (tmp_path / "Pulumi.yaml").write_text("name: own\nmain: stacks\nruntime: python\n")
     (tmp_path / "stacks" / "dev.yaml").write_text(SPEC)
@@ -53,7 +56,8 @@ def test_q12_the_whole_life_of_servers_at_a_cloud_of_ones_own(tmp_path: Path) ->
     assert machines(tmp_path) == []
 
 
-def test_q12_an_unknown_cloud_is_still_refused(tmp_path: Path) -> None:
+@pytest.mark.acceptance("Q12")
+def test_an_unknown_cloud_is_still_refused(tmp_path: Path) -> None:
     (tmp_path / "stacks").mkdir()
     (tmp_path / "Pulumi.yaml").write_text("name: own\nmain: stacks\nruntime: python\n")
     (tmp_path / "stacks" / "dev.yaml").write_text(SPEC.replace("folder", "folders"))

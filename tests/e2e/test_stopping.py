@@ -69,7 +69,8 @@ def reason_of(project: Project, name: str, event: str) -> str:
 # Drain
 
 
-def test_s10_one_of_five_drains_never_ends_and_holds_up_nothing_else(hetzner: Project) -> None:
+@pytest.mark.acceptance("S10")
+def test_one_of_five_drains_never_ends_and_holds_up_nothing_else(hetzner: Project) -> None:
     text = 'if [ "$1" = demo-worker-4 ]; then trap "" TERM; echo 3 jobs left; echo $$ > stuck; sleep 1000; fi'
     workers = {"count": 6, **draining(hetzner, text, drain_within="25s")}
     hetzner.describe(groups={"worker": workers, "web": {"count": 1}}, limit=20)
@@ -109,7 +110,8 @@ def test_drains_run_in_the_project_folder_once_per_server_that_serves(hetzner: P
     ]
 
 
-def test_s10_a_failed_drain_keeps_its_server_where_the_spec_says_so_and_the_run_says_it(project: Project) -> None:
+@pytest.mark.acceptance("S10")
+def test_a_failed_drain_keeps_its_server_where_the_spec_says_so_and_the_run_says_it(project: Project) -> None:
     text = 'if [ "$1" = demo-worker-3 ]; then echo cannot reach the queue >&2; exit 7; fi'
     project.describe(groups={"worker": draining(project, text, on_drain_failure="keep", shutdown_within="1m")})
     project.ensure()
@@ -179,7 +181,8 @@ def powers(project: Project) -> list[str]:
     return words
 
 
-def test_q15_shutdown_comes_before_the_delete_and_every_status_is_told(project: Project) -> None:
+@pytest.mark.acceptance("Q15")
+def test_shutdown_comes_before_the_delete_and_every_status_is_told(project: Project) -> None:
     project.describe(groups={"worker": {"count": 1, "stop": {"shutdown_within": "1m"}}})
     project.ensure()
     project.world.clear_log()
@@ -243,7 +246,8 @@ def test_a_webhook_that_hangs_and_a_command_that_fails_change_no_result(hetzner:
 # Forgetting
 
 
-def test_q10_records_of_deleted_servers_go_after_their_retention_and_no_others(hetzner: Project) -> None:
+@pytest.mark.acceptance("Q10")
+def test_records_of_deleted_servers_go_after_their_retention_and_no_others(hetzner: Project) -> None:
     def recorded() -> dict[str, str]:
         return {server["name"]: server["status"] for server in hetzner.state["servers"]}
 

@@ -10,7 +10,8 @@ import pytest
 from tests.support.project import DIGITALOCEAN, HETZNER, VENDORS, Project, Vendor, finish, wait_until
 
 
-def test_s05_created_and_never_told(project: Project) -> None:
+@pytest.mark.acceptance("S05")
+def test_created_and_never_told(project: Project) -> None:
     """Every create is carried out, and the answers are lost in four ways: at DigitalOcean a second one has four."""
     faults = [
         project.fault("accept_then_drop", "POST"),
@@ -24,7 +25,8 @@ def test_s05_created_and_never_told(project: Project) -> None:
     assert len(project.world.servers(project.vendor.name)) == 5
 
 
-def test_r09_s05_deleted_and_never_told(project: Project) -> None:
+@pytest.mark.acceptance("R09", "S05")
+def test_deleted_and_never_told(project: Project) -> None:
     project.ensure("3")
     three, oldest = project.agreed(), project.by_age[0]
     lost = project.fault("accept_then_drop", "DELETE", one=True)
@@ -34,7 +36,8 @@ def test_r09_s05_deleted_and_never_told(project: Project) -> None:
     assert project.agreed() == {oldest: three[oldest]}
 
 
-def test_q01_r07_passing_trouble_while_servers_start(hetzner: Project) -> None:
+@pytest.mark.acceptance("Q01", "R07")
+def test_passing_trouble_while_servers_start(hetzner: Project) -> None:
     """Boots take a moment, and meanwhile the list fails in turn: nothing is given up, nothing made twice."""
     hetzner.world.set_knobs(boot_s=2)
     faults = [
@@ -49,7 +52,8 @@ def test_q01_r07_passing_trouble_while_servers_start(hetzner: Project) -> None:
     assert len(hetzner.creates) == 2
 
 
-def test_s09_429_answers_slow_a_run_and_cost_no_server(project: Project) -> None:
+@pytest.mark.acceptance("S09")
+def test_429_answers_slow_a_run_and_cost_no_server(project: Project) -> None:
     soon = {"headers": {"retry-after": "1"}}
     faults = [project.fault("rate_limit", "POST", times=2, **soon), project.fault("rate_limit", "GET", skip=2, **soon)]
     made = project.ensure("3")
@@ -63,8 +67,9 @@ def test_s09_429_answers_slow_a_run_and_cost_no_server(project: Project) -> None
     assert len(project.creates) <= 5
 
 
+@pytest.mark.acceptance("S09", "S13")
 @pytest.mark.parametrize("vendor", VENDORS, ids=lambda vendor: vendor.name)
-def test_s09_s13_interrupted_while_a_create_waits_for_the_vendors_budget(served: Project, vendor: Vendor) -> None:
+def test_interrupted_while_a_create_waits_for_the_vendors_budget(served: Project, vendor: Vendor) -> None:
     """The vendor says to come back in four minutes; whoever interrupts does not wait for that, nor is it sent then."""
     fault = served.fault("rate_limit", "POST", times=None, headers={"retry-after": "240"})
     process = served.start("ensure", "3", "--yes")
@@ -81,7 +86,8 @@ def test_s09_s13_interrupted_while_a_create_waits_for_the_vendors_budget(served:
     assert len(served.asked_for) == 4
 
 
-def test_s09_two_runs_that_share_one_budget_give_no_server_up(make_served: Callable[[Vendor], Project]) -> None:
+@pytest.mark.acceptance("S09")
+def test_two_runs_that_share_one_budget_give_no_server_up(make_served: Callable[[Vendor], Project]) -> None:
     """Two stacks of one account, and not enough requests for both: each takes longer, and has its servers."""
     project = make_served(HETZNER)
     project.describe(limit=30)
@@ -103,7 +109,8 @@ def test_s09_two_runs_that_share_one_budget_give_no_server_up(make_served: Calla
     assert len(project.requests()) > 40
 
 
-def test_r10_r11_s08_failed_midway_and_refused_from_then_on(project: Project) -> None:
+@pytest.mark.acceptance("R10", "R11", "S08")
+def test_failed_midway_and_refused_from_then_on(project: Project) -> None:
     quota = "droplets" if project.vendor is DIGITALOCEAN else "servers"
     project.world.set_quota(project.vendor.name, **{quota: 2})
     # A token that may not read the account: its quota is run into, as it always is at Hetzner.
@@ -141,7 +148,8 @@ def unlock(project: Project, name: str) -> None:
     project.world.save(machine)
 
 
-def test_s06_q07_a_server_that_never_starts_is_recorded_and_replaced_by_the_next_run(project: Project) -> None:
+@pytest.mark.acceptance("S06", "Q07")
+def test_a_server_that_never_starts_is_recorded_and_replaced_by_the_next_run(project: Project) -> None:
     project.fault(project.vendor.stuck, "POST")
     late = project.ensure("2", "--timeout", "3s", code=4)
     assert late.document["outcome"] == "unconfirmed"
@@ -160,7 +168,8 @@ def test_s06_q07_a_server_that_never_starts_is_recorded_and_replaced_by_the_next
     assert stuck not in project.machines
 
 
-def test_s06_q02_a_server_that_never_starts_is_replaced_at_its_deadline(served: Project) -> None:
+@pytest.mark.acceptance("S06", "Q02")
+def test_a_server_that_never_starts_is_replaced_at_its_deadline(served: Project) -> None:
     """The cloud refuses to delete it as long as it is locked: that is waited for."""
     project = served
     project.describe(groups={"worker": {"start_within": "2s"}})
@@ -180,7 +189,8 @@ def test_s06_q02_a_server_that_never_starts_is_replaced_at_its_deadline(served: 
     assert [event["event"] for event in project.events if event["server"] == stuck][-1] == "server.deleted"
 
 
-def test_s06_bounded_replacement_within_one_run(hetzner: Project) -> None:
+@pytest.mark.acceptance("S06")
+def test_bounded_replacement_within_one_run(hetzner: Project) -> None:
     """Every server is stuck, and cannot even be deleted: new ones are made a bounded number of times."""
     hetzner.describe(groups={"worker": {"start_within": "1s"}})
     fault = hetzner.fault(hetzner.vendor.stuck, "POST", times=None)

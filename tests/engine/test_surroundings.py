@@ -46,7 +46,8 @@ def with_tokens(tmp_path: Path, served: EmbeddedCloud) -> Iterator[Project]:
     project.cloud.close()
 
 
-def test_s12_the_token_reaches_neither_the_engine_nor_any_file(with_tokens: Project, served: EmbeddedCloud) -> None:
+@pytest.mark.acceptance("S12")
+def test_the_token_reaches_neither_the_engine_nor_any_file(with_tokens: Project, served: EmbeddedCloud) -> None:
     project = with_tokens
     project.engine.prepare()
     change = project.change(names(2))

@@ -66,6 +66,7 @@ def test_a_package_of_the_project_and_what_is_beside_it(tmp_path: Path) -> None:
     assert load("ops.fleet:name", tmp_path)() == "found"
 
 
+@pytest.mark.acceptance("P34", "Q11")
 @pytest.mark.parametrize(
     ("reference", "text", "message"),
     [
@@ -78,16 +79,15 @@ def test_a_package_of_the_project_and_what_is_beside_it(tmp_path: Path) -> None:
         ("fleet:f", "def f(:", "cannot be imported: fleet (SyntaxError: invalid syntax (fleet.py, line 1))"),
     ],
 )
-def test_p34_q11_what_is_wrong_is_told_in_pythons_words(
-    tmp_path: Path, reference: str, text: str, message: str
-) -> None:
+def test_what_is_wrong_is_told_in_pythons_words(tmp_path: Path, reference: str, text: str, message: str) -> None:
     module(tmp_path, text)
     with pytest.raises(CannotLoadError) as caught:
         load(reference, tmp_path)
     assert message in str(caught.value)
 
 
-def test_p34_a_slip_in_a_functions_name_is_told_the_nearest(tmp_path: Path) -> None:
+@pytest.mark.acceptance("P34")
+def test_a_slip_in_a_functions_name_is_told_the_nearest(tmp_path: Path) -> None:
     module(tmp_path, "def least_busy(): pass")
     with pytest.raises(CannotLoadError) as caught:
         load("fleet:least_bussy", tmp_path)
@@ -123,6 +123,7 @@ def problem(folder: Path, keys: str) -> str:
     return str(found).removeprefix(f"{path}:")
 
 
+@pytest.mark.acceptance("Q11")
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
@@ -136,12 +137,13 @@ def problem(folder: Path, keys: str) -> str:
         ("    naming: fleet:f\n    protect: [Web]", "9: groups.worker.protect[0] must be a server of this group"),
     ],
 )
-def test_q11_problems_have_their_line(tmp_path: Path, keys: str, message: str) -> None:
+def test_problems_have_their_line(tmp_path: Path, keys: str, message: str) -> None:
     module(tmp_path, "def f(): pass")
     assert problem(tmp_path, keys).startswith(message)
 
 
-def test_q11_functions_are_equal_and_hashed_by_their_names(tmp_path: Path) -> None:
+@pytest.mark.acceptance("Q11")
+def test_functions_are_equal_and_hashed_by_their_names(tmp_path: Path) -> None:
     keys = "    naming: fleet:f\n    scale_down: fleet:f\n    ready: {function: 'fleet:f'}\n    protect: [web]"
     path = write(tmp_path, keys)
     specs = []
@@ -163,7 +165,8 @@ def test_q11_functions_are_equal_and_hashed_by_their_names(tmp_path: Path) -> No
 # Names
 
 
-def test_q11_a_naming_function_names_new_servers_and_is_told_what_is_taken() -> None:
+@pytest.mark.acceptance("Q11")
+def test_a_naming_function_names_new_servers_and_is_told_what_is_taken() -> None:
     asked: list[tuple[str, str, frozenset[str]]] = []
 
     def name(stack: str, group: str, taken: frozenset[str]) -> str:
@@ -178,14 +181,16 @@ def test_q11_a_naming_function_names_new_servers_and_is_told_what_is_taken() -> 
     assert asked[:2] == [("prod", "worker", frozenset({"amber"})), ("prod", "worker", frozenset({"amber", "birch"}))]
 
 
-def test_q11_a_name_that_others_have_is_taken() -> None:
+@pytest.mark.acceptance("Q11")
+def test_a_name_that_others_have_is_taken() -> None:
     setting = Setting(spec(group(naming=extension(lambda s, g, taken: "birch" if "amber" in taken else "amber"))))
     setting.cloud.add("amber", {"someone": "else"})
     assert setting.ensure(1).outcome is Outcome.CONVERGED
     assert setting.ready == ["birch"]
 
 
-def test_q11_two_groups_never_get_one_name() -> None:
+@pytest.mark.acceptance("Q11")
+def test_two_groups_never_get_one_name() -> None:
     same = extension(lambda stack, group, taken: "amber")
     setting = Setting(spec(group("worker", naming=same), group("web", naming=same)))
     with pytest.raises(ExtensionError, match="it answered amber, which is taken"):
@@ -193,6 +198,7 @@ def test_q11_two_groups_never_get_one_name() -> None:
     assert setting.cloud.changes() == []
 
 
+@pytest.mark.acceptance("Q11")
 @pytest.mark.parametrize(
     ("answer", "why"),
     [
@@ -203,7 +209,7 @@ def test_q11_two_groups_never_get_one_name() -> None:
         ("prod-worker-1", "it answered prod-worker-1, which is taken"),
     ],
 )
-def test_q11_a_name_that_cannot_be_changes_nothing(answer: object, why: str) -> None:
+def test_a_name_that_cannot_be_changes_nothing(answer: object, why: str) -> None:
     setting = Setting(spec(group(naming=extension(lambda *_: answer))))
     setting.cloud.add("prod-worker-1", setting.label())
     with pytest.raises(ExtensionError) as caught:
@@ -220,7 +226,8 @@ def choosing(choose: Callable[..., Any], **fields: object) -> Setting:
     return Setting(spec(group(scale_down=extension(choose), **fields))).with_servers(worker=5)
 
 
-def test_q11_a_function_chooses_who_goes() -> None:
+@pytest.mark.acceptance("Q11")
+def test_a_function_chooses_who_goes() -> None:
     offered: list[tuple[list[str], int]] = []
 
     def choose(servers: tuple[Server, ...], count: int) -> Iterator[Server]:
@@ -233,7 +240,8 @@ def test_q11_a_function_chooses_who_goes() -> None:
     assert offered[0] == (["prod-worker-1", "prod-worker-2", "prod-worker-3", "prod-worker-4"], 2)
 
 
-def test_q11_it_is_asked_only_where_there_is_a_choice() -> None:
+@pytest.mark.acceptance("Q11")
+def test_it_is_asked_only_where_there_is_a_choice() -> None:
     def choose(servers: tuple[Server, ...], count: int) -> list[Server]:
         raise AssertionError("nobody asked")
 
@@ -245,7 +253,8 @@ def test_q11_it_is_asked_only_where_there_is_a_choice() -> None:
     assert setting.owned == []
 
 
-def test_q11_the_reason_names_the_function() -> None:
+@pytest.mark.acceptance("Q11")
+def test_the_reason_names_the_function() -> None:
     setting = choosing(lambda servers, count: servers)
     planned = setting.run(Demand(counts={"worker": 4}), Options(apply=False))
     (report,) = planned.steps
@@ -261,6 +270,7 @@ def raises_late(servers: tuple[Server, ...], count: int) -> Iterator[Server]:
     raise KeyError("jobs")
 
 
+@pytest.mark.acceptance("Q11")
 @pytest.mark.parametrize(
     ("choose", "why"),
     [
@@ -278,7 +288,7 @@ def raises_late(servers: tuple[Server, ...], count: int) -> Iterator[Server]:
         ),
     ],
 )
-def test_q11_an_answer_that_cannot_be_used_stops_nothing(choose: Callable[..., Any], why: str) -> None:
+def test_an_answer_that_cannot_be_used_stops_nothing(choose: Callable[..., Any], why: str) -> None:
     setting = choosing(choose, protect=frozenset({"prod-worker-1"}))
     with pytest.raises(ExtensionError) as caught:
         setting.ensure(3)
@@ -288,7 +298,8 @@ def test_q11_an_answer_that_cannot_be_used_stops_nothing(choose: Callable[..., A
     assert len(setting.ready) == 5
 
 
-def test_q11_a_function_that_fails_on_the_way_ends_the_run_with_what_is_there() -> None:
+@pytest.mark.acceptance("Q11")
+def test_a_function_that_fails_on_the_way_ends_the_run_with_what_is_there() -> None:
     def name(stack: str, group: str, taken: frozenset[str]) -> str:
         if "amber" in taken:
             raise LookupError("no more names")
@@ -306,6 +317,7 @@ def test_q11_a_function_that_fails_on_the_way_ends_the_run_with_what_is_there() 
 # Readiness
 
 
+@pytest.mark.acceptance("Q11")
 @pytest.mark.parametrize(
     ("answer", "trouble"),
     [
@@ -315,7 +327,7 @@ def test_q11_a_function_that_fails_on_the_way_ends_the_run_with_what_is_there() 
         (lambda item: {}["queue"], "fleet:function: KeyError: 'queue'"),
     ],
 )
-def test_q11_only_none_is_a_good_reading(tmp_path: Path, answer: Callable[[Server], Any], trouble: str) -> None:
+def test_only_none_is_a_good_reading(tmp_path: Path, answer: Callable[[Server], Any], trouble: str) -> None:
     checks = ReadinessChecks(HandClock(), tmp_path)
     how = Readiness(kind="function", function=extension(answer), successes=1)
     one = server()
@@ -325,7 +337,8 @@ def test_q11_only_none_is_a_good_reading(tmp_path: Path, answer: Callable[[Serve
     assert not checks.is_ready(how, one)
 
 
-def test_q11_a_readiness_function_makes_a_server_ready(tmp_path: Path) -> None:
+@pytest.mark.acceptance("Q11")
+def test_a_readiness_function_makes_a_server_ready(tmp_path: Path) -> None:
     clock = HandClock()
     checks = ReadinessChecks(clock, tmp_path)
     seen: list[Server] = []
@@ -344,7 +357,8 @@ def test_q11_a_readiness_function_makes_a_server_ready(tmp_path: Path) -> None:
 # The page
 
 
-def test_q11_the_documented_example_does_what_the_page_says(tmp_path: Path) -> None:
+@pytest.mark.acceptance("Q11")
+def test_the_documented_example_does_what_the_page_says(tmp_path: Path) -> None:
     blocks = re.findall(r"```(?:yaml|python)\n# (\S+)\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     with create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]

@@ -141,14 +141,16 @@ FAILURES = [
 ]
 
 
+@pytest.mark.acceptance("S10")
 @pytest.mark.parametrize(("text", "note"), FAILURES)
-def test_s10_a_failed_drain_is_noted_and_the_server_removed(place: Place, text: str, note: str) -> None:
+def test_a_failed_drain_is_noted_and_the_server_removed(place: Place, text: str, note: str) -> None:
     stop = place.wait(place.begin(drain(place, text)))
     assert (stop.at_rest, stop.kept, stop.notes) == (True, False, [note])
 
 
+@pytest.mark.acceptance("S10")
 @pytest.mark.parametrize(("text", "note"), FAILURES)
-def test_s10_a_failed_drain_keeps_the_server_where_the_spec_says_so(place: Place, text: str, note: str) -> None:
+def test_a_failed_drain_keeps_the_server_where_the_spec_says_so(place: Place, text: str, note: str) -> None:
     policy = drain(place, text, on_drain_failure="keep", shutdown_within=MINUTE)
     server = place.begin(policy)
     stop = place.wait(server)
@@ -190,7 +192,8 @@ def test_a_drain_that_never_ends_is_killed_at_its_deadline_with_all_it_started(p
     wait_until(lambda: not is_alive(child), "the child's end")
 
 
-def test_s10_one_drain_that_never_ends_holds_up_no_other(place: Place) -> None:
+@pytest.mark.acceptance("S10")
+def test_one_drain_that_never_ends_holds_up_no_other(place: Place) -> None:
     stuck = place.begin(drain(place, "sleep 1000"), "demo-worker-1")
     others = [place.begin(drain(place, "exit 0"), f"demo-worker-{number}") for number in range(2, 6)]
     assert all(place.wait(other).at_rest for other in others)

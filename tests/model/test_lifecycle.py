@@ -49,7 +49,8 @@ def test_any_server_can_be_deleted_vanish_or_hang(status: Status) -> None:
     assert {Status.DELETING, Status.DELETED, Status.HANGING} <= TRANSITIONS[status] | {status}
 
 
-def test_p23_what_may_not_follow_is_an_error_that_names_both() -> None:
+@pytest.mark.acceptance("P23")
+def test_what_may_not_follow_is_an_error_that_names_both() -> None:
     gone = Server(name="prod-worker-1", group="worker", id="1", status=Status.DELETED, since=START)
     with pytest.raises(IllegalTransitionError, match="prod-worker-1 cannot go from deleted to running"):
         gone.become(Status.RUNNING, START)
@@ -70,7 +71,8 @@ def test_nothing_but_become_changes_a_status() -> None:
     assert writers == [("__init__.py", "become"), ("assess.py", "server")]
 
 
-def test_p12_p13_a_new_server_starts_and_runs() -> None:
+@pytest.mark.acceptance("P12", "P13")
+def test_a_new_server_starts_and_runs() -> None:
     new = Server(name="prod-worker-1", group="worker", id=None, status=Status.NEW, since=START)
     starting = new.become(Status.STARTING, START + timedelta(seconds=1))
     running = starting.become(Status.RUNNING, START + timedelta(seconds=9))
@@ -86,7 +88,8 @@ def test_a_status_entered_twice_keeps_its_time() -> None:
     assert running.become(Status.RUNNING, START + timedelta(hours=1)) == running
 
 
-def test_p28_all_statuses_in_the_contracts_order() -> None:
+@pytest.mark.acceptance("P28")
+def test_all_statuses_in_the_contracts_order() -> None:
     assert [str(status) for status in Status] == [
         "new",
         "starting",
@@ -101,7 +104,8 @@ def test_p28_all_statuses_in_the_contracts_order() -> None:
     ]
 
 
-def test_p11_new_starting_running_and_rebooting_are_supply() -> None:
+@pytest.mark.acceptance("P11")
+def test_new_starting_running_and_rebooting_are_supply() -> None:
     assert {Status.NEW, Status.STARTING, Status.RUNNING, Status.REBOOTING} == SUPPLY
 
 
@@ -143,13 +147,15 @@ def test_a_machine_that_runs_without_being_ready_is_still_on_its_way() -> None:
     assert seen(Phase.RUNNING, Status.RUNNING, ready=False) is Status.RUNNING
 
 
-def test_p15_a_reboot_is_over_when_the_machine_is_no_longer_locked() -> None:
+@pytest.mark.acceptance("P15")
+def test_a_reboot_is_over_when_the_machine_is_no_longer_locked() -> None:
     assert seen(Phase.RUNNING, Status.REBOOTING, locked=True) is Status.REBOOTING
     assert seen(Phase.RUNNING, Status.REBOOTING, locked=False) is Status.RUNNING
 
 
+@pytest.mark.acceptance("P29")
 @pytest.mark.parametrize("status", list(Status))
-def test_p29_which_statuses_have_a_deadline(status: Status) -> None:
+def test_which_statuses_have_a_deadline(status: Status) -> None:
     within = timedelta(minutes=3)
     expected = {
         Status.STARTING: within,

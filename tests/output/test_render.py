@@ -105,7 +105,8 @@ def test_changed_servers_are_counted_where_there_are_any() -> None:
     assert render(changed, "text") == "prod: 5 of 5 ready (+1, ~1, -1) in 1m48s."
 
 
-def test_r10_a_failed_run_tells_what_failed_and_what_exists() -> None:
+@pytest.mark.acceptance("R10")
+def test_a_failed_run_tells_what_failed_and_what_exists() -> None:
     failed = result(
         Outcome.FAILED,
         groups={"worker": GroupReport(wanted=5, before=3, ready=4)},
@@ -138,7 +139,8 @@ def test_a_refused_run_changed_nothing() -> None:
     assert render(result(Outcome.REFUSED), "text") == "prod: refused; nothing was changed."
 
 
-def test_s02_drift_is_named_before_the_result() -> None:
+@pytest.mark.acceptance("S02")
+def test_drift_is_named_before_the_result() -> None:
     drifted = result(Outcome.CONVERGED, steps=done(CREATE), drift=("prod-worker-2 is gone",))
     assert render(drifted, "text") == ("! drift: prod-worker-2 is gone\nprod: 5 of 5 ready (+1, -0) in 1m48s.")
 
@@ -187,7 +189,8 @@ def test_a_plan_without_steps_is_nothing_to_do() -> None:
     assert json.loads(render_plan(nothing, SPEC, "json"))["outcome"] == "unchanged"
 
 
-def test_s01_a_planned_result_shows_the_same_steps_as_its_plan() -> None:
+@pytest.mark.acceptance("S01")
+def test_a_planned_result_shows_the_same_steps_as_its_plan() -> None:
     document = json.loads(render_plan(PLAN, SPEC, "json", servers=SERVERS, cost=COST))
     assert document["outcome"] == "planned"
     assert document["groups"] == {"worker": {"wanted": 4, "before": 2, "ready": 2}}
@@ -401,7 +404,8 @@ def status(state: State | None, format: str, **options: Any) -> str:
     return render_status(state, format, stack="prod", now=NOW, **options)
 
 
-def test_p31_status_has_a_name_column() -> None:
+@pytest.mark.acceptance("P31")
+def test_status_has_a_name_column() -> None:
     assert status(STATE, "text") == STATUS_TEXT
 
 
@@ -411,13 +415,15 @@ def test_status_in_colour_says_the_same() -> None:
     assert click.unstyle(colored) == STATUS_TEXT
 
 
-def test_p32_without_servers_status_says_so() -> None:
+@pytest.mark.acceptance("P32")
+def test_without_servers_status_says_so() -> None:
     empty = State(stack="prod", project="scaler", cloud="hetzner", updated=NOW, wanted={"worker": 0})
     assert status(empty, "text") == "prod · hetzner · 0 of 0 ready · updated just now\n\nNo servers."
     assert status(empty, "markdown") == "### prod\n\nNo servers."
 
 
-def test_p32_without_a_record_status_says_so_in_every_format() -> None:
+@pytest.mark.acceptance("P32")
+def test_without_a_record_status_says_so_in_every_format() -> None:
     assert status(None, "text") == "No servers. Nothing is recorded for this stack yet."
     assert status(None, "text", hints=True) == (
         "No servers. Nothing is recorded for this stack yet.\nAsk the cloud: scaler status --refresh --stack prod"
@@ -427,7 +433,8 @@ def test_p32_without_a_record_status_says_so_in_every_format() -> None:
     assert (document["schema"], document["stack"], document["servers"]) == (1, "prod", [])
 
 
-def test_p28_counts_list_every_status_in_order_with_zeros() -> None:
+@pytest.mark.acceptance("P28")
+def test_counts_list_every_status_in_order_with_zeros() -> None:
     servers = [
         server(1, Status.NEW),
         server(2),
@@ -450,7 +457,8 @@ def test_p28_counts_list_every_status_in_order_with_zeros() -> None:
     assert list(count_by_status(servers).items()) == list(expected.items())
 
 
-def test_p28_status_document_is_the_state_and_its_counts() -> None:
+@pytest.mark.acceptance("P28")
+def test_status_document_is_the_state_and_its_counts() -> None:
     document = json.loads(status(STATE, "json"))
     assert list(document) == [*to_json(STATE), "counts", "cost"]
     assert document["cost"] == {"currency": "EUR", "per_hour": 0.0192, "per_month": 11.98, "known": 2, "unknown": 1}

@@ -101,7 +101,8 @@ def test_an_unknown_machine_that_boots_has_been_starting_since_it_was_made() -> 
     assert (server.status, server.since) == (Status.STARTING, START - timedelta(seconds=45))
 
 
-def test_r08_an_intent_becomes_the_machine_of_its_name() -> None:
+@pytest.mark.acceptance("R08")
+def test_an_intent_becomes_the_machine_of_its_name() -> None:
     server = look(machine(), records=(record(None, status=Status.NEW),)).servers["prod-worker-1"]
     assert (server.id, server.status, server.previous) == ("1", Status.RUNNING, Status.NEW)
 
@@ -133,6 +134,7 @@ def test_a_refused_create_stays_on_record_and_an_intent_without_a_machine_does_n
 # Deadlines
 
 
+@pytest.mark.acceptance("P30", "P37")
 @pytest.mark.parametrize(
     ("status", "phase", "limit"),
     [
@@ -142,7 +144,7 @@ def test_a_refused_create_stays_on_record_and_an_intent_without_a_machine_does_n
         (Status.DELETING, Phase.DELETING, DELETE_WITHIN),
     ],
 )
-def test_p30_p37_a_server_hangs_when_its_deadline_has_passed_and_not_before(
+def test_a_server_hangs_when_its_deadline_has_passed_and_not_before(
     status: Status, phase: Phase, limit: timedelta
 ) -> None:
     known_since = record(status=status, since=START)
@@ -153,15 +155,17 @@ def test_p30_p37_a_server_hangs_when_its_deadline_has_passed_and_not_before(
     assert late.error == f"{status} for longer than {int(limit.total_seconds()) // 60}m"
 
 
+@pytest.mark.acceptance("P29")
 @pytest.mark.parametrize(
     ("status", "phase"), [(Status.RUNNING, Phase.RUNNING), (Status.STOPPED, Phase.OFF)], ids=["running", "stopped"]
 )
-def test_p29_running_and_stopped_servers_never_hang(status: Status, phase: Phase) -> None:
+def test_running_and_stopped_servers_never_hang(status: Status, phase: Phase) -> None:
     world = look(machine(phase=phase), records=(record(status=status),), after=timedelta(days=365))
     assert world.servers["prod-worker-1"].status is status
 
 
-def test_r14_a_longer_deadline_in_the_spec_and_a_learned_one_hold() -> None:
+@pytest.mark.acceptance("R14")
+def test_a_longer_deadline_in_the_spec_and_a_learned_one_hold() -> None:
     patient = spec(group(start_within=timedelta(hours=1)))
     booting = machine(phase=Phase.BOOTING, age_s=1800)
     assert assess(patient, [booting], stack(booting), {}, START).servers["prod-worker-1"].status is Status.STARTING
@@ -220,7 +224,8 @@ def test_a_server_that_is_being_brought_to_rest_never_hangs() -> None:
 # Drift and being recorded
 
 
-def test_s02_drift_is_named() -> None:
+@pytest.mark.acceptance("S02")
+def test_drift_is_named() -> None:
     gone, off, slow = (
         machine("1", "prod-worker-1"),
         machine("2", "prod-worker-2", Phase.OFF),
@@ -267,23 +272,27 @@ def test_recorded_means_that_stack_outputs_and_cloud_agree() -> None:
 # S14: records and outputs as one
 
 
-def test_s14_outputs_stand_in_for_a_lost_file() -> None:
+@pytest.mark.acceptance("S14")
+def test_outputs_stand_in_for_a_lost_file() -> None:
     assert known(stack(outputs=(record(),)), ()) == {"prod-worker-1": record()}
 
 
+@pytest.mark.acceptance("S14")
 @pytest.mark.parametrize("mine_is_later", [True, False])
-def test_s14_of_two_records_the_later_counts(mine_is_later: bool) -> None:
+def test_of_two_records_the_later_counts(mine_is_later: bool) -> None:
     early, late = record(since=START), record(status=Status.STOPPED, since=START + SECOND)
     mine, output = (late, early) if mine_is_later else (early, late)
     assert known(stack(outputs=(output,)), (mine,)) == {"prod-worker-1": late}
 
 
-def test_s14_an_intent_in_the_outputs_does_not_hide_what_became_of_it() -> None:
+@pytest.mark.acceptance("S14")
+def test_an_intent_in_the_outputs_does_not_hide_what_became_of_it() -> None:
     intent = record(None, status=Status.NEW, since=START)
     hung = record("5", status=Status.HANGING, since=START + SECOND)
     assert known(stack(outputs=(intent,)), (hung,)) == {"prod-worker-1": hung}
 
 
-def test_s14_another_machines_later_output_counts() -> None:
+@pytest.mark.acceptance("S14")
+def test_another_machines_later_output_counts() -> None:
     mine, theirs = record("3", since=START), record("5", since=START + SECOND)
     assert known(stack(outputs=(theirs,)), (mine,)) == {"prod-worker-1": theirs}

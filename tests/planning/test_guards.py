@@ -15,7 +15,8 @@ from tests.support.fakes import Setting, group, spec
 from tests.support.worlds import numbered, server, world
 
 
-def test_q03_exactly_the_limit_is_allowed_and_one_more_refused() -> None:
+@pytest.mark.acceptance("Q03")
+def test_exactly_the_limit_is_allowed_and_one_more_refused() -> None:
     tight = spec(group("worker"), group("web"), limit=5)
     check_wanted(tight, {"worker": 3, "web": 2})
     with pytest.raises(RefusedError) as refused:
@@ -24,8 +25,9 @@ def test_q03_exactly_the_limit_is_allowed_and_one_more_refused() -> None:
     assert "asked to have 6 servers, 1 above its limit of 5" in str(refused.value)
 
 
+@pytest.mark.acceptance("S08")
 @pytest.mark.parametrize(("count", "code"), [(0, "below_min"), (1, None), (4, None), (5, "above_max")])
-def test_s08_counts_stay_within_a_groups_bounds(count: int, code: str | None) -> None:
+def test_counts_stay_within_a_groups_bounds(count: int, code: str | None) -> None:
     bounded = spec(group(min=1, max=4))
     if code is None:
         check_wanted(bounded, {"worker": count})
@@ -44,7 +46,8 @@ def test_servers_being_deleted_count_towards_the_limit() -> None:
         check_plan(tight, here, made)
 
 
-def test_q05_deleted_servers_do_not_count_towards_the_limit() -> None:
+@pytest.mark.acceptance("Q05")
+def test_deleted_servers_do_not_count_towards_the_limit() -> None:
     setting = Setting(spec(group(), limit=3)).with_servers(worker=3)
     setting.ensure(1)
     assert [record.status for record in setting.records.servers.values()].count(Status.DELETED) == 2

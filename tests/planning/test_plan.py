@@ -27,7 +27,8 @@ def names(made: Plan, action: Action) -> list[str]:
 # Counts and names
 
 
-def test_p01_p22_from_nothing_it_creates_at_the_first_placement() -> None:
+@pytest.mark.acceptance("P01", "P22")
+def test_from_nothing_it_creates_at_the_first_placement() -> None:
     made = plan(ONE, world(ONE), {"worker": 2})
     assert [(step.action, step.server, step.type, step.location) for step in made.steps] == [
         (Action.CREATE, "prod-worker-1", "cx23", "fsn1"),
@@ -36,6 +37,7 @@ def test_p01_p22_from_nothing_it_creates_at_the_first_placement() -> None:
     assert {step.reason for step in made.steps} == {"worker wants 2, has 0"}
 
 
+@pytest.mark.acceptance("P11")
 @pytest.mark.parametrize(
     ("statuses", "supply"),
     [
@@ -47,12 +49,13 @@ def test_p01_p22_from_nothing_it_creates_at_the_first_placement() -> None:
         ((Status.NEW, Status.RUNNING, Status.STOPPED, Status.DELETING, Status.HANGING, Status.ERRORED), 2),
     ],
 )
-def test_p11_which_servers_are_supply(statuses: tuple[Status, ...], supply: int) -> None:
+def test_which_servers_are_supply(statuses: tuple[Status, ...], supply: int) -> None:
     made = plan(ONE, world(ONE, *numbered(*statuses)), {"worker": 9})
     assert made.before == {"worker": supply}
 
 
-def test_p26_numbers_in_use_anywhere_are_not_free() -> None:
+@pytest.mark.acceptance("P26")
+def test_numbers_in_use_anywhere_are_not_free() -> None:
     here = world(ONE, server("prod-worker-1"), server("prod-worker-4"), vanished=["prod-worker-2"])
     made = plan(ONE, here, {"worker": 5}, Advice(taken=frozenset({"prod-worker-3"})))
     assert names(made, Action.CREATE) == ["prod-worker-2", "prod-worker-5", "prod-worker-6"]
@@ -64,7 +67,8 @@ def test_the_own_name_of_a_machine_is_in_use_also_if_the_stack_has_another_for_i
     assert names(plan(ONE, renamed, {"worker": 2}), Action.CREATE) == ["prod-worker-2"]
 
 
-def test_q14_each_group_has_its_own_count() -> None:
+@pytest.mark.acceptance("Q14")
+def test_each_group_has_its_own_count() -> None:
     both = spec(group("worker"), group("web"))
     here = world(both, server("prod-worker-1"), server("prod-web-1", group_name="web"))
     made = plan(both, here, {"worker": 0, "web": 2})
@@ -76,7 +80,8 @@ def test_q14_each_group_has_its_own_count() -> None:
 # Who goes
 
 
-def test_r04_not_ready_before_ready_and_newest_first() -> None:
+@pytest.mark.acceptance("R04")
+def test_not_ready_before_ready_and_newest_first() -> None:
     servers = [
         server("prod-worker-1", age_s=300),
         server("prod-worker-2", age_s=200),
@@ -125,7 +130,8 @@ def test_dead_servers_are_replaced_in_the_first_phase_with_the_reason() -> None:
     assert made.steps[1].reason == "it is hanging: starting for longer than 10m"
 
 
-def test_s02_off_servers_are_powered_on_as_far_as_needed_and_the_others_deleted() -> None:
+@pytest.mark.acceptance("S02")
+def test_off_servers_are_powered_on_as_far_as_needed_and_the_others_deleted() -> None:
     made = plan(ONE, world(ONE, *numbered(Status.RUNNING, Status.STOPPED, Status.STOPPED)), {"worker": 2})
     assert names(made, Action.POWER_ON) == ["prod-worker-2"]
     assert names(made, Action.DELETE) == ["prod-worker-3"]
@@ -216,11 +222,13 @@ def test_a_server_that_is_being_deleted_is_left_alone() -> None:
 # Placements
 
 
-def test_s07_placements_in_the_order_of_the_spec() -> None:
+@pytest.mark.acceptance("S07")
+def test_placements_in_the_order_of_the_spec() -> None:
     assert placements(group()) == [("cx23", "fsn1"), ("cx23", "nbg1"), ("cpx22", "fsn1"), ("cpx22", "nbg1")]
 
 
-def test_s07_an_exhausted_placement_is_passed_over_and_without_any_nothing_is_created() -> None:
+@pytest.mark.acceptance("S07")
+def test_an_exhausted_placement_is_passed_over_and_without_any_nothing_is_created() -> None:
     full = placements(group())
     made = plan(ONE, world(ONE), {"worker": 1}, Advice(exhausted=frozenset(full[:3])))
     assert [(step.type, step.location) for step in made.steps] == [full[3]]
@@ -364,9 +372,10 @@ def test_the_steps_lead_to_exactly_the_wanted_counts_and_then_there_is_nothing_t
     assert len(made.steps) == len(again.kept)
 
 
+@pytest.mark.acceptance("R04")
 @settings(max_examples=400, deadline=None)
 @given(situations())
-def test_r04_never_fewer_ready_than_wanted_if_there_were_that_many(
+def test_never_fewer_ready_than_wanted_if_there_were_that_many(
     situation: tuple[Spec, World, dict[str, int]],
 ) -> None:
     made_for, here, wanted = situation
@@ -441,7 +450,8 @@ def aged(made_for: Spec, here: World, name: str, **facts: object) -> World:
     return replace(here, machines={**here.machines, name: replace(here.machines[name], **facts)})
 
 
-def test_r13_a_changed_type_location_or_template_shows_as_a_difference() -> None:
+@pytest.mark.acceptance("R13")
+def test_a_changed_type_location_or_template_shows_as_a_difference() -> None:
     here = world(ONE, *numbered(*[Status.RUNNING] * 4))
     here = aged(ONE, here, "prod-worker-1", type="cx99")
     here = aged(ONE, here, "prod-worker-2", location="mars")
@@ -470,7 +480,8 @@ def test_what_does_not_serve_goes_before_what_is_outdated() -> None:
     assert names(plan(ONE, here, {"worker": 1}), Action.DELETE) == ["prod-worker-2", "prod-worker-1"]
 
 
-def test_r11_the_dead_that_cannot_be_deleted_do_not_grow_in_number() -> None:
+@pytest.mark.acceptance("R11")
+def test_the_dead_that_cannot_be_deleted_do_not_grow_in_number() -> None:
     """Each wanted server may have one dead one beside it; then the dead go first, or nothing is created."""
     one = plan(ONE, world(ONE, *numbered(Status.HANGING)), {"worker": 1})
     assert [step.action for step in one.phases[0].steps] == [Action.CREATE, Action.DELETE]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from scaler.model import Action, Step
 from scaler.model.ownership import TEMPLATE
 from scaler.planning.template import Parts, existing_server, fingerprint, labels_of, new_server, recorded_server
@@ -13,7 +15,8 @@ from tests.support.worlds import machine, server
 CREATE = Step(action=Action.CREATE, server="prod-worker-4", group="worker", reason="", type="cx23", location="fsn1")
 
 
-def test_p27_a_request_has_the_groups_settings_and_the_parts_that_were_looked_up() -> None:
+@pytest.mark.acceptance("P27")
+def test_a_request_has_the_groups_settings_and_the_parts_that_were_looked_up() -> None:
     made = group(
         ssh_keys=("deploy",),
         user_data="#cloud-config",

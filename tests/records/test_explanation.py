@@ -204,7 +204,8 @@ def test_a_lock_is_its_holder_s_until_that_ends_however_it_ends(tmp_path: Path) 
 # Counts
 
 
-def test_r01_r02_only_counts_are_counts() -> None:
+@pytest.mark.acceptance("R01", "R02")
+def test_only_counts_are_counts() -> None:
     assert [check_count(count) for count in (0, 1, MOST)] == [0, 1, MOST]
     for wrong in (-1, MOST + 1, True, 1.0, "1", None):
         with pytest.raises(UsageError):

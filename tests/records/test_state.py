@@ -127,8 +127,9 @@ def test_state_survives_the_round_trip_through_text(value: State) -> None:
     assert from_json(json.loads(json.dumps(to_json(value)))) == value
 
 
+@pytest.mark.acceptance("P17", "P18")
 @given(servers)
-def test_p17_p18_record_survives_the_round_trip_and_is_plain_values_only(value: Server) -> None:
+def test_record_survives_the_round_trip_and_is_plain_values_only(value: Server) -> None:
     document = server_to_json(value)
     assert all(field is None or type(field) in (str, bool) for field in document.values())
     assert server_from_json(json.loads(json.dumps(document))) == value
@@ -406,7 +407,8 @@ def start_writer(directory: Path, name: str, saves: int) -> subprocess.Popen[byt
     return process
 
 
-def test_s04_a_kill_at_any_moment_of_a_save_leaves_a_whole_state(tmp_path: Path) -> None:
+@pytest.mark.acceptance("S04")
+def test_a_kill_at_any_moment_of_a_save_leaves_a_whole_state(tmp_path: Path) -> None:
     file = StateFile(tmp_path, "prod")
     last = file.save(state(server()))
     for kill in range(6):
@@ -423,7 +425,8 @@ def test_s04_a_kill_at_any_moment_of_a_save_leaves_a_whole_state(tmp_path: Path)
         assert {path.name for path in tmp_path.iterdir()} <= {"prod.json", "prod.json.lock"}
 
 
-def test_s11_two_writers_take_turns_and_no_serial_is_given_twice(tmp_path: Path) -> None:
+@pytest.mark.acceptance("S11")
+def test_two_writers_take_turns_and_no_serial_is_given_twice(tmp_path: Path) -> None:
     file = StateFile(tmp_path, "prod")
     with start_writer(tmp_path, "left", 20) as left, start_writer(tmp_path, "right", 20) as right:
         while left.poll() is None or right.poll() is None:
@@ -449,14 +452,16 @@ def test_state_loads_neither_pulumi_nor_pydantic_nor_rich_nor_filelock() -> None
 # Pruning
 
 
-def test_q10_prune_drops_old_deleted_records_and_no_other() -> None:
+@pytest.mark.acceptance("Q10")
+def test_prune_drops_old_deleted_records_and_no_other() -> None:
     old = NOW - RETENTION - timedelta(seconds=1)
     kept = [server(str(status), status, since=old) for status in Status if status != Status.DELETED]
     recent = server("recent", Status.DELETED, since=NOW - RETENTION)
     assert prune([*kept, recent, server("old", Status.DELETED, since=old)], NOW) == (*kept, recent)
 
 
-def test_q10_prune_heeds_another_retention() -> None:
+@pytest.mark.acceptance("Q10")
+def test_prune_heeds_another_retention() -> None:
     gone = server("gone", Status.DELETED, since=NOW - timedelta(hours=2))
     assert prune([gone], NOW, timedelta(hours=1)) == ()
     assert prune([gone], NOW, timedelta(hours=3)) == (gone,)
@@ -481,7 +486,8 @@ def life(*statuses: Status | None, steps: tuple[Step, ...] = ()) -> list[str]:
     return seen
 
 
-def test_q15_events_of_a_full_life_come_in_order() -> None:
+@pytest.mark.acceptance("Q15")
+def test_events_of_a_full_life_come_in_order() -> None:
     assert life(
         Status.NEW,
         Status.STARTING,
