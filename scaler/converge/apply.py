@@ -122,7 +122,9 @@ class Applier:
             self._run.clock.sleep(PAUSE_S)
         else:
             passing = set()
-        self._run.advice = replace(self._run.advice, keep_off=self._run.advice.keep_off | (refused.keys() - passing))
+        self._run.advice = replace(
+            self._run.advice, power_on_failed=self._run.advice.power_on_failed | (refused.keys() - passing)
+        )
 
     def _account_for(self, phase: PlanPhase, applied: Applied) -> Verdict:
         """Note what came of each step, and learn from what the cloud refused."""

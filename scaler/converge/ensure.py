@@ -109,7 +109,7 @@ class _Convergence:
     def _resolve(self) -> None:
         """What the demand means for the servers that there are."""
         self._run.wanted = self._run.demand.resolve(self._run.spec, self._run.world)
-        self._run.advice = replace(self._run.advice, apart=self._run.demand.not_about(self._run.world))
+        self._run.advice = replace(self._run.advice, out_of_scope=self._run.demand.not_about(self._run.world))
         if self._run.demand.counts is None:
             have = Counter(server.group for server in self._run.world.servers.values() if server.counts)
             self._check(self._run.wanted, have)
@@ -229,7 +229,7 @@ class _Convergence:
         Beside them there may be servers that are off, for as long as they are paid for.
         """
         ready = running(self._run.world, self._run.wanted)
-        concerned = self._run.world.servers.keys() - self._run.advice.apart - self._run.plan.kept.keys()
+        concerned = self._run.world.servers.keys() - self._run.advice.out_of_scope - self._run.plan.kept.keys()
         exact = all(ready[group] == count for group, count in self._run.wanted.items())
         return exact and len(concerned) == sum(ready.values()) and not self._run.plan.short
 

@@ -96,7 +96,7 @@ class Resting:
         off = machine is None or machine.phase in (Phase.OFF, Phase.DELETING)
         self._run.note(step, StepResult.DONE if off else StepResult.FAILED, "; ".join(notes))
         if not off:
-            self._run.advice = replace(self._run.advice, spent=self._run.advice.spent | {step.server})
+            self._run.advice = replace(self._run.advice, not_kept=self._run.advice.not_kept | {step.server})
 
     def _keep(self, step: Step, notes: Sequence[str]) -> None:
         """A server whose drain failed stays, as its group says; the run cannot reach its count then."""

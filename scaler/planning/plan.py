@@ -28,17 +28,17 @@ class Advice:
     """The account lets the stack have no more: nothing is created."""
     taken: frozenset[str] = frozenset()
     """Names that servers of others have."""
-    keep_off: frozenset[str] = frozenset()
+    power_on_failed: frozenset[str] = frozenset()
     """Servers that could not be powered on: they are replaced."""
     undrained: frozenset[str] = frozenset()
     """Servers whose drain failed: they stay."""
-    spent: frozenset[str] = frozenset()
+    not_kept: frozenset[str] = frozenset()
     """Servers that are not kept for their paid hour: they could not be powered off, or are in the way."""
     remove: frozenset[str] = frozenset()
     """Servers that were asked to be removed: they go before others."""
     renew: frozenset[str] = frozenset()
     """Servers that were asked to be replaced: they go when new ones are ready."""
-    apart: frozenset[str] = frozenset()
+    out_of_scope: frozenset[str] = frozenset()
     """Servers that the run is not about: they are neither counted nor touched."""
     adopted: frozenset[str] = frozenset()
     """Servers that were in no state when the run began: they go before others."""
@@ -55,7 +55,7 @@ def plan(spec: Spec, world: World, wanted: Mapping[str, int], advice: Advice | N
     advice = advice or Advice()
     made = _plan(spec, world, wanted, advice)
     if made.kept and _lacks_room(spec, world, made, advice):
-        made = _plan(spec, world, wanted, replace(advice, spent=advice.spent | made.kept.keys()))
+        made = _plan(spec, world, wanted, replace(advice, not_kept=advice.not_kept | made.kept.keys()))
     return made
 
 
@@ -64,7 +64,7 @@ def _plan(spec: Spec, world: World, wanted: Mapping[str, int], advice: Advice) -
     shrink: list[Step] = []
     short: dict[str, int] = {}
     kept: dict[str, datetime] = {}
-    crowded = False
+    too_many_dead = False
     old = _outdated(spec, world, advice)
     for name in sorted({*wanted, *(server.group for server in world.servers.values())}):
         named = frozenset(step.server for step in grow if step.action is Action.CREATE)
@@ -72,7 +72,7 @@ def _plan(spec: Spec, world: World, wanted: Mapping[str, int], advice: Advice) -
         grow += decided.grow
         shrink += decided.shrink
         kept |= decided.kept
-        crowded |= decided.crowded
+        too_many_dead |= decided.too_many_dead
         if decided.short:
             short[name] = decided.short
     leaving = {step.server for step in (*grow, *shrink) if step.action is Action.DELETE}
@@ -84,7 +84,7 @@ def _plan(spec: Spec, world: World, wanted: Mapping[str, int], advice: Advice) -
         ready={
             name: sum(server.running for server in world.servers.values() if server.group == name) for name in wanted
         },
-        phases=tuple(_phases(_most(spec, advice), world, grow, shrink, crowded=crowded)),
+        phases=tuple(_phases(_most(spec, advice), world, grow, shrink, too_many_dead=too_many_dead)),
         drift=world.drift,
         tries={name: tuple(usable(spec.groups[name], advice)) for name in wanted if _is_created(name, grow)},
         short=short,
@@ -193,7 +193,7 @@ class _Decided:
     shrink: Sequence[Step]
     short: int
     """Servers that are missing and for which nothing is left to try."""
-    crowded: bool
+    too_many_dead: bool
     """Whether each wanted server has a dead one beside it already: no more before those are gone."""
     kept: Mapping[str, datetime]
     """Servers that stay, off, while their hour is paid."""
@@ -202,13 +202,13 @@ class _Decided:
 def _decide(spec: Spec, world: World, name: str, wanted: int, advice: Advice, old: Mapping[str, str]) -> _Decided:
     group = spec.groups.get(name)
     ours = [world.servers[key] for key in sorted(world.servers, key=natural)]
-    servers = [server for server in ours if server.group == name and server.name not in advice.apart]
+    servers = [server for server in ours if server.group == name and server.name not in advice.out_of_scope]
     staying = advice.undrained | (group.protect if group else frozenset())
     movable = [server for server in servers if server.name not in staying and not server.protected]
     dead = [
         server
         for server in servers
-        if server.status in DEAD or (server.status is Status.STOPPED and server.name in advice.keep_off)
+        if server.status in DEAD or (server.status is Status.STOPPED and server.name in advice.power_on_failed)
     ]
     renewed = [server for server in servers if server.name in advice.renew and server not in dead]
     supply = [server for server in servers if server.counts and server not in dead and server not in renewed]
@@ -222,11 +222,11 @@ def _decide(spec: Spec, world: World, name: str, wanted: int, advice: Advice, ol
     lacking = missing - len(woken) if group else 0
     created = _create(spec, world, group, lacking, wanted, supply, advice) if group else []
     short = lacking - len(created)
-    kept = _kept(spec, world, [*idle, *leaving], {*advice.spent, *advice.remove, *orphans, *old})
+    kept = _kept(spec, world, [*idle, *leaving], {*advice.not_kept, *advice.remove, *orphans, *old})
     there = sum(1 for server in servers if server.status is not Status.DELETING)
     return _Decided(
         short=short,
-        crowded=bool(dead) and there + len(created) > 2 * wanted,
+        too_many_dead=bool(dead) and there + len(created) > 2 * wanted,
         grow=[
             *created,
             *(_step(Action.POWER_ON, server, _why_woken(spec, world, server)) for server in woken),
@@ -430,11 +430,11 @@ def _most(spec: Spec, advice: Advice) -> int | None:
 
 
 def _phases(
-    most: int | None, world: World, grow: Sequence[Step], shrink: Sequence[Step], *, crowded: bool
+    most: int | None, world: World, grow: Sequence[Step], shrink: Sequence[Step], *, too_many_dead: bool
 ) -> Iterable[PlanPhase]:
     """Grow, then shrink; an orphan is adopted in the one, and changed or removed in the other at the earliest.
 
-    When growing first would exceed `most` for a moment, what goes, goes first. When it is `crowded`, the
+    When growing first would exceed `most` for a moment, what goes, goes first. When it is `too_many_dead`, the
     dead go first: where they cannot be deleted, no attempt to replace them makes ever more of them.
     """
     adopted = {step.server for step in grow if step.action is Action.ADOPT}
@@ -450,7 +450,7 @@ def _phases(
         steps = [*first, *second]
         second = [step for step in steps if step.action is Action.CREATE or is_late(step)]
         first = [step for step in steps if step not in second]
-    elif crowded:
+    elif too_many_dead:
         creates = [step for step in first if step.action is Action.CREATE]
         first, second = [step for step in first if step not in creates], [*creates, *second]
     if not first:

@@ -138,7 +138,7 @@ def test_off_servers_are_powered_on_as_far_as_needed_and_the_others_deleted() ->
 
 
 def test_a_server_that_could_not_be_powered_on_is_replaced_unless_it_runs_by_now() -> None:
-    advice = Advice(keep_off=frozenset({"prod-worker-1"}))
+    advice = Advice(power_on_failed=frozenset({"prod-worker-1"}))
     off = plan(ONE, world(ONE, server(status=Status.STOPPED)), {"worker": 1}, advice)
     assert [(step.action, step.server) for step in off.steps] == [
         (Action.CREATE, "prod-worker-2"),
