@@ -1,0 +1,95 @@
+"""One engine operation: what it declares and may do, its preview, and what it did."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from scaler.model.machine import MachineRequest
+from scaler.model.server import Server
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """A server that the program declares: its resource name, its group, and its inputs."""
+
+    name: str
+    group: str
+    request: MachineRequest
+    exists: bool
+    """Whether the stack holds it already: then only its labels may differ."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Permits:
+    """What the plan names. The plugin refuses everything else."""
+
+    create: frozenset[str] = frozenset()
+    """Names of servers to be created."""
+    adopt: Mapping[str, str] = field(default_factory=dict)
+    """Name → id of the existing machine that becomes this resource."""
+    update: frozenset[str] = frozenset()
+    """Names whose labels may change."""
+    delete: Mapping[str, str] = field(default_factory=dict)
+    """Name → id of the machine that may be deleted."""
+    forget: Mapping[str, str] = field(default_factory=dict)
+    """Name → id of a machine that is gone or not ours any more: dropped from the stack, without a request."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One engine operation: what to declare, what that may do, and the world that it was planned for."""
+
+    declared: tuple[Declared, ...]
+    permits: Permits
+    outputs: Mapping[str, Server]
+    expected: frozenset[str]
+    """Ids of our machines: if the list under the stack's lock has others, nothing is done."""
+    refresh: bool = False
+    """Whether the engine must first look at what it holds: when a machine has vanished or was relabelled."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Violation:
+    """A policy that a plan does not pass."""
+
+    policy: str
+    pack: str
+    level: Literal["mandatory", "advisory"]
+    server: str | None
+    """None: the stack as a whole."""
+    message: str
+
+    @property
+    def forbids(self) -> bool:
+        """Whether the plan must not be carried out."""
+        return self.level == "mandatory"
+
+    def __str__(self) -> str:
+        return f"{self.server}: {self.message} ({self.policy})" if self.server else f"{self.message} ({self.policy})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """The engine's own view of a change."""
+
+    operations: Mapping[str, str]
+    """Operation by server name, `same` left out."""
+    violations: tuple[Violation, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applied:
+    """What came of a change."""
+
+    moved: bool = False
+    """The world was not the expected one; nothing was done."""
+    accepted: Mapping[str, str] = field(default_factory=dict)
+    """Name → id of machines that the cloud accepted or that were adopted."""
+    deleted: Mapping[str, str] = field(default_factory=dict)
+    """Name → id of machines whose removal was accepted, or that were gone."""
+    errors: Mapping[str, Exception] = field(default_factory=dict)
+    """What the cloud refused, by name."""
+    failure: str | None = None
+    """The engine's own words if it failed."""

@@ -1,0 +1,56 @@
+"""A server at its cloud: what the cloud reports of it, and the request that creates it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from scaler.model.lifecycle import Phase
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """A server as its cloud tells of it."""
+
+    id: str
+    name: str
+    phase: Phase
+    vendor_status: str
+    labels: Mapping[str, str]
+    type: str
+    location: str
+    image: str | None
+    """The image's id, or its name or slug when it is one of the vendor's."""
+    created: datetime
+    ipv4: str | None = None
+    ipv6: str | None = None
+    locked: bool = False
+    details: Mapping[str, object] = field(default_factory=dict)
+    """What only the plugin needs, under the API's own field names."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineRequest:
+    """Everything a create request says."""
+
+    name: str
+    type: str
+    location: str
+    image: str
+    """An image's id as digits, or a vendor's name or slug."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    ssh_keys: tuple[str, ...] = ()
+    user_data: str | None = None
+    networks: tuple[str, ...] = ()
+    firewalls: tuple[str, ...] = ()
+    placement_group: str | None = None
+    public_ipv4: bool = True
+    public_ipv6: bool = True
+    vpc: str | None = None
+    monitoring: bool = False
+    ipv6: bool = False
+
+
+Placement = tuple[str, str]
+"""A server type at a location."""

@@ -1,0 +1,88 @@
+"""What to do, to which server, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from scaler.model.machine import Placement
+from scaler.model.prices import Cost
+from scaler.model.world import World
+
+
+class Action(StrEnum):
+    CREATE = "create"
+    ADOPT = "adopt"
+    POWER_ON = "power_on"
+    POWER_OFF = "power_off"
+    UPDATE = "update"
+    REBOOT = "reboot"
+    REPLACE = "replace"
+    DELETE = "delete"
+    FORGET = "forget"
+
+
+LEAVING = frozenset({Action.DELETE, Action.POWER_OFF})
+"""What takes a server out of service."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One thing to do to one server, and why."""
+
+    action: Action
+    server: str
+    group: str
+    reason: str
+    id: str | None = None
+    """The machine's id, for every action but `create`."""
+    type: str | None = None
+    location: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanPhase:
+    """Steps that one engine operation carries out together."""
+
+    steps: tuple[Step, ...]
+    declared: tuple[str, ...]
+    """The names that the program declares: what the stack holds afterwards."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What to do, to which server, and why. At most two phases, confirmed one after the other."""
+
+    stack: str
+    wanted: Mapping[str, int]
+    before: Mapping[str, int]
+    """Supply per group before."""
+    ready: Mapping[str, int] = field(default_factory=dict)
+    """Of the servers that are there, those that run, per group."""
+    phases: tuple[PlanPhase, ...] = ()
+    drift: tuple[str, ...] = ()
+    """What was found other than recorded, one sentence each."""
+    tries: Mapping[str, tuple[Placement, ...]] = field(default_factory=dict)
+    """Where new servers are tried, in this order, by group."""
+    cost: Cost | None = None
+    """None when the prices were not looked at."""
+    short: Mapping[str, int] = field(default_factory=dict)
+    """Servers that are missing and for which nothing is left to try, by group."""
+    outdated: Mapping[str, str] = field(default_factory=dict)
+    """Servers that are not as a new one would be, and in what; they stay until they are replaced."""
+    kept: Mapping[str, datetime] = field(default_factory=dict)
+    """Servers that are off, or will be, and stay for the rest of their paid hour: until when."""
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        return tuple(step for phase in self.phases for step in phase.steps)
+
+    def count(self, action: Action) -> int:
+        """How many steps there are of a kind."""
+        return sum(1 for step in self.steps if step.action is action)
+
+    def machines_after(self, world: World) -> int:
+        """How many machines this world has when the plan is carried out."""
+        return len(world.machines) + self.count(Action.CREATE) - self.count(Action.DELETE)

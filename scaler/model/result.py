@@ -1,0 +1,85 @@
+"""The result of a run, and the reports that it is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from scaler.model.change import Violation
+from scaler.model.plan import Step
+from scaler.model.prices import Cost
+from scaler.model.server import Server
+
+
+class Outcome(StrEnum):
+    CONVERGED = "converged"
+    UNCONFIRMED = "unconfirmed"
+    FAILED = "failed"
+    REFUSED = "refused"
+    PLANNED = "planned"
+    UNCHANGED = "unchanged"
+
+
+class StepResult(StrEnum):
+    DONE = "done"
+    FAILED = "failed"
+    PENDING = "pending"
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """A step and what came of it."""
+
+    step: Step
+    result: StepResult
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GroupReport:
+    """A group's numbers: wanted, supply before, ready now."""
+
+    wanted: int
+    before: int
+    ready: int
+    tries: tuple[str, ...] = ()
+    """Where new servers are tried, in this order, such as `cx23 in fsn1`; empty when none is needed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Requests:
+    """Requests sent to the cloud during the run."""
+
+    total: int = 0
+    create: int = 0
+    list: int = 0
+    retried: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """A run's result, as every command prints it (`contract.md` §4)."""
+
+    stack: str
+    outcome: Outcome
+    groups: Mapping[str, GroupReport]
+    steps: tuple[StepReport, ...] = ()
+    servers: tuple[Server, ...] = ()
+    drift: tuple[str, ...] = ()
+    violations: tuple[Violation, ...] = ()
+    """What policies say of the plan."""
+    cost: Cost | None = None
+    requests: Requests = Requests()
+    elapsed: timedelta = timedelta(0)
+    failures: tuple[Exception, ...] = ()
+    """What went wrong, whatever it was about; the steps tell their own errors."""
+    outdated: Mapping[str, str] = field(default_factory=dict)
+    """Servers that are not as a new one would be, and in what."""
+    kept: Mapping[str, datetime] = field(default_factory=dict)
+    """Servers that are off and paid for, and until when they can be taken back."""
+    seen: Mapping[str, str] = field(default_factory=dict)
+    """The machines that the run began with, name → id; for plan files, not for printing."""
+    declined: bool = False
+    """A person was asked, and said no: nothing was changed."""

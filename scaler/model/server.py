@@ -1,0 +1,56 @@
+"""A server's record. `Server.become` is the only way to change its status."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from scaler.model.lifecycle import SUPPLY, Status, check_transition
+from scaler.model.prices import Price
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """A server's record: what the state file and the stack's outputs say of it."""
+
+    name: str
+    group: str
+    id: str | None
+    status: Status
+    since: datetime
+    previous: Status | None = None
+    ipv4: str | None = None
+    ipv6: str | None = None
+    type: str | None = None
+    location: str | None = None
+    image: str | None = None
+    created: datetime | None = None
+    error: str | None = None
+    protected: bool = False
+    """Never chosen for scale-down, by `scaler protect`."""
+    reboot_asked: bool = False
+    """A reboot is due as soon as it runs."""
+    price: Price | None = None
+    """As it was when a run last read the prices; None: none did since the server is there."""
+
+    def become(self, status: Status, at: datetime, error: str | None = None) -> Server:
+        """The record in its next status; the only way to change one. IllegalTransitionError."""
+        check_transition(self.name, self.status, status)
+        if status is self.status:
+            return replace(self, error=error)
+        return replace(self, status=status, since=at, previous=self.status, error=error)
+
+    @property
+    def counts(self) -> bool:
+        """Whether it counts as supply."""
+        return self.status in SUPPLY
+
+    @property
+    def running(self) -> bool:
+        """Whether it is ready."""
+        return self.status is Status.RUNNING
+
+    @property
+    def finished(self) -> bool:
+        """Whether it is no more."""
+        return self.status is Status.DELETED
