@@ -7,8 +7,10 @@ import asyncio
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-from scaler.simulator import control, digitalocean, hetzner
+from scaler.simulator import control
+from scaler.simulator.digitalocean import api as digitalocean
 from scaler.simulator.exchange import Call, Reply, route
+from scaler.simulator.hetzner import api as hetzner
 from scaler.simulator.world import World
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaler.simulator.labels import parse_selector, problem
+from scaler.simulator.hetzner.labels import parse_selector, problem
 
 LABELS = {"role": "worker", "env": "prod", "empty": "", "example.com/team": "a_b.c-d"}
 

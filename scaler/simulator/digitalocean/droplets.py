@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from scaler.simulator.digitalocean_catalogue import REGIONS, SIZES, BaseImage
-from scaler.simulator.digitalocean_replies import (
+from scaler.simulator.digitalocean.catalogue import REGIONS, SIZES, BaseImage
+from scaler.simulator.digitalocean.replies import (
     CLOUD,
     NO_CONTENT,
     find_image,
@@ -27,7 +27,7 @@ from scaler.simulator.digitalocean_replies import (
     shapes,
     thing,
 )
-from scaler.simulator.digitalocean_shapes import Json, Shapes, features, snapshot_regions, vpc_id
+from scaler.simulator.digitalocean.shapes import Json, Shapes, features, snapshot_regions, vpc_id
 from scaler.simulator.exchange import Call, Reply
 from scaler.simulator.world import FOREVER, Thing
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from scaler.simulator.digitalocean_catalogue import REGIONS, SIZES
-from scaler.simulator.digitalocean_replies import (
+from scaler.simulator.digitalocean.catalogue import REGIONS, SIZES
+from scaler.simulator.digitalocean.replies import (
     CLOUD,
     NO_CONTENT,
     find_ssh_key,
@@ -18,7 +18,7 @@ from scaler.simulator.digitalocean_replies import (
     shapes,
     tag_names,
 )
-from scaler.simulator.digitalocean_shapes import PROJECT_ID, Json
+from scaler.simulator.digitalocean.shapes import PROJECT_ID, Json
 from scaler.simulator.exchange import Call, Refusal, Reply
 from scaler.simulator.world import FOREVER, Thing
 

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from scaler.simulator.clock import timestamp
-from scaler.simulator.hetzner_catalogue import (
+from scaler.simulator.hetzner.catalogue import (
     IMAGE_GB_MONTHLY,
     IMAGES,
     IPV4_HOURLY,

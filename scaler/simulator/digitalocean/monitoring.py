@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from scaler.simulator.digitalocean_catalogue import SIZES
-from scaler.simulator.digitalocean_replies import CLOUD, refused
-from scaler.simulator.digitalocean_shapes import Json, features
+from scaler.simulator.digitalocean.catalogue import SIZES
+from scaler.simulator.digitalocean.replies import CLOUD, refused
+from scaler.simulator.digitalocean.shapes import Json, features
 from scaler.simulator.exchange import Call, Reply
 from scaler.simulator.world import Thing
 

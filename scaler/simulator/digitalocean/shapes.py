@@ -8,7 +8,7 @@ from itertools import product
 from typing import Any
 
 from scaler.simulator.clock import timestamp
-from scaler.simulator.digitalocean_catalogue import (
+from scaler.simulator.digitalocean.catalogue import (
     BASE_IMAGES,
     FOUNDED,
     REGION_FEATURES,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from scaler.simulator.digitalocean_catalogue import BASE_IMAGES, REGIONS, BaseImage
-from scaler.simulator.digitalocean_replies import (
+from scaler.simulator.digitalocean.catalogue import BASE_IMAGES, REGIONS, BaseImage
+from scaler.simulator.digitalocean.replies import (
     CLOUD,
     NO_CONTENT,
     find_image,
@@ -14,7 +14,7 @@ from scaler.simulator.digitalocean_replies import (
     shapes,
     thing,
 )
-from scaler.simulator.digitalocean_shapes import snapshot_regions
+from scaler.simulator.digitalocean.shapes import snapshot_regions
 from scaler.simulator.exchange import Call, Refusal, Reply
 from scaler.simulator.world import Thing
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 from urllib.parse import urlencode
 
-from scaler.simulator.digitalocean_catalogue import BASE_IMAGES, BaseImage
-from scaler.simulator.digitalocean_shapes import Json, Shapes
+from scaler.simulator.digitalocean.catalogue import BASE_IMAGES, BaseImage
+from scaler.simulator.digitalocean.shapes import Json, Shapes
 from scaler.simulator.exchange import Call, Refusal, Reply
 from scaler.simulator.profiles import CloudName
 from scaler.simulator.world import Thing

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import uuid
 
-from scaler.simulator import digitalocean_account as account
-from scaler.simulator import digitalocean_droplets as droplets
-from scaler.simulator import digitalocean_images as images
-from scaler.simulator import digitalocean_monitoring as monitoring
-from scaler.simulator.digitalocean_replies import CLOUD, not_found
-from scaler.simulator.digitalocean_shapes import Json
+from scaler.simulator.digitalocean import account, droplets, images, monitoring
+from scaler.simulator.digitalocean.replies import CLOUD, not_found
+from scaler.simulator.digitalocean.shapes import Json
 from scaler.simulator.exchange import Api, Refusal, route
 
 CODES = {

@@ -1,0 +1,1 @@
+"""DigitalOcean's API v2, as its clients use it."""

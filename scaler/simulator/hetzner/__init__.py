@@ -1,0 +1,1 @@
+"""Hetzner Cloud's API v1, as its clients use it."""

@@ -1,0 +1,62 @@
+"""Actions: what takes a while, and how far it has come."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from scaler.simulator.exchange import Call, Refusal, Reply
+from scaler.simulator.hetzner.replies import get, in_order, missing, page, shapes
+from scaler.simulator.hetzner.shapes import Json
+from scaler.simulator.world import Thing
+
+
+def act(
+    call: Call,
+    command: str,
+    seconds: float,
+    *,
+    server: Thing | None = None,
+    others: Sequence[Json] = (),
+) -> Thing:
+    """An action that takes `seconds`; the fault `action_error` makes it fail in the end."""
+    resources = [{"id": server.id, "type": "server"}] if server else []
+    fault = call.effect("action_error")
+    fails = fault is not None and fault.get("command", command) == command
+    error = None
+    if fault and fails:
+        error = {"code": fault.get("code", "action_failed"), "message": fault.get("message", "Action failed")}
+    body = {"finishes": call.now + seconds, "resources": [*resources, *others], "error": error}
+    return call.world.add("hetzner", "action", command, body, parent=server.id if server else None)
+
+
+def visible(call: Call, actions: Iterable[Thing]) -> list[Thing]:
+    """The actions that can be found by now (`action_lag_s`)."""
+    return [action for action in actions if action.created + call.knobs.action_lag_s <= call.now]
+
+
+def list_actions(call: Call) -> Reply:
+    """Actions by their ids: Hetzner lists no others any more."""
+    ids = call.query.getlist("id")
+    if not ids:
+        details = {"announcement": "https://docs.hetzner.cloud/changelog#2025-01-30-listing-all-actions-removed"}
+        raise Refusal(410, "deprecated_api_endpoint", "listing all actions is not supported", details)
+    wanted = [int(text) for text in ids if text.isascii() and text.isdigit()]
+    found = [action for number in wanted if (action := call.world.get("hetzner", "action", number))]
+    view = shapes(call)
+    rows = [view.action(action) for action in visible(call, found)]
+    ordered = in_order(call, rows, ("id", "command", "status", "progress", "started", "finished"))
+    return page(call, "actions", ordered, lambda row: row)
+
+
+def get_action(call: Call) -> Reply:
+    """One action, also of a server that is gone."""
+    action = get(call, "action", call.params.get("action", call.params.get("id")))
+    if not visible(call, [action]):
+        raise missing("action", action.id)
+    return Reply({"action": shapes(call).action(action)})
+
+
+def list_server_actions(call: Call) -> Reply:
+    """The actions of one server."""
+    server = get(call, "server")
+    return page(call, "actions", visible(call, call.world.children(server.id, "action")), shapes(call).action)

@@ -1,0 +1,162 @@
+"""Hetzner Cloud's API v1: its conventions and its routes, each with the function that answers it."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+
+from scaler.simulator.exchange import Api, Handler, Refusal, route
+from scaler.simulator.hetzner.actions import get_action, list_actions, list_server_actions
+from scaler.simulator.hetzner.firewalls import apply_firewall, create_firewall
+from scaler.simulator.hetzner.images import delete_image, get_image, list_images, protect_image, update_image
+from scaler.simulator.hetzner.metrics import get_metrics
+from scaler.simulator.hetzner.networks import add_subnet, create_network
+from scaler.simulator.hetzner.offers import (
+    datacenters,
+    get_catalogue,
+    list_catalogue,
+    list_nothing,
+    locations,
+    pricing,
+    server_types,
+)
+from scaler.simulator.hetzner.orders import create_server
+from scaler.simulator.hetzner.primary_ips import create_primary_ip, delete_primary_ip
+from scaler.simulator.hetzner.resources import create_placement_group, create_ssh_key, deleter, getter, lister, updater
+from scaler.simulator.hetzner.server_actions import (
+    add_to_placement_group,
+    attach_to_network,
+    change_protection,
+    change_type,
+    create_image,
+    detach_from_network,
+    power_off,
+    power_on,
+    rebuild,
+    restarter,
+    shutdown,
+    switcher,
+)
+from scaler.simulator.hetzner.servers import delete_server, get_server, list_servers, update_server
+from scaler.simulator.hetzner.shapes import Json
+from scaler.simulator.world import Thing
+
+TOKEN_LENGTH = 64
+
+
+def _error_body(refusal: Refusal, request_id: str) -> Json:
+    return {"error": {"code": refusal.code, "message": refusal.message, "details": refusal.details}}
+
+
+API = Api(
+    cloud="hetzner",
+    error_body=_error_body,
+    request_id=lambda: secrets.token_hex(8),
+    request_id_header="X-Correlation-Id",
+    codes={
+        400: "json_error",
+        401: "unauthorized",
+        403: "forbidden",
+        404: "not_found",
+        405: "method_not_allowed",
+        409: "conflict",
+        410: "deprecated_api_endpoint",
+        412: "resource_unavailable",
+        422: "invalid_input",
+        423: "locked",
+        429: "rate_limit_exceeded",
+        500: "server_error",
+        502: "bad_gateway",
+        503: "unavailable",
+        504: "timeout",
+    },
+    unauthorized=Refusal(401, "unauthorized", "unable to authenticate"),
+    readonly=Refusal(401, "token_readonly", "token is only allowed to perform GET requests"),
+    rate_limited=Refusal(429, "rate_limit_exceeded", "limit of 3600 requests per hour reached"),
+    not_found=Refusal(404, "not_found", "not found"),
+    well_formed=lambda token: len(token) == TOKEN_LENGTH,
+)
+
+
+_SERVER_ACTIONS: dict[str, Handler] = {
+    "poweron": power_on,
+    "poweroff": power_off,
+    "shutdown": shutdown,
+    "reboot": restarter("reboot_server"),
+    "reset": restarter("reset_server"),
+    "change_type": change_type,
+    "rebuild": rebuild,
+    "create_image": create_image,
+    "change_protection": change_protection,
+    "enable_rescue": switcher("enable_rescue", "rescue", True, root_password=None),
+    "disable_rescue": switcher("disable_rescue", "rescue", False),
+    "enable_backup": switcher("enable_backup", "backup_window", "22-02"),
+    "disable_backup": switcher("disable_backup", "backup_window", None),
+    "reset_password": switcher("reset_password", "reset", True, root_password=None),
+    "attach_to_network": attach_to_network,
+    "detach_from_network": detach_from_network,
+    "add_to_placement_group": add_to_placement_group,
+    "remove_from_placement_group": switcher("remove_from_placement_group", "placement_group", None),
+}
+
+
+_IN_USE: dict[str, Callable[[Thing, Thing], bool]] = {
+    "ssh_key": lambda thing, server: False,
+    "placement_group": lambda thing, server: server.body.get("placement_group") == thing.id,
+    "firewall": lambda thing, server: thing.id in server.body.get("firewalls", ()),
+    "network": lambda thing, server: any(net["network"] == thing.id for net in server.body.get("private_net", ())),
+}
+
+
+_TABLE: list[tuple[str, str, Handler]] = [
+    ("GET", "/servers", list_servers),
+    ("POST", "/servers", create_server),
+    ("GET", "/servers/{id:int}", get_server),
+    ("PUT", "/servers/{id:int}", update_server),
+    ("DELETE", "/servers/{id:int}", delete_server),
+    ("GET", "/actions", list_actions),
+    ("GET", "/actions/{id:int}", get_action),
+    ("GET", "/servers/actions", list_actions),
+    ("GET", "/servers/actions/{id:int}", get_action),
+    ("GET", "/servers/{id:int}/metrics", get_metrics),
+    ("GET", "/servers/{id:int}/actions", list_server_actions),
+    ("GET", "/servers/{id:int}/actions/{action:int}", get_action),
+    *(("POST", f"/servers/{{id:int}}/actions/{name}", handler) for name, handler in _SERVER_ACTIONS.items()),
+    ("GET", "/server_types", list_catalogue("server_types", server_types)),
+    ("GET", "/server_types/{id:int}", get_catalogue("server_type", server_types)),
+    ("GET", "/locations", list_catalogue("locations", locations)),
+    ("GET", "/locations/{id:int}", get_catalogue("location", locations)),
+    ("GET", "/datacenters", datacenters),
+    ("GET", "/datacenters/{id}", datacenters),
+    ("GET", "/pricing", pricing),
+    ("GET", "/images", list_images),
+    ("GET", "/images/{id:int}", get_image),
+    ("PUT", "/images/{id:int}", update_image),
+    ("DELETE", "/images/{id:int}", delete_image),
+    ("POST", "/images/{id:int}/actions/change_protection", protect_image),
+    *(
+        ("GET", f"/{key}", list_nothing(key))
+        for key in ("isos", "volumes", "floating_ips", "load_balancers", "certificates")
+    ),
+    ("POST", "/ssh_keys", create_ssh_key),
+    ("POST", "/placement_groups", create_placement_group),
+    ("POST", "/firewalls", create_firewall),
+    ("POST", "/firewalls/{id:int}/actions/apply_to_resources", apply_firewall("apply_firewall", apply=True)),
+    ("POST", "/firewalls/{id:int}/actions/remove_from_resources", apply_firewall("remove_firewall", apply=False)),
+    ("POST", "/networks", create_network),
+    ("POST", "/networks/{id:int}/actions/add_subnet", add_subnet),
+    ("POST", "/primary_ips", create_primary_ip),
+    ("DELETE", "/primary_ips/{id:int}", delete_primary_ip),
+    *(("DELETE", f"/{kind}s/{{id:int}}", deleter(kind, in_use)) for kind, in_use in _IN_USE.items()),
+]
+
+
+for _kind in (*_IN_USE, "primary_ip"):
+    _TABLE += [
+        ("GET", f"/{_kind}s", lister(_kind)),
+        ("GET", f"/{_kind}s/{{id:int}}", getter(_kind)),
+        ("PUT", f"/{_kind}s/{{id:int}}", updater(_kind)),
+    ]
+
+
+routes = [route(API, method, f"/v1{path}", handler) for method, path, handler in _TABLE]

@@ -1,0 +1,107 @@
+"""Images: Hetzner's own and snapshots."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from scaler.simulator.exchange import Call, Refusal, Reply
+from scaler.simulator.hetzner.actions import act
+from scaler.simulator.hetzner.catalogue import IMAGES, ServerType
+from scaler.simulator.hetzner.labels import parse_selector
+from scaler.simulator.hetzner.replies import get, in_order, invalid, labels_asked_for, missing, page, shapes
+from scaler.simulator.hetzner.shapes import Json
+from scaler.simulator.world import Thing
+
+
+def list_images(call: Call) -> Reply:
+    """Images by `type`, `status`, `architecture`, `name`, `label_selector`, `include_deprecated`."""
+    query, view = call.query, shapes(call)
+    named = query.getlist("name")
+    rows = [view.snapshot(thing) for thing in _selected_snapshots(call)]
+    if not query.get("label_selector"):
+        rows += [view.system_image(image) for image in IMAGES.values()]
+    if query.get("include_deprecated", "").lower() != "true":
+        rows = [row for row in rows if not _deprecated(row, call.now)]
+    for field in ("type", "status", "architecture"):
+        if wanted := query.getlist(field):
+            rows = [row for row in rows if row[field] in wanted]
+    if named:
+        rows = [row for row in rows if row["name"] in named]
+    return page(call, "images", in_order(call, rows), lambda row: row)
+
+
+def _deprecated(row: Json, now: float) -> bool:
+    moment = row["deprecated"]
+    return moment is not None and datetime.fromisoformat(moment).astimezone(UTC).timestamp() <= now
+
+
+def _selected_snapshots(call: Call) -> list[Thing]:
+    try:
+        chosen = parse_selector(call.query.get("label_selector", ""))
+    except ValueError as error:
+        raise invalid("label_selector", str(error)) from error
+    return [thing for thing in call.listed("snapshot") if chosen(thing.body["labels"])]
+
+
+def get_image(call: Call) -> Reply:
+    """One image."""
+    found = shapes(call).image(call.params["id"])
+    if found is None:
+        raise missing("image", call.params["id"])
+    return Reply({"image": found})
+
+
+def update_image(call: Call) -> Reply:
+    """Change a snapshot's description or labels."""
+    snapshot = get(call, "snapshot")
+    snapshot.name = call.fields.get("description") or snapshot.name
+    if call.fields.get("labels") is not None:
+        snapshot.body["labels"] = labels_asked_for(call)
+    call.world.save(snapshot)
+    return Reply({"image": shapes(call).snapshot(snapshot)})
+
+
+def delete_image(call: Call) -> Reply:
+    """Delete a snapshot."""
+    snapshot = get(call, "snapshot")
+    if snapshot.body.get("protected"):
+        raise Refusal(423, "protected", "image deletion is protected")
+    call.world.remove(snapshot)
+    return Reply(status=204)
+
+
+def protect_image(call: Call) -> Reply:
+    """Protect a snapshot against deletion."""
+    snapshot = get(call, "snapshot")
+    snapshot.body["protected"] = bool(call.fields.get("delete"))
+    call.world.save(snapshot)
+    action = act(call, "change_protection", 0.0, others=[{"id": snapshot.id, "type": "image"}])
+    return Reply({"action": shapes(call).action(action)}, 201)
+
+
+# ---------------------------------------------------------------------------------------------
+# What a request names
+
+
+def usable_image(call: Call, wanted: Any, kind: ServerType) -> tuple[int, bool]:
+    """The image's id, and whether it is a snapshot, of an image that fits the type."""
+    shape = _find_image(call, wanted, kind.architecture)
+    if shape is None:
+        raise invalid("image", f"image '{wanted}' not found")
+    if shape["architecture"] != kind.architecture:
+        raise invalid("image", "image architecture is not compatible with server type architecture")
+    if shape["disk_size"] > kind.disk:
+        raise invalid("image", "image disk is bigger than server type disk")
+    if shape["status"] != "available":
+        raise Refusal(412, "resource_unavailable", "image is not available")
+    return int(shape["id"]), shape["type"] != "system"
+
+
+def _find_image(call: Call, wanted: Any, architecture: str) -> Json | None:
+    view = shapes(call)
+    if isinstance(wanted, int) or (isinstance(wanted, str) and wanted.isascii() and wanted.isdigit()):
+        return view.image(int(wanted))
+    named = [image for image in IMAGES.values() if image.name == wanted]
+    fitting = next((image for image in named if image.architecture == architecture), named[0] if named else None)
+    return view.system_image(fitting) if fitting else None

@@ -1,0 +1,50 @@
+"""Networks and their subnets."""
+
+from __future__ import annotations
+
+from scaler.simulator.exchange import Call, Reply
+from scaler.simulator.hetzner.actions import act
+from scaler.simulator.hetzner.replies import get, invalid, labels_asked_for, new_name, shapes
+from scaler.simulator.hetzner.shapes import Json
+from scaler.simulator.world import Thing
+
+
+def create_network(call: Call) -> Reply:
+    """Add a network."""
+    ip_range = call.fields.get("ip_range")
+    if not isinstance(ip_range, str) or "/" not in ip_range:
+        raise invalid("ip_range", "invalid ip range")
+    body: Json = {"ip_range": ip_range, "labels": labels_asked_for(call), "subnets": []}
+    body["subnets"] = [_subnet(body, subnet) for subnet in call.fields.get("subnets") or ()]
+    network = call.world.add("hetzner", "network", new_name(call, "network"), body)
+    return Reply({"network": shapes(call).network(network)}, 201)
+
+
+def _subnet(network: Json, wanted: Json) -> Json:
+    ip_range = wanted.get("ip_range") or network["ip_range"]
+    gateway = network["ip_range"].split("/")[0].rsplit(".", 1)[0] + ".1"
+    zone = wanted.get("network_zone", "eu-central")
+    return {"type": wanted.get("type", "cloud"), "ip_range": ip_range, "network_zone": zone, "gateway": gateway}
+
+
+def add_subnet(call: Call) -> Reply:
+    """Add a subnet to a network."""
+    network = get(call, "network")
+    network.body["subnets"].append(_subnet(network.body, call.fields))
+    call.world.save(network)
+    action = act(call, "add_subnet", 0.0, others=[{"id": network.id, "type": "network"}])
+    return Reply({"action": shapes(call).action(action)}, 201)
+
+
+def join(call: Call, network: Thing, body: Json, wanted: str | None = None) -> None:
+    """Give a server an address in a network."""
+    number = int(network.body.get("used", 1)) + 1
+    network.body["used"] = number
+    call.world.save(network)
+    base = network.body["ip_range"].split("/")[0].rsplit(".", 2)[0]
+    ip = wanted or f"{base}.{number >> 8}.{number & 255}"
+    mac = f"86:00:00:{number >> 16 & 255:02x}:{number >> 8 & 255:02x}:{number & 255:02x}"
+    body["private_net"] = [
+        *body.get("private_net", ()),
+        {"network": network.id, "ip": ip, "alias_ips": [], "mac_address": mac},
+    ]

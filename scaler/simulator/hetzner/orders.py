@@ -1,0 +1,133 @@
+"""Creating a server: everything that is checked before, and what is accepted."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+
+from scaler.simulator.exchange import Call, Refusal, Reply
+from scaler.simulator.hetzner.actions import act
+from scaler.simulator.hetzner.catalogue import ServerType
+from scaler.simulator.hetzner.images import usable_image
+from scaler.simulator.hetzner.networks import join
+from scaler.simulator.hetzner.offers import find_server_type, location_asked_for
+from scaler.simulator.hetzner.primary_ips import check_quota, take_addresses
+from scaler.simulator.hetzner.replies import invalid, labels_asked_for, new_name, reference, shapes
+from scaler.simulator.hetzner.resources import find_placement
+from scaler.simulator.hetzner.shapes import Json
+from scaler.simulator.world import FOREVER, Thing
+
+USER_DATA_BYTES = 32_768
+
+
+STARTING_SHARE = 0.75
+"""The part of a boot after which `create_server` is done and `start_server` goes on."""
+
+
+@dataclass(slots=True)
+class _Order:
+    """A create request that has been checked."""
+
+    name: str
+    kind: ServerType
+    image: int
+    location: str
+    body: Json
+    from_snapshot: bool
+    start: bool
+    keyless: bool
+    versions: list[str]
+    """The IP versions of which it gets a public address."""
+
+
+def create_server(call: Call) -> Reply:
+    """Accept a server: 201 with the actions `create_server` and, next, `start_server`."""
+    order = _check(call)
+    world = call.world
+    if not world.take_capacity("hetzner", order.kind.name, order.location):
+        raise Refusal(412, "resource_unavailable", "error during placement")
+    slow = call.effect("slow")
+    boot = call.knobs.boot_of(
+        order.name, from_snapshot=order.from_snapshot, factor=float(slow.get("factor", 10)) if slow else 1.0
+    )
+    if call.effect("stuck_initializing"):
+        boot = FOREVER
+    server = world.add("hetzner", "server", order.name, {**order.body, "timeline": [], "busy_until": 0.0})
+    take_addresses(call, server, order.versions)
+    created = act(call, "create_server", boot * STARTING_SHARE, server=server)
+    next_actions = [act(call, "start_server", boot, server=server)] if order.start else []
+    _schedule_boot(call, server, boot, start=order.start, failed=bool(created.body["error"]))
+    world.save(server)
+    view = shapes(call)
+    answer = {
+        "server": view.server(server),
+        "action": view.action(created),
+        "next_actions": [view.action(action) for action in next_actions],
+        "root_password": secrets.token_urlsafe(15) if order.keyless else None,
+    }
+    return Reply(answer, 201)
+
+
+def _schedule_boot(call: Call, server: Thing, boot: float, *, start: bool, failed: bool) -> None:
+    """Write down what the server's status will be, and when its lock is released."""
+    now, made = call.now, call.now + boot * STARTING_SHARE
+    timeline: list[tuple[float, str]] = [(now, "initializing")]
+    if failed:
+        timeline.append((made, "off"))
+        fault = call.effect("action_error")
+        if fault and not fault.get("keep", True):
+            server.gone = made
+    elif boot == FOREVER:
+        pass
+    elif start:
+        timeline += [(made, "starting"), (now + boot, "running")]
+    else:
+        timeline.append((made, "off"))
+    server.become(now, *timeline)
+    server.body["busy_until"] = now + boot if start and not failed else made
+
+
+def _check(call: Call) -> _Order:
+    """Everything that Hetzner checks before it accepts a server."""
+    fields = call.fields
+    if "datacenter" in fields:
+        raise invalid("datacenter", "datacenter has been removed, use location")
+    name = new_name(call, "server")
+    kind = find_server_type(call, fields.get("server_type"))
+    image, from_snapshot = usable_image(call, fields.get("image"), kind)
+    location = location_asked_for(call, fields.get("location"), kind)
+    user_data = fields.get("user_data") or ""
+    if not isinstance(user_data, str) or len(user_data.encode()) > USER_DATA_BYTES:
+        raise invalid("user_data", f"user_data must not exceed {USER_DATA_BYTES} bytes")
+    keys = [reference(call, "ssh_key", key).id for key in fields.get("ssh_keys") or ()]
+    firewalls = [reference(call, "firewall", item.get("firewall")).id for item in fields.get("firewalls") or ()]
+    networks = [reference(call, "network", network) for network in fields.get("networks") or ()]
+    public_net = fields.get("public_net") or {}
+    body = {
+        "type": kind.name,
+        "location": location,
+        "image": image,
+        "labels": labels_asked_for(call),
+        "tags": [],
+        "disk": kind.disk,
+        "user_data": user_data,
+        "ssh_keys": keys,
+        "firewalls": firewalls,
+        "placement_group": find_placement(call, fields.get("placement_group")),
+        "private_net": [],
+    }
+    check_quota(call)
+    order = _Order(
+        name=name,
+        kind=kind,
+        image=image,
+        location=location,
+        body=body,
+        from_snapshot=from_snapshot,
+        start=fields.get("start_after_create", True) is not False,
+        keyless=not keys,
+        versions=[version for version in ("ipv4", "ipv6") if public_net.get(f"enable_{version}", True) is not False],
+    )
+    for network in networks:
+        join(call, network, body)
+    return order

@@ -1,0 +1,70 @@
+"""Primary IPs, and how many the account may have."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from scaler.simulator.exchange import Call, Refusal, Reply
+from scaler.simulator.hetzner.offers import find_location
+from scaler.simulator.hetzner.replies import get, invalid, labels_asked_for, new_name, shapes
+from scaler.simulator.world import Thing, World, address
+
+
+def create_primary_ip(call: Call) -> Reply:
+    """Add a primary IP that belongs to no server yet."""
+    version = call.fields.get("type")
+    if version not in ("ipv4", "ipv6"):
+        raise invalid("type", "must be ipv4 or ipv6")
+    location = find_location(call.fields.get("location") or "fsn1")
+    if location is None:
+        raise invalid("location", f"location '{call.fields.get('location')}' not found")
+    check_quota(call)
+    name, labels = new_name(call, "primary_ip"), labels_asked_for(call)
+    auto_delete = bool(call.fields.get("auto_delete"))
+    ip = new_ip(call.world, version, location.name, name=name, auto_delete=auto_delete)
+    ip.body["labels"] = labels
+    call.world.save(ip)
+    return Reply({"primary_ip": shapes(call).primary_ip(ip), "action": None}, 201)
+
+
+def delete_primary_ip(call: Call) -> Reply:
+    """Delete a primary IP that belongs to no server."""
+    ip = get(call, "primary_ip")
+    if ip.parent is not None:
+        raise Refusal(422, "must_be_unassigned", "primary IP must be unassigned")
+    call.world.remove(ip)
+    return Reply(status=204)
+
+
+def check_quota(call: Call) -> None:
+    """Refuse one more server than the account may have, or one more address."""
+    world = call.world
+    if world.count("hetzner", "server") >= world.quota("hetzner", "servers"):
+        details = {"limits": [{"name": "server_limit"}]}
+        raise Refusal(403, "resource_limit_exceeded", "server limit exceeded", details)
+    addresses = world.count("hetzner", "primary_ip", at=call.now - call.knobs.ip_release_lag_s)
+    if addresses >= world.quota("hetzner", "primary_ips"):
+        details = {"limits": [{"name": "primary_ip_limit"}]}
+        raise Refusal(403, "resource_limit_exceeded", "Primary IP limit exceeded", details)
+
+
+def take_addresses(call: Call, server: Thing, versions: Sequence[str]) -> None:
+    """Give a new server an address of each version: a primary IP that the request names, or a new one."""
+    public_net = call.fields.get("public_net") or {}
+    for version in versions:
+        given = public_net.get(version)
+        ip = get(call, "primary_ip", given) if given else new_ip(call.world, version, server.body["location"])
+        ip.parent = server.id
+        call.world.save(ip)
+        server.body[version] = {"id": ip.id, "ip": ip.body["ip"]}
+
+
+def new_ip(world: World, version: str, location: str, *, name: str | None = None, auto_delete: bool = True) -> Thing:
+    """Add an address. It is a loopback one, so that nobody who probes it leaves the machine."""
+    body = {"type": version, "ip": "", "auto_delete": auto_delete, "location": location, "labels": {}}
+    ip = world.add("hetzner", "primary_ip", name, body)
+    ip.name = name or f"primary_ip-{ip.id}"
+    ip.body["ip"] = (
+        address("hetzner", ip.id) if version == "ipv4" else f"2001:db8:{ip.id >> 16:x}:{ip.id & 65535:x}::/64"
+    )
+    return ip

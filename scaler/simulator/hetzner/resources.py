@@ -1,0 +1,119 @@
+"""What keys, placement groups, firewalls, networks and primary IPs have in common; keys and placement groups."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from scaler.simulator.exchange import Call, Handler, Refusal, Reply
+from scaler.simulator.hetzner.replies import (
+    get,
+    invalid,
+    labels_asked_for,
+    new_name,
+    page,
+    reference,
+    selected,
+    shapes,
+    taken,
+    things_in_order,
+)
+from scaler.simulator.hetzner.shapes import Json
+from scaler.simulator.world import Thing
+
+
+def _render(call: Call, kind: str) -> Callable[[Thing], Json]:
+    view = shapes(call)
+    renderers = {
+        "ssh_key": view.ssh_key,
+        "placement_group": view.placement_group,
+        "firewall": view.firewall,
+        "network": view.network,
+        "primary_ip": view.primary_ip,
+    }
+    return renderers[kind]
+
+
+def lister(kind: str) -> Handler:
+    """List a kind by `name`, `label_selector`, `fingerprint`, `ip`."""
+
+    def handler(call: Call) -> Reply:
+        found = selected(call, call.listed(kind))
+        if wanted := call.query.get("fingerprint"):
+            found = [thing for thing in found if thing.body.get("fingerprint") == wanted]
+        if wanted := call.query.get("ip"):
+            found = [thing for thing in found if thing.body.get("ip") == wanted]
+        return page(call, f"{kind}s", things_in_order(call, found), _render(call, kind))
+
+    return handler
+
+
+def getter(kind: str) -> Handler:
+    """Get one thing of a kind."""
+    return lambda call: Reply({kind: _render(call, kind)(get(call, kind))})
+
+
+def updater(kind: str) -> Handler:
+    """Change the name, the labels (the whole map), or both."""
+
+    def handler(call: Call) -> Reply:
+        thing = get(call, kind)
+        if call.fields.get("name") not in (None, thing.name):
+            thing.name = new_name(call, kind)
+        if call.fields.get("labels") is not None:
+            thing.body["labels"] = labels_asked_for(call)
+        call.world.save(thing)
+        return Reply({kind: _render(call, kind)(thing)})
+
+    return handler
+
+
+def deleter(kind: str, in_use: Callable[[Thing, Thing], bool]) -> Handler:
+    """Delete a thing of a kind that no server uses."""
+
+    def handler(call: Call) -> Reply:
+        thing = get(call, kind)
+        if any(in_use(thing, server) for server in call.world.servers()):
+            raise Refusal(422, "resource_in_use", f"{kind.replace('_', ' ')} is still in use")
+        call.world.remove(thing)
+        return Reply(status=204)
+
+    return handler
+
+
+# ---------------------------------------------------------------------------------------------
+# SSH keys and placement groups
+
+
+def create_ssh_key(call: Call) -> Reply:
+    """Add an SSH key: its name and its fingerprint are unique."""
+    name, public_key = new_name(call, "ssh_key"), call.fields.get("public_key")
+    if not isinstance(public_key, str) or not public_key.startswith(("ssh-", "ecdsa-", "sk-")):
+        raise invalid("public_key", "invalid public key")
+    if any(key.body["public_key"] == public_key for key in call.world.things("hetzner", "ssh_key")):
+        raise taken("ssh_key", "fingerprint")
+    key = call.world.add_ssh_key("hetzner", name, public_key)
+    key.body["labels"] = labels_asked_for(call)
+    call.world.save(key)
+    return Reply({"ssh_key": shapes(call).ssh_key(key)}, 201)
+
+
+SPREAD_SIZE = 10
+
+
+def create_placement_group(call: Call) -> Reply:
+    """Add a placement group."""
+    body = {"type": call.fields.get("type", "spread"), "labels": labels_asked_for(call)}
+    group = call.world.add("hetzner", "placement_group", new_name(call, "placement_group"), body)
+    return Reply({"placement_group": shapes(call).placement_group(group), "action": None}, 201)
+
+
+def find_placement(call: Call, wanted: Any) -> int | None:
+    """The id of the placement group that the request names, if it has room; None if it names none."""
+    if wanted is None:
+        return None
+    group = reference(call, "placement_group", wanted)
+    members = [thing for thing in call.world.servers() if thing.body.get("placement_group") == group.id]
+    if len(members) >= SPREAD_SIZE:
+        raise Refusal(412, "placement_error", "placement group is full")
+    return group.id

@@ -1,0 +1,142 @@
+"""What can be done to a server: power, type, image, protection, network, placement group."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from scaler.simulator.exchange import Call, Handler, Refusal, Reply
+from scaler.simulator.hetzner.catalogue import SERVER_TYPES
+from scaler.simulator.hetzner.images import usable_image
+from scaler.simulator.hetzner.networks import join
+from scaler.simulator.hetzner.offers import find_server_type
+from scaler.simulator.hetzner.replies import invalid, labels_asked_for, reference, shapes
+from scaler.simulator.hetzner.resources import find_placement
+from scaler.simulator.hetzner.servers import done, stopped, unlocked
+
+
+def power_on(call: Call) -> Reply:
+    """Switch on; nothing to do if it is on."""
+    server, now, seconds = unlocked(call), call.now, call.knobs.power_s
+    if server.status(now) != "off":
+        return done(call, server, "start_server", 0.0)
+    return done(call, server, "start_server", seconds, (now, "starting"), (now + seconds, "running"))
+
+
+def power_off(call: Call) -> Reply:
+    """Pull the plug."""
+    server, now, seconds = unlocked(call), call.now, call.knobs.power_s
+    if server.status(now) == "off":
+        return done(call, server, "stop_server", 0.0)
+    return done(call, server, "stop_server", seconds, (now, "stopping"), (now + seconds, "off"))
+
+
+def shutdown(call: Call) -> Reply:
+    """Send the ACPI signal. The action only says that it was sent; the status follows later, or never."""
+    server, now = unlocked(call), call.now
+    if server.status(now) == "off" or call.effect("shutdown_ignored"):
+        return done(call, server, "shutdown_server", 0.0)
+    return done(call, server, "shutdown_server", 0.0, (now, "stopping"), (now + call.knobs.shutdown_s, "off"))
+
+
+def restarter(command: str) -> Handler:
+    """Reboot or reset."""
+
+    def restart(call: Call) -> Reply:
+        return done(call, unlocked(call), command, call.knobs.power_s, (call.now, "running"))
+
+    return restart
+
+
+def change_type(call: Call) -> Reply:
+    """Move a stopped server to another type; it is started afterwards."""
+    server, now = stopped(call), call.now
+    kind = find_server_type(call, call.fields.get("server_type"))
+    if server.body["location"] not in kind.locations:
+        raise Refusal(422, "unsupported_error", "server type is not supported in this location")
+    if kind.architecture != SERVER_TYPES[server.body["type"]].architecture or kind.disk < server.body.get("disk", 0):
+        raise Refusal(422, "invalid_server_type", "server type is not compatible with this server")
+    server.body["type"] = kind.name
+    if call.fields.get("upgrade_disk"):
+        server.body["disk"] = kind.disk
+    seconds = call.knobs.power_s
+    return done(call, server, "change_server_type", seconds, (now, "migrating"), (now + seconds, "running"))
+
+
+def rebuild(call: Call) -> Reply:
+    """Write an image over a server's disk."""
+    server, now = unlocked(call), call.now
+    if server.body.get("protected"):
+        raise Refusal(423, "protected", "server rebuild is protected")
+    image, from_snapshot = usable_image(call, call.fields.get("image"), SERVER_TYPES[server.body["type"]])
+    server.body["image"] = image
+    seconds = call.knobs.boot_of(server.name or "", from_snapshot=from_snapshot)
+    steps = ((now, "rebuilding"), (now + seconds, "running"))
+    return done(call, server, "rebuild_server", seconds, *steps, root_password=None)
+
+
+def create_image(call: Call) -> Reply:
+    """Make a snapshot, usable when the action is done."""
+    server = unlocked(call)
+    size = round(0.06 * server.body.get("disk", 40), 2)
+    seconds = call.knobs.snapshot_s_per_gb * size
+    snapshot = call.world.add_snapshot(
+        "hetzner",
+        call.fields.get("description") or f"snapshot of {server.name}",
+        labels=labels_asked_for(call),
+        disk=server.body.get("disk") or SERVER_TYPES[server.body["type"]].disk,
+        architecture=SERVER_TYPES[server.body["type"]].architecture,
+        ready_in=seconds,
+        size_gb=size,
+        source=server.id,
+    )
+    snapshot.body |= {"type": call.fields.get("type") or "snapshot", "source_name": server.name}
+    call.world.save(snapshot)
+    others = [{"id": snapshot.id, "type": "image"}]
+    return done(call, server, "create_image", seconds, others=others, image=shapes(call).snapshot(snapshot))
+
+
+def change_protection(call: Call) -> Reply:
+    """Protect a server against deletion and rebuild, both or neither."""
+    server = unlocked(call)
+    current = bool(server.body.get("protected"))
+    wanted = {bool(call.fields.get(key, current)) for key in ("delete", "rebuild")}
+    if len(wanted) != 1:
+        raise invalid("rebuild", "delete and rebuild protection must be equal")
+    server.body["protected"] = wanted.pop()
+    return done(call, server, "change_protection", 0.0)
+
+
+def switcher(command: str, key: str, value: Any, **more: Any) -> Handler:
+    """An action that does nothing but set a field of the server."""
+
+    def switch(call: Call) -> Reply:
+        server = unlocked(call)
+        server.body[key] = value
+        return done(call, server, command, 0.0, **more)
+
+    return switch
+
+
+def attach_to_network(call: Call) -> Reply:
+    """Give a server an address in a network."""
+    server = unlocked(call)
+    network = reference(call, "network", call.fields.get("network"))
+    if any(net["network"] == network.id for net in server.body.get("private_net", ())):
+        raise Refusal(422, "server_already_attached", "server is already attached to network")
+    join(call, network, server.body, call.fields.get("ip"))
+    return done(call, server, "attach_to_network", 0.0, others=[{"id": network.id, "type": "network"}])
+
+
+def detach_from_network(call: Call) -> Reply:
+    """Take a server out of a network."""
+    server = unlocked(call)
+    network = reference(call, "network", call.fields.get("network"))
+    server.body["private_net"] = [net for net in server.body.get("private_net", ()) if net["network"] != network.id]
+    return done(call, server, "detach_from_network", 0.0, others=[{"id": network.id, "type": "network"}])
+
+
+def add_to_placement_group(call: Call) -> Reply:
+    """Put a stopped server into a placement group."""
+    server = stopped(call)
+    server.body["placement_group"] = find_placement(call, call.fields.get("placement_group"))
+    return done(call, server, "add_to_placement_group", 0.0)

@@ -1,0 +1,85 @@
+"""Servers: lists, changes, deletion, and the lock that each action holds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from scaler.simulator.exchange import Call, Refusal, Reply
+from scaler.simulator.hetzner.actions import act
+from scaler.simulator.hetzner.replies import get, labels_asked_for, new_name, page, selected, shapes, things_in_order
+from scaler.simulator.hetzner.shapes import Shapes
+from scaler.simulator.world import FOREVER, Thing
+
+
+def list_servers(call: Call) -> Reply:
+    """Servers by `name`, `label_selector`, `status`."""
+    stale = call.effect("stale_list")
+    moment = call.now - float(stale.get("seconds", 10.0)) if stale else call.now
+    statuses = call.query.getlist("status")
+    found = [
+        thing for thing in selected(call, call.listed("server")) if not statuses or thing.status(moment) in statuses
+    ]
+    return page(call, "servers", things_in_order(call, found), Shapes(call.world, moment).server)
+
+
+def get_server(call: Call) -> Reply:
+    """One server."""
+    return Reply({"server": shapes(call).server(get(call, "server"))})
+
+
+def update_server(call: Call) -> Reply:
+    """Change the name, the labels (the whole map), or both."""
+    server = get(call, "server")
+    if call.fields.get("name") not in (None, server.name):
+        server.name = new_name(call, "server")
+    if call.fields.get("labels") is not None:
+        server.body["labels"] = labels_asked_for(call)
+    call.world.save(server)
+    return Reply({"server": shapes(call).server(server)})
+
+
+def delete_server(call: Call) -> Reply:
+    """Delete a server: it is gone at once, its action goes on for a while."""
+    server = unlocked(call)
+    if server.body.get("protected"):
+        raise Refusal(423, "protected", "server deletion is protected")
+    action = act(call, "delete_server", call.knobs.delete_s, server=server)
+    gone = call.now + call.knobs.visible_after_delete_s
+    server.become(call.now, (call.now, "deleting"))
+    server.body["busy_until"] = FOREVER
+    for ip in call.world.children(server.id, "primary_ip"):
+        if ip.body["auto_delete"]:
+            call.world.remove(ip, at=gone)
+        else:
+            ip.parent = None
+            call.world.save(ip)
+    call.world.remove(server, at=gone)
+    return Reply({"action": shapes(call).action(action)})
+
+
+def unlocked(call: Call) -> Thing:
+    """The server that the path names, if nothing else is being done to it."""
+    server = get(call, "server")
+    if server.locked(call.now):
+        raise Refusal(423, "locked", "server is locked")
+    return server
+
+
+def stopped(call: Call) -> Thing:
+    """The same, if it is off."""
+    server = unlocked(call)
+    if server.status(call.now) != "off":
+        raise Refusal(422, "server_not_stopped", "server must be stopped")
+    return server
+
+
+def done(call: Call, server: Thing, command: str, seconds: float, *steps: tuple[float, str], **more: Any) -> Reply:
+    """Start an action that holds the lock, with the statuses that it leads to; 201."""
+    if call.effect("stuck_locked"):
+        seconds, steps = FOREVER, ()
+    action = act(call, command, seconds, server=server, others=more.pop("others", ()))
+    if steps and not action.body["error"]:
+        server.become(call.now, *steps)
+    server.body["busy_until"] = call.now + seconds
+    call.world.save(server)
+    return Reply({"action": shapes(call).action(action), **more}, 201)
