@@ -206,7 +206,7 @@ class Applier:
         """The account may have no more: what the run creates it has created, and what it removes it still removes."""
         there = sum(1 for server in self._run.known.values() if server.id and not server.finished)
         self._run.around.shortages.note_quota(there, self._run.clock.now())
-        if self._run.plan.kept and self._run.advice.most != there:
+        if self._run.plan.paid_until and self._run.advice.most != there:
             # What is only paid for makes room.
             self._run.advice = replace(self._run.advice, most=there)
         else:

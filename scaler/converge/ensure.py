@@ -229,7 +229,7 @@ class _Convergence:
         Beside them there may be servers that are off, for as long as they are paid for.
         """
         ready = running(self._run.world, self._run.wanted)
-        concerned = self._run.world.servers.keys() - self._run.advice.out_of_scope - self._run.plan.kept.keys()
+        concerned = self._run.world.servers.keys() - self._run.advice.out_of_scope - self._run.plan.paid_until.keys()
         exact = all(ready[group] == count for group, count in self._run.wanted.items())
         return exact and len(concerned) == sum(ready.values()) and not self._run.plan.short
 

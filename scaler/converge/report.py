@@ -42,20 +42,22 @@ def result_of(run: Run, outcome: Outcome) -> Result:
             run.first.servers.values(),
             servers_after(run, run.plan)
             if planned
-            else [prices.existing(server) for name, server in run.world.servers.items() if name not in run.plan.kept],
+            else [
+                prices.existing(server) for name, server in run.world.servers.items() if name not in run.plan.paid_until
+            ],
         ),
         requests=run.around.cloud.requests,
         elapsed=timedelta(seconds=run.clock.monotonic() - run.started),
         failures=tuple(run.failures),
         outdated=run.plan.outdated,
-        kept={name: until for name, until in run.plan.kept.items() if planned or name in off},
+        kept={name: until for name, until in run.plan.paid_until.items() if planned or name in off},
         seen=ids(run.first),
     )
 
 
 def servers_after(run: Run, made: Plan) -> list[prices.Priced]:
     """The servers that are paid for after a plan, when the hours are over that are paid already."""
-    leaving = {step.server for step in made.steps if step.action is Action.DELETE} | made.kept.keys()
+    leaving = {step.server for step in made.steps if step.action is Action.DELETE} | made.paid_until.keys()
     staying = [
         prices.existing(server)
         for server in run.world.servers.values()

@@ -72,7 +72,7 @@ class Plan:
     """Servers that are missing and for which nothing is left to try, by group."""
     outdated: Mapping[str, str] = field(default_factory=dict)
     """Servers that are not as a new one would be, and in what; they stay until they are replaced."""
-    kept: Mapping[str, datetime] = field(default_factory=dict)
+    paid_until: Mapping[str, datetime] = field(default_factory=dict)
     """Servers that are off, or will be, and stay for the rest of their paid hour: until when."""
 
     @property

@@ -54,8 +54,8 @@ def plan(spec: Spec, world: World, wanted: Mapping[str, int], advice: Advice | N
     """
     advice = advice or Advice()
     made = _plan(spec, world, wanted, advice)
-    if made.kept and _lacks_room(spec, world, made, advice):
-        made = _plan(spec, world, wanted, replace(advice, not_kept=advice.not_kept | made.kept.keys()))
+    if made.paid_until and _lacks_room(spec, world, made, advice):
+        made = _plan(spec, world, wanted, replace(advice, not_kept=advice.not_kept | made.paid_until.keys()))
     return made
 
 
@@ -89,7 +89,7 @@ def _plan(spec: Spec, world: World, wanted: Mapping[str, int], advice: Advice) -
         tries={name: tuple(usable(spec.groups[name], advice)) for name in wanted if _is_created(name, grow)},
         short=short,
         outdated=old,
-        kept=kept,
+        paid_until=kept,
     )
 
 

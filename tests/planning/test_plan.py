@@ -363,13 +363,13 @@ def test_the_steps_lead_to_exactly_the_wanted_counts_and_then_there_is_nothing_t
     assert {name: ready(here, name) for name in GROUPS} == {**target, "old": 0}
     again = plan(made_for, here, wanted)
     assert again.phases == ()
-    assert len(here.servers) == len(here.machines) == sum(target.values()) + len(again.kept)
-    assert all(made_for.groups[here.servers[name].group].keep_paid for name in again.kept)
+    assert len(here.servers) == len(here.machines) == sum(target.values()) + len(again.paid_until)
+    assert all(made_for.groups[here.servers[name].group].keep_paid for name in again.paid_until)
 
     late = replace(here, at=here.at + timedelta(hours=1))
     made = plan(made_for, late, wanted)
-    assert names(made, Action.DELETE) == sorted(again.kept, key=natural)
-    assert len(made.steps) == len(again.kept)
+    assert names(made, Action.DELETE) == sorted(again.paid_until, key=natural)
+    assert len(made.steps) == len(again.paid_until)
 
 
 @pytest.mark.acceptance("R04")
