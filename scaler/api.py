@@ -16,7 +16,8 @@ from scaler.converge.demand import Demand, Options
 from scaler.converge.ensure import ensure
 from scaler.converge.ports import Surroundings
 from scaler.model import Result, Spec
-from scaler.records.state import State, StateFile
+from scaler.records.state import State
+from scaler.records.state_file import StateFile
 from scaler.support.clock import SystemClock
 from scaler.wiring import Run, surroundings
 

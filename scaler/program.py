@@ -18,7 +18,8 @@ from scaler.errors import ScalerError, UsageError
 from scaler.model import Declared
 from scaler.model.lifecycle import Status
 from scaler.planning.template import recorded_server
-from scaler.records.state import StateFile, server_to_json
+from scaler.records.codec import server_to_json
+from scaler.records.state_file import StateFile
 
 
 def run_by_hand() -> None:

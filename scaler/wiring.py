@@ -23,20 +23,15 @@ from scaler.hooks.notify import Notifier
 from scaler.hooks.readiness import ReadinessChecks
 from scaler.hooks.stopping import Stopping
 from scaler.model import Outcome, Result, Server, Spec, Step
-from scaler.model.events import EventName
+from scaler.model.events import Event, EventName
+from scaler.records.boots import boot_times
+from scaler.records.codec import event_to_json
+from scaler.records.event_log import EventLog
 from scaler.records.run_lock import RunLock
 from scaler.records.shortages import Shortages
-from scaler.records.state import (
-    CorruptStateError,
-    Event,
-    EventLog,
-    State,
-    StateFile,
-    boot_times,
-    event_to_json,
-    prune,
-    transitions,
-)
+from scaler.records.state import State, prune
+from scaler.records.state_file import CorruptStateError, StateFile
+from scaler.records.transitions import transitions
 from scaler.support.clock import Clock
 from scaler.support.files import make_folder
 

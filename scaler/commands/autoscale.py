@@ -142,7 +142,7 @@ def _coming(how: _How, spec: Spec) -> frozenset[str]:
     """Ids of the servers that were not ready when they were last looked at."""
     from scaler.errors import StateError
     from scaler.model.lifecycle import Status
-    from scaler.records.state import StateFile
+    from scaler.records.state_file import StateFile
 
     try:
         state = StateFile(how.project.state_dir, spec.stack).load()

@@ -159,7 +159,7 @@ def outputs(ended: Result | ScalerError, code: int) -> dict[str, str]:
 
 
 def _servers(ended: Result | ScalerError) -> str:
-    from scaler.records.state import server_to_json
+    from scaler.records.codec import server_to_json
 
     servers = ended.servers if isinstance(ended, Result) else ()
     return json.dumps([server_to_json(server) for server in servers], separators=(",", ":"))

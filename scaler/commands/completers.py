@@ -8,7 +8,8 @@ from click.shell_completion import CompletionItem
 from scaler.commands.context import Context, context_of
 from scaler.config.project import Project
 from scaler.errors import ScalerError
-from scaler.records.state import State, StateFile
+from scaler.records.state import State
+from scaler.records.state_file import StateFile
 
 
 def complete_server(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:

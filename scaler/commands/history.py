@@ -11,7 +11,10 @@ from scaler.commands.context import Context, Output, common_options
 from scaler.commands.document import dump, markdown_table, text_table
 from scaler.config.project import Project
 from scaler.errors import UsageError
-from scaler.records.state import Event, EventLog, StateFile, event_to_json
+from scaler.model.events import Event
+from scaler.records.codec import event_to_json
+from scaler.records.event_log import EventLog
+from scaler.records.state_file import StateFile
 from scaler.support.clock import SystemClock, format_time
 from scaler.support.suggestions import nearest
 

@@ -16,7 +16,7 @@ from scaler.converge import operate
 from scaler.converge.demand import Demand
 from scaler.errors import ExitCode, UsageError
 from scaler.model import Server
-from scaler.records.state import server_to_json
+from scaler.records.codec import server_to_json
 
 _COLUMNS = ("name", "group", "status", "type", "location", "ipv4", "id")
 

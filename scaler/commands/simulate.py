@@ -154,7 +154,9 @@ def _setting(context: Context, project: Project, spec: Spec, name: str, options:
 
 def _learned(project: Project, spec: Spec, group: Group) -> tuple[timedelta, ...]:
     """How long the stack's own servers took to boot, as far as they are on record."""
-    from scaler.records.state import EventLog, StateFile, boot_times
+    from scaler.records.boots import boot_times
+    from scaler.records.event_log import EventLog
+    from scaler.records.state_file import StateFile
     from scaler.support.clock import SystemClock
 
     log = EventLog(StateFile(project.state_dir, spec.stack).events_path, SystemClock())

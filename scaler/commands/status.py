@@ -28,7 +28,7 @@ def status(context: Context, refresh: bool) -> int:
     Exit codes: 0 shown, 1 the state file is damaged, 64 usage; with --refresh also 5 locked, 69 unreachable.
     """
     from scaler.output.render import render_status
-    from scaler.records.state import StateFile
+    from scaler.records.state_file import StateFile
 
     project = Project.find(context.directory, context.state_dir)
     stack = project.choose(context.stack)

@@ -14,8 +14,9 @@ from scaler.commands.history import read_events, table_of
 from scaler.commands.running import load
 from scaler.errors import UsageError
 from scaler.output.render import format_age, format_duration, one_line
+from scaler.records.codec import event_to_json, server_to_json
 from scaler.records.explanation import Explanation, RunReport, explain
-from scaler.records.state import StateFile, event_to_json, server_to_json
+from scaler.records.state_file import StateFile
 from scaler.support.clock import format_time
 from scaler.support.suggestions import nearest
 

@@ -29,7 +29,7 @@ from scaler.model import (
 )
 from scaler.model.ownership import GROUP, Owner, decode_tags
 from scaler.planning.template import existing_server
-from scaler.records.state import server_from_json, server_to_json
+from scaler.records.codec import server_from_json, server_to_json
 from scaler.support.clock import Clock
 
 if TYPE_CHECKING:

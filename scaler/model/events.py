@@ -1,8 +1,13 @@
-"""What can happen: the names that the event log, notifications and the spec share."""
+"""Events: their names, which the event log, notifications and the spec share, and what one of them says."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
+
+from scaler.model.lifecycle import Status
 
 
 class EventName(StrEnum):
@@ -25,3 +30,27 @@ class EventName(StrEnum):
     DRIFT_FOUND = "drift.found"
     AUTOSCALE_DECIDED = "autoscale.decided"
     AUTOSCALE_METRIC = "autoscale.metric"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One change. `EventLog.append` fills in `run`, `cause` and, where it is not known, `at`."""
+
+    event: str
+    """An `EventName`; a text, since a newer scaler may know more of them."""
+    server: str | None = None
+    group: str | None = None
+    previous: Status | None = None
+    """The status that the server left (`from` in the log)."""
+    status: Status | None = None
+    """The status that it entered (`to` in the log); None when its record is gone."""
+    reason: str | None = None
+    """Why: the plan's reason, or the error."""
+    cause: str | None = None
+    """What set the run off, such as `ensure worker=5`."""
+    at: datetime | None = None
+    run: str | None = None
+    result: Mapping[str, object] | None = None
+    """What a finished run came to: its outcome, numbers by group, requests and seconds."""
+    decision: Mapping[str, object] | None = None
+    """What autoscaling decided of a group, with everything that led to it."""

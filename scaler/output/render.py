@@ -30,7 +30,8 @@ from scaler.model import (
 )
 from scaler.model.lifecycle import Status
 from scaler.planning.prices import recorded_cost
-from scaler.records.state import SCHEMA, State, server_to_json, to_json
+from scaler.records.codec import SCHEMA, server_to_json, to_json
+from scaler.records.state import State
 from scaler.support.clock import format_time
 
 _SIGNS = {

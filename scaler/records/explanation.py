@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from scaler.model import Group, Server
-from scaler.model.events import EventName
+from scaler.model.events import Event, EventName
 from scaler.planning.deadlines import Deadline, learn_deadline
-from scaler.records.state import Event, boot_times
+from scaler.records.boots import boot_times
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

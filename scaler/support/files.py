@@ -46,3 +46,8 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def failure_reason(error: BaseException) -> str:
+    """Return the operating system's words for an error, such as `No space left on device`, else its text."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)

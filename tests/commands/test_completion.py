@@ -14,7 +14,8 @@ import pytest
 import scaler
 from scaler.model import Server
 from scaler.model.lifecycle import Status
-from scaler.records.state import State, StateFile
+from scaler.records.state import State
+from scaler.records.state_file import StateFile
 
 ROOT = Path(scaler.__file__).parent.parent
 AT = datetime(2026, 1, 2, tzinfo=UTC)

@@ -11,8 +11,8 @@ from scaler.converge.demand import Demand
 from scaler.converge.operate import orphans, protect, reboot
 from scaler.errors import LimitError, RefusedError, UsageError
 from scaler.model import Outcome
+from scaler.model.events import EventName
 from scaler.model.lifecycle import Status
-from scaler.records.state import EventName
 from tests.support.fakes import Setting, group, spec, taken
 
 

@@ -29,7 +29,8 @@ from scaler.errors import EngineError, UnavailableError
 from scaler.model import Permits, Server
 from scaler.model.lifecycle import Status
 from scaler.program import run_by_hand
-from scaler.records.state import State, StateFile
+from scaler.records.state import State
+from scaler.records.state_file import StateFile
 from scaler.simulator import EmbeddedCloud
 from tests.engine.stack_project import STACK, TOKEN, Project, names, wait_until
 

@@ -15,8 +15,9 @@ import pytest
 import scaler.hooks.notify
 from scaler.hooks.notify import Notifier
 from scaler.model import NotifyTarget
+from scaler.model.events import Event
 from scaler.model.lifecycle import Status
-from scaler.records.state import Event, event_to_json
+from scaler.records.codec import event_to_json
 from tests.support.processes import NOW, HttpServer, is_alive, script, wait_until
 
 ROOT = Path(scaler.hooks.notify.__file__).parents[2]

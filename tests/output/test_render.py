@@ -34,7 +34,8 @@ from scaler.model import (
 )
 from scaler.model.lifecycle import Status
 from scaler.output.render import count_by_status, format_age, format_duration, render, render_plan, render_status
-from scaler.records.state import State, to_json
+from scaler.records.codec import to_json
+from scaler.records.state import State
 
 NOW = datetime(2026, 11, 24, 22, 10, tzinfo=UTC)
 COST = Cost("EUR", per_hour_before=0.0264, per_hour_after=0.044, per_month_before=16.47, per_month_after=27.45)

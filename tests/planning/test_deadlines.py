@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scaler.model.events import Event, EventName
 from scaler.planning.deadlines import learn_deadline
-from scaler.records.state import Event, EventName, boot_times
+from scaler.records.boots import boot_times
 from tests.support.processes import NOW
 
 START_WITHIN = timedelta(minutes=10)

@@ -16,11 +16,12 @@ from scaler.engine.backend import LocalBackend
 from scaler.engine.housekeeping import leftovers, remove, surplus
 from scaler.errors import LockedError, UsageError
 from scaler.model import Server
-from scaler.model.events import EventName
+from scaler.model.events import Event, EventName
 from scaler.model.lifecycle import Status
+from scaler.records.codec import event_from_json, event_to_json
+from scaler.records.event_log import EventLog
 from scaler.records.explanation import explain
 from scaler.records.run_lock import RunLock
-from scaler.records.state import Event, EventLog, event_from_json, event_to_json
 from scaler.support.clock import SystemClock
 from tests.support.fakes import START, FakeClock, group, spec
 

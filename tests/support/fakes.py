@@ -53,10 +53,11 @@ from scaler.model import (
     Step,
     StopPolicy,
 )
+from scaler.model.events import Event
 from scaler.model.lifecycle import Phase
 from scaler.model.ownership import Owner
 from scaler.records.shortages import Shortages
-from scaler.records.state import Event, transitions
+from scaler.records.transitions import transitions
 
 START = datetime(2026, 11, 24, 22, 0, tzinfo=UTC)
 

@@ -1,0 +1,159 @@
+"""States, servers and events as JSON documents, and back (`contract.md` §5).
+
+Reading ignores unknown fields, so that an older scaler can read what a newer one wrote.
+"""
+
+from __future__ import annotations
+
+from scaler.errors import StateError
+from scaler.model import Price, Server
+from scaler.model.events import Event
+from scaler.model.lifecycle import Status
+from scaler.records.json_fields import Fields
+from scaler.records.state import State
+from scaler.support.clock import format_time, parse_time
+
+SCHEMA = 1
+
+
+def to_json(state: State) -> dict[str, object]:
+    """The state file's document."""
+    return {
+        "schema": SCHEMA,
+        "stack": state.stack,
+        "project": state.project,
+        "cloud": state.cloud,
+        "serial": state.serial,
+        "updated": format_time(state.updated),
+        "wanted": dict(state.wanted),
+        "servers": [server_to_json(server) for server in state.servers],
+    }
+
+
+def from_json(document: object) -> State:
+    """The state that `to_json` wrote; unknown fields are ignored.
+
+    StateError if a newer scaler wrote it, ValueError if it is no such document.
+    """
+    fields = Fields(document)
+    if (schema := fields.whole_number("schema")) > SCHEMA:
+        raise StateError(
+            "The state was written by a newer scaler.",
+            why=f"it has schema {schema}, and this scaler reads schema {SCHEMA}",
+            fix="upgrade scaler",
+            code="state_newer",
+        )
+    return State(
+        stack=fields.text("stack"),
+        project=fields.text("project"),
+        cloud=fields.text("cloud"),
+        serial=fields.whole_number("serial"),
+        updated=parse_time(fields.text("updated")),
+        wanted=fields.whole_numbers("wanted"),
+        servers=tuple(server_from_json(server) for server in fields.items("servers")),
+    )
+
+
+def server_to_json(server: Server) -> dict[str, str | bool | None]:
+    """A record as the state file, the stack's outputs and `-o json` have it."""
+    return {
+        "name": server.name,
+        "group": server.group,
+        "id": server.id,
+        "status": str(server.status),
+        "since": format_time(server.since),
+        "previous": None if server.previous is None else str(server.previous),
+        "ipv4": server.ipv4,
+        "ipv6": server.ipv6,
+        "type": server.type,
+        "location": server.location,
+        "image": server.image,
+        "created": None if server.created is None else format_time(server.created),
+        "error": server.error,
+        "protected": server.protected,
+        "reboot_asked": server.reboot_asked,
+        **_price_to_json(server.price),
+    }
+
+
+def server_from_json(document: object) -> Server:
+    """The record that `server_to_json` wrote; unknown fields are ignored. ValueError if it is none."""
+    fields = Fields(document)
+    previous = fields.optional_text("previous")
+    created = fields.optional_text("created")
+    return Server(
+        name=fields.text("name"),
+        group=fields.text("group"),
+        id=fields.optional_text("id"),
+        status=Status(fields.text("status")),
+        since=parse_time(fields.text("since")),
+        previous=None if previous is None else Status(previous),
+        ipv4=fields.optional_text("ipv4"),
+        ipv6=fields.optional_text("ipv6"),
+        type=fields.optional_text("type"),
+        location=fields.optional_text("location"),
+        image=fields.optional_text("image"),
+        created=None if created is None else parse_time(created),
+        error=fields.optional_text("error"),
+        protected=fields.flag("protected"),
+        reboot_asked=fields.flag("reboot_asked"),
+        price=_price_from_json(fields),
+    )
+
+
+def _price_to_json(price: Price | None) -> dict[str, str | None]:
+    # Texts: a number would lose digits on its way through the engine, and be another one when it is read.
+    return {
+        "currency": price.currency if price else None,
+        "price_per_hour": f"{price.per_hour:f}" if price else None,
+        "price_per_month": None if price is None or price.per_month is None else f"{price.per_month:f}",
+    }
+
+
+def _price_from_json(fields: Fields) -> Price | None:
+    currency, per_hour = fields.optional_text("currency"), fields.optional_decimal("price_per_hour")
+    if currency is None or per_hour is None:
+        return None
+    return Price(currency, per_hour, fields.optional_decimal("price_per_month"))
+
+
+def event_to_json(event: Event) -> dict[str, object]:
+    """An event as the log and a notification have it.
+
+    `result` is there for `run.finished` only, and `decision` for `autoscale.decided`.
+    """
+    document: dict[str, object] = {
+        "at": None if event.at is None else format_time(event.at),
+        "run": event.run,
+        "event": str(event.event),
+        "server": event.server,
+        "group": event.group,
+        "from": None if event.previous is None else str(event.previous),
+        "to": None if event.status is None else str(event.status),
+        "reason": event.reason,
+        "cause": event.cause,
+    }
+    if event.result is not None:
+        document["result"] = dict(event.result)
+    if event.decision is not None:
+        document["decision"] = dict(event.decision)
+    return document
+
+
+def event_from_json(document: object) -> Event:
+    """The event that `event_to_json` wrote; unknown fields are ignored. ValueError if it is none."""
+    fields = Fields(document)
+    at, previous, status = (fields.optional_text(name) for name in ("at", "from", "to"))
+    return Event(
+        event=fields.text("event"),
+        server=fields.optional_text("server"),
+        group=fields.optional_text("group"),
+        previous=None if previous is None else Status(previous),
+        status=None if status is None else Status(status),
+        reason=fields.optional_text("reason"),
+        cause=fields.optional_text("cause"),
+        at=None if at is None else parse_time(at),
+        run=fields.optional_text("run"),
+        result=fields.optional_object("result"),
+        decision=fields.optional_object("decision"),
+    )

@@ -1,0 +1,161 @@
+"""The event log of a stack, `<stack>.events.jsonl` (`contract.md` §5).
+
+An event is one write of one line, so the log survives a kill at any moment.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import IO
+
+from scaler.errors import StateError
+from scaler.model.events import Event
+from scaler.records.codec import event_from_json, event_to_json
+from scaler.support.clock import Clock
+from scaler.support.files import FILE, failure_reason, make_folder, open_file
+
+LARGEST_LOG = 10_000_000
+"""Bytes; a log that is as large is set aside before the next event."""
+
+_OLD_LOGS = 3
+
+_EVERYTHING = sys.maxsize
+
+
+class EventLog:
+    """`.scaler/<stack>.events.jsonl`: one JSON line per change, only ever appended to.
+
+    A full log becomes `<stack>.events.jsonl.1`, and so on to `.3`, the oldest. A log that cannot
+    be written never stops a run: `warn` is told once.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        clock: Clock,
+        *,
+        run: str | None = None,
+        cause: str | None = None,
+        warn: Callable[[str], None] = lambda text: None,
+        largest: int = LARGEST_LOG,
+    ) -> None:
+        self.path = path
+        self._clock = clock
+        self._run = run
+        self._cause = cause
+        self._warn = warn
+        self._warned = False
+        self._largest = largest
+
+    def append(self, *events: Event) -> tuple[Event, ...]:
+        """Write the events, each in one write; the events as they were written, with time, run and cause."""
+        now = self._clock.now()
+        stamped = tuple(
+            replace(event, at=event.at or now, run=event.run or self._run, cause=event.cause or self._cause)
+            for event in events
+        )
+        try:
+            self._write(json.dumps(event_to_json(event)).encode() + b"\n" for event in stamped)
+            if self._is_full():
+                self._set_aside()
+        except OSError as error:
+            self._report(error)
+        return stamped
+
+    def read(self, last_bytes: int = _EVERYTHING) -> list[Event]:
+        """All events, oldest first, or those in about the last so many bytes.
+
+        Lines that are no events are skipped. StateError if a file cannot be read.
+        """
+        events: list[Event] = []
+        try:
+            with ExitStack() as stack:
+                for file in self._open(stack):
+                    if last_bytes <= 0:
+                        break
+                    events = [*_events(_last_lines(file, last_bytes)), *events]
+                    last_bytes -= os.fstat(file.fileno()).st_size
+        except OSError as error:
+            raise StateError(
+                f"The event log {self.path} cannot be read.",
+                why=failure_reason(error),
+                fix="make it readable for this user",
+                code="state_unreadable",
+            ) from error
+        return events
+
+    def _open(self, stack: ExitStack) -> list[IO[bytes]]:
+        """The files there are, the newest first: in this order none is missed when they move on meanwhile."""
+        opened: dict[int, IO[bytes]] = {}
+        for number in range(_OLD_LOGS + 1):
+            with suppress(FileNotFoundError):
+                file = stack.enter_context(self._numbered(number).open("rb"))
+                opened.setdefault(os.fstat(file.fileno()).st_ino, file)
+        return list(opened.values())
+
+    def _numbered(self, number: int) -> Path:
+        return self.path.with_name(f"{self.path.name}.{number}") if number else self.path
+
+    def _set_aside(self) -> None:
+        """Move all files on by one. A writer that has one open goes on writing to it, wherever it is then."""
+        # Late: filelock loads asyncio, and `scaler status` only reads.
+        from filelock import FileLock, Timeout
+
+        try:
+            with FileLock(f"{self.path}.lock", timeout=0, mode=FILE):
+                # Another writer may have done it just now.
+                for number in range(_OLD_LOGS if self._is_full() else 0, 0, -1):
+                    with suppress(FileNotFoundError):
+                        self._numbered(number - 1).replace(self._numbered(number))
+        except Timeout:
+            return  # Another writer is doing it.
+
+    def _is_full(self) -> bool:
+        with suppress(FileNotFoundError):
+            return self.path.stat().st_size >= self._largest
+        return False
+
+    def _write(self, lines: Iterable[bytes]) -> None:
+        make_folder(self.path.parent)
+        descriptor = open_file(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
+        try:
+            for line in lines:
+                content = line if _ends_whole(descriptor) else b"\n" + line
+                if os.write(descriptor, content) != len(content):
+                    raise OSError("the disk took only a part of it")
+        finally:
+            os.close(descriptor)
+
+    def _report(self, error: OSError) -> None:
+        if not self._warned:
+            self._warned = True
+            self._warn(f"events are not logged: {self.path}: {failure_reason(error)}")
+
+
+def _last_lines(file: IO[bytes], size: int) -> IO[bytes]:
+    """The file, at the first whole line of about its last so many bytes."""
+    start = max(0, os.fstat(file.fileno()).st_size - size)
+    file.seek(start)
+    if start:
+        file.readline()
+    return file
+
+
+def _ends_whole(descriptor: int) -> bool:
+    """Whether the file's last line is whole: a writer may have been killed within it."""
+    size = os.fstat(descriptor).st_size
+    return size == 0 or os.pread(descriptor, 1, size - 1) == b"\n"
+
+
+def _events(lines: IO[bytes]) -> Iterator[Event]:
+    for line in lines:
+        try:
+            yield event_from_json(json.loads(line))
+        except (ValueError, RecursionError):
+            continue

@@ -1,0 +1,71 @@
+"""Typed access to the fields of a JSON object that somebody else may have written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+
+class MalformedError(ValueError):
+    """A document that lacks a field, or has something else in its place."""
+
+
+class Fields:
+    """Typed access to a JSON object."""
+
+    def __init__(self, document: object) -> None:
+        if not isinstance(document, Mapping):
+            raise MalformedError(f"an object is expected, not {type(document).__name__}")
+        self._fields: Mapping[object, object] = document
+
+    def text(self, name: str) -> str:
+        if not isinstance(value := self._fields.get(name), str):
+            raise MalformedError(f"`{name}` is not a text")
+        return value
+
+    def optional_text(self, name: str) -> str | None:
+        return None if self._fields.get(name) is None else self.text(name)
+
+    def optional_decimal(self, name: str) -> Decimal | None:
+        if (text := self.optional_text(name)) is None:
+            return None
+        try:
+            value = Decimal(text)
+        except ArithmeticError as error:
+            raise MalformedError(f"`{name}` is not a decimal number") from error
+        if not value.is_finite():
+            raise MalformedError(f"`{name}` is not a finite number")
+        return value
+
+    def flag(self, name: str) -> bool:
+        """A missing flag is off."""
+        value = self._fields.get(name, False)
+        if not isinstance(value, bool):
+            raise MalformedError(f"`{name}` is not true or false")
+        return value
+
+    def whole_number(self, name: str) -> int:
+        return _whole_number(name, self._fields.get(name))
+
+    def whole_numbers(self, name: str) -> dict[str, int]:
+        if not isinstance(values := self._fields.get(name, {}), Mapping):
+            raise MalformedError(f"`{name}` is not an object")
+        return {str(key): _whole_number(f"{name}.{key}", value) for key, value in values.items()}
+
+    def optional_object(self, name: str) -> dict[str, object] | None:
+        if (value := self._fields.get(name)) is None:
+            return None
+        if not isinstance(value, Mapping):
+            raise MalformedError(f"`{name}` is not an object")
+        return {str(key): item for key, item in value.items()}
+
+    def items(self, name: str) -> list[object]:
+        if not isinstance(value := self._fields.get(name), list):
+            raise MalformedError(f"`{name}` is not a list")
+        return value
+
+
+def _whole_number(name: str, value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise MalformedError(f"`{name}` is not a whole number")
+    return value

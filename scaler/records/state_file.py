@@ -1,0 +1,114 @@
+"""The JSON state file of a stack (`contract.md` §5).
+
+It is replaced whole, so it survives a kill at any moment. `scaler status` imports this module, so it
+loads nothing heavy.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from scaler.errors import StateError
+from scaler.records.codec import from_json, to_json
+from scaler.records.state import State
+from scaler.support.files import FILE, failure_reason, make_folder, replace_file
+
+
+class CorruptStateError(StateError):
+    """The state file is there but is no state file of this stack."""
+
+    code = "state_corrupt"
+
+
+class StateFile:
+    """`<directory>/<stack>.json`, always a whole document."""
+
+    def __init__(self, directory: Path, stack: str) -> None:
+        self._stack = stack
+        self.path = directory / f"{stack}.json"
+        self.events_path = directory / f"{stack}.events.jsonl"
+
+    def load(self) -> State | None:
+        """The recorded state, or None if nothing was recorded.
+
+        CorruptStateError if the file is damaged or another stack's; StateError if it cannot be
+        read or a newer scaler wrote it.
+        """
+        try:
+            content = self.path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise StateError(
+                f"The state file {self.path} cannot be read.",
+                why=failure_reason(error),
+                fix="make it readable for this user, or name another folder with --state-dir",
+                code="state_unreadable",
+            ) from error
+        return self._parse(content)
+
+    def save(self, state: State) -> State:
+        """Replace the file's content in one step; the state as it was written, with its new serial.
+
+        A damaged file is set aside, never overwritten. StateError if the folder cannot be written
+        or a newer scaler wrote the file; what was there before then stays.
+        """
+        # Late: filelock loads asyncio, and `scaler status` only reads.
+        from filelock import FileLock, Timeout
+
+        try:
+            make_folder(self.path.parent)
+            with FileLock(f"{self.path}.lock", timeout=10, mode=FILE):
+                saved = replace(state, serial=max(state.serial, self._recorded_serial()) + 1)
+                replace_file(self.path, json.dumps(to_json(saved), indent=2).encode() + b"\n")
+        except (OSError, Timeout) as error:
+            raise StateError(
+                f"The state file {self.path} cannot be written.",
+                why=failure_reason(error),
+                fix="make room and the folder writable, or name another with --state-dir; "
+                f"then run: scaler status --refresh --stack {self._stack}",
+                code="state_unwritable",
+            ) from error
+        return saved
+
+    def set_aside(self) -> Path:
+        """Rename the file to `<stack>.json.corrupt-<n>`, n the lowest free number; its new path."""
+        number = 1
+        while (target := self.path.with_name(f"{self.path.name}.corrupt-{number}")).exists():
+            number += 1
+        try:
+            return self.path.rename(target)
+        except OSError as error:
+            raise StateError(
+                f"The damaged state file {self.path} cannot be renamed.",
+                why=failure_reason(error),
+                fix=f"move it away by hand, then run: scaler status --refresh --stack {self._stack}",
+                code="state_unwritable",
+            ) from error
+
+    def _parse(self, content: bytes) -> State:
+        try:
+            state = from_json(json.loads(content))
+        except (ValueError, RecursionError) as error:
+            raise self._corrupt(str(error)) from error
+        if state.stack != self._stack:
+            raise self._corrupt(f"it is the state of the stack `{state.stack}`")
+        return state
+
+    def _corrupt(self, why: str) -> CorruptStateError:
+        return CorruptStateError(
+            f"The state file {self.path} is damaged.",
+            why=why,
+            fix=f"run: scaler status --refresh --stack {self._stack} "
+            "(keeps the damaged file beside it and rebuilds the state from the stack and the cloud)",
+        )
+
+    def _recorded_serial(self) -> int:
+        try:
+            recorded = self.load()
+        except CorruptStateError:
+            self.set_aside()
+            return 0
+        return recorded.serial if recorded else 0

@@ -1,0 +1,112 @@
+"""Which events lead from one set of records to the next. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from scaler.model import Action, Server, Step
+from scaler.model.events import Event, EventName
+from scaler.model.lifecycle import Status
+
+_ENTERED = {
+    Status.RUNNING: EventName.RUNNING,
+    Status.REBOOTING: EventName.REBOOTING,
+    Status.STOPPING: EventName.STOPPING,
+    Status.STOPPED: EventName.STOPPED,
+    Status.DELETING: EventName.DELETING,
+    Status.DELETED: EventName.DELETED,
+    Status.ERRORED: EventName.ERRORED,
+    Status.HANGING: EventName.HANGING,
+}
+"""`new` and `starting` are no events of their own: arriving in them is `server.creating`."""
+
+_DECIDED_BY = {
+    EventName.CREATING: (Action.CREATE,),
+    EventName.ADOPTED: (Action.ADOPT,),
+    EventName.REBOOTING: (Action.REBOOT, Action.POWER_ON),
+    EventName.STOPPING: (Action.DELETE, Action.POWER_OFF),
+    EventName.STOPPED: (Action.DELETE, Action.POWER_OFF),
+    EventName.DELETING: (Action.DELETE,),
+    EventName.DELETED: (Action.DELETE,),
+    EventName.VANISHED: (Action.FORGET,),
+}
+
+_Decisions = Mapping[tuple[str, Action], str]
+
+
+def transitions(before: Mapping[str, Server], after: Mapping[str, Server], steps: Iterable[Step] = ()) -> list[Event]:
+    """The events that lead from one set of records, by name, to the next.
+
+    `steps` are the plan's: they tell an adopted server from a created one, a removed one from one
+    that vanished, and give the reasons. The events come in the order of `after`, then of the names
+    that are only in `before`.
+    """
+    decisions = {(step.server, step.action): step.reason for step in steps}
+    events: list[Event] = []
+    for name, server in after.items():
+        known = before.get(name)
+        if known is not None and _reused(known, server):
+            events += _departure(known)
+            known = None
+        events += _change(known, server, decisions) if known else _arrival(server, decisions)
+    for name, server in before.items():
+        if name not in after:
+            events += _departure(server)
+    return [_with_reason(event, after.get(event.server or ""), decisions) for event in events]
+
+
+def _reused(known: Server, server: Server) -> bool:
+    """Whether the name belongs to another machine now, or to the next attempt at one."""
+    if known.status == Status.DELETED or (known.status == Status.ERRORED and known.id is None):
+        return server.status != known.status
+    return known.id is not None and server.id is not None and known.id != server.id
+
+
+def _arrival(server: Server, decisions: _Decisions) -> list[Event]:
+    # A server whose creation we saw is ours; one first seen later in its life was found.
+    created = server.status in (Status.NEW, Status.STARTING) or server.id is None
+    adopted = (server.name, Action.ADOPT) in decisions or not created
+    first = EventName.ADOPTED if adopted else EventName.CREATING
+    entered = _ENTERED.get(server.status)
+    return [_event(name, None, server) for name in (first, entered) if name is not None]
+
+
+def _change(known: Server, server: Server, decisions: _Decisions) -> list[Event]:
+    if known.status == server.status:
+        return []
+    if server.status == Status.DELETED and not _removed(known, decisions):
+        return [_event(EventName.VANISHED, known, server)]
+    entered = _ENTERED.get(server.status)
+    return [_event(entered, known, server)] if entered else []
+
+
+def _removed(known: Server, decisions: _Decisions) -> bool:
+    return Status.DELETING in (known.status, known.previous) or (known.name, Action.DELETE) in decisions
+
+
+def _departure(known: Server) -> list[Event]:
+    """A record that is gone: pruned, never a machine, or vanished."""
+    if known.status == Status.DELETED or known.id is None:
+        return []
+    return [Event(event=EventName.VANISHED, server=known.name, group=known.group, previous=known.status)]
+
+
+def _event(name: EventName, known: Server | None, server: Server) -> Event:
+    # When it happened, and not when a run came to record it: boots are timed by this.
+    return Event(
+        event=name,
+        at=server.since,
+        server=server.name,
+        group=server.group,
+        previous=known.status if known else None,
+        status=server.status,
+    )
+
+
+def _with_reason(event: Event, server: Server | None, decisions: _Decisions) -> Event:
+    if event.event in (EventName.ERRORED, EventName.HANGING):
+        return replace(event, reason=server.error if server else None)
+    actions = _DECIDED_BY.get(EventName(event.event), ())
+    reasons = [decisions[key] for action in actions if (key := (event.server or "", action)) in decisions]
+    return replace(event, reason=reasons[0]) if reasons else event

@@ -1,0 +1,191 @@
+"""The JSON documents of states, servers and events: round trips, the contract, newer and older writers."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scaler.errors import StateError
+from scaler.model import Price, Server
+from scaler.model.events import Event, EventName
+from scaler.model.lifecycle import Status
+from scaler.records.codec import event_from_json, event_to_json, from_json, server_from_json, server_to_json, to_json
+from scaler.records.state import State
+from tests.support.records import NOW, server, state
+
+moments = st.datetimes(
+    min_value=datetime(2020, 1, 1),
+    max_value=datetime(2100, 1, 1),
+    timezones=st.just(UTC),
+).map(lambda moment: moment.replace(microsecond=0))
+texts = st.text(max_size=20)
+optional_texts = st.none() | texts
+statuses = st.sampled_from(Status)
+amounts = st.decimals(min_value=0, max_value=10**6, places=18)
+prices = st.builds(Price, currency=texts, per_hour=amounts, per_month=st.none() | amounts)
+servers = st.builds(
+    Server,
+    name=texts,
+    group=texts,
+    id=optional_texts,
+    status=statuses,
+    since=moments,
+    previous=st.none() | statuses,
+    ipv4=optional_texts,
+    ipv6=optional_texts,
+    type=optional_texts,
+    location=optional_texts,
+    image=optional_texts,
+    created=st.none() | moments,
+    error=optional_texts,
+    protected=st.booleans(),
+    reboot_asked=st.booleans(),
+    price=st.none() | prices,
+)
+states = st.builds(
+    State,
+    stack=texts,
+    project=texts,
+    cloud=texts,
+    serial=st.integers(min_value=0),
+    updated=moments,
+    wanted=st.dictionaries(texts, st.integers(min_value=0), max_size=3),
+    servers=st.lists(servers, max_size=4).map(tuple),
+)
+events = st.builds(
+    Event,
+    event=st.sampled_from(EventName).map(str),
+    server=optional_texts,
+    group=optional_texts,
+    previous=st.none() | statuses,
+    status=st.none() | statuses,
+    reason=optional_texts,
+    cause=optional_texts,
+    at=st.none() | moments,
+    run=optional_texts,
+)
+
+
+@given(states)
+def test_state_survives_the_round_trip_through_text(value: State) -> None:
+    assert from_json(json.loads(json.dumps(to_json(value)))) == value
+
+
+@pytest.mark.acceptance("P17", "P18")
+@given(servers)
+def test_record_survives_the_round_trip_and_is_plain_values_only(value: Server) -> None:
+    document = server_to_json(value)
+    assert all(field is None or type(field) in (str, bool) for field in document.values())
+    assert server_from_json(json.loads(json.dumps(document))) == value
+
+
+@given(events)
+def test_event_survives_the_round_trip(value: Event) -> None:
+    assert event_from_json(json.loads(json.dumps(event_to_json(value)))) == value
+
+
+def test_document_is_exactly_the_contract() -> None:
+    value = state(
+        server(
+            "prod-worker-4",
+            previous=Status.STARTING,
+            ipv4="192.0.2.4",
+            ipv6="2001:db8::1",
+            type="cx23",
+            location="fsn1",
+            image="343",
+            created=NOW - timedelta(minutes=1),
+            price=Price("EUR", Decimal("0.0096"), Decimal("5.99")),
+        ),
+        serial=42,
+    )
+    assert to_json(value) == {
+        "schema": 1,
+        "stack": "prod",
+        "project": "scaler",
+        "cloud": "hetzner",
+        "serial": 42,
+        "updated": "2026-11-24T22:10:00Z",
+        "wanted": {"worker": 1},
+        "servers": [
+            {
+                "name": "prod-worker-4",
+                "group": "worker",
+                "id": "4711",
+                "status": "running",
+                "since": "2026-11-24T22:10:00Z",
+                "previous": "starting",
+                "ipv4": "192.0.2.4",
+                "ipv6": "2001:db8::1",
+                "type": "cx23",
+                "location": "fsn1",
+                "image": "343",
+                "created": "2026-11-24T22:09:00Z",
+                "error": None,
+                "protected": False,
+                "reboot_asked": False,
+                "currency": "EUR",
+                "price_per_hour": "0.0096",
+                "price_per_month": "5.99",
+            }
+        ],
+    }
+
+
+def test_a_newer_scalers_fields_are_tolerated() -> None:
+    document = to_json(state(server()))
+    document["colour"] = "blue"
+    document["servers"] = [server_to_json(server()) | {"rack": "7"}]
+    assert from_json(document) == state(server())
+
+
+def test_optional_fields_may_be_missing() -> None:
+    document = to_json(state())
+    del document["wanted"]
+    document["servers"] = [
+        {"name": "a", "group": "worker", "status": "new", "since": "2026-11-24T22:10:00Z"},
+    ]
+    assert from_json(document) == replace(state(server("a", Status.NEW, id=None)), wanted={})
+
+
+def test_a_state_from_before_a_field_was_added_opens_without_it() -> None:
+    """Fields are only ever added: protected, reboot_asked and the price came after the first version."""
+    older = Path(__file__).parents[1] / "e2e" / "older" / "hetzner" / "state" / "demo.json"
+    read = from_json(json.loads(older.read_text(encoding="utf-8")))
+    server = read.records["demo-worker-1"]
+    assert (server.id, server.status, server.ipv4) == ("4000010", Status.RUNNING, "127.189.9.11")
+    assert (server.protected, server.reboot_asked, server.price) == (False, False, None)
+    assert from_json(to_json(read)) == read
+
+
+def test_a_newer_schema_says_to_upgrade() -> None:
+    with pytest.raises(StateError) as caught:
+        from_json(to_json(state()) | {"schema": 2})
+    assert caught.value.code == "state_newer"
+    assert caught.value.fix == "upgrade scaler"
+    assert "schema 2" in caught.value.why
+
+
+@pytest.mark.parametrize(
+    ("document", "names"),
+    [
+        (None, "object"),
+        ("output<string>", "object"),
+        ({}, "`name`"),
+        ({"name": 7, "group": "g", "status": "new", "since": "2026-11-24T22:10:00Z"}, "`name`"),
+        ({"name": "a", "group": "g", "status": "resting", "since": "2026-11-24T22:10:00Z"}, "resting"),
+        ({"name": "a", "group": "g", "status": "new", "since": "yesterday"}, "yesterday"),
+        (server_to_json(server()) | {"currency": "EUR", "price_per_hour": "cheap"}, "`price_per_hour`"),
+        (server_to_json(server()) | {"currency": "EUR", "price_per_hour": "Infinity"}, "`price_per_hour`"),
+    ],
+)
+def test_what_is_no_record_is_a_value_error(document: object, names: str) -> None:
+    with pytest.raises(ValueError, match=names):
+        server_from_json(document)
