@@ -4,7 +4,7 @@
         ...  # point a client at cloud.hetzner_endpoint or cloud.digitalocean_endpoint
         cloud.world.vanish("hetzner", server_id)
 
-`world` holds everything and knows no HTTP, `exchange` takes one request from its arrival to its
+`world` holds everything (in a file, `store`) and knows no HTTP, `exchange` takes one request from its arrival to its
 answer, `hetzner` and `digitalocean` are the two APIs, `control` is the tests' side door `/_sim`.
 """
 

@@ -8,8 +8,9 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 from scaler.simulator import control
+from scaler.simulator.call import Call, Reply
 from scaler.simulator.digitalocean import api as digitalocean
-from scaler.simulator.exchange import Call, Reply, route
+from scaler.simulator.exchange import route
 from scaler.simulator.hetzner import api as hetzner
 from scaler.simulator.world import World
 

@@ -24,7 +24,8 @@ from starlette.routing import Route
 from scaler.simulator.clock import timestamp
 from scaler.simulator.faults import FaultReport, Rule
 from scaler.simulator.profiles import CLOUDS
-from scaler.simulator.world import Thing, World
+from scaler.simulator.things import Thing
+from scaler.simulator.world import World
 
 EDITS: Mapping[str, Callable[..., Any]] = {
     "add_server": World.add_server,

@@ -1,124 +1,24 @@
-"""One request, from its arrival to its answer: faults, rate limit, token, handler, log, latency.
-
-An API module states its conventions in an `Api` and its routes with `route(api, method, path,
-handler)`. A handler is a plain function from a `Call` to a `Reply` that raises `Refusal`. It runs
-inside one transaction, and leaves nothing behind when it raises.
-"""
+"""One request, from its arrival to its answer: faults, rate limit, token, handler, log, latency."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
+from scaler.simulator.call import Api, Call, Handler, Refusal
 from scaler.simulator.faults import AFTER, BEFORE, BEHAVIOUR, WORLD_CHANGES, Effect
-from scaler.simulator.profiles import CloudName, Knobs
-from scaler.simulator.world import Thing, World
+from scaler.simulator.world import World
 
 HTML_502 = b"<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """An answer: a JSON value, or no body with 204."""
-
-    body: Any = None
-    status: int = 200
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-
-class Refusal(Exception):  # noqa: N818 - an answer, not a failure of ours
-    """The request is answered with an error in the API's own shape, and has changed nothing."""
-
-    def __init__(
-        self, status: int, code: str, message: str, details: Any = None, headers: Mapping[str, str] | None = None
-    ) -> None:
-        super().__init__(message)
-        self.status = status
-        self.code = code
-        self.message = message
-        self.details = details
-        self.headers = headers or {}
-
-
-@dataclass(frozen=True, slots=True)
-class Api:
-    """One cloud's conventions."""
-
-    cloud: CloudName
-    error_body: Callable[[Refusal, str], Any]
-    """The JSON of an error, given the request's id."""
-    request_id: Callable[[], str]
-    request_id_header: str
-    codes: Mapping[int, str]
-    """The usual error code of an HTTP status."""
-    unauthorized: Refusal
-    readonly: Refusal
-    rate_limited: Refusal
-    not_found: Refusal
-    well_formed: Callable[[str], bool]
-    """Whether a token looks like one of this cloud's."""
-
-
-@dataclass(slots=True)
-class Call:
-    """A request as a handler sees it."""
-
-    world: World
-    api: Api
-    now: float
-    """The moment that holds for all of the request."""
-    knobs: Knobs
-    method: str
-    base_url: str
-    """Without a slash at the end: `http://127.0.0.1:4711`."""
-    path: str
-    params: Mapping[str, Any]
-    """The path's parameters."""
-    query: QueryParams
-    body: Any
-    """The parsed JSON; None without a body."""
-    effects: Sequence[Effect] = ()
-
-    def effect(self, kind: str) -> Effect | None:
-        """The fault of this kind that hits this request."""
-        return next((effect for effect in self.effects if effect.kind == kind), None)
-
-    @property
-    def fields(self) -> dict[str, Any]:
-        """The body as an object; empty without one."""
-        return self.body if isinstance(self.body, dict) else {}
-
-    def listed(self, kind: str) -> list[Thing]:
-        """What a list of this kind shows: with the cloud's lag, and the faults `stale_list` and `list_misses`.
-
-        `stale_list` shows the list as it was `seconds` ago. `list_misses` hides those of `ids` or `names`,
-        else the `newest` so many.
-        """
-        stale = self.effect("stale_list")
-        moment = self.now - float(stale.get("seconds", 10.0)) if stale else self.now
-        things = self.world.things(self.api.cloud, kind, at=moment)
-        if kind == "server" and self.knobs.list_lag_s:
-            things = [thing for thing in things if thing.created + self.knobs.list_lag_s <= self.now]
-        misses = self.effect("list_misses")
-        if misses is None:
-            return things
-        ids, names = misses.get("ids", ()), misses.get("names", ())
-        if not ids and not names:
-            return things[: -int(misses.get("newest", 1))]
-        return [thing for thing in things if thing.id not in ids and thing.name not in names]
-
-
-Handler = Callable[[Call], Reply]
 
 
 @dataclass(slots=True)
@@ -138,7 +38,29 @@ class _Hang:
     """No answer for a while, or (None) for ever."""
 
     seconds: float | None
-    effects: list[Effect]
+    effects: Sequence[Effect]
+
+
+@dataclass(frozen=True, slots=True)
+class _Arrival:
+    """What a request carries, read once."""
+
+    token: str
+    body: Any
+    """The JSON value; None without a body."""
+    malformed: bool
+    """There is a body, and it is no JSON."""
+    logged_query: str
+    logged_body: str | None
+    """Without the token, wherever the client put it."""
+
+    @classmethod
+    def of(cls, request: Request, body: bytes) -> _Arrival:
+        """Read a request."""
+        token = _bearer(request)
+        parsed, malformed = _parse(body)
+        query = _without(token, request.url.query) or ""
+        return cls(token, parsed, malformed, query, _without(token, body.decode(errors="replace")))
 
 
 def route(api: Api, method: str, path: str, handler: Handler) -> Route:
@@ -156,13 +78,12 @@ class Exchange:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         request = Request(scope, receive)
-        body = await request.body()
-        answer = self._exchange(request, body, None)
+        arrival = _Arrival.of(request, await request.body())
+        answer = self._receive(request, arrival)
         if isinstance(answer, _Hang):
             if not await _silence(request, answer.seconds) or answer.seconds is None:
                 return
-            answer = self._exchange(request, body, answer.effects)
-            assert isinstance(answer, _Answer)  # noqa: S101 - the faults have had their turn
+            answer = self._carry_out(request, arrival, answer.effects)
         if answer.silence != 0.0 and not await _silence(request, answer.silence):
             return
         if answer.delay:
@@ -173,67 +94,76 @@ class Exchange:
         await send(_start(answer))
         await send({"type": "http.response.body", "body": b"" if request.method == "HEAD" else answer.body})
 
-    def _exchange(self, request: Request, body: bytes, effects: list[Effect] | None) -> _Answer | _Hang:
-        """Everything that touches the world, in one transaction. `effects`: the faults, if they are known already."""
-        api, world = self._api, _world(request)
-        token = _bearer(request)
-        method, path = request.method, request.url.path
-        parsed, malformed = _parse(body)
-        with world.transaction() as now:
-            first = effects is None
-            effects = world.hit(method, path, parsed) if effects is None else effects
-            for effect in effects if first else ():
+    def _receive(self, request: Request, arrival: _Arrival) -> _Answer | _Hang:
+        """Decide which faults hit the request, answer it unless it hangs, and log it: one transaction."""
+        cloud, world = self._api.cloud, _world(request)
+        with world.transaction():
+            effects = world.hit(request.method, request.url.path, arrival.body)
+            for effect in effects:
                 if effect.kind in WORLD_CHANGES:
-                    world.apply(api.cloud, effect)
-            knobs = world.knobs(api.cloud)
-            call = Call(
-                world=world,
-                api=api,
-                now=now,
-                knobs=knobs,
-                method=method,
-                base_url=str(request.base_url).rstrip("/"),
-                path=path,
-                params=request.path_params,
-                query=request.query_params,
-                body=parsed,
-                effects=[effect for effect in effects if effect.kind in BEHAVIOUR],
+                    world.apply(cloud, effect)
+            before = next((effect for effect in effects if effect.kind in BEFORE), None)
+            answer = self._before(before, effects) or self._carry_out(request, arrival, effects, instead=before)
+            world.record(
+                cloud,
+                request.method,
+                request.url.path,
+                query=arrival.logged_query,
+                body=arrival.logged_body,
+                status=answer.status if isinstance(answer, _Answer) else None,
+                effects=[effect.kind for effect in effects],
+                agent=request.headers.get("user-agent", ""),
             )
-            before = next((effect for effect in effects if effect.kind in BEFORE), None) if first else None
-            answer: _Answer | _Hang
-            if before and before.kind.startswith("hang"):
-                seconds = None if before.kind == "hang_forever" else float(before.get("seconds", 5.0))
-                answer = _Hang(seconds, effects)
-            elif before and before.kind == "drop_before":
-                answer = _Answer(None)
-            else:
-                answer = self._answer(call, token, before, malformed)
-                for effect in effects:
-                    if effect.kind in AFTER:
-                        answer = self._spoil(answer, effect)
-                answer.delay = knobs.http_latency_s + random.random() * knobs.http_jitter_s  # noqa: S311 - no secret
-            if first:
-                world.record(
-                    api.cloud,
-                    method,
-                    path,
-                    query=_without(token, request.url.query) or "",
-                    body=_without(token, body.decode(errors="replace")),
-                    status=answer.status if isinstance(answer, _Answer) else None,
-                    effects=[effect.kind for effect in effects],
-                    agent=request.headers.get("user-agent", ""),
-                )
             return answer
 
-    def _answer(self, call: Call, token: str, before: Effect | None, malformed: bool) -> _Answer:
+    @staticmethod
+    def _before(fault: Effect | None, effects: Sequence[Effect]) -> _Answer | _Hang | None:
+        """What happens to a request that is not even looked at, if a fault says so."""
+        match fault:
+            case Effect("hang_forever"):
+                return _Hang(None, effects)
+            case Effect("hang"):
+                return _Hang(float(fault.get("seconds", 5.0)), effects)
+            case Effect("drop_before"):
+                return _Answer(None)
+        return None
+
+    def _carry_out(
+        self, request: Request, arrival: _Arrival, effects: Sequence[Effect], *, instead: Effect | None = None
+    ) -> _Answer:
+        """Answer the request, or refuse it with the fault `instead`: one transaction."""
+        world = _world(request)
+        with world.transaction() as now:
+            knobs = world.knobs(self._api.cloud)
+            call = Call(
+                world=world,
+                api=self._api,
+                now=now,
+                knobs=knobs,
+                method=request.method,
+                base_url=str(request.base_url).rstrip("/"),
+                path=request.url.path,
+                params=request.path_params,
+                query=request.query_params,
+                body=arrival.body,
+                effects=[effect for effect in effects if effect.kind in BEHAVIOUR],
+            )
+            answer = self._answer(call, arrival, instead)
+            for effect in effects:
+                if effect.kind in AFTER:
+                    answer = self._spoil(answer, effect)
+            answer.delay = knobs.http_latency_s + random.random() * knobs.http_jitter_s  # noqa: S311 - no secret
+            return answer
+
+    def _answer(self, call: Call, arrival: _Arrival, instead: Effect | None) -> _Answer:
         verdict = call.world.take_request(call.api.cloud)
         try:
-            if before:
-                return self._refuse(before, verdict.headers)
+            if instead:
+                return self._refuse(instead, verdict.headers)
             if not verdict.allowed:
                 raise self._api.rate_limited
-            self._authorize(call, token)
-            if malformed:
+            self._authorize(call, arrival.token)
+            if arrival.malformed:
                 raise Refusal(400, self._api.codes[400], "the request's body is no JSON")
             with call.world.savepoint():
                 reply = self._handler(call)

@@ -1,63 +1,23 @@
-"""The world: everything that exists in the embedded cloud, in one SQLite file that processes share.
-
-One request is one transaction. Things are rows with a JSON body; what changes by itself (a status,
-a lock, an action's progress) is never updated but derived from the moments written in the body.
-"""
+"""The world: what happens in the embedded cloud besides requests, and the account that requests are held against."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
-import os
-import sqlite3
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from itertools import pairwise
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from scaler.errors import StateError
 from scaler.simulator import profiles
-from scaler.simulator.clock import WorldClock
 from scaler.simulator.faults import Effect, FaultReport, Rule
 from scaler.simulator.limits import Bucket, Verdict, sliding
 from scaler.simulator.profiles import CloudName, Knobs
-from scaler.support.files import make_folder, open_file
+from scaler.simulator.store import LOG_ROWS, Store
+from scaler.simulator.things import FOREVER, LoggedRequest, Thing, address
 
-FOREVER = math.inf
-LOG_ROWS = 10_000
-"""The request log keeps about this many of the newest rows."""
-LOG_BODY = 4_096
-"""Characters of a request's body that the log keeps."""
-IDLE = 0.01
-"""The load of a machine of which nothing else was said."""
+__all__ = ["FOREVER", "LOG_ROWS", "LoggedRequest", "Thing", "World", "address", "token_hash"]
+
 CPU_KEPT = 100
 """How many changes of a machine's load are remembered."""
-GONE_KEPT_S = 3_600.0
-"""Removed servers stay in the file for this long, for lists that lag."""
-
-_SETTINGS = "CREATE TABLE IF NOT EXISTS settings (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID"
-_SCHEMA = """
-CREATE TABLE things (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, cloud TEXT NOT NULL, kind TEXT NOT NULL, name TEXT,
-    parent INTEGER, created REAL NOT NULL, gone REAL, body TEXT NOT NULL);
-CREATE INDEX things_by_kind ON things (cloud, kind, name);
-CREATE INDEX things_by_parent ON things (parent, kind);
-CREATE TABLE faults (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, rule TEXT NOT NULL, seen INTEGER NOT NULL DEFAULT 0,
-    fired INTEGER NOT NULL DEFAULT 0);
-CREATE TABLE log (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, cloud TEXT NOT NULL, method TEXT NOT NULL,
-    path TEXT NOT NULL, query TEXT NOT NULL, body TEXT, status INTEGER, effects TEXT NOT NULL, agent TEXT NOT NULL);
-CREATE TABLE hits (cloud TEXT NOT NULL, second INTEGER NOT NULL, count INTEGER NOT NULL, PRIMARY KEY (cloud, second))
-    WITHOUT ROWID;
-INSERT INTO sqlite_sequence (name, seq) VALUES ('things', 4000000);
-"""
-_SCHEMA_VERSION = 1
-_TABLES = ("settings", "things", "faults", "log", "hits")
 
 _DEFAULT_QUOTA: Mapping[str, Mapping[str, int]] = {
     "hetzner": {"servers": 1000, "primary_ips": 2000},
@@ -69,230 +29,24 @@ _DEFAULT_RATES: Mapping[str, Mapping[str, int]] = {
 }
 
 
-@dataclass(slots=True)
-class Thing:
-    """Anything with an id: a server, a droplet, an image, a key, an action. `body` is its kind's own business.
-
-    Machines (`kind` is `server` at both clouds) have in their body a `timeline`, pairs of a moment and the
-    status that begins then, and `busy_until`, when the action that holds the lock is over.
-    """
-
-    cloud: CloudName
-    kind: str
-    name: str | None
-    body: dict[str, Any]
-    created: float = 0.0
-    gone: float | None = None
-    """From when on nobody sees it; None: it is here to stay."""
-    parent: int | None = None
-    """The machine that it belongs to."""
-    id: int = field(default=0)
-
-    def exists(self, now: float) -> bool:
-        """Whether it was there at a moment."""
-        return self.created <= now and (self.gone is None or self.gone > now)
-
-    def status(self, now: float) -> str:
-        """The machine's status at a moment."""
-        current = ""
-        for moment, status in self.body["timeline"]:
-            if moment > now:
-                break
-            current = status
-        return current or self.body["timeline"][0][1]
-
-    def cpu(self, now: float) -> float:
-        """The machine's load at a moment: the share of all its cores, while it runs."""
-        shares = [share for moment, share in self.body.get("cpu", ()) if moment <= now]
-        return float(shares[-1]) if shares else IDLE
-
-    def busy_s(self, start: float, end: float) -> float:
-        """How many seconds of a time the machine was busy, of as many as the time has."""
-        inner = [moment for moment, _ in self.body.get("cpu", ()) if start < moment < end]
-        edges = [start, *inner, end]
-        return sum(((after - before) * self.cpu(before) for before, after in pairwise(edges)), 0.0)
-
-    def running_since(self, now: float) -> float | None:
-        """From when on the machine has been running; None if it does not."""
-        since: float | None = None
-        for moment, status in self.body["timeline"]:
-            if moment > now:
-                break
-            since = (moment if since is None else since) if status in ("running", "active") else None
-        return since
-
-    def locked(self, now: float) -> bool:
-        """Whether an action runs on the machine."""
-        return float(self.body.get("busy_until", 0.0)) > now
-
-    def become(self, now: float, *steps: tuple[float, str]) -> None:
-        """Forget what was to come, and take these statuses at these moments instead."""
-        past = [step for step in self.body["timeline"] if step[0] <= now]
-        self.body["timeline"] = [*past, *map(list, steps)]
-
-
-@dataclass(frozen=True, slots=True)
-class LoggedRequest:
-    """A request as the log has it. Headers, and so the token, are never kept."""
-
-    id: int
-    at: float
-    cloud: str
-    method: str
-    path: str
-    query: str
-    body: str | None
-    status: int | None
-    """None: no answer was sent."""
-    agent: str
-    effects: tuple[str, ...]
-    """The faults that hit it."""
-
-    @property
-    def names(self) -> list[str]:
-        """The machines that a create request asks for: at DigitalOcean one may have several."""
-        body = json.loads(self.body or "")
-        return body.get("names") or [body["name"]]
-
-
 def token_hash(token: str) -> str:
     """What the world keeps of a token."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def address(cloud: CloudName, id: int) -> str:
-    """A public IPv4 address. All of 127/8 is loopback: whoever probes it never leaves the machine."""
-    low = id % (1 << 22)
-    return f"127.{(128 if cloud == 'hetzner' else 64) + (low >> 16)}.{low >> 8 & 255}.{low & 255}"
+class World(Store):
+    """One embedded cloud. A new one has a key `deploy` and a snapshot `worker-golden` at each cloud."""
 
-
-class World:
-    """One world file. Safe to use from several threads, and by several processes on the same file.
-
-    Every method is a transaction of its own, or part of the one that `transaction` has open.
-    """
-
-    def __init__(self, path: Path) -> None:
-        """Open the world, or make a new one with a key `deploy` and a snapshot `worker-golden` at each cloud.
-
-        StateError if the file is no world, or cannot be written.
-        """
-        self.path = path
-        self._lock = threading.RLock()
-        self._depth = 0
-        self._now = 0.0
-        self._settings: dict[str, Any] = {}
-        try:
-            make_folder(path.parent)
-            # Made here, since SQLite heeds nothing but the umask; its other files follow this one.
-            os.close(open_file(path, os.O_RDWR | os.O_CREAT))
-            self._db = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
-            # Losing the last second in a power cut is fine for a simulated cloud; waiting for the disk is not.
-            self._db.execute("PRAGMA synchronous = OFF")
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._create_if_new()
-        except (OSError, sqlite3.Error) as error:
-            raise StateError(
-                f"{path} cannot be used as the embedded cloud's world.",
-                why=str(error),
-                fix="choose another file, or remove this one: a new world is made in its place",
-            ) from error
-
-    def close(self) -> None:
-        """Close the file."""
-        with self._lock:
-            self._db.close()
-
-    def _create_if_new(self) -> None:
-        version, tables = self._db.execute(
-            "SELECT user_version, (SELECT count(*) FROM sqlite_master WHERE name != 'settings') "
-            "FROM pragma_user_version"
-        ).fetchone()
-        if version > _SCHEMA_VERSION or (version == 0 and tables):
-            raise sqlite3.DatabaseError("it was made by a newer version, or by another program")
-        self._db.execute(_SETTINGS)
-        # All the rest in one transaction: another process, or a kill, finds a whole world or none.
+    def _seed(self) -> None:
         with self.transaction():
-            (version,) = self._db.execute("PRAGMA user_version").fetchone()
-            if version == 0:
-                for statement in _SCHEMA.strip().split(";\n"):
-                    self._db.execute(statement)
-                self._db.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
-                self._seed()
+            for cloud in profiles.CLOUDS:
+                self.add_ssh_key(cloud, "deploy", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEmbeddedCloudDeployKey deploy")
+            worker = {"role": "worker"}
+            self.add_snapshot("hetzner", "worker-golden", labels=worker, disk=40)
+            self.add_snapshot("digitalocean", "worker-golden", labels=worker, disk=25, regions=("fra1", "nyc3", "ams3"))
 
     # -----------------------------------------------------------------------------------------
-    # Transactions, settings, time
-
-    @contextmanager
-    def transaction(self) -> Iterator[float]:
-        """All or nothing, and alone: yields the moment (`now`) that holds for all of it. May be nested."""
-        with self._lock:
-            if self._depth == 0:
-                self._db.execute("BEGIN IMMEDIATE")
-                self._load_settings()
-                self._now = self._clock.now()
-            self._depth += 1
-            try:
-                yield self._now
-            except BaseException:
-                self._depth -= 1
-                if self._depth == 0:
-                    self._db.execute("ROLLBACK")
-                raise
-            self._depth -= 1
-            if self._depth == 0:
-                self._db.execute("COMMIT")
-
-    @contextmanager
-    def savepoint(self) -> Iterator[None]:
-        """Undo what the block did if it raises, and keep the transaction around it."""
-        self._db.execute("SAVEPOINT request")
-        try:
-            yield
-        except BaseException:
-            self._db.execute("ROLLBACK TO request")
-            self._db.execute("RELEASE request")
-            self._load_settings()
-            raise
-        self._db.execute("RELEASE request")
-
-    def _load_settings(self) -> None:
-        self._settings = {key: json.loads(value) for key, value in self._db.execute("SELECT key, value FROM settings")}
-
-    def setting(self, key: str, default: Any = None) -> Any:
-        """A small JSON value that belongs to the world."""
-        with self.transaction():
-            return self._settings.get(key, default)
-
-    def set(self, key: str, value: Any) -> None:
-        """Keep a small JSON value."""
-        with self.transaction():
-            self._settings[key] = value
-            self._db.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (key, json.dumps(value)))
-
-    @property
-    def _clock(self) -> WorldClock:
-        stored = self._settings.get("clock")
-        return WorldClock(*stored) if stored else WorldClock.started()
-
-    def _set_clock(self, clock: WorldClock) -> None:
-        self.set("clock", [clock.real, clock.world, clock.speed])
-
-    @property
-    def now(self) -> float:
-        """The world's time, in seconds since 1970; it stands still within a transaction."""
-        with self.transaction() as now:
-            return now
-
-    def advance(self, seconds: float) -> None:
-        """Move the world's time forward."""
-        with self.transaction():
-            self._set_clock(self._clock.advanced(seconds))
-
-    def set_speed(self, speed: float) -> None:
-        """Make the world's time run this much faster than real; 0: only `advance` moves it."""
-        with self.transaction():
-            self._set_clock(self._clock.at_speed(speed))
+    # How long things take
 
     def set_profile(self, profile: str, **overrides: float) -> None:
         """Choose how long things take (`profiles.PROFILES`), with single knobs overridden at both clouds."""
@@ -320,106 +74,6 @@ class World:
         """How long things take at one cloud now."""
         with self.transaction():
             return profiles.knobs(self.profile, cloud, self.setting("knobs", {}).get(cloud, {}))
-
-    def reset(self) -> None:
-        """Make the world as if it were new; only time goes on."""
-        with self.transaction():
-            clock = self._settings.get("clock")
-            for table in _TABLES:
-                self._db.execute(f"DELETE FROM {table}")  # noqa: S608 - our own table names
-            self._settings = {}
-            if clock:
-                self.set("clock", clock)
-            self._seed()
-
-    def _seed(self) -> None:
-        with self.transaction():
-            for cloud in profiles.CLOUDS:
-                self.add_ssh_key(cloud, "deploy", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEmbeddedCloudDeployKey deploy")
-            worker = {"role": "worker"}
-            self.add_snapshot("hetzner", "worker-golden", labels=worker, disk=40)
-            self.add_snapshot("digitalocean", "worker-golden", labels=worker, disk=25, regions=("fra1", "nyc3", "ams3"))
-
-    # -----------------------------------------------------------------------------------------
-    # Things
-
-    def add(
-        self,
-        cloud: CloudName,
-        kind: str,
-        name: str | None,
-        body: dict[str, Any],
-        *,
-        parent: int | None = None,
-        created: float | None = None,
-    ) -> Thing:
-        """Make a thing exist."""
-        with self.transaction() as now:
-            thing = Thing(cloud, kind, name, body, now if created is None else created, None, parent)
-            cursor = self._db.execute(
-                "INSERT INTO things (cloud, kind, name, parent, created, gone, body) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (cloud, kind, name, parent, thing.created, None, json.dumps(body)),
-            )
-            thing.id = cursor.lastrowid or 0
-            return thing
-
-    def save(self, thing: Thing) -> None:
-        """Write a changed thing back."""
-        with self.transaction():
-            self._db.execute(
-                "UPDATE things SET name = ?, parent = ?, created = ?, gone = ?, body = ? WHERE id = ?",
-                (thing.name, thing.parent, thing.created, thing.gone, json.dumps(thing.body), thing.id),
-            )
-
-    def remove(self, thing: Thing, *, at: float | None = None) -> None:
-        """Make a thing cease to exist, now or later."""
-        with self.transaction() as now:
-            thing.gone = now if at is None else at
-            self.save(thing)
-            self._db.execute(
-                "DELETE FROM things WHERE kind = ? AND cloud = ? AND gone < ?",
-                (thing.kind, thing.cloud, now - GONE_KEPT_S),
-            )
-
-    def get(self, cloud: CloudName, kind: str, id: int) -> Thing | None:
-        """The thing with an id, if it exists now."""
-        found = self._select("id = ? AND cloud = ? AND kind = ?", (id, cloud, kind))
-        return found[0] if found else None
-
-    def find(self, cloud: CloudName, kind: str, name: str) -> list[Thing]:
-        """The things of a kind and name, in order of their ids."""
-        return self._select("cloud = ? AND kind = ? AND name = ?", (cloud, kind, name))
-
-    def things(self, cloud: CloudName, kind: str, *, at: float | None = None) -> list[Thing]:
-        """All things of a kind, in order of their ids; as they were `at` an earlier moment, if one is given."""
-        return self._select("cloud = ? AND kind = ?", (cloud, kind), at=at)
-
-    def children(self, parent: int, kind: str) -> Sequence[Thing]:
-        """What belongs to a machine."""
-        return self._select("parent = ? AND kind = ?", (parent, kind))
-
-    def count(self, cloud: CloudName, kind: str, *, at: float | None = None) -> int:
-        """How many of a kind there are, or were."""
-        with self.transaction() as now:
-            moment = now if at is None else at
-            (number,) = self._db.execute(
-                "SELECT count(*) FROM things WHERE cloud = ? AND kind = ? AND (gone IS NULL OR gone > ?)",
-                (cloud, kind, moment),
-            ).fetchone()
-            return int(number)
-
-    def _select(self, where: str, parameters: tuple[Any, ...], *, at: float | None = None) -> list[Thing]:
-        with self.transaction() as now:
-            moment = now if at is None else at
-            rows = self._db.execute(
-                "SELECT cloud, kind, name, body, created, gone, parent, id FROM things "  # noqa: S608 - our own words
-                f"WHERE {where} AND created <= ? AND (gone IS NULL OR gone > ?) ORDER BY id",
-                (*parameters, moment, moment),
-            ).fetchall()
-        return [
-            Thing(cloud, kind, name, json.loads(body), created, gone, parent, number)
-            for cloud, kind, name, body, created, gone, parent, number in rows
-        ]
 
     # -----------------------------------------------------------------------------------------
     # Edits from outside: what a person does in the vendor's console
@@ -739,44 +393,3 @@ class World:
                 self.set_tokens(cloud, revoked=True)
             case "token_readonly":
                 self.set_tokens(cloud, readonly=True)
-
-    # -----------------------------------------------------------------------------------------
-    # The log
-
-    def record(
-        self,
-        cloud: CloudName,
-        method: str,
-        path: str,
-        *,
-        query: str = "",
-        body: str | None = None,
-        status: int | None,
-        effects: Sequence[str] = (),
-        agent: str = "",
-    ) -> None:
-        """Log a request. The caller has taken the token out of everything."""
-        with self.transaction() as now:
-            cursor = self._db.execute(
-                "INSERT INTO log (at, cloud, method, path, query, body, status, effects, agent) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (now, cloud, method, path, query, body and body[:LOG_BODY], status, " ".join(effects), agent),
-            )
-            newest = cursor.lastrowid or 0
-            if newest % 256 == 0:
-                self._db.execute("DELETE FROM log WHERE id <= ?", (newest - LOG_ROWS,))
-
-    def log(self, *, after: int = 0) -> list[LoggedRequest]:
-        """The requests of both clouds, oldest first, those with an id above `after`."""
-        with self.transaction():
-            rows = self._db.execute(
-                "SELECT id, at, cloud, method, path, query, body, status, agent, effects FROM log WHERE id > ? "
-                "ORDER BY id",
-                (after,),
-            ).fetchall()
-        return [LoggedRequest(*(*row[:-1], tuple(row[-1].split()))) for row in rows]
-
-    def clear_log(self) -> None:
-        """Forget the requests so far."""
-        with self.transaction():
-            self._db.execute("DELETE FROM log")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
+from scaler.simulator.call import Call, Refusal, Reply
 from scaler.simulator.digitalocean.catalogue import REGIONS, SIZES
 from scaler.simulator.digitalocean.replies import (
     CLOUD,
@@ -19,8 +20,7 @@ from scaler.simulator.digitalocean.replies import (
     tag_names,
 )
 from scaler.simulator.digitalocean.shapes import PROJECT_ID, Json
-from scaler.simulator.exchange import Call, Refusal, Reply
-from scaler.simulator.world import FOREVER, Thing
+from scaler.simulator.things import FOREVER, Thing
 
 _KINDS = {"droplet": "server", "image": "snapshot"}
 """Our kinds of what a tag can be put on."""

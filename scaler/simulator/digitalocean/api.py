@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import uuid
 
+from scaler.simulator.call import Api, Refusal
 from scaler.simulator.digitalocean import account, droplets, images, monitoring
 from scaler.simulator.digitalocean.replies import CLOUD, not_found
 from scaler.simulator.digitalocean.shapes import Json
-from scaler.simulator.exchange import Api, Refusal, route
+from scaler.simulator.exchange import route
 
 CODES = {
     400: "bad_request",

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from scaler.simulator.call import Call, Reply
 from scaler.simulator.digitalocean.catalogue import REGIONS, SIZES, BaseImage
 from scaler.simulator.digitalocean.replies import (
     CLOUD,
@@ -28,8 +29,7 @@ from scaler.simulator.digitalocean.replies import (
     thing,
 )
 from scaler.simulator.digitalocean.shapes import Json, Shapes, features, snapshot_regions, vpc_id
-from scaler.simulator.exchange import Call, Reply
-from scaler.simulator.world import FOREVER, Thing
+from scaler.simulator.things import FOREVER, Thing
 
 MOST_NAMES = 10
 USER_DATA_BYTES = 65_536

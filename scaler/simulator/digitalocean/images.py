@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from scaler.simulator.call import Call, Refusal, Reply
 from scaler.simulator.digitalocean.catalogue import BASE_IMAGES, REGIONS, BaseImage
 from scaler.simulator.digitalocean.replies import (
     CLOUD,
@@ -15,8 +16,7 @@ from scaler.simulator.digitalocean.replies import (
     thing,
 )
 from scaler.simulator.digitalocean.shapes import snapshot_regions
-from scaler.simulator.exchange import Call, Refusal, Reply
-from scaler.simulator.world import Thing
+from scaler.simulator.things import Thing
 
 
 def list_images(call: Call) -> Reply:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from scaler.simulator.call import Call, Reply
 from scaler.simulator.digitalocean.catalogue import SIZES
 from scaler.simulator.digitalocean.replies import CLOUD, refused
 from scaler.simulator.digitalocean.shapes import Json, features
-from scaler.simulator.exchange import Call, Reply
-from scaler.simulator.world import Thing
+from scaler.simulator.things import Thing
 
 _MODES = ("idle", "iowait", "irq", "nice", "softirq", "steal", "system", "user")
 

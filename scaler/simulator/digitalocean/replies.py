@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 from urllib.parse import urlencode
 
+from scaler.simulator.call import Call, Refusal, Reply
 from scaler.simulator.digitalocean.catalogue import BASE_IMAGES, BaseImage
 from scaler.simulator.digitalocean.shapes import Json, Shapes
-from scaler.simulator.exchange import Call, Refusal, Reply
 from scaler.simulator.profiles import CloudName
-from scaler.simulator.world import Thing
+from scaler.simulator.things import Thing
 
 CLOUD: CloudName = "digitalocean"
 PER_PAGE = 20

@@ -16,7 +16,8 @@ from scaler.simulator.digitalocean.catalogue import (
     SIZES,
     BaseImage,
 )
-from scaler.simulator.world import Thing, World, address
+from scaler.simulator.things import Thing, address
+from scaler.simulator.world import World
 
 Json = dict[str, Any]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from scaler.simulator.exchange import Call, Refusal, Reply
+from scaler.simulator.call import Call, Refusal, Reply
 from scaler.simulator.hetzner.replies import get, in_order, missing, page, shapes
 from scaler.simulator.hetzner.shapes import Json
-from scaler.simulator.world import Thing
+from scaler.simulator.things import Thing
 
 
 def act(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 
-from scaler.simulator.exchange import Api, Handler, Refusal, route
+from scaler.simulator.call import Api, Handler, Refusal
+from scaler.simulator.exchange import route
 from scaler.simulator.hetzner.actions import get_action, list_actions, list_server_actions
 from scaler.simulator.hetzner.firewalls import apply_firewall, create_firewall
 from scaler.simulator.hetzner.images import delete_image, get_image, list_images, protect_image, update_image
@@ -39,7 +40,7 @@ from scaler.simulator.hetzner.server_actions import (
 )
 from scaler.simulator.hetzner.servers import delete_server, get_server, list_servers, update_server
 from scaler.simulator.hetzner.shapes import Json
-from scaler.simulator.world import Thing
+from scaler.simulator.things import Thing
 
 TOKEN_LENGTH = 64
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scaler.simulator.exchange import Call, Handler, Reply
+from scaler.simulator.call import Call, Handler, Reply
 from scaler.simulator.hetzner.actions import act
 from scaler.simulator.hetzner.replies import get, labels_asked_for, new_name, shapes
 

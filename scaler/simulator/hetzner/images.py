@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from scaler.simulator.exchange import Call, Refusal, Reply
+from scaler.simulator.call import Call, Refusal, Reply
 from scaler.simulator.hetzner.actions import act
 from scaler.simulator.hetzner.catalogue import IMAGES, ServerType
 from scaler.simulator.hetzner.labels import parse_selector
 from scaler.simulator.hetzner.replies import get, in_order, invalid, labels_asked_for, missing, page, shapes
 from scaler.simulator.hetzner.shapes import Json
-from scaler.simulator.world import Thing
+from scaler.simulator.things import Thing
 
 
 def list_images(call: Call) -> Reply:

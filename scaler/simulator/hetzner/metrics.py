@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from scaler.simulator.exchange import Call, Reply
+from scaler.simulator.call import Call, Reply
 from scaler.simulator.hetzner.catalogue import SERVER_TYPES
 from scaler.simulator.hetzner.replies import get, invalid
-from scaler.simulator.world import Thing
+from scaler.simulator.things import Thing
 
 _METRICS = {"cpu", "disk", "network"}
 

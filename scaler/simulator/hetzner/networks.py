@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from scaler.simulator.exchange import Call, Reply
+from scaler.simulator.call import Call, Reply
 from scaler.simulator.hetzner.actions import act
 from scaler.simulator.hetzner.replies import get, invalid, labels_asked_for, new_name, shapes
 from scaler.simulator.hetzner.shapes import Json
-from scaler.simulator.world import Thing
+from scaler.simulator.things import Thing
 
 
 def create_network(call: Call) -> Reply:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from scaler.simulator.exchange import Call, Handler, Refusal, Reply
+from scaler.simulator.call import Call, Handler, Refusal, Reply
 from scaler.simulator.hetzner.catalogue import LOCATIONS, SERVER_TYPES, Location, ServerType
 from scaler.simulator.hetzner.replies import in_order, invalid, missing, page, shapes
 from scaler.simulator.hetzner.shapes import Json

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 
-from scaler.simulator.exchange import Call, Refusal, Reply
+from scaler.simulator.call import Call, Refusal, Reply
 from scaler.simulator.hetzner.actions import act
 from scaler.simulator.hetzner.catalogue import ServerType
 from scaler.simulator.hetzner.images import usable_image
@@ -15,7 +15,7 @@ from scaler.simulator.hetzner.primary_ips import check_quota, take_addresses
 from scaler.simulator.hetzner.replies import invalid, labels_asked_for, new_name, reference, shapes
 from scaler.simulator.hetzner.resources import find_placement
 from scaler.simulator.hetzner.shapes import Json
-from scaler.simulator.world import FOREVER, Thing
+from scaler.simulator.things import FOREVER, Thing
 
 USER_DATA_BYTES = 32_768
 

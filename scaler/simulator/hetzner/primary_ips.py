@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from scaler.simulator.exchange import Call, Refusal, Reply
+from scaler.simulator.call import Call, Refusal, Reply
 from scaler.simulator.hetzner.offers import find_location
 from scaler.simulator.hetzner.replies import get, invalid, labels_asked_for, new_name, shapes
-from scaler.simulator.world import Thing, World, address
+from scaler.simulator.things import Thing, address
+from scaler.simulator.world import World
 
 
 def create_primary_ip(call: Call) -> Reply:

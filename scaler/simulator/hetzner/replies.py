@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
-from scaler.simulator.exchange import Call, Refusal, Reply
+from scaler.simulator.call import Call, Refusal, Reply
 from scaler.simulator.hetzner.labels import parse_selector, problem
 from scaler.simulator.hetzner.shapes import Json, Shapes
-from scaler.simulator.world import Thing
+from scaler.simulator.things import Thing
 
 PER_PAGE, MOST_PER_PAGE = 25, 50
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from scaler.simulator.exchange import Call, Handler, Refusal, Reply
+from scaler.simulator.call import Call, Handler, Refusal, Reply
 from scaler.simulator.hetzner.replies import (
     get,
     invalid,
@@ -19,7 +19,7 @@ from scaler.simulator.hetzner.replies import (
     things_in_order,
 )
 from scaler.simulator.hetzner.shapes import Json
-from scaler.simulator.world import Thing
+from scaler.simulator.things import Thing
 
 
 def _render(call: Call, kind: str) -> Callable[[Thing], Json]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from scaler.simulator.exchange import Call, Handler, Refusal, Reply
+from scaler.simulator.call import Call, Handler, Refusal, Reply
 from scaler.simulator.hetzner.catalogue import SERVER_TYPES
 from scaler.simulator.hetzner.images import usable_image
 from scaler.simulator.hetzner.networks import join

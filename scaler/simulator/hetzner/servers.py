@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from scaler.simulator.exchange import Call, Refusal, Reply
+from scaler.simulator.call import Call, Refusal, Reply
 from scaler.simulator.hetzner.actions import act
 from scaler.simulator.hetzner.replies import get, labels_asked_for, new_name, page, selected, shapes, things_in_order
 from scaler.simulator.hetzner.shapes import Shapes
-from scaler.simulator.world import FOREVER, Thing
+from scaler.simulator.things import FOREVER, Thing
 
 
 def list_servers(call: Call) -> Reply:

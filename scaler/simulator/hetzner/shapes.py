@@ -22,7 +22,8 @@ from scaler.simulator.hetzner.catalogue import (
     ServerType,
     SystemImage,
 )
-from scaler.simulator.world import Thing, World
+from scaler.simulator.things import Thing
+from scaler.simulator.world import World
 
 Json = dict[str, Any]
 ANNOUNCED_BEFORE_S = 90 * 86_400

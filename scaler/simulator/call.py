@@ -1,0 +1,112 @@
+"""A request as a cloud's API code sees it, and what it may answer.
+
+An API states its conventions in an `Api`. A handler is a plain function from a `Call` to a `Reply`
+that raises `Refusal`. It runs inside one transaction, and leaves nothing behind when it raises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.datastructures import QueryParams
+
+from scaler.simulator.faults import Effect
+from scaler.simulator.profiles import CloudName, Knobs
+from scaler.simulator.things import Thing
+from scaler.simulator.world import World
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer: a JSON value, or no body with 204."""
+
+    body: Any = None
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class Refusal(Exception):  # noqa: N818 - an answer, not a failure of ours
+    """The request is answered with an error in the API's own shape, and has changed nothing."""
+
+    def __init__(
+        self, status: int, code: str, message: str, details: Any = None, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.details = details
+        self.headers = headers or {}
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """One cloud's conventions."""
+
+    cloud: CloudName
+    error_body: Callable[[Refusal, str], Any]
+    """The JSON of an error, given the request's id."""
+    request_id: Callable[[], str]
+    request_id_header: str
+    codes: Mapping[int, str]
+    """The usual error code of an HTTP status."""
+    unauthorized: Refusal
+    readonly: Refusal
+    rate_limited: Refusal
+    not_found: Refusal
+    well_formed: Callable[[str], bool]
+    """Whether a token looks like one of this cloud's."""
+
+
+@dataclass(slots=True)
+class Call:
+    """A request as a handler sees it."""
+
+    world: World
+    api: Api
+    now: float
+    """The moment that holds for all of the request."""
+    knobs: Knobs
+    method: str
+    base_url: str
+    """Without a slash at the end: `http://127.0.0.1:4711`."""
+    path: str
+    params: Mapping[str, Any]
+    """The path's parameters."""
+    query: QueryParams
+    body: Any
+    """The parsed JSON; None without a body."""
+    effects: Sequence[Effect] = ()
+
+    def effect(self, kind: str) -> Effect | None:
+        """The fault of this kind that hits this request."""
+        return next((effect for effect in self.effects if effect.kind == kind), None)
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The body as an object; empty without one."""
+        return self.body if isinstance(self.body, dict) else {}
+
+    def listed(self, kind: str) -> list[Thing]:
+        """What a list of this kind shows: with the cloud's lag, and the faults `stale_list` and `list_misses`.
+
+        `stale_list` shows the list as it was `seconds` ago. `list_misses` hides those of `ids` or `names`,
+        else the `newest` so many.
+        """
+        stale = self.effect("stale_list")
+        moment = self.now - float(stale.get("seconds", 10.0)) if stale else self.now
+        things = self.world.things(self.api.cloud, kind, at=moment)
+        if kind == "server" and self.knobs.list_lag_s:
+            things = [thing for thing in things if thing.created + self.knobs.list_lag_s <= self.now]
+        misses = self.effect("list_misses")
+        if misses is None:
+            return things
+        ids, names = misses.get("ids", ()), misses.get("names", ())
+        if not ids and not names:
+            return things[: -int(misses.get("newest", 1))]
+        return [thing for thing in things if thing.id not in ids and thing.name not in names]
+
+
+Handler = Callable[[Call], Reply]
