@@ -19,7 +19,7 @@ from scaler.model import Result, Spec
 from scaler.records.state import State
 from scaler.records.state_file import StateFile
 from scaler.support.clock import SystemClock
-from scaler.wiring import Run, surroundings
+from scaler.wiring import RunSettings, open_ports
 
 _LOG = logging.getLogger("scaler")
 # Without this, Python prints warnings of a program that set no logging up.
@@ -172,7 +172,7 @@ class Scaler:
         return self._run(made, what, lambda around: ensure(made, demand, options, around))
 
     def _run(self, made: Spec, what: str, use_case: Callable[[Surroundings], Result]) -> Result:
-        run = Run(
+        run = RunSettings(
             project=self._project,
             spec=made,
             cause=f"{what} (library)",
@@ -180,7 +180,7 @@ class Scaler:
             steal_after=self._steal_after,
             environ=self._environ,
         )
-        with surroundings(run, clock=self._clock, progress=_Log()) as around:
+        with open_ports(run, clock=self._clock, progress=_Log()) as around:
             return use_case(around)
 
 

@@ -161,13 +161,13 @@ def _tick(how: _How, spec: Spec, sources: Sources, prices: Prices, now: datetime
     from scaler.autoscale.run import read_samples
     from scaler.converge.demand import Options
     from scaler.output.progress import open_progress
-    from scaler.wiring import Run, opened_cloud, surroundings
+    from scaler.wiring import RunSettings, open_ports, opened_cloud
 
     context = how.context
     opener = partial(opened_cloud, how.project, spec, os.environ, context.clock)
     fleet = Fleet(spec.owner, opener, coming=_coming(how, spec))
     samples = read_samples(spec, sources, fleet)
-    described = Run(
+    described = RunSettings(
         project=how.project,
         spec=spec,
         cause="autoscale",
@@ -183,7 +183,7 @@ def _tick(how: _How, spec: Spec, sources: Sources, prices: Prices, now: datetime
             color=context.colored(sys.stderr),
             clock=context.clock,
         ) as progress,
-        surroundings(described, clock=context.clock, progress=progress) as around,
+        open_ports(described, clock=context.clock, progress=progress) as around,
     ):
         options = Options(
             apply=how.apply,

@@ -58,15 +58,17 @@ def orphans(context: Context, adopt: bool, delete: bool, **how: Unpack[How]) -> 
 
 def _list(context: Context, how: How) -> int:
     from scaler.output.progress import open_progress
-    from scaler.wiring import Run, surroundings
+    from scaler.wiring import RunSettings, open_ports
 
     project, spec = load(context)
-    described = Run(project=project, spec=spec, cause="orphans", lock_timeout=how["lock_timeout"], environ=os.environ)
+    described = RunSettings(
+        project=project, spec=spec, cause="orphans", lock_timeout=how["lock_timeout"], environ=os.environ
+    )
     with (
         open_progress(
             sys.stderr, interactive=context.interactive, quiet=True, color=False, clock=context.clock
         ) as told,
-        surroundings(described, clock=context.clock, progress=told) as around,
+        open_ports(described, clock=context.clock, progress=told) as around,
     ):
         found = operate.orphans(spec, around)
     _show(context, spec.stack, found)

@@ -89,9 +89,9 @@ def run(
 ) -> Result:
     """Carry out a use case with its surroundings, telling its progress on standard error."""
     from scaler.output.progress import open_progress
-    from scaler.wiring import Run, surroundings
+    from scaler.wiring import RunSettings, open_ports
 
-    described = Run(
+    described = RunSettings(
         project=project,
         spec=spec,
         cause=cause,
@@ -108,7 +108,7 @@ def run(
             color=context.colored(sys.stderr),
             clock=context.clock,
         ) as progress,
-        surroundings(described, clock=context.clock, progress=progress) as around,
+        open_ports(described, clock=context.clock, progress=progress) as around,
     ):
         return use_case(around)
 

@@ -86,9 +86,9 @@ def _run_locks(lock: RunLock) -> list[_Lock]:
 
 def _locks_elsewhere(context: Context, project: Project, spec: Spec, url: str) -> _Lock:
     """All locks in a backend that is no folder here, as one: the engine removes them together, and lists none."""
-    from scaler.wiring import Run, open_engine
+    from scaler.wiring import RunSettings, open_engine
 
-    run = Run(project=project, spec=spec, cause="unlock", environ=os.environ)
+    run = RunSettings(project=project, spec=spec, cause="unlock", environ=os.environ)
 
     def remove() -> None:
         # The engine is started only once somebody has said yes.

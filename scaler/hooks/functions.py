@@ -1,4 +1,4 @@
-"""Functions of the user's that a spec names as `module:function`."""
+"""Load the user's functions, which a spec names as `module:function`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from scaler.support.suggestions import nearest
 
 
 class CannotLoadError(Exception):
-    """A function that is not there: a predicate about its name, and the cure."""
+    """A function cannot be loaded. The message is a predicate about its name, `fix` how to correct that."""
 
     def __init__(self, message: str, fix: str = "") -> None:
         super().__init__(message)
@@ -24,13 +24,13 @@ class CannotLoadError(Exception):
 
 
 def load(reference: str, folder: Path) -> Callable[..., Any]:
-    """The function that `module:function` names; modules are looked for in the folder first.
+    """Return the function that `module:function` names; look for the module in `folder` first.
 
     Raises CannotLoadError if there is no such module or function, if the module cannot be
-    imported (with Python's own words), or if what is named cannot be called.
+    imported (with Python's own message), or if the name is not a function's.
     """
     name, _, attribute = reference.partition(":")
-    module = _find(name, folder)
+    module = _import(name, folder)
     if not hasattr(module, attribute):
         known = sorted(key for key, value in vars(module).items() if callable(value) and not key.startswith("_"))
         raise CannotLoadError(f"names what is not in {name}: {attribute}", nearest(attribute, known))
@@ -40,12 +40,12 @@ def load(reference: str, folder: Path) -> Callable[..., Any]:
     return function
 
 
-def _find(name: str, folder: Path) -> ModuleType:
+def _import(name: str, folder: Path) -> ModuleType:
     path = folder.joinpath(*name.split("."))
     try:
         for file in (path.with_name(f"{path.name}.py"), path / "__init__.py"):
             if file.is_file():
-                return _run(name, file.resolve(), folder.resolve(), file.stat().st_mtime_ns)
+                return _execute(name, file.resolve(), folder.resolve(), file.stat().st_mtime_ns)
         return importlib.import_module(name)
     except (Exception, SystemExit) as error:
         if isinstance(error, ModuleNotFoundError) and error.name and f"{name}.".startswith(f"{error.name}."):
@@ -59,15 +59,15 @@ def _find(name: str, folder: Path) -> ModuleType:
 
 
 @lru_cache(maxsize=64)
-def _run(name: str, file: Path, folder: Path, changed_ns: int) -> ModuleType:
-    """The project's module, run once for each of its versions; `changed_ns` tells them apart.
+def _execute(name: str, file: Path, folder: Path, changed_ns: int) -> ModuleType:
+    """Execute a module of the project, once per version of its file; `changed_ns` is the cache key for that.
 
-    Its name in Python is its own, so that neither another project's module nor a library's of the
-    same name is taken for it.
+    Register it under a unique name, so that it cannot be confused with a library, or with another
+    project's module, of the same name.
     """
     del changed_ns
     if str(folder) not in sys.path:
-        # Last: what the module imports may be beside it, but nothing there may hide a library.
+        # At the end, so that the module can import its neighbours but none of them hides a library.
         sys.path.append(str(folder))
     unique = f"scaler_extension_{hashlib.sha256(str(file).encode()).hexdigest()[:12]}_{name.replace('.', '_')}"
     spec = importlib.util.spec_from_file_location(unique, file)

@@ -1,7 +1,7 @@
-"""Whether a server that its cloud calls running can do its work: none, TCP, HTTP, a command or a function.
+"""Check whether a running server can do its work: no check, TCP, HTTP, a command or a function.
 
-Checks run beside the run's looks and never hold one up. A server is ready after some good
-readings in a row, since one may be luck.
+Checks run in threads of their own, so that none delays an observation. A server is ready after
+several passed checks in a row, since a single one may pass by chance.
 """
 
 from __future__ import annotations
@@ -19,84 +19,89 @@ from scaler.model import Readiness, Server
 from scaler.support.clock import Clock
 
 _CHECK_WITHIN_S = 5.0
-"""One reading's deadline."""
+"""The time limit of one check."""
 
 _PAUSE_S = 1.0
-"""Between two readings of one server."""
+"""Between two checks of one server."""
 
 Check = Callable[[Readiness, Server], str | None]
-"""Returns None for a good reading, else what was wrong."""
+"""Return None if the server passes, else what is wrong."""
 
 
-class _Reading:
-    """One check of one server, in a thread that nobody waits for: one that hangs holds up nothing, not even the end."""
+class _RunningCheck:
+    """One check of one server, in a daemon thread: a check that hangs delays nothing, not even the process's exit."""
 
     def __init__(self, check: Check, how: Readiness, server: Server) -> None:
         self.done = False
-        self.wrong: str | None = None
-        threading.Thread(target=self._take, args=(check, how, server), name="ready", daemon=True).start()
+        self.problem: str | None = None
+        threading.Thread(target=self._run, args=(check, how, server), name="ready", daemon=True).start()
 
-    def _take(self, check: Check, how: Readiness, server: Server) -> None:
+    def _run(self, check: Check, how: Readiness, server: Server) -> None:
         try:
-            self.wrong = check(how, server)
+            self.problem = check(how, server)
         except Exception as error:
-            # A check that raises is a bad reading, whoever wrote it.
-            self.wrong = f"{type(error).__name__}: {error}"
+            # A check that raises has failed, whoever wrote it.
+            self.problem = f"{type(error).__name__}: {error}"
         self.done = True
 
 
 @dataclass
-class _Readings:
-    good: int = 0
-    wrong: str | None = None
-    running: _Reading | None = None
+class _History:
+    """The checks of one server since its last boot."""
+
+    passed: int = 0
+    """Passed checks in a row."""
+    last_problem: str | None = None
+    running: _RunningCheck | None = None
     next_at: float = 0.0
+    """When the next check may start, in seconds of the clock's `monotonic`."""
 
 
-class ReadinessChecks:
-    """The readings of all servers of a run."""
+class ReadinessChecker:
+    """`ports.ReadinessChecks`: checks all servers of a run."""
 
     def __init__(self, clock: Clock, folder: Path, checks: Mapping[str, Check] | None = None) -> None:
-        """`folder` is where commands run; `checks` are more kinds, or others of the same name."""
+        """`folder` is the working directory of commands; `checks` adds kinds of checks, or replaces some."""
         self._clock = clock
         self._checks = {
             "tcp": _check_tcp,
             "http": _check_http,
             "command": _command_check(folder),
-            "function": _ask_function,
+            "function": _check_function,
             **(checks or {}),
         }
-        self._readings: dict[tuple[str, str | None, datetime], _Readings] = {}
+        self._histories: dict[tuple[str, str | None, datetime], _History] = {}
 
     def is_ready(self, how: Readiness, server: Server) -> bool:
-        """Whether the last readings were good, by now; starts the next reading and does not wait for it."""
+        """Return whether enough checks in a row have passed by now. If not, start the next one without waiting."""
         if how.kind == "none":
             return True
-        readings = self._readings.setdefault(_life(server), _Readings())
-        self._collect(readings)
-        if readings.good >= how.successes:
+        history = self._histories.setdefault(_boot_key(server), _History())
+        self._collect(history)
+        if history.passed >= how.successes:
             return True
-        if readings.running is None and self._clock.monotonic() >= readings.next_at:
-            readings.running = _Reading(self._checks[how.kind], how, server)
+        if history.running is None and self._clock.monotonic() >= history.next_at:
+            history.running = _RunningCheck(self._checks[how.kind], how, server)
         return False
 
     def trouble(self, server: Server) -> str | None:
-        """What was wrong at the last reading that was not good; None if there was none."""
-        readings = self._readings.get(_life(server))
-        return readings.wrong if readings else None
+        """Return what was wrong in the last failed check; None if no check has failed."""
+        history = self._histories.get(_boot_key(server))
+        return history.last_problem if history else None
 
-    def _collect(self, readings: _Readings) -> None:
-        if readings.running is None or not readings.running.done:
+    def _collect(self, history: _History) -> None:
+        """Enter the result of the running check, if it is done."""
+        if history.running is None or not history.running.done:
             return
-        wrong = readings.running.wrong
-        readings.good = 0 if wrong else readings.good + 1
-        readings.wrong = wrong or readings.wrong
-        readings.running = None
-        readings.next_at = self._clock.monotonic() + _PAUSE_S
+        problem = history.running.problem
+        history.passed = 0 if problem else history.passed + 1
+        history.last_problem = problem or history.last_problem
+        history.running = None
+        history.next_at = self._clock.monotonic() + _PAUSE_S
 
 
-def _life(server: Server) -> tuple[str, str | None, datetime]:
-    """What readings are about: those from before a reboot, or of another machine of the name, say nothing."""
+def _boot_key(server: Server) -> tuple[str, str | None, datetime]:
+    """Tell boots apart: a check before a reboot, or of an earlier machine with this name, does not count."""
     return server.name, server.id, server.since
 
 
@@ -118,7 +123,7 @@ def _check_http(how: Readiness, server: Server) -> str | None:
         return "it has no public address"
     url = fill_in(url, server, bracketed=True)
     try:
-        # A redirect may lead anywhere, and a body may never end: what counts is how the server itself answers.
+        # Follow no redirect and read no body: a redirect may lead to another server, and a body may never end.
         with requests.get(url, timeout=_CHECK_WITHIN_S, allow_redirects=False, stream=True) as answer:
             return None if answer.status_code < 400 else f"{url}: HTTP {answer.status_code}"
     except requests.RequestException as error:
@@ -127,13 +132,13 @@ def _check_http(how: Readiness, server: Server) -> str | None:
 
 def _command_check(folder: Path) -> Check:
     def check(how: Readiness, server: Server) -> str | None:
-        wrong = run_command([fill_in(word, server) for word in how.command], folder, _CHECK_WITHIN_S)
-        return f"{how.command[0]} {wrong}" if wrong else None
+        problem = run_command([fill_in(word, server) for word in how.command], folder, _CHECK_WITHIN_S)
+        return f"{how.command[0]} {problem}" if problem else None
 
     return check
 
 
-def _ask_function(how: Readiness, server: Server) -> str | None:
+def _check_function(how: Readiness, server: Server) -> str | None:
     if how.function is None:
         return "there is no function to ask"
     try:
@@ -146,7 +151,7 @@ def _ask_function(how: Readiness, server: Server) -> str | None:
 
 
 def fill_in(text: str, server: Server, *, bracketed: bool = False) -> str:
-    """`{ip}` and `{name}` as they are for a server; `bracketed`: an IPv6 address as a URL has it."""
+    """Replace `{ip}` and `{name}` by the server's; `bracketed` writes an IPv6 address as URLs need it, `[::1]`."""
     address = _address(server)
     return text.replace("{ip}", f"[{address}]" if bracketed and ":" in address else address).replace(
         "{name}", server.name

@@ -1,8 +1,8 @@
-"""Bringing servers to rest before they are deleted: drain, shutdown, power off.
+"""Stop servers before they are deleted: drain, shut down, power off.
 
-Each server is a small state machine that the run advances whenever it has looked, so that one
-that never ends delays no other. A run that is killed leaves servers that still run: the next run
-starts over with them, or finds that they are needed.
+Each server is a small state machine, which the run advances after every observation. A server that
+never stops therefore delays no other. If the run is killed, its servers keep running: the next run
+starts again with them, or finds that they are needed.
 """
 
 from __future__ import annotations
@@ -22,70 +22,74 @@ from scaler.support.durations import format_duration
 
 _POWER_OFF_WITHIN_S = 60.0
 
-_ASK_AGAIN = (BusyError, RateLimitedError, TransientError)
-"""Errors after which nothing has happened, and the same may be asked a moment later."""
+_RETRYABLE = (BusyError, RateLimitedError, TransientError)
+"""Errors that mean the cloud did nothing: send the same request again a moment later."""
 
 
 class _Stage(Enum):
     DRAINING = auto()
     SHUTTING_DOWN = auto()
     POWERING_OFF = auto()
-    AT_REST = auto()
+    STOPPED = auto()
     KEPT = auto()
 
 
 @dataclass
-class Stop:
-    """One server on its way to rest."""
+class StoppingServer:
+    """A server that is being stopped: how far it is, and what went wrong so far."""
 
     server: Server
     policy: StopPolicy
     stage: _Stage = _Stage.DRAINING
     until: float = 0.0
-    asked: bool = False
-    """Whether the cloud was asked for what this stage waits for."""
+    """When this stage times out, in seconds of the clock's `monotonic`."""
+    requested: bool = False
+    """Whether the cloud has accepted the request of this stage."""
     notes: list[str] = field(default_factory=list)
-    """What went wrong, and the last words of a failed drain."""
+    """What went wrong, with the last output of a failed drain command."""
     drain: CommandProcess | None = None
 
     @property
     def at_rest(self) -> bool:
-        """Whether it may be deleted now."""
-        return self.stage is _Stage.AT_REST
+        """Whether the server is stopped, and may be deleted."""
+        return self.stage is _Stage.STOPPED
 
     @property
     def kept(self) -> bool:
-        """Whether its drain failed and the spec says to keep it then."""
+        """Whether its drain failed and the spec says `on_drain_failure: keep`."""
         return self.stage is _Stage.KEPT
 
 
-class Stopping:
-    """All servers that a run is bringing to rest."""
+class ServerStopper:
+    """`ports.Stopping`: stops all servers of a run that are to be deleted."""
 
     def __init__(self, cloud: Cloud, clock: Clock, folder: Path) -> None:
-        """`folder` is where drain commands run."""
+        """`folder` is the working directory of drain commands."""
         self._cloud = cloud
         self._clock = clock
         self._folder = folder
-        self.stops: dict[str, Stop] = {}
+        self._servers: dict[str, StoppingServer] = {}
 
     def begin(self, server: Server, policy: StopPolicy) -> None:
-        """Start with a server; again for the same machine does nothing."""
-        known = self.stops.get(server.name)
+        """Begin to stop a server. Do nothing if this machine is being stopped already."""
+        known = self._servers.get(server.name)
         if known is None or known.server.id != server.id:
-            self.stops[server.name] = stop = Stop(server, policy)
-            self._drain(stop)
+            self._servers[server.name] = stop = StoppingServer(server, policy)
+            self._start_drain(stop)
 
-    def advance(self, server: Server, phase: Phase | None) -> Stop:
-        """Take one server as far as it goes by now; `phase` is its last seen condition, None if it is gone."""
-        stop = self.stops[server.name]
+    def advance(self, server: Server, phase: Phase | None) -> StoppingServer:
+        """Take the next steps that are possible now, and return how far the server is.
+
+        `phase` is the server's phase in the last observation, None if it is deleted.
+        """
+        stop = self._servers[server.name]
         if phase in (None, Phase.DELETING):
             self._end_drain(stop)
-            stop.stage = _Stage.AT_REST
+            stop.stage = _Stage.STOPPED
         elif stop.stage is _Stage.DRAINING:
-            self._watch_drain(stop)
+            self._check_drain(stop)
         if phase is Phase.OFF and stop.stage in (_Stage.SHUTTING_DOWN, _Stage.POWERING_OFF):
-            stop.stage = _Stage.AT_REST
+            stop.stage = _Stage.STOPPED
         if stop.stage is _Stage.SHUTTING_DOWN:
             self._shut_down(stop)
         if stop.stage is _Stage.POWERING_OFF:
@@ -94,24 +98,24 @@ class Stopping:
 
     @property
     def busy(self) -> frozenset[str]:
-        """Names of servers that are not at rest yet."""
-        return frozenset(name for name, stop in self.stops.items() if not (stop.at_rest or stop.kept))
+        """Names of servers that are still being stopped."""
+        return frozenset(name for name, stop in self._servers.items() if not (stop.at_rest or stop.kept))
 
     @property
     def kept(self) -> frozenset[str]:
-        """Names of servers that stay because their drain failed."""
-        return frozenset(name for name, stop in self.stops.items() if stop.kept)
+        """Names of servers that are not deleted because their drain failed."""
+        return frozenset(name for name, stop in self._servers.items() if stop.kept)
 
     def close(self) -> None:
-        """End the drain commands that still run: nobody would wait for them."""
-        for stop in self.stops.values():
+        """Kill the drain commands that still run, since nothing waits for them any more."""
+        for stop in self._servers.values():
             self._end_drain(stop)
 
     # -- drain ---------------------------------------------------------------------------------
 
-    def _drain(self, stop: Stop) -> None:
+    def _start_drain(self, stop: StoppingServer) -> None:
         if not stop.policy.drain:
-            self._after_drain(stop)
+            self._leave_drain(stop)
             return
         stop.until = self._clock.monotonic() + stop.policy.drain_within.total_seconds()
         try:
@@ -119,77 +123,77 @@ class Stopping:
         except (OSError, ValueError) as error:
             self._drain_failed(stop, cannot_be_run(error))
 
-    def _watch_drain(self, stop: Stop) -> None:
+    def _check_drain(self, stop: StoppingServer) -> None:
         code = stop.drain.ended() if stop.drain else None
         if code == 0:
             self._end_drain(stop)
-            self._after_drain(stop)
+            self._leave_drain(stop)
         elif code is not None:
             self._drain_failed(stop, ended_with(code))
-        elif self._late(stop):
+        elif self._timed_out(stop):
             self._drain_failed(stop, f"did not end within {format_duration(stop.policy.drain_within)}")
 
-    def _drain_failed(self, stop: Stop, why: str) -> None:
-        words = self._end_drain(stop)
-        stop.notes.append(f"the drain command {why}" + (f": {words}" if words else ""))
+    def _drain_failed(self, stop: StoppingServer, why: str) -> None:
+        output = self._end_drain(stop)
+        stop.notes.append(f"the drain command {why}" + (f": {output}" if output else ""))
         if stop.policy.on_drain_failure == "keep":
             stop.stage = _Stage.KEPT
         else:
-            self._after_drain(stop)
+            self._leave_drain(stop)
 
     @staticmethod
-    def _end_drain(stop: Stop) -> str:
-        """End the drain's processes, if any still run, and return its last words."""
+    def _end_drain(stop: StoppingServer) -> str:
+        """Kill what still runs of the drain command, and return its last output."""
         process, stop.drain = stop.drain, None
         return process.end() if process else ""
 
     # -- power ---------------------------------------------------------------------------------
 
-    def _after_drain(self, stop: Stop) -> None:
+    def _leave_drain(self, stop: StoppingServer) -> None:
         if stop.policy.shutdown_within is None:
-            stop.stage = _Stage.AT_REST
+            stop.stage = _Stage.STOPPED
         else:
             self._enter(stop, _Stage.SHUTTING_DOWN, stop.policy.shutdown_within.total_seconds())
 
-    def _enter(self, stop: Stop, stage: _Stage, within_s: float) -> None:
+    def _enter(self, stop: StoppingServer, stage: _Stage, within_s: float) -> None:
         stop.stage = stage
-        stop.asked = False
+        stop.requested = False
         stop.until = self._clock.monotonic() + within_s
 
-    def _shut_down(self, stop: Stop) -> None:
-        refusal = self._ask(stop, self._cloud.shutdown)
-        if refusal is None and self._late(stop) and stop.policy.shutdown_within is not None:
-            refusal = f"did not shut down within {format_duration(stop.policy.shutdown_within)}"
-        if refusal is not None:
-            stop.notes.append(refusal)
+    def _shut_down(self, stop: StoppingServer) -> None:
+        problem = self._request(stop, self._cloud.shutdown)
+        if problem is None and self._timed_out(stop) and stop.policy.shutdown_within is not None:
+            problem = f"did not shut down within {format_duration(stop.policy.shutdown_within)}"
+        if problem is not None:
+            stop.notes.append(problem)
             self._enter(stop, _Stage.POWERING_OFF, _POWER_OFF_WITHIN_S)
 
-    def _power_off(self, stop: Stop) -> None:
-        """Cut the power; what comes of it, the server is about to be deleted."""
-        refusal = self._ask(stop, self._cloud.power_off)
-        if refusal is None and self._late(stop):
-            refusal = "the power could not be cut in time"
-        if refusal is not None:
-            stop.notes.append(refusal)
-            stop.stage = _Stage.AT_REST
+    def _power_off(self, stop: StoppingServer) -> None:
+        """Cut the power. A failure only makes a note, since the server is deleted next in any case."""
+        problem = self._request(stop, self._cloud.power_off)
+        if problem is None and self._timed_out(stop):
+            problem = "the power could not be cut in time"
+        if problem is not None:
+            stop.notes.append(problem)
+            stop.stage = _Stage.STOPPED
 
     @staticmethod
-    def _ask(stop: Stop, request: Callable[[str], None]) -> str | None:
-        """Ask the cloud once; its refusal, if that is final."""
-        if stop.asked:
+    def _request(stop: StoppingServer, request: Callable[[str], None]) -> str | None:
+        """Send the request of this stage unless it was accepted before; return why the cloud refused it for good."""
+        if stop.requested:
             return None
         try:
             request(stop.server.id or "")
         except GoneError:
-            stop.stage = _Stage.AT_REST
-        except _ASK_AGAIN:
+            stop.stage = _Stage.STOPPED
+        except _RETRYABLE:
             return None
         except AmbiguousError:
-            pass  # It may well be under way: its deadline decides.
+            pass  # The cloud may have accepted it: wait for the stage's time-out.
         except CloudError as error:
             return str(error)
-        stop.asked = True
+        stop.requested = True
         return None
 
-    def _late(self, stop: Stop) -> bool:
+    def _timed_out(self, stop: StoppingServer) -> bool:
         return self._clock.monotonic() >= stop.until

@@ -15,7 +15,7 @@ from scaler.converge.demand import Demand, Options
 from scaler.converge.ensure import ensure
 from scaler.converge.operate import look, refresh
 from scaler.errors import EngineError, LockedError, RefusedError, StateError
-from scaler.hooks.stopping import Stopping
+from scaler.hooks.stopping import ServerStopper
 from scaler.model import Action, Outcome, Plan, Preview, Readiness, StopPolicy
 from scaler.model.lifecycle import Status
 from tests.support.fakes import LOCATIONS, TYPES, Killed, Setting, engine_failure, group, passing, spec, taken
@@ -817,7 +817,7 @@ def test_right_before_a_stop_its_server_must_still_be_the_right_one(by_hand: boo
     drain = StopPolicy(drain=("sh", "-c", "echo {name} >> drained"))
     setting = Setting(spec(group(stop=drain))).with_servers(worker=4)
     setting.clock.on_tick = lambda: time.sleep(0.01)  # the drain is a real process
-    stopping = Stopping(setting.cloud, setting.clock, tmp_path)
+    stopping = ServerStopper(setting.cloud, setting.clock, tmp_path)
 
     def approve(plan: Plan) -> bool:
         assert [(step.action, step.server) for step in plan.steps] == [(Action.DELETE, "prod-worker-4")]

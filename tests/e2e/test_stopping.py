@@ -234,8 +234,8 @@ def test_a_webhook_that_hangs_and_a_command_that_fails_change_no_result(hetzner:
         ran = hetzner.ensure(count)
         assert ran.document["outcome"] == outcome
         assert len(hetzner.agreed()) == int(count)
-    assert "could not be told to 127.0.0.1" in ran.stderr
-    assert "could not be told to ./broken.sh: ended with 9" in ran.stderr
+    assert "could not be sent to 127.0.0.1" in ran.stderr
+    assert "could not be sent to ./broken.sh: ended with 9" in ran.stderr
     # Who listens was told everything, in the order of the log.
     documents = [json.loads(line) for line in lines_of(hetzner, "told")]
     assert [{key: one[key] for key in one if key not in ("schema", "stack")} for one in documents] == hetzner.events

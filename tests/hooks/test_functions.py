@@ -14,7 +14,7 @@ import scaler.config.spec
 from scaler.converge.demand import Demand, Options
 from scaler.errors import ExtensionError, InvalidSpecError
 from scaler.hooks.functions import CannotLoadError, load
-from scaler.hooks.readiness import ReadinessChecks
+from scaler.hooks.readiness import ReadinessChecker
 from scaler.model import Extension, Outcome, Readiness, Server
 from scaler.records.plan_file import spec_hash
 from tests.support.fakes import Setting, group, spec, taken
@@ -328,7 +328,7 @@ def test_a_function_that_fails_on_the_way_ends_the_run_with_what_is_there() -> N
     ],
 )
 def test_only_none_is_a_good_reading(tmp_path: Path, answer: Callable[[Server], Any], trouble: str) -> None:
-    checks = ReadinessChecks(HandClock(), tmp_path)
+    checks = ReadinessChecker(HandClock(), tmp_path)
     how = Readiness(kind="function", function=extension(answer), successes=1)
     one = server()
     assert not checks.is_ready(how, one)
@@ -340,7 +340,7 @@ def test_only_none_is_a_good_reading(tmp_path: Path, answer: Callable[[Server], 
 @pytest.mark.acceptance("Q11")
 def test_a_readiness_function_makes_a_server_ready(tmp_path: Path) -> None:
     clock = HandClock()
-    checks = ReadinessChecks(clock, tmp_path)
+    checks = ReadinessChecker(clock, tmp_path)
     seen: list[Server] = []
     how = Readiness(kind="function", function=extension(seen.append), successes=2)
     one = server()

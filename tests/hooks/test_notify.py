@@ -122,7 +122,7 @@ def test_what_fails_twice_is_given_up_with_one_warning(notifier: Open, warnings:
         telling.tell([event("run.started"), event("run.finished")])
         telling.close()
         assert [(method, path) for method, path, _ in http.asked] == [("POST", "/secret-path")] * 4
-    assert warnings == [f"an event could not be told to 127.0.0.1: HTTP {status}"]
+    assert warnings == [f"an event could not be sent to 127.0.0.1: HTTP {status}"]
 
 
 def test_nobody_there_is_a_warning_without_the_url(notifier: Open, warnings: list[str]) -> None:
@@ -131,7 +131,7 @@ def test_nobody_there_is_a_warning_without_the_url(notifier: Open, warnings: lis
     telling = notifier(NotifyTarget(url=url))
     telling.tell([event()])
     telling.close()
-    assert warnings == ["an event could not be told to 127.0.0.1: ConnectionError"]
+    assert warnings == ["an event could not be sent to 127.0.0.1: ConnectionError"]
 
 
 def test_an_answer_that_never_ends_is_an_answer(notifier: Open, warnings: list[str]) -> None:
@@ -158,7 +158,7 @@ def test_the_runs_end_gives_up_what_would_take_too_long(notifier: Open, warnings
         telling.tell([event("run.started"), event("run.finished")])
         wait_until(lambda: len(http.asked) == 2, "a request of each")
         telling.close()
-        assert warnings == ["2 events could not be told to 127.0.0.1 in time"] * 2
+        assert warnings == ["2 events could not be sent to 127.0.0.1 in time"] * 2
         assert len(http.asked) == 2
 
 
@@ -210,7 +210,7 @@ def test_a_failing_command_is_tried_twice_and_warned_of_once(
     telling.tell([event(), event()])
     telling.close()
     assert (tmp_path / "tried").read_text() == "\n" * 4
-    assert warnings == [f"an event could not be told to ./on-event.sh: {trouble}"]
+    assert warnings == [f"an event could not be sent to ./on-event.sh: {trouble}"]
 
 
 def test_a_command_that_cannot_be_run_is_a_warning(notifier: Open, warnings: list[str]) -> None:
@@ -218,8 +218,8 @@ def test_a_command_that_cannot_be_run_is_a_warning(notifier: Open, warnings: lis
     telling.tell([event()])
     telling.close()
     assert sorted(warnings) == [
-        "an event could not be told to ./absent: cannot be run: No such file or directory",
-        "an event could not be told to a\0b: cannot be run: embedded null byte",
+        "an event could not be sent to ./absent: cannot be run: No such file or directory",
+        "an event could not be sent to a\0b: cannot be run: embedded null byte",
     ]
 
 
@@ -231,7 +231,7 @@ def test_a_command_that_hangs_ends_with_the_run(notifier: Open, tmp_path: Path, 
     telling.close()
     wait_until(lambda: not any(is_alive(int(pid)) for pid in pids), "the command's end")
     assert (tmp_path / "pids").read_text().split() == pids
-    assert warnings == ["2 events could not be told to ./on-event.sh in time"]
+    assert warnings == ["2 events could not be sent to ./on-event.sh in time"]
 
 
 def test_a_process_ends_while_a_webhook_hangs(tmp_path: Path) -> None:
@@ -252,4 +252,4 @@ telling.close()
             timeout=60,
             check=True,
         )
-    assert done.stdout == "1 event could not be told to 127.0.0.1 in time\n"
+    assert done.stdout == "1 event could not be sent to 127.0.0.1 in time\n"

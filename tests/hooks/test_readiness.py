@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from scaler.hooks.readiness import ReadinessChecks, fill_in
+from scaler.hooks.readiness import ReadinessChecker, fill_in
 from scaler.model import Readiness, Server
 from tests.support.processes import HandClock, HttpServer, is_alive, script, server, wait_until, waiting_ends
 
@@ -25,7 +25,7 @@ class Looks:
 
     def __init__(self, folder: Path) -> None:
         self.clock = HandClock()
-        self.checks = ReadinessChecks(self.clock, folder)
+        self.checks = ReadinessChecker(self.clock, folder)
 
     def read(self, how: Readiness, *servers: Server) -> list[bool]:
         """Take one reading of each, to its end; which of the servers are ready then."""
@@ -177,7 +177,7 @@ def test_checks_that_hang_delay_no_other_server(tmp_path: Path) -> None:
     """A hundred checks never end; one more server is as ready as if it were alone."""
     clock = HandClock()
     with waiting_ends() as wait:
-        checks = ReadinessChecks(
+        checks = ReadinessChecker(
             clock, tmp_path, {"command": lambda how, one: wait() if one.name.startswith("stuck") else None}
         )
         how = Readiness(kind="command", command=("true",))
@@ -199,7 +199,7 @@ def test_a_check_that_raises_is_a_bad_reading(tmp_path: Path) -> None:
         raise RuntimeError("of the user's own")
 
     looks = Looks(tmp_path)
-    looks.checks = ReadinessChecks(looks.clock, tmp_path, {"tcp": broken})
+    looks.checks = ReadinessChecker(looks.clock, tmp_path, {"tcp": broken})
     assert looks.read(Readiness(kind="tcp", port=1), server()) == [False]
     assert looks.checks.trouble(server()) == "RuntimeError: of the user's own"
 
@@ -223,12 +223,13 @@ import threading
 from pathlib import Path
 from tests.support.processes import HandClock, server
 from scaler.model import Readiness
-from scaler.hooks.readiness import ReadinessChecks
+from scaler.hooks.readiness import ReadinessChecker
 started = threading.Event()
 def hang(how, one):
     started.set()
     threading.Event().wait()
-ReadinessChecks(HandClock(), Path({str(tmp_path)!r}), {{"tcp": hang}}).is_ready(Readiness(kind="tcp", port=1), server())
+checker = ReadinessChecker(HandClock(), Path({str(tmp_path)!r}), {{"tcp": hang}})
+checker.is_ready(Readiness(kind="tcp", port=1), server())
 started.wait()
 print("done")
 """

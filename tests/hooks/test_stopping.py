@@ -15,7 +15,7 @@ import pytest
 from scaler.clouds import Cloud, GoneError
 from scaler.clouds.deadlines import Deadlines
 from scaler.clouds.registry import open_cloud
-from scaler.hooks.stopping import Stop, Stopping
+from scaler.hooks.stopping import ServerStopper, StoppingServer
 from scaler.model import Server, StopPolicy
 from scaler.model.lifecycle import Phase, Status
 from scaler.model.ownership import Owner, encode_tags
@@ -39,7 +39,7 @@ class Place:
     clock: HandClock = field(default_factory=HandClock)
 
     def __post_init__(self) -> None:
-        self.stopping = Stopping(self.cloud, self.clock, self.folder)
+        self.stopping = ServerStopper(self.cloud, self.clock, self.folder)
 
     def server(self, name: str = "demo-worker-1") -> Server:
         owned: dict[str, Any] = {"labels": LABELS} if self.vendor == "hetzner" else {"tags": encode_tags(LABELS)}
@@ -57,11 +57,11 @@ class Place:
         except GoneError:
             return None
 
-    def look(self, server: Server) -> Stop:
+    def look(self, server: Server) -> StoppingServer:
         """What a run does once a second, but for the second."""
         return self.stopping.advance(server, self.phase(server))
 
-    def wait(self, server: Server) -> Stop:
+    def wait(self, server: Server) -> StoppingServer:
         """Look until the server is at rest or kept, without any time going by."""
         return wait_until(lambda: (stop := self.look(server)).at_rest + stop.kept and stop, f"{server.name} at rest")
 

@@ -32,7 +32,7 @@ from scaler.converge.demand import Demand, Options
 from scaler.converge.ensure import ensure
 from scaler.converge.ports import Stop, Surroundings
 from scaler.errors import EngineError, StateError
-from scaler.hooks.stopping import Stopping
+from scaler.hooks.stopping import ServerStopper
 from scaler.model import (
     Applied,
     Change,
@@ -664,7 +664,7 @@ class Setting:
             stack=self.stack,
             records=self.records,
             readiness=self.readiness,
-            stopping=Stopping(self.cloud, self.clock, Path()) if keeps else NoStopping(),
+            stopping=ServerStopper(self.cloud, self.clock, Path()) if keeps else NoStopping(),
             clock=self.clock,
             progress=self.progress,
             shortages=self.shortages,

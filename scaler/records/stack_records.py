@@ -1,0 +1,141 @@
+"""One stack's records: the state file, the event log, and the notifications that its events cause."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
+from datetime import timedelta
+from pathlib import Path
+
+from scaler.clouds import QuotaError
+from scaler.errors import LimitError, RefusedError, ScalerError, StateError
+from scaler.hooks.notify import Notifier
+from scaler.model import Outcome, Result, Server, Spec, Step
+from scaler.model.events import Event, EventName
+from scaler.records.boots import boot_times
+from scaler.records.codec import event_to_json
+from scaler.records.event_log import EventLog
+from scaler.records.state import State, prune
+from scaler.records.state_file import CorruptStateError, StateFile
+from scaler.records.transitions import transitions
+from scaler.support.clock import Clock
+
+_RECENT_BYTES = 250_000
+"""How much of the event log `boot_times` reads: the lives of some hundred servers, and quick to parse."""
+
+
+class StackRecords:
+    """`ports.Records` in the state folder."""
+
+    def __init__(
+        self,
+        spec: Spec,
+        state_dir: Path,
+        *,
+        cause: str,
+        clock: Clock,
+        warn: Callable[[str], None],
+        notifier: Notifier,
+    ) -> None:
+        """`cause` is written to every event; `warn` gets what is wrong with the records but does not stop the run."""
+        self._spec = spec
+        self._clock = clock
+        self._warn = warn
+        self._notifier = notifier
+        self._file = StateFile(state_dir, spec.stack)
+        self._state: State | None = None
+        self._events = EventLog(self._file.events_path, clock, run=secrets.token_hex(4), cause=cause, warn=warn)
+
+    def load(self, *, mend: bool = False) -> tuple[Server, ...]:
+        try:
+            self._state = self._file.load()
+        except CorruptStateError as error:
+            if not mend:
+                raise
+            self._warn(f"{error}; it was set aside as {self._file.set_aside().name}")
+        return self._state.servers if self._state else ()
+
+    def wanted(self) -> Mapping[str, int]:
+        try:
+            state = self._file.load()
+        except CorruptStateError:
+            return {}
+        return state.wanted if state else {}
+
+    def save(self, wanted: Mapping[str, int], servers: Mapping[str, Server], steps: Sequence[Step]) -> None:
+        retained = prune([servers[name] for name in sorted(servers)], self._clock.now(), self._spec.retention)
+        before = self._state
+        if before and self._is_saved(before, wanted, retained):
+            return
+        self._state = self._file.save(
+            State(
+                stack=self._spec.stack,
+                project=self._spec.project,
+                cloud=self._spec.cloud,
+                serial=before.serial if before else 0,
+                updated=self._clock.now(),
+                wanted=dict(wanted),
+                servers=retained,
+            )
+        )
+        self._log(*transitions(before.records if before else {}, self._state.records, steps))
+
+    def narrate(self, run: Callable[[], Result]) -> Result:
+        self._log(Event(event=EventName.RUN_STARTED))
+        try:
+            result = run()
+        except BaseException as error:
+            self._log(*_limit_events([error]), _stopped_event(error))
+            raise
+        self._log(*_limit_events(result.failures), _finished_event(result))
+        return result
+
+    def decided(self, group: str, reason: str, decision: Mapping[str, object]) -> None:
+        self._log(Event(event=EventName.AUTOSCALE_DECIDED, group=group, reason=reason, decision=decision))
+
+    def noticed(self, group: str, text: str) -> None:
+        self._log(Event(event=EventName.AUTOSCALE_METRIC, group=group, reason=text))
+
+    def boot_times(self) -> Mapping[str, Sequence[timedelta]]:
+        try:
+            return boot_times(self._events.read(_RECENT_BYTES))
+        except StateError:
+            # Past boot times only refine the deadlines; without them, those of the spec apply.
+            return {}
+
+    def _is_saved(self, state: State, wanted: Mapping[str, int], servers: Sequence[Server]) -> bool:
+        """Return whether the state file holds exactly this already."""
+        return state.servers == servers and dict(state.wanted) == dict(wanted) and self._file.path.exists()
+
+    def _log(self, *events: Event) -> None:
+        """Append events to the log, and queue the notifications for them."""
+        self._notifier.tell([event_to_json(event) for event in self._events.append(*events)])
+
+
+def _limit_events(errors: Iterable[BaseException]) -> list[Event]:
+    limits = (LimitError, QuotaError)
+    return [Event(event=EventName.LIMIT_HIT, reason=str(error)) for error in errors if isinstance(error, limits)]
+
+
+def _stopped_event(error: BaseException) -> Event:
+    """Build the event for a run that raised. Only the texts of our own errors are known to hold no secret."""
+    reason = str(error) if isinstance(error, ScalerError) else type(error).__name__
+    outcome = Outcome.REFUSED if isinstance(error, RefusedError) else Outcome.FAILED
+    return Event(event=EventName.RUN_FINISHED, reason=reason, result={"outcome": str(outcome)})
+
+
+def _finished_event(result: Result) -> Event:
+    return Event(
+        event=EventName.RUN_FINISHED,
+        reason="; ".join(map(str, result.failures)) or None,
+        result={
+            "outcome": str(result.outcome),
+            "groups": {
+                name: {"wanted": report.wanted, "before": report.before, "ready": report.ready}
+                for name, report in result.groups.items()
+            },
+            "requests": asdict(result.requests),
+            "elapsed_s": round(result.elapsed.total_seconds(), 1),
+        },
+    )
