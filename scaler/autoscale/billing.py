@@ -1,7 +1,7 @@
-"""What servers cost by their cloud's billing rule. Pure.
+"""Compute what servers cost by the billing rules of their cloud. Pure.
 
-Hetzner: each started hour, at most the monthly price per calendar month and server.
-DigitalOcean: each second, for 60 s at least and at least 0.01, at most the monthly price per
+Hetzner bills each started hour, at most the monthly price per calendar month and server.
+DigitalOcean bills each second, at least 60 s and at least 0.01, at most the monthly price per
 calendar month and server.
 """
 
@@ -19,7 +19,7 @@ Lifetime = tuple[datetime, datetime]
 
 
 def bill(cloud: str, price: Price, lifetimes: Iterable[Lifetime]) -> Decimal:
-    """What these servers cost together."""
+    """Return the total cost of these servers."""
     one = _hetzner if cloud == "hetzner" else _digitalocean
     return sum((one(price, part) for lifetime in lifetimes for part in _by_month(*lifetime)), Decimal(0))
 
@@ -38,7 +38,7 @@ def _capped(price: Price, cost: Decimal) -> Decimal:
 
 
 def _by_month(start: datetime, end: datetime) -> Iterator[float]:
-    """The seconds of a lifetime in each calendar month; a server that lived no second still lived once."""
+    """Yield the seconds of a lifetime in each calendar month, at least once: an empty lifetime yields 0."""
     while True:
         following = (start.replace(day=28) if start.day > 28 else start).replace(
             year=start.year + start.month // 12,

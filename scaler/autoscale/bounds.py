@@ -1,4 +1,4 @@
-"""What bounds the stack as a whole from outside the spec's counts: its budget, and the account's quota."""
+"""The bounds of a stack besides its limit: the budget, and the account's quota."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from scaler.autoscale.decide import Bound, Supply
+from scaler.autoscale.decision import Bound, Supply
 from scaler.clouds import Catalogue, Cloud, CloudError
 from scaler.model import Group, Server, Spec
 from scaler.planning import prices
@@ -20,13 +20,13 @@ _PRICES_FOR_S = timedelta(hours=1).total_seconds()
 
 @dataclass
 class Prices:
-    """A cloud's catalogue, read once an hour: a watch keeps one of these for all of its ticks."""
+    """A cache of a cloud's catalogue, valid for an hour. A watch shares one between its ticks."""
 
     clock: Clock
     _known: tuple[str, float, Catalogue] | None = None
 
     def of(self, cloud: Cloud) -> Catalogue | None:
-        """The catalogue; None if the cloud does not give it now."""
+        """Return the catalogue; None if the cloud does not return it now."""
         now = self.clock.monotonic()
         if self._known and self._known[0] == cloud.name and now - self._known[1] < _PRICES_FOR_S:
             return self._known[2]
@@ -38,30 +38,31 @@ class Prices:
 
 
 def per_month(catalogue: Catalogue, servers: Iterable[Server]) -> Decimal:
-    """What servers that are there cost a month, by list prices."""
+    """Return what existing servers cost a month, by list prices."""
     return _sum(catalogue, map(prices.existing, servers))
 
 
 def budget(spec: Spec, catalogue: Catalogue, servers: Iterable[Server], supplies: Mapping[str, Supply]) -> Bound | None:
-    """As many servers as the budget pays, new ones at the list price of their group's first placement.
+    """Return the spec's budget as a bound; None if it has none.
 
-    It keeps servers from being created and removes none, as the guard in front of every plan does.
+    A new server costs the list price of its group's first placement. The bound prevents new servers
+    and removes none, like the budget guard of every plan.
     """
     most = spec.budget
     if most is None:
         return None
-    there = per_month(catalogue, (server for server in servers if server.counts))
+    existing = per_month(catalogue, (server for server in servers if server.counts))
     each = {name: _price(catalogue, group) for name, group in spec.groups.items()}
 
     def fits(counts: Mapping[str, int]) -> bool:
         new = (max(0, count - supplies[name].supply) * each[name] for name, count in counts.items())
-        return there + sum(new, Decimal(0)) <= most
+        return existing + sum(new, Decimal(0)) <= most
 
     return Bound("budget", f"the budget is {catalogue.currency} {most} a month", fits)
 
 
 def _price(catalogue: Catalogue, group: Group) -> Decimal:
-    """A new server's; nothing, if no placement of the group is sold: then none can be created either."""
+    """Return the price of a new server; 0 if no placement of the group is sold, since then none can be created."""
     sold = (place for place in placements(group) if catalogue.offer(*place))
     return _sum(catalogue, [prices.Priced(*place, group.public_ipv4) for place in sold][:1])
 
@@ -72,9 +73,10 @@ def _sum(catalogue: Catalogue, servers: Iterable[prices.Priced]) -> Decimal:
 
 
 def quota(cloud: Cloud, shortages: Shortages, machines: int, now: datetime) -> Bound | None:
-    """As many servers as the account is known to allow: as it told, or as it was run into within the hour.
+    """Return the account's quota as a bound; None if it is not known.
 
-    So that a quota is run into once an hour, not at every look at the load. `machines` are the stack's.
+    A quota that refused a server within the last hour counts before the limit that the cloud reports,
+    so that it is hit once an hour and not on every tick. `machines` is the number of the stack's servers.
     """
     if learned := shortages.quota(now):
         most, at = learned

@@ -1,4 +1,4 @@
-"""What a watch loop shows of itself over HTTP: `/metrics` for Prometheus, and `/healthz`."""
+"""Show the state of a watch over HTTP: `/metrics` for Prometheus, and `/healthz`."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from typing import Self
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
-from scaler.autoscale.decide import State
-from scaler.autoscale.run import Autoscaled
+from scaler.autoscale.decision import SampleState
+from scaler.autoscale.tick import Tick
 from scaler.errors import ScalerError, UsageError
 from scaler.model import Spec
 from scaler.model.lifecycle import Status
 from scaler.support.clock import Clock
 
 _LATE_AFTER = 3
-"""Intervals without the end of a tick: then the loop does not count as healthy any more."""
+"""After this many intervals without a finished tick, the watch is not healthy."""
 
 _BUCKETS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900)
 
 
 class Exposition:
-    """Numbers about the loop, and the server that gives them out."""
+    """Collects numbers about a watch and serves them."""
 
     def __init__(self, stack: str, address: str, interval: timedelta, clock: Clock) -> None:
-        """Listen on `HOST:PORT`; UsageError if that is no address or cannot be had."""
+        """Listen on `HOST:PORT`. Raise UsageError if that is not an address or is not available."""
         self._clock = clock
         self._late_after_s = _LATE_AFTER * interval.total_seconds() + 60
         self._last_end = clock.monotonic()
@@ -47,8 +47,8 @@ class Exposition:
         self._value = Gauge(
             "scaler_metric_value", "A metric's last value.", ["stack", "group", "metric"], registry=registry
         )
-        self._believed = Gauge(
-            "scaler_metric_ok", "Whether a metric is believed.", ["stack", "group", "metric"], registry=registry
+        self._usable = Gauge(
+            "scaler_metric_ok", "Whether a metric has a usable value.", ["stack", "group", "metric"], registry=registry
         )
         self._decisions = Counter(
             "scaler_decisions", "Decisions by direction.", ["stack", "group", "direction"], registry=registry
@@ -82,15 +82,15 @@ class Exposition:
         self._server.shutdown()
         self._server.server_close()
 
-    # -- what the loop tells -------------------------------------------------------------------
+    # -- events of the watch -------------------------------------------------------------------
 
-    def ticked(self, done: Autoscaled, took_s: float) -> None:
-        """Note a tick that came to an end."""
+    def ticked(self, done: Tick, took_s: float) -> None:
+        """Count a finished tick."""
         self._end(str(done.outcome), took_s, None)
         self._success.labels(self._stack).set(done.at.timestamp())
         for kind in ("total", "create", "list", "retried"):
             self._requests.labels(self._stack, kind).inc(getattr(done.requests, kind))
-        self._note_servers(done)
+        self._count_servers(done)
         self._budget.clear()
         if done.budget_left is not None:
             amount, currency = done.budget_left
@@ -101,10 +101,10 @@ class Exposition:
             self._wanted.labels(self._stack, name).set(decision.count)
             for reading in decision.readings:
                 labels = (self._stack, name, reading.metric)
-                self._believed.labels(*labels).set(reading.state is State.OK)
+                self._usable.labels(*labels).set(reading.state is SampleState.OK)
                 self._value.labels(*labels).set(float("nan") if reading.value is None else reading.value)
 
-    def _note_servers(self, done: Autoscaled) -> None:
+    def _count_servers(self, done: Tick) -> None:
         servers = done.result.servers if done.result else done.servers
         counted = Tally((server.group, server.status) for server in servers)
         for group in {*done.decisions, *(server.group for server in servers)}:
@@ -113,28 +113,28 @@ class Exposition:
                 self._servers.labels(self._stack, group, str(status)).set(counted[group, status])
 
     def failed(self, error: Exception, took_s: float) -> None:
-        """Note a tick that ended with an error."""
+        """Count a tick that raised an error."""
         self._end("error", took_s, str(error) if isinstance(error, ScalerError) else type(error).__name__)
 
     def reloaded(self, spec: Spec) -> None:
-        """Nothing is shown of the spec."""
+        """Do nothing: the spec is not shown."""
 
-    def kept(self, error: Exception) -> None:
-        """The loop goes on with the spec that it has."""
+    def reload_failed(self, error: Exception) -> None:
+        """Do nothing: the watch continues with the spec that it has."""
 
     def _end(self, outcome: str, took_s: float, error: str | None) -> None:
         self._runs.labels(self._stack, outcome).inc()
         self._seconds.labels(self._stack).observe(took_s)
         self._last_end, self._last_error = self._clock.monotonic(), error
 
-    # -- what the server gives out -------------------------------------------------------------
+    # -- the server ----------------------------------------------------------------------------
 
     def metrics(self) -> bytes:
-        """The numbers in Prometheus' text format."""
+        """Return the numbers in Prometheus' text format."""
         return bytes(generate_latest(self._registry))
 
     def health(self) -> tuple[bool, dict[str, object]]:
-        """Whether the loop goes round, and what its last error was; an error alone is no ill health."""
+        """Return whether ticks finish in time, and the last error. An error alone does not make the watch unhealthy."""
         age = self._clock.monotonic() - self._last_end
         healthy = age <= self._late_after_s
         return healthy, {"healthy": healthy, "last_tick_s_ago": round(age, 1), "error": self._last_error}
@@ -149,9 +149,9 @@ class _Server(ThreadingHTTPServer):
             super().__init__(address, _Handler)
         except OSError as error:
             raise UsageError(
-                f"Nothing can listen on {address[0]}:{address[1]}.",
+                f"Cannot listen on {address[0]}:{address[1]}.",
                 why=error.strerror or str(error),
-                fix="Give another --metrics-listen.",
+                fix="Choose another address with --metrics-listen.",
             ) from None
 
 
@@ -177,11 +177,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Requests are not logged."""
+        """Do not log requests."""
 
 
 def _address(text: str) -> tuple[str, int]:
     host, colon, port = text.rpartition(":")
     if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise UsageError(f"{text!r} is no address to listen on.", fix="Give one such as 127.0.0.1:9410.")
+        raise UsageError(f"{text!r} is not an address to listen on.", fix="Write HOST:PORT, such as 127.0.0.1:9410.")
     return host.strip("[]"), int(port)

@@ -1,7 +1,7 @@
-"""What the next decision must know of the earlier ones, beside the state file.
+"""The memory of autoscaling: what a decision needs to know of earlier ones, in a file beside the state file.
 
-`<stack>.autoscale.json` is replaced whole. It can be lost or damaged: decisions are then careful,
-nothing shrinks before a stabilisation window has passed.
+`<stack>.autoscale.json` is always replaced as a whole. If it is lost or damaged, no group shrinks
+before a stabilisation window has passed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from scaler.autoscale.decide import Health, History, Rate, State
+from scaler.autoscale.decision import History, MetricHealth, Rate, SampleState
 from scaler.errors import StateError
 from scaler.support.clock import format_time, parse_time
 from scaler.support.files import make_folder, replace_file
@@ -23,27 +23,27 @@ SCHEMA = 1
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """All groups' histories, and what was logged of each last."""
+    """The history of each group, and what was logged of it last."""
 
     histories: Mapping[str, History]
     logged: Mapping[str, str]
-    """By group: what tells one decision from another, so that the log has each once."""
+    """By group: the key of the last logged decision, so that each is logged once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """The memory of one stack."""
+    """The file with the memory of one stack."""
 
     path: Path
     warn: Callable[[str], None]
 
     @classmethod
     def of(cls, state_dir: Path, stack: str, warn: Callable[[str], None]) -> Memory:
-        """The memory in a state folder."""
+        """Return the memory of a stack in a state folder."""
         return cls(state_dir / f"{stack}.autoscale.json", warn)
 
     def load(self) -> Remembered:
-        """What is remembered; nothing, after a warning, if the file is damaged or of a newer scaler."""
+        """Read the file. Warn and return an empty memory if it is damaged or from a newer scaler."""
         try:
             document = json.loads(self.path.read_bytes())
             if document["schema"] != SCHEMA:
@@ -62,11 +62,11 @@ class Memory:
                 fix="make it readable for this user, or name another folder with --state-dir",
             ) from error
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            self.warn(f"{self.path.name} is damaged and begun anew: {type(error).__name__}")
+            self.warn(f"{self.path.name} is damaged and is replaced by a new one: {type(error).__name__}")
             return Remembered({}, {})
 
     def save(self, remembered: Remembered) -> None:
-        """Replace the file's content in one step; StateError if that cannot be done."""
+        """Replace the file. Raise StateError if that is not possible."""
         document = {
             "schema": SCHEMA,
             "groups": {
@@ -81,15 +81,15 @@ class Memory:
             raise StateError(
                 f"The memory of autoscaling, {self.path}, cannot be written.",
                 why=error.strerror or str(error),
-                fix="make room and the folder writable, or name another with --state-dir",
+                fix="free disk space and make the folder writable, or name another folder with --state-dir",
             ) from error
 
 
 def _fields(history: History) -> dict[str, Any]:
     return {
         "count": history.count,
-        "raised": _told(history.raised),
-        "lowered": _told(history.lowered),
+        "raised": _text(history.raised),
+        "lowered": _text(history.lowered),
         "asked": [[format_time(moment), count] for moment, count in history.asked],
         "health": {
             name: {"state": str(health.state), "since": format_time(health.since)}
@@ -114,7 +114,7 @@ def _history(fields: Mapping[str, Any]) -> History:
         raised=_moment(fields["raised"]),
         lowered=_moment(fields["lowered"]),
         health={
-            name: Health(State(health["state"]), parse_time(health["since"]))
+            name: MetricHealth(SampleState(health["state"]), parse_time(health["since"]))
             for name, health in fields["health"].items()
         },
         rates={
@@ -129,7 +129,7 @@ def _history(fields: Mapping[str, Any]) -> History:
     )
 
 
-def _told(moment: datetime | None) -> str | None:
+def _text(moment: datetime | None) -> str | None:
     return None if moment is None else format_time(moment)
 
 

@@ -1,8 +1,8 @@
-"""A queue and the servers that work on it, as a fluid: what would have happened with other servers.
+"""A fluid model of a queue and the servers that work on it.
 
-Jobs arrive at a recorded rate, wait in one line, and each ready server finishes `throughput` of
-them per second. Waiting times are exact for this model: a job that arrives when `a` jobs have
-arrived before it is begun when `a` jobs are done.
+Jobs arrive at a recorded rate, wait in one queue, and each ready server finishes `throughput` of
+them per second. Waiting times are exact for this model: a job that arrives as the n-th is started
+when n jobs are done.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Queue:
-    """The line, its past, and what a metric would tell of it."""
+    """The queue with its history, and what a metric would measure of it."""
 
     throughput: float
     """Jobs per second and server."""
     backlog: float = 0.0
-    begun: float = 0.0
-    """The moment at which the first step began."""
+    start: float = 0.0
+    """The time when the first step began."""
     ends: list[float] = field(default_factory=list)
-    """The moments at which steps ended, in seconds."""
+    """The times when steps ended, in seconds."""
     arrived: list[float] = field(default_factory=list)
-    """Jobs that had arrived by then, all together."""
+    """All jobs that had arrived at these times."""
     done: list[float] = field(default_factory=list)
     busy: float = 0.0
     """The share of the last step's capacity that was used, 0 to 1."""
@@ -32,14 +32,14 @@ class Queue:
     def advance(self, start: float, seconds: float, rate: float, ready: int) -> None:
         """Let `seconds` pass, with `rate` jobs arriving per second and `ready` servers."""
         if not self.ends:
-            self.begun = start
-        came = rate * seconds
+            self.start = start
+        arrived = rate * seconds
         capacity = ready * self.throughput * seconds
-        served = min(self.backlog + came, capacity)
-        self.backlog = max(0.0, self.backlog + came - served)
+        served = min(self.backlog + arrived, capacity)
+        self.backlog = max(0.0, self.backlog + arrived - served)
         self.busy = served / capacity if capacity else float(self.backlog > 0)
         self.ends.append(start + seconds)
-        self.arrived.append(self.total_arrived + came)
+        self.arrived.append(self.total_arrived + arrived)
         self.done.append(self.total_done + served)
 
     @property
@@ -51,11 +51,11 @@ class Queue:
         return self.done[-1] if self.done else 0.0
 
     def time_to_clear(self, ready: int) -> float:
-        """Seconds until the line would be empty, with no more arrivals: what Horizon calls the wait."""
+        """Return the seconds until the queue would be empty without more arrivals. Horizon calls this the wait."""
         return self.backlog / (max(1, ready) * self.throughput)
 
     def oldest(self) -> float:
-        """The age in seconds of the job that is next."""
+        """Return the age in seconds of the oldest job."""
         if self.backlog <= 0:
             return 0.0
         index = bisect_left(self.arrived, self.total_done + 1e-9)
@@ -64,7 +64,7 @@ class Queue:
 
 @dataclass(frozen=True, slots=True)
 class Waits:
-    """The waiting times of all jobs, in seconds."""
+    """A summary of the waiting times of all jobs, in seconds."""
 
     mean: float
     p95: float
@@ -72,9 +72,9 @@ class Waits:
 
 
 def waits(queue: Queue) -> tuple[Waits, list[float]]:
-    """All jobs' waiting times, and that of the jobs which arrived in each step.
+    """Return the summary, and the waiting time of the jobs that arrived in each step.
 
-    Jobs that were not begun by the end count with the time until then, and are so at least.
+    Jobs that were not started by the end count with the time until then.
     """
     each: list[float] = []
     weights: list[float] = []
@@ -82,16 +82,16 @@ def waits(queue: Queue) -> tuple[Waits, list[float]]:
     for end, arrived in zip(queue.ends, queue.arrived, strict=True):
         while index < len(queue.done) and queue.done[index] < arrived - 1e-9:
             index += 1
-        begun = _crossing(queue, queue.done, index, arrived) if index < len(queue.done) else queue.ends[-1]
-        each.append(max(0.0, begun - end))
+        started = _crossing(queue, queue.done, index, arrived) if index < len(queue.done) else queue.ends[-1]
+        each.append(max(0.0, started - end))
         weights.append(arrived - before)
         before = arrived
     return _summary(each, weights), each
 
 
 def _crossing(queue: Queue, totals: Sequence[float], index: int, level: float) -> float:
-    """The moment within step `index` at which a total reached a level."""
-    start, low = (queue.ends[index - 1], totals[index - 1]) if index else (queue.begun, 0.0)
+    """Return the time within step `index` when a total reached a level."""
+    start, low = (queue.ends[index - 1], totals[index - 1]) if index else (queue.start, 0.0)
     end, high = queue.ends[index], totals[index]
     return start + (end - start) * (level - low) / (high - low) if high > low else end
 

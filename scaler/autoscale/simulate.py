@@ -1,7 +1,7 @@
-"""Recorded load against a policy, with the code that decides in earnest.
+"""Replay recorded load against a policy, with the code that makes real decisions.
 
-At every moment of a trace: servers whose boot has ended become ready, the metrics are taken from
-the trace or from the queue model, the policy decides, and its decision is carried out at once.
+At each time of a trace: servers that have booted become ready, the metrics are read from the trace
+or from the queue model, the policy decides, and its decision is carried out at once.
 """
 
 from __future__ import annotations
@@ -14,41 +14,26 @@ from decimal import Decimal
 from itertools import cycle
 
 from scaler.autoscale.billing import Lifetime, bill
-from scaler.autoscale.decide import Ceiling, Decision, History, Sample, Supply, decide
-from scaler.autoscale.queue_model import Queue, Waits, waits
+from scaler.autoscale.decide import decide
+from scaler.autoscale.decision import Ceiling, Decision, History, Sample, Supply
+from scaler.autoscale.feeds import ARRIVALS, feed_of, queue_of
+from scaler.autoscale.queue_model import Waits, waits
 from scaler.autoscale.trace import Trace
 from scaler.errors import UsageError
 from scaler.model import Group, Price
-from scaler.model.autoscaling import (
-    Backlog,
-    FixedSource,
-    HorizonSource,
-    Learned,
-    Metric,
-    Policy,
-    RedisSource,
-    Schedule,
-    Target,
-    Wait,
-)
+from scaler.model.autoscaling import Backlog, Policy, Wait
 from scaler.planning.prices import stays_until
-
-ARRIVALS = "arrivals"
-"""The column with the jobs that arrived per second: with it, the queue is modelled."""
-
-SERVERS = "servers"
-"""The column with the servers that were ready when the rest was recorded: with it, averages are set right."""
 
 _DEFAULT_SLO = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """What a simulation assumes besides the policy and the trace."""
+    """The assumptions of a simulation, besides the policy and the trace."""
 
     cloud: str
     boots: Sequence[timedelta] = (timedelta(seconds=60),)
-    """Boot times, taken in turn."""
+    """Boot times, used in turn."""
     throughput: float | None = None
     """Jobs per second and server; None: the policy's."""
     start: int | None = None
@@ -58,10 +43,10 @@ class Setting:
     price: Price | None = None
     limit: int | None = None
     budget: Decimal | None = None
-    """The most a month, of which this group alone is taken to live; it needs a price by the month."""
+    """The most a month, all of it for this group. It applies only with a price per month."""
 
     def ceilings(self, servers: int) -> tuple[Ceiling, ...]:
-        """What bounds the group while it has so many servers; a budget removes none of them."""
+        """Return the limits of the group while it has so many servers. A budget removes none of them."""
         found = []
         if self.limit is not None:
             found.append(Ceiling("limit", self.limit, f"the stack's limit is {self.limit}"))
@@ -74,7 +59,7 @@ class Setting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Simulation:
-    """What a policy would have done, and what that would have meant."""
+    """The outcome of a simulation."""
 
     name: str
     times: Sequence[float]
@@ -95,23 +80,23 @@ class Simulation:
     most: int
     least: int
     decisions: Sequence[Decision]
-    """Those that changed the count or had something to tell."""
+    """The decisions that changed the count or have notices."""
 
 
 def simulate(
-    name: str, group: Group, trace: Trace, setting: Setting, seen: Callable[[Decision], object] | None = None
+    name: str, group: Group, trace: Trace, setting: Setting, on_decision: Callable[[Decision], object] | None = None
 ) -> Simulation:
-    """Replay a trace against a group's policy; `seen` is told of every decision.
+    """Replay a trace against a group's policy, and call `on_decision` with every decision.
 
-    UsageError if the trace has no column for a metric and no arrivals to model it by.
+    Raises UsageError if the trace has no column for a metric and no arrivals to model it.
     """
     policy = group.autoscale
     if policy is None:
         raise UsageError(f"The group {group.name} of {name} has no autoscale block.")
     replay = _Replay(group, policy, trace, setting)
     for decision in replay.run():
-        if seen:
-            seen(decision)
+        if on_decision:
+            on_decision(decision)
     return replay.result(name)
 
 
@@ -123,7 +108,7 @@ class _Server:
 
 @dataclass
 class _Replay:
-    """One simulation under way."""
+    """The mutable state of one simulation."""
 
     group: Group
     policy: Policy
@@ -132,66 +117,25 @@ class _Replay:
     servers: list[_Server] = field(default_factory=list)
     """Oldest first."""
     booting: list[_Server] = field(default_factory=list)
-    kept: list[tuple[float, _Server]] = field(default_factory=list)
-    """Servers that are off while their hour is paid, each with the moment when it goes."""
+    stopped: list[tuple[float, _Server]] = field(default_factory=list)
+    """Servers that are off for the rest of their paid hour, each with the time when it is deleted."""
     lives: list[tuple[float, float]] = field(default_factory=list)
     history: History = field(default_factory=History)
     wanted: list[int] = field(default_factory=list)
     ready: list[int] = field(default_factory=list)
     asked: list[int] = field(default_factory=list)
-    told: list[Decision] = field(default_factory=list)
+    notable: list[Decision] = field(default_factory=list)
+    """The decisions that changed the count or have notices."""
 
     def __post_init__(self) -> None:
         count = self.group.count if self.setting.start is None else self.setting.start
         begin = self.trace.times[0]
         self.servers = [_Server(begin, begin) for _ in range(count)]
         self.boots: Iterator[timedelta] = cycle(self.setting.boots)
-        self.queue = self._queue()
-        self.feeds = {name: self._feed(metric) for name, metric in self.policy.metrics.items()}
-
-    # -- the metrics ---------------------------------------------------------------------------
-
-    def _queue(self) -> Queue | None:
-        if ARRIVALS not in self.trace.columns:
-            return None
-        throughput = self.setting.throughput or _throughput(self.policy)
-        if throughput is None:
-            raise UsageError(
-                "The trace has arrivals, and nothing tells how many jobs a server does.",
-                fix="Give --throughput JOBS_PER_SECOND.",
-            )
-        return Queue(throughput)
-
-    def _feed(self, metric: Metric) -> Callable[[int, int], float | None]:
-        """What gives a metric's value at a step, with so many servers ready."""
-        name, columns = metric.name, self.trace.columns
-        if isinstance(metric.source, FixedSource):
-            value = metric.source.value
-            return lambda step, ready: value
-        if name in columns:
-            return self._recorded(name)
-        queue = self.queue
-        if queue is None:
-            raise UsageError(
-                f"The trace has no column for the metric {name}.",
-                why=f"it has {', '.join(columns)}",
-                fix=f"Name a column {name}; or give {ARRIVALS}, the jobs that arrive per second, to model it.",
-            )
-        return _modelled(metric, self.policy, queue)
-
-    def _recorded(self, name: str) -> Callable[[int, int], float | None]:
-        values = self.trace.columns[name]
-        servers = self.trace.columns.get(SERVERS)
-        average = any(isinstance(rule, Target | Wait) and rule.metric == name for rule in self.policy.rules)
-        if servers is None or not average:
-            return lambda step, ready: values[step]
-
-        def corrected(step: int, ready: int) -> float | None:
-            """The same load on other servers is another average."""
-            value, recorded = values[step], servers[step]
-            return None if value is None or recorded is None else value * max(1.0, recorded) / max(1, ready)
-
-        return corrected
+        self.queue = queue_of(self.trace, self.policy, self.setting.throughput)
+        self.feeds = {
+            name: feed_of(metric, self.policy, self.trace, self.queue) for name, metric in self.policy.metrics.items()
+        }
 
     # -- the run -------------------------------------------------------------------------------
 
@@ -204,7 +148,7 @@ class _Replay:
             ready = len(self.servers) - booting
             moment = datetime.fromtimestamp(now, UTC)
             samples = {name: Sample(feed(step, ready), moment) for name, feed in self.feeds.items()}
-            self._let_go(now)
+            self._delete_unpaid(now)
             count = len(self.servers)
             decision = decide(
                 self.group, samples, Supply(count, count, ready), self.history, moment, self.setting.ceilings(count)
@@ -215,13 +159,13 @@ class _Replay:
             self._note(decision, ready)
             if self.queue is not None and arrivals is not None:
                 length = times[step + 1] - now if step + 1 < len(times) else self.trace.last_step
-                # Those that are removed stop serving at once; those that boot do not serve yet.
+                # Removed servers stop working at once; booting ones do not work yet.
                 self.queue.advance(now, length, arrivals[step] or 0.0, min(ready, len(self.servers)))
             yield decision
 
     def _carry_out(self, count: int, now: float) -> None:
         while len(self.servers) < count:
-            server = self.kept.pop(0)[1] if self.kept else _Server(now, now)
+            server = self.stopped.pop(0)[1] if self.stopped else _Server(now, now)
             server.ready_at = now + next(self.boots).total_seconds()
             insort(self.servers, server, key=lambda server: server.created)
             self.booting.append(server)
@@ -230,23 +174,23 @@ class _Replay:
             self.servers.remove(server)
             until = self._stays_until(server, now)
             if until > now:
-                self.kept.append((until, server))
+                self.stopped.append((until, server))
             else:
                 self.lives.append((server.created, now))
 
     def _stays_until(self, server: _Server, now: float) -> float:
-        """Until when a server that goes is kept; what is not ready yet is not."""
+        """Return until when a removed server stays stopped. A server that is not ready yet does not stay."""
         if not self.group.keep_paid or server.ready_at > now:
             return now
         return stays_until(self.setting.cloud, *_lifetime((server.created, now))).timestamp()
 
-    def _let_go(self, now: float) -> None:
-        """Delete what is kept for no longer."""
-        self.lives += [(server.created, now) for until, server in self.kept if until <= now]
-        self.kept = [(until, server) for until, server in self.kept if until > now]
+    def _delete_unpaid(self, now: float) -> None:
+        """Delete the stopped servers whose paid hour is over."""
+        self.lives += [(server.created, now) for until, server in self.stopped if until <= now]
+        self.stopped = [(until, server) for until, server in self.stopped if until > now]
 
     def _victim(self) -> _Server:
-        """As a plan chooses: what is not ready yet, then the newest or the oldest."""
+        """Choose as a plan does: a server that is not ready yet, then the newest or the oldest."""
         if self.booting:
             return self.booting.pop()
         return self.servers[-1 if self.group.scale_down == "newest" else 0]
@@ -256,18 +200,18 @@ class _Replay:
         self.ready.append(min(ready, decision.count))
         self.asked.append(decision.asked)
         if decision.change or decision.notices:
-            self.told.append(decision)
+            self.notable.append(decision)
 
     # -- the result ----------------------------------------------------------------------------
 
     def result(self, name: str) -> Simulation:
         times = self.trace.times
         end = times[-1] + self.trace.last_step
-        there = [*self.servers, *(server for _, server in self.kept)]
-        lives = [*self.lives, *((server.created, end) for server in there)]
+        remaining = [*self.servers, *(server for _, server in self.stopped)]
+        lives = [*self.lives, *((server.created, end) for server in remaining)]
         summary, by_step = waits(self.queue) if self.queue else (None, None)
         price = self.setting.price
-        changes = [decision.change for decision in self.told if decision.change]
+        changes = [decision.change for decision in self.notable if decision.change]
         return Simulation(
             name=name,
             times=times,
@@ -285,7 +229,7 @@ class _Replay:
             downs=sum(1 for change in changes if change < 0),
             most=max(self.wanted),
             least=min(self.wanted),
-            decisions=self.told,
+            decisions=self.notable,
         )
 
     def _overload(self, by_step: Sequence[float] | None, end: float) -> float:
@@ -304,53 +248,13 @@ def _lifetime(life: tuple[float, float]) -> Lifetime:
     return datetime.fromtimestamp(start, UTC), datetime.fromtimestamp(stop, UTC)
 
 
-def _throughput(policy: Policy) -> float | None:
-    """The jobs per second and server that a policy counts on."""
-    for rule in policy.rules:
-        if isinstance(rule, Backlog):
-            known = rule.throughput.initial if isinstance(rule.throughput, Learned) else rule.throughput
-            if known:
-                return known
-    return None
-
-
 def _objective(policy: Policy) -> timedelta:
     spans = [rule.within for rule in policy.rules if isinstance(rule, Wait | Backlog) and rule.within]
     return min(spans, default=_DEFAULT_SLO)
 
 
-def _modelled(metric: Metric, policy: Policy, queue: Queue) -> Callable[[int, int], float | None]:
-    """What a metric would tell of the modelled queue: by its source, else by the rule that reads it."""
-    source = metric.source
-    if isinstance(source, RedisSource):
-        return (lambda step, ready: queue.oldest()) if source.measure == "age" else (lambda step, ready: queue.backlog)
-    if isinstance(source, HorizonSource) and source.measure == "wait":
-        return lambda step, ready: queue.time_to_clear(ready)
-    for rule in policy.rules:
-        if isinstance(rule, Schedule) or rule.metric != metric.name:
-            continue
-        if isinstance(rule, Wait):
-            return lambda step, ready: queue.time_to_clear(ready)
-        if isinstance(rule, Target):
-            # A value of at most 1 is a share, a larger one a percentage.
-            full = 1.0 if rule.value <= 1 else 100.0
-            return lambda step, ready: full * queue.busy
-        return lambda step, ready: queue.backlog
-    if policy.function is not None and not _learned_from(metric.name, policy):
-        return lambda step, ready: queue.backlog
-    # No rule reads it by itself: it is a counter that a throughput is learned from.
-    return lambda step, ready: queue.total_done
-
-
-def _learned_from(name: str, policy: Policy) -> bool:
-    return any(
-        isinstance(rule, Backlog) and isinstance(rule.throughput, Learned) and rule.throughput.metric == name
-        for rule in policy.rules
-    )
-
-
 def compare(
     policies: Mapping[str, Group], trace: Trace, setting: Setting, settings: Mapping[str, Setting] | None = None
 ) -> list[Simulation]:
-    """One trace against several policies."""
+    """Replay one trace against several policies."""
     return [simulate(name, group, trace, (settings or {}).get(name, setting)) for name, group in policies.items()]

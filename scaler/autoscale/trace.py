@@ -1,7 +1,7 @@
-"""Recorded load: moments and, for each of them, the metrics' values.
+"""Recorded load: a list of times, and the metrics' values at each of them.
 
-Three forms are read: CSV with a `time` column, JSON (a list of objects with a `time`), and what
-Prometheus answers to a range query. A time is RFC 3339 or seconds since 1970.
+Three formats are read: CSV with a `time` column, JSON (a list of objects with a `time`), and the
+answer of Prometheus to a range query. A time is RFC 3339 or seconds since 1970.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ class Trace:
     times: Sequence[float]
     """Seconds since 1970, rising."""
     columns: Mapping[str, Sequence[float | None]]
-    """By name, one value per moment; None where none was recorded."""
+    """By name, one value per time; None where none was recorded."""
 
     def moment(self, index: int) -> datetime:
         return datetime.fromtimestamp(self.times[index], UTC)
 
     @property
     def last_step(self) -> float:
-        """How long the last moment's values hold, in seconds: as long as the ones before."""
+        """How long the last values hold, in seconds: as long as the ones before."""
         return self.times[-1] - self.times[-2] if len(self.times) > 1 else 60.0
 
 
 class TraceError(UsageError):
-    """The file holds no recorded load."""
+    """The file is not recorded load."""
 
     code = "trace_invalid"
 
 
 def load_trace(path: Path) -> Trace:
-    """The recorded load in a file; TraceError names what is wrong, and where."""
+    """Read recorded load from a file. Raise TraceError with what is wrong, and where."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -93,7 +93,7 @@ def _row(fields: Mapping[str, Any], where: str) -> tuple[float, Mapping[str, flo
 
 
 def _prometheus_rows(document: Mapping[str, Any]) -> Rows:
-    """One column per series, named by its `__name__`, else by its only label's value, else `value`."""
+    """Return one column per series, named by its `__name__`, else by the value of its only label, else `value`."""
     data = document.get("data")
     if not isinstance(data, dict) or data.get("resultType") != "matrix":
         raise ValueError("it is no answer to a range query of Prometheus")
@@ -126,7 +126,7 @@ def _time(value: object, where: str) -> float:
 
 
 def _number(value: object, where: str) -> float | None:
-    """An empty field is a value that was not recorded."""
+    """Return None for an empty field: the value was not recorded."""
     if value is None or value == "":
         return None
     try:

@@ -1,4 +1,4 @@
-"""The loop: one tick per interval, whatever a tick takes or meets, until somebody asks for its end."""
+"""The watch: one tick per interval, whatever a tick takes or raises, until it is stopped."""
 
 from __future__ import annotations
 
@@ -8,47 +8,47 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from scaler.autoscale.run import Autoscaled
+from scaler.autoscale.tick import Tick
 from scaler.model import Spec
 from scaler.support.clock import Clock
 
-_NAP_S = 0.5
-"""A request to stop is heard within this time."""
+_SLEEP_S = 0.5
+"""The longest sleep: a request to stop is obeyed within this time."""
 
 
 class Listener(Protocol):
-    """Is told of every tick."""
+    """Receives the events of a watch."""
 
-    def ticked(self, done: Autoscaled, took_s: float) -> None: ...
+    def ticked(self, done: Tick, took_s: float) -> None: ...
 
     def failed(self, error: Exception, took_s: float) -> None: ...
 
     def reloaded(self, spec: Spec) -> None: ...
 
-    def kept(self, error: Exception) -> None:
-        """The spec cannot be read now; the last good one stays in force."""
+    def reload_failed(self, error: Exception) -> None:
+        """The spec cannot be read now; the last valid one stays in use."""
 
 
 @dataclass
 class Watch:
-    """A loop that survives its ticks' errors."""
+    """A loop of ticks that continues after errors."""
 
     interval: timedelta
     clock: Clock
     load: Callable[[], Spec]
-    """Reads the spec, before every tick."""
-    tick: Callable[[Spec, datetime], Autoscaled]
+    """Read the spec; called before every tick."""
+    tick: Callable[[Spec, datetime], Tick]
     listener: Listener
     stopping: bool = False
 
     def stop(self) -> None:
-        """End the loop once the tick under way has ended. Safe to call from a signal handler."""
+        """End the loop after the current tick. Safe to call from a signal handler."""
         self.stopping = True
 
     def run(self) -> None:
-        """Tick at once, and then at every whole interval from the start; a tick that takes longer skips some.
+        """Tick at once, then at whole intervals from the start. A tick that takes longer than the interval skips some.
 
-        Raises what the first reading of the spec raises, and KeyboardInterrupt.
+        Raises what the first read of the spec raises, and KeyboardInterrupt.
         """
         spec = self.load()
         begun = self.clock.monotonic()
@@ -63,7 +63,7 @@ class Watch:
         try:
             newest = self.load()
         except Exception as error:
-            self.listener.kept(error)
+            self.listener.reload_failed(error)
             return spec
         if newest != spec:
             self.listener.reloaded(newest)
@@ -80,4 +80,4 @@ class Watch:
 
     def _sleep_until(self, moment: float) -> None:
         while not self.stopping and (left := moment - self.clock.monotonic()) > 0:
-            self.clock.sleep(min(left, _NAP_S))
+            self.clock.sleep(min(left, _SLEEP_S))

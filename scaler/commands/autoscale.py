@@ -33,7 +33,7 @@ from scaler.model import GroupReport, Outcome, Result, Spec
 if TYPE_CHECKING:
     from scaler.autoscale.bounds import Prices
     from scaler.autoscale.metrics import Sources
-    from scaler.autoscale.run import Autoscaled
+    from scaler.autoscale.tick import Tick
     from scaler.autoscale.watch import Listener, Watch
 
 
@@ -153,12 +153,11 @@ def _coming(how: _How, spec: Spec) -> frozenset[str]:
     return frozenset(one.id for one in (state.servers if state else ()) if one.id and one.status in waiting)
 
 
-def _tick(how: _How, spec: Spec, sources: Sources, prices: Prices, now: datetime) -> Autoscaled:
+def _tick(how: _How, spec: Spec, sources: Sources, prices: Prices, now: datetime) -> Tick:
     """Read the metrics, and decide with the stack's lock held."""
     from scaler.autoscale.memory import Memory
     from scaler.autoscale.metrics import Fleet
-    from scaler.autoscale.run import autoscale as decide_and_ensure
-    from scaler.autoscale.run import read_samples
+    from scaler.autoscale.tick import read_samples, run_tick
     from scaler.converge.demand import Options
     from scaler.output.progress import open_progress
     from scaler.wiring import RunSettings, open_ports, opened_cloud
@@ -192,9 +191,7 @@ def _tick(how: _How, spec: Spec, sources: Sources, prices: Prices, now: datetime
             approve=ask(context, spec, around, f"Change {spec.stack}?") if how.asking else None,
         )
         memory = Memory.of(how.project.state_dir, spec.stack, progress.warn)
-        return decide_and_ensure(
-            spec, samples, memory, around, now=now, options=options, prices=prices, read=fleet.sent
-        )
+        return run_tick(spec, samples, memory, around, now=now, options=options, prices=prices, read=fleet.sent)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -202,7 +199,7 @@ def _tick(how: _How, spec: Spec, sources: Sources, prices: Prices, now: datetime
 
 
 def _watch(how: _How, spec: Spec, interval: timedelta, listen: str | None) -> int:
-    from scaler.autoscale.run import require_policy
+    from scaler.autoscale.tick import require_policy
     from scaler.autoscale.watch import Watch
 
     require_policy(spec)
@@ -257,7 +254,7 @@ class _Both:
 
     listeners: list[Listener]
 
-    def ticked(self, done: Autoscaled, took_s: float) -> None:
+    def ticked(self, done: Tick, took_s: float) -> None:
         for listener in self.listeners:
             listener.ticked(done, took_s)
 
@@ -269,9 +266,9 @@ class _Both:
         for listener in self.listeners:
             listener.reloaded(spec)
 
-    def kept(self, error: Exception) -> None:
+    def reload_failed(self, error: Exception) -> None:
         for listener in self.listeners:
-            listener.kept(error)
+            listener.reload_failed(error)
 
 
 @dataclass
@@ -283,8 +280,8 @@ class _Teller:
     spec_trouble: str | None = None
     told: dict[str, str] = field(default_factory=dict)
 
-    def ticked(self, done: Autoscaled, took_s: float) -> None:
-        from scaler.autoscale.explain import decision_document
+    def ticked(self, done: Tick, took_s: float) -> None:
+        from scaler.autoscale.describe import decision_document
         from scaler.support.clock import format_time
 
         del took_s
@@ -314,7 +311,7 @@ class _Teller:
         self.spec_trouble = None
         click.echo(f"{spec.path.name} has changed and is in force from now on", err=True)
 
-    def kept(self, error: Exception) -> None:
+    def reload_failed(self, error: Exception) -> None:
         text = "; ".join(map(str, getattr(error, "problems", ()))) or self._words(error)
         if text != self.spec_trouble:
             click.echo(f"Error: the spec as it was stays in force: {text}", err=True)
@@ -345,7 +342,7 @@ def _nothing(context: Context, spec: Spec) -> int:
     return ExitCode.OK
 
 
-def _unchanged(done: Autoscaled) -> Result:
+def _unchanged(done: Tick) -> Result:
     """The result of a decision that needed no run."""
     groups = {
         name: GroupReport(wanted=decision.count, before=decision.supply.supply, ready=decision.supply.ready)
@@ -356,8 +353,8 @@ def _unchanged(done: Autoscaled) -> Result:
     )
 
 
-def _show(context: Context, done: Autoscaled) -> None:
-    from scaler.autoscale.explain import decision_document, decision_lines
+def _show(context: Context, done: Tick) -> None:
+    from scaler.autoscale.describe import decision_document, decision_lines
     from scaler.commands.document import dump, markdown_table
     from scaler.output.render import render, result_document
 

@@ -131,9 +131,11 @@ def _trace(context: Context, project: Project, group: Group, metrics: str, since
 
     if metrics != _PROMETHEUS:
         return load_trace(Path(metrics))
-    from scaler.autoscale.record import record
+    from scaler.autoscale.prometheus_trace import fetch_trace
 
-    return record(group, since=since, step=step, clock=context.clock, environ=os.environ, directory=project.directory)
+    return fetch_trace(
+        group, since=since, step=step, clock=context.clock, environ=os.environ, directory=project.directory
+    )
 
 
 def _setting(context: Context, project: Project, spec: Spec, name: str, options: Any) -> Setting:
@@ -192,10 +194,11 @@ def _write(
     json_file: Path | None,
 ) -> None:
     from scaler.autoscale import report
+    from scaler.autoscale.report_page import page
     from scaler.commands.document import dump, markdown_table
 
     if html is not None:
-        _write_file(html, report.html(results, trace, title=title))
+        _write_file(html, page(results, trace, title=title))
     if json_file is not None:
         _write_file(json_file, dump(report.document(results), Output.JSON) + "\n")
     if context.output in (Output.JSON, Output.YAML):

@@ -4,9 +4,9 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
-from scaler.autoscale.decide import Decision, Sample
+from scaler.autoscale.decision import Decision, Sample
 from scaler.autoscale.memory import Memory
-from scaler.autoscale.run import Autoscaled, autoscale
+from scaler.autoscale.tick import Tick, run_tick
 from scaler.converge.demand import Options
 from scaler.model.autoscaling import Backlog, HttpSource, Policy
 from tests.autoscale.load import policy
@@ -52,11 +52,11 @@ class Live(Setting):
         self.memory = Memory.of(folder, self.spec.stack, self.progress.warn)
         self.decisions: list[Decision] = []
 
-    def tick(self, options: Options | None = None, **values: float | Sample | None) -> Autoscaled:
+    def tick(self, options: Options | None = None, **values: float | Sample | None) -> Tick:
         """Decide on these values now."""
         now = self.clock.now()
         samples = {name: one if isinstance(one, Sample) else Sample(one, now) for name, one in values.items()}
-        done = autoscale(
+        done = run_tick(
             self.spec,
             {"worker": samples},
             self.memory,

@@ -4,7 +4,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from scaler.autoscale.decide import Ceiling, Decision, History, Sample, Supply, decide
+from scaler.autoscale.decide import decide
+from scaler.autoscale.decision import Ceiling, Decision, History, Sample, Supply
 from scaler.model import Group, ImageRef, Spec
 from scaler.model.autoscaling import Direction, FixedSource, Metric, Policy, Rule
 

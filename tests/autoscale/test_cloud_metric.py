@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from scaler.autoscale.decide import Sample
+from scaler.autoscale.decision import Sample
 from scaler.autoscale.metrics import Fleet, MetricError, Request, Sources, read
-from scaler.autoscale.run import autoscale
+from scaler.autoscale.tick import run_tick
 from scaler.clouds.registry import open_cloud
 from scaler.converge.demand import Options
 from scaler.model import MachineRequest
@@ -74,7 +74,7 @@ def refusal(open_one) -> str:
     return str(caught.value)
 
 
-def test_servers_that_are_not_ready_yet_make_no_average(embedded_cloud):
+def test_servers_that_are_not_ready_do_not_count_in_the_mean(embedded_cloud):
     add(embedded_cloud.world, "prod-worker-1", 0.8)
     coming = add(embedded_cloud.world, "prod-worker-2", 0.0)
     request = asked(lambda: hetzner(embedded_cloud))
@@ -83,7 +83,7 @@ def test_servers_that_are_not_ready_yet_make_no_average(embedded_cloud):
     assert read(CloudSource(), request).number == pytest.approx(80)
 
 
-def test_what_reading_takes_counts_as_the_runs_requests(embedded_cloud, tmp_path):
+def test_the_requests_of_reading_are_counted(embedded_cloud, tmp_path):
     add(embedded_cloud.world, "prod-worker-1", 0.5)
     fleet = Fleet(OWNER, lambda: hetzner(embedded_cloud))
     cpu = Metric(name="cpu", source=CloudSource())
@@ -93,7 +93,7 @@ def test_what_reading_takes_counts_as_the_runs_requests(embedded_cloud, tmp_path
     live = Live(tmp_path)
     now = live.clock.now()
     samples = {"worker": {"jobs": Sample(0.0, now)}}
-    done = autoscale(live.spec, samples, live.memory, live.around, now=now, options=Options(), read=fleet.sent)
+    done = run_tick(live.spec, samples, live.memory, live.around, now=now, options=Options(), read=fleet.sent)
     assert done.requests.total == len(live.cloud.calls) + 2
 
 
@@ -101,7 +101,7 @@ def test_without_a_running_server_there_is_no_number(embedded_cloud):
     assert refusal(lambda: hetzner(embedded_cloud)) == "of 0 running servers of worker none was measured yet"
 
 
-def test_a_server_that_goes_while_it_is_asked_does_not_count(embedded_cloud):
+def test_a_server_deleted_during_the_reading_does_not_count(embedded_cloud):
     add(embedded_cloud.world, "prod-worker-1", 0.8)
     add(embedded_cloud.world, "prod-worker-2", 0.4)
     embedded_cloud.world.add_fault("respond", method="GET", path="metrics$", status=404, code="not_found")
@@ -139,7 +139,7 @@ def folder(tmp_path, kind=FolderCloud):
     return lambda: contextlib.nullcontext(cloud)
 
 
-def test_a_cloud_of_ones_own_that_measures(tmp_path):
+def test_a_users_cloud_with_cpu(tmp_path):
     opened = folder(tmp_path)
     assert "none was measured yet" in refusal(opened)
     with opened() as cloud:
@@ -147,13 +147,13 @@ def test_a_cloud_of_ones_own_that_measures(tmp_path):
     assert read(CloudSource(), asked(opened)).number == 25
 
 
-def test_a_cloud_of_ones_own_that_does_not_is_refused_by_name(tmp_path):
+def test_a_users_cloud_without_cpu_is_named_in_the_error(tmp_path):
     assert refusal(folder(tmp_path, Older)) == "the cloud folder does not tell how busy its servers are"
     told = refusal(folder(tmp_path / "b", Unwilling))
     assert told == "the cloud folder does not tell how busy server 1 is: NotImplementedError"
 
 
-def test_without_a_cloud_there_is_nothing_to_ask():
+def test_without_a_cloud_there_is_no_number():
     with pytest.raises(MetricError, match="there is no cloud to ask"):
         read(CloudSource(), Request(5, datetime.now(UTC), {}, Path("/"), SystemClock()))
 

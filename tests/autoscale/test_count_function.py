@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from scaler.autoscale.decide import Load, Sample, State
+from scaler.autoscale.decide import Load
+from scaler.autoscale.decision import Sample, SampleState
 from scaler.autoscale.simulate import Setting, simulate
 from scaler.autoscale.trace import Trace
 from scaler.config.spec import load
@@ -28,7 +29,7 @@ def asks(function, **rest) -> Policy:
     return Policy(**(defaults | rest))
 
 
-def test_it_is_told_the_load():
+def test_the_function_receives_the_load():
     told = []
     fleet = Fleet(group(asks(told.append), min=1, max=9), current=4, booting=[START + timedelta(minutes=1)])
     decision = fleet.step(jobs=12)
@@ -65,21 +66,21 @@ class Unprintable:
 
 
 NONSENSE = [
-    (fails, State.MISSING, "ValueError: boom"),
-    (exits, State.MISSING, "SystemExit: 3"),
-    (lambda load: load.metrics["job"], State.MISSING, "KeyError: 'job'"),
-    (lambda load: -1, State.NEGATIVE, "-1 is negative"),
-    (lambda load: 2.5, State.NAN, "it answered 2.5, which is no whole number"),
-    (lambda load: math.nan, State.NAN, "it answered nan, which is no whole number"),
-    (lambda load: True, State.NAN, "it answered True, which is no whole number"),
-    (lambda load: "3", State.NAN, "it answered '3', which is no whole number"),
-    (lambda load: Unprintable(), State.NAN, "it answered a Unprintable, which is no whole number"),
-    (lambda load: 10**400, State.ABSURD, "more than 10000"),
+    (fails, SampleState.MISSING, "ValueError: boom"),
+    (exits, SampleState.MISSING, "SystemExit: 3"),
+    (lambda load: load.metrics["job"], SampleState.MISSING, "KeyError: 'job'"),
+    (lambda load: -1, SampleState.NEGATIVE, "-1 is negative"),
+    (lambda load: 2.5, SampleState.NAN, "it answered 2.5, which is no whole number"),
+    (lambda load: math.nan, SampleState.NAN, "it answered nan, which is no whole number"),
+    (lambda load: True, SampleState.NAN, "it answered True, which is no whole number"),
+    (lambda load: "3", SampleState.NAN, "it answered '3', which is no whole number"),
+    (lambda load: Unprintable(), SampleState.NAN, "it answered a Unprintable, which is no whole number"),
+    (lambda load: 10**400, SampleState.ABSURD, "more than 10000"),
 ]
 
 
 @pytest.mark.parametrize(("function", "state", "words"), NONSENSE)
-def test_nonsense_holds_the_count_and_is_told_once(function, state, words):
+def test_a_wrong_answer_holds_the_count_and_is_reported_once(function, state, words):
     answers = [lambda load: 5, *[function] * 180, lambda load: 4]
 
     def asked(load):
@@ -97,12 +98,12 @@ def test_nonsense_holds_the_count_and_is_told_once(function, state, words):
     assert over == "function fleet:count is back: 4"
 
 
-def test_on_error_max_holds_for_it_too():
+def test_on_error_max_applies_to_functions():
     fleet = Fleet(group(asks(fails, on_error="max"), max=8), current=2)
     assert fleet.step(jobs=1).count == 8
 
 
-def test_what_is_not_to_be_believed_it_is_not_told():
+def test_the_function_receives_none_for_an_unusable_metric():
     told = []
     fleet = Fleet(group(asks(lambda load: told.append(load.metrics["jobs"]) or 2)), current=2)
     for value in (None, math.nan, -1, 1e12, Sample(7, START - timedelta(hours=1)), 0, 7):
@@ -124,11 +125,11 @@ def test_in_the_loop_a_function_that_fails_keeps_the_servers(tmp_path):
     live.loop(30, 60, jobs=1)
     assert len(live.ready) == 3
     assert live.records.notices == ["function fleet:count is missing: ValueError: boom; 3 is held"]
-    assert live.memory.load().histories["worker"].health["fleet:count"].state is State.MISSING
+    assert live.memory.load().histories["worker"].health["fleet:count"].state is SampleState.MISSING
     assert live.records.decisions[-1]["metrics"]["fleet:count"]["error"] == "ValueError: boom"
 
 
-def test_a_simulation_asks_it_too():
+def test_a_simulation_calls_the_function():
     source = HttpSource(url="http://x/")
     metrics = {"jobs": Metric(name="jobs", source=source)}
     made = asks(lambda load: math.ceil(load.metrics["jobs"] / 10), metrics=metrics)
@@ -162,7 +163,7 @@ def test_a_spec_names_it(tmp_path):
         ("      function: fleet:count\n      rules: []\n", "autoscale.rules must not be empty"),
     ],
 )
-def test_what_a_spec_cannot_name(tmp_path, block, problem):
+def test_functions_that_a_spec_cannot_name(tmp_path, block, problem):
     (tmp_path / "stacks").mkdir()
     (tmp_path / "fleet.py").write_text("def count(load):\n    return 1\n")
     with pytest.raises(InvalidSpecError) as caught:

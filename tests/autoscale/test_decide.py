@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from scaler.autoscale.decide import Ceiling, History, Sample, State, Supply, decide, decide_stack
+from scaler.autoscale.decide import decide, decide_stack
+from scaler.autoscale.decision import Ceiling, History, Sample, SampleState, Supply
 from scaler.model.autoscaling import Backlog, Direction, Learned, Schedule, Step, Steps, Target, Wait, Window
 from tests.autoscale.load import EAGER, START, Fleet, group, metric, policy, spec
 
@@ -183,14 +184,14 @@ def test_cooldowns_per_direction():
     assert fleet.step(jobs=40).count == 4, "up does not wait for a down"
 
 
-def test_no_change_begins_no_cooldown():
+def test_no_change_starts_no_cooldown():
     fleet = Fleet(group(policy(JOBS, up=Direction(cooldown=minutes(30)))), 3)
     for _ in range(5):
         fleet.step(jobs=30)
     assert fleet.step(jobs=50).count == 5
 
 
-def test_a_change_by_hand_begins_the_cooldowns_and_is_told_once():
+def test_a_change_by_hand_starts_the_cooldowns_and_is_reported_once():
     pause = Direction(cooldown=minutes(10))
     fleet = Fleet(group(policy(JOBS, up=pause, down=pause)), 3)
     fleet.step(jobs=30)
@@ -201,7 +202,7 @@ def test_a_change_by_hand_begins_the_cooldowns_and_is_told_once():
     assert fleet.notices == ["the count was changed from 3 to 8 by something else"]
 
 
-def test_a_decision_that_was_not_carried_out_begins_no_cooldown():
+def test_a_decision_that_was_not_carried_out_starts_no_cooldown():
     fleet = Fleet(group(policy(JOBS, up=Direction(cooldown=minutes(10)))), 1)
     fleet.history = fleet.decide(jobs=30).history
     fleet.now += MINUTE
@@ -227,7 +228,7 @@ def test_neither_cooldown_nor_step_keeps_the_count_below_min():
 # Limits
 
 
-def test_ceilings_name_themselves():
+def test_a_ceiling_is_named_in_the_reason():
     decision = decide(
         group(policy(JOBS)),
         {"jobs": Sample(150, START)},
@@ -240,7 +241,7 @@ def test_ceilings_name_themselves():
     assert decision.reason.endswith("the budget allows no more: at most 7")
 
 
-def test_groups_share_the_limit_and_nothing_that_exists_gives_way_to_growth():
+def test_groups_share_the_limit_and_no_existing_server_is_removed_for_growth():
     both = spec(group(policy(JOBS), name="web"), group(policy(JOBS), name="worker"), limit=10)
     supplies = {"web": Supply(4, 4, 4), "worker": Supply(2, 2, 2)}
     samples = {"web": {"jobs": Sample(50, START)}, "worker": {"jobs": Sample(200, START)}}
@@ -263,15 +264,15 @@ def test_groups_without_a_policy_count_towards_the_limit():
 @pytest.mark.parametrize(
     ("sample", "state"),
     [
-        (Sample(None, START, "connection refused"), State.MISSING),
-        (Sample(math.nan, START), State.NAN),
-        (Sample(-1, START), State.NEGATIVE),
-        (Sample(math.inf, START), State.ABSURD),
-        (Sample(2e9, START), State.ABSURD),
-        (Sample(1, START - minutes(6)), State.STALE),
+        (Sample(None, START, "connection refused"), SampleState.MISSING),
+        (Sample(math.nan, START), SampleState.NAN),
+        (Sample(-1, START), SampleState.NEGATIVE),
+        (Sample(math.inf, START), SampleState.ABSURD),
+        (Sample(2e9, START), SampleState.ABSURD),
+        (Sample(1, START - minutes(6)), SampleState.STALE),
     ],
 )
-def test_what_is_not_believed_holds_the_count(sample, state):
+def test_an_unusable_value_holds_the_count(sample, state):
     fleet = Fleet(group(policy(CPU, JOBS)), 5)
     for _ in range(20):
         decision = fleet.step(cpu=replace(sample, at=sample.at + (fleet.now - START)), jobs=0)
@@ -286,7 +287,7 @@ def test_on_error_max():
     assert fleet.step(jobs=None).count == 12
 
 
-def test_a_source_that_dies_then_talks_nonsense_then_says_zero_changes_nothing():
+def test_a_source_that_fails_then_returns_nan_then_zero_changes_nothing():
     fleet = Fleet(group(policy(CPU, down=Direction(stabilise=minutes(5)))), 6)
     for _ in range(10):
         fleet.step(cpu=60)
@@ -302,7 +303,7 @@ def test_a_source_that_dies_then_talks_nonsense_then_says_zero_changes_nothing()
     assert fleet.notices[3:] == ["metric cpu is back: 60"]
 
 
-def test_zeros_after_a_failure_are_believed_in_the_end():
+def test_zeros_after_a_failure_are_used_after_distrust_zero():
     fleet = Fleet(group(policy(JOBS)), 6)
     fleet.step(jobs=None)
     for _ in range(60):
@@ -321,7 +322,7 @@ def test_a_queue_that_is_empty_is_no_failure():
 # Over time
 
 
-def test_a_wobble_round_the_target_for_two_hours_changes_nothing():
+def test_a_metric_that_swings_within_the_tolerance_changes_nothing():
     fleet = Fleet(group(policy(CPU)), 10)
     for tick in range(720):
         fleet.step(10, cpu=60 * (1 + 0.1 * math.sin(tick / 7)))

@@ -5,7 +5,8 @@ from datetime import timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scaler.autoscale.decide import Bound, Ceiling, History, Sample, Supply, decide, decide_stack
+from scaler.autoscale.decide import decide, decide_stack
+from scaler.autoscale.decision import Bound, Ceiling, History, Sample, Supply
 from scaler.model.autoscaling import Backlog, Direction, Policy, Schedule, Step, Steps, Target, Wait, Window
 from tests.autoscale.load import START, group, policy, spec
 

@@ -12,6 +12,7 @@ from decimal import Decimal
 import pytest
 
 from scaler.autoscale import report
+from scaler.autoscale.report_page import page
 from scaler.autoscale.simulate import Setting, compare
 from scaler.autoscale.trace import Trace
 from scaler.model import Price
@@ -65,7 +66,7 @@ def browse(page, folder, *options: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_browser_draws_the_plots_without_an_error_or_a_request(simulations, trace, tmp_path):
-    page = tmp_path / "report.html"
+    file = tmp_path / "report.html"
     # The page is measured by a script of the test's: the report itself has none, and would allow none.
     measure = """<script>
     addEventListener("securitypolicyviolation", event => log.push("csp " + event.violatedDirective));
@@ -77,11 +78,11 @@ def test_a_browser_draws_the_plots_without_an_error_or_a_request(simulations, tr
                     requests: performance.getEntriesByType("resource").map(entry => entry.name), log};
       document.body.dataset.seen = JSON.stringify(seen);
     });</script>"""
-    html = report.html(simulations, trace, title="shop <prod>")
+    html = page(simulations, trace, title="shop <prod>")
     allowing = html.replace("style-src 'unsafe-inline'", "style-src 'unsafe-inline'; script-src 'unsafe-inline'")
     assert allowing != html
-    page.write_text(allowing.replace("<title>", measure + "<title>", 1))
-    shown = browse(page, tmp_path, "--dump-dom", "--enable-logging=stderr")
+    file.write_text(allowing.replace("<title>", measure + "<title>", 1))
+    shown = browse(file, tmp_path, "--dump-dom", "--enable-logging=stderr")
     seen = json.loads(re.search(r'data-seen="([^"]*)"', shown.stdout).group(1).replace("&quot;", '"'))
     assert seen["plots"] == 3, "servers, waits, arrivals"
     assert len(seen["boxes"]) == 2 * 2 + 2 + 1
@@ -93,7 +94,7 @@ def test_a_browser_draws_the_plots_without_an_error_or_a_request(simulations, tr
 
 
 def test_the_page_allows_no_script_and_names_no_address(simulations, trace):
-    html = report.html(simulations, trace, title="prod")
+    html = page(simulations, trace, title="prod")
     assert "<script" not in html
     assert "default-src 'none'" in html
     assert not re.findall(r"(?:https?:)?//[a-z]", html)

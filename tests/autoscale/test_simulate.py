@@ -9,7 +9,7 @@ from decimal import Decimal
 import pytest
 
 from scaler.autoscale.billing import bill
-from scaler.autoscale.decide import Decision
+from scaler.autoscale.decision import Decision
 from scaler.autoscale.queue_model import Queue, waits
 from scaler.autoscale.simulate import Setting, simulate
 from scaler.autoscale.trace import Trace, TraceError, load_trace
@@ -37,7 +37,7 @@ def measured(policy):
 # The queue model
 
 
-def test_a_queue_that_keeps_up_makes_nobody_wait():
+def test_no_job_waits_in_a_queue_that_keeps_up():
     queue = Queue(throughput=2.0)
     for step in range(100):
         queue.advance(step * 10, 10, rate=6.0, ready=3)
@@ -63,7 +63,7 @@ def test_a_burst_is_worked_off_in_order():
     assert queue.backlog == 0
 
 
-def test_what_is_never_served_has_waited_until_the_end():
+def test_a_job_that_is_never_started_waits_until_the_end():
     queue = Queue(throughput=1.0)
     for step in range(10):
         queue.advance(step * 10, 10, rate=1.0, ready=0)
@@ -143,7 +143,7 @@ def test_the_forms_of_a_trace(tmp_path):
         ('{"status": "error"}', "no answer to a range query"),
     ],
 )
-def test_what_is_no_trace(tmp_path, text, why):
+def test_files_that_are_not_recorded_load(tmp_path, text, why):
     path = tmp_path / "trace"
     path.write_text(text)
     with pytest.raises(TraceError) as caught:
@@ -185,7 +185,7 @@ def test_a_burst_costs_what_it_costs():
     assert result.wanted[-1] == 1
 
 
-def test_keeping_what_is_paid_costs_less_than_deleting_it_at_once_and_nobody_waits_longer():
+def test_keeping_paid_servers_costs_less_and_no_job_waits_longer():
     """A day of load that comes and goes every twenty minutes."""
     arrivals = [20.0 if index // 60 % 2 else 2.0 for index in range(8_640)]
     rule = Backlog(metric="jobs", within=timedelta(minutes=2), throughput=1.0)
@@ -205,7 +205,7 @@ def test_keeping_what_is_paid_costs_less_than_deleting_it_at_once_and_nobody_wai
     assert alike[0] == alike[1]
 
 
-def test_a_budget_caps_what_is_simulated_and_removes_nothing():
+def test_a_budget_caps_a_simulation_and_removes_nothing():
     worker = group(measured(policy(Backlog(metric="jobs", per_server=10))), count=2, min=1)
     poor = replace(SETTING, budget=Decimal(20), price=Price("EUR", Decimal("0.01"), Decimal(6)))
     assert simulate("p", worker, trace(jobs=[90.0] * 3), poor).wanted == [3, 3, 3]
@@ -232,7 +232,7 @@ def test_more_servers_wait_less():
     assert roomy.server_hours > tight.server_hours
 
 
-def test_what_the_modelled_metrics_tell():
+def test_the_values_of_modelled_metrics():
     metrics = {
         "pending": replace(metric("pending"), source=HorizonSource(url="redis://x", measure="pending")),
         "wait": replace(metric("wait"), source=HorizonSource(url="redis://x")),
@@ -255,7 +255,7 @@ def test_what_the_modelled_metrics_tell():
     assert told == pytest.approx({"pending": 120, "wait": 60, "age": 30, "busy": 1, "done": 120})
 
 
-def test_averages_are_set_right_where_the_trace_tells_how_many_servers_there_were():
+def test_averages_are_corrected_by_the_recorded_number_of_servers():
     worker = group(measured(policy(Target(metric="cpu", value=60))), count=8)
     seen: list[Decision] = []
     simulate("p", worker, trace(cpu=[90.0] * 3, servers=[4.0] * 3), SETTING, seen.append)
@@ -267,7 +267,7 @@ def test_what_a_trace_must_have():
     jobs = group(measured(policy(Backlog(metric="jobs", per_server=5))))
     with pytest.raises(UsageError, match="no column for the metric jobs"):
         simulate("p", jobs, trace(cpu=[1.0]), SETTING)
-    with pytest.raises(UsageError, match="nothing tells how many jobs a server does"):
+    with pytest.raises(UsageError, match="not known how many jobs a server does"):
         simulate("p", jobs, trace(arrivals=[1.0]), SETTING)
     with pytest.raises(UsageError, match="has no autoscale block"):
         simulate("p", group(None), trace(cpu=[1.0]), SETTING)

@@ -248,7 +248,7 @@ def rule(text: str) -> str:
         (METRIC + RULE + "      on_error: min\n", "on_error must be hold or max, not 'min'; known: hold, max"),
     ],
 )
-def test_what_is_wrong_is_told_with_its_place(tmp_path, block, problem):
+def test_a_problem_is_reported_with_its_line(tmp_path, block, problem):
     with pytest.raises(InvalidSpecError) as caught:
         load(write(tmp_path, block), "shop")
     [told] = caught.value.problems

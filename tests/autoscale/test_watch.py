@@ -21,31 +21,31 @@ from tests.support.fakes import FakeClock, passing
 TEN = timedelta(seconds=10)
 
 
-class Heard:
+class Recorded:
     def __init__(self) -> None:
-        self.told = []
+        self.events = []
 
     def ticked(self, done, took_s) -> None:
-        self.told.append("ticked")
+        self.events.append("ticked")
 
     def failed(self, error, took_s) -> None:
-        self.told.append(f"failed: {error}")
+        self.events.append(f"failed: {error}")
 
     def reloaded(self, spec) -> None:
-        self.told.append(f"reloaded: limit {spec.limit}")
+        self.events.append(f"reloaded: limit {spec.limit}")
 
-    def kept(self, error) -> None:
-        self.told.append(f"kept: {error}")
+    def reload_failed(self, error) -> None:
+        self.events.append(f"reload failed: {error}")
 
 
 class Loop:
     """A watch whose ticks take as long as the test says, and end it after the last."""
 
     def __init__(self, spec, takes, errors=(), specs=()) -> None:
-        self.clock, self.heard, self.begun = FakeClock(), Heard(), []
+        self.clock, self.listener, self.begun = FakeClock(), Recorded(), []
         self.takes, self.errors, self.specs = list(takes), dict(errors), dict(specs)
         self.spec, self.seen = spec, []
-        self.watch = Watch(interval=TEN, clock=self.clock, load=self.load, tick=self.tick, listener=self.heard)
+        self.watch = Watch(interval=TEN, clock=self.clock, load=self.load, tick=self.tick, listener=self.listener)
 
     def load(self):
         found = self.specs.get(len(self.begun), self.spec)
@@ -76,32 +76,32 @@ def test_the_interval_does_not_drift_whatever_ticks_take(spec):
     assert loop.begun == pytest.approx([0, 10, 20, 30, 40, 50])
 
 
-def test_a_tick_that_takes_too_long_skips_the_ones_that_it_missed(spec):
+def test_a_long_tick_skips_the_missed_ones(spec):
     loop = Loop(spec, takes=[1, 25, 1, 1])
     loop.watch.run()
     assert loop.begun == pytest.approx([0, 10, 40, 50])
 
 
-def test_it_survives_errors_of_every_kind(spec):
+def test_the_watch_continues_after_every_exception(spec):
     loop = Loop(spec, takes=[1] * 4, errors={0: passing()[0], 1: ZeroDivisionError("oops"), 2: UsageError("no")})
     loop.watch.run()
-    assert [text.partition(":")[0] for text in loop.heard.told] == ["failed", "failed", "failed", "ticked"]
+    assert [text.partition(":")[0] for text in loop.listener.events] == ["failed", "failed", "failed", "ticked"]
 
 
-def test_what_is_no_error_ends_it(spec):
+def test_a_base_exception_ends_the_watch(spec):
     loop = Loop(spec, takes=[1] * 4, errors={1: KeyboardInterrupt()})
     with pytest.raises(KeyboardInterrupt):
         loop.watch.run()
     assert len(loop.begun) == 2
 
 
-def test_it_ends_after_the_tick_under_way_and_does_not_sleep_on(spec):
+def test_stop_ends_the_watch_after_the_current_tick(spec):
     loop = Loop(spec, takes=[3])
     loop.watch.run()
     assert loop.clock.passed == 3
 
 
-def test_a_request_to_stop_is_heard_while_it_sleeps(spec):
+def test_stop_is_obeyed_during_a_sleep(spec):
     loop = Loop(spec, takes=[1] * 9)
     loop.clock.on_tick = lambda: loop.watch.stop() if loop.clock.passed > 14 else None
     loop.watch.run()
@@ -109,21 +109,21 @@ def test_a_request_to_stop_is_heard_while_it_sleeps(spec):
     assert len(loop.begun) == 2
 
 
-def test_a_changed_spec_is_in_force_from_the_next_tick_and_a_broken_one_is_not(spec):
+def test_a_changed_spec_is_used_from_the_next_tick_and_an_invalid_one_is_not(spec):
     newer = replace(spec, limit=7)
     broken = SpecError("1 problem")
     loop = Loop(spec, takes=[1] * 6, specs={2: broken, 3: broken, 4: newer})
     loop.watch.run()
     assert loop.seen == [None, None, None, None, 7, 7]
-    assert loop.heard.told == [
+    assert loop.listener.events == [
         *["ticked"] * 2,
-        *["kept: 1 problem", "ticked"] * 2,
+        *["reload failed: 1 problem", "ticked"] * 2,
         "reloaded: limit 7",
         *["ticked"] * 2,
     ]
 
 
-def test_the_first_spec_must_be_good(spec):
+def test_the_first_spec_must_be_valid(spec):
     loop = Loop(spec, takes=[1], specs={0: SpecError("1 problem")})
     with pytest.raises(SpecError):
         loop.watch.run()
@@ -152,7 +152,7 @@ def numbers(exposition) -> dict[tuple[str, ...], float]:
     }
 
 
-def test_what_prometheus_is_shown(tmp_path, exposition):
+def test_the_exposed_metrics(tmp_path, exposition):
     live = Live(tmp_path, policy(JOBS, down=Direction(stabilise=timedelta(minutes=5))))
     exposition.ticked(live.tick(jobs=50), 2.0)
     live.wait(timedelta(minutes=1))
@@ -176,7 +176,7 @@ def test_what_prometheus_is_shown(tmp_path, exposition):
     assert ("scaler_budget_left", "EUR") not in shown, "it has no budget"
 
 
-def test_what_the_budget_leaves_is_shown_while_there_is_one(tmp_path, exposition):
+def test_the_rest_of_the_budget_is_exposed_while_there_is_a_budget(tmp_path, exposition):
     live = Live(tmp_path)
     live.spec = replace(live.spec, budget=Decimal(27))
     exposition.ticked(live.tick(jobs=30), 1.0)
@@ -190,7 +190,7 @@ def test_what_the_budget_leaves_is_shown_while_there_is_one(tmp_path, exposition
     assert ("scaler_budget_left", "EUR") not in numbers(exposition)
 
 
-def test_health_is_that_it_goes_round(exposition):
+def test_healthy_means_that_ticks_finish(exposition):
     def health() -> tuple[int, dict]:
         answer = requests.get(f"{exposition.address}/healthz", timeout=5)
         return answer.status_code, answer.json()
@@ -205,16 +205,16 @@ def test_health_is_that_it_goes_round(exposition):
     assert (code, facts["healthy"], facts["last_tick_s_ago"]) == (503, False, 1000)
 
 
-def test_another_page_is_not_there(exposition):
+def test_other_paths_are_404(exposition):
     assert requests.get(f"{exposition.address}/etc/passwd", timeout=5).status_code == 404
 
 
-def test_a_port_that_is_taken_and_what_is_no_address(exposition):
+def test_a_taken_port_and_an_invalid_address_are_usage_errors(exposition):
     taken = re.sub("^http://", "", exposition.address)
-    with pytest.raises(UsageError, match="Nothing can listen on"):
+    with pytest.raises(UsageError, match="Cannot listen on"):
         Exposition("prod", taken, TEN, FakeClock())
     for text in ("", "9410", ":9410", "127.0.0.1:", "127.0.0.1:x", "127.0.0.1:99999"):
-        with pytest.raises(UsageError, match="no address to listen on"):
+        with pytest.raises(UsageError, match="not an address to listen on"):
             Exposition("prod", text, TEN, FakeClock())
 
 

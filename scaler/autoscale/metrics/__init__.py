@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-from scaler.autoscale.decide import Sample
+from scaler.autoscale.decision import Sample
 from scaler.clouds import Cloud
 from scaler.model import Requests
 from scaler.model.autoscaling import (

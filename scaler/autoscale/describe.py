@@ -1,16 +1,16 @@
-"""Decisions told: as a document for programs and the event log, and as lines for people. Pure."""
+"""Describe decisions: as a document for programs and the event log, and as lines for people. Pure."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
 
-from scaler.autoscale.decide import Decision, Reading, State
+from scaler.autoscale.decision import Decision, Reading, SampleState
 from scaler.support.clock import format_time
 
 
 def decision_document(decision: Decision) -> dict[str, object]:
-    """A decision with everything that led to it, as plain values."""
+    """Return a decision with everything that led to it, as plain values."""
     return {
         "group": decision.group,
         "at": format_time(decision.at),
@@ -44,12 +44,12 @@ def _reading_document(reading: Reading) -> dict[str, object]:
 
 
 def decision_lines(decision: Decision) -> Iterator[str]:
-    """A decision for a person, from the metrics to the count."""
+    """Yield the lines that show a decision to a person, from the metrics to the count."""
     supply = decision.supply
     yield f"{decision.group}: {_headline(decision)} ({supply.ready} of {supply.supply} ready)"
     for reading in decision.readings:
         value = "no value" if reading.value is None else f"{reading.value:.6g}"
-        state = "" if reading.state is State.OK else f"  {reading.state}: {reading.error}"
+        state = "" if reading.state is SampleState.OK else f"  {reading.state}: {reading.error}"
         yield f"  metric {reading.metric:<12} {value}{state}"
     for proposal in decision.proposals:
         yield f"  {proposal.rule:<19} {proposal.count}: {proposal.reason}"

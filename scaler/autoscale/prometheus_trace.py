@@ -1,4 +1,4 @@
-"""Recorded load from where it is recorded anyway: the policy's own Prometheus queries, over a while."""
+"""Read recorded load from Prometheus, with the queries of a policy's metrics."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from scaler.model.autoscaling import FixedSource, Metric, PrometheusSource
 from scaler.support.clock import Clock
 
 _POINTS = 10_000
-"""Prometheus gives at most 11,000 points at once."""
+"""Points per query. Prometheus refuses more than 11,000."""
 
 _TIMEOUT_S = 60.0
 
 
-def record(
+def fetch_trace(
     group: Group,
     *,
     since: timedelta,
@@ -28,9 +28,9 @@ def record(
     environ: Mapping[str, str],
     directory: Path,
 ) -> Trace:
-    """The metrics of a group's policy from `since` until now, `step` apart.
+    """Read the metrics of a group's policy from `since` ago until now, one value every `step`.
 
-    UsageError if they are not Prometheus'; UnavailableError if it does not give them.
+    Raises UsageError if a metric is not from Prometheus, and UnavailableError if Prometheus does not return it.
     """
     policy = group.autoscale
     metrics = (
@@ -39,9 +39,9 @@ def record(
     others = [one.name for one in metrics if not isinstance(one.source, PrometheusSource)]
     if others or not metrics:
         raise UsageError(
-            f"Not all metrics of {group.name} are Prometheus'.",
+            f"Not all metrics of {group.name} are from Prometheus.",
             why=f"others: {', '.join(others) or 'it has none'}",
-            fix="Record them in a file, and give that.",
+            fix="Record them in a file, and pass that file.",
         )
     request = Request(_TIMEOUT_S, clock.now(), environ, directory, clock)
     seconds = step.total_seconds()
@@ -66,7 +66,9 @@ def _column(metric: Metric, times: list[float], step: float, request: Request) -
             if "no series" in str(error):
                 continue
             raise UnavailableError(
-                f"Prometheus does not give the metric {metric.name}.", why=str(error), fix=f"Look at {source.url}."
+                f"Prometheus does not return the metric {metric.name}.",
+                why=str(error),
+                fix=f"Check the query at {source.url}.",
             ) from None
         found |= {round((moment - times[0]) / step): value for moment, value in points}
     return [found.get(index) for index in range(len(times))]

@@ -1,11 +1,11 @@
-"""One look at the load and the servers, one decision per group, and what follows from it.
+"""One tick: observe the servers, decide each group's count from the samples, and carry it out.
 
-A watch loop and a cron job do exactly this, so their decisions are the same: what one decision
-must know of the earlier ones is in the stack's records.
+A watch loop and a cron job run the same ticks and decide the same, because what a decision needs
+to know of earlier ones is in the stack's records.
 
-Every end leaves records from which the next run goes on. The memory is saved last: a run that is
-killed after it changed the count leaves a count that the memory does not know, which the next run
-takes for a change by hand, and does not revert at once.
+The next tick can start from any end of this one. The memory is saved last: after a kill between
+the change of the count and the saving, the next tick finds a count that the memory does not know,
+treats it as changed by somebody else, and does not revert it at once.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from scaler.autoscale.bounds import Prices, budget, per_month, quota
-from scaler.autoscale.decide import Bound, Ceiling, Decision, History, Sample, Supply, decide_stack
-from scaler.autoscale.explain import decision_document
+from scaler.autoscale.decide import decide_stack
+from scaler.autoscale.decision import Bound, Ceiling, Decision, History, Sample, Supply
+from scaler.autoscale.describe import decision_document
 from scaler.autoscale.memory import Memory, Remembered
 from scaler.autoscale.metrics import Fleet, Sources
 from scaler.clouds import Catalogue
@@ -36,20 +37,20 @@ Samples = Mapping[str, Mapping[str, Sample]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Autoscaled:
-    """What came of one look at the load."""
+class Tick:
+    """The outcome of one tick."""
 
     stack: str
     at: datetime
     decisions: Mapping[str, Decision]
     servers: Sequence[Server]
-    """As they were when it was decided."""
+    """As observed before the decision."""
     result: Result | None
-    """What the decisions led to; None: there was nothing to do."""
+    """The result of the run that carried the decisions out; None if there was nothing to do."""
     requests: Requests
-    """Sent to the cloud for all of it."""
+    """All requests to the cloud, including those of metrics."""
     budget_left: tuple[float, str] | None = None
-    """What the budget leaves of a whole month, and its currency; None: there is none, or no prices."""
+    """What is left of the monthly budget, and its currency; None without a budget or without prices."""
 
     @property
     def outcome(self) -> Outcome:
@@ -57,7 +58,7 @@ class Autoscaled:
 
 
 def require_policy(spec: Spec) -> None:
-    """UsageError if no group of the stack follows its load."""
+    """Raise UsageError if no group of the stack has an `autoscale` block."""
     if not any(group.autoscale for group in spec.groups.values()):
         raise UsageError(
             f"No group of {spec.stack} has an autoscale block.",
@@ -67,14 +68,14 @@ def require_policy(spec: Spec) -> None:
 
 
 def read_samples(spec: Spec, sources: Sources, fleet: Fleet | None = None) -> Samples:
-    """All metrics of all groups, read at the same time; `fleet` is for those that the cloud measures."""
+    """Read all metrics of all groups at the same time. Metrics that the cloud measures need `fleet`."""
     groups = {name: group.autoscale for name, group in spec.groups.items() if group.autoscale}
     metrics = {(name, key): one for name, policy in groups.items() for key, one in policy.metrics.items()}
     read = sources.read(metrics, fleet)
     return {name: {key: read[name, key] for key in policy.metrics} for name, policy in groups.items()}
 
 
-def autoscale(
+def run_tick(
     spec: Spec,
     samples: Samples,
     memory: Memory,
@@ -85,13 +86,14 @@ def autoscale(
     ceilings: Mapping[str, Sequence[Ceiling]] | None = None,
     prices: Prices | None = None,
     read: Iterable[Requests] = (),
-) -> Autoscaled:
-    """Decide, and ensure what was decided; with `options.apply` off, only show what would be done.
+) -> Tick:
+    """Decide, and ensure the decided counts. Without `options.apply`, only show what would change.
 
-    `now` is the moment of the decision. `ceilings` are mosts from outside. `prices` are kept by who
-    does this again and again; `read` is what reading the samples took. Raises what `ensure` raises.
+    `now` is the time of the decision. `ceilings` are further limits, by group. A watch passes the same
+    `prices` to each tick, so that they are not read every time. `read` counts the requests that reading
+    the samples took. Raises what `ensure` raises.
     """
-    # To the second, as the records have it: what is decided on is what a later run will read.
+    # Whole seconds, as in the records, so that a later tick reads exactly what was decided on.
     now = now.replace(microsecond=0)
     sent = around.cloud.requests
     remembered = memory.load()
@@ -121,13 +123,13 @@ def autoscale(
                 around.records.save(counts, observer.known, ())
         finally:
             _remember(decisions, remembered, logged, memory, around)
-    return Autoscaled(
+    return Tick(
         stack=spec.stack,
         at=now,
         decisions=decisions,
         servers=tuple(world.servers[name] for name in sorted(world.servers)),
         result=result,
-        requests=_sum([_since(sent, around.cloud.requests), *read]),
+        requests=_total([_difference(sent, around.cloud.requests), *read]),
         budget_left=_budget_left(spec, catalogue, world, result),
     )
 
@@ -135,7 +137,7 @@ def autoscale(
 def _bounds(
     spec: Spec, world: World, supplies: Mapping[str, Supply], catalogue: Catalogue | None, around: Surroundings
 ) -> Sequence[Bound]:
-    """What keeps the stack from growing, besides its limit."""
+    """Return the budget and the account's quota as bounds."""
     found = [
         budget(spec, catalogue, world.servers.values(), supplies) if catalogue else None,
         quota(around.cloud, around.shortages, len(world.machines), around.clock.now()),
@@ -153,7 +155,7 @@ def _budget_left(
     return round(float(spec.budget) - spent, 2), catalogue.currency
 
 
-def _sum(parts: Sequence[Requests]) -> Requests:
+def _total(parts: Sequence[Requests]) -> Requests:
     return Requests(
         total=sum(part.total for part in parts),
         create=sum(part.create for part in parts),
@@ -162,7 +164,7 @@ def _sum(parts: Sequence[Requests]) -> Requests:
     )
 
 
-def _since(before: Requests, now: Requests) -> Requests:
+def _difference(before: Requests, now: Requests) -> Requests:
     return Requests(
         total=now.total - before.total,
         create=now.create - before.create,
@@ -172,11 +174,11 @@ def _since(before: Requests, now: Requests) -> Requests:
 
 
 # ---------------------------------------------------------------------------------------------
-# What is there
+# Observation
 
 
 def _observe(spec: Spec, around: Surroundings) -> tuple[World, Observer]:
-    """Look; for as long as it takes to check whether servers are ready, and no longer."""
+    """Observe the servers, and wait for the readiness checks of those that are starting, but no longer."""
     observer = Observer(spec, around)
     world = observer.begin(mend=True)
     checks = [
@@ -212,9 +214,9 @@ def _supplies(
 def _current(
     name: str, counting: int, recorded: Mapping[str, int], histories: Mapping[str, History], count: int
 ) -> int:
-    """The count that is wanted now: as recorded, else as we remember, else what is there, else the spec's.
+    """Return the wanted count: as recorded, else as remembered, else the number of servers, else the spec's.
 
-    Never the spec's where there are servers: a lost file must not remove any.
+    The spec's count is not used while there are servers, because a lost file must not remove any.
     """
     if name in recorded:
         return recorded[name]
@@ -225,9 +227,9 @@ def _current(
 
 
 def _needs_work(spec: Spec, world: World, wanted: Mapping[str, int]) -> bool:
-    """Whether `ensure` would do anything now that is worth an engine's start.
+    """Return whether a run of `ensure` would change anything.
 
-    Servers that time alone makes ready are left alone; when the last of them is, that is recorded.
+    Servers that are starting need no run. When the last of them is ready, a run records that.
     """
     counting = Counter(server.group for server in world.servers.values() if server.counts)
     if any(counting[name] != count for name, count in wanted.items()):
@@ -241,27 +243,27 @@ def _needs_work(spec: Spec, world: World, wanted: Mapping[str, int]) -> bool:
 
 
 # ---------------------------------------------------------------------------------------------
-# The records
+# Records
 
 
 def _log(decisions: Mapping[str, Decision], remembered: Remembered, around: Surroundings) -> dict[str, str]:
-    """Log every decision that is not the one before over again; what tells them apart."""
+    """Log each decision that differs from the last logged one. Return the key of each, by group."""
     logged = {}
     for name, decision in decisions.items():
         for notice in decision.notices:
             around.progress.warn(f"{name}: {notice}")
             around.records.noticed(name, notice)
-        logged[name] = _gist(decision)
+        logged[name] = _log_key(decision)
         if decision.change or decision.notices or remembered.logged.get(name) != logged[name]:
             around.records.decided(name, decision.reason, decision_document(decision))
     return logged
 
 
-def _gist(decision: Decision) -> str:
-    """The decision without what changes all the time: the log is for servers too, and is no metric's history."""
+def _log_key(decision: Decision) -> str:
+    """Return what two decisions are compared by, without the values that change on every tick."""
     asked, current = decision.asked, decision.supply.current
-    way = "more" if asked > current else "fewer" if asked < current else "the same"
-    return f"{decision.count}, asked for {way}, by {', '.join(cap.name for cap in decision.caps) or 'nothing'}"
+    direction = "more" if asked > current else "fewer" if asked < current else "the same"
+    return f"{decision.count}, asked for {direction}, by {', '.join(cap.name for cap in decision.caps) or 'nothing'}"
 
 
 def _remember(
@@ -271,7 +273,7 @@ def _remember(
     memory: Memory,
     around: Surroundings,
 ) -> None:
-    """A decision that is on record as wanted was carried out, whatever came of it."""
+    """Save the histories. A decision was carried out if the records have its count as wanted, whatever failed after."""
     wanted = around.records.wanted()
     histories = {
         name: decision.carried_out if wanted.get(name) == decision.count else decision.history

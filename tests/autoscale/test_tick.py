@@ -44,7 +44,7 @@ def test_up_with_the_load_and_down_again(live):
     assert live.is_in_order()
 
 
-def test_nothing_to_do_is_one_list_and_no_engine(live):
+def test_without_changes_a_tick_is_one_list_call_and_no_engine(live):
     live.tick(jobs=50)
     live.wait(timedelta(minutes=1))
     live.tick(jobs=50)
@@ -56,7 +56,7 @@ def test_nothing_to_do_is_one_list_and_no_engine(live):
     assert live.stack.processes == 0
 
 
-def test_what_is_kept_for_its_paid_hour_is_left_alone_until_it_is_needed_or_over(tmp_path):
+def test_a_server_off_in_its_paid_hour_stays_until_it_is_needed_or_the_hour_ends(tmp_path):
     live = Live(tmp_path, count=0, keep_paid=True)
     live.loop(3, jobs=50)
     assert len(live.ready) == 5
@@ -73,7 +73,7 @@ def test_what_is_kept_for_its_paid_hour_is_left_alone_until_it_is_needed_or_over
     assert live.is_in_order()
 
 
-def test_while_servers_boot_the_engine_is_left_alone(live):
+def test_no_engine_starts_while_servers_boot(live):
     live.cloud.boot_s = 300
     live.tick(jobs=50)
     live.stack.processes = 0
@@ -106,7 +106,7 @@ def test_averages_do_not_overshoot_while_servers_boot(tmp_path, rule):
     assert live.created == 6
 
 
-def test_a_server_that_vanished_is_replaced_and_one_that_hangs_too(live):
+def test_vanished_and_hanging_servers_are_replaced(live):
     live.tick(jobs=50)
     live.wait(timedelta(minutes=1))
     live.tick(jobs=50)
@@ -196,12 +196,12 @@ def test_both_lost(tmp_path):
 @pytest.mark.parametrize(
     "content", ["", "{", "[]", '{"schema": 2, "groups": {}}', '{"schema": 1, "groups": {"worker": 5}}']
 )
-def test_a_damaged_memory_is_begun_anew(live, content):
+def test_a_damaged_memory_is_replaced(live, content):
     live.tick(jobs=50)
     live.memory.path.write_text(content)
     live.tick(jobs=50)
     assert live.memory.load().histories["worker"].count == 5
-    assert "is damaged and begun anew" in live.progress.warnings[0]
+    assert "is damaged and is replaced by a new one" in live.progress.warnings[0]
 
 
 def test_the_memory_survives_a_round_trip(tmp_path):
@@ -215,7 +215,7 @@ def test_the_memory_survives_a_round_trip(tmp_path):
     assert told.histories["worker"].asked
 
 
-def test_every_loop_is_one_process_or_many(tmp_path):
+def test_one_process_or_many_decide_the_same(tmp_path):
     """A process per tick decides as one process for all: there is no memory but the file's."""
     one, many = (
         Live(tmp_path / "one", policy(JOBS, up=CALM, down=CALM)),
@@ -236,7 +236,7 @@ def test_every_loop_is_one_process_or_many(tmp_path):
 # What goes wrong on the way
 
 
-def test_a_killed_run_is_gone_on_from(tmp_path):
+def test_the_next_tick_continues_after_a_kill(tmp_path):
     """Killed at every point of a tick: the next ticks reach the count, and never more machines."""
     for point in range(200):
         live = Live(tmp_path / str(point), policy(JOBS, up=Direction(cooldown=timedelta(minutes=3))))
@@ -254,7 +254,7 @@ def test_a_killed_run_is_gone_on_from(tmp_path):
     assert point > 5
 
 
-def test_a_count_that_was_refused_begins_no_cooldown(tmp_path):
+def test_a_refused_count_starts_no_cooldown(tmp_path):
     live = Live(tmp_path, policy(JOBS, up=Direction(cooldown=timedelta(hours=1))))
     live.cloud.faults["list"] = [*passing(1)]
     with pytest.raises(TransientError):
@@ -275,7 +275,7 @@ def test_a_quota_does_not_stop_the_decisions(live):
     assert len(live.ready) == 2
 
 
-def test_a_quota_that_is_run_into_is_run_into_once_an_hour_and_told_once(live):
+def test_a_quota_is_hit_once_an_hour_and_reported_once(live):
     live.cloud.quota = 3
     live.loop(59, 60, jobs=50)
     assert live.created == 5, "two of them were refused, at the first tick"
@@ -291,7 +291,7 @@ def test_a_quota_that_is_run_into_is_run_into_once_an_hour_and_told_once(live):
     assert len(live.ready) == 5
 
 
-def test_a_quota_that_the_cloud_tells_is_not_run_into_at_all(live):
+def test_a_quota_that_the_cloud_reports_is_never_hit(live):
     live.cloud.quota, live.cloud.tells_quota = 3, True
     live.loop(5, 60, jobs=50)
     assert live.created == 3
@@ -325,7 +325,7 @@ def test_several_groups_share_a_budget(tmp_path):
     assert len(live.ready) == 5
 
 
-def test_prices_that_cannot_be_had_stop_no_decision(tmp_path, monkeypatch):
+def test_missing_prices_stop_no_decision(tmp_path, monkeypatch):
     live = Live(tmp_path)
     live.loop(2, 60, jobs=20)
     live.spec = replace(live.spec, budget=Decimal(25))
@@ -348,7 +348,7 @@ def test_a_watch_reads_the_prices_once_an_hour(tmp_path):
     assert read == [0, 3600]
 
 
-def test_the_stacks_limit_caps(tmp_path):
+def test_the_stacks_limit_caps_the_count(tmp_path):
     live = Live(tmp_path, limit=4)
     live.tick(jobs=90)
     assert len(live.owned) == 4
@@ -418,7 +418,7 @@ def _without_history(decision):
     return replace(decision, readings=readings, history=replace(history, health=dict(sorted(history.health.items()))))
 
 
-def test_refusals_are_told(live):
+def test_refusals_are_reported(live):
     live.spec = replace(live.spec, limit=1, groups={"worker": replace(live.spec.groups["worker"], min=2)})
     with pytest.raises((RefusedError, LimitError)):
         live.tick(jobs=50)
