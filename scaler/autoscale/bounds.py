@@ -11,7 +11,7 @@ from scaler.autoscale.decision import Bound, Supply
 from scaler.clouds import Catalogue, Cloud, CloudError
 from scaler.model import Group, Server, Spec
 from scaler.planning import prices
-from scaler.planning.plan import placements
+from scaler.planning.placements import placements
 from scaler.records.shortages import QUOTA_FOR, Shortages
 from scaler.support.clock import Clock
 

@@ -23,7 +23,8 @@ from scaler.planning.guards import (
     check_zero,
     shrinking_alone,
 )
-from scaler.planning.plan import placements, plan
+from scaler.planning.placements import placements
+from scaler.planning.plan import plan
 from scaler.records.shortages import QUOTA_FOR
 
 

@@ -23,7 +23,7 @@ from scaler.model import (
     Violation,
     World,
 )
-from scaler.planning.plan import Advice
+from scaler.planning.advice import Advice
 from scaler.planning.template import Templates
 
 PAUSE_S = 2.0

@@ -13,7 +13,7 @@ from scaler.converge.run import Run
 from scaler.errors import ScalerError
 from scaler.model import Action, Machine, PlanPhase, Step, StepResult, StopPolicy
 from scaler.model.lifecycle import Phase, Status
-from scaler.planning.plan import natural
+from scaler.planning.names import natural
 
 _STOP_LOOK_S = 1.0
 """Between two looks at servers that are coming to rest."""

@@ -115,7 +115,7 @@ def paid_left(cloud: str, created: datetime, now: datetime) -> timedelta:
     return _HOUR - (now - created) % _HOUR
 
 
-def kept_until(spec: Spec, server: Server, now: datetime) -> datetime | None:
+def paid_until(spec: Spec, server: Server, now: datetime) -> datetime | None:
     """Until when a server that is not needed stays, off, for the hour that is paid; None: it goes.
 
     It is the hour in which it was powered off: one that was missed by every run is not kept for another.
@@ -134,4 +134,4 @@ def stays_until(cloud: str, created: datetime, off_since: datetime) -> datetime:
 
 def is_kept(spec: Spec, server: Server, now: datetime) -> bool:
     """Whether a server is off, and stays so while its hour is paid, or until it is needed."""
-    return server.status is Status.STOPPED and kept_until(spec, server, now) is not None
+    return server.status is Status.STOPPED and paid_until(spec, server, now) is not None

@@ -15,7 +15,7 @@ from scaler.errors import LimitError, RefusedError
 from scaler.model import Outcome, Server, StopPolicy
 from scaler.model.lifecycle import Status
 from scaler.output.render import render, result_document
-from scaler.planning.prices import kept_until
+from scaler.planning.prices import paid_until
 from tests.support.fakes import START, Setting, group, spec, taken
 
 KEEPING = spec(group(keep_paid=True))
@@ -63,17 +63,17 @@ def off(minutes_old: float, minutes_off: float) -> Server:
 def test_a_server_that_is_off_is_kept_within_the_hour_in_which_it_was_powered_off(
     old: float, since: float, left: float | None
 ) -> None:
-    until = kept_until(KEEPING, off(old, since), START)
+    until = paid_until(KEEPING, off(old, since), START)
     assert until == (START + timedelta(minutes=left) if left else None)
 
 
 def test_nothing_is_kept_that_is_not_paid_ahead_or_of_no_group_that_says_so() -> None:
     server = off(10, 5)
-    assert kept_until(KEEPING, server, START)
-    assert kept_until(spec(group()), server, START) is None
-    assert kept_until(KEEPING, replace(server, group="old"), START) is None
-    assert kept_until(KEEPING, replace(server, created=None), START) is None
-    assert kept_until(replace(KEEPING, cloud="digitalocean"), server, START) is None
+    assert paid_until(KEEPING, server, START)
+    assert paid_until(spec(group()), server, START) is None
+    assert paid_until(KEEPING, replace(server, group="old"), START) is None
+    assert paid_until(KEEPING, replace(server, created=None), START) is None
+    assert paid_until(replace(KEEPING, cloud="digitalocean"), server, START) is None
 
 
 # ---------------------------------------------------------------------------------------------

@@ -12,7 +12,11 @@ from hypothesis import strategies as st
 
 from scaler.model import Action, Plan, PlanPhase, Spec, StackEntry, Step, World
 from scaler.model.lifecycle import SUPPLY, Status
-from scaler.planning.plan import Advice, natural, placements, plan, victims
+from scaler.planning.advice import Advice
+from scaler.planning.names import natural
+from scaler.planning.placements import placements
+from scaler.planning.plan import plan
+from scaler.planning.victims import victims
 from tests.support.fakes import group, spec
 from tests.support.worlds import machine, numbered, server, world
 

@@ -1,0 +1,40 @@
+"""What earlier attempts of a run learned, and what the plan therefore does differently."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from scaler.model import Placement
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Advice:
+    """What earlier attempts of this run learned, and what its caller asked for by name."""
+
+    exhausted: frozenset[Placement] = frozenset()
+    """Placements that have no capacity."""
+    unfit: frozenset[tuple[str, Placement]] = frozenset()
+    """(group, placement): placements where the group's servers cannot run, whatever the capacity."""
+    most: int | None = None
+    """How many machines the account allows this stack; None: unknown."""
+    withheld: bool = False
+    """The account refused more machines: create none."""
+    taken: frozenset[str] = frozenset()
+    """Names that servers of others have."""
+    power_on_failed: frozenset[str] = frozenset()
+    """Servers that could not be powered on: they are replaced."""
+    undrained: frozenset[str] = frozenset()
+    """Servers whose drain failed: they stay."""
+    not_kept: frozenset[str] = frozenset()
+    """Servers that are not kept for their paid hour: they could not be powered off, or are in the way."""
+    remove: frozenset[str] = frozenset()
+    """Servers that were asked to be removed: they go before others."""
+    renew: frozenset[str] = frozenset()
+    """Servers that were asked to be replaced: they go when new ones are ready."""
+    out_of_scope: frozenset[str] = frozenset()
+    """Servers that this run must neither count nor change."""
+    adopted: frozenset[str] = frozenset()
+    """Servers that were orphans when the run began: they go before others."""
+    images: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """By group: id and name of the image that a new server would be made from; empty: unknown."""

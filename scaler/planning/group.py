@@ -1,0 +1,186 @@
+"""The plan for one group: which servers are created, powered on, kept off, and removed. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from scaler.model import Extension, Group, Server, Step
+from scaler.model.lifecycle import DEAD, Status
+from scaler.planning import steps
+from scaler.planning.facts import Facts
+from scaler.planning.names import natural, new_names
+from scaler.planning.placements import choose_placements, usable
+from scaler.planning.prices import paid_left, paid_until
+from scaler.planning.victims import victims
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupPlan:
+    """What to do with the servers of one group."""
+
+    grow: Sequence[Step]
+    shrink: Sequence[Step]
+    short: int
+    """Servers that are missing and for which nothing is left to try."""
+    too_many_dead: bool
+    """Whether every wanted server already has a dead one beside it: then the dead go before more are created."""
+    paid_until: Mapping[str, datetime]
+    """Servers that stay, off, while their hour is paid."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Members:
+    """A group's servers, sorted by what the plan may do with them; one that is stopping or deleting is in no list."""
+
+    dead: Sequence[Server]
+    """They are replaced."""
+    renewed: Sequence[Server]
+    """They were asked to be replaced: they count no more, and go when the new ones are ready."""
+    supply: Sequence[Server]
+    off: Sequence[Server]
+    removable: frozenset[str]
+    """Names of those that are not protected, and whose drain has not failed."""
+    machines: int
+    """How many machines there are, apart from those that are being deleted."""
+
+    def only_removable(self, servers: Iterable[Server]) -> list[Server]:
+        return [server for server in servers if server.name in self.removable]
+
+
+def plan_group(facts: Facts, name: str, wanted: int) -> GroupPlan:
+    """Return what leads to `wanted` servers of a group; 0 for a group that the spec no longer has."""
+    group = facts.spec.groups.get(name)
+    members = _members(facts, name, group)
+    have = len(members.supply)
+    missing = max(0, wanted - have)
+    powered_on, unneeded = members.off[:missing], members.only_removable(members.off[missing:])
+    to_create = missing - len(powered_on) if group else 0
+    created = _create(facts, group, to_create, wanted, members.supply) if group else []
+    short = to_create - len(created)
+    surplus = _surplus(facts, group, members, have - wanted)
+    paid = _paid_until(facts, [*unneeded, *surplus])
+    return GroupPlan(
+        short=short,
+        too_many_dead=bool(members.dead) and members.machines + len(created) > 2 * wanted,
+        paid_until=paid,
+        grow=[
+            *created,
+            *(steps.power_on(server, paid=_is_paid(facts, server)) for server in powered_on),
+            *(steps.delete_dead(server) for server in members.only_removable(members.dead)),
+        ],
+        shrink=[
+            *(steps.delete(server, "it is off and not needed") for server in unneeded if server.name not in paid),
+            # What cannot be replaced stays.
+            *(steps.delete(server, "it was asked to be replaced") for server in members.renewed[short:]),
+            *(
+                _remove(server, _why_surplus(facts, group, server, wanted, have), paid.get(server.name))
+                for server in surplus
+            ),
+        ],
+    )
+
+
+def _members(facts: Facts, name: str, group: Group | None) -> _Members:
+    advice, servers = facts.advice, facts.world.servers
+    ours = [
+        servers[key]
+        for key in sorted(servers, key=natural)
+        if servers[key].group == name and key not in advice.out_of_scope
+    ]
+    staying = advice.undrained | (group.protect if group else frozenset())
+    living = [server for server in ours if not _is_dead(server, advice.power_on_failed)]
+    lasting = [server for server in living if server.name not in advice.renew]
+    return _Members(
+        dead=[server for server in ours if _is_dead(server, advice.power_on_failed)],
+        renewed=[server for server in living if server.name in advice.renew],
+        supply=[server for server in lasting if server.counts],
+        off=[server for server in lasting if server.status is Status.STOPPED],
+        removable=frozenset(server.name for server in ours if not server.protected) - staying,
+        machines=sum(server.status is not Status.DELETING for server in ours),
+    )
+
+
+def _is_dead(server: Server, power_on_failed: frozenset[str]) -> bool:
+    return server.status in DEAD or (server.status is Status.STOPPED and server.name in power_on_failed)
+
+
+def _create(facts: Facts, group: Group, count: int, wanted: int, supply: Sequence[Server]) -> list[Step]:
+    """Create `count` servers; none where no placement is left, or the account allows no more."""
+    places = usable(group, facts.advice)
+    if count <= 0 or not places or facts.advice.withheld:
+        return []
+    names = new_names(facts.spec.stack, group, _taken(facts), count)
+    chosen = choose_placements(group, places, supply, count)
+    return [
+        steps.create(group, name, place, wanted=wanted, have=len(supply))
+        for name, place in zip(names, chosen, strict=True)
+    ]
+
+
+def _taken(facts: Facts) -> set[str]:
+    """Return the names that new servers cannot have; that of a vanished server is free again."""
+    world = facts.world
+    machines = {machine.name for machine in world.machines.values()}
+    return {*world.machines, *machines, *facts.advice.taken, *(world.entries.keys() - world.vanished)}
+
+
+def _surplus(facts: Facts, group: Group | None, members: _Members, count: int) -> list[Server]:
+    """Return the `count` servers that go: those that were named, then by the fixed order."""
+    if count <= 0:
+        return []
+    world = facts.world
+
+    def paid(server: Server) -> float:
+        return paid_left(facts.spec.cloud, server.created or world.at, world.at).total_seconds()
+
+    candidates = members.only_removable(members.supply)
+    named = [server for server in candidates if server.name in facts.advice.remove]
+    others = [server for server in candidates if server.name not in facts.advice.remove]
+    chosen = victims(others, max(0, count - len(named)), group, facts.orphans, facts.outdated, paid)
+    return [*named, *chosen][:count]
+
+
+def _paid_until(facts: Facts, leaving: Iterable[Server]) -> dict[str, datetime]:
+    """Return which of the servers stay, off, while their hour is paid, and until when."""
+    goes = {*facts.advice.not_kept, *facts.advice.remove, *facts.orphans, *facts.outdated}
+    return {
+        server.name: until
+        for server in leaving
+        if server.status in (Status.RUNNING, Status.STOPPED)
+        and server.name not in goes
+        and (until := paid_until(facts.spec, server, facts.world.at))
+    }
+
+
+def _is_paid(facts: Facts, server: Server) -> bool:
+    return paid_until(facts.spec, server, facts.world.at) is not None
+
+
+def _remove(server: Server, reason: str, until: datetime | None) -> Step:
+    """Take a server out of service: for good, or so that it can be taken back until then."""
+    return steps.delete(server, reason) if until is None else steps.power_off(server, reason, until)
+
+
+def _why_surplus(facts: Facts, group: Group | None, server: Server, wanted: int, have: int) -> str:
+    if server.name in facts.advice.remove:
+        return "it was asked to be removed"
+    if group is None:
+        return f"the spec has no group {server.group} any more"
+    return f"{group.name} wants {wanted}, has {have}: {_why_this(facts, group, server)}"
+
+
+def _why_this(facts: Facts, group: Group, server: Server) -> str:
+    """Return why this server goes and not another, in the order in which `victims` decides."""
+    if not server.running:
+        return f"not ready, it is {server.status}"
+    if server.name in facts.orphans:
+        return "it was in no state"
+    if server.name in facts.outdated:
+        return f"it is outdated ({facts.outdated[server.name]})"
+    if group.scale_down == "billing":
+        return "its paid hour ends first"
+    if isinstance(group.scale_down, Extension):
+        return f"chosen by {group.scale_down}"
+    return f"{group.scale_down} first"

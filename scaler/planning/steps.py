@@ -1,0 +1,71 @@
+"""Single steps, each with its reason in words for people. Pure."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from scaler.model import Action, Group, Placement, Server, StackEntry, Step
+from scaler.model.lifecycle import Status
+
+
+def create(group: Group, name: str, place: Placement, *, wanted: int, have: int) -> Step:
+    """Create a server at a placement."""
+    kind, location = place
+    return Step(
+        action=Action.CREATE,
+        server=name,
+        group=group.name,
+        reason=f"{group.name} wants {wanted}, has {have}",
+        type=kind,
+        location=location,
+    )
+
+
+def adopt(server: Server) -> Step:
+    """Take an orphan into the stack."""
+    return _step(Action.ADOPT, server, "it carries this stack's labels and is in no state")
+
+
+def forget(entry: StackEntry, *, relabelled: bool) -> Step:
+    """Remove from the stack what has no machine with our labels any more."""
+    reason = "it no longer carries this stack's labels" if relabelled else "it is gone from the cloud"
+    return Step(action=Action.FORGET, server=entry.name, group=entry.group, reason=reason, id=entry.id)
+
+
+def update(server: Server) -> Step:
+    """Give a server the labels that the spec says."""
+    return _step(Action.UPDATE, server, "its labels are not those of the spec")
+
+
+def power_on(server: Server, *, paid: bool) -> Step:
+    """Power on a server that is off; `paid`: it was kept for its paid hour."""
+    return _step(Action.POWER_ON, server, "it is off, and still paid for" if paid else "it is off")
+
+
+def delete(server: Server, reason: str) -> Step:
+    """Delete a server."""
+    return _step(Action.DELETE, server, reason)
+
+
+def delete_dead(server: Server) -> Step:
+    """Delete a server that cannot serve any more."""
+    if server.status is Status.STOPPED:
+        return delete(server, "it is off and could not be powered on")
+    return delete(server, f"it is {server.status}: {server.error}" if server.error else f"it is {server.status}")
+
+
+def power_off(server: Server, reason: str, until: datetime) -> Step:
+    """Power off a server that stays until its paid hour is over."""
+    return _step(Action.POWER_OFF, server, f"{reason}; it is paid for, and can be taken back until {until:%H:%M} UTC")
+
+
+def _step(action: Action, server: Server, reason: str) -> Step:
+    return Step(
+        action=action,
+        server=server.name,
+        group=server.group,
+        reason=reason,
+        id=server.id,
+        type=server.type,
+        location=server.location,
+    )
