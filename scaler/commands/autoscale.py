@@ -356,7 +356,8 @@ def _unchanged(done: Tick) -> Result:
 def _show(context: Context, done: Tick) -> None:
     from scaler.autoscale.describe import decision_document, decision_lines
     from scaler.commands.document import dump, markdown_table
-    from scaler.output.render import render, result_document
+    from scaler.output.documents import result_document
+    from scaler.output.render import render
 
     keep_result(done.result or _unchanged(done))
     if context.output in (Output.JSON, Output.YAML):

@@ -13,7 +13,7 @@ from scaler.commands.document import dump, markdown_table, text_table
 from scaler.commands.history import read_events, table_of
 from scaler.commands.running import load
 from scaler.errors import UsageError
-from scaler.output.render import format_age, format_duration, one_line
+from scaler.output.words import format_age, format_duration, one_line
 from scaler.records.codec import event_to_json, server_to_json
 from scaler.records.explanation import Explanation, RunReport, explain
 from scaler.records.state_file import StateFile

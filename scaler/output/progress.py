@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol, Self, TextIO
 
 import click
 
-from scaler.output.render import one_line
+from scaler.output.words import one_line
 from scaler.support.clock import Clock
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from scaler.converge.demand import Demand, Options
 from scaler.errors import LimitError, RefusedError
 from scaler.model import Outcome, Server, StopPolicy
 from scaler.model.lifecycle import Status
-from scaler.output.render import render, result_document
+from scaler.output.documents import result_document
+from scaler.output.render import render
 from scaler.planning.prices import paid_until
 from tests.support.fakes import START, Setting, group, spec, taken
 

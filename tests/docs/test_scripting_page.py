@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from scaler.model import Cost, Outcome, Requests, Result, StepResult
-from scaler.output.render import result_document
+from scaler.output.documents import result_document
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/reference/scripting.md").read_text(encoding="utf-8")

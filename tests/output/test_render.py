@@ -33,7 +33,9 @@ from scaler.model import (
     StepResult,
 )
 from scaler.model.lifecycle import Status
-from scaler.output.render import count_by_status, format_age, format_duration, render, render_plan, render_status
+from scaler.output.documents import count_by_status
+from scaler.output.render import render, render_plan, render_status
+from scaler.output.words import format_age, format_duration
 from scaler.records.codec import to_json
 from scaler.records.state import State
 

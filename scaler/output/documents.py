@@ -1,0 +1,98 @@
+"""Results and the recorded state as JSON and YAML documents: a contract (`contract.md` §4, §5)."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+
+from scaler.errors import ScalerError
+from scaler.model import GroupReport, Result, Server, StepReport
+from scaler.model.lifecycle import Status
+from scaler.planning.prices import recorded_cost
+from scaler.records.codec import SCHEMA, server_to_json, to_json
+from scaler.records.state import State
+from scaler.support.clock import format_time
+
+
+def result_document(result: Result) -> dict[str, object]:
+    """Return the document of `-o json` (`contract.md` §4)."""
+    return {
+        "schema": SCHEMA,
+        "stack": result.stack,
+        "outcome": str(result.outcome),
+        "groups": {name: _group_document(report) for name, report in result.groups.items()},
+        "steps": [_step_document(report) for report in result.steps],
+        "servers": [server_to_json(server) for server in result.servers],
+        "drift": list(result.drift),
+        "outdated": dict(result.outdated),
+        "kept": {name: format_time(until) for name, until in result.kept.items()},
+        "violations": [asdict(violation) for violation in result.violations],
+        "cost": asdict(result.cost) if result.cost else None,
+        "failures": [_failure_document(failure) for failure in result.failures],
+        "requests": asdict(result.requests),
+        "elapsed_s": round(result.elapsed.total_seconds(), 1),
+    }
+
+
+def _failure_document(failure: Exception) -> dict[str, str]:
+    """Return an error's facts (`contract.md` §3).
+
+    Return only the kind of an exception that is not ours: its text may quote a secret.
+    """
+    if isinstance(failure, ScalerError):
+        return failure.facts
+    return {"code": "internal", "message": type(failure).__name__, "why": "", "fix": ""}
+
+
+def _group_document(report: GroupReport) -> dict[str, object]:
+    numbers: dict[str, object] = {"wanted": report.wanted, "before": report.before, "ready": report.ready}
+    return {**numbers, "tries": list(report.tries)} if report.tries else numbers
+
+
+def _step_document(report: StepReport) -> dict[str, object]:
+    return {
+        "action": str(report.step.action),
+        "server": report.step.server,
+        "group": report.step.group,
+        "type": report.step.type,
+        "location": report.step.location,
+        "reason": report.step.reason,
+        "result": str(report.result),
+        "error": report.error,
+    }
+
+
+def status_document(state: State | None, stack: str) -> dict[str, object]:
+    """The state file's document, `counts`: servers per status, all statuses, zeros included, and `cost`."""
+    nothing = {
+        "schema": SCHEMA,
+        "stack": stack,
+        "project": None,
+        "cloud": None,
+        "serial": 0,
+        "updated": None,
+        "wanted": {},
+        "servers": [],
+    }
+    recorded = to_json(state) if state else nothing
+    servers = state.servers if state else ()
+    return {**recorded, "counts": count_by_status(servers), "cost": asdict(recorded_cost(servers))}
+
+
+def count_by_status(servers: Iterable[Server]) -> dict[str, int]:
+    """How many servers are in each status: all statuses, in their order, zeros included."""
+    counted = Counter(server.status for server in servers)
+    return {str(status): counted[status] for status in Status}
+
+
+def serialize(document: Mapping[str, object], format: str) -> str:
+    """Return a document as text. `format` is json or yaml; ValueError for another."""
+    if format == "json":
+        return json.dumps(document, indent=2)
+    if format == "yaml":
+        import yaml
+
+        return yaml.safe_dump(document, sort_keys=False, allow_unicode=True).rstrip()
+    raise ValueError(f"no such format: {format}")

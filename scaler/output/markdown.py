@@ -1,0 +1,86 @@
+"""Results and the recorded state as Markdown, for a CI summary or a comment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from scaler.model import Outcome, Result, Server, StepReport
+from scaler.output.sentences import (
+    SIGNS,
+    action_words,
+    cost_change,
+    cost_of,
+    count_ready,
+    headline,
+    plan_summary,
+    remarks,
+    without_deleted,
+)
+from scaler.output.table import markdown_table, markdown_text
+from scaler.output.words import format_count
+from scaler.records.state import State
+
+
+def result_markdown(result: Result) -> str:
+    """Return a result: headline, remarks, steps, cost, and the servers to unfold."""
+    planned = result.outcome == Outcome.PLANNED
+    parts = [f"### {result.stack}: plan" if planned else f"### {markdown_text(headline(result))}"]
+    if planned or result.outcome == Outcome.REFUSED:
+        parts.append(f"**{plan_summary(result)}**")
+    parts.append(_list(remarks(result)))
+    parts.append(_list(f"{violation.level} policy: {violation}" for violation in result.violations))
+    if result.steps:
+        parts.append(_steps(result.steps))
+    if result.cost:
+        parts.append(cost_change(result.cost))
+    if servers := without_deleted(result.servers):
+        summary = format_count(len(servers), "server")
+        parts.append(f"<details><summary>{summary}</summary>\n\n{_servers(servers)}\n\n</details>")
+    return "\n\n".join(part for part in parts if part)
+
+
+def status_markdown(state: State | None, stack: str) -> str:
+    """Return the recorded servers of a stack; `state` is None if nothing was recorded yet."""
+    servers = without_deleted(state.servers if state else ())
+    if state is None or not servers:
+        return f"### {stack}\n\nNo servers."
+    head = f"### {stack}: {count_ready(servers)} of {sum(state.wanted.values())} ready"
+    return "\n\n".join([head, _servers(servers), *cost_of(state.servers)])
+
+
+def _list(sentences: Iterable[str]) -> str:
+    return "\n".join(f"- {markdown_text(sentence)}" for sentence in sentences)
+
+
+def _steps(steps: Sequence[StepReport]) -> str:
+    return markdown_table(
+        ["", "server", "action", "why", "result"],
+        (
+            [
+                f"`{SIGNS[report.step.action]}`",
+                report.step.server,
+                action_words(report.step.action),
+                report.step.reason,
+                f"{report.result}: {report.error}" if report.error else str(report.result),
+            ]
+            for report in steps
+        ),
+    )
+
+
+def _servers(servers: Iterable[Server]) -> str:
+    return markdown_table(
+        ["server", "group", "status", "type", "location", "ipv4", "error"],
+        (
+            [
+                server.name,
+                server.group,
+                str(server.status),
+                server.type or "",
+                server.location or "",
+                server.ipv4 or "",
+                server.error or "",
+            ]
+            for server in servers
+        ),
+    )

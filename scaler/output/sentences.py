@@ -1,0 +1,112 @@
+"""The sentences that the text and the Markdown of a result have in common."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from scaler.model import Action, Cost, Outcome, Result, Server, StepReport, StepResult
+from scaler.model.lifecycle import Status
+from scaler.output.words import format_count, format_duration
+from scaler.planning.prices import recorded_cost
+
+SIGNS = {
+    Action.CREATE: "+",
+    Action.ADOPT: "~",
+    Action.POWER_ON: "~",
+    Action.POWER_OFF: "~",
+    Action.UPDATE: "~",
+    Action.REBOOT: "~",
+    Action.REPLACE: "~",
+    Action.DELETE: "-",
+    Action.FORGET: "-",
+}
+"""What a step does to the number of servers: `+` adds one, `-` removes one, `~` changes one."""
+
+
+def headline(result: Result) -> str:
+    """Return the result in one sentence, in the past tense."""
+    ready = sum(report.ready for report in result.groups.values())
+    wanted = sum(report.wanted for report in result.groups.values())
+    numbers = f"{ready} of {wanted} ready ({_changes(result)}) in {format_duration(result.elapsed)}"
+    match result.outcome:
+        case Outcome.UNCHANGED:
+            return f"{result.stack} already has {format_count(ready, 'ready server')}. Nothing to do."
+        case Outcome.UNCONFIRMED:
+            return f"{result.stack}: {numbers}. Not confirmed: {_unready(result.servers)}."
+        case Outcome.FAILED:
+            return f"{result.stack}: failed with {numbers}."
+        case Outcome.REFUSED:
+            return f"{result.stack}: refused; nothing was changed."
+        case Outcome.PLANNED:
+            return plan_summary(result)
+        case Outcome.CONVERGED:
+            return f"{result.stack}: {numbers}."
+
+
+def _changes(result: Result) -> str:
+    """Return the steps that were done, such as `+2, -0`; `~` only if there is one."""
+    signs = _count_signs(report for report in result.steps if report.result == StepResult.DONE)
+    return ", ".join(f"{sign}{signs[sign]}" for sign in "+~-" if sign != "~" or signs[sign])
+
+
+def _unready(servers: Iterable[Server]) -> str:
+    waiting = [
+        f"{server.name} {server.status}" for server in servers if server.status not in (Status.RUNNING, Status.DELETED)
+    ]
+    return ", ".join(waiting) or "the servers were not looked at"
+
+
+def plan_summary(result: Result) -> str:
+    """Return how many servers the steps add, change and remove."""
+    signs = _count_signs(result.steps)
+    return f"Plan: {signs['+']} to add, {signs['~']} to change, {signs['-']} to remove."
+
+
+def _count_signs(reports: Iterable[StepReport]) -> Counter[str]:
+    return Counter(SIGNS[report.step.action] for report in reports)
+
+
+def action_words(action: Action) -> str:
+    """Return an action's name as words, such as `power on`."""
+    return action.value.replace("_", " ")
+
+
+def remarks(result: Result) -> list[str]:
+    """Return one sentence for each server that drifted, is outdated, or is off and still paid for."""
+    drift = [f"drift: {sentence}" for sentence in result.drift]
+    outdated = [f"outdated: {name} ({why})" for name, why in result.outdated.items()]
+    kept = [f"kept: {name}, off and paid for until {until:%H:%M} UTC" for name, until in result.kept.items()]
+    return drift + outdated + kept
+
+
+def cost_change(cost: Cost) -> str:
+    """Return what a plan costs, in one line."""
+    delta = cost.per_hour_after - cost.per_hour_before
+    return (
+        f"Cost: {cost.currency} {delta:+.4f}/h, then {cost.currency} {cost.per_hour_after:.4f}/h, "
+        f"and at most {cost.currency} {cost.per_month_after:.2f}/month (now {cost.per_month_before:.2f}); "
+        "list prices, net."
+    )
+
+
+def cost_of(servers: Iterable[Server]) -> list[str]:
+    """Return what the recorded servers cost, in one line; no line if there is nothing to pay."""
+    cost = recorded_cost(servers)
+    if not cost.known:
+        return [f"Cost: not known for {format_count(cost.unknown, 'server')}."] if cost.unknown else []
+    unknown = f" Not known for {format_count(cost.unknown, 'more server')}." if cost.unknown else ""
+    return [
+        f"Cost: {format_count(cost.known, 'server')}, {cost.currency} {cost.per_hour:.4f}/h, "
+        f"and at most {cost.currency} {cost.per_month:.2f}/month; list prices, net.{unknown}"
+    ]
+
+
+def count_ready(servers: Sequence[Server]) -> int:
+    """Return how many servers are ready."""
+    return sum(server.running for server in servers)
+
+
+def without_deleted(servers: Iterable[Server]) -> list[Server]:
+    """Leave out the records of deleted servers, which only the documents show."""
+    return [server for server in servers if server.status != Status.DELETED]

@@ -1,0 +1,33 @@
+"""Tables: aligned columns for a terminal, and Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from scaler.output.words import one_line
+
+
+def columns(rows: Iterable[Sequence[str]]) -> list[str]:
+    """Return the rows as lines with aligned columns. Leave out a column that is empty in every row."""
+    used = [column for column in zip(*rows, strict=True) if any(column)]
+    widths = [max(len(cell) for cell in column) for column in used]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in zip(*used, strict=True)
+    ]
+
+
+def text_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return aligned columns under their names, which are put in capitals."""
+    return "\n".join(columns([[name.upper() for name in head], *([one_line(cell) for cell in row] for row in rows)]))
+
+
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a Markdown table of plain texts."""
+    lines = [[markdown_text(cell) for cell in row] for row in (head, ["---"] * len(head), *rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def markdown_text(text: str) -> str:
+    """Escape a text from outside: it neither ends a table cell nor is taken for HTML."""
+    return one_line(text).replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")
