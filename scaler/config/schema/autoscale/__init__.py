@@ -1,0 +1,1 @@
+"""A group's `autoscale` block: where its numbers come from, and what count they mean."""

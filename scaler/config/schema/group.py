@@ -1,0 +1,179 @@
+"""`groups`: the keys of one group."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, field_validator
+
+from scaler.config.schema.autoscale.block import AutoscaleSchema
+from scaler.config.schema.context import Info, SpecContext
+from scaler.config.schema.fields import spec_key, strict_config
+from scaler.config.schema.functions import Function, ScaleDown
+from scaler.config.schema.images import Image
+from scaler.config.schema.labels import Labels
+from scaler.config.schema.readiness import ReadySchema, check_or_none, show_none
+from scaler.config.schema.refusals import refusal, shown
+from scaler.config.schema.stopping import StopSchema
+from scaler.config.schema.user_data import check_size, read_user_data
+from scaler.config.schema.values import Choices, Duration, Flag, Number, Text, Texts
+from scaler.model.ownership import RESERVED, is_host_name
+
+HETZNER_ONLY = ("networks", "firewalls", "placement_group", "public_ipv4", "public_ipv6", "keep_paid")
+DIGITALOCEAN_ONLY = ("vpc", "monitoring", "ipv6")
+
+
+class GroupSchema(BaseModel):
+    """A set of interchangeable servers."""
+
+    model_config = strict_config("Group", {"not": {"required": ["user_data", "user_data_inline"]}})
+
+    count: Number = spec_key("How many servers are wanted when no number is given.")
+    min: Number = spec_key("The fewest servers that autoscaling may leave.", default=0)
+    max: Number | None = spec_key("The most servers this group may hold.", default=None)
+    image: Image = spec_key(
+        "What servers are made from: {selector: …}, the newest available snapshot with these labels (a tag on "
+        "DigitalOcean); {name: …}, a snapshot by its name; an image's id; or a vendor's image such as ubuntu-24.04."
+    )
+    type: Choices = spec_key("The server type, or several: tried in this order when one has no capacity.")
+    location: Choices = spec_key("The location (DigitalOcean: region), or several, tried in this order.")
+    ssh_keys: Texts = spec_key("Names of SSH keys at the cloud that may log in.", default=())
+    user_data_inline: Text | None = spec_key("The cloud-init document itself.", default=None)
+    user_data: Text | None = spec_key("The cloud-init document: a file, relative to the spec.", default=None)
+    labels: Labels = spec_key(
+        "Labels (tags on DigitalOcean) of every server, besides scaler's own.",
+        default={},
+        json_schema_extra={"propertyNames": {"minLength": 1, "not": {"enum": sorted(RESERVED)}}},
+    )
+    networks: Texts = spec_key("Hetzner: names of private networks to join.", default=())
+    firewalls: Texts = spec_key("Hetzner: names of firewalls to apply.", default=())
+    placement_group: Text | None = spec_key("Hetzner: the name of a placement group.", default=None)
+    public_ipv4: Flag = spec_key("Hetzner: whether servers get a public IPv4 address.", default=True)
+    public_ipv6: Flag = spec_key("Hetzner: whether servers get a public IPv6 network.", default=True)
+    vpc: Text | None = spec_key("DigitalOcean: the name of the VPC; without it, the region's default.", default=None)
+    monitoring: Flag = spec_key("DigitalOcean: whether to install the monitoring agent.", default=False)
+    ipv6: Flag = spec_key("DigitalOcean: whether servers get an IPv6 address.", default=False)
+    ready: Annotated[ReadySchema | None, BeforeValidator(check_or_none)] = spec_key(
+        "When a server counts as ready; none: when the cloud says running.",
+        default=None,
+        json_schema_extra=show_none,
+    )
+    start_within: Duration = spec_key(
+        "How long a server may take to get ready before it counts as hanging.",
+        default=timedelta(minutes=10),
+        json_schema_extra={"default": "10m"},
+    )
+    stop: StopSchema = spec_key(
+        "How a serving server is brought to rest before it is deleted.",
+        default=StopSchema(),
+        json_schema_extra={"default": {}},
+    )
+    naming: Function | None = spec_key(
+        "A function, module:function, that names new servers; without it, they are <stack>-<group>-<n>.", default=None
+    )
+    protect: Texts = spec_key("Names of servers that are never chosen for scale-down.", default=())
+    spread: Flag = spec_key("Whether new servers are spread over the locations, evenly.", default=False)
+    scale_down: ScaleDown = spec_key(
+        "Which servers go first when there are too many; billing: those whose paid hour ends soonest; or a function, "
+        "module:function, that chooses them.",
+        default="newest",
+    )
+    keep_paid: Flag = spec_key(
+        "Hetzner: whether a server that is not needed any more is powered off, and deleted only shortly before its "
+        "paid hour is over, so that it can be taken back. It needs a run at least every few minutes.",
+        default=False,
+    )
+    image_changes: Literal["new"] = spec_key("Which servers get a changed image: only new ones.", default="new")
+    autoscale: AutoscaleSchema | None = spec_key("How the count follows the load; it needs max.", default=None)
+
+    @field_validator("min")
+    @classmethod
+    def _at_most_count(cls, value: int, info: Info) -> int:
+        if value > info.data.get("count", value):
+            raise refusal(f"must be at most count ({info.data['count']}), not {value}")
+        return value
+
+    @field_validator("max")
+    @classmethod
+    def _at_least_count(cls, value: int | None, info: Info) -> int | None:
+        for key in ("count", "min"):
+            if value is not None and value < info.data.get(key, 0):
+                raise refusal(f"must be at least {key} ({info.data[key]}), not {value}")
+        return value
+
+    @field_validator("user_data_inline")
+    @classmethod
+    def _fits(cls, text: str | None, info: Info) -> str | None:
+        if text is not None:
+            check_size(len(text.encode()), info.context)
+        return text
+
+    @field_validator("user_data")
+    @classmethod
+    def _content(cls, name: str | None, info: Info) -> str | None:
+        """Replace the file's name by its content."""
+        if name is None:
+            return None
+        if info.data.get("user_data_inline") is not None:
+            raise refusal("cannot be given together with user_data_inline", "remove one of them")
+        return read_user_data(name, info.context)
+
+    @field_validator(*HETZNER_ONLY, mode="before")
+    @classmethod
+    def _only_hetzner(cls, value: object, info: Info) -> object:
+        return _only_on("hetzner", value, info.context)
+
+    @field_validator(*DIGITALOCEAN_ONLY, mode="before")
+    @classmethod
+    def _only_digitalocean(cls, value: object, info: Info) -> object:
+        return _only_on("digitalocean", value, info.context)
+
+    @field_validator("ready")
+    @classmethod
+    def _reachable(cls, ready: ReadySchema | None, info: Info) -> ReadySchema | None:
+        addresses = info.data.get("public_ipv4", True) or info.data.get("public_ipv6", True)
+        if ready is not None and not addresses and (ready.tcp or "{ip}" in (ready.http or "")):
+            raise refusal("needs an address, and servers of this group have no public one", "use a command")
+        return ready
+
+    @field_validator("image_changes", mode="before")
+    @classmethod
+    def _image_changes(cls, value: object) -> object:
+        if value == "roll":
+            raise refusal("must be new: roll is not supported yet", "remove the line")
+        return value
+
+    @field_validator("autoscale")
+    @classmethod
+    def _bounded(cls, value: AutoscaleSchema | None, info: Info) -> AutoscaleSchema | None:
+        if value is not None and "max" in info.data and info.data["max"] is None:
+            raise refusal("needs the group's max, so that no number of the load's is too large", "add max to the group")
+        for name, metric in value.metrics.items() if value else ():
+            if metric.cloud and info.context.cloud == "digitalocean" and not info.data.get("monitoring"):
+                raise refusal(
+                    "is measured of monitored droplets only",
+                    "add monitoring: true to the group",
+                    at=("metrics", name, "cloud"),
+                )
+        return value
+
+    @field_validator("protect")
+    @classmethod
+    def _of_this_group(cls, names: tuple[str, ...], info: Info) -> tuple[str, ...]:
+        here = info.context
+        start = f"{here.stack}-{here.group}-"
+        named = info.data.get("naming") is not None
+        for index, name in enumerate(names):
+            if named and is_host_name(name):
+                continue
+            if not re.fullmatch(rf"{re.escape(start)}[1-9][0-9]*", name):
+                raise refusal(f"must be a server of this group, such as {start}1, not {shown(name)}", at=(index,))
+        return names
+
+
+def _only_on(cloud: str, value: object, here: SpecContext) -> object:
+    if here.cloud not in (None, cloud):
+        raise refusal(f"is for {cloud} only, and this stack is on {here.cloud}", "remove it")
+    return value

@@ -1,0 +1,42 @@
+"""`notify`: which events go to which URL or command."""
+
+from __future__ import annotations
+
+import fnmatch
+
+from pydantic import BaseModel, field_validator, model_validator
+
+from scaler.config.schema.commands import Command
+from scaler.config.schema.fields import check_one_value, one_of_required, spec_key, strict_config
+from scaler.config.schema.refusals import refusal, shown
+from scaler.config.schema.urls import Url
+from scaler.config.schema.values import Choices
+from scaler.model.events import EventName
+from scaler.support.suggestions import nearest
+
+_EVENTS = tuple(map(str, EventName))
+_EVENT_PATTERNS = tuple(dict.fromkeys(f"{event.partition('.')[0]}.*" for event in _EVENTS))
+
+
+class NotifySchema(BaseModel):
+    """Who is told of events: a URL or a command."""
+
+    model_config = strict_config("Notify", one_of_required("url", "command"))
+
+    url: Url | None = spec_key("Gets one JSON POST per event.", default=None)
+    command: Command = spec_key("Gets the event on standard input; one process per event.", default=())
+    events: Choices = spec_key("Which events: names, or patterns such as server.*.", default=("*",))
+
+    @field_validator("events")
+    @classmethod
+    def _known(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
+        for index, pattern in enumerate(patterns):
+            if not fnmatch.filter(_EVENTS, pattern):
+                cure = nearest(pattern, _EVENTS + _EVENT_PATTERNS)
+                raise refusal(f"names no event: {shown(pattern)}", cure, at=(index,))
+        return patterns
+
+    @model_validator(mode="after")
+    def _one_target(self) -> NotifySchema:
+        check_one_value(self, "url", "command")
+        return self

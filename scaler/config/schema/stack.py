@@ -1,0 +1,105 @@
+"""The top level of a spec."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SkipValidation,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    field_validator,
+)
+
+from scaler.config.schema.budget import BudgetSchema
+from scaler.config.schema.context import Info
+from scaler.config.schema.fields import spec_key
+from scaler.config.schema.group import DIGITALOCEAN_ONLY, HETZNER_ONLY, GroupSchema
+from scaler.config.schema.names import HOST_LABEL, GroupName
+from scaler.config.schema.notify import NotifySchema
+from scaler.config.schema.policies import PolicyPackSchema, pack_or_path, show_path_alone
+from scaler.config.schema.refusals import refusal
+from scaler.config.schema.urls import Backend, Endpoint
+from scaler.config.schema.values import Number, Retention
+from scaler.support.entry_points import offered_clouds
+
+
+def _or_offered(value: object, check: ValidatorFunctionWrapHandler) -> object:
+    """Accept also the clouds that installed packages offer; the JSON Schema names only ours."""
+    try:
+        return check(value)
+    except ValidationError:
+        if isinstance(value, str) and value in offered_clouds():
+            return value
+        raise
+
+
+def _without(cloud: str, keys: tuple[str, ...]) -> dict[str, Any]:
+    """Return the JSON Schema for: on this cloud, no group has these keys."""
+    return {
+        "if": {"properties": {"cloud": {"const": cloud}}, "required": ["cloud"]},
+        "then": {"properties": {"groups": {"additionalProperties": {"properties": dict.fromkeys(keys, False)}}}},
+    }
+
+
+class SpecSchema(BaseModel):
+    """One stack's spec: which servers should exist, and where."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        title="scaler stack",
+        json_schema_extra={
+            "allOf": [_without("digitalocean", HETZNER_ONLY), _without("hetzner", DIGITALOCEAN_ONLY)],
+        },
+    )
+
+    cloud: Annotated[Literal["hetzner", "digitalocean"], WrapValidator(_or_offered)] = spec_key(
+        "Where the servers are."
+    )
+    endpoint: Endpoint | None = spec_key(
+        "embedded (a cloud inside scaler, for trying and testing) or an API URL; without it, the vendor's.",
+        default=None,
+    )
+    backend: Backend | None = spec_key(
+        "The URL of the Pulumi backend that keeps the state; without it, PULUMI_BACKEND_URL or file://.scaler/pulumi.",
+        default=None,
+    )
+    plugin: Literal["scaler", "official"] = spec_key(
+        "Who makes the servers: scaler's own provider, or the official one without its guarantees.", default="scaler"
+    )
+    limit: Number | None = spec_key(
+        "The most servers this stack may hold, all groups together; exactly this many are allowed.", default=None
+    )
+    budget: BudgetSchema | None = spec_key(
+        "What the stack may cost; a plan that creates servers and comes above it is refused.", default=None
+    )
+    notify: tuple[NotifySchema, ...] = spec_key("Who is told of events.", default=())
+    policies: tuple[Annotated[PolicyPackSchema, BeforeValidator(pack_or_path)], ...] = spec_key(
+        "Packs of CrossGuard policies that every plan must pass before anything is changed.",
+        default=(),
+        json_schema_extra=show_path_alone,
+    )
+    retention: Retention = spec_key(
+        "How long the records of deleted servers are kept.",
+        default=timedelta(days=7),
+        json_schema_extra={"default": "7d"},
+    )
+    # Each group is validated by itself, since its checks need its name.
+    groups: Annotated[dict[GroupName, SkipValidation[GroupSchema]], Field(min_length=1)] = spec_key(
+        "The sets of interchangeable servers, by name; most stacks have one.",
+        json_schema_extra={"propertyNames": {"pattern": f"^{HOST_LABEL.pattern}$"}},
+    )
+
+    @field_validator("limit")
+    @classmethod
+    def _holds_all(cls, value: int | None, info: Info) -> int | None:
+        here = info.context
+        if value is not None and value < here.wanted:
+            raise refusal(f"must be at least the groups' counts together ({here.wanted}), not {value}")
+        return value

@@ -1,0 +1,81 @@
+"""URLs: of clouds, state backends, webhooks and servers. None may hold credentials."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from scaler.config.schema.refusals import refusal, shown
+from scaler.config.schema.values import Text
+from scaler.support.suggestions import nearest
+
+BACKENDS = ("file", "s3", "gs", "azblob", "postgres", "https")
+"""The URL schemes of Pulumi's state backends."""
+PLACEHOLDERS = ("ip", "name")
+"""The words in braces that are replaced for each server."""
+
+
+def _endpoint(value: str) -> str:
+    url = split_url(value)
+    if value != "embedded" and (url is None or url[0] not in ("http", "https") or not url[1]):
+        raise refusal(f"must be embedded or an http(s) URL, not {shown(value)}", nearest(value, ["embedded"]))
+    return value
+
+
+def _backend(value: str) -> str:
+    url = split_url(value)
+    if url is None or url[0] not in BACKENDS or "://" not in value:
+        scheme = value.partition(":")[0]
+        raise refusal(f"must be the URL of a Pulumi backend, not {shown(value)}", nearest(scheme, list(BACKENDS)))
+    return value
+
+
+def split_url(value: str) -> tuple[str, str] | None:
+    """Return a URL's scheme and host, None if the text is no URL. Refuse one with credentials."""
+    try:
+        url = urlsplit(value)
+        if url.password is not None or (url.username is not None and url.scheme in ("http", "https")):
+            raise refusal("must not hold credentials", "keep them in environment variables")
+        _ = url.port  # Reading the port checks it.
+    except PydanticCustomError:  # It is a ValueError, but has its message already.
+        raise
+    except ValueError:
+        return None
+    return url.scheme, url.hostname or ""
+
+
+Endpoint = Annotated[
+    Text,
+    AfterValidator(_endpoint),
+    WithJsonSchema({"type": "string", "pattern": r"^(embedded|https?://[^/?#\s].*)$"}),
+]
+Backend = Annotated[
+    Text,
+    AfterValidator(_backend),
+    WithJsonSchema({"type": "string", "pattern": f"^({'|'.join(BACKENDS)})://"}),
+]
+
+
+def _url(value: str) -> str:
+    """Check an http(s) URL without credentials. No message quotes it, since any part of it may be a secret."""
+    url = split_url(value)
+    if url is None or url[0] not in ("http", "https") or not url[1]:
+        raise refusal("must be an http(s) URL", "write it as https://host/path")
+    return value
+
+
+def _server_url(value: str) -> str:
+    for word in re.findall(r"\{([^{}]*)\}", value):
+        if word not in PLACEHOLDERS:
+            raise refusal(f"has an unknown placeholder {shown(word)}", nearest(word, PLACEHOLDERS))
+    _url(value.replace("{ip}", "192.0.2.1").replace("{name}", "server"))
+    return value
+
+
+_URL_SCHEMA = {"type": "string", "pattern": r"^https?://[^/?#\s].*$"}
+Url = Annotated[Text, AfterValidator(_url), WithJsonSchema(_URL_SCHEMA)]
+ServerUrl = Annotated[Text, AfterValidator(_server_url), WithJsonSchema(_URL_SCHEMA)]
