@@ -1,4 +1,4 @@
-# Every target sets up what it needs; a second run finds it done.
+# Each target sets up what it needs in this folder; a second run finds it done.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -6,11 +6,21 @@ SHELL := bash
 .SILENT:
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo test faults soak check lint format docs bench engine tools clean
+.PHONY: help demo test check faults soak lint format docs bench engine tools lock newest clean
 
+# Where the virtual environment is. PYTHON=/path/to/python chooses the interpreter that it is made with.
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+
+# The exact versions to install, with their hashes. Empty (`LOCK=`): the newest that pyproject.toml allows.
+LOCK ?= requirements.lock
+
+# `make check` fails below this percentage of branch coverage.
+COVERAGE_FLOOR := 60
+
+# Installs Debian packages and shows what apt-get prints.
+APT_INSTALL := DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends
 
 help: ## list the targets
 	awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -26,18 +36,13 @@ demo: engine ## five servers on the embedded cloud, then two, then none
 	run status --stack demo
 	run destroy --stack demo --yes
 
-test: engine tools ## run all tests; ARGS="-k name" chooses
+check: lint engine ## style, types, direction of imports, all tests with branch coverage: run it before each commit
+	$(BIN)/python -m pytest --cov --cov-report=term --cov-fail-under=$(COVERAGE_FLOOR) $(ARGS)
+
+test: engine ## the tests alone; ARGS="-k name" chooses
 	$(BIN)/python -m pytest $(ARGS)
 
-check: lint test ## everything that must be green before a commit
-
-faults: engine ## kill and disturb every step of every operation; ARGS="--only kill/hetzner" chooses
-	$(BIN)/python tests/faults $(ARGS)
-
-soak: engine ## thousands of random operations on one stack; ARGS="--seed 7 --operations 2000 --cloud hetzner"
-	$(BIN)/python tests/faults/soak.py $(ARGS)
-
-lint: $(INSTALLED) ## style, types and the direction of imports
+lint: $(INSTALLED) ## style, types and direction of imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -47,33 +52,50 @@ format: $(INSTALLED) ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+faults: engine ## kill and disturb each step of each operation; ARGS="--only kill/hetzner" chooses
+	$(BIN)/python tests/faults $(ARGS)
+
+soak: engine ## thousands of random operations on one stack; ARGS="--seed 7 --operations 2000 --cloud hetzner"
+	$(BIN)/python tests/faults/soak.py $(ARGS)
+
+bench: engine ## measure against the numbers to reach; ARGS chooses
+	$(BIN)/python -m tests.bench $(ARGS)
+
 docs: $(INSTALLED) ## make the commands' pages from the code
 	$(BIN)/python -m scaler.commands.reference
 
-bench: engine ## measure against the numbers to reach
-	$(BIN)/python -m tests.bench $(ARGS)
-
-engine: $(INSTALLED) ## the Pulumi engine, found or installed
+engine: $(INSTALLED) ## find the Pulumi engine, or install it
 	$(BIN)/scaler engine path >/dev/null 2>&1 || $(BIN)/scaler engine install
 
-# Programs that we did not write, for the tests to talk to: a client of the embedded cloud, sources of metrics, a browser.
-# Tests that miss theirs say so and are skipped.
-tools:
+# Clients of the embedded cloud, sources of metrics, a database, a browser and shells: programs of others that some tests start.
+# A test whose program is missing is skipped and says so.
+tools: ## install the programs that some tests start (apt-get, as root); without them these tests are skipped
 	missing=
-	for pair in hcloud:hcloud-cli redis-server:redis-server prometheus:prometheus chromium:chromium; do
+	for pair in hcloud:hcloud-cli redis-server:redis-server prometheus:prometheus chromium:chromium zsh:zsh fish:fish; do
 	  command -v "$${pair%%:*}" >/dev/null || missing="$$missing $${pair##*:}"
 	done
 	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$$missing postgresql"
-	[ -n "$$missing" ] || exit 0
-	if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then
-	  echo "installing$$missing"
-	  export DEBIAN_FRONTEND=noninteractive
-	  install="apt-get install -y -qq --no-install-recommends $$missing"
-	  { $$install || { apt-get update -qq && $$install; }; } >/dev/null 2>&1 && exit 0
+	if [ -z "$$missing" ]; then
+	  echo 'tools: all are installed'
+	elif command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then
+	  echo "tools: installing$$missing"
+	  apt-get update
+	  $(APT_INSTALL) $$missing
+	else
+	  echo "Error: not installed:$$missing. As root on Debian or Ubuntu: apt-get install$$missing" >&2
+	  exit 1
 	fi
-	echo "skip: not installed, so the tests that use them are skipped:$$missing" >&2
 
-$(INSTALLED): pyproject.toml
+lock: $(INSTALLED) ## write requirements.lock anew: the newest versions that pyproject.toml allows, with hashes
+	$(BIN)/pip install --quiet --disable-pip-version-check 'uv>=0.8'
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --generate-hashes --upgrade \
+	  --no-header --no-annotate --no-emit-index-url --no-emit-find-links --output-file requirements.lock pyproject.toml
+
+newest: ## check with the newest versions that pyproject.toml allows, in a virtual environment of its own
+	rm -rf $(VENV)-newest
+	$(MAKE) VENV=$(VENV)-newest LOCK= check
+
+$(INSTALLED): pyproject.toml $(LOCK)
 	python=
 	for name in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11; do
 	  if "$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then python=$$name; break; fi
@@ -84,8 +106,9 @@ $(INSTALLED): pyproject.toml
 	fi
 	if ! "$$python" -c 'import ensurepip, venv' 2>/dev/null; then
 	  if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then
-	    echo 'installing python3-venv'
-	    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3-venv; } >/dev/null
+	    echo 'installing the Debian package python3-venv'
+	    apt-get update
+	    $(APT_INSTALL) python3-venv
 	  else
 	    echo "Error: $$python has no venv module. On Debian and Ubuntu: apt-get install python3-venv" >&2
 	    exit 1
@@ -93,8 +116,16 @@ $(INSTALLED): pyproject.toml
 	fi
 	echo "setting up $(VENV) with $$("$$python" --version)"
 	"$$python" -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	install="$(BIN)/pip install --quiet --disable-pip-version-check"
+	if [ -n "$(LOCK)" ]; then
+	  $$install --require-hashes --requirement $(LOCK)
+	  # setuptools is in the lock file, so nothing else is fetched to build with.
+	  $$install --no-deps --no-build-isolation --editable .
+	else
+	  $$install --upgrade --editable '.[dev]'
+	fi
 	touch $@
 
 clean: ## remove what the targets above made here
-	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-newest build dist *.egg-info .coverage .coverage.* \
+	  .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

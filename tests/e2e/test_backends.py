@@ -66,7 +66,7 @@ class Database:
 
     def lock(self, content: str) -> None:
         document = json.dumps({"data": base64.b64encode(content.encode()).decode()})
-        self._query(f"insert into pulumi_state (key, data) values ('postgres{_LOCK}', '{document}')")
+        self._query(f"insert into pulumi_state (key, data) values ('postgres{_LOCK}', '{document}')")  # noqa: S608
 
     def _query(self, query: str) -> bytes:
         command = [_PROGRAMS[0] / "psql", self.url, "-qAtc", query]
@@ -114,7 +114,7 @@ def database() -> Iterator[Database]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     # Not below the test's own folder, which only this user may enter.
-    folder = Path(f"/tmp/scaler-postgres-{port}")
+    folder = Path(f"/tmp/scaler-postgres-{port}")  # noqa: S108
     folder.mkdir()
     if os.geteuid() == 0:
         shutil.chown(folder, "nobody")
