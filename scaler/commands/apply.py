@@ -43,11 +43,11 @@ def apply(
     \b
     Exit codes: 0 reached, 1 error, 3 refused, 4 not confirmed in time, 5 locked, 6 out of date, 64 usage.
     """
-    from scaler.records import plan_file as planfile
+    from scaler.records.plan_file import check_plan, read_plan
 
-    reviewed = planfile.read(plan)
+    reviewed = read_plan(plan)
     project, spec = load(context.of(reviewed.stack))
-    planfile.check(reviewed, spec, now=context.clock.now(), max_age=max_age)
+    check_plan(reviewed, spec, now=context.clock.now(), max_age=max_age)
     if set(reviewed.wanted) != set(spec.groups):
         raise UsageError("The plan is for other groups than the spec has.")
 

@@ -71,7 +71,7 @@ def preview(
 
 def _write(result: Result, spec: Spec, out: Path, clock: Clock) -> None:
     from scaler.engine import binary as engine_binary
-    from scaler.records import plan_file as planfile
+    from scaler.records.plan_file import plan_file_of, write_plan
 
     engine = engine_binary.version_of(engine_binary.find(os.environ), os.environ)
-    planfile.write(planfile.of_result(result, spec, made_at=clock.now(), engine=engine), out)
+    write_plan(plan_file_of(result, spec, made_at=clock.now(), engine=engine), out)

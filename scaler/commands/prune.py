@@ -16,7 +16,7 @@ from scaler.config.project import Project
 from scaler.engine import housekeeping
 from scaler.engine.backend import LocalBackend
 from scaler.model import Spec
-from scaler.records.state import prune as prune_records
+from scaler.records.state import prune_records
 from scaler.records.state_file import StateFile
 
 

@@ -13,9 +13,9 @@ from scaler.commands.document import dump, markdown_table, text_table
 from scaler.commands.history import read_events, table_of
 from scaler.commands.running import load
 from scaler.errors import UsageError
-from scaler.output.words import format_age, format_duration, one_line
+from scaler.output.words import format_age, format_elapsed, one_line
 from scaler.records.codec import event_to_json, server_to_json
-from scaler.records.explanation import Explanation, RunReport, explain
+from scaler.records.explanation import Explanation, RunReport, explain_server
 from scaler.records.state_file import StateFile
 from scaler.support.clock import format_time
 from scaler.support.suggestions import nearest
@@ -43,7 +43,7 @@ def why(context: Context, server: str) -> None:
     state = StateFile(project.state_dir, spec.stack).load()
     records = state.records if state else {}
     events = read_events(project, spec.stack)
-    found = explain(server, events, records.get(server), spec.groups)
+    found = explain_server(server, events, records.get(server), spec.groups)
     if found is None:
         known = sorted({*records, *(event.server for event in events if event.server)})
         raise UsageError(f"Nothing is known of a server {server} in {spec.stack}.", fix=nearest(server, known))
@@ -74,7 +74,7 @@ def _facts(found: Explanation, context: Context) -> Iterator[tuple[str, str]]:
     if found.run:
         yield from _run_facts(found.run)
     if found.deadline:
-        yield "deadline", f"{format_duration(found.deadline.length)} to start ({found.deadline.why})"
+        yield "deadline", f"{format_elapsed(found.deadline.length)} to start ({found.deadline.why})"
 
 
 def _run_facts(run: RunReport) -> Iterator[tuple[str, str]]:

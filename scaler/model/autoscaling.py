@@ -171,7 +171,7 @@ class Wait:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class Threshold:
     """From this value of the metric on: this count, or this change."""
 
     start: float
@@ -183,7 +183,7 @@ class Steps:
     """A table: which count, or which change of the count, belongs to which value."""
 
     metric: str
-    steps: tuple[Step, ...]
+    steps: tuple[Threshold, ...]
     """By rising `start`, the first from 0."""
     relative: bool = False
     """Whether the steps are changes."""

@@ -8,8 +8,8 @@ from scaler.model import Outcome, Result, Server, StepReport
 from scaler.output.sentences import (
     SIGNS,
     action_words,
-    cost_change,
-    cost_of,
+    cost_planned,
+    cost_recorded,
     count_ready,
     headline,
     plan_summary,
@@ -32,7 +32,7 @@ def result_markdown(result: Result) -> str:
     if result.steps:
         parts.append(_steps(result.steps))
     if result.cost:
-        parts.append(cost_change(result.cost))
+        parts.append(cost_planned(result.cost))
     if servers := without_deleted(result.servers):
         summary = format_count(len(servers), "server")
         parts.append(f"<details><summary>{summary}</summary>\n\n{_servers(servers)}\n\n</details>")
@@ -45,7 +45,7 @@ def status_markdown(state: State | None, stack: str) -> str:
     if state is None or not servers:
         return f"### {stack}\n\nNo servers."
     head = f"### {stack}: {count_ready(servers)} of {sum(state.wanted.values())} ready"
-    return "\n\n".join([head, _servers(servers), *cost_of(state.servers)])
+    return "\n\n".join([head, _servers(servers), *cost_recorded(state.servers)])
 
 
 def _list(sentences: Iterable[str]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from scaler.model import Action, Cost, Outcome, Result, Server, StepReport, StepResult
 from scaler.model.lifecycle import Status
-from scaler.output.words import format_count, format_duration
+from scaler.output.words import format_count, format_elapsed
 from scaler.planning.prices import recorded_cost
 
 SIGNS = {
@@ -28,7 +28,7 @@ def headline(result: Result) -> str:
     """Return the result in one sentence, in the past tense."""
     ready = sum(report.ready for report in result.groups.values())
     wanted = sum(report.wanted for report in result.groups.values())
-    numbers = f"{ready} of {wanted} ready ({_changes(result)}) in {format_duration(result.elapsed)}"
+    numbers = f"{ready} of {wanted} ready ({_changes(result)}) in {format_elapsed(result.elapsed)}"
     match result.outcome:
         case Outcome.UNCHANGED:
             return f"{result.stack} already has {format_count(ready, 'ready server')}. Nothing to do."
@@ -80,7 +80,7 @@ def remarks(result: Result) -> list[str]:
     return drift + outdated + kept
 
 
-def cost_change(cost: Cost) -> str:
+def cost_planned(cost: Cost) -> str:
     """Return what a plan costs, in one line."""
     delta = cost.per_hour_after - cost.per_hour_before
     return (
@@ -90,7 +90,7 @@ def cost_change(cost: Cost) -> str:
     )
 
 
-def cost_of(servers: Iterable[Server]) -> list[str]:
+def cost_recorded(servers: Iterable[Server]) -> list[str]:
     """Return what the recorded servers cost, in one line; no line if there is nothing to pay."""
     cost = recorded_cost(servers)
     if not cost.known:

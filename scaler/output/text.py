@@ -15,8 +15,8 @@ from scaler.model.lifecycle import Status
 from scaler.output.sentences import (
     SIGNS,
     action_words,
-    cost_change,
-    cost_of,
+    cost_planned,
+    cost_recorded,
     count_ready,
     headline,
     plan_summary,
@@ -122,7 +122,7 @@ def _violation(violation: Violation, *, color: bool) -> str:
 def _sum(result: Result, *, color: bool, hints: bool) -> list[str]:
     lines = [_bold(plan_summary(result), color)]
     if result.cost:
-        lines.append(cost_change(result.cost))
+        lines.append(cost_planned(result.cost))
     if result.outcome == Outcome.REFUSED:
         lines.append(headline(result))
     elif hints:
@@ -151,7 +151,7 @@ def status_text(state: State | None, stack: str, now: datetime, *, color: bool, 
     ]
     deleted = len(state.servers) - len(servers)
     notes = [f"{format_count(deleted, 'deleted server')} not shown."] if deleted else []
-    notes += cost_of(state.servers)
+    notes += cost_recorded(state.servers)
     return "\n\n".join("\n".join(lines) for lines in ([header], table, errors, notes) if lines)
 
 

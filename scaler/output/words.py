@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 
-def format_duration(elapsed: timedelta) -> str:
+def format_elapsed(elapsed: timedelta) -> str:
     """Return `0.4s`, `48s`, `1m07s` or `1h05m`."""
     seconds = elapsed.total_seconds()
     if seconds < 9.95:

@@ -45,7 +45,7 @@ class Explanation:
     """All that is known of the name, oldest first; earlier machines of the name included."""
 
 
-def explain(
+def explain_server(
     name: str, events: Sequence[Event], record: Server | None, groups: Mapping[str, Group]
 ) -> Explanation | None:
     """What the log and the record tell of a server; None if neither knows it."""

@@ -37,7 +37,7 @@ class PlanFile:
     engine: str | None
 
 
-def of_result(result: Result, spec: Spec, *, made_at: datetime, engine: str | None) -> PlanFile:
+def plan_file_of(result: Result, spec: Spec, *, made_at: datetime, engine: str | None) -> PlanFile:
     """The plan file for the result of a preview."""
     return PlanFile(
         stack=result.stack,
@@ -60,7 +60,7 @@ def spec_hash(spec: Spec) -> str:
     return _hash(json.dumps(meaning, sort_keys=True, default=_plain))
 
 
-def write(plan: PlanFile, path: Path) -> None:
+def write_plan(plan: PlanFile, path: Path) -> None:
     """Write the file, not readable for everybody; UsageError if it cannot be written."""
     content: dict[str, Any] = {
         "schema": SCHEMA,
@@ -76,7 +76,7 @@ def write(plan: PlanFile, path: Path) -> None:
         raise UsageError(f"The plan cannot be written to {path}.", why=error.strerror or str(error)) from error
 
 
-def read(path: Path) -> PlanFile:
+def read_plan(path: Path) -> PlanFile:
     """Read a file; UsageError if it is no plan, or not the one that was written."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -99,7 +99,7 @@ def read(path: Path) -> PlanFile:
         ) from error
 
 
-def check(plan: PlanFile, spec: Spec, *, now: datetime, max_age: timedelta) -> None:
+def check_plan(plan: PlanFile, spec: Spec, *, now: datetime, max_age: timedelta) -> None:
     """StalePlanError if the plan is too old, or of another spec or version."""
     age = now - plan.made_at
     if age > max_age:

@@ -16,7 +16,7 @@ from scaler.model.events import Event, EventName
 from scaler.records.boots import boot_times
 from scaler.records.codec import event_to_json
 from scaler.records.event_log import EventLog
-from scaler.records.state import State, prune
+from scaler.records.state import State, prune_records
 from scaler.records.state_file import CorruptStateError, StateFile
 from scaler.records.transitions import transitions
 from scaler.support.clock import Clock
@@ -64,7 +64,7 @@ class StackRecords:
         return state.wanted if state else {}
 
     def save(self, wanted: Mapping[str, int], servers: Mapping[str, Server], steps: Sequence[Step]) -> None:
-        retained = prune([servers[name] for name in sorted(servers)], self._clock.now(), self._spec.retention)
+        retained = prune_records([servers[name] for name in sorted(servers)], self._clock.now(), self._spec.retention)
         before = self._state
         if before and self._is_saved(before, wanted, retained):
             return

@@ -36,6 +36,6 @@ class State:
         return {server.name: server for server in self.servers}
 
 
-def prune(servers: Iterable[Server], now: datetime, retention: timedelta = RETENTION) -> tuple[Server, ...]:
+def prune_records(servers: Iterable[Server], now: datetime, retention: timedelta = RETENTION) -> tuple[Server, ...]:
     """The records without those of servers deleted longer than `retention` ago."""
     return tuple(server for server in servers if server.status != Status.DELETED or now - server.since <= retention)

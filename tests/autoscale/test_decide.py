@@ -8,7 +8,7 @@ import pytest
 
 from scaler.autoscale.decide import decide, decide_stack
 from scaler.autoscale.decision import Ceiling, History, Sample, SampleState, Supply
-from scaler.model.autoscaling import Backlog, Direction, Learned, Schedule, Step, Steps, Target, Wait, Window
+from scaler.model.autoscaling import Backlog, Direction, Learned, Schedule, Steps, Target, Threshold, Wait, Window
 from tests.autoscale.load import EAGER, START, Fleet, group, metric, policy, spec
 
 CPU = Target(metric="cpu", value=60)
@@ -65,14 +65,39 @@ def minutes(number: float) -> timedelta:
         # jobs get older while servers boot: that asks for no more of them
         (WAIT, 600, Supply(4, 4, 2), 4),
         # steps
-        (Steps(metric="jobs", steps=(Step(0, 1), Step(100, 3), Step(1000, 8))), 99, Supply(3, 3, 3), 1),
-        (Steps(metric="jobs", steps=(Step(0, 1), Step(100, 3), Step(1000, 8))), 100, Supply(1, 1, 1), 3),
-        (Steps(metric="jobs", steps=(Step(0, 1), Step(100, 3), Step(1000, 8))), 5e6, Supply(1, 1, 1), 8),
-        (Steps(metric="jobs", steps=(Step(0, -1), Step(10, 0), Step(50, 2)), relative=True), 5, Supply(3, 3, 3), 2),
-        (Steps(metric="jobs", steps=(Step(0, -1), Step(10, 0), Step(50, 2)), relative=True), 20, Supply(3, 3, 3), 3),
-        (Steps(metric="jobs", steps=(Step(0, -1), Step(10, 0), Step(50, 2)), relative=True), 50, Supply(3, 3, 3), 5),
-        (Steps(metric="jobs", steps=(Step(0, -1), Step(10, 0), Step(50, 2)), relative=True), 50, Supply(5, 5, 3), 5),
-        (Steps(metric="jobs", steps=(Step(0, -1), Step(10, 0), Step(50, 2)), relative=True), 5, Supply(0, 0, 0), 0),
+        (Steps(metric="jobs", steps=(Threshold(0, 1), Threshold(100, 3), Threshold(1000, 8))), 99, Supply(3, 3, 3), 1),
+        (Steps(metric="jobs", steps=(Threshold(0, 1), Threshold(100, 3), Threshold(1000, 8))), 100, Supply(1, 1, 1), 3),
+        (Steps(metric="jobs", steps=(Threshold(0, 1), Threshold(100, 3), Threshold(1000, 8))), 5e6, Supply(1, 1, 1), 8),
+        (
+            Steps(metric="jobs", steps=(Threshold(0, -1), Threshold(10, 0), Threshold(50, 2)), relative=True),
+            5,
+            Supply(3, 3, 3),
+            2,
+        ),
+        (
+            Steps(metric="jobs", steps=(Threshold(0, -1), Threshold(10, 0), Threshold(50, 2)), relative=True),
+            20,
+            Supply(3, 3, 3),
+            3,
+        ),
+        (
+            Steps(metric="jobs", steps=(Threshold(0, -1), Threshold(10, 0), Threshold(50, 2)), relative=True),
+            50,
+            Supply(3, 3, 3),
+            5,
+        ),
+        (
+            Steps(metric="jobs", steps=(Threshold(0, -1), Threshold(10, 0), Threshold(50, 2)), relative=True),
+            50,
+            Supply(5, 5, 3),
+            5,
+        ),
+        (
+            Steps(metric="jobs", steps=(Threshold(0, -1), Threshold(10, 0), Threshold(50, 2)), relative=True),
+            5,
+            Supply(0, 0, 0),
+            0,
+        ),
     ],
 )
 def test_what_a_rule_asks_for(rule, value, supply, count):

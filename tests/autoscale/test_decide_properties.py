@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from scaler.autoscale.decide import decide, decide_stack
 from scaler.autoscale.decision import Bound, Ceiling, History, Sample, Supply
-from scaler.model.autoscaling import Backlog, Direction, Policy, Schedule, Step, Steps, Target, Wait, Window
+from scaler.model.autoscaling import Backlog, Direction, Policy, Schedule, Steps, Target, Threshold, Wait, Window
 from tests.autoscale.load import START, group, policy, spec
 
 COUNTS = st.integers(0, 30)
@@ -16,14 +16,16 @@ SPANS = st.sampled_from([timedelta(0), timedelta(minutes=1), timedelta(minutes=1
 DIRECTIONS = st.builds(Direction, stabilise=SPANS, cooldown=SPANS, step=st.none() | st.integers(1, 5))
 TOLERANCES = st.sampled_from([0.0, 0.1, 0.5])
 TABLES = st.lists(st.integers(-3, 10), min_size=1, max_size=4).map(
-    lambda counts: tuple(Step(100.0 * index, count) for index, count in enumerate(sorted(counts)))
+    lambda counts: tuple(Threshold(100.0 * index, count) for index, count in enumerate(sorted(counts)))
 )
 RULES = st.one_of(
     st.builds(Target, metric=st.just("load"), value=st.floats(1, 1e3), tolerance=TOLERANCES),
     st.builds(Backlog, metric=st.just("load"), per_server=st.floats(1, 1e3), tolerance=TOLERANCES),
     st.builds(Wait, metric=st.just("load"), within=st.just(timedelta(minutes=1)), tolerance=TOLERANCES),
     st.builds(Steps, metric=st.just("load"), steps=TABLES, relative=st.just(True)),
-    TABLES.map(lambda steps: Steps(metric="load", steps=tuple(Step(s.start, abs(s.count)) for s in _rising(steps)))),
+    TABLES.map(
+        lambda steps: Steps(metric="load", steps=tuple(Threshold(s.start, abs(s.count)) for s in _rising(steps)))
+    ),
 )
 SCHEDULES = st.builds(
     Schedule,
@@ -35,7 +37,7 @@ SCHEDULES = st.builds(
 
 
 def _rising(steps):
-    return [Step(step.start, step.count + 3) for step in steps]
+    return [Threshold(step.start, step.count + 3) for step in steps]
 
 
 @st.composite

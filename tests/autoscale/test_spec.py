@@ -26,9 +26,9 @@ from scaler.model.autoscaling import (
     PrometheusSource,
     RedisSource,
     Schedule,
-    Step,
     Steps,
     Target,
+    Threshold,
     Wait,
     Window,
 )
@@ -118,8 +118,8 @@ def test_everything(tmp_path):
             Backlog(metric="jobs", per_server=50, tolerance=0.05),
             Target(metric="cpu", value=60, tolerance=0.125),
             Target(metric="load", value=70),
-            Steps(metric="own", steps=(Step(0, 1), Step(2.5, 3))),
-            Steps(metric="five", steps=(Step(0, -1), Step(10, 2)), relative=True),
+            Steps(metric="own", steps=(Threshold(0, 1), Threshold(2.5, 3))),
+            Steps(metric="five", steps=(Threshold(0, -1), Threshold(10, 2)), relative=True),
             Schedule(
                 timezone="Europe/Berlin",
                 windows=(Window(cron="0 8 * * mon-fri", length=timedelta(hours=10), min=3, max=8),),

@@ -35,7 +35,7 @@ from scaler.model import (
 from scaler.model.lifecycle import Status
 from scaler.output.documents import count_by_status
 from scaler.output.render import render, render_plan, render_status
-from scaler.output.words import format_age, format_duration
+from scaler.output.words import format_age, format_elapsed
 from scaler.records.codec import to_json
 from scaler.records.state import State
 
@@ -515,7 +515,7 @@ def test_status_of_servers_without_prices_says_so() -> None:
     ],
 )
 def test_durations(seconds: float, text: str) -> None:
-    assert format_duration(timedelta(seconds=seconds)) == text
+    assert format_elapsed(timedelta(seconds=seconds)) == text
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from scaler.model.events import Event, EventName
 from scaler.model.lifecycle import Status
 from scaler.records.codec import event_from_json, event_to_json
 from scaler.records.event_log import EventLog
-from scaler.records.explanation import explain
+from scaler.records.explanation import explain_server
 from scaler.records.run_lock import RunLock
 from scaler.support.clock import SystemClock
 from tests.support.fakes import START, FakeClock, group, spec
@@ -54,7 +54,7 @@ def test_the_decision_is_the_last_one_that_was_made_and_its_run_is_told() -> Non
     )
     done = replace(gone, event=EventName.DELETED, status=Status.DELETED, reason=None)
     events = [*around("a", life("s", 0, "a")), *around("b", [hit, gone, done], outcome="converged")]
-    found = explain("s", events, None, GROUPS)
+    found = explain_server("s", events, None, GROUPS)
     assert found is not None
     assert found.decision == gone
     assert [event.event for event in found.transitions] == [
@@ -68,7 +68,7 @@ def test_the_decision_is_the_last_one_that_was_made_and_its_run_is_told() -> Non
 
 
 def test_a_killed_run_has_no_end() -> None:
-    found = explain("s", around("a", life("s", 0, "a"))[:-1], None, GROUPS)
+    found = explain_server("s", around("a", life("s", 0, "a"))[:-1], None, GROUPS)
     assert found is not None
     assert found.run is not None
     assert (found.run.started, found.run.finished) == (START, None)
@@ -77,8 +77,8 @@ def test_a_killed_run_has_no_end() -> None:
 def test_the_deadline_is_the_spec_s_until_enough_boots_are_known() -> None:
     start_within = GROUPS["worker"].start_within
     lives = [event for number in range(5) for event in life(f"s{number}", number, "a", boot=2 * MINUTE)]
-    few = explain("s0", lives[:8], None, GROUPS)
-    many = explain("s0", lives, None, GROUPS)
+    few = explain_server("s0", lives[:8], None, GROUPS)
+    many = explain_server("s0", lives, None, GROUPS)
     assert few is not None
     assert few.deadline is not None
     assert few.deadline.length == start_within
@@ -90,10 +90,10 @@ def test_the_deadline_is_the_spec_s_until_enough_boots_are_known() -> None:
 
 def test_a_record_without_events_and_events_without_a_record() -> None:
     record = Server(name="s", group="gone", id="1", status=Status.RUNNING, since=START)
-    found = explain("s", [], record, GROUPS)
+    found = explain_server("s", [], record, GROUPS)
     assert found is not None
     assert (found.decision, found.run, found.deadline, found.transitions) == (None, None, None, ())
-    assert explain("t", life("s", 0, "a"), None, GROUPS) is None
+    assert explain_server("t", life("s", 0, "a"), None, GROUPS) is None
 
 
 def test_a_finished_run_s_result_survives_the_log(tmp_path: Path) -> None:

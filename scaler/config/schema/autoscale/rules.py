@@ -13,7 +13,7 @@ from scaler.config.schema.context import Info
 from scaler.config.schema.fields import NOT_EMPTY, given_key, one_of_required, spec_key, strict_config
 from scaler.config.schema.refusals import refusal
 from scaler.config.schema.values import MOST_SERVERS, Duration, Number, Text
-from scaler.model.autoscaling import Backlog, Learned, Rule, Schedule, Step, Steps, Target, Wait, Window
+from scaler.model.autoscaling import Backlog, Learned, Rule, Schedule, Steps, Target, Threshold, Wait, Window
 
 
 class TargetSchema(BaseModel):
@@ -129,7 +129,7 @@ class StepsSchema(BaseModel):
     def rule(self) -> Steps:
         return Steps(
             metric=self.metric,
-            steps=tuple(Step(step.start, _number(step)) for step in self.table),
+            steps=tuple(Threshold(step.start, _number(step)) for step in self.table),
             relative=self.table[0].change is not None,
         )
 
