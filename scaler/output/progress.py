@@ -1,6 +1,6 @@
-"""What a run tells while it works: live on a terminal, line by line in a log, or next to nothing.
+"""The progress of a run: live on a terminal, line by line in a log, or warnings only.
 
-All of it goes to standard error. A run never fails because nobody reads: a stream that cannot be
+A run writes it to standard error. It never fails because nobody reads: a stream that cannot be
 written is not written to again.
 """
 
@@ -10,7 +10,7 @@ import os
 import threading
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self, TextIO
+from typing import TYPE_CHECKING, Self, TextIO
 
 import click
 
@@ -23,44 +23,16 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 HEARTBEAT = 30.0
-"""Seconds of silence before a log gets a sign of life: some CI systems kill a job that says nothing."""
+"""Seconds without a line after which a log gets one: some CI systems kill a job that writes nothing."""
 
 _FINISHED = frozenset({"running", "stopped", "deleted", "hanging", "errored"})
-"""A server in one of these statuses is not on its way, and its seconds do not count up."""
+"""Statuses that a server stays in: its seconds do not count up."""
 
 _COLORS = {"running": "green", "hanging": "red", "errored": "red"}
 
 
-class Progress(Protocol):
-    """Told by the run, from any thread, what goes on. No method raises."""
-
-    def phase(self, text: str) -> None:
-        """The run's next part begins, such as `confirming`."""
-
-    def server(self, name: str, status: str, note: str = "") -> None:
-        """A server that this run is about is in this status; telling it again is no news."""
-
-    def waiting(self, ready: int, wanted: int, elapsed_s: float) -> None:
-        """Called on each poll: how many of the wanted servers are ready, after how many seconds."""
-
-    def warn(self, text: str) -> None:
-        """Something is wrong, though the run goes on."""
-
-    def note(self, text: str) -> None:
-        """Something of interest."""
-
-    def stop(self) -> None:
-        """Leave the terminal to others, for a question or for good; what is told later is shown again."""
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
-
-
-def open_progress(stream: TextIO, *, interactive: bool, quiet: bool, color: bool, clock: Clock) -> Progress:
-    """The progress for this stream: live where a person watches, else plain lines; `quiet`: warnings only."""
+def open_progress(stream: TextIO, *, interactive: bool, quiet: bool, color: bool, clock: Clock) -> ProgressDisplay:
+    """Return the progress for this stream: live where a person watches, else plain lines; `quiet`: warnings only."""
     if quiet:
         return QuietProgress(stream, color=color, clock=clock)
     if interactive and os.environ.get("TERM") != "dumb":
@@ -69,22 +41,22 @@ def open_progress(stream: TextIO, *, interactive: bool, quiet: bool, color: bool
 
 
 @dataclass(frozen=True, slots=True)
-class _Journey:
-    """A server's status, and since when it has been on its way, in the clock's seconds."""
+class _ServerLine:
+    """A server's status, and since when it has been changing, in the clock's seconds."""
 
     name: str
     status: str
     note: str
-    begun: float
+    since: float
 
-    def line(self, now: float) -> str:
-        """`prod-worker-4 running (41s): note`."""
-        seconds = f" ({now - self.begun:.0f}s)" if now > self.begun else ""
+    def text(self, now: float) -> str:
+        """Return `prod-worker-4 running (41s): note`."""
+        seconds = f" ({now - self.since:.0f}s)" if now > self.since else ""
         return f"{self.name} {self.status}{seconds}{f': {self.note}' if self.note else ''}"
 
 
-class _Outlet:
-    """A stream that may go away: from then on it swallows everything."""
+class _LossyStream:
+    """A stream that drops what is written to it, once a write has failed."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -109,28 +81,34 @@ class _Outlet:
         return getattr(self._stream, name)
 
 
-class QuietProgress:
-    """Warnings and nothing else; what the other two have in common."""
+class ProgressDisplay:
+    """Shows a person, or a log, how far a run is. Any thread may call any method; none raises."""
 
     def __init__(self, stream: TextIO, *, color: bool, clock: Clock) -> None:
-        self._outlet = _Outlet(stream)
+        self._stream = _LossyStream(stream)
         self._color = color
         self._clock = clock
         self._lock = threading.RLock()
-        self._journeys: dict[str, _Journey] = {}
+        self._servers: dict[str, _ServerLine] = {}
 
-    def phase(self, text: str) -> None: ...
+    def phase(self, text: str) -> None:
+        """Show that the next part of the run begins, such as `confirming`."""
 
-    def server(self, name: str, status: str, note: str = "") -> None: ...
+    def server(self, name: str, status: str, note: str = "") -> None:
+        """Show the status of a server of this run. The same status again changes nothing."""
 
-    def waiting(self, ready: int, wanted: int, elapsed_s: float) -> None: ...
+    def waiting(self, ready: int, wanted: int, elapsed_s: float) -> None:
+        """Show how many of the wanted servers are ready after how many seconds; called on each poll."""
 
     def warn(self, text: str) -> None:
+        """Show that something is wrong, though the run goes on."""
         self._line(f"warning: {text}", "yellow")
 
-    def note(self, text: str) -> None: ...
+    def note(self, text: str) -> None:
+        """Show something that may be of interest."""
 
-    def stop(self) -> None: ...
+    def stop(self) -> None:
+        """Leave the terminal to others, for a question or for good. The next call shows it again."""
 
     def __enter__(self) -> Self:
         return self
@@ -144,36 +122,40 @@ class QuietProgress:
         """Write one line that stays."""
         text = one_line(text)
         with self._lock:
-            self._outlet.write(f"scaler: {click.style(text, fg=color) if self._color and color else text}\n")
-            self._outlet.flush()
+            self._stream.write(f"scaler: {click.style(text, fg=color) if self._color and color else text}\n")
+            self._stream.flush()
 
-    def _enter(self, name: str, status: str, note: str) -> tuple[_Journey | None, _Journey]:
-        """Remember the status; the journey as it was, and as it is now."""
-        known = self._journeys.get(name)
-        begun = known.begun if known and known.status not in _FINISHED else self._clock.monotonic()
-        self._journeys[name] = _Journey(name, status, note, begun)
-        return known, self._journeys[name]
+    def _update(self, name: str, status: str, note: str) -> tuple[_ServerLine, bool]:
+        """Remember a server's status; return its line, and whether the status is a new one."""
+        known = self._servers.get(name)
+        since = known.since if known and known.status not in _FINISHED else self._clock.monotonic()
+        self._servers[name] = line = _ServerLine(name, status, note, since)
+        return line, known is None or known.status != status
 
 
-class PlainProgress(QuietProgress):
-    """For logs: one line when something changes, and a heartbeat."""
+class QuietProgress(ProgressDisplay):
+    """Warnings only."""
+
+
+class PlainProgress(ProgressDisplay):
+    """For logs: one line per change, and one after each `HEARTBEAT` without a change."""
 
     def __init__(self, stream: TextIO, *, color: bool, clock: Clock) -> None:
         super().__init__(stream, color=color, clock=clock)
-        self._spoke = clock.monotonic()
+        self._last_line_at = clock.monotonic()
 
     def phase(self, text: str) -> None:
         self._line(text)
 
     def server(self, name: str, status: str, note: str = "") -> None:
         with self._lock:
-            known, journey = self._enter(name, status, note)
-            if known is None or known.status != status:
-                self._line(journey.line(self._clock.monotonic()), _COLORS.get(status))
+            line, changed = self._update(name, status, note)
+            if changed:
+                self._line(line.text(self._clock.monotonic()), _COLORS.get(status))
 
     def waiting(self, ready: int, wanted: int, elapsed_s: float) -> None:
         with self._lock:
-            if self._clock.monotonic() - self._spoke >= HEARTBEAT:
+            if self._clock.monotonic() - self._last_line_at >= HEARTBEAT:
                 self._line(f"still waiting: {ready} of {wanted} ready ({elapsed_s:.0f}s)")
 
     def note(self, text: str) -> None:
@@ -181,19 +163,19 @@ class PlainProgress(QuietProgress):
 
     def _line(self, text: str, color: str | None = None) -> None:
         with self._lock:
-            self._spoke = self._clock.monotonic()
+            self._last_line_at = self._clock.monotonic()
             super()._line(text, color)
 
 
-class LiveProgress(QuietProgress):
-    """For a terminal: what goes on below, redrawn; what is finished above, to stay."""
+class LiveProgress(ProgressDisplay):
+    """For a terminal: servers that change are redrawn at the bottom; finished ones stay above."""
 
     def __init__(self, stream: TextIO, *, color: bool, clock: Clock) -> None:
         from rich.console import Console
 
         super().__init__(stream, color=color, clock=clock)
         self._console = Console(
-            file=self._outlet,  # type: ignore[arg-type]  # all of a text stream that rich uses
+            file=self._stream,  # type: ignore[arg-type]  # all of a text stream that rich uses
             force_terminal=True,
             no_color=not color,
             highlight=False,
@@ -206,9 +188,9 @@ class LiveProgress(QuietProgress):
 
     def server(self, name: str, status: str, note: str = "") -> None:
         with self._lock:
-            known, journey = self._enter(name, status, note)
-            if status in _FINISHED and (known is None or known.status != status):
-                self._line(journey.line(self._clock.monotonic()), _COLORS.get(status))
+            line, changed = self._update(name, status, note)
+            if changed and status in _FINISHED:
+                self._line(line.text(self._clock.monotonic()), _COLORS.get(status))
             self._show(self._heading)
 
     def waiting(self, ready: int, wanted: int, elapsed_s: float) -> None:
@@ -241,20 +223,20 @@ class LiveProgress(QuietProgress):
                 self._live.start()
 
     def _view(self) -> RenderableType:
-        # Without our lock: whoever draws holds rich's, and whoever prints takes rich's while holding ours.
+        # Without our lock: this runs under rich's lock, and `_line` takes rich's lock while it holds ours.
         from rich.console import Group
 
         now = self._clock.monotonic()
-        moving = [journey for journey in list(self._journeys.values()) if journey.status not in _FINISHED]
+        changing = [line for line in list(self._servers.values()) if line.status not in _FINISHED]
         room = max(self._console.height - 3, 1)
-        lines = [self._heading, *(f"  {journey.line(now)}" for journey in moving[:room])]
-        if len(moving) > room:
-            lines.append(f"  and {len(moving) - room} more")
+        lines = [self._heading, *(f"  {line.text(now)}" for line in changing[:room])]
+        if len(changing) > room:
+            lines.append(f"  and {len(changing) - room} more")
         return Group(*(_cut(line) for line in lines if line))
 
 
 def _cut(line: str) -> Text:
-    """A line that is cut off where the terminal ends."""
+    """Return a line that rich cuts off where the terminal ends."""
     from rich.text import Text
 
     return Text(line, no_wrap=True, overflow="ellipsis")

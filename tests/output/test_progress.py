@@ -1,4 +1,4 @@
-"""Progress: exact log lines, a live view that says no less, and streams that go away."""
+"""ProgressDisplay: exact log lines, a live view that says no less, and streams that go away."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import time
 import click
 import pytest
 
-from scaler.output.progress import LiveProgress, PlainProgress, Progress, QuietProgress, open_progress
+from scaler.output.progress import LiveProgress, PlainProgress, ProgressDisplay, QuietProgress, open_progress
 from scaler.support.clock import SystemClock
 
 
@@ -29,12 +29,12 @@ class HandClock(SystemClock):
         self.seconds += seconds
 
 
-def plain(color: bool = False) -> tuple[Progress, io.StringIO, HandClock]:
+def plain(color: bool = False) -> tuple[ProgressDisplay, io.StringIO, HandClock]:
     stream, clock = io.StringIO(), HandClock()
     return open_progress(stream, interactive=False, quiet=False, color=color, clock=clock), stream, clock
 
 
-def tell_a_run(progress: Progress, clock: SystemClock) -> None:
+def tell_a_run(progress: ProgressDisplay, clock: SystemClock) -> None:
     """A scale-up from 3 to 5, polled each second."""
     progress.phase("observing")
     progress.note("prod: 3 ready of 3, want 5")
@@ -125,7 +125,7 @@ def test_quiet_tells_warnings_only() -> None:
 # Terminals
 
 
-def live(stream: io.StringIO, clock: SystemClock, color: bool = False) -> Progress:
+def live(stream: io.StringIO, clock: SystemClock, color: bool = False) -> ProgressDisplay:
     return open_progress(stream, interactive=True, quiet=False, color=color, clock=clock)
 
 
@@ -201,7 +201,7 @@ KINDS = [QuietProgress, PlainProgress, LiveProgress]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_reader_that_went_away_does_not_stop_the_run(kind: type[QuietProgress]) -> None:
+def test_a_reader_that_went_away_does_not_stop_the_run(kind: type[ProgressDisplay]) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     stream = os.fdopen(writer, "w", buffering=1)
@@ -213,7 +213,7 @@ def test_a_reader_that_went_away_does_not_stop_the_run(kind: type[QuietProgress]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_closed_stream_does_not_stop_the_run(kind: type[QuietProgress]) -> None:
+def test_a_closed_stream_does_not_stop_the_run(kind: type[ProgressDisplay]) -> None:
     stream = io.StringIO()
     stream.close()
     clock = HandClock()
@@ -222,7 +222,7 @@ def test_a_closed_stream_does_not_stop_the_run(kind: type[QuietProgress]) -> Non
 
 
 @pytest.mark.parametrize("kind", [PlainProgress, LiveProgress])
-def test_threads_neither_mix_their_lines_nor_lock_each_other(kind: type[QuietProgress]) -> None:
+def test_threads_neither_mix_their_lines_nor_lock_each_other(kind: type[ProgressDisplay]) -> None:
     stream, clock = io.StringIO(), HandClock()
 
     def tell(thread: int) -> None:
