@@ -1,0 +1,142 @@
+"""The recorded state, in every format."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import click
+import pytest
+import yaml
+
+from scaler.model import Price
+from scaler.model.lifecycle import Status
+from scaler.output.documents import count_by_status
+from scaler.output.render import render_status
+from scaler.records.codec import to_json
+from scaler.records.state import State
+from tests.support.results import NOW, SERVERS, server
+
+STATE = State(
+    stack="prod",
+    project="scaler",
+    cloud="hetzner",
+    serial=42,
+    updated=NOW - timedelta(seconds=42),
+    wanted={"worker": 3},
+    servers=(
+        *(replace(item, price=Price("EUR", Decimal("0.0096"), Decimal("5.99"))) for item in SERVERS[:2]),
+        *SERVERS[2:],
+        server(4, Status.NEW, id=None, type=None, location=None, ipv4=None),
+        server(5, Status.DELETED),
+    ),
+)
+STATUS_TEXT = """\
+prod · hetzner · 2 of 3 ready · updated 42 s ago
+
+NAME           GROUP   STATUS   SINCE      TYPE  LOCATION  IPV4       ID
+prod-worker-1  worker  running  1 min ago  cx23  fsn1      192.0.2.1  4701
+prod-worker-2  worker  running  2 min ago  cx23  fsn1      192.0.2.2  4702
+prod-worker-3  worker  errored  3 min ago  cx23  fsn1      192.0.2.3  4703
+prod-worker-4  worker  new      4 min ago  -     -         -          -
+
+! prod-worker-3: no_capacity: none left
+
+1 deleted server not shown.
+Cost: 2 servers, EUR 0.0192/h, and at most EUR 11.98/month; list prices, net. Not known for 1 more server."""
+
+
+def status(state: State | None, format: str, **options: Any) -> str:
+    return render_status(state, format, stack="prod", now=NOW, **options)
+
+
+@pytest.mark.acceptance("P31")
+def test_status_has_a_name_column() -> None:
+    assert status(STATE, "text") == STATUS_TEXT
+
+
+def test_status_in_colour_says_the_same() -> None:
+    colored = status(STATE, "text", color=True)
+    assert click.style("errored", fg="red") in colored
+    assert click.unstyle(colored) == STATUS_TEXT
+
+
+@pytest.mark.acceptance("P32")
+def test_without_servers_status_says_so() -> None:
+    empty = State(stack="prod", project="scaler", cloud="hetzner", updated=NOW, wanted={"worker": 0})
+    assert status(empty, "text") == "prod · hetzner · 0 of 0 ready · updated just now\n\nNo servers."
+    assert status(empty, "markdown") == "### prod\n\nNo servers."
+
+
+@pytest.mark.acceptance("P32")
+def test_without_a_record_status_says_so_in_every_format() -> None:
+    assert status(None, "text") == "No servers. Nothing is recorded for this stack yet."
+    assert status(None, "text", hints=True) == (
+        "No servers. Nothing is recorded for this stack yet.\nAsk the cloud: scaler status --refresh --stack prod"
+    )
+    assert status(None, "markdown") == "### prod\n\nNo servers."
+    document = json.loads(status(None, "json"))
+    assert (document["schema"], document["stack"], document["servers"]) == (1, "prod", [])
+
+
+@pytest.mark.acceptance("P28")
+def test_counts_list_every_status_in_order_with_zeros() -> None:
+    servers = [
+        server(1, Status.NEW),
+        server(2),
+        server(3),
+        server(4, Status.STOPPED),
+        server(5, Status.STOPPED),
+    ]
+    expected = {
+        "new": 1,
+        "starting": 0,
+        "running": 2,
+        "rebooting": 0,
+        "stopping": 0,
+        "stopped": 2,
+        "deleting": 0,
+        "deleted": 0,
+        "hanging": 0,
+        "errored": 0,
+    }
+    assert list(count_by_status(servers).items()) == list(expected.items())
+
+
+@pytest.mark.acceptance("P28")
+def test_status_document_is_the_state_and_its_counts() -> None:
+    document = json.loads(status(STATE, "json"))
+    assert list(document) == [*to_json(STATE), "counts", "cost"]
+    assert document["cost"] == {"currency": "EUR", "per_hour": 0.0192, "per_month": 11.98, "known": 2, "unknown": 1}
+    assert document["serial"] == 42
+    assert [server["name"] for server in document["servers"]][-1] == "prod-worker-5"
+    assert document["counts"] == count_by_status(STATE.servers)
+    assert yaml.safe_load(status(STATE, "yaml")) == document
+
+
+def test_status_as_markdown() -> None:
+    assert (
+        status(STATE, "markdown")
+        == """\
+### prod: 2 of 3 ready
+
+| server | group | status | type | location | ipv4 | error |
+| --- | --- | --- | --- | --- | --- | --- |
+| prod-worker-1 | worker | running | cx23 | fsn1 | 192.0.2.1 |  |
+| prod-worker-2 | worker | running | cx23 | fsn1 | 192.0.2.2 |  |
+| prod-worker-3 | worker | errored | cx23 | fsn1 | 192.0.2.3 | no_capacity: none left |
+| prod-worker-4 | worker | new |  |  |  |  |
+
+Cost: 2 servers, EUR 0.0192/h, and at most EUR 11.98/month; list prices, net. Not known for 1 more server."""
+    )
+
+
+def test_status_of_servers_without_prices_says_so() -> None:
+    told = status(replace(STATE, servers=SERVERS), "text")
+    assert told.splitlines()[-1] == "Cost: not known for 3 servers."
+    cost = json.loads(status(replace(STATE, servers=SERVERS), "json"))["cost"]
+    assert cost == {"currency": None, "per_hour": 0.0, "per_month": 0.0, "known": 0, "unknown": 3}
+    assert "Cost" not in status(replace(STATE, servers=()), "text")
