@@ -6,7 +6,7 @@ SHELL := bash
 .SILENT:
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo test check faults soak lint format docs bench engine tools lock newest clean
+.PHONY: help demo test unit check faults soak lint format docs bench engine tools lock newest clean
 
 # Where the virtual environment is. PYTHON=/path/to/python chooses the interpreter that it is made with.
 VENV ?= .venv
@@ -41,6 +41,9 @@ check: lint engine ## style, types, direction of imports, all tests with branch 
 
 test: engine ## the tests alone; ARGS="-k name" chooses
 	$(BIN)/python -m pytest $(ARGS)
+
+unit: $(INSTALLED) ## the tests that start no server, browser or engine; ARGS="-k name" chooses
+	$(BIN)/python -m pytest -m 'not server and not browser and not engine' $(ARGS)
 
 lint: $(INSTALLED) ## style, types and direction of imports
 	$(BIN)/ruff check .

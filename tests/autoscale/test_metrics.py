@@ -84,6 +84,7 @@ def test_what_redis_has_no_number_for(client, url):
     assert refusal(RedisSource(url=url, key="undated", measure="age")) == "the document has no /pushedAt"
 
 
+@pytest.mark.server
 def test_redis_with_a_password(tmp_path):
     with servers.redis_server(tmp_path, "--requirepass", "open-sesame") as port:
         source = RedisSource(url=f"redis://127.0.0.1:{port}", key="jobs", password_env="REDIS_PASSWORD")
@@ -94,6 +95,7 @@ def test_redis_with_a_password(tmp_path):
         assert refusal(source) == "the environment variable REDIS_PASSWORD is not set"
 
 
+@pytest.mark.server
 def test_no_redis():
     told = refusal(RedisSource(url=f"redis://127.0.0.1:{servers.free_port()}", key="jobs"))
     assert "Connection refused" in told

@@ -65,6 +65,7 @@ def browse(page, folder, *options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
 
 
+@pytest.mark.browser
 def test_a_browser_draws_the_plots_without_an_error_or_a_request(simulations, trace, tmp_path):
     file = tmp_path / "report.html"
     # The page is measured by a script of the test's: the report itself has none, and would allow none.

@@ -33,6 +33,8 @@ from scaler.model.ownership import Owner
 from tests.support.http_stub import Answer, HurriedClock, Stub, cut, drip, drop, hang, reply
 from tests.support.vendors import ENVIRON, TOKEN, DigitalOcean, Hetzner, Vendor
 
+pytestmark = pytest.mark.server
+
 OWNER = Owner("shop", "prod")
 LABELS = OWNER.group_labels("worker", "a1b2")
 Open = Callable[..., tuple[Cloud, Stub]]

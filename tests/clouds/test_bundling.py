@@ -20,6 +20,8 @@ from scaler.simulator import EmbeddedCloud
 from tests.support.http_stub import Answer, HurriedClock, Stub, reply
 from tests.support.vendors import ENVIRON, DigitalOcean
 
+pytestmark = pytest.mark.server
+
 OWNER = Owner("shop", "prod")
 LABELS = OWNER.group_labels("worker", "a1b2")
 TEN = [f"prod-worker-{number}" for number in range(1, 11)]

@@ -38,6 +38,8 @@ from scaler.simulator import EmbeddedCloud, World
 from tests.support.http_stub import HurriedClock
 from tests.support.vendors import ENVIRON, DigitalOcean, Hetzner, Vendor
 
+pytestmark = pytest.mark.server
+
 OWNER = Owner("shop", "prod")
 LABELS = OWNER.group_labels("worker", "a1b2")
 OTHERS = [

@@ -19,6 +19,7 @@ from tests.support.vendors import TOKEN, Vendor
 CLOCK = HurriedClock()
 
 
+@pytest.mark.server
 @pytest.mark.parametrize("variable", ["HCLOUD_TOKEN", "DIGITALOCEAN_TOKEN", "DIGITALOCEAN_ACCESS_TOKEN"])
 @pytest.mark.parametrize("by_file", [False, True])
 def test_credentials_come_from_the_environment_or_a_file(variable: str, by_file: bool, tmp_path: Path) -> None:
@@ -63,6 +64,7 @@ def test_an_endpoint_that_is_no_url(vendor: Vendor, endpoint: str) -> None:
         open_cloud(vendor.name, endpoint=endpoint, environ=environ, clock=CLOCK)
 
 
+@pytest.mark.server
 def test_the_vendors_own_variable_names_the_endpoint(vendor: Vendor) -> None:
     entry = CLOUDS[vendor.name]
     with Stub(reply(200, vendor.page([]))) as stub:
@@ -138,6 +140,7 @@ def test_the_contracts_spelling_of_tags() -> None:
     ]
 
 
+@pytest.mark.server
 @pytest.mark.acceptance("P20")
 def test_opening_gives_the_cloud_and_sends_nothing(vendor: Vendor) -> None:
     with Stub(reply(500)) as stub:

@@ -16,6 +16,8 @@ import pytest
 import scaler
 from scaler.simulator import EmbeddedCloud
 
+pytestmark = pytest.mark.server
+
 ROOT = str(Path(scaler.__file__).parent.parent)
 TOKEN = "0123456789abcdef" * 4
 SPEC = """

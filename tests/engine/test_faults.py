@@ -20,6 +20,8 @@ from scaler.model import Applied
 from scaler.simulator import EmbeddedCloud
 from tests.engine.stack_project import Project, names, wait_until
 
+pytestmark = pytest.mark.engine
+
 HANG_S = 2.0
 """How long the cloud takes to answer a create: the moment in which things are killed."""
 

@@ -17,6 +17,8 @@ from scaler.model.lifecycle import Status
 from scaler.simulator import EmbeddedCloud
 from tests.engine.stack_project import Project, names
 
+pytestmark = pytest.mark.engine
+
 
 def changes(served: EmbeddedCloud) -> list[str]:
     return [f"{entry.method} {entry.path}" for entry in served.world.log() if entry.method != "GET"]

@@ -34,6 +34,8 @@ from scaler.records.state_file import StateFile
 from scaler.simulator import EmbeddedCloud
 from tests.engine.stack_project import STACK, TOKEN, Project, names, wait_until
 
+pytestmark = pytest.mark.engine
+
 SECRET_VARIABLES = dict.fromkeys(
     ("HCLOUD_TOKEN", "DIGITALOCEAN_TOKEN", "DIGITALOCEAN_ACCESS_TOKEN", "HCLOUD_TOKEN_FILE"), TOKEN
 )

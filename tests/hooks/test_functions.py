@@ -357,6 +357,7 @@ def test_a_readiness_function_makes_a_server_ready(tmp_path: Path) -> None:
 # The page
 
 
+@pytest.mark.server
 @pytest.mark.acceptance("Q11")
 def test_the_documented_example_does_what_the_page_says(tmp_path: Path) -> None:
     blocks = re.findall(r"```(?:yaml|python)\n# (\S+)\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)

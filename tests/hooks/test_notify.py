@@ -55,6 +55,7 @@ def notifier(tmp_path: Path, warnings: list[str]) -> Iterator[Open]:
         one.close()
 
 
+@pytest.mark.server
 def test_one_post_per_event_in_their_order(notifier: Open, warnings: list[str]) -> None:
     with HttpServer(200) as http:
         telling = notifier(NotifyTarget(url=f"{http.url}/hook?key=1"))
@@ -66,6 +67,7 @@ def test_one_post_per_event_in_their_order(notifier: Open, warnings: list[str]) 
     assert warnings == []
 
 
+@pytest.mark.server
 def test_the_payload_is_the_documented_one(notifier: Open) -> None:
     page = (ROOT / "docs/reference/notifications.md").read_text(encoding="utf-8")
     (example,) = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
@@ -88,6 +90,7 @@ def test_the_payload_is_the_documented_one(notifier: Open) -> None:
     assert all(f"| `{key}` |" in page or f"`{key}`" in page for key in json.loads(body))
 
 
+@pytest.mark.server
 @pytest.mark.parametrize(
     ("patterns", "told"),
     [
@@ -105,6 +108,7 @@ def test_a_target_is_told_what_it_asks_for(notifier: Open, patterns: tuple[str, 
         assert [json.loads(body)["event"] for _, _, body in http.asked] == told
 
 
+@pytest.mark.server
 def test_a_failure_is_tried_once_more(notifier: Open, warnings: list[str]) -> None:
     with HttpServer(503, 200) as http:
         telling = notifier(NotifyTarget(url=http.url))
@@ -115,6 +119,7 @@ def test_a_failure_is_tried_once_more(notifier: Open, warnings: list[str]) -> No
     assert warnings == []
 
 
+@pytest.mark.server
 @pytest.mark.parametrize("status", [302, 307, 400, 404, 500])
 def test_what_fails_twice_is_given_up_with_one_warning(notifier: Open, warnings: list[str], status: int) -> None:
     with HttpServer(status) as http:
@@ -125,6 +130,7 @@ def test_what_fails_twice_is_given_up_with_one_warning(notifier: Open, warnings:
     assert warnings == [f"an event could not be sent to 127.0.0.1: HTTP {status}"]
 
 
+@pytest.mark.server
 def test_nobody_there_is_a_warning_without_the_url(notifier: Open, warnings: list[str]) -> None:
     with HttpServer(200) as http:
         url = f"{http.url}/secret-path"
@@ -134,6 +140,7 @@ def test_nobody_there_is_a_warning_without_the_url(notifier: Open, warnings: lis
     assert warnings == ["an event could not be sent to 127.0.0.1: ConnectionError"]
 
 
+@pytest.mark.server
 def test_an_answer_that_never_ends_is_an_answer(notifier: Open, warnings: list[str]) -> None:
     with HttpServer(200, endless=True) as http:
         telling = notifier(NotifyTarget(url=http.url))
@@ -143,6 +150,7 @@ def test_an_answer_that_never_ends_is_an_answer(notifier: Open, warnings: list[s
     assert warnings == []
 
 
+@pytest.mark.server
 def test_one_that_hangs_keeps_no_other_from_being_told(notifier: Open) -> None:
     with HttpServer(None) as hanging, HttpServer(200) as good:
         telling = notifier(NotifyTarget(url=hanging.url), NotifyTarget(url=good.url), linger_s=0)
@@ -152,6 +160,7 @@ def test_one_that_hangs_keeps_no_other_from_being_told(notifier: Open) -> None:
         assert [json.loads(body)["event"] for _, _, body in good.asked] == [f"server.{number}" for number in range(50)]
 
 
+@pytest.mark.server
 def test_the_runs_end_gives_up_what_would_take_too_long(notifier: Open, warnings: list[str]) -> None:
     with HttpServer(None) as http:
         telling = notifier(NotifyTarget(url=http.url), NotifyTarget(url=http.url), linger_s=0.2)
@@ -234,6 +243,7 @@ def test_a_command_that_hangs_ends_with_the_run(notifier: Open, tmp_path: Path, 
     assert warnings == ["2 events could not be sent to ./on-event.sh in time"]
 
 
+@pytest.mark.server
 def test_a_process_ends_while_a_webhook_hangs(tmp_path: Path) -> None:
     with HttpServer(None) as http:
         program = f"""

@@ -48,6 +48,7 @@ def test_none_is_ready_as_soon_as_the_cloud_says_running(looks: Looks) -> None:
     assert looks.checks.is_ready(Readiness(), server())
 
 
+@pytest.mark.server
 def test_tcp_needs_two_good_readings_in_a_row(looks: Looks) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         how = Readiness(kind="tcp", port=listener.getsockname()[1])
@@ -69,6 +70,7 @@ def count_waiting(listener: socket.socket) -> int:
         count += 1
 
 
+@pytest.mark.server
 def test_tcp_tells_what_is_wrong(looks: Looks) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
@@ -76,6 +78,7 @@ def test_tcp_tells_what_is_wrong(looks: Looks) -> None:
     assert looks.checks.trouble(server()) == f"port {port}: Connection refused"
 
 
+@pytest.mark.server
 def test_a_server_without_an_address_is_not_looked_for_on_this_machine(looks: Looks) -> None:
     homeless = server(ipv4=None)
     with HttpServer(200) as http:
@@ -85,6 +88,7 @@ def test_a_server_without_an_address_is_not_looked_for_on_this_machine(looks: Lo
         assert http.asked == []
 
 
+@pytest.mark.server
 def test_no_reading_begins_before_a_look_and_a_pause(looks: Looks) -> None:
     with HttpServer(200) as http:
         how = Readiness(kind="http", url=http.url, successes=5)
@@ -96,6 +100,7 @@ def test_no_reading_begins_before_a_look_and_a_pause(looks: Looks) -> None:
         assert len(http.asked) == 2
 
 
+@pytest.mark.server
 def test_http_is_asked_by_address_and_name(looks: Looks) -> None:
     with HttpServer(204) as http:
         how = Readiness(kind="http", url=f"http://{{ip}}:{http.port}/up/{{name}}?a=1")
@@ -103,6 +108,7 @@ def test_http_is_asked_by_address_and_name(looks: Looks) -> None:
         assert http.asked == [("GET", "/up/prod-worker-1?a=1", b"")] * 2
 
 
+@pytest.mark.server
 @pytest.mark.parametrize("status", [400, 404, 500, 503])
 def test_http_refused_is_not_ready(looks: Looks, status: int) -> None:
     with HttpServer(status) as http:
@@ -111,6 +117,7 @@ def test_http_refused_is_not_ready(looks: Looks, status: int) -> None:
         assert looks.checks.trouble(server()) == f"{http.url}: HTTP {status}"
 
 
+@pytest.mark.server
 def test_http_follows_no_redirect_and_reads_no_body(looks: Looks) -> None:
     with HttpServer(302) as http:
         assert looks.read(Readiness(kind="http", url=http.url, successes=1), server()) == [True]
@@ -156,6 +163,7 @@ def test_a_command_that_cannot_be_run_is_a_bad_reading(looks: Looks, program: st
     assert looks.checks.trouble(server()) == f"{program} cannot be run: {reason}"
 
 
+@pytest.mark.server
 def test_flapping_is_not_ready(looks: Looks) -> None:
     with HttpServer(200, 500, 200, 200, 503, 200, 200, 200) as http:
         how = Readiness(kind="http", url=http.url, successes=3)
@@ -163,6 +171,7 @@ def test_flapping_is_not_ready(looks: Looks) -> None:
     assert readings == [False] * 7 + [True]
 
 
+@pytest.mark.server
 def test_a_reboot_or_another_machine_of_the_name_starts_anew(looks: Looks) -> None:
     with HttpServer(200) as http:
         how = Readiness(kind="http", url=http.url, successes=2)

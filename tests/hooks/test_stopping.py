@@ -24,6 +24,8 @@ from scaler.simulator.profiles import CLOUDS, CloudName
 from scaler.support.clock import SystemClock
 from tests.support.processes import NOW, HandClock, is_alive, script, wait_until
 
+pytestmark = pytest.mark.server
+
 LABELS = Owner("scaler", "demo").group_labels("worker", "0")
 TOKEN = "t0ken" + "x" * 59
 

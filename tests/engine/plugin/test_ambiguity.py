@@ -9,6 +9,8 @@ from scaler.clouds import AmbiguousError, NameTakenError
 from scaler.model import MachineRequest, Permits
 from tests.engine.plugin.client import DIGITALOCEAN, HETZNER, NAME, Plug, Plugged, Vendor
 
+pytestmark = pytest.mark.server
+
 MAY_CREATE = Permits(create=frozenset({NAME}))
 
 

@@ -17,9 +17,13 @@ from scaler.engine.plugin.peer import PeerCheck
 from scaler.model import Permits
 from tests.engine.plugin.client import DEADLINE_S, HETZNER, NAME, Plug, Plugged
 
-pytestmark = pytest.mark.skipif(
-    not sys.platform.startswith("linux"), reason="only Linux tells whose a connection is; elsewhere any process passes"
-)
+pytestmark = [
+    pytest.mark.server,
+    pytest.mark.skipif(
+        not sys.platform.startswith("linux"),
+        reason="only Linux tells whose a connection is; elsewhere any process passes",
+    ),
+]
 
 _CLIENT = """
 import sys, grpc

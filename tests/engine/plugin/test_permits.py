@@ -14,6 +14,8 @@ from scaler.clouds import CloudError, InvalidError
 from scaler.model import Permits
 from tests.engine.plugin.client import DIGITALOCEAN, HETZNER, LABELS, NAME, OWNER, Plug, Plugged, Vendor, urn
 
+pytestmark = pytest.mark.server
+
 NOTHING = Permits()
 MAY_CREATE = Permits(create=frozenset({NAME}))
 

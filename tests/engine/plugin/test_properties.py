@@ -10,6 +10,8 @@ from pulumi.runtime.proto import provider_pb2
 from scaler.model import Permits
 from tests.engine.plugin.client import DIGITALOCEAN, HETZNER, LABELS, NAME, TAGS, VENDORS, Plug, Vendor, unpack
 
+pytestmark = pytest.mark.server
+
 MAY_CREATE = Permits(create=frozenset({NAME}))
 
 

@@ -11,6 +11,8 @@ from scaler.engine.plugin.operation import Operation
 from scaler.model import Machine, MachineRequest, Permits
 from tests.engine.plugin.client import HETZNER, OWNER, Plug
 
+pytestmark = pytest.mark.server
+
 LABELS = OWNER.group_labels("worker", "abc")
 
 
