@@ -7,6 +7,8 @@ enforces the permits, and saves its checkpoint only at an operation's end.
 
 from __future__ import annotations
 
+import re
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -19,6 +21,7 @@ from scaler.clouds import (
     CloudError,
     GoneError,
     Image,
+    InvalidError,
     Limits,
     NameTakenError,
     NoCapacityError,
@@ -63,6 +66,9 @@ START = datetime(2026, 11, 24, 22, 0, tzinfo=UTC)
 
 TYPES = ("cx23", "cpx22")
 LOCATIONS = ("fsn1", "nbg1")
+
+_IMAGES = {("selector", "role=worker"), ("name", "golden"), ("id", "100")}
+"""How a spec can name the only image of the fake cloud."""
 
 
 def group(name: str = "worker", count: int = 3, **fields: object) -> Group:
@@ -165,6 +171,8 @@ class FakeCloud:
     """Those of which the catalogue says so."""
     unsold: set[tuple[str, str]] = field(default_factory=set)
     """Types at locations that the catalogue does not have."""
+    things: tuple[str, ...] = ("deploy",)
+    """Names of the keys, networks and other things that a spec can name."""
     disk: int = 20
     """What the image needs, in GB."""
     hang: int = 0
@@ -180,23 +188,26 @@ class FakeCloud:
     """Every request: the operation, and the machine or name that it was about."""
     on_change: Callable[[], None] = lambda: None
     _serial: int = 0
+    _lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
+    """Callers may have several threads, as at a real cloud."""
 
     # -- by hand -------------------------------------------------------------------------------
 
     def add(self, name: str, labels: Mapping[str, str], *, ready: bool = True, age_s: float = 3600.0) -> Box:
-        self._serial += 1
         now = self.clock.monotonic()
-        box = Box(
-            id=str(self._serial),
-            name=name,
-            labels=dict(labels),
-            type=TYPES[0],
-            location=LOCATIONS[0],
-            image="100",
-            created=now - age_s,
-            ready=now - age_s if ready else now + self.boot_s,
-        )
-        self.boxes[box.id] = box
+        with self._lock:
+            self._serial += 1
+            box = Box(
+                id=str(self._serial),
+                name=name,
+                labels=dict(labels),
+                type=TYPES[0],
+                location=LOCATIONS[0],
+                image="100",
+                created=now - age_s,
+                ready=now - age_s if ready else now + self.boot_s,
+            )
+            self.boxes[box.id] = box
         return box
 
     def named(self, name: str) -> Box:
@@ -231,7 +242,7 @@ class FakeCloud:
         return oldest_first(
             [
                 self._machine(box)
-                for box in self.boxes.values()
+                for box in list(self.boxes.values())
                 if owner.owns(box.labels) and (self.list_lag_s == 0 or box.created <= young)
             ]
         )
@@ -242,20 +253,16 @@ class FakeCloud:
 
     def find(self, name: str, owner: Owner) -> list[Machine]:
         self._asked("find", name)
-        found = [box for box in self.boxes.values() if box.name == name and owner.owns(box.labels)]
+        found = [box for box in list(self.boxes.values()) if box.name == name and owner.owns(box.labels)]
         return oldest_first([self._machine(box) for box in found])
 
     def create(self, request: MachineRequest) -> Machine:
         self.fuse.burn()
         self._asked("create", request.name)
-        if self.unique_names and any(box.name == request.name for box in self.boxes.values()):
-            raise NameTakenError(f"{request.name} is taken", why="uniqueness_error")
-        if (request.type, request.location) in self.full:
-            raise NoCapacityError("no capacity", why="resource_unavailable")
-        if self.quota is not None and len(self.boxes) >= self.quota:
-            raise QuotaError("the account may not have more servers", why="resource_limit_exceeded")
-        box = self.add(request.name, request.labels, ready=False, age_s=0.0)
-        box.type, box.location, box.image = request.type, request.location, request.image
+        with self._lock:
+            self._refuse(request)
+            box = self.add(request.name, request.labels, ready=False, age_s=0.0)
+            box.type, box.location, box.image = request.type, request.location, request.image
         if self.hang > 0:
             self.hang -= 1
             box.ready = None
@@ -310,9 +317,15 @@ class FakeCloud:
         self._box(id).labels = dict(labels)
 
     def find_image(self, image: ImageRef, architecture: str, location: str) -> Image:
+        if (image.kind, image.value) not in _IMAGES:
+            raise InvalidError(f"there is no image {image.value}", why="not_found", fix="there is golden (100)")
+        if architecture != "x86":
+            raise InvalidError(f"golden is for x86, not for {architecture}", why="not_found")
         return Image(id="100", name="golden", created=START, available=True, disk=self.disk, architecture=architecture)
 
     def reference(self, kind: Reference, name: str) -> str:
+        if name not in self.things:
+            raise InvalidError(f"there is no {kind} {name}", why="not_found", fix=f"there is {self.things}")
         return name
 
     def catalogue(self) -> Catalogue:
@@ -335,7 +348,10 @@ class FakeCloud:
         )
 
     def limits(self) -> Limits:
-        return Limits(servers=self.quota, in_use=len(self.boxes)) if self.tells_quota else Limits()
+        if self.quota is None or not self.tells_quota:
+            return Limits()
+        self._pass()
+        return Limits(servers=self.quota, in_use=len(self.boxes))
 
     @property
     def requests(self) -> Requests:
@@ -358,7 +374,23 @@ class FakeCloud:
     def _pass(self) -> None:
         """Let what time has brought about happen."""
         now = self.clock.monotonic()
-        self.boxes = {box.id: box for box in self.boxes.values() if box.gone is None or box.gone > now}
+        with self._lock:
+            self.boxes = {box.id: box for box in self.boxes.values() if box.gone is None or box.gone > now}
+
+    def _refuse(self, request: MachineRequest) -> None:
+        """Raise what a real cloud would answer to a request that it does not carry out."""
+        if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?", request.name):
+            raise InvalidError(f"{request.name!r} is no host name", why="invalid_input")
+        if self.unique_names and any(box.name == request.name for box in self.boxes.values()):
+            raise NameTakenError(f"{request.name} is taken", why="uniqueness_error")
+        if self.catalogue().offer(request.type, request.location) is None:
+            raise InvalidError(f"{request.type} is not sold at {request.location}", why="invalid_input")
+        if request.image != "100":
+            raise InvalidError(f"there is no image {request.image}", why="invalid_input")
+        if (request.type, request.location) in self.full:
+            raise NoCapacityError("no capacity", why="resource_unavailable")
+        if self.quota is not None and len(self.boxes) >= self.quota:
+            raise QuotaError("the account may not have more servers", why="resource_limit_exceeded")
 
     def _box(self, id: str) -> Box:
         if id not in self.boxes:
