@@ -1,4 +1,4 @@
-"""From what the cloud lists, what the engine holds and what was recorded, to one `World`. Pure."""
+"""Make one `World` of what the cloud lists, what the engine holds and what was recorded. Pure."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from scaler.planning.deadlines import Deadline
 from scaler.support.durations import format_duration
 
 _START_WITHIN = timedelta(minutes=10)
-"""For servers of a group that the spec no longer has."""
+"""`start_within` for servers of a group that the spec no longer has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
-    """What a run found out beyond the cloud's list."""
+    """What a run knows beyond the cloud's list."""
 
     is_ready: Callable[[Server], bool] = lambda server: False
-    """Asked for servers that their cloud calls running and that were not known to be ready."""
+    """The readiness check, for servers that the cloud calls running and that were not ready at the last observation."""
     trouble: Callable[[Server], str | None] = lambda server: None
-    """What was wrong when that was last asked."""
+    """Why the last readiness check of a server failed."""
     stopping: frozenset[str] = frozenset()
-    """Servers that the run is bringing to rest."""
+    """Servers that the run is draining or shutting down."""
     relabelled: frozenset[str] = frozenset()
-    """Ids of machines that exist, and no longer carry our labels."""
+    """Ids of machines that exist but no longer carry our labels."""
     deadlines: Mapping[str, Deadline] = field(default_factory=dict)
-    """By group; without one, the spec's `start_within` holds."""
+    """By group; without one, the spec's `start_within` counts."""
 
 
 def assess(
@@ -40,40 +40,42 @@ def assess(
     now: datetime,
     findings: Findings | None = None,
 ) -> World:
-    """What is there, and what we know of it.
+    """Return what exists, and what we know of it.
 
-    `machines` are all that carry our labels, oldest first; a machine that is missing from it is
-    proven gone. `records` are those of the last look or run, by name.
+    `machines` are all that carry our labels, oldest first; a machine that is not among them is
+    proven gone. `records` are those of the last observation or run, by name.
     """
     now = now.replace(microsecond=0)
     findings = findings or Findings()
     named = _name(machines, stack.entries)
-    look = _Look(spec, findings, now)
+    observation = _Observation(spec, findings, now)
     by_id = {record.id: record for record in records.values() if record.id and not record.finished}
     servers = {
-        name: look.server(
+        name: observation.record(
             name, machine, by_id.get(machine.id) or _intent(records.get(name)), _holds(stack, name, machine)
         )
         for name, machine in named.items()
     }
-    past = _past(records, servers, now)
     return World(
         at=now,
         machines=named,
         entries=stack.entries,
         servers=servers,
-        past=past,
-        drift=tuple(_drift(named, servers, stack, records, findings.relabelled)),
+        past=_past(records, servers, now),
+        drift=(
+            *_drift_of_entries(named, stack, records, findings.relabelled),
+            *_drift_of_servers(named, servers, stack, records),
+        ),
         relabelled=findings.relabelled,
         recorded=_is_recorded(servers, stack),
     )
 
 
 def known(stack: StackState, records: Iterable[Server]) -> dict[str, Server]:
-    """Our records and the stack's outputs as one: of two of one name, the later.
+    """Merge our records with the stack's outputs: of two of one name, take the later.
 
-    The file is this machine's; the outputs are everyone's, and survive the file. Outputs can be
-    those of an earlier machine of the name, or of the intent to make one, when they were not saved since.
+    The state file exists on this machine only; the outputs are shared, and survive the file. Outputs
+    that were not saved since can be those of an earlier machine of the name, or of the intent to create one.
     """
     merged = {server.name: server for server in records}
     for name, output in stack.outputs.items():
@@ -81,16 +83,16 @@ def known(stack: StackState, records: Iterable[Server]) -> dict[str, Server]:
         if mine is None or mine.since < output.since:
             merged[name] = output
         elif mine.id == output.id:
-            # Whoever protects a server says so in the stack, on whatever machine.
+            # `scaler protect` writes the mark to the stack, from whatever machine.
             merged[name] = replace(mine, protected=output.protected, price=mine.price or output.price)
     return merged
 
 
 def _name(machines: Sequence[Machine], entries: Mapping[str, StackEntry]) -> dict[str, Machine]:
-    """Machines by the name of their record: the stack's name for it, else its own.
+    """Return the machines by the name of their record: the stack's name for it, else its own.
 
-    Where names are not unique, the oldest that is not in the stack keeps it, and the others get
-    their id behind it so that each can be adopted, and deleted, for itself.
+    Where names are not unique, the oldest machine that is not in the stack has the name, and the
+    others get their id behind it, so that each can be adopted and deleted on its own.
     """
     in_stack = {entry.id: name for name, entry in entries.items()}
     named = {in_stack[machine.id]: machine for machine in machines if machine.id in in_stack}
@@ -102,7 +104,7 @@ def _name(machines: Sequence[Machine], entries: Mapping[str, StackEntry]) -> dic
 
 
 def _intent(record: Server | None) -> Server | None:
-    """The record of a create request that was meant, and may have become the machine of its name."""
+    """Return the record of a create request that was intended: the machine of its name may have come of it."""
     return record if record and record.id is None and record.status is Status.NEW else None
 
 
@@ -111,37 +113,37 @@ def _holds(stack: StackState, name: str, machine: Machine) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
-    """What one look needs to know to make records of machines."""
+class _Observation:
+    """Make the records of machines at one moment."""
 
     spec: Spec
     findings: Findings
     now: datetime
 
-    def server(self, name: str, machine: Machine, record: Server | None, in_stack: bool) -> Server:
-        """The record of a machine as it is now."""
-        known = self._facts(name, machine, record)
-        status = self._status(known, machine, record, in_stack)
-        if record is None:
-            since = known.created if machine.phase is Phase.BOOTING and known.created else self.now
-            server = replace(known, status=status, since=since)
+    def record(self, name: str, machine: Machine, before: Server | None, in_stack: bool) -> Server:
+        """Return a machine's record as it is now; `before` is the last one, if there was any."""
+        current = self._with_facts(name, machine, before)
+        status = self._status(current, machine, before, in_stack)
+        if before is None:
+            since = current.created if machine.phase is Phase.BOOTING and current.created else self.now
+            server = replace(current, status=status, since=since)
         else:
-            server = known.become(status, self.now, known.error if status is Status.HANGING else None)
-            if status is Status.STARTING and record.status is Status.NEW and known.created:
-                server = replace(server, since=known.created)
-        return self._in_time(server)
+            server = current.become(status, self.now, current.error if status is Status.HANGING else None)
+            if status is Status.STARTING and before.status is Status.NEW and current.created:
+                server = replace(server, since=current.created)
+        return self._within_deadline(server)
 
-    def _facts(self, name: str, machine: Machine, record: Server | None) -> Server:
-        known = record or Server(
-            name=name, group=machine.labels[GROUP], id=machine.id, status=Status.NEW, since=self.now
-        )
-        same = (known.type, known.location) == (machine.type, machine.location)
+    def _with_facts(self, name: str, machine: Machine, before: Server | None) -> Server:
+        """Return the record with what the cloud says now, its status apart."""
+        group = machine.labels[GROUP]
+        server = before or Server(name=name, group=group, id=machine.id, status=Status.NEW, since=self.now)
+        same_price = (server.type, server.location) == (machine.type, machine.location)
         return replace(
-            known,
-            price=known.price if same else None,
+            server,
+            price=server.price if same_price else None,
             name=name,
             id=machine.id,
-            group=machine.labels[GROUP],
+            group=group,
             ipv4=machine.ipv4,
             ipv6=machine.ipv6,
             type=machine.type,
@@ -150,23 +152,23 @@ class _Look:
             created=machine.created.replace(microsecond=0),
         )
 
-    def _status(self, known: Server, machine: Machine, record: Server | None, in_stack: bool) -> Status:
-        if known.name in self.findings.stopping and machine.phase in (Phase.RUNNING, Phase.STOPPING):
+    def _status(self, server: Server, machine: Machine, before: Server | None, in_stack: bool) -> Status:
+        if server.name in self.findings.stopping and machine.phase in (Phase.RUNNING, Phase.STOPPING):
             return Status.STOPPING
-        before = record.status if record else None
+        last = before.status if before else None
         ready = machine.phase is Phase.RUNNING and (
-            before is Status.RUNNING or self._needs_no_check(known) or self.findings.is_ready(known)
+            last is Status.RUNNING or self._needs_no_check(server) or self.findings.is_ready(server)
         )
-        return status_of(machine.phase, machine.locked, before, in_stack=in_stack, ready=ready)
+        return status_of(machine.phase, machine.locked, last, in_stack=in_stack, ready=ready)
 
     def _needs_no_check(self, server: Server) -> bool:
         group = self.spec.groups.get(server.group)
         return group is None or group.ready.kind == "none"
 
-    def _in_time(self, server: Server) -> Server:
-        """The server, or `hanging` if it is in its status for too long."""
+    def _within_deadline(self, server: Server) -> Server:
+        """Return the record, or `hanging` if the server is in its status for too long."""
         if server.name in self.findings.stopping:
-            # Whoever brings it to rest has deadlines of its own: a drain may take hours.
+            # Draining and shutting down have deadlines of their own: a drain may take hours.
             return server
         deadline = self._deadline(server.group)
         limit = deadline_of(server.status, deadline.length)
@@ -196,13 +198,10 @@ def _past(records: Mapping[str, Server], servers: Mapping[str, Server], now: dat
     return past
 
 
-def _drift(
-    named: Mapping[str, Machine],
-    servers: Mapping[str, Server],
-    stack: StackState,
-    records: Mapping[str, Server],
-    relabelled: frozenset[str],
+def _drift_of_entries(
+    named: Mapping[str, Machine], stack: StackState, records: Mapping[str, Server], relabelled: frozenset[str]
 ) -> Iterable[str]:
+    """Say which servers of the stack are not at the cloud as the stack holds them."""
     ids = {machine.id for machine in named.values()}
     for name, entry in stack.entries.items():
         record = records.get(name)
@@ -213,22 +212,34 @@ def _drift(
             )
         elif entry.id not in ids and not (record and record.status is Status.DELETING):
             yield f"{name} ({entry.id}) is gone from the cloud"
+
+
+def _drift_of_servers(
+    named: Mapping[str, Machine], servers: Mapping[str, Server], stack: StackState, records: Mapping[str, Server]
+) -> Iterable[str]:
+    """Say which servers at the cloud are not as the stack and the records hold them."""
     for name, server in servers.items():
-        record = records.get(name)
         if not _holds(stack, name, named[name]) and server.status is not Status.DELETING:
             yield f"{name} ({server.id}) exists and is in no state"
-        if server.status is Status.STOPPED and record and record.status not in (Status.STOPPING, Status.STOPPED):
-            yield f"{name} ({server.id}) was {record.status} and is off"
-        if server.status is Status.HANGING and record and record.status is not Status.HANGING:
-            yield f"{name} ({server.id}) is hanging: {server.error}"
+        if name in records:
+            yield from _drift_since(records[name], server)
+
+
+def _drift_since(record: Server, server: Server) -> Iterable[str]:
+    if server.status is Status.STOPPED and record.status not in (Status.STOPPING, Status.STOPPED):
+        yield f"{server.name} ({server.id}) was {record.status} and is off"
+    if server.status is Status.HANGING and record.status is not Status.HANGING:
+        yield f"{server.name} ({server.id}) is hanging: {server.error}"
 
 
 def _is_recorded(servers: Mapping[str, Server], stack: StackState) -> bool:
+    """Return whether the stack's outputs and resources say exactly this, and no operation is unfinished."""
     held = {name: entry.id for name, entry in stack.entries.items()}
-    told = _unpriced(stack.outputs) == _unpriced(servers)
-    return not stack.pending and told and held == {n: s.id for n, s in servers.items()}
+    if stack.pending or held != {name: server.id for name, server in servers.items()}:
+        return False
+    return _without_prices(stack.outputs) == _without_prices(servers)
 
 
-def _unpriced(servers: Mapping[str, Server]) -> dict[str, Server]:
-    """A price that was learned meanwhile is not worth an engine's start: it is saved with the next change."""
+def _without_prices(servers: Mapping[str, Server]) -> dict[str, Server]:
+    """Leave the prices out: a new price is saved with the next change, and is no reason to start an engine."""
     return {name: replace(server, price=None) for name, server in servers.items()}

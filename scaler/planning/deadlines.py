@@ -1,4 +1,4 @@
-"""How long a server may take to start: as the spec says, or as its group's boots so far teach. Pure."""
+"""How long a server may take to start: by the spec, or learned from the group's boots so far. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from datetime import timedelta
 from scaler.support.durations import format_duration
 
 _BOOTS_NEEDED = 5
-"""Fewer boots teach no deadline."""
+"""No deadline is learned from fewer boots."""
 
 _LEAST_DEADLINE = timedelta(minutes=2)
 
@@ -24,9 +24,9 @@ class Deadline:
 
 
 def learn_deadline(boots: Sequence[timedelta], start_within: timedelta) -> Deadline | None:
-    """Twice the slowest of a hundred boots, at least two minutes and at most `start_within`.
+    """Return twice the 99th percentile of the boots, at least two minutes and at most `start_within`.
 
-    So that a slow snapshot is not given up, and a dead server is not waited for. None while too few
+    A slow snapshot gets the time it needs, and a dead server is given up early. None while too few
     boots are known.
     """
     if len(boots) < _BOOTS_NEEDED:

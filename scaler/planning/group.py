@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import Enum, auto
+from itertools import chain
 
 from scaler.model import Extension, Group, Server, Step
 from scaler.model.lifecycle import DEAD, Status
 from scaler.planning import steps
+from scaler.planning.advice import Advice
 from scaler.planning.facts import Facts
 from scaler.planning.names import natural, new_names
 from scaler.planning.placements import choose_placements, usable
@@ -30,50 +33,63 @@ class GroupPlan:
     """Servers that stay, off, while their hour is paid."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+class _Kind(Enum):
+    """What the plan may do with a server."""
+
+    DEAD = auto()
+    """It is replaced."""
+    RENEWED = auto()
+    """It was asked to be replaced: it counts no more, and goes when the new one is ready."""
+    SUPPLY = auto()
+    OFF = auto()
+    LEAVING = auto()
+    """It is being stopped or deleted already."""
+
+
+@dataclass(frozen=True, slots=True)
 class _Members:
-    """A group's servers, sorted by what the plan may do with them; one that is stopping or deleting is in no list."""
+    """The servers of a group that are in the run's scope, in the order of their names."""
 
-    dead: Sequence[Server]
-    """They are replaced."""
-    renewed: Sequence[Server]
-    """They were asked to be replaced: they count no more, and go when the new ones are ready."""
-    supply: Sequence[Server]
-    off: Sequence[Server]
-    removable: frozenset[str]
-    """Names of those that are not protected, and whose drain has not failed."""
-    machines: int
-    """How many machines there are, apart from those that are being deleted."""
+    by_kind: Mapping[_Kind, Sequence[Server]]
+    staying: frozenset[str]
+    """Names of those that are protected, or whose drain failed."""
 
-    def only_removable(self, servers: Iterable[Server]) -> list[Server]:
-        return [server for server in servers if server.name in self.removable]
+    @property
+    def machines(self) -> int:
+        """How many machines there are, apart from those that are being deleted."""
+        servers = chain.from_iterable(self.by_kind.values())
+        return sum(server.status is not Status.DELETING for server in servers)
+
+    def removable(self, servers: Iterable[Server]) -> list[Server]:
+        return [server for server in servers if not server.protected and server.name not in self.staying]
 
 
 def plan_group(facts: Facts, name: str, wanted: int) -> GroupPlan:
     """Return what leads to `wanted` servers of a group; 0 for a group that the spec no longer has."""
     group = facts.spec.groups.get(name)
     members = _members(facts, name, group)
-    have = len(members.supply)
+    dead, off, supply = (members.by_kind[kind] for kind in (_Kind.DEAD, _Kind.OFF, _Kind.SUPPLY))
+    have = len(supply)
     missing = max(0, wanted - have)
-    powered_on, unneeded = members.off[:missing], members.only_removable(members.off[missing:])
+    powered_on, unneeded = off[:missing], members.removable(off[missing:])
     to_create = missing - len(powered_on) if group else 0
-    created = _create(facts, group, to_create, wanted, members.supply) if group else []
+    created = _create(facts, group, to_create, wanted, supply) if group else []
     short = to_create - len(created)
-    surplus = _surplus(facts, group, members, have - wanted)
+    surplus = _surplus(facts, group, members.removable(supply), have - wanted)
     paid = _paid_until(facts, [*unneeded, *surplus])
     return GroupPlan(
         short=short,
-        too_many_dead=bool(members.dead) and members.machines + len(created) > 2 * wanted,
+        too_many_dead=bool(dead) and members.machines + len(created) > 2 * wanted,
         paid_until=paid,
         grow=[
             *created,
             *(steps.power_on(server, paid=_is_paid(facts, server)) for server in powered_on),
-            *(steps.delete_dead(server) for server in members.only_removable(members.dead)),
+            *(steps.delete_dead(server) for server in members.removable(dead)),
         ],
         shrink=[
             *(steps.delete(server, "it is off and not needed") for server in unneeded if server.name not in paid),
             # What cannot be replaced stays.
-            *(steps.delete(server, "it was asked to be replaced") for server in members.renewed[short:]),
+            *(steps.delete(server, "it was asked to be replaced") for server in members.by_kind[_Kind.RENEWED][short:]),
             *(
                 _remove(server, _why_surplus(facts, group, server, wanted, have), paid.get(server.name))
                 for server in surplus
@@ -83,27 +99,22 @@ def plan_group(facts: Facts, name: str, wanted: int) -> GroupPlan:
 
 
 def _members(facts: Facts, name: str, group: Group | None) -> _Members:
-    advice, servers = facts.advice, facts.world.servers
-    ours = [
-        servers[key]
-        for key in sorted(servers, key=natural)
-        if servers[key].group == name and key not in advice.out_of_scope
-    ]
-    staying = advice.undrained | (group.protect if group else frozenset())
-    living = [server for server in ours if not _is_dead(server, advice.power_on_failed)]
-    lasting = [server for server in living if server.name not in advice.renew]
-    return _Members(
-        dead=[server for server in ours if _is_dead(server, advice.power_on_failed)],
-        renewed=[server for server in living if server.name in advice.renew],
-        supply=[server for server in lasting if server.counts],
-        off=[server for server in lasting if server.status is Status.STOPPED],
-        removable=frozenset(server.name for server in ours if not server.protected) - staying,
-        machines=sum(server.status is not Status.DELETING for server in ours),
-    )
+    by_kind: dict[_Kind, list[Server]] = {kind: [] for kind in _Kind}
+    for key, server in sorted(facts.world.servers.items(), key=lambda item: natural(item[0])):
+        if server.group == name and key not in facts.advice.out_of_scope:
+            by_kind[_kind(server, facts.advice)].append(server)
+    return _Members(by_kind, facts.advice.undrained | (group.protect if group else frozenset()))
 
 
-def _is_dead(server: Server, power_on_failed: frozenset[str]) -> bool:
-    return server.status in DEAD or (server.status is Status.STOPPED and server.name in power_on_failed)
+def _kind(server: Server, advice: Advice) -> _Kind:
+    is_off = server.status is Status.STOPPED
+    if server.status in DEAD or (is_off and server.name in advice.power_on_failed):
+        return _Kind.DEAD
+    if server.name in advice.renew:
+        return _Kind.RENEWED
+    if server.counts:
+        return _Kind.SUPPLY
+    return _Kind.OFF if is_off else _Kind.LEAVING
 
 
 def _create(facts: Facts, group: Group, count: int, wanted: int, supply: Sequence[Server]) -> list[Step]:
@@ -126,7 +137,7 @@ def _taken(facts: Facts) -> set[str]:
     return {*world.machines, *machines, *facts.advice.taken, *(world.entries.keys() - world.vanished)}
 
 
-def _surplus(facts: Facts, group: Group | None, members: _Members, count: int) -> list[Server]:
+def _surplus(facts: Facts, group: Group | None, candidates: Sequence[Server], count: int) -> list[Server]:
     """Return the `count` servers that go: those that were named, then by the fixed order."""
     if count <= 0:
         return []
@@ -135,7 +146,6 @@ def _surplus(facts: Facts, group: Group | None, members: _Members, count: int) -
     def paid(server: Server) -> float:
         return paid_left(facts.spec.cloud, server.created or world.at, world.at).total_seconds()
 
-    candidates = members.only_removable(members.supply)
     named = [server for server in candidates if server.name in facts.advice.remove]
     others = [server for server in candidates if server.name not in facts.advice.remove]
     chosen = victims(others, max(0, count - len(named)), group, facts.orphans, facts.outdated, paid)

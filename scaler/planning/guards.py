@@ -1,4 +1,4 @@
-"""What a run may not do, whatever it is asked. Pure; checked before the first changing request."""
+"""What a run must not do, whatever it is asked for. Pure; checked before the first changing request."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from scaler.errors import LimitError, RefusedError
-from scaler.model import LEAVING, Action, Cost, Plan, Server, Spec, World
+from scaler.model import LEAVING, Action, Cost, Group, Plan, Server, Spec, World
 
 Change = tuple[Action, str]
-"""What is done to which server."""
+"""An action, and the server that it is done to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,25 +24,11 @@ class Quota:
 def check_wanted(spec: Spec, wanted: Mapping[str, int], have: Mapping[str, int] | None = None) -> None:
     """Refuse counts outside a group's bounds or above the stack's limit.
 
-    With `have`, the counts that there are, those that come no further from a bound pass: one may
-    always remove servers of a stack that has too many.
+    With `have`, the present counts, a count passes that is not farther outside than the present one:
+    a stack that has too many servers can always be made smaller.
     """
     for name, count in wanted.items():
-        group = spec.groups[name]
-        if group.max is not None and count > group.max and (have is None or count > have[name]):
-            raise LimitError(
-                f"{name} is asked to have {count} servers, more than its max of {group.max}.",
-                why=f"groups.{name}.max is {group.max} in {spec.path}",
-                fix=f"Raise max, or ask for at most {group.max}.",
-                code="above_max",
-            )
-        if count < group.min and (have is None or count < have[name]):
-            raise LimitError(
-                f"{name} is asked to have {count} servers, fewer than its min of {group.min}.",
-                why=f"groups.{name}.min is {group.min} in {spec.path}",
-                fix=f"Lower min, or ask for at least {group.min}. `scaler destroy` removes everything.",
-                code="below_min",
-            )
+        _check_bounds(spec, spec.groups[name], count, None if have is None else have[name])
     total = sum(wanted.values())
     if spec.limit is not None and total > spec.limit and (have is None or total > sum(have.values())):
         raise LimitError(
@@ -53,8 +39,25 @@ def check_wanted(spec: Spec, wanted: Mapping[str, int], have: Mapping[str, int] 
         )
 
 
+def _check_bounds(spec: Spec, group: Group, count: int, have: int | None) -> None:
+    if group.max is not None and count > group.max and (have is None or count > have):
+        raise LimitError(
+            f"{group.name} is asked to have {count} servers, more than its max of {group.max}.",
+            why=f"groups.{group.name}.max is {group.max} in {spec.path}",
+            fix=f"Raise max, or ask for at most {group.max}.",
+            code="above_max",
+        )
+    if count < group.min and (have is None or count < have):
+        raise LimitError(
+            f"{group.name} is asked to have {count} servers, fewer than its min of {group.min}.",
+            why=f"groups.{group.name}.min is {group.min} in {spec.path}",
+            fix=f"Lower min, or ask for at least {group.min}. `scaler destroy` removes everything.",
+            code="below_min",
+        )
+
+
 def check_unprotected(spec: Spec, server: Server) -> None:
-    """Refuse to remove or replace a protected server, though it was named."""
+    """Refuse to remove or replace a protected server, even if it was named."""
     group = spec.groups.get(server.group)
     if server.protected or (group and server.name in group.protect):
         raise RefusedError(
@@ -68,7 +71,7 @@ def check_unprotected(spec: Spec, server: Server) -> None:
 
 
 def check_expectation(plan: Plan, expected: int | None) -> None:
-    """Refuse when the supply is not what the caller believes (`--expect-current`)."""
+    """Refuse if the supply is not what the caller expects (`--expect-current`)."""
     have = sum(plan.before.values())
     if expected is not None and have != expected:
         raise RefusedError(
@@ -89,28 +92,26 @@ def check_plan(spec: Spec, world: World, plan: Plan, *, ignore_protection: bool 
             fix="Raise limit, or ask for fewer.",
             code="above_limit",
         )
-    if ignore_protection:
-        return
-    for name, wanted in plan.wanted.items():
-        surplus = plan.before[name] - wanted
-        leaving = sum(
-            1
-            for step in plan.steps
-            if step.group == name and step.action in LEAVING and world.servers[step.server].counts
+    if not ignore_protection:
+        for name, wanted in plan.wanted.items():
+            _check_protection(spec, world, plan, name, wanted)
+
+
+def _check_protection(spec: Spec, world: World, plan: Plan, group: str, wanted: int) -> None:
+    leaving = [step.server for step in plan.steps if step.group == group and step.action in LEAVING]
+    if plan.before[group] - wanted > sum(world.servers[name].counts for name in leaving):
+        marked = {server.name for server in world.servers.values() if server.group == group and server.protected}
+        protected = ", ".join(sorted(spec.groups[group].protect | marked))
+        raise RefusedError(
+            f"{group} cannot go down to {wanted}: protected servers are in the way.",
+            why=f"protected: {protected}",
+            fix=f"`scaler unprotect` them, take them out of groups.{group}.protect, or ask for more.",
+            code="protected",
         )
-        if surplus > leaving:
-            marked = {server.name for server in world.servers.values() if server.group == name and server.protected}
-            kept = ", ".join(sorted(spec.groups[name].protect | marked))
-            raise RefusedError(
-                f"{name} cannot go down to {wanted}: protected servers are in the way.",
-                why=f"protected: {kept}",
-                fix=f"`scaler unprotect` them, take them out of groups.{name}.protect, or ask for more.",
-                code="protected",
-            )
 
 
 def check_zero(world: World, plan: Plan, *, allowed: bool) -> None:
-    """Refuse to take a whole stack from some servers to none, unless that is said in so many words."""
+    """Refuse to remove the last servers of a whole stack, unless `allowed` says that it is intended."""
     have = sum(plan.before.values())
     if not allowed and have and not sum(plan.wanted.values()) and world.machines:
         raise RefusedError(
@@ -122,7 +123,7 @@ def check_zero(world: World, plan: Plan, *, allowed: bool) -> None:
 
 
 def check_change(plan: Plan, most: int | None, done: Collection[Change] = ()) -> None:
-    """Refuse more creates and deletes together than `--max-change` allows, those that are done included."""
+    """Refuse more creates and deletes together than `--max-change` allows; those that were done count."""
     if most is None:
         return
     changes = {(step.action, step.server) for step in plan.steps} | set(done)
@@ -151,7 +152,7 @@ def check_quota(world: World, plan: Plan, quota: Quota | None) -> None:
 
 
 def check_budget(spec: Spec, plan: Plan, cost: Cost | None) -> None:
-    """Refuse a plan that creates servers and whose sum is above the budget; one that costs less than before passes."""
+    """Refuse a plan that creates servers and costs more than the budget; one that costs less than before passes."""
     if spec.budget is None or cost is None or not any(step.action is Action.CREATE for step in plan.steps):
         return
     budget, sum_after = float(spec.budget), cost.per_month_after
@@ -167,6 +168,6 @@ def check_budget(spec: Spec, plan: Plan, cost: Cost | None) -> None:
 
 
 def shrinking_alone(plan: Plan) -> frozenset[str]:
-    """The groups that only lose servers: they need nothing that another group may lack."""
+    """Return the groups that only lose servers: a failure to create servers of other groups does not stop them."""
     growing = {step.group for step in plan.steps if step.action is Action.CREATE} | set(plan.short)
     return frozenset(step.group for step in plan.steps if step.action in LEAVING) - growing

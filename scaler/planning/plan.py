@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
-from scaler.model import Action, Plan, Spec, Step, World
+from scaler.model import Action, Placement, Plan, Spec, Step, World
 from scaler.model.lifecycle import SUPPLY, Status
 from scaler.planning import steps
 from scaler.planning.advice import Advice
@@ -38,12 +39,11 @@ def _plan(facts: Facts, wanted: Mapping[str, int]) -> Plan:
     grow = [*_forget(world), *_adopt(world), *(step for group in groups.values() for step in group.grow)]
     shrink = [step for group in groups.values() for step in group.shrink]
     grow += _update(spec, world, {step.server for step in (*grow, *shrink) if step.action is Action.DELETE})
-    growing = {step.group for step in grow if step.action is Action.CREATE}
     return Plan(
         stack=spec.stack,
         wanted=dict(wanted),
-        before={name: _count(world, name, SUPPLY) for name in wanted},
-        ready={name: _count(world, name, {Status.RUNNING}) for name in wanted},
+        before=_count(world, wanted, SUPPLY),
+        ready=_count(world, wanted, {Status.RUNNING}),
         phases=phases_of(
             world,
             grow,
@@ -52,7 +52,7 @@ def _plan(facts: Facts, wanted: Mapping[str, int]) -> Plan:
             too_many_dead=any(group.too_many_dead for group in groups.values()),
         ),
         drift=world.drift,
-        tries={name: tuple(usable(spec.groups[name], facts.advice)) for name in wanted if name in growing},
+        tries=_tries(facts, wanted, grow),
         short={name: group.short for name, group in groups.items() if group.short},
         outdated=facts.outdated,
         paid_until={name: until for group in groups.values() for name, until in group.paid_until.items()},
@@ -80,8 +80,16 @@ def _most_machines(spec: Spec, advice: Advice) -> int | None:
     return min((most for most in (spec.limit, advice.most) if most is not None), default=None)
 
 
-def _count(world: World, group: str, statuses: Collection[Status]) -> int:
-    return sum(server.group == group and server.status in statuses for server in world.servers.values())
+def _count(world: World, groups: Collection[str], statuses: Collection[Status]) -> dict[str, int]:
+    """Count the servers of each group that are in one of the statuses."""
+    counts = Counter(server.group for server in world.servers.values() if server.status in statuses)
+    return {name: counts[name] for name in groups}
+
+
+def _tries(facts: Facts, groups: Collection[str], steps: Iterable[Step]) -> dict[str, tuple[Placement, ...]]:
+    """Return where the new servers of each group are tried, in this order."""
+    growing = {step.group for step in steps if step.action is Action.CREATE}
+    return {name: tuple(usable(facts.spec.groups[name], facts.advice)) for name in groups if name in growing}
 
 
 def _forget(world: World) -> Iterable[Step]:

@@ -18,7 +18,7 @@ from scaler.model.lifecycle import Status
 _HOUR = timedelta(hours=1)
 
 _DELETED_BEFORE = timedelta(minutes=5)
-"""So long before its paid hour is over, a server that was kept goes: deleting takes time, and so may the next run."""
+"""How long before the end of its paid hour a server is deleted: deleting takes time, and so may the next run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,19 +32,19 @@ class Priced:
 
 
 def existing(server: Server) -> Priced:
-    """A server that is there."""
+    """Return what the price of an existing server depends on."""
     return Priced(server.type or "", server.location or "", server.ipv4 is not None)
 
 
 def coming(spec: Spec, step: Step) -> Priced:
-    """The server of a create step."""
+    """Return what the price of the server of a create step depends on."""
     return Priced(step.type or "", step.location or "", spec.groups[step.group].public_ipv4)
 
 
 def cost(catalogue: Catalogue | None, before: Iterable[Priced], after: Iterable[Priced]) -> Cost | None:
-    """Per hour and month, before and after; None when the prices were not looked at.
+    """Return the cost per hour and month, before and after; None without a catalogue.
 
-    A server of a type that is not sold any more counts nothing: its price is not known.
+    A server of a type that is not sold any more counts as 0: its price is unknown.
     """
     if catalogue is None:
         return None
@@ -60,7 +60,7 @@ def cost(catalogue: Catalogue | None, before: Iterable[Priced], after: Iterable[
 
 
 def price_of(catalogue: Catalogue, server: Priced) -> Price | None:
-    """A server's price; None if its type is not sold at its location (any more)."""
+    """Return a server's price; None if its type is not sold at its location (any more)."""
     offer = catalogue.offer(server.type, server.location)
     if offer is None:
         return None
@@ -74,30 +74,30 @@ def _total(catalogue: Catalogue, servers: Iterable[Priced]) -> tuple[Decimal, De
 
 
 def _sum(prices: Sequence[Price]) -> tuple[Decimal, Decimal]:
-    """Per hour and month."""
+    """Return the sums per hour and per month."""
     hour = sum((price.per_hour for price in prices), Decimal(0))
     return hour, sum((price.per_month or Decimal(0) for price in prices), Decimal(0))
 
 
 @dataclass(frozen=True, slots=True)
 class RecordedCost:
-    """What servers cost by the prices in their records: nobody is asked."""
+    """What servers cost by the prices in their records; no request is sent."""
 
     currency: str | None
-    """None: no price is known."""
+    """None if no price is known."""
     per_hour: float
     per_month: float
     known: int
     """Servers whose price is known."""
     unknown: int
-    """Servers that are paid for at a price that is not."""
+    """Servers that are paid for at an unknown price."""
 
 
 def recorded_cost(servers: Iterable[Server]) -> RecordedCost:
-    """The sum over the servers that are paid for: those with a machine that is not being deleted."""
+    """Sum up the servers that are paid for: those that have a machine which is not being deleted."""
     paid = [server for server in servers if server.id and server.status not in (Status.DELETING, Status.DELETED)]
     known = [server.price for server in paid if server.price]
-    # An account has one currency. Where it was changed, what was priced before counts as unknown.
+    # An account has one currency. If it was changed, earlier prices count as unknown.
     currency = known[-1].currency if known else None
     known = [price for price in known if price.currency == currency]
     hour, month = _sum(known)
@@ -105,10 +105,10 @@ def recorded_cost(servers: Iterable[Server]) -> RecordedCost:
 
 
 def paid_left(cloud: str, created: datetime, now: datetime) -> timedelta:
-    """How long a server is paid for already.
+    """Return how long a server is already paid for.
 
-    At Hetzner until its started hour is over, more than nothing and at most an hour. DigitalOcean
-    bills each second: nothing is paid ahead.
+    At Hetzner until its started hour ends: more than 0 and at most an hour. DigitalOcean bills
+    by the second, so nothing is paid ahead.
     """
     if cloud != "hetzner":
         return timedelta(0)
@@ -116,9 +116,9 @@ def paid_left(cloud: str, created: datetime, now: datetime) -> timedelta:
 
 
 def paid_until(spec: Spec, server: Server, now: datetime) -> datetime | None:
-    """Until when a server that is not needed stays, off, for the hour that is paid; None: it goes.
+    """Return until when a server that is not needed stays, off, for its paid hour; None: it is deleted now.
 
-    It is the hour in which it was powered off: one that was missed by every run is not kept for another.
+    The hour in which it was powered off counts: if no run came in time, it is not kept for another hour.
     """
     group = spec.groups.get(server.group)
     if group is None or not group.keep_paid or server.created is None:
@@ -128,10 +128,10 @@ def paid_until(spec: Spec, server: Server, now: datetime) -> datetime | None:
 
 
 def stays_until(cloud: str, created: datetime, off_since: datetime) -> datetime:
-    """When a server that was powered off is deleted: in the past, where too little or nothing is paid ahead."""
+    """Return when a server that was powered off is deleted; a past moment if nothing or too little is paid ahead."""
     return off_since + paid_left(cloud, created, off_since) - _DELETED_BEFORE
 
 
 def is_kept(spec: Spec, server: Server, now: datetime) -> bool:
-    """Whether a server is off, and stays so while its hour is paid, or until it is needed."""
+    """Return whether a server is off and stays so while its hour is paid, or until it is needed."""
     return server.status is Status.STOPPED and paid_until(spec, server, now) is not None

@@ -1,4 +1,4 @@
-"""What a group's servers are made of. Pure."""
+"""What a group's servers are created from, and in what an existing one differs. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scaler.model.ownership import GROUP, TEMPLATE
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """What the names in a group's spec mean at its cloud, looked up before anything is created."""
+    """The cloud's ids for the names in a group's spec, looked up before anything is created."""
 
     image: str
     ssh_keys: tuple[str, ...] = ()
@@ -25,24 +25,24 @@ class Parts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Templates:
-    """The parts of every group, per placement where they differ by it."""
+    """The parts of every group, by placement: an image's id can differ by it."""
 
     parts: Mapping[tuple[str, str, str], Parts] = field(default_factory=dict)
     """(group, type, location) → parts."""
 
     def of(self, step: Step) -> Parts:
-        """The parts for a create step."""
+        """Return the parts for a create step."""
         return self.parts[step.group, step.type or "", step.location or ""]
 
 
 def fingerprint(group: Group) -> str:
-    """A short hash of what cannot be read back from a server: its user data and keys."""
+    """Return a short hash of what cannot be read back from a server: its user data and keys."""
     made_of = json.dumps([group.user_data, sorted(group.ssh_keys)])
     return hashlib.sha256(made_of.encode()).hexdigest()[:8]
 
 
 def labels_of(spec: Spec, machine: Machine) -> dict[str, str]:
-    """The labels that an existing machine should carry: it keeps the template that it was made from."""
+    """Return the labels that an existing machine should carry; it keeps the template label of its creation."""
     group = machine.labels[GROUP]
     wanted = spec.groups[group].labels if group in spec.groups else {}
     template = machine.labels.get(TEMPLATE)
@@ -51,9 +51,9 @@ def labels_of(spec: Spec, machine: Machine) -> dict[str, str]:
 
 
 def outdated(group: Group, machine: Machine, images: Collection[str] = ()) -> str | None:
-    """In what a machine is not as its group is made now; None if in nothing that can be seen.
+    """Return in what a machine differs from a new one of its group; None if no difference can be seen.
 
-    `images` are the id and the name of the image that a new server would be made from, if known.
+    `images` are the id and the name of the image of a new server, if known.
     """
     differences = []
     if machine.labels.get(TEMPLATE) not in (None, fingerprint(group)):
@@ -68,7 +68,7 @@ def outdated(group: Group, machine: Machine, images: Collection[str] = ()) -> st
 
 
 def new_server(spec: Spec, step: Step, parts: Parts) -> MachineRequest:
-    """The request for a create step."""
+    """Return the request for a create step."""
     group = spec.groups[step.group]
     assert step.type is not None  # noqa: S101 - every create step has a placement
     assert step.location is not None  # noqa: S101
@@ -92,7 +92,7 @@ def new_server(spec: Spec, step: Step, parts: Parts) -> MachineRequest:
 
 
 def existing_server(spec: Spec, machine: Machine) -> MachineRequest:
-    """The inputs to declare for a machine that exists: what it is, and the labels it should have."""
+    """Return the inputs to declare for an existing machine: its own facts, and the labels that it should have."""
     group = spec.groups.get(machine.labels[GROUP])
     return MachineRequest(
         name=machine.name,
@@ -108,7 +108,7 @@ def existing_server(spec: Spec, machine: Machine) -> MachineRequest:
 
 
 def recorded_server(spec: Spec, server: Server) -> MachineRequest:
-    """The inputs to declare for a server of the state file, when nobody can be asked about the machine."""
+    """Return the inputs to declare for a server of the state file, when the cloud cannot be asked."""
     group = spec.groups.get(server.group)
     template = {TEMPLATE: fingerprint(group)} if group else {}
     return MachineRequest(

@@ -68,7 +68,7 @@ def test_nothing_but_become_changes_a_status() -> None:
         and getattr(call.func, "id", getattr(call.func, "attr", "")) == "replace"
         and any(keyword.arg == "status" for keyword in call.keywords)
     ]
-    assert writers == [("server.py", "become"), ("assess.py", "server")]
+    assert writers == [("server.py", "become"), ("assess.py", "record")]
 
 
 @pytest.mark.acceptance("P12", "P13")
