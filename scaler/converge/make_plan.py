@@ -90,7 +90,7 @@ class Planner:
         found = find_parts(
             self._run.spec, creates, self._run.around.cloud, catalogue, self._run.templates, self._run.clock.now()
         )
-        for _, kind, location in found.templates.parts.keys() - self._run.templates.parts.keys():
+        for _, kind, location in found.templates.by_placement.keys() - self._run.templates.by_placement.keys():
             offer = catalogue.offer(kind, location)
             if offer and offer.deprecated_after:
                 self._run.progress.warn(

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from scaler.clouds import Catalogue, Cloud, Image, InvalidError, NoCapacityError, Offer, Reference
 from scaler.model import Group, Placement, Spec, Step
-from scaler.planning.template import Parts, Templates
+from scaler.planning.template import References, Templates
 from scaler.support.suggestions import nearest
 
 
@@ -26,15 +26,15 @@ class Found:
 def find_parts(
     spec: Spec, creates: Iterable[Step], cloud: Cloud, catalogue: Catalogue, found: Templates, now: datetime
 ) -> Found:
-    """The parts for every placement of these create steps, beyond those already found.
+    """The references for every placement of these create steps, beyond those already found.
 
     Raises InvalidError for a key, network or other thing that does not exist, wherever the server is.
     """
-    parts = dict(found.parts)
+    references = dict(found.by_placement)
     unfit: dict[tuple[str, Placement], InvalidError] = {}
     unavailable: dict[Placement, NoCapacityError] = {}
     for group, kind, location in dict.fromkeys((step.group, step.type or "", step.location or "") for step in creates):
-        if (group, kind, location) in parts:
+        if (group, kind, location) in references:
             continue
         try:
             offer = _offer(catalogue, kind, location, now)
@@ -43,12 +43,12 @@ def find_parts(
             unfit[group, (kind, location)] = error
             continue
         if offer.available:
-            parts[group, kind, location] = _parts(spec.groups[group], cloud, image)
+            references[group, kind, location] = _references(spec.groups[group], cloud, image)
         else:
             unavailable[kind, location] = NoCapacityError(
                 f"{kind} is not to be had in {location} now.", why="the cloud's catalogue says so"
             )
-    return Found(templates=Templates(parts=parts), unfit=unfit, unavailable=unavailable)
+    return Found(templates=Templates(by_placement=references), unfit=unfit, unavailable=unavailable)
 
 
 def current_image(group: Group, cloud: Cloud, catalogue: Catalogue) -> Image:
@@ -70,11 +70,11 @@ def _fitting_image(group: Group, cloud: Cloud, offer: Offer) -> Image:
     return image
 
 
-def _parts(group: Group, cloud: Cloud, image: Image) -> Parts:
+def _references(group: Group, cloud: Cloud, image: Image) -> References:
     def ids(kind: Reference, names: Iterable[str]) -> tuple[str, ...]:
         return tuple(cloud.reference(kind, name) for name in names)
 
-    return Parts(
+    return References(
         image=image.id,
         ssh_keys=ids("ssh_key", group.ssh_keys),
         networks=ids("network", group.networks),

@@ -12,7 +12,7 @@ from scaler.model.ownership import GROUP, TEMPLATE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
+class References:
     """The cloud's ids for the names in a group's spec, looked up before anything is created."""
 
     image: str
@@ -25,14 +25,14 @@ class Parts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Templates:
-    """The parts of every group, by placement: an image's id can differ by it."""
+    """The references of every group, by placement: an image's id can differ by it."""
 
-    parts: Mapping[tuple[str, str, str], Parts] = field(default_factory=dict)
-    """(group, type, location) → parts."""
+    by_placement: Mapping[tuple[str, str, str], References] = field(default_factory=dict)
+    """(group, type, location) → references."""
 
-    def of(self, step: Step) -> Parts:
-        """Return the parts for a create step."""
-        return self.parts[step.group, step.type or "", step.location or ""]
+    def of(self, step: Step) -> References:
+        """Return the references for a create step."""
+        return self.by_placement[step.group, step.type or "", step.location or ""]
 
 
 def fingerprint(group: Group) -> str:
@@ -67,7 +67,7 @@ def outdated(group: Group, machine: Machine, images: Collection[str] = ()) -> st
     return "; ".join(differences) or None
 
 
-def new_server(spec: Spec, step: Step, parts: Parts) -> MachineRequest:
+def new_server(spec: Spec, step: Step, references: References) -> MachineRequest:
     """Return the request for a create step."""
     group = spec.groups[step.group]
     assert step.type is not None  # noqa: S101 - every create step has a placement
@@ -76,16 +76,16 @@ def new_server(spec: Spec, step: Step, parts: Parts) -> MachineRequest:
         name=step.server,
         type=step.type,
         location=step.location,
-        image=parts.image,
+        image=references.image,
         labels={**group.labels, **spec.owner.group_labels(group.name, fingerprint(group))},
-        ssh_keys=parts.ssh_keys,
+        ssh_keys=references.ssh_keys,
         user_data=group.user_data,
-        networks=parts.networks,
-        firewalls=parts.firewalls,
-        placement_group=parts.placement_group,
+        networks=references.networks,
+        firewalls=references.firewalls,
+        placement_group=references.placement_group,
         public_ipv4=group.public_ipv4,
         public_ipv6=group.public_ipv6,
-        vpc=parts.vpc,
+        vpc=references.vpc,
         monitoring=group.monitoring,
         ipv6=group.ipv6,
     )

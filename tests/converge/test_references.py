@@ -10,7 +10,7 @@ import pytest
 from scaler.clouds import Image, InvalidError, Reference
 from scaler.converge.references import Found, find_parts
 from scaler.model import Action, ImageRef, Spec, Step
-from scaler.planning.template import Parts, Templates
+from scaler.planning.template import References, Templates
 from tests.support.fakes import START, FakeClock, FakeCloud, group, spec
 
 
@@ -58,7 +58,7 @@ def test_every_name_becomes_an_id() -> None:
     named = spec(
         group(ssh_keys=("deploy",), networks=("lan",), firewalls=("wall",), placement_group="apart", vpc="net")
     )
-    assert found(Shop(), create(), made_for=named).of(create()) == Parts(
+    assert found(Shop(), create(), made_for=named).of(create()) == References(
         image="100",
         ssh_keys=("ssh_key:deploy",),
         networks=("network:lan",),
@@ -109,7 +109,7 @@ def test_a_type_past_its_end_is_not_ordered(days: int, sold: bool) -> None:
     catalogue = cloud.catalogue()
     ending = [replace(offer, deprecated_after=START + timedelta(days=days)) for offer in catalogue.offers]
     looked = find_parts(spec(), [create()], cloud, replace(catalogue, offers=tuple(ending)), Templates(), START)
-    assert bool(looked.templates.parts) is sold
+    assert bool(looked.templates.by_placement) is sold
     assert [error.what for error in looked.unfit.values()] == ["cx23 cannot be ordered in fsn1 any more."] * (not sold)
 
 
@@ -118,7 +118,7 @@ def test_what_the_catalogue_has_none_of_is_no_fault_of_the_spec() -> None:
     cloud.shown_full = {("cx23", "fsn1")}
     looked = look(cloud, create(), create(location="nbg1", number=2))
     assert list(looked.unavailable) == [("cx23", "fsn1")]
-    assert list(looked.templates.parts) == [("worker", "cx23", "nbg1")]
+    assert list(looked.templates.by_placement) == [("worker", "cx23", "nbg1")]
     assert looked.unfit == {}
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from scaler.model import Action, Step
 from scaler.model.ownership import TEMPLATE
-from scaler.planning.template import Parts, existing_server, fingerprint, labels_of, new_server, recorded_server
+from scaler.planning.template import References, existing_server, fingerprint, labels_of, new_server, recorded_server
 from tests.support.fakes import group, spec
 from tests.support.worlds import machine, server
 
@@ -25,7 +25,7 @@ def test_a_request_has_the_groups_settings_and_the_parts_that_were_looked_up() -
         public_ipv4=False,
         monitoring=True,
     )
-    request = new_server(spec(made), CREATE, Parts(image="161547269", ssh_keys=("7",), networks=("11",)))
+    request = new_server(spec(made), CREATE, References(image="161547269", ssh_keys=("7",), networks=("11",)))
     assert (request.name, request.type, request.location, request.image) == (
         "prod-worker-4",
         "cx23",
