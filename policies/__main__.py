@@ -1,8 +1,8 @@
-"""The policy pack: registers the rules with CrossGuard. What they say is in `rules.py`.
+"""The policy pack: register the rules of `rules.py` with CrossGuard.
 
-`pulumi preview --policy-pack policies` runs it where Pulumi's language host for Python is
-installed, and `--policy-pack "$PWD/policies/analyzer"` without one; scaler runs it without one,
-for `policies: [policies/]` in a spec.
+With Pulumi's language host for Python, `pulumi preview --policy-pack policies` runs the pack; without
+one, `--policy-pack "$PWD/policies/analyzer"` does. Scaler needs no language host: name the pack in a
+spec with `policies: [policies/]`.
 """
 
 from __future__ import annotations
@@ -35,43 +35,44 @@ PER_SERVER: dict[Rule, dict[str, Any]] = {
     rules.required_labels: {"labels": TEXTS},
     rules.public_ipv4: {"allowed": {"type": "boolean"}},
 }
+"""The rules of single servers, each with the JSON Schema of its settings."""
 PER_STACK: dict[Rule, dict[str, Any]] = {
     rules.largest_stack: {"most": NUMBER},
     rules.monthly_cost: {"most": NUMBER, "prices": {"type": "object", "additionalProperties": NUMBER}},
 }
-"""The rules, and the JSON Schema of each one's settings."""
+"""The rules of the whole stack, each with the JSON Schema of its settings."""
 
 
-def on_servers(rule: Rule, settings: dict[str, Any]) -> ResourceValidationPolicy:
-    """A rule that is asked about each server by itself."""
+def server_policy(rule: Rule, settings: dict[str, Any]) -> ResourceValidationPolicy:
+    """Make a policy from a rule that checks one server."""
 
     def validate(args: ResourceValidationArgs, report: ReportViolation) -> None:
         if args.get_config() and args.resource_type in rules.SERVERS:
             for complaint in rule(rules.read_server(args.name, args.props), **args.get_config()):
-                report(complaint)
+                report(complaint, None)
 
-    return ResourceValidationPolicy(*described(rule), validate, config_schema=PolicyConfigSchema(settings))
+    return ResourceValidationPolicy(*title_of(rule), validate, config_schema=PolicyConfigSchema(settings))
 
 
-def on_stacks(rule: Rule, settings: dict[str, Any]) -> StackValidationPolicy:
-    """A rule that is asked about all servers together."""
+def stack_policy(rule: Rule, settings: dict[str, Any]) -> StackValidationPolicy:
+    """Make a policy from a rule that checks all servers together."""
 
     def validate(args: StackValidationArgs, report: ReportViolation) -> None:
         found = [resource for resource in args.resources if resource.resource_type in rules.SERVERS]
         if args.get_config():
             for complaint in rule([rules.read_server(each.name, each.props) for each in found], **args.get_config()):
-                report(complaint)
+                report(complaint, None)
 
-    return StackValidationPolicy(*described(rule), validate, config_schema=PolicyConfigSchema(settings))
+    return StackValidationPolicy(*title_of(rule), validate, config_schema=PolicyConfigSchema(settings))
 
 
-def described(rule: Rule) -> tuple[str, str]:
-    """A policy's name and description."""
+def title_of(rule: Rule) -> tuple[str, str]:
+    """Return a policy's name and description: the rule's name, and the first line of its docstring."""
     return rule.__name__.replace("_", "-"), str(rule.__doc__).partition("\n")[0]
 
 
 PolicyPack(
     "scaler-policies",
-    [on_servers(*rule) for rule in PER_SERVER.items()] + [on_stacks(*rule) for rule in PER_STACK.items()],
+    [server_policy(*rule) for rule in PER_SERVER.items()] + [stack_policy(*rule) for rule in PER_STACK.items()],
     enforcement_level=EnforcementLevel.MANDATORY,
 )

@@ -1,8 +1,8 @@
-"""The rules, as plain functions: a server, or all of them, and settings in; complaints out.
+"""The rules, as plain functions: from a server, or from all of them, and settings to violations.
 
-Nothing here knows Pulumi. A rule without settings is not asked, and an unknown setting is an
-error, since each is a parameter: a slip in a setting's name must not switch a rule off. The first
-line of a rule's docstring is what its violations begin with.
+Nothing here knows Pulumi. A rule without settings is skipped. Each setting is a parameter, so that an
+unknown one is an error: a misspelled setting must not disable a rule. The first line of a rule's
+docstring is the start of its violations' texts.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SERVERS = {"hcloud:index/server:Server", "digitalocean:index/droplet:Droplet"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """What the rules know of a server, whichever cloud it is at."""
+    """The properties of a server that the rules check, the same for every cloud."""
 
     name: str
     type: str
@@ -31,7 +31,7 @@ class Server:
 
 
 def read_server(name: str, properties: Mapping[str, Any]) -> Server:
-    """A server from the properties of its resource."""
+    """Read a server from the properties of its resource."""
     if "size" in properties:
         return Server(
             name=name,
@@ -41,14 +41,14 @@ def read_server(name: str, properties: Mapping[str, Any]) -> Server:
             labels={tag.partition(":")[0]: tag.partition(":")[2] for tag in properties.get("tags") or ()},
             public_ipv4=properties.get("publicNetworking") is not False,
         )
-    nets = properties.get("publicNets") or [{}]
+    networks = properties.get("publicNets") or [{}]
     return Server(
         name=name,
         type=properties["serverType"],
         location=properties.get("location") or "",
         image=_text(properties.get("image") or ""),
         labels=dict(properties.get("labels") or {}),
-        public_ipv4=nets[0].get("ipv4Enabled", True) is not False,
+        public_ipv4=networks[0].get("ipv4Enabled", True) is not False,
     )
 
 
@@ -130,13 +130,13 @@ def monthly_cost(servers: Sequence[Server], *, most: object, prices: Mapping[str
 
 
 def _number(value: object) -> Decimal:
-    """A number as JSON or YAML brings it; `10.0` and `"10"` are 10, and `"12.50"` loses nothing."""
+    """Read a number from JSON or YAML: `10.0` and `"10"` are 10, and `"12.50"` keeps its digits."""
     number = Decimal(str(value))
     return number.quantize(Decimal(1)) if number == number.to_integral_value() else number
 
 
 def _text(value: object) -> str:
-    """An image's id is a number to some, and whole numbers cross gRPC as floats."""
+    """Write an image as text. Its id may be a number, and gRPC sends whole numbers as floats."""
     return f"{value:.0f}" if isinstance(value, int | float) else str(value)
 
 
