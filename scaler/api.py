@@ -1,4 +1,4 @@
-"""Scaler as a library: the commands as methods, with the same results, and nothing printed."""
+"""Scaler as a library: one method per command, with the same results. Nothing is printed."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 
-from scaler.config import spec
 from scaler.config.project import Project
+from scaler.config.spec import load
 from scaler.converge import operate
 from scaler.converge.counts import all_counts, check_by, known_group, only_group
 from scaler.converge.demand import Demand, Options
@@ -22,21 +22,22 @@ from scaler.support.clock import SystemClock
 from scaler.wiring import RunSettings, open_ports
 
 _LOG = logging.getLogger("scaler")
-# Without this, Python prints warnings of a program that set no logging up.
+# Without a handler, Python prints warnings to standard error in programs that do not configure logging.
 _LOG.addHandler(logging.NullHandler())
 
 TIMEOUT = timedelta(minutes=15)
+"""How long a method waits for servers by default."""
 
 
 class Scaler:
     """One stack of a project.
 
-    Each method that changes something is a run of its own, as each command is: it waits for other
-    runs, reads the spec anew, and leaves the same records behind. It returns a `Result` also when
-    not all could be done: look at `outcome`, and at `failures`. It raises a `ScalerError` when it
-    was refused or stopped before it changed anything.
+    Each method that changes something is one run, like the command of its name: it waits for other
+    runs, reads the spec again, and writes the same records. It raises a `ScalerError` if it was
+    refused, or failed, before it changed anything. Otherwise it returns a `Result`, also if only a
+    part succeeded: check its `outcome` and `failures`.
 
-    What goes on is logged by the logger `scaler`: steps as INFO, troubles as WARNING.
+    The logger `scaler` gets the progress: steps as INFO, problems as WARNING.
     """
 
     def __init__(
@@ -49,12 +50,12 @@ class Scaler:
         steal_after: timedelta | None = None,
         environ: Mapping[str, str] | None = None,
     ) -> None:
-        """The stack of a project folder; the only one, when none is named.
+        """Open a stack of the project in this folder; `stack` may be omitted if there is only one.
 
-        `state_dir` is relative to the folder, and `.scaler` when not given. `lock_timeout` is how
-        long a run waits for another one, `steal_after` the age from which a lock of another machine
-        is taken away. Credentials and settings are read from `environ`, by
-        default the process's own. Raises UsageError when there is no such project or stack.
+        `state_dir` is relative to the folder; the default is `.scaler`. A run waits for another one
+        for `lock_timeout`, and removes the lock of another machine once it is older than
+        `steal_after`. Credentials and settings are read from `environ`, by default `os.environ`.
+        Raises UsageError if there is no such project or stack.
         """
         folder = Path(directory).resolve()
         self._project = Project.find(folder, folder / (state_dir or ".scaler"))
@@ -76,35 +77,35 @@ class Scaler:
         max_change: int | None = None,
         allow_zero: bool = False,
     ) -> Result:
-        """Make exactly so many servers exist.
+        """Make exactly this many servers exist.
 
-        `counts` is a number, for a spec of one group, or numbers by group; groups that it does not
-        name get the spec's count. With `wait=False`, nothing is confirmed: the next run does that.
-        `expect_current` refuses the run when there are not so many servers now; `max_change`, when
-        more are to be created and deleted together. Only with `allow_zero` does the whole stack go
-        from some servers to none.
+        `counts` is a number, if the spec has one group, or a mapping from groups to numbers; other
+        groups get the spec's count. With `wait=False` the run does not wait until servers are ready;
+        the next run confirms them. The run is refused if the number of servers is not
+        `expect_current` now, if it would create and delete more than `max_change` servers together,
+        or, without `allow_zero`, if it would delete every server of the stack.
         """
-        made = self._spec()
+        spec = self._spec()
         options = Options(
             timeout=timeout, wait=wait, expect_current=expect_current, max_change=max_change, allow_zero=allow_zero
         )
-        return self._ensure(made, Demand(_wanted(made, counts)), options, "ensure")
+        return self._ensure(spec, Demand(_wanted(spec, counts)), options, "ensure")
 
     def plan(self, counts: int | Mapping[str, int] | None = None) -> Result:
-        """What `ensure` would do, as `scaler preview` tells it: its steps are pending, and nothing is changed."""
-        made = self._spec()
-        return self._ensure(made, Demand(_wanted(made, counts)), Options(apply=False), "plan")
+        """Return what `ensure` would do, like `scaler preview`: all steps are pending, and nothing is changed."""
+        spec = self._spec()
+        return self._ensure(spec, Demand(_wanted(spec, counts)), Options(apply=False), "plan")
 
     def increase(
         self, by: int = 1, group: str | None = None, *, wait: bool = True, timeout: timedelta = TIMEOUT
     ) -> Result:
-        """Add servers to those that are there."""
+        """Add `by` servers to those that exist."""
         return self._change("increase", check_by(by), group, Options(timeout=timeout, wait=wait))
 
     def decrease(
         self, by: int = 1, group: str | None = None, *, wait: bool = True, timeout: timedelta = TIMEOUT
     ) -> Result:
-        """Remove servers; never fewer than none are left."""
+        """Remove `by` servers, or all if there are fewer."""
         return self._change("decrease", -check_by(by), group, Options(timeout=timeout, wait=wait))
 
     def stop(self, *names: str, timeout: timedelta = TIMEOUT) -> Result:
@@ -112,88 +113,88 @@ class Scaler:
         return self._ensure(self._spec(), Demand(remove=frozenset(names)), Options(timeout=timeout), "stop")
 
     def replace(self, *names: str, timeout: timedelta = TIMEOUT) -> Result:
-        """New servers for these; each goes when a new one is ready."""
+        """Create a new server for each of these, and remove the old one when the new one is ready."""
         return self._ensure(self._spec(), Demand(renew=frozenset(names)), Options(timeout=timeout), "replace")
 
     def destroy(self, *, timeout: timedelta = TIMEOUT) -> Result:
-        """Remove every server of the stack, protected ones and orphans included. Nothing is asked."""
-        made = self._spec()
+        """Remove every server of the stack, including protected ones and orphans, without confirmation."""
+        spec = self._spec()
         return self._ensure(
-            made, Demand(dict.fromkeys(made.groups, 0)), Options(timeout=timeout, everything=True), "destroy"
+            spec, Demand(dict.fromkeys(spec.groups, 0)), Options(timeout=timeout, everything=True), "destroy"
         )
 
-    # -- servers that are there ----------------------------------------------------------------
+    # -- servers that exist --------------------------------------------------------------------
 
     def status(self, *, refresh: bool = False) -> State | None:
-        """The recorded servers: no engine, no network; None when nothing was recorded yet.
+        """Return the recorded servers, without engine or network; None if nothing was recorded yet.
 
-        With `refresh`, the cloud is asked first, and a lost or damaged state file is rebuilt.
+        With `refresh`, observe the cloud first, and rebuild a lost or damaged state file.
         """
         if refresh:
-            made = self._spec()
-            self._run(made, "status --refresh", lambda around: operate.look(made, around))
+            spec = self._spec()
+            self._run(spec, "status --refresh", lambda ports: operate.look(spec, ports))
         return StateFile(self._project.state_dir, self.stack).load()
 
     def refresh(self) -> Result:
-        """Compare the records with the cloud and record what is there; `drift` tells what differed."""
-        made = self._spec()
-        return self._run(made, "refresh", lambda around: operate.refresh(made, around))
+        """Compare the records with the cloud, and record what exists; the result's `drift` lists what differed."""
+        spec = self._spec()
+        return self._run(spec, "refresh", lambda ports: operate.refresh(spec, ports))
 
     def reboot(self, *names: str, group: str | None = None, wait: bool = True, timeout: timedelta = TIMEOUT) -> Result:
-        """Reboot these servers, or all of a group, or all; one that is starting is rebooted once it runs."""
-        made = self._spec()
+        """Reboot these servers, or all of a group, or all; a starting server is rebooted once it runs."""
+        spec = self._spec()
         return self._run(
-            made,
+            spec,
             "reboot",
-            lambda around: operate.reboot(made, around, names=names, group=group, timeout=timeout, wait=wait),
+            lambda ports: operate.reboot(spec, ports, names=names, group=group, timeout=timeout, wait=wait),
         )
 
     def protect(self, *names: str) -> Result:
-        """Keep servers from scale-down."""
-        made = self._spec()
-        return self._run(made, "protect", lambda around: operate.protect(made, names, around, protected=True))
+        """Never choose these servers for scale-down."""
+        spec = self._spec()
+        return self._run(spec, "protect", lambda ports: operate.protect(spec, names, ports, protected=True))
 
     def unprotect(self, *names: str) -> Result:
-        """Let protected servers go again."""
-        made = self._spec()
-        return self._run(made, "unprotect", lambda around: operate.protect(made, names, around, protected=False))
+        """Allow scale-down to choose these servers again."""
+        spec = self._spec()
+        return self._run(spec, "unprotect", lambda ports: operate.protect(spec, names, ports, protected=False))
 
     # -- runs ----------------------------------------------------------------------------------
 
     def _spec(self) -> Spec:
-        return spec.load(self._project.spec_path(self.stack), self._project.name)
+        return load(self._project.spec_path(self.stack), self._project.name)
 
     def _change(self, what: str, by: int, group: str | None, options: Options) -> Result:
-        made = self._spec()
-        name = only_group(made, fix="Name one: group=...") if group is None else known_group(made, group)
-        return self._ensure(made, Demand(by={name: by}), options, what)
+        spec = self._spec()
+        name = only_group(spec, fix="Name one: group=...") if group is None else known_group(spec, group)
+        return self._ensure(spec, Demand(by={name: by}), options, what)
 
-    def _ensure(self, made: Spec, demand: Demand, options: Options, what: str) -> Result:
-        return self._run(made, what, lambda around: ensure(made, demand, options, around))
+    def _ensure(self, spec: Spec, demand: Demand, options: Options, what: str) -> Result:
+        return self._run(spec, what, lambda ports: ensure(spec, demand, options, ports))
 
-    def _run(self, made: Spec, what: str, use_case: Callable[[Surroundings], Result]) -> Result:
+    def _run(self, spec: Spec, what: str, use_case: Callable[[Surroundings], Result]) -> Result:
         run = RunSettings(
             project=self._project,
-            spec=made,
+            spec=spec,
             cause=f"{what} (library)",
             lock_timeout=self._lock_timeout,
             steal_after=self._steal_after,
             environ=self._environ,
         )
-        with open_ports(run, clock=self._clock, progress=_Log()) as around:
-            return use_case(around)
+        with open_ports(run, clock=self._clock, progress=_Log()) as ports:
+            return use_case(ports)
 
 
-def _wanted(made: Spec, counts: int | Mapping[str, int] | None) -> dict[str, int]:
+def _wanted(spec: Spec, counts: int | Mapping[str, int] | None) -> dict[str, int]:
     if counts is None:
-        return all_counts(made, {})
+        return all_counts(spec, {})
     if isinstance(counts, Mapping):
-        return all_counts(made, counts)
-    return all_counts(made, {only_group(made, fix="Give a number by group: {'name': 5}."): counts})
+        return all_counts(spec, counts)
+    return all_counts(spec, {only_group(spec, fix="Give a number by group: {'name': 5}."): counts})
 
 
 class _Log:
-    """`ports.Progress` for a program: told to its log."""
+    """`ports.Progress` that writes to the logger `scaler`."""
 
     def phase(self, text: str) -> None:
         _LOG.info("%s", text)

@@ -1,7 +1,7 @@
-"""The one error family: what happened, why, and how to mend it.
+"""The errors of scaler: what happened, why, and how to fix it.
 
-Every failure that a person or a pipeline sees is a `ScalerError`. Only
-`scaler.commands.main` prints it and turns it into an exit code.
+Every failure that a person or a pipeline sees is a `ScalerError`. `scaler.commands.main` alone prints
+it and turns it into an exit code.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """The process's exit codes; they are a contract (64, 65, 69 and 77 are sysexits numbers)."""
+    """The exit codes of the process. Users rely on them; 64, 65, 69 and 77 are those of sysexits.h."""
 
     OK = 0
     ERROR = 1
@@ -30,10 +30,10 @@ class ExitCode(IntEnum):
 
 
 class ScalerError(Exception):
-    """A failure with its cause and its cure.
+    """A failure: what happened, why, and how to fix it.
 
-    `what` is one sentence; `why` keeps the other side's own code and words; `fix` is what to do
-    next. `code` is a stable machine-readable name.
+    `what` is one sentence. `why` is the cause, with the code and message of the cloud or engine
+    unchanged. `fix` says what to do next. `code` is a stable name for programs.
     """
 
     exit_code: ExitCode = ExitCode.ERROR
@@ -52,7 +52,7 @@ class ScalerError(Exception):
 
     @property
     def facts(self) -> dict[str, str]:
-        """As documents tell it: `{code, message, why, fix}`."""
+        """The error as JSON documents have it: `{code, message, why, fix}`."""
         return {"code": self.code, "message": self.what, "why": self.why, "fix": self.fix}
 
 
@@ -71,14 +71,14 @@ class SpecError(ScalerError):
 
 
 class ExtensionError(ScalerError):
-    """A function that the spec names raised, or answered what cannot be used."""
+    """A function that the spec names raised an exception, or returned a value that cannot be used."""
 
     code = "extension_failed"
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing wrong in a file: where (line 1 is the first), what, and how to mend it (may be empty)."""
+    """A problem in a file: its line (the first is 1), what is wrong, and how to correct it (may be empty)."""
 
     file: str
     line: int
@@ -90,37 +90,37 @@ class Problem:
 
 
 class InvalidSpecError(SpecError):
-    """Everything that is wrong with one or more specs, in the order of the files and their lines."""
+    """One or more specs are invalid; `problems` are all problems, in the order of files and lines."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         files = list(dict.fromkeys(problem.file for problem in problems))
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-        super().__init__(f"{count} in {', '.join(files)}.", fix="mend these lines; nothing was touched")
+        super().__init__(f"{count} in {', '.join(files)}.", fix="correct these lines; nothing was changed")
         self.problems = tuple(problems)
 
 
 class RefusedError(ScalerError):
-    """A guard or a policy said no; nothing was changed."""
+    """A guard or a policy refused the plan; nothing was changed."""
 
     exit_code = ExitCode.REFUSED
     code = "refused"
 
 
 class StalePlanError(ScalerError):
-    """The world, the spec or the tool is no longer the one that a plan was made for; nothing was changed."""
+    """The servers, the spec or scaler itself have changed since the plan was made; it was not applied."""
 
     exit_code = ExitCode.STALE_PLAN
     code = "plan_stale"
 
 
 class LimitError(RefusedError):
-    """More servers, or fewer, than a bound of the spec or the account allows."""
+    """The spec or the account does not allow so many servers, or so few."""
 
     code = "limit"
 
 
 class LockedError(ScalerError):
-    """Another run holds the stack."""
+    """Another run has locked the stack."""
 
     exit_code = ExitCode.LOCKED
     code = "locked"
@@ -141,7 +141,7 @@ class CredentialsError(ScalerError):
 
 
 class EngineError(ScalerError):
-    """The engine failed, or did something that was not asked of it."""
+    """The engine failed, or did something that was not requested."""
 
     code = "engine_failed"
 
@@ -153,4 +153,4 @@ class StateError(ScalerError):
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM arrived. It is caught wherever Ctrl-C is; `scaler.commands.main` raises it."""
+    """SIGTERM arrived. `scaler.commands.main` raises it; code that handles Ctrl-C handles it too."""

@@ -1,6 +1,6 @@
-"""The project folder: Pulumi.yaml, `stacks/` and where the state is.
+"""Find the project folder: Pulumi.yaml, `stacks/` and the state folder.
 
-`scaler status` needs no more than this to find its file, so nothing heavy is imported here.
+Nothing heavy is imported here, since `scaler status` needs no more than this to find the state file.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from scaler.errors import InvalidSpecError, UsageError
 from scaler.support.suggestions import nearest
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?")
-"""What every cloud takes as a label's value, and none changes the case of."""
+"""What every cloud accepts as a label's value, in lower case since some clouds change the case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,45 +22,47 @@ class Project:
 
     directory: Path
     name: str
-    """As Pulumi.yaml has it; every server carries it as a label."""
+    """The name in Pulumi.yaml; every server carries it as a label."""
     state_dir: Path
 
     @classmethod
     def find(cls, directory: Path, state_dir: Path | None = None) -> Project:
-        """The project in this very folder; its state is in `.scaler` unless said otherwise.
+        """Return the project in this folder; folders above it are not searched. `state_dir` is `.scaler` by default.
 
-        Raises UsageError if the folder has no Pulumi.yaml, InvalidSpecError if that gives no usable name.
+        Raises UsageError if the folder has no Pulumi.yaml, InvalidSpecError if that has no usable name.
         """
         return cls(directory, _read_name(directory), state_dir or directory / ".scaler")
 
     def stacks(self) -> list[str]:
-        """The names of all specs, sorted.
+        """Return the names of all stacks, sorted: those of the specs in `stacks/`.
 
-        Other YAML files may be beside the specs: those whose name begins with an underscore or has
-        a further dot in it (`worker.cloud-init.yaml`), and those that are cloud-init documents.
+        YAML files are no specs if their name begins with an underscore or has a second dot
+        (`worker.cloud-init.yaml`), or if they are cloud-init documents.
         """
         return sorted(path.stem for path in (self.directory / "stacks").glob("*.yaml") if _is_spec(path))
 
     def spec_path(self, stack: str) -> Path:
-        """Where a stack's spec is, or would be."""
+        """Return the path of a stack's spec, which need not exist."""
         return self.directory / "stacks" / f"{stack}.yaml"
 
     def choose(self, stack: str | None) -> str:
-        """The stack that is meant: the given one, else the only one; UsageError if that is none or unclear."""
+        """Return the given stack; if None, the only one. Raises UsageError if that is none, or one of several."""
         known = self.stacks()
         if stack in known:
             return stack
         if not known:
-            raise UsageError("There is no spec in stacks/.", fix="scaler init writes one to start from")
+            raise UsageError("There is no spec in stacks/.", fix="run scaler init to write one")
         if stack is not None:
-            raise UsageError(f"There is no stack {stack!r}.", why=_listed(known), fix=self._cure(stack, known))
+            raise UsageError(f"There is no stack {stack!r}.", why=_listed(known), fix=self._fix(stack, known))
         if len(known) > 1:
             raise UsageError(
-                f"No stack was named, and there are {len(known)}.", why=_listed(known), fix="name one with --stack"
+                f"The project has {len(known)} stacks, and none was named.",
+                why=_listed(known),
+                fix="name one with --stack",
             )
         return known[0]
 
-    def _cure(self, stack: str, known: list[str]) -> str:
+    def _fix(self, stack: str, known: list[str]) -> str:
         if self.spec_path(stack).with_suffix(".yml").exists():
             return f"rename stacks/{stack}.yml to stacks/{stack}.yaml"
         return nearest(stack, known)
@@ -83,7 +85,7 @@ def _read_name(directory: Path) -> str:
     path = directory / "Pulumi.yaml"
     if not path.exists():
         raise UsageError(
-            "This folder is no scaler project: it has no Pulumi.yaml.",
+            "This folder is not a scaler project: it has no Pulumi.yaml.",
             fix="run scaler init, or name the folder with -C",
         )
     document = read(path)

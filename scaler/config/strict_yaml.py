@@ -1,8 +1,8 @@
-"""YAML that never changes a value silently, and remembers the line of everything.
+"""Read YAML without changing a value silently, and note the line of each value.
 
-A plain scalar becomes a number, a boolean or null only where its text can be had back exactly:
-`3`, `true`, `false`, `null`, `~` and nothing. All else is the text that was typed: `no`, `on`,
-`12:30`, `1.10`, `0755`, `1e3`, `2026-01-02`. What a field wants is the schema's business.
+A plain scalar becomes a number, a boolean or null only if this loses nothing of its text: `3`, `true`,
+`false`, `null`, `~` and the empty scalar. Everything else stays the text that was typed: `no`, `on`,
+`12:30`, `1.10`, `0755`, `1e3`, `2026-01-02`. The schema decides which type a key needs.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ Location: TypeAlias = tuple[int | str, ...]
 """The keys and list indices that lead to a value."""
 
 MOST_VALUES = 10_000
-"""Aliases of aliases can make a short file endless; no real spec comes near this."""
+"""The most values of a document. Aliases of aliases can make a short file endless; no real spec has so many."""
 
 _WHOLE_NUMBER = re.compile(r"0|-?[1-9][0-9]{0,17}")
 _SURROGATE = re.compile("[\ud800-\udfff]")
-"""What no UTF-8 can carry; an escape such as `"\\ud800"` brings it in."""
+"""Characters that UTF-8 cannot encode; an escape such as `"\\ud800"` produces them."""
 
 _CONSTANTS: dict[str, bool | None] = {"true": True, "false": False, "null": None, "~": None, "": None}
 _PLAIN_TAGS = {f"tag:yaml.org,2002:{kind}" for kind in ("str", "seq", "map")}
@@ -34,10 +34,10 @@ _PLAIN_TAGS = {f"tag:yaml.org,2002:{kind}" for kind in ("str", "seq", "map")}
 
 @dataclass(slots=True)
 class Document:
-    """A file's one YAML document: its value, where everything stands, and what is wrong with it.
+    """The YAML document of a file: its value, the line of each part, and the problems found.
 
-    `value` is None if the file could not be read as YAML at all; `problems` says why. A document
-    with problems may still have a value: duplicate keys, for example, keep their first value.
+    `value` is None if the file is no YAML; `problems` says why. A document with problems may still
+    have a value: of duplicate keys, for example, the first counts.
     """
 
     file: str
@@ -49,28 +49,28 @@ class Document:
     problems: list[Problem] = field(default_factory=list)
 
     def known(self, location: Location) -> Location:
-        """The location itself, or that of the nearest value around it that is in the file."""
+        """Return the location, or that of the nearest enclosing value if the file has no value there."""
         return next((location[:n] for n in range(len(location), 0, -1) if location[:n] in self.lines), ())
 
     def line(self, location: Location) -> int:
-        """The line of a value, or of the nearest value around it."""
+        """Return the line of a value, or of the nearest enclosing one."""
         return self.lines.get(self.known(location), 1)
 
     def key_line(self, location: Location) -> int:
-        """The line of a value's key, or of the nearest key around it."""
+        """Return the line of a value's key, or of the nearest enclosing one."""
         return next(
             (self.key_lines[key] for n in range(len(location), 0, -1) if (key := location[:n]) in self.key_lines), 1
         )
 
     def report(self, line: int, message: str, fix: str = "") -> None:
-        """Note a problem, once: what an anchor holds is read at every alias."""
+        """Add a problem, unless it is there already: an anchor's content is read again at every alias."""
         problem = Problem(self.file, line, message, fix)
         if problem not in self.problems:
             self.problems.append(problem)
 
 
 def read(path: Path) -> Document:
-    """The document in a file; what is wrong with the file is in its `problems`."""
+    """Read a file. Never raises for its content: what is wrong with it is in the document's `problems`."""
     document = Document(displayed(path))
     try:
         text = path.read_bytes().decode("utf-8-sig")
@@ -86,7 +86,7 @@ def read(path: Path) -> Document:
 
 
 def displayed(path: Path) -> str:
-    """A path as a person in the current folder would write it."""
+    """Return a path relative to the current folder, if it is in it."""
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
@@ -108,7 +108,7 @@ def _parse(text: str, document: Document) -> None:
 
 
 def _syntax_problem(error: yaml.MarkedYAMLError) -> tuple[int, str, str]:
-    """The line, message and cure of what PyYAML does not understand."""
+    """Return the line, message and fix for a syntax error."""
     mark = error.problem_mark or error.context_mark
     words = error.problem or "not understood"
     line = mark.line + 1 if mark else 1
@@ -120,11 +120,11 @@ def _syntax_problem(error: yaml.MarkedYAMLError) -> tuple[int, str, str]:
 
 
 class _EndlessError(Exception):
-    """More values than any spec has."""
+    """The document has more than MOST_VALUES values."""
 
 
 class _Builder:
-    """Turns the nodes of one document into values and notes their lines."""
+    """Build the values of one document from its nodes, and note their lines."""
 
     def __init__(self, document: Document) -> None:
         self._document = document
@@ -170,7 +170,7 @@ class _Builder:
         return text
 
     def _own_pairs(self, node: yaml.MappingNode) -> Iterator[tuple[yaml.ScalarNode, yaml.Node]]:
-        """The pairs that stand in the mapping itself; the first of each key."""
+        """Return the mapping's own pairs; of duplicate keys the first."""
         first: dict[str, int] = {}
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode):
@@ -183,7 +183,7 @@ class _Builder:
                 yield key, value
 
     def _merged_pairs(self, node: yaml.MappingNode) -> Iterator[tuple[yaml.ScalarNode, yaml.Node]]:
-        """The pairs that `<<: *anchor` brings in; earlier ones win."""
+        """Return the pairs that `<<: *anchor` merges in; the caller uses the first of each key."""
         for key, value in node.value:
             if not _is_merge(key):
                 continue
@@ -201,7 +201,7 @@ def _is_merge(key: yaml.Node) -> bool:
 
 
 def _resolve(text: str) -> Value:
-    """The value of a plain scalar."""
+    """Return the value of a plain scalar."""
     if text in _CONSTANTS:
         return _CONSTANTS[text]
     return int(text) if _WHOLE_NUMBER.fullmatch(text) else text

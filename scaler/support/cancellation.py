@@ -1,7 +1,7 @@
-"""Whether the work that a thread does was cancelled.
+"""Carry a cancel event past clients that cannot be cancelled.
 
-The vendors' clients stand between the one who knows and the one who sends, and take no such word;
-so it goes past them, with the thread.
+The caller knows when a thread's work is cancelled, and the transport has to stop sending. The vendors'
+clients between them take no such argument, so the event travels in a context variable.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _CANCELLED: ContextVar[Event | None] = ContextVar("cancelled", default=None)
 
 @contextmanager
 def cancelled_by(event: Event) -> Iterator[None]:
-    """While the block runs, this thread's work counts as cancelled once the event is set."""
+    """While the block runs, `is_cancelled` in this thread returns whether the event is set."""
     token = _CANCELLED.set(event)
     try:
         yield
@@ -25,6 +25,6 @@ def cancelled_by(event: Event) -> Iterator[None]:
 
 
 def is_cancelled() -> bool:
-    """Whether the event of the innermost block is set; False outside of any."""
+    """Return whether the event of the innermost `cancelled_by` block is set; False outside of any."""
     event = _CANCELLED.get()
     return event is not None and event.is_set()

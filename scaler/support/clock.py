@@ -1,4 +1,4 @@
-"""Time as a parameter: nothing but this module reads the machine's clock."""
+"""The clock, as a parameter, and the format of times. No other module reads the machine's clock."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """What the run needs of time."""
+    """The time, as a run needs it."""
 
     def now(self) -> datetime:
-        """The wall-clock time, in UTC."""
+        """Return the current time, in UTC."""
 
     def monotonic(self) -> float:
-        """Seconds since some fixed moment; never goes back."""
+        """Return the seconds since some fixed moment; they never decrease."""
 
     def sleep(self, seconds: float) -> None:
         """Wait for `seconds`."""
@@ -34,11 +34,11 @@ class SystemClock:
 
 
 def format_time(moment: datetime) -> str:
-    """RFC 3339 in UTC to the second, as all our files and results have it: `2026-11-24T22:10:00Z`."""
+    """Write a time as all files and results have it, RFC 3339 in UTC to the second: `2026-11-24T22:10:00Z`."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def parse_time(text: str) -> datetime:
-    """The moment that an RFC 3339 text names; ValueError if it names none."""
+    """Read an RFC 3339 time, in UTC if it has no offset. Raises ValueError if it is none."""
     moment = datetime.fromisoformat(text)
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

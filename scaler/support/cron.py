@@ -1,4 +1,4 @@
-"""Cron windows: whether one is open at a moment. Pure."""
+"""Cron expressions, and the windows that begin with them. Pure functions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from cronsim import CronSim, CronSimError
 
 
 def cron_problem(expression: str) -> str:
-    """What is wrong with a cron expression, as a predicate; empty if nothing is."""
+    """Say what is wrong with a cron expression, as a predicate; empty if nothing is."""
     try:
         next(CronSim(expression, datetime(2026, 1, 1, tzinfo=UTC)))
     except (CronSimError, StopIteration):
@@ -19,15 +19,15 @@ def cron_problem(expression: str) -> str:
 
 
 def is_open(expression: str, length: timedelta, timezone: str, now: datetime) -> bool:
-    """Whether the expression's last moment, in that time zone, is less than `length` before `now`."""
+    """Return whether the expression was last due, in that time zone, less than `length` before `now`."""
     begun = _last(expression, timezone, now.replace(second=0, microsecond=0))
     return begun is not None and now - begun < length
 
 
 @lru_cache(maxsize=4096)
 def _last(expression: str, timezone: str, minute: datetime) -> datetime | None:
-    """The expression's last moment at or before a minute, in UTC."""
-    # Going back from one second later includes the minute itself.
+    """Return when the expression was last due, at or before this minute, in UTC."""
+    # CronSim excludes its start: one second later, the minute itself is included.
     here = (minute + timedelta(seconds=1)).astimezone(ZoneInfo(timezone))
     last = next(CronSim(expression, here, reverse=True), None)
     return last.astimezone(UTC) if last else None

@@ -9,7 +9,7 @@ _FORM = re.compile(r"(?=[0-9])(?:([0-9]{1,5})d)?(?:([0-9]{1,9})h)?(?:([0-9]{1,9}
 
 
 def parse_duration(text: str) -> timedelta:
-    """The duration that a text such as `1h30m` means; ValueError if it has another form or no unit."""
+    """Read a duration such as `1h30m`. Raises ValueError if the text has another form or no unit."""
     match = _FORM.fullmatch(text)
     if match is None:
         raise ValueError(f"not a duration such as 90s, 10m or 1h30m: {text!r}")
@@ -18,7 +18,7 @@ def parse_duration(text: str) -> timedelta:
 
 
 def format_duration(duration: timedelta) -> str:
-    """A duration as `parse_duration` reads it, to the second: `1h30m`, `0s`."""
+    """Write a duration to the second, in the form that `parse_duration` reads: `1h30m`, `0s`."""
     seconds = round(duration.total_seconds())
     parts = ((seconds // 86400, "d"), (seconds // 3600 % 24, "h"), (seconds // 60 % 60, "m"), (seconds % 60, "s"))
     return "".join(f"{number}{unit}" for number, unit in parts if number) or "0s"

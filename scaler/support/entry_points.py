@@ -1,4 +1,4 @@
-"""Clouds that installed packages offer."""
+"""Find the clouds that installed packages offer."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ ENTRY_POINTS = "scaler.clouds"
 
 
 def offered_clouds() -> dict[str, EntryPoint]:
-    """The entry points by the cloud's name; loads none of them."""
+    """Return the entry points by the cloud's name, without loading any."""
     return {point.name: point for point in entry_points(group=ENTRY_POINTS)}

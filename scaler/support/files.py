@@ -1,4 +1,4 @@
-"""The files of the state folder: whole at any moment, and never writable by others, whatever the umask."""
+"""Write the files of the state folder: complete at any moment, and never writable by others, whatever the umask."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ import os
 from pathlib import Path
 
 FILE = 0o640
-"""What its owner may do with a file, its group, and others."""
+"""The permissions of files: the owner writes, the group reads, others have none."""
 _FOLDER = 0o750
 
 
 def make_folder(folder: Path) -> None:
-    """Make the folder, and those above it, unless it is there; OSError if that cannot be done."""
+    """Create the folder and its parents unless they exist. Raises OSError."""
     folder.mkdir(mode=_FOLDER, parents=True, exist_ok=True)
 
 
 def open_file(path: str | Path, flags: int) -> int:
-    """A file's descriptor, the file made if need be; also as the `opener` of `open`. OSError as `os.open`."""
+    """Open a file with our permissions and return its descriptor; fits as the `opener` of `open`. Raises OSError."""
     return os.open(path, flags | os.O_CLOEXEC, FILE)
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Give a file this content in one step: a reader, or a kill at any moment, finds the old or the new.
+    """Replace a file's content atomically: a reader, also after a crash, finds the old or the new content.
 
-    Callers hold a lock: what a killed writer left beside it is overwritten and renamed away.
-    OSError if it cannot be done; the file is as it was then.
+    The caller must hold a lock, since all writers use the same temporary file; one that a killed
+    writer left is overwritten. Raises OSError and leaves the file unchanged if it cannot be written.
     """
     temporary = path.with_name(f".{path.name}.tmp")
     try:
@@ -40,7 +40,7 @@ def replace_file(path: Path, content: bytes) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a rename in the folder survive a power cut."""
+    """Write the folder itself to disk, so that a rename in it survives a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

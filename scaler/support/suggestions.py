@@ -1,4 +1,4 @@
-"""What was probably meant by a misspelled word."""
+"""Suggest what a misspelled word probably means."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 
 def nearest(word: str, known: Collection[str]) -> str:
-    """The cure for an unknown word: the nearest known one, else all of them; empty if none is known."""
+    """Return a fix for an unknown word: the nearest known one, else the list of all; empty if none is known."""
     from difflib import get_close_matches
 
     close = get_close_matches(word.lower(), known, n=1)

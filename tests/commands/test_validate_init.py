@@ -62,7 +62,7 @@ def test_the_problems_of_all_specs_come_in_one_run_on_standard_error(capsys: pyt
         "  stacks/a.yaml:1: cloud must be hetzner or digitalocean, not 'aws'; known: hetzner, digitalocean\n"
         "  stacks/a.yaml:2: groups must not be empty; name at least one\n"
         "  stacks/c.yaml:1: the file is empty; scaler init writes one to start from\n"
-        "  fix    mend these lines; nothing was touched   (exit 65)\n"
+        "  fix    correct these lines; nothing was changed   (exit 65)\n"
     )
 
 
@@ -75,7 +75,7 @@ def test_problems_as_a_document(capsys: pytest.CaptureFixture[str]) -> None:
             "code": "spec_invalid",
             "message": "2 problems in stacks/prod.yaml.",
             "why": "",
-            "fix": "mend these lines; nothing was touched",
+            "fix": "correct these lines; nothing was changed",
             "problems": [
                 {"file": "stacks/prod.yaml", "line": 1, "message": "cloud is missing", "fix": "add it"},
                 {

@@ -37,7 +37,7 @@ def test_a_folder_without_pulumi_yaml_is_told_of_init(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         Project.find(tmp_path)
     assert caught.value.exit_code is ExitCode.USAGE
-    assert caught.value.what == "This folder is no scaler project: it has no Pulumi.yaml."
+    assert caught.value.what == "This folder is not a scaler project: it has no Pulumi.yaml."
     assert "scaler init" in caught.value.fix
 
 
@@ -111,12 +111,12 @@ def test_the_given_stack_is_chosen_else_the_only_one(tmp_path: Path) -> None:
         (
             ["dev.yaml", "prod.yaml"],
             None,
-            "No stack was named, and there are 2.",
+            "The project has 2 stacks, and none was named.",
             "stacks/ has dev, prod",
             "name one with --stack",
         ),
-        ([], None, "There is no spec in stacks/.", "", "scaler init writes one to start from"),
-        ([], "prod", "There is no spec in stacks/.", "", "scaler init writes one to start from"),
+        ([], None, "There is no spec in stacks/.", "", "run scaler init to write one"),
+        ([], "prod", "There is no spec in stacks/.", "", "run scaler init to write one"),
     ],
 )
 def test_an_unclear_choice_is_a_usage_error_that_names_the_stacks(
