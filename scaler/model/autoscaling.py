@@ -28,25 +28,32 @@ class PrometheusSource:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RedisSource:
-    """The length of a list or stream, or the age of its oldest entry in seconds."""
+class RedisAccess:
+    """How to reach a Redis server or cluster."""
 
     url: str
+    username: str | None = None
+    password_env: str | None = None
+    cluster: bool = False
+    """Whether the server is a node of a Redis Cluster."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RedisSource(RedisAccess):
+    """The length of a list or stream, or the age of its oldest entry in seconds."""
+
     key: str
     measure: Literal["length", "age"] = "length"
     age_field: str = "pushedAt"
     """Where a list's entries, as JSON, say when they were pushed: seconds since 1970."""
     oldest: Literal["first", "last"] = "first"
     """Which end of the list holds the oldest entry."""
-    username: str | None = None
-    password_env: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HorizonSource:
-    """Laravel Horizon's queues: pending jobs, or the seconds that they will wait."""
+class HorizonSource(RedisAccess):
+    """Laravel Horizon's queues: waiting jobs, or the seconds until they are done."""
 
-    url: str
     queues: tuple[str, ...] = ("default",)
     measure: Literal["wait", "pending"] = "wait"
     prefix: str = "laravel_horizon:"
@@ -57,8 +64,6 @@ class HorizonSource:
     """The queue connection's name in `config/queue.php`."""
     runtime: timedelta = timedelta(seconds=1)
     """How long a job takes, while Horizon has measured none."""
-    username: str | None = None
-    password_env: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

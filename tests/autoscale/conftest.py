@@ -1,4 +1,5 @@
 import pytest
+import redis
 
 from tests.support import servers
 
@@ -7,6 +8,19 @@ from tests.support import servers
 def redis_port(tmp_path_factory):
     with servers.redis_server(tmp_path_factory.mktemp("redis")) as port:
         yield port
+
+
+@pytest.fixture
+def client(redis_port):
+    client = redis.Redis(port=redis_port, decode_responses=True)
+    client.flushall()
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def url(redis_port):
+    return f"redis://127.0.0.1:{redis_port}/0"
 
 
 @pytest.fixture

@@ -9,51 +9,22 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-import redis
 
-from scaler.autoscale.metrics import MetricError, Request, Sources, read
+from scaler.autoscale.metrics import Sources, read
 from scaler.model.autoscaling import (
     CommandSource,
     FixedSource,
-    HorizonSource,
     HttpSource,
     Metric,
     PrometheusSource,
     RedisSource,
 )
 from scaler.support.clock import SystemClock
+from tests.autoscale.reading import number, refusal, request
 from tests.support import servers
-
-
-def request(seconds: float = 5, **environ: str) -> Request:
-    return Request(seconds, datetime.now(UTC), {"PATH": "/usr/bin:/bin", **environ}, Path("/"), SystemClock())
-
-
-def number(source, **environ: str) -> float:
-    return read(source, request(**environ)).number
-
-
-def refusal(source, seconds: float = 5, **environ: str) -> str:
-    with pytest.raises(MetricError) as caught:
-        read(source, request(seconds, **environ))
-    return str(caught.value)
-
 
 # ---------------------------------------------------------------------------------------------
 # Redis
-
-
-@pytest.fixture
-def client(redis_port):
-    client = redis.Redis(port=redis_port, decode_responses=True)
-    client.flushall()
-    yield client
-    client.close()
-
-
-@pytest.fixture
-def url(redis_port):
-    return f"redis://127.0.0.1:{redis_port}/0"
 
 
 def test_the_length_of_a_list_and_of_a_stream(client, url):
@@ -99,78 +70,6 @@ def test_redis_with_a_password(tmp_path):
 def test_no_redis():
     told = refusal(RedisSource(url=f"redis://127.0.0.1:{servers.free_port()}", key="jobs"))
     assert "Connection refused" in told
-
-
-# ---------------------------------------------------------------------------------------------
-# Horizon
-
-HORIZON = {"prefix": "shop_horizon:", "queue_prefix": "shop_database_"}
-
-
-def supervise(client, name: str, processes: object, age: float = 0) -> None:
-    """What a supervisor tells of itself every second."""
-    client.hset(f"shop_horizon:supervisor:{name}", mapping={"name": name, "processes": json.dumps(processes)})
-    client.zadd("shop_horizon:supervisors", {name: time.time() - age})
-
-
-def push(client, queue: str, count: int) -> None:
-    client.rpush(f"shop_database_queues:{queue}", *[json.dumps({"pushedAt": "1"})] * count)
-
-
-def test_horizons_time_to_clear(client, url):
-    push(client, "default", 300)
-    client.hset("shop_horizon:queue:default", mapping={"throughput": 12, "runtime": "1550.5"})
-    supervise(client, "web-1:supervisor-1", {"redis:default": 3, "redis:mail": 1})
-    supervise(client, "web-2:supervisor-1", {"redis:default": 2})
-    supervise(client, "gone:supervisor-1", {"redis:default": 95}, age=40)
-    source = HorizonSource(url=url, **HORIZON)
-    assert number(source) == 93, "round(300 * 1550.5 / 5 / 1000)"
-    push(client, "mail", 7)
-    assert number(HorizonSource(url=url, measure="pending", queues=("default", "mail"), **HORIZON)) == 307
-    assert number(HorizonSource(url=url, queues=("mail", "default"), **HORIZON)) == 93, "the longest"
-
-
-def test_horizon_rounds_as_php_does(client, url):
-    push(client, "default", 1)
-    client.hset("shop_horizon:queue:default", "runtime", "2500")
-    supervise(client, "a", {"redis:default": 1})
-    assert number(HorizonSource(url=url, **HORIZON)) == 3
-
-
-def test_a_supervisor_that_works_on_several_queues_in_order(client, url):
-    push(client, "high", 10)
-    push(client, "low", 20)
-    client.hset("shop_horizon:queue:high", "runtime", "1000")
-    client.hset("shop_horizon:queue:low", "runtime", "2000")
-    supervise(client, "a", {"redis:high,low": 5})
-    assert number(HorizonSource(url=url, queues=("high,low",), **HORIZON)) == 10
-    assert number(HorizonSource(url=url, queues=("high,low",), measure="pending", **HORIZON)) == 30
-
-
-def test_no_supervisor_is_a_wait_as_for_one_process(client, url):
-    push(client, "default", 10)
-    client.hset("shop_horizon:queue:default", "runtime", "1000")
-    assert number(HorizonSource(url=url, **HORIZON)) == 10
-
-
-def test_a_snapshot_that_took_the_run_time_away_is_no_empty_queue(client, url):
-    push(client, "default", 10)
-    for moment, runtime in ((1, "9000"), (2, "2000")):
-        client.zadd("shop_horizon:snapshot:queue:default", {json.dumps({"runtime": runtime, "time": moment}): moment})
-    supervise(client, "a", {"redis:default": 2})
-    assert number(HorizonSource(url=url, **HORIZON)) == 10
-
-
-def test_jobs_of_which_none_has_ever_run(client, url):
-    push(client, "default", 10)
-    assert number(HorizonSource(url=url, runtime=timedelta(seconds=3), **HORIZON)) == 30
-
-
-def test_an_empty_horizon_and_a_queue_on_a_cluster(client, url):
-    assert number(HorizonSource(url=url, **HORIZON)) == 0
-    supervise(client, "a", [])
-    client.rpush("shop_database_queues:{default}", "a", "b")
-    assert number(HorizonSource(url=url, measure="pending", **HORIZON)) == 2
 
 
 # ---------------------------------------------------------------------------------------------

@@ -186,6 +186,11 @@ def rule(text: str) -> str:
         (metric("http: {url: 'http://x', token_env: 'a b'}"), "token_env must be the name of an environment variable"),
         (metric("redis: {url: 'redis://:pw@x', key: a}"), "redis.url must not hold credentials; name the environment"),
         (metric("redis: {url: 'http://x', key: a}"), "redis.url must be a Redis URL; write it as redis://host:6379/0"),
+        (
+            metric("horizon: {url: 'redis://x/1', cluster: true}"),
+            "horizon.cluster needs a URL with a host and without a database; write it as redis://host:6379",
+        ),
+        (metric("horizon: {url: 'unix:///run/r.sock', cluster: true}"), "horizon.cluster needs a URL with a host"),
         (metric("redis: {url: 'redis://x'}"), "metrics.jobs.redis.key is missing; add it"),
         (metric("redis: {url: 'redis://x', key: a, measure: size}"), "measure must be length or age, not 'size'"),
         (metric("prometheus: {url: 'http://x', query: ''}"), "prometheus.query must not be empty"),

@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import redis
 import requests
 
 
@@ -55,6 +56,31 @@ def redis_server(folder: Path, *options: str) -> Iterator[int]:
     with running(command, folder):
         await_true(lambda: _listens(port), "redis-server")
         yield port
+
+
+@contextlib.contextmanager
+def redis_cluster(folder: Path, nodes: int = 2) -> Iterator[int]:
+    """A Redis Cluster whose nodes share the slots evenly; the port of the first."""
+    with contextlib.ExitStack() as stack:
+        ports = []
+        for number in range(nodes):
+            (folder / str(number)).mkdir()
+            options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-port", str(free_port()))
+            ports.append(stack.enter_context(redis_server(folder / str(number), *options)))
+        clients = [stack.enter_context(redis.Redis(port=port, decode_responses=True)) for port in ports]
+        for number, client in enumerate(clients):
+            first, last = 16384 * number // nodes, 16384 * (number + 1) // nodes - 1
+            client.execute_command("CLUSTER", "ADDSLOTSRANGE", first, last)
+            bus = clients[0].config_get("cluster-port")["cluster-port"]
+            client.execute_command("CLUSTER", "MEET", "127.0.0.1", ports[0], bus)
+        for client in clients:
+            await_true(lambda client=client: _is_whole(client, nodes), "a whole cluster")
+        yield ports[0]
+
+
+def _is_whole(client: redis.Redis, nodes: int) -> bool:
+    info = client.execute_command("CLUSTER", "INFO")
+    return "cluster_state:ok" in info and f"cluster_known_nodes:{nodes}" in info
 
 
 def _listens(port: int) -> bool:

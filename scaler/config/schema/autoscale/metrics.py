@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import BaseModel, BeforeValidator
+from pydantic import BaseModel
 
-from scaler.config.schema.autoscale.quantities import Pause, Pointer, Quantity, RedisUrl, Variable
+from scaler.config.schema.autoscale.quantities import Pause, Pointer, Quantity, Variable
+from scaler.config.schema.autoscale.redis_sources import HorizonSchema, RedisSchema
 from scaler.config.schema.commands import Command
 from scaler.config.schema.fields import duration_key, given_key, one_of_required, spec_key, strict_config
 from scaler.config.schema.urls import Url
-from scaler.config.schema.values import Choices, Duration, Text
+from scaler.config.schema.values import Duration, Text
 from scaler.model.autoscaling import (
     CloudSource,
     CommandSource,
@@ -36,40 +37,6 @@ class PrometheusSchema(BaseModel):
     step: Duration = duration_key("The distance of the window's points.", "15s")
     aggregate: Literal["last", "mean", "max", "min"] = spec_key("What of the window's points counts.", default="mean")
     token_env: Variable | None = spec_key("The environment variable that holds a bearer token.", default=None)
-
-
-class _RedisAccess(BaseModel):
-    url: RedisUrl = spec_key("The server and its database, such as redis://127.0.0.1:6379/0.")
-    username: Text | None = spec_key("The user, where Redis has several.", default=None)
-    password_env: Variable | None = spec_key("The environment variable that holds the password.", default=None)
-
-
-class RedisSchema(_RedisAccess):
-    """A list or a stream in Redis."""
-
-    model_config = strict_config("Redis")
-
-    key: Text = spec_key("The list's or stream's key, with all prefixes.")
-    measure: Literal["length", "age"] = spec_key(
-        "The number of entries, or the age of the oldest in seconds.", default="length"
-    )
-    age_field: Text = spec_key("Where a list's entries say when they were pushed.", default="pushedAt")
-    oldest: Literal["first", "last"] = spec_key("Which end of the list is the oldest entry.", default="first")
-
-
-class HorizonSchema(_RedisAccess):
-    """Laravel Horizon's queues."""
-
-    model_config = strict_config("Horizon")
-
-    queues: Choices = spec_key("The queues; of several, the sum of the jobs or the longest wait.", default=("default",))
-    measure: Literal["wait", "pending"] = spec_key("The wait in seconds, or the number of jobs.", default="wait")
-    prefix: Text = spec_key("horizon.prefix of the application.", default="laravel_horizon:")
-    queue_prefix: Annotated[str, BeforeValidator(str)] = spec_key(
-        "database.redis.options.prefix of the application.", default="laravel_database_"
-    )
-    connection: Text = spec_key("The queue connection's name.", default="redis")
-    runtime: Duration = duration_key("How long a job takes, while Horizon has measured none.", "1s")
 
 
 class HttpSchema(BaseModel):
