@@ -1,7 +1,4 @@
-"""A group's `autoscale` block as values: where numbers come from, and what count they mean.
-
-`scaler.model` imports this module, so it imports nothing of the project.
-"""
+"""The `autoscale` block of a group as values: the metrics, and the rules that turn them into a count."""
 
 from __future__ import annotations
 
@@ -74,13 +71,13 @@ class HttpSource:
     pointer: str = ""
     """A JSON pointer (RFC 6901); empty: the document itself is the number."""
     time_pointer: str | None = None
-    """Where the document says of when it is: seconds since 1970, or RFC 3339."""
+    """Where the document has the time of its number: seconds since 1970, or RFC 3339."""
     token_env: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandSource:
-    """A number, or a JSON document with one in it, on a program's standard output."""
+    """A number, or a JSON document that holds one, on the standard output of a program."""
 
     command: tuple[str, ...]
     pointer: str = ""
@@ -89,7 +86,7 @@ class CommandSource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CloudSource:
-    """What the cloud measures of the group's running servers: their mean, in percent of a whole server."""
+    """What the cloud measures of the running servers of the group: their mean, in percent of one server."""
 
     measure: Literal["cpu"] = "cpu"
 
@@ -106,7 +103,7 @@ Source = PrometheusSource | RedisSource | HorizonSource | HttpSource | CommandSo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
-    """A number that rules refer to by its name, and when it is to be believed."""
+    """A number that rules refer to by its name, and the limits within which it is valid."""
 
     name: str
     source: Source
@@ -116,7 +113,7 @@ class Metric:
     highest: float = 1e9
     """A larger number is absurd."""
     distrust_zero: timedelta = timedelta(hours=1)
-    """How long zeros are not believed right after a failure: a source that restarts often counts from nothing."""
+    """How long after a failure zeros are ignored: a source that has restarted often counts from 0."""
 
 
 # ---------------------------------------------------------------------------------------------
@@ -147,10 +144,10 @@ class Learned:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backlog:
-    """So many servers that each has at most `per_server` jobs, or that all jobs are done `within`."""
+    """Keep so many servers that each has at most `per_server` jobs, or that all jobs are done `within`."""
 
     metric: str
-    """The number of jobs that wait."""
+    """The number of waiting jobs."""
     per_server: float | None = None
     within: timedelta | None = None
     throughput: float | Learned | None = None
@@ -177,7 +174,7 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """From this value of the metric on: this count, or this change."""
+    """A row of a steps table: from this value of the metric on, this count or this change of the count."""
 
     start: float
     count: int
@@ -185,7 +182,7 @@ class Threshold:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Steps:
-    """A table: which count, or which change of the count, belongs to which value."""
+    """Set the count, or change it, by a table of the metric's values."""
 
     metric: str
     steps: tuple[Threshold, ...]
@@ -200,7 +197,7 @@ class Steps:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """From each moment of a cron expression on, for a while, other bounds."""
+    """Other bounds for this long, from each moment of a cron expression on."""
 
     cron: str
     length: timedelta
@@ -210,7 +207,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """Bounds by the clock."""
+    """Bounds that depend on the time of day."""
 
     timezone: str
     windows: tuple[Window, ...]
@@ -226,24 +223,24 @@ MeasuredRule = Target | Backlog | Wait | Steps
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Direction:
-    """How eagerly the count may go one way."""
+    """How fast the count may go up, or down."""
 
     stabilise: timedelta = timedelta(0)
-    """All decisions of this long must ask for it; the mildest of them is taken."""
+    """For this long every decision must ask for the change; the smallest change asked for is made."""
     cooldown: timedelta = timedelta(0)
-    """Least time after a change: up after one upwards, down after any."""
+    """The least time after a change: for up after a change upwards, for down after any change."""
     step: int | None = None
-    """Most servers at once."""
+    """The most servers to add, or remove, at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """How a group's count follows its load."""
+    """How the count of a group follows its load."""
 
     metrics: Mapping[str, Metric] = field(default_factory=dict)
     rules: tuple[Rule, ...] = ()
     function: Callable[[Any], object] | None = None
-    """(`decide.Load`) → the count, or None for no opinion; its text is its name."""
+    """(`decide.Load`) → the count, or None for no opinion; `str` gives its name."""
     up: Direction = Direction()
     down: Direction = Direction(stabilise=timedelta(minutes=5), cooldown=timedelta(minutes=5))
     on_error: Literal["hold", "max"] = "hold"

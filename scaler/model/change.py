@@ -18,12 +18,12 @@ class Declared:
     group: str
     request: MachineRequest
     exists: bool
-    """Whether the stack holds it already: then only its labels may differ."""
+    """Whether the stack holds it already; then only its labels may change."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Permits:
-    """What the plan names. The plugin refuses everything else."""
+    """The operations that the plan names. The plugin refuses all others."""
 
     create: frozenset[str] = frozenset()
     """Names of servers to be created."""
@@ -34,20 +34,20 @@ class Permits:
     delete: Mapping[str, str] = field(default_factory=dict)
     """Name → id of the machine that may be deleted."""
     forget: Mapping[str, str] = field(default_factory=dict)
-    """Name → id of a machine that is gone or not ours any more: dropped from the stack, without a request."""
+    """Name → id of a machine that is gone, or is no longer the stack's. It leaves the stack without a request."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """One engine operation: what to declare, what that may do, and the world that it was planned for."""
+    """One engine operation: what to declare, what it may do, and the machines that it was planned for."""
 
     declared: tuple[Declared, ...]
     permits: Permits
     outputs: Mapping[str, Server]
     expected: frozenset[str]
-    """Ids of our machines: if the list under the stack's lock has others, nothing is done."""
+    """Ids of the stack's machines. If the list under the stack's lock has others, do nothing."""
     refresh: bool = False
-    """Whether the engine must first look at what it holds: when a machine has vanished or was relabelled."""
+    """Whether the engine must refresh its state first, since a machine has vanished or lost its labels."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,15 +81,15 @@ class Preview:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Applied:
-    """What came of a change."""
+    """The result of a change."""
 
     moved: bool = False
-    """The world was not the expected one; nothing was done."""
+    """Whether the machines were not the expected ones, so that nothing was done."""
     accepted: Mapping[str, str] = field(default_factory=dict)
-    """Name → id of machines that the cloud accepted or that were adopted."""
+    """Name → id of machines that the cloud accepted, or that were adopted."""
     deleted: Mapping[str, str] = field(default_factory=dict)
-    """Name → id of machines whose removal was accepted, or that were gone."""
+    """Name → id of machines whose removal the cloud accepted, or that were gone."""
     errors: Mapping[str, Exception] = field(default_factory=dict)
     """What the cloud refused, by name."""
     failure: str | None = None
-    """The engine's own words if it failed."""
+    """The error of the engine, in its own words; None if it did not fail."""

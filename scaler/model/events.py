@@ -1,4 +1,4 @@
-"""Events: their names, which the event log, notifications and the spec share, and what one of them says."""
+"""Events, and their names, which the event log, the notifications and the spec share."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scaler.model.lifecycle import Status
 
 
 class EventName(StrEnum):
-    """What can happen, as the event log and `notify` name it."""
+    """The events, as the event log and `notify` name them."""
 
     RUN_STARTED = "run.started"
     RUN_FINISHED = "run.finished"
@@ -34,23 +34,23 @@ class EventName(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One change. `EventLog.append` fills in `run`, `cause` and, where it is not known, `at`."""
+    """Something that happened. `EventLog.append` sets `run`, `cause` and, if it is missing, `at`."""
 
     event: str
-    """An `EventName`; a text, since a newer scaler may know more of them."""
+    """An `EventName`; a text, since a newer scaler may write names that this one does not know."""
     server: str | None = None
     group: str | None = None
     previous: Status | None = None
     """The status that the server left (`from` in the log)."""
     status: Status | None = None
-    """The status that it entered (`to` in the log); None when its record is gone."""
+    """The status that it entered (`to` in the log); None if its record is gone."""
     reason: str | None = None
     """Why: the plan's reason, or the error."""
     cause: str | None = None
-    """What set the run off, such as `ensure worker=5`."""
+    """What started the run, such as `ensure worker=5`."""
     at: datetime | None = None
     run: str | None = None
     result: Mapping[str, object] | None = None
-    """What a finished run came to: its outcome, numbers by group, requests and seconds."""
+    """The result of a finished run: its outcome, numbers by group, requests and seconds."""
     decision: Mapping[str, object] | None = None
-    """What autoscaling decided of a group, with everything that led to it."""
+    """What autoscaling decided for a group, with everything that led to it."""

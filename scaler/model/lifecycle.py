@@ -1,4 +1,4 @@
-"""The server statuses: which count as supply, and how a machine's condition becomes one."""
+"""The statuses of a server: which count as supply, which may follow which, and how a machine's phase maps to one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class Status(StrEnum):
-    """What scaler knows of a server (`contract.md` §5)."""
+    """The status of a server in scaler's records (`contract.md` §5)."""
 
     NEW = "new"
     STARTING = "starting"
@@ -28,15 +28,12 @@ SUPPLY = frozenset({Status.NEW, Status.STARTING, Status.RUNNING, Status.REBOOTIN
 DEAD = frozenset({Status.HANGING, Status.ERRORED})
 """Servers in these statuses are replaced."""
 
-FINISHED = frozenset({Status.DELETED})
-"""Records in these statuses are of machines that are no more."""
-
 DELETE_WITHIN = timedelta(minutes=5)
 """How long an accepted delete may take before the server counts as hanging."""
 
 
 class Phase(StrEnum):
-    """A machine's condition as its cloud tells it, in words common to all clouds."""
+    """The condition of a machine as its cloud reports it, in words common to all clouds."""
 
     BOOTING = "booting"
     RUNNING = "running"
@@ -58,44 +55,41 @@ TRANSITIONS: Mapping[Status, frozenset[Status]] = {
     # Anybody can power it on at the cloud.
     Status.STOPPING: frozenset({Status.STARTING, Status.RUNNING, Status.REBOOTING, *_LIVE}),
     Status.STOPPED: frozenset({Status.STARTING, Status.RUNNING, Status.REBOOTING, *_LIVE}),
-    # A delete that was meant and not carried out leaves the server as it was.
+    # A delete that was recorded but never sent leaves the server as it was.
     Status.DELETING: frozenset({Status.STARTING, Status.RUNNING, Status.REBOOTING, *_LIVE}),
     Status.DELETED: frozenset({Status.NEW}),
-    # What was given up may come up after all.
+    # A server that was given up may still come up.
     Status.HANGING: frozenset({Status.RUNNING, Status.REBOOTING, *_LIVE}),
     Status.ERRORED: frozenset({Status.NEW, Status.STARTING, Status.RUNNING, Status.REBOOTING, *_LIVE}),
 }
-"""What may follow what: by our own doing, or by what is seen at the cloud, where anybody can act."""
+"""Which statuses may follow a status, by a step of a run or by what somebody else does at the cloud."""
 
 
 class IllegalTransitionError(ValueError):
-    """A status that cannot follow the one before."""
+    """A status that may not follow the previous one."""
 
     def __init__(self, server: str, before: Status, after: Status) -> None:
         super().__init__(f"{server} cannot go from {before} to {after}")
 
 
 def check_transition(server: str, before: Status, after: Status) -> None:
-    """Raise IllegalTransitionError, with both names, for what the table does not have."""
+    """Raise IllegalTransitionError, which names both statuses, unless `TRANSITIONS` allows the change."""
     if before is not after and after not in TRANSITIONS[before]:
         raise IllegalTransitionError(server, before, after)
 
 
 def status_of(phase: Phase, locked: bool, before: Status | None, *, in_stack: bool, ready: bool) -> Status:
-    """The status that a machine's condition means, given what it was before; deadlines apart.
+    """Return the status of a machine with this phase; `deadline_of` is not applied yet.
 
-    `before` is None for a machine of which there is no unfinished record. `in_stack` tells whether the
-    engine's state still holds it: a delete that was meant but not carried out leaves it there.
-    `ready` tells whether the readiness check passed, for a machine that runs.
+    `before` is the recorded status; None if no record of the machine is unfinished. `in_stack` is
+    whether the engine's state still holds the machine: a delete that was recorded but never sent
+    leaves it there. `ready` is whether a running machine passed its readiness check.
     """
     if phase is Phase.DELETING or (before is Status.DELETING and (locked or not in_stack)):
         # Some clouds show a server under deletion as it was, and only locked.
         return Status.DELETING
     if phase is Phase.RUNNING:
-        # A reboot is over when its action is; until then the machine is locked.
-        if before is Status.RUNNING or (ready and not (locked and before is Status.REBOOTING)):
-            return Status.RUNNING
-        return before if before in (Status.HANGING, Status.REBOOTING) else Status.STARTING
+        return _status_of_running(locked, before, ready)
     if phase is Phase.STOPPING:
         return Status.STOPPING
     if before in (Status.HANGING, Status.REBOOTING):
@@ -108,8 +102,16 @@ def status_of(phase: Phase, locked: bool, before: Status | None, *, in_stack: bo
     return Status.REBOOTING
 
 
+def _status_of_running(locked: bool, before: Status | None, ready: bool) -> Status:
+    # The cloud unlocks a machine when its reboot is over.
+    rebooting = locked and before is Status.REBOOTING
+    if before is Status.RUNNING or (ready and not rebooting):
+        return Status.RUNNING
+    return before if before in (Status.HANGING, Status.REBOOTING) else Status.STARTING
+
+
 def deadline_of(status: Status, start_within: timedelta) -> timedelta | None:
-    """How long a server may be in a status before it counts as hanging; None: for ever."""
+    """Return how long a server may be in a status before it counts as hanging; None: for ever."""
     if status in (Status.STARTING, Status.REBOOTING):
         return start_within
     return DELETE_WITHIN if status in (Status.STOPPING, Status.DELETING) else None

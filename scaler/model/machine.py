@@ -11,7 +11,7 @@ from scaler.model.lifecycle import Phase
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """A server as its cloud tells of it."""
+    """A server as its cloud reports it."""
 
     id: str
     name: str
@@ -27,18 +27,18 @@ class Machine:
     ipv6: str | None = None
     locked: bool = False
     details: Mapping[str, object] = field(default_factory=dict)
-    """What only the plugin needs, under the API's own field names."""
+    """What only the engine's plugin needs, under the field names of the API."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MachineRequest:
-    """Everything a create request says."""
+    """The content of a create request."""
 
     name: str
     type: str
     location: str
     image: str
-    """An image's id as digits, or a vendor's name or slug."""
+    """The id of an image as digits, or the name or slug of a vendor's image."""
     labels: Mapping[str, str] = field(default_factory=dict)
     ssh_keys: tuple[str, ...] = ()
     user_data: str | None = None

@@ -1,7 +1,7 @@
-"""Names and labels: which servers are ours (`contract.md` §6).
+"""Names and labels, and which servers belong to a stack (`contract.md` §6).
 
-Ownership is decided by four labels, exact match, and never by a name. Clouds that have tags
-instead of labels encode them (`scaler.clouds.digitalocean`).
+Four labels decide, by exact match, and never a name. Clouds that have tags instead of labels encode
+them (`scaler.clouds.digitalocean`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _HOST_NAME = re.compile(r"(?=.{1,63}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Whose servers: one stack of one project."""
+    """The owner of servers: one stack of one project."""
 
     project: str
     stack: str
@@ -35,26 +35,26 @@ class Owner:
         return {MANAGED_BY: "scaler", PROJECT: self.project, STACK: self.stack}
 
     def group_labels(self, group: str, template: str) -> dict[str, str]:
-        """The labels of a server of one group, made from one template."""
+        """Return the labels of a server of this group, made from this template."""
         return {**self.labels, GROUP: group, TEMPLATE: template}
 
     def owns(self, labels: Mapping[str, str]) -> bool:
-        """Whether a server with these labels is this owner's."""
+        """Return whether a server with these labels is this owner's."""
         return GROUP in labels and all(labels.get(key) == value for key, value in self.labels.items())
 
 
 def server_name(stack: str, group: str, number: int) -> str:
-    """`<stack>-<group>-<n>`, valid as a host name."""
+    """Return `<stack>-<group>-<n>`, which is valid as a host name."""
     return f"{stack}-{group}-{number}"
 
 
 def is_host_name(name: str) -> bool:
-    """Whether a server can have the name: 1 to 63 lower-case letters, digits and inner hyphens."""
+    """Return whether a server can have the name: 1 to 63 lower-case letters, digits and inner hyphens."""
     return bool(_HOST_NAME.fullmatch(name))
 
 
 def free_names(stack: str, group: str, taken: Collection[str], count: int) -> list[str]:
-    """The `count` lowest free names of a group."""
+    """Return the `count` names of a group with the lowest numbers that are not taken."""
     names: list[str] = []
     number = 1
     while len(names) < count:
@@ -70,19 +70,19 @@ def free_names(stack: str, group: str, taken: Collection[str], count: int) -> li
 
 
 def encode_tags(labels: Mapping[str, str]) -> list[str]:
-    """Labels as tags: `managed-by=scaler` is `scaler`, `key=value` is `key:value`, `key=` is `key`."""
+    """Encode labels as tags: `managed-by=scaler` as `scaler`, `key=value` as `key:value`, `key=` as `key`."""
     return [_encode_tag(key, value) for key, value in labels.items()]
 
 
 def _encode_tag(key: str, value: str) -> str:
     if (key, value) == (MANAGED_BY, "scaler"):
         return "scaler"
-    # A label `scaler` without a value must not become the tag that says who manages it.
+    # A label `scaler` without a value must not become the tag `scaler`, which stands for `managed-by`.
     return f"{key}:{value}" if value or key == "scaler" else key
 
 
 def decode_tags(tags: Collection[str]) -> dict[str, str]:
-    """The labels that tags encode; the inverse of `encode_tags`."""
+    """Decode tags to labels; the inverse of `encode_tags`."""
     labels: dict[str, str] = {}
     for tag in tags:
         key, _, value = tag.partition(":")

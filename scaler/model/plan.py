@@ -25,7 +25,7 @@ class Action(StrEnum):
 
 
 LEAVING = frozenset({Action.DELETE, Action.POWER_OFF})
-"""What takes a server out of service."""
+"""The actions that take a server out of service."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +48,7 @@ class PlanPhase:
 
     steps: tuple[Step, ...]
     declared: tuple[str, ...]
-    """The names that the program declares: what the stack holds afterwards."""
+    """The names that the Pulumi program declares: what the stack holds afterwards."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,31 +58,31 @@ class Plan:
     stack: str
     wanted: Mapping[str, int]
     before: Mapping[str, int]
-    """Supply per group before."""
+    """Supply per group before the plan is carried out."""
     ready: Mapping[str, int] = field(default_factory=dict)
-    """Of the servers that are there, those that run, per group."""
+    """How many servers run, per group, before the plan is carried out."""
     phases: tuple[PlanPhase, ...] = ()
     drift: tuple[str, ...] = ()
-    """What was found other than recorded, one sentence each."""
+    """What is not as it was recorded, one sentence each."""
     tries: Mapping[str, tuple[Placement, ...]] = field(default_factory=dict)
     """Where new servers are tried, in this order, by group."""
     cost: Cost | None = None
-    """None when the prices were not looked at."""
+    """None if the prices were not read."""
     short: Mapping[str, int] = field(default_factory=dict)
-    """Servers that are missing and for which nothing is left to try, by group."""
+    """How many servers are missing with no type or location left to try, by group."""
     outdated: Mapping[str, str] = field(default_factory=dict)
-    """Servers that are not as a new one would be, and in what; they stay until they are replaced."""
+    """Servers that differ from a new one → in what; they stay until they are replaced."""
     paid_until: Mapping[str, datetime] = field(default_factory=dict)
-    """Servers that are off, or will be, and stay for the rest of their paid hour: until when."""
+    """Servers that are off, or will be, and stay → until when, the end of their paid hour."""
 
     @property
     def steps(self) -> tuple[Step, ...]:
         return tuple(step for phase in self.phases for step in phase.steps)
 
     def count(self, action: Action) -> int:
-        """How many steps there are of a kind."""
+        """Return how many steps have this action."""
         return sum(1 for step in self.steps if step.action is action)
 
     def machines_after(self, world: World) -> int:
-        """How many machines this world has when the plan is carried out."""
+        """Return how many machines this world has after the plan."""
         return len(world.machines) + self.count(Action.CREATE) - self.count(Action.DELETE)

@@ -1,4 +1,4 @@
-"""What servers cost by the vendor's list."""
+"""What servers cost at the vendor's list prices."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from decimal import Decimal
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """A server's list price, net, addresses included."""
+    """The list price of a server, net, its addresses included."""
 
     currency: str
     per_hour: Decimal
     per_month: Decimal | None = None
-    """Where the month's bill ends; None: nowhere."""
+    """The most that a month costs; None: there is no such cap."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """List prices, net; a month as the vendor caps it."""
+    """What a stack costs before and after a plan, net, at list prices; a month as the vendor caps it."""
 
     currency: str
     per_hour_before: float

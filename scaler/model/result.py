@@ -30,7 +30,7 @@ class StepResult(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StepReport:
-    """A step and what came of it."""
+    """A step and its result."""
 
     step: Step
     result: StepResult
@@ -45,7 +45,7 @@ class GroupReport:
     before: int
     ready: int
     tries: tuple[str, ...] = ()
-    """Where new servers are tried, in this order, such as `cx23 in fsn1`; empty when none is needed."""
+    """Where new servers are tried, in this order, such as `cx23 in fsn1`; empty if none is needed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Requests:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """A run's result, as every command prints it (`contract.md` §4)."""
+    """The result of a run, as every command prints it (`contract.md` §4)."""
 
     stack: str
     outcome: Outcome
@@ -69,17 +69,17 @@ class Result:
     servers: tuple[Server, ...] = ()
     drift: tuple[str, ...] = ()
     violations: tuple[Violation, ...] = ()
-    """What policies say of the plan."""
+    """Policies that the plan does not pass."""
     cost: Cost | None = None
     requests: Requests = Requests()
     elapsed: timedelta = timedelta(0)
     failures: tuple[Exception, ...] = ()
-    """What went wrong, whatever it was about; the steps tell their own errors."""
+    """All errors of the run; a step that failed has its own error in `steps` besides."""
     outdated: Mapping[str, str] = field(default_factory=dict)
-    """Servers that are not as a new one would be, and in what."""
+    """Servers that differ from a new one → in what."""
     kept: Mapping[str, datetime] = field(default_factory=dict)
-    """Servers that are off and paid for, and until when they can be taken back."""
+    """Servers that are off and paid for → until when they can be powered on again."""
     seen: Mapping[str, str] = field(default_factory=dict)
-    """The machines that the run began with, name → id; for plan files, not for printing."""
+    """Name → id of the machines that the run began with; for plan files, not for printing."""
     declined: bool = False
-    """A person was asked, and said no: nothing was changed."""
+    """Whether a person was asked and said no, so that nothing was changed."""

@@ -11,7 +11,7 @@ from scaler.model.prices import Price
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """A server's record: what the state file and the stack's outputs say of it."""
+    """The record of a server, as the state file and the stack's outputs hold it."""
 
     name: str
     group: str
@@ -27,14 +27,14 @@ class Server:
     created: datetime | None = None
     error: str | None = None
     protected: bool = False
-    """Never chosen for scale-down, by `scaler protect`."""
+    """Set by `scaler protect`: never choose it for scale-down."""
     reboot_asked: bool = False
-    """A reboot is due as soon as it runs."""
+    """Reboot it as soon as it runs."""
     price: Price | None = None
-    """As it was when a run last read the prices; None: none did since the server is there."""
+    """The price when a run last read the prices; None: no run has read them since the server exists."""
 
     def become(self, status: Status, at: datetime, error: str | None = None) -> Server:
-        """The record in its next status; the only way to change one. IllegalTransitionError."""
+        """Return the record in its next status. IllegalTransitionError if `TRANSITIONS` does not allow it."""
         check_transition(self.name, self.status, status)
         if status is self.status:
             return replace(self, error=error)
@@ -52,5 +52,5 @@ class Server:
 
     @property
     def finished(self) -> bool:
-        """Whether it is no more."""
+        """Whether its machine is deleted."""
         return self.status is Status.DELETED

@@ -1,4 +1,4 @@
-"""What a stack's spec says: groups of servers, and how to make, check and stop them."""
+"""The spec of a stack: groups of servers, and how to create, check and stop them."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ class ImageRef:
 
 @dataclass(frozen=True)
 class Extension:
-    """A function of the user's, as the spec names it; two are equal if their names are."""
+    """A function of the user that the spec names. Two are equal if their names are."""
 
     reference: str
     """`module:function`."""
     function: InitVar[Callable[..., Any]]
 
     def __post_init__(self, function: Callable[..., Any]) -> None:
-        # No field: neither equality nor a plan file's hash may depend on where a function is in memory.
+        # Not a field: neither equality nor the hash of a plan file may depend on where a function is in memory.
         object.__setattr__(self, "_function", function)
 
     def __call__(self, *arguments: object) -> Any:
-        """The function's answer, an iterator's items as a list. ExtensionError with its own words if it raises."""
+        """Call the function; return an iterator's items as a list. ExtensionError, with its own words, if it raises."""
         try:
             answer = self.__dict__["_function"](*arguments)
             return list(answer) if isinstance(answer, Iterator) else answer
@@ -51,9 +51,9 @@ class Extension:
             raise self.failed(f"{type(error).__name__}: {error}") from error
 
     def failed(self, why: str) -> ExtensionError:
-        """The error of a function that could not be used."""
+        """Return the error for a function that cannot be used."""
         return ExtensionError(
-            f"The spec's function {self} cannot be used.", why=why, fix="Mend it, or remove it from the spec."
+            f"The spec's function {self} cannot be used.", why=why, fix="Correct it, or remove it from the spec."
         )
 
     def __str__(self) -> str:
@@ -67,20 +67,20 @@ class Readiness:
     kind: Literal["none", "tcp", "http", "command", "function"] = "none"
     port: int | None = None
     url: str | None = None
-    """`{ip}` and `{name}` are filled in, as in `command`."""
+    """`{ip}` and `{name}` are replaced, as in `command`."""
     command: tuple[str, ...] = ()
     function: Extension | None = None
-    """(server) → None for a good reading, else what was wrong."""
+    """(server) → None if the check passed, else what is wrong."""
     successes: int = 2
-    """Good readings in a row."""
+    """How many checks must pass in a row."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StopPolicy:
-    """How a serving server is brought to rest before it is deleted."""
+    """How a server in service is stopped before it is deleted."""
 
     drain: tuple[str, ...] = ()
-    """A command per server; `{ip}` and `{name}` are filled in. Empty: none."""
+    """A command per server; `{ip}` and `{name}` are replaced. Empty: no drain."""
     drain_within: timedelta = timedelta(minutes=5)
     on_drain_failure: Literal["remove", "keep"] = "remove"
     shutdown_within: timedelta | None = None
@@ -93,7 +93,7 @@ class StopPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotifyTarget:
-    """Who is told of events: a URL or a command, and of which."""
+    """Where events are sent: a URL or a command, and which events."""
 
     url: str | None = None
     command: tuple[str, ...] = ()
@@ -103,14 +103,14 @@ class NotifyTarget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyPack:
-    """Rules of CrossGuard that every plan must pass."""
+    """A CrossGuard policy pack that every plan must pass."""
 
     path: Path
     """Absolute: a pack's folder, or a program that the engine starts as a policy analyzer."""
     level: Literal["mandatory", "advisory"] | None = None
     """For all its policies; None: as each of them says."""
     config: Mapping[str, object] = field(default_factory=dict)
-    """Policy → its level, or its settings with perhaps an `enforcementLevel`: what Pulumi's own files have."""
+    """Policy → its level, or its settings with an optional `enforcementLevel`, as in Pulumi's own files."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,20 +140,20 @@ class Group:
     stop: StopPolicy = StopPolicy()
     protect: frozenset[str] = frozenset()
     spread: bool = False
-    """Over the locations, evenly; False: the first location that has capacity gets all."""
+    """Whether servers are spread evenly over the locations; False: the first location with capacity gets all."""
     scale_down: Literal["newest", "oldest", "billing"] | Extension = "newest"
-    """`billing`: those whose paid hour ends soonest go first. A function: (servers, count) → servers, in this order."""
+    """`billing`: servers whose paid hour ends soonest go first. A function: (servers, count) → servers, in order."""
     keep_paid: bool = False
-    """A running server that is not needed is powered off, and deleted only shortly before its paid hour is over."""
+    """Whether a running server that is not needed is powered off, and deleted shortly before its paid hour ends."""
     naming: Extension | None = None
     """(stack, group, taken) → the name of the next new server; None: `<stack>-<group>-<n>`."""
     autoscale: Policy | None = None
-    """How the count follows the load; None: it does not."""
+    """How the count follows the load; None: it is fixed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spec:
-    """One stack's spec, validated: `stacks/<stack>.yaml` as a value."""
+    """The validated spec of one stack: `stacks/<stack>.yaml` as a value."""
 
     project: str
     stack: str
@@ -164,7 +164,7 @@ class Spec:
     plugin: Literal["scaler", "official"] = "scaler"
     limit: int | None = None
     budget: Decimal | None = None
-    """The most that the stack may cost a month by list prices, in the cloud's currency."""
+    """The most that the stack may cost a month at list prices, in the currency of the cloud."""
     groups: Mapping[str, Group]
     notify: tuple[NotifyTarget, ...] = ()
     policies: tuple[PolicyPack, ...] = ()

@@ -12,7 +12,7 @@ from scaler.model.server import Server
 
 @dataclass(frozen=True, slots=True)
 class StackEntry:
-    """One server resource in the engine's state."""
+    """A server resource in the engine's state."""
 
     name: str
     group: str
@@ -27,40 +27,40 @@ class StackState:
     entries: Mapping[str, StackEntry] = field(default_factory=dict)
     """By resource name."""
     outputs: Mapping[str, Server] = field(default_factory=dict)
-    """The servers that the stack's outputs tell of, by name."""
+    """The servers in the stack's outputs, by name."""
     pending: tuple[str, ...] = ()
-    """Names of resources whose operation the engine began and never finished."""
+    """Names of resources with an operation that the engine started and did not finish."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """One look at everything: the cloud's list, the engine's state, and our records of them."""
+    """One observation: the cloud's list, the engine's state, and the records of both."""
 
     at: datetime
     machines: Mapping[str, Machine]
-    """All that carry our labels, by the name of their record."""
+    """All machines with the stack's labels, by the name of their record."""
     entries: Mapping[str, StackEntry]
     """The server resources of the engine's state, by name."""
     servers: Mapping[str, Server]
-    """What we now know of each machine, by the same names as `machines`."""
+    """The record of each machine, by the same names as `machines`."""
     past: Mapping[str, Server] = field(default_factory=dict)
-    """Records without a machine: deleted ones, and refused ones with their error."""
+    """Records without a machine: deleted servers, and refused ones with their error."""
     drift: tuple[str, ...] = ()
-    """What was found other than recorded, one sentence each."""
+    """What is not as it was recorded, one sentence each."""
     relabelled: frozenset[str] = frozenset()
-    """Ids of machines of the stack that exist and no longer carry our labels."""
+    """Ids of machines of the stack that exist but have lost the stack's labels."""
     recorded: bool = True
-    """Whether the stack's outputs and resources say exactly this."""
+    """Whether the stack's outputs and resources are exactly as observed."""
 
     @property
     def orphans(self) -> frozenset[str]:
-        """Names of our machines that are in no state."""
+        """Names of machines with the stack's labels that are not in the engine's state."""
         return frozenset(self.machines) - frozenset(
             name for name, entry in self.entries.items() if name in self.machines and self.machines[name].id == entry.id
         )
 
     @property
     def vanished(self) -> frozenset[str]:
-        """Names of resources whose machine is gone."""
+        """Names of resources whose machine does not exist."""
         ids = {machine.id for machine in self.machines.values()}
         return frozenset(name for name, entry in self.entries.items() if entry.id not in ids)

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from scaler.model.events import Event, EventName
 
 _BOOTS_KEPT = 100
+"""Per group."""
 
 _BOOT_ENDS = {
     EventName.RUNNING,
@@ -20,22 +21,22 @@ _BOOT_ENDS = {
 
 
 def boot_times(events: Iterable[Event]) -> dict[str, list[timedelta]]:
-    """How long the last servers of each group took from their creation until they were ready, oldest first.
+    """Return how long the last servers of each group took from creation until ready, oldest first.
 
-    One that was given up on its way makes void what was known before it: boots may have become
-    slower, and a deadline learned from quicker ones would give up all that follow.
+    A server that was given up while it booted discards the times before it: boots may have become
+    slower, and a deadline learned from faster ones would give up every later server.
     """
-    asked: dict[str, datetime] = {}
+    created: dict[str, datetime] = {}
     times: dict[str, list[timedelta]] = {}
     for event in events:
         if event.server is None or event.at is None:
             continue
         if event.event == EventName.CREATING:
-            asked[event.server] = event.at
-        elif event.event in _BOOT_ENDS and event.server in asked:
-            took = event.at - asked.pop(event.server)
+            created[event.server] = event.at
+        elif event.event in _BOOT_ENDS and event.server in created:
+            took = event.at - created.pop(event.server)
             if event.event == EventName.RUNNING:
                 times.setdefault(event.group or "", []).append(took)
             elif event.event == EventName.HANGING:
                 times.pop(event.group or "", None)
-    return {group: known[-_BOOTS_KEPT:] for group, known in times.items()}
+    return {group: boots[-_BOOTS_KEPT:] for group, boots in times.items()}

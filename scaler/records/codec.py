@@ -17,7 +17,7 @@ SCHEMA = 1
 
 
 def to_json(state: State) -> dict[str, object]:
-    """The state file's document."""
+    """Return the document of the state file."""
     return {
         "schema": SCHEMA,
         "stack": state.stack,
@@ -31,9 +31,9 @@ def to_json(state: State) -> dict[str, object]:
 
 
 def from_json(document: object) -> State:
-    """The state that `to_json` wrote; unknown fields are ignored.
+    """Return the state that `to_json` wrote.
 
-    StateError if a newer scaler wrote it, ValueError if it is no such document.
+    StateError if a newer scaler wrote it, ValueError if the document is not a state.
     """
     fields = Fields(document)
     if (schema := fields.whole_number("schema")) > SCHEMA:
@@ -55,7 +55,7 @@ def from_json(document: object) -> State:
 
 
 def server_to_json(server: Server) -> dict[str, str | bool | None]:
-    """A record as the state file, the stack's outputs and `-o json` have it."""
+    """Return a record as the state file, the stack's outputs and `-o json` hold it."""
     return {
         "name": server.name,
         "group": server.group,
@@ -77,7 +77,7 @@ def server_to_json(server: Server) -> dict[str, str | bool | None]:
 
 
 def server_from_json(document: object) -> Server:
-    """The record that `server_to_json` wrote; unknown fields are ignored. ValueError if it is none."""
+    """Return the record that `server_to_json` wrote. ValueError if the document is not one."""
     fields = Fields(document)
     previous = fields.optional_text("previous")
     created = fields.optional_text("created")
@@ -102,7 +102,7 @@ def server_from_json(document: object) -> Server:
 
 
 def _price_to_json(price: Price | None) -> dict[str, str | None]:
-    # Texts: a number would lose digits on its way through the engine, and be another one when it is read.
+    # Texts: a number would lose digits on its way through the engine, and come back as another number.
     return {
         "currency": price.currency if price else None,
         "price_per_hour": f"{price.per_hour:f}" if price else None,
@@ -118,9 +118,9 @@ def _price_from_json(fields: Fields) -> Price | None:
 
 
 def event_to_json(event: Event) -> dict[str, object]:
-    """An event as the log and a notification have it.
+    """Return an event as the log and a notification hold it.
 
-    `result` is there for `run.finished` only, and `decision` for `autoscale.decided`.
+    Only `run.finished` has `result`, and only `autoscale.decided` has `decision`.
     """
     document: dict[str, object] = {
         "at": None if event.at is None else format_time(event.at),
@@ -141,7 +141,7 @@ def event_to_json(event: Event) -> dict[str, object]:
 
 
 def event_from_json(document: object) -> Event:
-    """The event that `event_to_json` wrote; unknown fields are ignored. ValueError if it is none."""
+    """Return the event that `event_to_json` wrote. ValueError if the document is not one."""
     fields = Fields(document)
     at, previous, status = (fields.optional_text(name) for name in ("at", "from", "to"))
     return Event(

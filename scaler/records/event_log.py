@@ -21,7 +21,7 @@ from scaler.support.clock import Clock
 from scaler.support.files import FILE, failure_reason, make_folder, open_file
 
 LARGEST_LOG = 10_000_000
-"""Bytes; a log that is as large is set aside before the next event."""
+"""Bytes; a log of this size is set aside before the next event is written."""
 
 _OLD_LOGS = 3
 
@@ -29,10 +29,10 @@ _EVERYTHING = sys.maxsize
 
 
 class EventLog:
-    """`.scaler/<stack>.events.jsonl`: one JSON line per change, only ever appended to.
+    """`.scaler/<stack>.events.jsonl`: one JSON line per change; lines are only ever appended.
 
     A full log becomes `<stack>.events.jsonl.1`, and so on to `.3`, the oldest. A log that cannot
-    be written never stops a run: `warn` is told once.
+    be written does not stop a run: `warn` is called once.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class EventLog:
         self._largest = largest
 
     def append(self, *events: Event) -> tuple[Event, ...]:
-        """Write the events, each in one write; the events as they were written, with time, run and cause."""
+        """Write each event in one write; return them as written, with time, run and cause."""
         now = self._clock.now()
         stamped = tuple(
             replace(event, at=event.at or now, run=event.run or self._run, cause=event.cause or self._cause)
@@ -69,9 +69,9 @@ class EventLog:
         return stamped
 
     def read(self, last_bytes: int = _EVERYTHING) -> list[Event]:
-        """All events, oldest first, or those in about the last so many bytes.
+        """Return all events, oldest first, or those in about the last so many bytes.
 
-        Lines that are no events are skipped. StateError if a file cannot be read.
+        Skip lines that are not events. StateError if a file cannot be read.
         """
         events: list[Event] = []
         try:
@@ -91,7 +91,7 @@ class EventLog:
         return events
 
     def _open(self, stack: ExitStack) -> list[IO[bytes]]:
-        """The files there are, the newest first: in this order none is missed when they move on meanwhile."""
+        """Open the files that exist, newest first: in this order none is missed if they are renamed meanwhile."""
         opened: dict[int, IO[bytes]] = {}
         for number in range(_OLD_LOGS + 1):
             with suppress(FileNotFoundError):
@@ -103,13 +103,13 @@ class EventLog:
         return self.path.with_name(f"{self.path.name}.{number}") if number else self.path
 
     def _set_aside(self) -> None:
-        """Move all files on by one. A writer that has one open goes on writing to it, wherever it is then."""
+        """Rename each file to the next number. A writer that has one open goes on writing to that file."""
         # Late: filelock loads asyncio, and `scaler status` only reads.
         from filelock import FileLock, Timeout
 
         try:
             with FileLock(f"{self.path}.lock", timeout=0, mode=FILE):
-                # Another writer may have done it just now.
+                # Another writer may just have done it.
                 for number in range(_OLD_LOGS if self._is_full() else 0, 0, -1):
                     with suppress(FileNotFoundError):
                         self._numbered(number - 1).replace(self._numbered(number))
@@ -128,7 +128,7 @@ class EventLog:
             for line in lines:
                 content = line if _ends_whole(descriptor) else b"\n" + line
                 if os.write(descriptor, content) != len(content):
-                    raise OSError("the disk took only a part of it")
+                    raise OSError("only a part of the event was written")
         finally:
             os.close(descriptor)
 
@@ -139,7 +139,7 @@ class EventLog:
 
 
 def _last_lines(file: IO[bytes], size: int) -> IO[bytes]:
-    """The file, at the first whole line of about its last so many bytes."""
+    """Move to the first whole line of about the last `size` bytes of the file."""
     start = max(0, os.fstat(file.fileno()).st_size - size)
     file.seek(start)
     if start:
@@ -148,7 +148,7 @@ def _last_lines(file: IO[bytes], size: int) -> IO[bytes]:
 
 
 def _ends_whole(descriptor: int) -> bool:
-    """Whether the file's last line is whole: a writer may have been killed within it."""
+    """Return whether the last line of the file is whole: a writer may have been killed while writing it."""
     size = os.fstat(descriptor).st_size
     return size == 0 or os.pread(descriptor, 1, size - 1) == b"\n"
 

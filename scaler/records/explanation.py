@@ -1,4 +1,4 @@
-"""Why a server is as it is: read from the event log, and from nothing else. Pure."""
+"""Why a server has its status, from the event log and its record. Pure."""
 
 from __future__ import annotations
 
@@ -14,41 +14,41 @@ from scaler.records.boots import boot_times
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunReport:
-    """A run as the log tells of it."""
+    """A run, as the event log has it."""
 
     id: str | None
     cause: str | None
     started: datetime | None
     finished: datetime | None
-    """None: it still runs, or was killed."""
+    """None if it still runs, or was killed."""
     result: Mapping[str, object] = field(default_factory=dict)
-    """Outcome, numbers by group, requests and seconds; empty while it has not finished."""
+    """Outcome, numbers by group, requests and seconds; empty until it has finished."""
     error: str | None = None
     events: tuple[Event, ...] = ()
-    """What else it logged of the whole stack: a limit that was hit, what autoscaling decided."""
+    """Its other events of the whole stack, such as a limit that was hit or a decision of autoscaling."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """The decision behind a server's state, and what led to it."""
+    """The decision behind the status of a server, and what led to it."""
 
     server: str
     record: Server | None
-    """None when its record is pruned or lost."""
+    """None if its record is pruned or lost."""
     decision: Event | None
-    """The last change that somebody or something decided."""
+    """The last event of the server that has a reason, else its last event."""
     run: RunReport | None
-    """The run that the decision was made in."""
+    """The run that made the decision."""
     deadline: Deadline | None
-    """How long it may take to start, and why that long; None when the spec has no such group."""
+    """How long it may take to start, and why that long; None if the spec has no such group."""
     transitions: tuple[Event, ...]
-    """All that is known of the name, oldest first; earlier machines of the name included."""
+    """All events of this name, oldest first, also of earlier machines with the name."""
 
 
 def explain_server(
     name: str, events: Sequence[Event], record: Server | None, groups: Mapping[str, Group]
 ) -> Explanation | None:
-    """What the log and the record tell of a server; None if neither knows it."""
+    """Explain a server from the event log and its record; None if neither has it."""
     own = [event for event in events if event.server == name]
     if not own and record is None:
         return None
@@ -66,9 +66,9 @@ def explain_server(
 
 
 def _run(decision: Event, events: Sequence[Event]) -> RunReport:
-    its = [event for event in events if event.run == decision.run]
-    started = next((event for event in its if event.event == EventName.RUN_STARTED), None)
-    finished = next((event for event in its if event.event == EventName.RUN_FINISHED), None)
+    of_run = [event for event in events if event.run == decision.run]
+    started = next((event for event in of_run if event.event == EventName.RUN_STARTED), None)
+    finished = next((event for event in of_run if event.event == EventName.RUN_FINISHED), None)
     around = (EventName.RUN_STARTED, EventName.RUN_FINISHED)
     return RunReport(
         id=decision.run,
@@ -77,7 +77,7 @@ def _run(decision: Event, events: Sequence[Event]) -> RunReport:
         finished=finished.at if finished else None,
         result=(finished.result if finished else None) or {},
         error=finished.reason if finished else None,
-        events=tuple(event for event in its if event.server is None and event.event not in around),
+        events=tuple(event for event in of_run if event.server is None and event.event not in around),
     )
 
 

@@ -1,4 +1,4 @@
-"""Typed access to the fields of a JSON object that somebody else may have written."""
+"""Typed access to the fields of a JSON object that any program may have written."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from decimal import Decimal
 
 
 class MalformedError(ValueError):
-    """A document that lacks a field, or has something else in its place."""
+    """A document that lacks a field, or has a value of another type in it."""
 
 
 class Fields:
-    """Typed access to a JSON object."""
+    """The fields of a JSON object. Every method raises MalformedError for a value of another type."""
 
     def __init__(self, document: object) -> None:
         if not isinstance(document, Mapping):
@@ -38,7 +38,7 @@ class Fields:
         return value
 
     def flag(self, name: str) -> bool:
-        """A missing flag is off."""
+        """Return the flag; a missing one is off."""
         value = self._fields.get(name, False)
         if not isinstance(value, bool):
             raise MalformedError(f"`{name}` is not true or false")

@@ -13,7 +13,7 @@ from typing import Any
 from scaler.errors import StalePlanError, UsageError
 from scaler.model import Action, Result, Spec, Step
 from scaler.support.clock import format_time, parse_time
-from scaler.support.files import open_file
+from scaler.support.files import failure_reason, open_file
 from scaler.support.version import VERSION
 
 SCHEMA = 1
@@ -21,15 +21,15 @@ SCHEMA = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanFile:
-    """What a plan file says."""
+    """The content of a plan file."""
 
     stack: str
     project: str
     wanted: Mapping[str, int]
     spec: str
-    """A hash of everything that the spec means."""
+    """The hash of the spec; see `spec_hash`."""
     seen: Mapping[str, str]
-    """The machines that it was made for, name → id."""
+    """Name → id of the machines that it was made for."""
     steps: tuple[Step, ...]
     cost: Mapping[str, Any] | None
     made_at: datetime
@@ -38,7 +38,7 @@ class PlanFile:
 
 
 def plan_file_of(result: Result, spec: Spec, *, made_at: datetime, engine: str | None) -> PlanFile:
-    """The plan file for the result of a preview."""
+    """Return the plan file for the result of a preview."""
     return PlanFile(
         stack=result.stack,
         project=spec.project,
@@ -54,14 +54,14 @@ def plan_file_of(result: Result, spec: Spec, *, made_at: datetime, engine: str |
 
 
 def spec_hash(spec: Spec) -> str:
-    """A hash of all that the spec means, its user data too; comments and order of keys do not count."""
-    meaning = asdict(spec)
-    del meaning["path"]
-    return _hash(json.dumps(meaning, sort_keys=True, default=_plain))
+    """Return a hash of the values of a spec, user data included. Comments and the order of keys do not count."""
+    values = asdict(spec)
+    del values["path"]
+    return _hash(json.dumps(values, sort_keys=True, default=_plain))
 
 
 def write_plan(plan: PlanFile, path: Path) -> None:
-    """Write the file, not readable for everybody; UsageError if it cannot be written."""
+    """Write the file, readable only for its owner and group. UsageError if it cannot be written."""
     content: dict[str, Any] = {
         "schema": SCHEMA,
         "kind": "scaler-plan",
@@ -73,11 +73,11 @@ def write_plan(plan: PlanFile, path: Path) -> None:
         with open(path, "w", encoding="utf-8", opener=open_file) as file:
             file.write(json.dumps({**content, "digest": _digest(content)}, indent=2, default=str) + "\n")
     except OSError as error:
-        raise UsageError(f"The plan cannot be written to {path}.", why=error.strerror or str(error)) from error
+        raise UsageError(f"The plan cannot be written to {path}.", why=failure_reason(error)) from error
 
 
 def read_plan(path: Path) -> PlanFile:
-    """Read a file; UsageError if it is no plan, or not the one that was written."""
+    """Read a file. UsageError if it is not a plan, or was changed after it was written."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         digest = content.pop("digest")
@@ -92,7 +92,7 @@ def read_plan(path: Path) -> PlanFile:
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(
-            f"{path} is no plan that can be applied.",
+            f"{path} is not a plan that can be applied.",
             why=str(error),
             fix="Make one with `scaler preview --out plan.json`.",
             code="plan_invalid",
@@ -100,7 +100,7 @@ def read_plan(path: Path) -> PlanFile:
 
 
 def check_plan(plan: PlanFile, spec: Spec, *, now: datetime, max_age: timedelta) -> None:
-    """StalePlanError if the plan is too old, or of another spec or version."""
+    """Raise StalePlanError if the plan is too old, or was made for another spec or version."""
     age = now - plan.made_at
     if age > max_age:
         raise _stale(f"it is {_minutes(age)} old", f"--max-age is {_minutes(max_age)}")

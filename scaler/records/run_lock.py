@@ -1,4 +1,4 @@
-"""One run at a time on one machine: a file lock beside the state file, and who holds it."""
+"""A file lock beside the state file, so that one run at a time works on a stack on one machine."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from pathlib import Path
 
 from scaler.errors import LockedError, StateError
 from scaler.support.clock import Clock, format_time
-from scaler.support.files import FILE, make_folder, open_file
+from scaler.support.files import FILE, failure_reason, make_folder, open_file
 
 
 class RunLock:
-    """`<stack>.lock` in the state folder. The system frees it when its holder ends, however it ends."""
+    """`<stack>.lock` in the state folder. The system releases it when its holder ends, even if it is killed."""
 
     def __init__(self, folder: Path, stack: str) -> None:
         self._folder = folder
         self._stack = stack
         self._path = folder / f"{stack}.lock"
         self._note = folder / f"{stack}.lock.json"
-        """Who holds it: what a person who waits is told. A killed run leaves it behind."""
+        """Who holds the lock, to show to a person who waits for it. A killed run leaves this file behind."""
 
     @contextmanager
     def held(self, cause: str, clock: Clock, *, within: timedelta, note: Callable[[str], None]) -> Iterator[None]:
-        """Hold the lock while the block runs; LockedError when another run holds it for longer than `within`."""
+        """Hold the lock while the block runs. LockedError if another run holds it for longer than `within`."""
         import filelock
 
         lock = filelock.FileLock(self._path, mode=FILE)
@@ -49,7 +49,7 @@ class RunLock:
         except OSError as error:
             raise StateError(
                 f"The state folder {self._folder} cannot be written.",
-                why=error.strerror or str(error),
+                why=failure_reason(error),
                 fix="Make it writable, or name another with --state-dir.",
             ) from error
         try:
@@ -59,17 +59,17 @@ class RunLock:
             lock.release()
 
     def holder(self) -> str | None:
-        """Who holds it, or held it and was killed, as far as it told; None if nobody did."""
+        """Return who holds the lock, or held it and was killed; None if nobody did."""
         try:
-            told = json.loads(self._note.read_text(encoding="utf-8"))
-            return f"`{told['cause']}`, process {told['pid']} on {told['host']}, since {told['since']}"
+            holder = json.loads(self._note.read_text(encoding="utf-8"))
+            return f"`{holder['cause']}`, process {holder['pid']} on {holder['host']}, since {holder['since']}"
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError):
             return "another run"
 
     def is_held(self) -> bool:
-        """Whether a living process holds it right now."""
+        """Return whether a living process holds the lock."""
         import filelock
 
         if not self._path.exists():
@@ -83,11 +83,11 @@ class RunLock:
         return False
 
     def forget(self) -> None:
-        """Remove what a killed run left; the file itself may be locked anew at any moment, and stays."""
+        """Remove what a killed run left. The lock file stays, since another run may lock it at any moment."""
         self._note.unlink(missing_ok=True)
 
     def remove(self) -> None:
-        """Remove it from under its holder, who goes on beside the next run."""
+        """Remove the lock although a run may hold it; that run goes on beside the next one."""
         self.forget()
         self._path.unlink(missing_ok=True)
 

@@ -1,8 +1,8 @@
-"""What the cloud had none of a moment ago, so that the next run does not ask for it again at once.
+"""Placements without capacity, and the quota of the account, so that the next run does not try them at once.
 
-Capacity comes and goes within minutes. An account's quota can often not be read, only run into; it
-changes when a person asks for more. Both are remembered beside the state file, in a file that may be
-lost or damaged: then they are found out once more.
+Capacity comes and goes within minutes. The quota of an account can often not be read, only be hit;
+it changes when a person asks for more. Both are saved beside the state file. If that file is lost or
+damaged, the next run finds them out again.
 """
 
 from __future__ import annotations
@@ -19,45 +19,45 @@ from scaler.support.clock import format_time, parse_time
 from scaler.support.files import make_folder, replace_file
 
 CAPACITY_FOR = timedelta(minutes=5)
-"""How long a placement without capacity is passed over."""
+"""How long a placement without capacity is not tried."""
 
 QUOTA_FOR = timedelta(hours=1)
-"""How long a quota that was run into is believed."""
+"""How long a quota that was hit is assumed to be unchanged."""
 
 _SCHEMA = 1
 
 
 class Shortages:
-    """The shortages of one stack; without a path, kept only as long as this value."""
+    """The shortages of one stack; without a path they are not saved."""
 
     def __init__(self, path: Path | None = None) -> None:
         self.path = path
         self._full: dict[Placement, datetime] = {}
-        """When it was found."""
+        """When the lack of capacity was found."""
         self._quota: tuple[int, datetime] | None = None
         if path:
             self._load(path)
 
     @property
     def name(self) -> str:
-        """The file's name, for a person who wants to remove it."""
+        """The name of the file, for a person who wants to remove it."""
         return self.path.name if self.path else "shortages"
 
     def full(self, now: datetime) -> Mapping[Placement, datetime]:
-        """The placements that had no capacity, and since when that is known."""
+        """Return the placements that had no capacity, and since when that is known."""
         return {place: at for place, at in self._full.items() if _is_fresh(at, now, CAPACITY_FOR)}
 
     def quota(self, now: datetime) -> tuple[int, datetime] | None:
-        """How many machines the account let this stack have, and when it said so."""
+        """Return how many machines the account allows this stack, and when that was found."""
         return self._quota if self._quota and _is_fresh(self._quota[1], now, QUOTA_FOR) else None
 
     def note_full(self, places: Iterable[Placement], now: datetime) -> None:
-        """Remember that these placements have no capacity."""
+        """Save that these placements have no capacity."""
         self._full = {**self.full(now), **dict.fromkeys(places, now)}
         self._save()
 
     def note_quota(self, most: int, now: datetime) -> None:
-        """Remember that the account refused more than so many machines of this stack."""
+        """Save that the account refused more than so many machines of this stack."""
         self._quota = most, now
         self._save()
 
@@ -72,7 +72,7 @@ class Shortages:
             self._full = full
 
     def _save(self) -> None:
-        """Replace the file in one step; one that cannot be written is lost, which costs a request later."""
+        """Replace the file in one step. Ignore a file that cannot be written: that only costs a request later."""
         if not self.path:
             return
         document = {
@@ -89,5 +89,5 @@ class Shortages:
 
 
 def _is_fresh(at: datetime, now: datetime, lifetime: timedelta) -> bool:
-    """A moment in the future is of a clock that was wrong: it proves nothing."""
+    """A moment in the future was written with a wrong clock, and proves nothing."""
     return timedelta(seconds=-1) <= now - at < lifetime

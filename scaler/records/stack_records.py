@@ -1,4 +1,4 @@
-"""One stack's records: the state file, the event log, and the notifications that its events cause."""
+"""The records of one stack: its state file, its event log, and the notifications for its events."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ class State:
     project: str
     cloud: str
     serial: int = 0
-    """Grows by at least one with each save."""
+    """Grows by at least 1 with each save."""
     updated: datetime
     wanted: Mapping[str, int] = field(default_factory=dict)
     """Servers wanted, by group."""
@@ -37,5 +37,5 @@ class State:
 
 
 def prune_records(servers: Iterable[Server], now: datetime, retention: timedelta = RETENTION) -> tuple[Server, ...]:
-    """The records without those of servers deleted longer than `retention` ago."""
+    """Leave out the records of servers that were deleted longer than `retention` ago."""
     return tuple(server for server in servers if server.status != Status.DELETED or now - server.since <= retention)

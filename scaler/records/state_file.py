@@ -17,13 +17,13 @@ from scaler.support.files import FILE, failure_reason, make_folder, replace_file
 
 
 class CorruptStateError(StateError):
-    """The state file is there but is no state file of this stack."""
+    """The state file exists but is not a state file of this stack."""
 
     code = "state_corrupt"
 
 
 class StateFile:
-    """`<directory>/<stack>.json`, always a whole document."""
+    """`<directory>/<stack>.json`, a whole document at any moment."""
 
     def __init__(self, directory: Path, stack: str) -> None:
         self._stack = stack
@@ -31,10 +31,10 @@ class StateFile:
         self.events_path = directory / f"{stack}.events.jsonl"
 
     def load(self) -> State | None:
-        """The recorded state, or None if nothing was recorded.
+        """Return the recorded state, or None if nothing was recorded.
 
-        CorruptStateError if the file is damaged or another stack's; StateError if it cannot be
-        read or a newer scaler wrote it.
+        CorruptStateError if the file is damaged or belongs to another stack; StateError if it
+        cannot be read or a newer scaler wrote it.
         """
         try:
             content = self.path.read_bytes()
@@ -50,10 +50,10 @@ class StateFile:
         return self._parse(content)
 
     def save(self, state: State) -> State:
-        """Replace the file's content in one step; the state as it was written, with its new serial.
+        """Replace the content of the file in one step; return the state as written, with its new serial.
 
         A damaged file is set aside, never overwritten. StateError if the folder cannot be written
-        or a newer scaler wrote the file; what was there before then stays.
+        or a newer scaler wrote the file; the old content then stays.
         """
         # Late: filelock loads asyncio, and `scaler status` only reads.
         from filelock import FileLock, Timeout
@@ -74,7 +74,7 @@ class StateFile:
         return saved
 
     def set_aside(self) -> Path:
-        """Rename the file to `<stack>.json.corrupt-<n>`, n the lowest free number; its new path."""
+        """Rename the file to `<stack>.json.corrupt-<n>` with the lowest free number; return its new path."""
         number = 1
         while (target := self.path.with_name(f"{self.path.name}.corrupt-{number}")).exists():
             number += 1

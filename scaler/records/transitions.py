@@ -19,9 +19,9 @@ _ENTERED = {
     Status.ERRORED: EventName.ERRORED,
     Status.HANGING: EventName.HANGING,
 }
-"""`new` and `starting` are no events of their own: arriving in them is `server.creating`."""
+"""The event of entering a status. `new` and `starting` have none: a server in them is `server.creating`."""
 
-_DECIDED_BY = {
+_DECIDED_BY: Mapping[EventName, tuple[Action, ...]] = {
     EventName.CREATING: (Action.CREATE,),
     EventName.ADOPTED: (Action.ADOPT,),
     EventName.REBOOTING: (Action.REBOOT, Action.POWER_ON),
@@ -31,16 +31,18 @@ _DECIDED_BY = {
     EventName.DELETED: (Action.DELETE,),
     EventName.VANISHED: (Action.FORGET,),
 }
+"""The actions whose reason an event has."""
 
 _Decisions = Mapping[tuple[str, Action], str]
+"""The reasons of the steps, by server and action."""
 
 
 def transitions(before: Mapping[str, Server], after: Mapping[str, Server], steps: Iterable[Step] = ()) -> list[Event]:
-    """The events that lead from one set of records, by name, to the next.
+    """Return the events that lead from one set of records, by name, to the next.
 
-    `steps` are the plan's: they tell an adopted server from a created one, a removed one from one
-    that vanished, and give the reasons. The events come in the order of `after`, then of the names
-    that are only in `before`.
+    `steps` are those of the plan. They distinguish an adopted server from a created one, and a removed
+    server from one that vanished, and they give the reasons. The events come in the order of `after`,
+    then of the names that are only in `before`.
     """
     decisions = {(step.server, step.action): step.reason for step in steps}
     events: list[Event] = []
@@ -57,14 +59,14 @@ def transitions(before: Mapping[str, Server], after: Mapping[str, Server], steps
 
 
 def _reused(known: Server, server: Server) -> bool:
-    """Whether the name belongs to another machine now, or to the next attempt at one."""
+    """Return whether the name now belongs to another machine, or to the next attempt to create one."""
     if known.status == Status.DELETED or (known.status == Status.ERRORED and known.id is None):
         return server.status != known.status
     return known.id is not None and server.id is not None and known.id != server.id
 
 
 def _arrival(server: Server, decisions: _Decisions) -> list[Event]:
-    # A server whose creation we saw is ours; one first seen later in its life was found.
+    # A server that is first seen while it starts was created by the run; one seen later already existed.
     created = server.status in (Status.NEW, Status.STARTING) or server.id is None
     adopted = (server.name, Action.ADOPT) in decisions or not created
     first = EventName.ADOPTED if adopted else EventName.CREATING
@@ -86,14 +88,14 @@ def _removed(known: Server, decisions: _Decisions) -> bool:
 
 
 def _departure(known: Server) -> list[Event]:
-    """A record that is gone: pruned, never a machine, or vanished."""
+    """Return the event of a record that is gone: none if it was pruned or never had a machine, else `vanished`."""
     if known.status == Status.DELETED or known.id is None:
         return []
     return [Event(event=EventName.VANISHED, server=known.name, group=known.group, previous=known.status)]
 
 
 def _event(name: EventName, known: Server | None, server: Server) -> Event:
-    # When it happened, and not when a run came to record it: boots are timed by this.
+    # When it happened, not when a run recorded it: boot times are measured by this.
     return Event(
         event=name,
         at=server.since,
