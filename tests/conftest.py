@@ -3,6 +3,8 @@
 `server`, `browser` and `engine` mark the others, a whole module at once with `pytestmark` where it needs it; packages
 and fixtures that always need one are listed below. An audit hook sees each bind and each start of a program in this
 process. It does not see what a child process does, nor gRPC's own sockets.
+
+`tests.support.schema_check` holds each answer of an embedded cloud against its vendor's document.
 """
 
 from __future__ import annotations
@@ -15,6 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.support.schema_check import (  # noqa: F401 - pytest finds its hooks and its fixture here
+    answers_are_as_documented,
+    pytest_collection_finish,
+    pytest_configure,
+    pytest_sessionfinish,
+    pytest_terminal_summary,
+)
 
 _MARKED_PACKAGES = {"e2e": "engine", "faults": "engine", "simulator": "server"}
 

@@ -99,6 +99,7 @@ class Exchange:
         cloud, world = self._api.cloud, _world(request)
         with world.transaction():
             effects = world.hit(request.method, request.url.path, arrival.body)
+            request.state.effects = [effect.kind for effect in effects]  # for whoever watches the exchange
             for effect in effects:
                 if effect.kind in WORLD_CHANGES:
                     world.apply(cloud, effect)
@@ -111,7 +112,7 @@ class Exchange:
                 query=arrival.logged_query,
                 body=arrival.logged_body,
                 status=answer.status if isinstance(answer, _Answer) else None,
-                effects=[effect.kind for effect in effects],
+                effects=request.state.effects,
                 agent=request.headers.get("user-agent", ""),
             )
             return answer

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from scaler.simulator.world import World
 
@@ -28,6 +28,9 @@ class EmbeddedCloud:
     Several of them, in one process or in many, may serve the same file. The world can be used
     (`world`) before the server starts and while it runs.
     """
+
+    watchers: ClassVar[list[Middleware]] = []
+    """Put around the application of every embedded cloud of this process, for tests that check all exchanges."""
 
     def __init__(
         self,
@@ -74,7 +77,8 @@ class EmbeddedCloud:
         # From here on connections wait in the backlog, so nobody has to wait for the thread.
         self._socket.listen(_BACKLOG)
         self._loop = asyncio.new_event_loop()
-        self._server, self._app = _make_server(self.world, self._middleware)
+        around = [*self.watchers, *([self._middleware] if self._middleware else ())]
+        self._server, self._app = _make_server(self.world, around)
         self._thread = threading.Thread(target=self._serve, name="embedded-cloud", daemon=True)
         self._thread.start()
         return self
@@ -128,7 +132,7 @@ class EmbeddedCloud:
         return self.url
 
 
-def _make_server(world: World, middleware: Middleware | None) -> tuple[Server, Starlette]:
+def _make_server(world: World, around: Sequence[Middleware]) -> tuple[Server, Starlette]:
     """The server and its application; imported late, since most commands never serve."""
     import uvicorn
     from uvicorn.protocols.http.auto import AutoHTTPProtocol
@@ -159,8 +163,11 @@ def _make_server(world: World, middleware: Middleware | None) -> tuple[Server, S
             for connection in list(self.server_state.connections):
                 connection.transport.abort()
 
+    served: ASGIApp = app
+    for middleware in around:
+        served = middleware(served)
     config = uvicorn.Config(
-        middleware(app) if middleware else app,
+        served,
         http=Protocol,
         loop="none",
         ws="none",

@@ -72,6 +72,15 @@ SNAPSHOT = thing(
     resource_type={"const": "droplet"},
     tags=TEXTS,
 )
+DROPLET_SNAPSHOT = thing(
+    id=WHOLE,
+    name=TEXT,
+    created_at=TIME,
+    regions=TEXTS,
+    min_disk_size=WHOLE,
+    type={"enum": ["snapshot", "backup"]},
+    size_gigabytes={"type": "number"},
+)
 V4 = thing(ip_address=TEXT, netmask=TEXT, gateway=TEXT, type={"enum": ["public", "private"]})
 V6 = thing(ip_address=TEXT, netmask=WHOLE, gateway=TEXT, type={"const": "public"})
 DROPLET = thing(
@@ -141,7 +150,7 @@ LISTS = {
     "/v2/images": thing(images=several(IMAGE), **LISTED),
     "/v2/images?type=distribution": thing(images=several(IMAGE), **LISTED),
     "/v2/snapshots": thing(snapshots=several(SNAPSHOT), **LISTED),
-    "/v2/droplets/{droplet}/snapshots": thing(snapshots=several(IMAGE), **LISTED),
+    "/v2/droplets/{droplet}/snapshots": thing(snapshots=several(DROPLET_SNAPSHOT), **LISTED),
     "/v2/sizes": thing(sizes=several(SIZE), **LISTED),
     "/v2/regions": thing(regions=several(REGION), **LISTED),
     "/v2/tags": thing(tags=several(TAG), **LISTED),

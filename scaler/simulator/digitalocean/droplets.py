@@ -92,7 +92,7 @@ def list_droplet_snapshots(call: Call) -> Reply:
     """GET /v2/droplets/{id}/snapshots."""
     droplet = thing(call, "server")
     snapshots = [each for each in call.world.things(CLOUD, "snapshot") if each.body["source"] == droplet.id]
-    return page(call, "snapshots", snapshots, shapes(call).image)
+    return page(call, "snapshots", snapshots, shapes(call).droplet_snapshot)
 
 
 def list_droplet_actions(call: Call) -> Reply:

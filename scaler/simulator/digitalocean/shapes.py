@@ -80,7 +80,6 @@ class Shapes:
             "regions": regions,
             "available": bool(regions),
             "description": size.description,
-            "networking_throughput": 2000,
             "disk_info": _disk_info(size.disk),
         }
 
@@ -135,6 +134,12 @@ class Shapes:
             "tags": body["tags"],
         }
 
+    def droplet_snapshot(self, thing: Thing) -> Json:
+        """The same snapshot among those of its droplet: neither of the two above."""
+        kept = ("id", "name", "created_at", "regions", "min_disk_size", "type", "size_gigabytes")
+        shown = self._snapshot_image(thing)
+        return {key: shown[key] for key in kept}
+
     @cached_property
     def _snapshots(self) -> dict[int, Thing]:
         return {thing.id: thing for thing in self._world.things("digitalocean", "snapshot")}
@@ -185,7 +190,12 @@ class Shapes:
         if thing.status(self._now) == "new":
             return {"v4": [], "v6": []}
         private = f"10.{thing.id >> 16 & 255}.{thing.id >> 8 & 255}.{thing.id & 255}"
-        v6 = {"ip_address": f"2001:db8::{thing.id:x}", "netmask": 64, "gateway": "2001:db8::1", "type": "public"}
+        v6 = {
+            "ip_address": f"2001:db8::{thing.id >> 16:x}:{thing.id & 65535:x}",
+            "netmask": 64,
+            "gateway": "2001:db8::1",
+            "type": "public",
+        }
         return {
             "v4": [
                 _ipv4(private, "255.0.0.0", "10.0.0.1", "private"),

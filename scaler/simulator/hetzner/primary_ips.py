@@ -25,7 +25,7 @@ def create_primary_ip(call: Call) -> Reply:
     ip = new_ip(call.world, version, location.name, name=name, auto_delete=auto_delete)
     ip.body["labels"] = labels
     call.world.save(ip)
-    return Reply({"primary_ip": shapes(call).primary_ip(ip), "action": None}, 201)
+    return Reply({"primary_ip": shapes(call).primary_ip(ip)}, 201)
 
 
 def delete_primary_ip(call: Call) -> Reply:
