@@ -45,7 +45,7 @@ class Notifier:
         self._linger_s = linger_s
         self._senders = [_Sender(target, folder, warn) for target in targets]
 
-    def tell(self, events: Iterable[Payload]) -> None:
+    def send(self, events: Iterable[Payload]) -> None:
         """Queue events, in the form of the event log, for every target that wants them. Return at once."""
         for event in events:
             payload = {"schema": 1, "stack": self._stack, **event}

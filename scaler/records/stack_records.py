@@ -110,7 +110,7 @@ class StackRecords:
 
     def _log(self, *events: Event) -> None:
         """Append events to the log, and queue the notifications for them."""
-        self._notifier.tell([event_to_json(event) for event in self._events.append(*events)])
+        self._notifier.send([event_to_json(event) for event in self._events.append(*events)])
 
 
 def _limit_events(errors: Iterable[BaseException]) -> list[Event]:

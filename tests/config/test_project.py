@@ -33,7 +33,7 @@ def test_this_repository_is_a_project() -> None:
     assert "demo" in Project.find(ROOT).stacks()
 
 
-def test_a_folder_without_pulumi_yaml_is_told_of_init(tmp_path: Path) -> None:
+def test_a_folder_without_pulumi_yaml_suggests_init(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         Project.find(tmp_path)
     assert caught.value.exit_code is ExitCode.USAGE
@@ -61,7 +61,7 @@ def test_a_folder_without_pulumi_yaml_is_told_of_init(tmp_path: Path) -> None:
         ("name: [", "1: invalid YAML: while parsing a flow node, expected the node content, but found '<stream end>'"),
     ],
 )
-def test_a_name_that_no_label_can_hold(tmp_path: Path, text: str, problem: str) -> None:
+def test_a_name_that_cannot_be_a_label_is_refused(tmp_path: Path, text: str, problem: str) -> None:
     path = tmp_path / "Pulumi.yaml"
     path.write_text(text)
     with pytest.raises(InvalidSpecError) as caught:
@@ -128,7 +128,7 @@ def test_an_unclear_choice_is_a_usage_error_that_names_the_stacks(
     assert (caught.value.what, caught.value.why, caught.value.fix) == (what, why, fix)
 
 
-def test_status_can_find_its_project_without_the_validator() -> None:
+def test_finding_the_project_loads_no_pydantic() -> None:
     code = """
 import pathlib, sys
 from scaler.config.project import Project

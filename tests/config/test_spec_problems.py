@@ -47,7 +47,7 @@ def test_duplicate_keys_are_found_beside_other_problems(tmp_path: Path) -> None:
     ]
 
 
-def test_all_problems_come_in_one_run_in_the_order_of_lines(tmp_path: Path) -> None:
+def test_all_problems_are_reported_in_the_order_of_lines(tmp_path: Path) -> None:
     text = """\
 cloud: hetzner
 endpont: embedded
@@ -99,11 +99,11 @@ def test_the_file_names_the_stack(tmp_path: Path) -> None:
     ]
 
 
-def test_an_absent_file_is_a_problem_like_any_other(tmp_path: Path) -> None:
+def test_a_missing_file_is_a_problem(tmp_path: Path) -> None:
     assert problems(tmp_path / "prod.yaml") == ["1: the file does not exist"]
 
 
-def test_the_error_is_one_for_the_command_line(tmp_path: Path) -> None:
+def test_the_error_has_the_specs_exit_code(tmp_path: Path) -> None:
     path = write(tmp_path, "cloud: aws")
     with pytest.raises(InvalidSpecError) as caught:
         load(path, "shop")

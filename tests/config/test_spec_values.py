@@ -117,7 +117,7 @@ def test_images_are_named_in_four_ways(tmp_path: Path, typed: str, image: ImageR
     assert SCHEMA.is_valid(read(tmp_path / "prod.yaml").value)
 
 
-def test_a_text_stays_what_was_typed(tmp_path: Path) -> None:
+def test_texts_stay_as_typed(tmp_path: Path) -> None:
     text = (
         "cloud: hetzner\ngroups: {worker: {count: 1, image: 22.10, type: [1e3, 12:30], location: no, ssh_keys: [on]}}"
     )
@@ -131,12 +131,12 @@ def test_a_text_stays_what_was_typed(tmp_path: Path) -> None:
 
 
 @given(st.from_regex(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,20}[A-Za-z0-9])?", fullmatch=True).filter(lambda s: s != "null"))
-def test_every_label_comes_back_as_typed(tmp_path_factory: pytest.TempPathFactory, typed: str) -> None:
+def test_labels_stay_as_typed(tmp_path_factory: pytest.TempPathFactory, typed: str) -> None:
     folder = tmp_path_factory.getbasetemp()
     assert worker(folder, f"labels: {{v: {typed}, '{typed}x': w}}").labels == {"v": typed, f"{typed}x": "w"}
 
 
-def test_keys_without_need_may_be_empty(tmp_path: Path) -> None:
+def test_optional_keys_may_be_empty(tmp_path: Path) -> None:
     group = worker(tmp_path, "placement_group: null, max: ~, networks: [], protect: [], user_data: ")
     assert (group.placement_group, group.max, group.networks, group.protect, group.user_data) == (
         None,
@@ -147,7 +147,7 @@ def test_keys_without_need_may_be_empty(tmp_path: Path) -> None:
     )
 
 
-def test_anchors_spare_repetition(tmp_path: Path) -> None:
+def test_groups_can_share_keys_by_anchors(tmp_path: Path) -> None:
     text = HETZNER.replace("worker:", "blue: &blue") + "}\n  green: {<<: *blue, count: 1}"
     groups = load(write(tmp_path, text), "shop").groups
     assert [(group.name, group.count, group.types) for group in groups.values()] == [
@@ -156,7 +156,7 @@ def test_anchors_spare_repetition(tmp_path: Path) -> None:
     ]
 
 
-def test_numbers_may_meet_their_bounds(tmp_path: Path) -> None:
+def test_numbers_may_equal_their_bounds(tmp_path: Path) -> None:
     spec = load(write(tmp_path, f"limit: 3\n{HETZNER}, min: 3, max: 3}}"), "shop")
     assert (spec.limit, spec.groups["worker"].min, spec.groups["worker"].max) == (3, 3, 3)
     assert load(write(tmp_path, f"limit: 0\n{HETZNER}}}".replace("count: 3", "count: 0")), "shop").limit == 0
@@ -185,7 +185,7 @@ def test_user_data_may_be_as_big_as_the_cloud_takes(tmp_path: Path, start: str, 
     ]
 
 
-def test_names_may_fill_a_host_name(tmp_path: Path) -> None:
+def test_names_may_be_as_long_as_a_host_name_allows(tmp_path: Path) -> None:
     stack, group = "s" * 30, "g" * 26
     text = HETZNER.replace("worker", group)
     assert list(load(write(tmp_path, f"{text}}}", stack), "shop").groups) == [group]

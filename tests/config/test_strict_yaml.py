@@ -30,7 +30,7 @@ TRAPS = """
 
 
 @pytest.mark.parametrize("typed", TRAPS.split())
-def test_a_scalar_with_another_meaning_in_yaml_stays_what_was_typed(file: Path, typed: str) -> None:
+def test_a_scalar_with_another_meaning_in_yaml_stays_text(file: Path, typed: str) -> None:
     assert parsed(file, f"key: [{typed}, '{typed}']").value == {"key": [typed, typed]}
 
 
@@ -48,7 +48,7 @@ def test_a_scalar_with_another_meaning_in_yaml_stays_what_was_typed(file: Path, 
         ("", None),
     ],
 )
-def test_only_a_value_that_gives_its_text_back_is_more_than_text(file: Path, typed: str, value: object) -> None:
+def test_only_scalars_that_lose_nothing_are_converted(file: Path, typed: str, value: object) -> None:
     found = parsed(file, f"key: {typed}").value
     assert found == {"key": value}
     assert isinstance(found, dict)
@@ -60,7 +60,7 @@ def test_only_a_value_that_gives_its_text_back_is_more_than_text(file: Path, typ
 @example("0x1F")
 @example("1.10")
 @example("9" * 30)
-def test_every_plain_scalar_gives_its_text_back(file: Path, typed: str) -> None:
+def test_every_plain_scalar_can_be_written_as_it_was_typed(file: Path, typed: str) -> None:
     value = parsed(file, f"a:\n  b: {typed}").value
     assert isinstance(value, dict)
     assert isinstance(value["a"], dict)
@@ -69,14 +69,14 @@ def test_every_plain_scalar_gives_its_text_back(file: Path, typed: str) -> None:
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"], exclude_characters="\ufeff\ufffe\uffff")))
-def test_every_quoted_text_comes_back(file: Path, text: str) -> None:
+def test_every_quoted_text_is_read_unchanged(file: Path, text: str) -> None:
     document = parsed(file, f"key: {json.dumps(text, ensure_ascii=False)}")
     assert document.problems == []
     assert document.value == {"key": text}
 
 
 @given(st.text())
-def test_any_file_at_all_gives_a_value_or_a_problem_inside_it(file: Path, text: str) -> None:
+def test_any_file_gives_a_value_or_a_problem_on_one_of_its_lines(file: Path, text: str) -> None:
     file.write_bytes(text.encode(errors="surrogatepass"))
     document = read(file)
     assert all(1 <= problem.line <= len(text.splitlines()) + 2 for problem in document.problems)
@@ -93,7 +93,7 @@ def test_every_value_and_key_has_its_line(file: Path) -> None:
     assert (document.line(("absent",)), document.key_line(("absent",))) == (1, 1)
 
 
-def test_anchors_and_merges_are_fine(file: Path) -> None:
+def test_anchors_and_merges_are_resolved(file: Path) -> None:
     document = parsed(file, "a: &a {x: 1, y: 2}\nb: *a\nc:\n  <<: *a\n  y: 3\nd:\n  <<: [*a, {z: 4, x: 9}]\n")
     assert document.problems == []
     assert document.value == {
@@ -145,12 +145,12 @@ MERGES = "a: &a {}\n" + "".join(
         ("# only a comment", []),
     ],
 )
-def test_what_is_wrong_with_a_file_is_said_with_its_line(file: Path, text: str, problems: list[str]) -> None:
+def test_problems_of_a_file_have_their_line(file: Path, text: str, problems: list[str]) -> None:
     found = parsed(file, text).problems
     assert [str(problem).removeprefix(f"{file}:") for problem in found] == problems
 
 
-def test_files_that_are_no_text(tmp_path: Path) -> None:
+def test_files_that_are_not_text(tmp_path: Path) -> None:
     (tmp_path / "latin.yaml").write_bytes("a: 1\nb: ü".encode("latin-1"))
     (tmp_path / "bom.yaml").write_bytes("\ufeffa: 1".encode())
     (tmp_path / "folder.yaml").mkdir()

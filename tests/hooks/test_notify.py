@@ -56,12 +56,12 @@ def notifier(tmp_path: Path, warnings: list[str]) -> Iterator[Open]:
 
 
 @pytest.mark.server
-def test_one_post_per_event_in_their_order(notifier: Open, warnings: list[str]) -> None:
+def test_each_event_is_posted_once_and_in_order(notifier: Open, warnings: list[str]) -> None:
     with HttpServer(200) as http:
-        telling = notifier(NotifyTarget(url=f"{http.url}/hook?key=1"))
+        opened = notifier(NotifyTarget(url=f"{http.url}/hook?key=1"))
         names = [f"server.{word}" for word in ("creating", "running", "deleting", "deleted")]
-        telling.tell([event(name) for name in names])
-        telling.close()
+        opened.send([event(name) for name in names])
+        opened.close()
         assert [(method, path) for method, path, _ in http.asked] == [("POST", "/hook?key=1")] * 4
         assert [json.loads(body)["event"] for _, _, body in http.asked] == names
     assert warnings == []
@@ -72,8 +72,8 @@ def test_the_payload_is_the_documented_one(notifier: Open) -> None:
     page = (ROOT / "docs/reference/notifications.md").read_text(encoding="utf-8")
     (example,) = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
     with HttpServer(200) as http:
-        telling = notifier(NotifyTarget(url=http.url))
-        telling.tell(
+        opened = notifier(NotifyTarget(url=http.url))
+        opened.send(
             [
                 event(
                     "server.hanging",
@@ -84,7 +84,7 @@ def test_the_payload_is_the_documented_one(notifier: Open) -> None:
                 )
             ]
         )
-        telling.close()
+        opened.close()
         ((_, _, body),) = http.asked
     assert json.loads(body) == json.loads(example)
     assert all(f"| `{key}` |" in page or f"`{key}`" in page for key in json.loads(body))
@@ -100,20 +100,22 @@ def test_the_payload_is_the_documented_one(notifier: Open) -> None:
         (("drift.found",), []),
     ],
 )
-def test_a_target_is_told_what_it_asks_for(notifier: Open, patterns: tuple[str, ...], told: list[str]) -> None:
+def test_a_target_gets_the_events_that_its_patterns_name(
+    notifier: Open, patterns: tuple[str, ...], told: list[str]
+) -> None:
     with HttpServer(200) as http:
-        telling = notifier(NotifyTarget(url=http.url, events=patterns))
-        telling.tell([event(name) for name in ("run.started", "server.running", "server.errored", "limit.hit")])
-        telling.close()
+        opened = notifier(NotifyTarget(url=http.url, events=patterns))
+        opened.send([event(name) for name in ("run.started", "server.running", "server.errored", "limit.hit")])
+        opened.close()
         assert [json.loads(body)["event"] for _, _, body in http.asked] == told
 
 
 @pytest.mark.server
-def test_a_failure_is_tried_once_more(notifier: Open, warnings: list[str]) -> None:
+def test_a_failed_post_is_repeated_once(notifier: Open, warnings: list[str]) -> None:
     with HttpServer(503, 200) as http:
-        telling = notifier(NotifyTarget(url=http.url))
-        telling.tell([event("run.started"), event("run.finished")])
-        telling.close()
+        opened = notifier(NotifyTarget(url=http.url))
+        opened.send([event("run.started"), event("run.finished")])
+        opened.close()
         told = [json.loads(body)["event"] for _, _, body in http.asked]
     assert told == ["run.started", "run.started", "run.finished"]
     assert warnings == []
@@ -121,60 +123,62 @@ def test_a_failure_is_tried_once_more(notifier: Open, warnings: list[str]) -> No
 
 @pytest.mark.server
 @pytest.mark.parametrize("status", [302, 307, 400, 404, 500])
-def test_what_fails_twice_is_given_up_with_one_warning(notifier: Open, warnings: list[str], status: int) -> None:
+def test_an_event_that_fails_twice_is_dropped_with_one_warning(
+    notifier: Open, warnings: list[str], status: int
+) -> None:
     with HttpServer(status) as http:
-        telling = notifier(NotifyTarget(url=f"{http.url}/secret-path"))
-        telling.tell([event("run.started"), event("run.finished")])
-        telling.close()
+        opened = notifier(NotifyTarget(url=f"{http.url}/secret-path"))
+        opened.send([event("run.started"), event("run.finished")])
+        opened.close()
         assert [(method, path) for method, path, _ in http.asked] == [("POST", "/secret-path")] * 4
     assert warnings == [f"an event could not be sent to 127.0.0.1: HTTP {status}"]
 
 
 @pytest.mark.server
-def test_nobody_there_is_a_warning_without_the_url(notifier: Open, warnings: list[str]) -> None:
+def test_an_unreachable_target_is_a_warning_without_the_url(notifier: Open, warnings: list[str]) -> None:
     with HttpServer(200) as http:
         url = f"{http.url}/secret-path"
-    telling = notifier(NotifyTarget(url=url))
-    telling.tell([event()])
-    telling.close()
+    opened = notifier(NotifyTarget(url=url))
+    opened.send([event()])
+    opened.close()
     assert warnings == ["an event could not be sent to 127.0.0.1: ConnectionError"]
 
 
 @pytest.mark.server
-def test_an_answer_that_never_ends_is_an_answer(notifier: Open, warnings: list[str]) -> None:
+def test_the_body_of_an_answer_is_not_read(notifier: Open, warnings: list[str]) -> None:
     with HttpServer(200, endless=True) as http:
-        telling = notifier(NotifyTarget(url=http.url))
-        telling.tell([event("run.started"), event("run.finished")])
-        telling.close()
+        opened = notifier(NotifyTarget(url=http.url))
+        opened.send([event("run.started"), event("run.finished")])
+        opened.close()
         assert len(http.asked) == 2
     assert warnings == []
 
 
 @pytest.mark.server
-def test_one_that_hangs_keeps_no_other_from_being_told(notifier: Open) -> None:
+def test_a_target_that_hangs_delays_no_other(notifier: Open) -> None:
     with HttpServer(None) as hanging, HttpServer(200) as good:
-        telling = notifier(NotifyTarget(url=hanging.url), NotifyTarget(url=good.url), linger_s=0)
-        telling.tell([event(f"server.{number}") for number in range(50)])
+        opened = notifier(NotifyTarget(url=hanging.url), NotifyTarget(url=good.url), linger_s=0)
+        opened.send([event(f"server.{number}") for number in range(50)])
         wait_until(lambda: len(good.asked) == 50, "all events at the good one")
         assert len(hanging.asked) < 50
         assert [json.loads(body)["event"] for _, _, body in good.asked] == [f"server.{number}" for number in range(50)]
 
 
 @pytest.mark.server
-def test_the_runs_end_gives_up_what_would_take_too_long(notifier: Open, warnings: list[str]) -> None:
+def test_events_that_take_too_long_are_dropped_at_the_end_of_the_run(notifier: Open, warnings: list[str]) -> None:
     with HttpServer(None) as http:
-        telling = notifier(NotifyTarget(url=http.url), NotifyTarget(url=http.url), linger_s=0.2)
-        telling.tell([event("run.started"), event("run.finished")])
+        opened = notifier(NotifyTarget(url=http.url), NotifyTarget(url=http.url), linger_s=0.2)
+        opened.send([event("run.started"), event("run.finished")])
         wait_until(lambda: len(http.asked) == 2, "a request of each")
-        telling.close()
+        opened.close()
         assert warnings == ["2 events could not be sent to 127.0.0.1 in time"] * 2
         assert len(http.asked) == 2
 
 
-def test_nothing_to_tell_is_no_thread_and_no_process(notifier: Open, warnings: list[str]) -> None:
-    telling = notifier(NotifyTarget(url="http://127.0.0.1:1/", events=("limit.hit",)))
-    telling.tell([event()])
-    telling.close()
+def test_without_events_no_thread_or_process_starts(notifier: Open, warnings: list[str]) -> None:
+    opened = notifier(NotifyTarget(url="http://127.0.0.1:1/", events=("limit.hit",)))
+    opened.send([event()])
+    opened.close()
     assert warnings == []
 
 
@@ -184,9 +188,9 @@ def test_nothing_to_tell_is_no_thread_and_no_process(notifier: Open, warnings: l
 
 def test_a_command_gets_each_event_on_standard_input_in_the_project_folder(notifier: Open, tmp_path: Path) -> None:
     program = script(tmp_path, "on-event.sh", 'cat >> "told-$1"')
-    telling = notifier(NotifyTarget(command=(program, "{name}")))
-    telling.tell([event("run.started"), event("server.errored", reason="grüße; $(touch oops)")])
-    telling.close()
+    opened = notifier(NotifyTarget(command=(program, "{name}")))
+    opened.send([event("run.started"), event("server.errored", reason="grüße; $(touch oops)")])
+    opened.close()
     told = [json.loads(line) for line in (tmp_path / "told-{name}").read_text(encoding="utf-8").splitlines()]
     assert [(one["event"], one["stack"], one["reason"]) for one in told] == [
         ("run.started", "prod", None),
@@ -195,13 +199,11 @@ def test_a_command_gets_each_event_on_standard_input_in_the_project_folder(notif
     assert not (tmp_path / "oops").exists()
 
 
-def test_a_command_that_ignores_its_input_is_told_all_the_same(
-    notifier: Open, tmp_path: Path, warnings: list[str]
-) -> None:
+def test_a_command_may_ignore_its_input(notifier: Open, tmp_path: Path, warnings: list[str]) -> None:
     program = script(tmp_path, "on-event.sh", "exec <&-; echo told >> told")
-    telling = notifier(NotifyTarget(command=(program,)))
-    telling.tell([event(reason="x" * 500_000)] * 3)
-    telling.close()
+    opened = notifier(NotifyTarget(command=(program,)))
+    opened.send([event(reason="x" * 500_000)] * 3)
+    opened.close()
     assert (tmp_path / "told").read_text() == "told\n" * 3
     assert warnings == []
 
@@ -210,49 +212,51 @@ def test_a_command_that_ignores_its_input_is_told_all_the_same(
     ("text", "trouble"),
     [("echo no route; exit 2", "ended with 2: no route"), ("sleep 1000", "did not end within 1s")],
 )
-def test_a_failing_command_is_tried_twice_and_warned_of_once(
+def test_a_failing_command_is_repeated_once_with_one_warning(
     notifier: Open, tmp_path: Path, warnings: list[str], text: str, trouble: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scaler.hooks.notify, "_ATTEMPT_WITHIN_S", 1.0)
     program = script(tmp_path, "on-event.sh", f"echo >> tried; {text}")
-    telling = notifier(NotifyTarget(command=(program,)))
-    telling.tell([event(), event()])
-    telling.close()
+    opened = notifier(NotifyTarget(command=(program,)))
+    opened.send([event(), event()])
+    opened.close()
     assert (tmp_path / "tried").read_text() == "\n" * 4
     assert warnings == [f"an event could not be sent to ./on-event.sh: {trouble}"]
 
 
 def test_a_command_that_cannot_be_run_is_a_warning(notifier: Open, warnings: list[str]) -> None:
-    telling = notifier(NotifyTarget(command=("./absent",)), NotifyTarget(command=("a\0b",)))
-    telling.tell([event()])
-    telling.close()
+    opened = notifier(NotifyTarget(command=("./absent",)), NotifyTarget(command=("a\0b",)))
+    opened.send([event()])
+    opened.close()
     assert sorted(warnings) == [
         "an event could not be sent to ./absent: cannot be run: No such file or directory",
         "an event could not be sent to a\0b: cannot be run: embedded null byte",
     ]
 
 
-def test_a_command_that_hangs_ends_with_the_run(notifier: Open, tmp_path: Path, warnings: list[str]) -> None:
+def test_a_command_that_hangs_is_killed_at_the_end_of_the_run(
+    notifier: Open, tmp_path: Path, warnings: list[str]
+) -> None:
     program = script(tmp_path, "on-event.sh", "trap '' TERM; echo $$ >> pids; sleep 1000")
-    telling = notifier(NotifyTarget(command=(program,)), linger_s=0.2)
-    telling.tell([event(), event()])
+    opened = notifier(NotifyTarget(command=(program,)), linger_s=0.2)
+    opened.send([event(), event()])
     pids = wait_until(lambda: (path := tmp_path / "pids").exists() and path.read_text().split(), "the command")
-    telling.close()
+    opened.close()
     wait_until(lambda: not any(is_alive(int(pid)) for pid in pids), "the command's end")
     assert (tmp_path / "pids").read_text().split() == pids
     assert warnings == ["2 events could not be sent to ./on-event.sh in time"]
 
 
 @pytest.mark.server
-def test_a_process_ends_while_a_webhook_hangs(tmp_path: Path) -> None:
+def test_a_webhook_that_hangs_does_not_keep_the_process_alive(tmp_path: Path) -> None:
     with HttpServer(None) as http:
         program = f"""
 from pathlib import Path
 from scaler.model import NotifyTarget
 from scaler.hooks.notify import Notifier
-telling = Notifier("prod", [NotifyTarget(url={http.url!r})], folder=Path({str(tmp_path)!r}), warn=print, linger_s=0.5)
-telling.tell([{{"event": "run.started"}}])
-telling.close()
+opened = Notifier("prod", [NotifyTarget(url={http.url!r})], folder=Path({str(tmp_path)!r}), warn=print, linger_s=0.5)
+opened.send([{{"event": "run.started"}}])
+opened.close()
 """
         done = subprocess.run(
             [sys.executable, "-c", program],

@@ -44,12 +44,12 @@ def looks(tmp_path: Path) -> Looks:
     return Looks(tmp_path)
 
 
-def test_none_is_ready_as_soon_as_the_cloud_says_running(looks: Looks) -> None:
+def test_without_a_check_a_running_server_is_ready(looks: Looks) -> None:
     assert looks.checks.is_ready(Readiness(), server())
 
 
 @pytest.mark.server
-def test_tcp_needs_two_good_readings_in_a_row(looks: Looks) -> None:
+def test_tcp_must_pass_twice_in_a_row(looks: Looks) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         how = Readiness(kind="tcp", port=listener.getsockname()[1])
         assert [looks.read(how, server()) for _ in range(2)] == [[False], [True]]
@@ -71,7 +71,7 @@ def count_waiting(listener: socket.socket) -> int:
 
 
 @pytest.mark.server
-def test_tcp_tells_what_is_wrong(looks: Looks) -> None:
+def test_tcp_reports_what_is_wrong(looks: Looks) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     assert looks.read(Readiness(kind="tcp", port=port), server()) == [False]
@@ -79,7 +79,7 @@ def test_tcp_tells_what_is_wrong(looks: Looks) -> None:
 
 
 @pytest.mark.server
-def test_a_server_without_an_address_is_not_looked_for_on_this_machine(looks: Looks) -> None:
+def test_a_server_without_an_address_is_not_looked_up_on_this_machine(looks: Looks) -> None:
     homeless = server(ipv4=None)
     with HttpServer(200) as http:
         for how in (Readiness(kind="tcp", port=http.port), Readiness(kind="http", url=f"http://{{ip}}:{http.port}/")):
@@ -89,7 +89,7 @@ def test_a_server_without_an_address_is_not_looked_for_on_this_machine(looks: Lo
 
 
 @pytest.mark.server
-def test_no_reading_begins_before_a_look_and_a_pause(looks: Looks) -> None:
+def test_a_check_starts_only_when_the_run_observes_and_after_a_pause(looks: Looks) -> None:
     with HttpServer(200) as http:
         how = Readiness(kind="http", url=http.url, successes=5)
         looks.read(how, server())
@@ -101,7 +101,7 @@ def test_no_reading_begins_before_a_look_and_a_pause(looks: Looks) -> None:
 
 
 @pytest.mark.server
-def test_http_is_asked_by_address_and_name(looks: Looks) -> None:
+def test_http_fills_in_address_and_name(looks: Looks) -> None:
     with HttpServer(204) as http:
         how = Readiness(kind="http", url=f"http://{{ip}}:{http.port}/up/{{name}}?a=1")
         assert [looks.read(how, server()) for _ in range(2)] == [[False], [True]]
@@ -110,7 +110,7 @@ def test_http_is_asked_by_address_and_name(looks: Looks) -> None:
 
 @pytest.mark.server
 @pytest.mark.parametrize("status", [400, 404, 500, 503])
-def test_http_refused_is_not_ready(looks: Looks, status: int) -> None:
+def test_http_error_statuses_are_not_ready(looks: Looks, status: int) -> None:
     with HttpServer(status) as http:
         how = Readiness(kind="http", url=http.url, successes=1)
         assert looks.read(how, server()) == [False]
@@ -148,7 +148,7 @@ def test_a_command_runs_in_the_project_folder_with_the_servers_name_and_address(
         (r"printf 'a\033[31mred\n\nb'; exit 1", "./ready.sh ended with 1: a [31mred b"),
     ],
 )
-def test_a_failing_command_tells_its_last_words(looks: Looks, tmp_path: Path, text: str, trouble: str) -> None:
+def test_a_failing_command_reports_its_last_output(looks: Looks, tmp_path: Path, text: str, trouble: str) -> None:
     how = Readiness(kind="command", command=(script(tmp_path, "ready.sh", text),), successes=1)
     assert looks.read(how, server()) == [False]
     assert looks.checks.trouble(server()) == trouble
@@ -157,14 +157,14 @@ def test_a_failing_command_tells_its_last_words(looks: Looks, tmp_path: Path, te
 @pytest.mark.parametrize(
     ("program", "reason"), [("./absent", "No such file or directory"), ("a\0b", "embedded null byte")]
 )
-def test_a_command_that_cannot_be_run_is_a_bad_reading(looks: Looks, program: str, reason: str) -> None:
+def test_a_command_that_cannot_be_run_fails_the_check(looks: Looks, program: str, reason: str) -> None:
     how = Readiness(kind="command", command=(program,))
     assert looks.read(how, server()) == [False]
     assert looks.checks.trouble(server()) == f"{program} cannot be run: {reason}"
 
 
 @pytest.mark.server
-def test_flapping_is_not_ready(looks: Looks) -> None:
+def test_a_server_that_passes_every_other_check_is_not_ready(looks: Looks) -> None:
     with HttpServer(200, 500, 200, 200, 503, 200, 200, 200) as http:
         how = Readiness(kind="http", url=http.url, successes=3)
         readings = [looks.read(how, server())[0] for _ in range(8)]
@@ -172,7 +172,7 @@ def test_flapping_is_not_ready(looks: Looks) -> None:
 
 
 @pytest.mark.server
-def test_a_reboot_or_another_machine_of_the_name_starts_anew(looks: Looks) -> None:
+def test_a_reboot_or_a_new_machine_with_the_name_starts_again(looks: Looks) -> None:
     with HttpServer(200) as http:
         how = Readiness(kind="http", url=http.url, successes=2)
         first = server()
@@ -203,7 +203,7 @@ def test_checks_that_hang_delay_no_other_server(tmp_path: Path) -> None:
         assert sum(1 for thread in threading.enumerate() if thread.name == "ready") <= 101
 
 
-def test_a_check_that_raises_is_a_bad_reading(tmp_path: Path) -> None:
+def test_a_check_that_raises_has_failed(tmp_path: Path) -> None:
     def broken(how: Readiness, one: Server) -> str | None:
         raise RuntimeError("of the user's own")
 
@@ -213,7 +213,7 @@ def test_a_check_that_raises_is_a_bad_reading(tmp_path: Path) -> None:
     assert looks.checks.trouble(server()) == "RuntimeError: of the user's own"
 
 
-def test_a_command_that_hangs_is_ended_with_its_children(
+def test_a_command_that_hangs_is_killed_with_its_children(
     looks: Looks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("scaler.hooks.readiness._CHECK_WITHIN_S", 0.3)
@@ -226,7 +226,7 @@ def test_a_command_that_hangs_is_ended_with_its_children(
     wait_until(lambda: not is_alive(child), "the child's end")
 
 
-def test_a_process_ends_while_a_check_hangs(tmp_path: Path) -> None:
+def test_a_check_that_hangs_does_not_keep_the_process_alive(tmp_path: Path) -> None:
     program = f"""
 import threading
 from pathlib import Path

@@ -113,7 +113,7 @@ def test_a_drain_runs_in_the_project_folder_with_the_servers_name_and_address(pl
     assert place.asked == []
 
 
-def test_a_server_is_at_rest_when_its_drain_has_ended_and_not_before(place: Place) -> None:
+def test_a_server_is_stopped_when_its_drain_has_ended_and_not_before(place: Place) -> None:
     server = place.begin(drain(place, "while [ ! -e done ]; do sleep 0.02; done"))
     for _ in range(5):
         assert not place.look(server).at_rest
@@ -123,7 +123,7 @@ def test_a_server_is_at_rest_when_its_drain_has_ended_and_not_before(place: Plac
     assert place.stopping.busy == frozenset()
 
 
-def test_beginning_again_starts_no_second_drain_but_another_machine_of_the_name_is_drained(place: Place) -> None:
+def test_begin_starts_one_drain_per_machine(place: Place) -> None:
     policy = drain(place, "echo once >> drained")
     server = place.begin(policy)
     place.stopping.begin(server, policy)
@@ -152,7 +152,7 @@ def test_a_failed_drain_is_noted_and_the_server_removed(place: Place, text: str,
 
 @pytest.mark.acceptance("S10")
 @pytest.mark.parametrize(("text", "note"), FAILURES)
-def test_a_failed_drain_keeps_the_server_where_the_spec_says_so(place: Place, text: str, note: str) -> None:
+def test_a_failed_drain_keeps_the_server_if_the_spec_says_so(place: Place, text: str, note: str) -> None:
     policy = drain(place, text, on_drain_failure="keep", shutdown_within=MINUTE)
     server = place.begin(policy)
     stop = place.wait(server)
@@ -180,7 +180,7 @@ def test_a_drain_that_cannot_be_started_is_a_failed_one(place: Place, keep: bool
         assert (stop.at_rest, stop.kept, stop.notes) == (not keep, keep, [note])
 
 
-def test_a_drain_that_never_ends_is_killed_at_its_deadline_with_all_it_started(place: Place) -> None:
+def test_a_drain_that_never_ends_is_killed_at_its_deadline_with_its_children(place: Place) -> None:
     text = "trap '' TERM INT HUP; (trap '' TERM; sleep 1000) & echo $! > child; echo waiting for jobs; wait; sleep 1000"
     server = place.begin(drain(place, text, drain_within=5 * MINUTE))
     child = int(wait_until(lambda: (path := place.folder / "child").exists() and path.read_text(), "the child"))
@@ -195,14 +195,14 @@ def test_a_drain_that_never_ends_is_killed_at_its_deadline_with_all_it_started(p
 
 
 @pytest.mark.acceptance("S10")
-def test_one_drain_that_never_ends_holds_up_no_other(place: Place) -> None:
+def test_a_drain_that_never_ends_delays_no_other(place: Place) -> None:
     stuck = place.begin(drain(place, "sleep 1000"), "demo-worker-1")
     others = [place.begin(drain(place, "exit 0"), f"demo-worker-{number}") for number in range(2, 6)]
     assert all(place.wait(other).at_rest for other in others)
     assert place.stopping.busy == {stuck.name}
 
 
-def test_a_drain_that_prints_megabytes_ends_and_only_its_end_is_kept(place: Place) -> None:
+def test_only_the_end_of_a_drains_output_is_reported(place: Place) -> None:
     stop = place.wait(place.begin(drain(place, "head -c 5000000 /dev/zero | tr '\\0' x; echo; echo the end; exit 1")))
     (note,) = stop.notes
     assert note.startswith("the drain command ended with 1: …x")
@@ -221,12 +221,12 @@ def test_a_drain_that_leaves_a_child_behind_has_ended(place: Place) -> None:
         os.kill(child, 9)
 
 
-def test_a_drain_has_nothing_to_read_and_waits_for_nobody(place: Place) -> None:
+def test_a_drain_has_an_empty_standard_input(place: Place) -> None:
     stop = place.wait(place.begin(drain(place, "read line && exit 9; exit 0")))
     assert (stop.at_rest, stop.notes) == (True, [])
 
 
-def test_the_runs_end_is_the_end_of_drains(place: Place) -> None:
+def test_close_kills_running_drains(place: Place) -> None:
     server = place.begin(drain(place, "echo $$ > pid; sleep 1000"))
     pid = int(wait_until(lambda: (path := place.folder / "pid").exists() and path.read_text(), "the drain"))
     place.stopping.close()
@@ -235,7 +235,7 @@ def test_the_runs_end_is_the_end_of_drains(place: Place) -> None:
     place.stopping.close()
 
 
-def test_a_server_that_goes_away_meanwhile_is_at_rest_and_its_drain_ended(place: Place) -> None:
+def test_the_drain_of_a_server_that_vanishes_is_killed(place: Place) -> None:
     server = place.begin(drain(place, "echo $$ > pid; sleep 1000", on_drain_failure="keep", shutdown_within=MINUTE))
     pid = int(wait_until(lambda: (path := place.folder / "pid").exists() and path.read_text(), "the drain"))
     place.world.vanish(place.vendor, int(server.id or ""))
@@ -267,7 +267,7 @@ def test_a_failed_drain_is_followed_by_the_shutdown(place: Place) -> None:
     assert (stop.notes, place.asked) == (["the drain command ended with 4"], ["shutdown"])
 
 
-def test_an_ignored_shutdown_ends_with_the_power_cut(place: Place) -> None:
+def test_an_ignored_shutdown_is_followed_by_the_power_cut(place: Place) -> None:
     place.world.add_fault("shutdown_ignored", method="POST", times=None)
     server = place.begin(StopPolicy(shutdown_within=MINUTE))
     for _ in range(3):
@@ -281,7 +281,7 @@ def test_an_ignored_shutdown_ends_with_the_power_cut(place: Place) -> None:
     assert (place.phase(server), place.asked) == (Phase.OFF, ["shutdown", "poweroff"])
 
 
-def test_a_server_whose_drain_powers_it_off_is_asked_nothing(place: Place) -> None:
+def test_a_server_whose_drain_powers_it_off_gets_no_request(place: Place) -> None:
     policy = drain(place, "while [ ! -e off ]; do sleep 0.02; done", shutdown_within=MINUTE)
     server = place.begin(policy)
     place.world.power_off(place.vendor, int(server.id or ""))
@@ -301,14 +301,14 @@ def test_a_refused_shutdown_cuts_the_power(place: Place) -> None:
     assert (place.phase(server), place.asked) == (Phase.OFF, ["poweroff"])
 
 
-def test_a_power_cut_that_is_refused_ends_in_the_delete_all_the_same(place: Place) -> None:
+def test_a_server_whose_power_cut_is_refused_may_still_be_deleted(place: Place) -> None:
     place.world.add_fault("respond", method="POST", path="actions", times=None, status=422, code="invalid_input")
     server = place.begin(StopPolicy(shutdown_within=MINUTE))
     stop = place.wait(server)
     assert (stop.at_rest, len(stop.notes), place.phase(server)) == (True, 2, Phase.RUNNING)
 
 
-def test_a_power_cut_that_does_nothing_ends_in_the_delete_all_the_same(place: Place) -> None:
+def test_a_server_whose_power_cut_does_nothing_may_still_be_deleted(place: Place) -> None:
     place.world.add_fault("shutdown_ignored", method="POST")
     place.world.set_knobs(power_s=10_000)
     server = place.begin(StopPolicy(shutdown_within=MINUTE))
@@ -321,7 +321,7 @@ def test_a_power_cut_that_does_nothing_ends_in_the_delete_all_the_same(place: Pl
     assert stop.notes == ["did not shut down within 1m", "the power could not be cut in time"]
 
 
-def test_a_passing_trouble_at_the_shutdown_is_asked_again(place: Place) -> None:
+def test_a_shutdown_is_requested_again_after_a_temporary_error(place: Place) -> None:
     busy = {"status": 423, "code": "locked"} if place.vendor == "hetzner" else {"status": 422, "code": "x"}
     message = "Droplet already has a pending event." if place.vendor == "digitalocean" else "locked"
     fault = place.world.add_fault("respond", method="POST", path="actions", message=message, times=2, **busy)
@@ -331,7 +331,7 @@ def test_a_passing_trouble_at_the_shutdown_is_asked_again(place: Place) -> None:
     assert (stop.notes, place.phase(server), place.asked) == ([], Phase.OFF, ["shutdown"])
 
 
-def test_a_shutdown_whose_answer_is_lost_is_waited_for_and_not_asked_twice(place: Place) -> None:
+def test_a_shutdown_whose_answer_is_lost_is_not_requested_twice(place: Place) -> None:
     fault = place.world.add_fault("accept_then_drop", method="POST", path="actions")
     server = place.begin(StopPolicy(shutdown_within=MINUTE))
     stop = place.wait(server)
@@ -340,7 +340,7 @@ def test_a_shutdown_whose_answer_is_lost_is_waited_for_and_not_asked_twice(place
     assert len([request for request in place.world.log() if request.method == "POST"]) == 1
 
 
-def test_a_server_that_is_gone_when_it_is_asked_is_at_rest(place: Place) -> None:
+def test_a_server_that_is_deleted_before_its_shutdown_is_stopped(place: Place) -> None:
     server = place.begin(StopPolicy(shutdown_within=MINUTE))
     place.world.vanish(place.vendor, int(server.id or ""))
     # The last look was before.
@@ -348,7 +348,7 @@ def test_a_server_that_is_gone_when_it_is_asked_is_at_rest(place: Place) -> None
     assert (stop.at_rest, stop.notes) == (True, [])
 
 
-def test_no_drain_and_no_shutdown_is_rest_at_once(place: Place) -> None:
+def test_without_drain_and_shutdown_a_server_counts_as_stopped_at_once(place: Place) -> None:
     server = place.begin(StopPolicy())
     assert place.stopping.busy == frozenset()
     assert place.look(server).at_rest

@@ -61,7 +61,7 @@ def test_rules_about_one_server(rule: str, facts: Any, settings: Any, complaints
 
 
 @given(st.integers(0, 40), st.integers(0, 40))
-def test_exactly_the_most_is_allowed(count: int, most: int) -> None:
+def test_a_stack_of_exactly_the_limit_is_allowed(count: int, most: int) -> None:
     for typed in (most, float(most), str(most)):
         complaints = list(rules.largest_stack([server()] * count, most=typed))
         assert complaints == ([f"{count} servers are {count - most} more than {most}"] if count > most else [])
@@ -81,7 +81,7 @@ def test_the_cost_is_the_sum_to_the_cent(types: list[str], small: Decimal, large
         assert Decimal(complaints[0].split()[-3]) == total - most
 
 
-def test_a_type_without_a_price_is_no_bargain() -> None:
+def test_a_type_without_a_price_is_a_violation() -> None:
     (complaint,) = rules.monthly_cost([server(type="cx53"), server()], most=100, prices={"cx23": 3})
     assert complaint == "no price is known of cx53; add it to the policy's prices"
 
