@@ -2,16 +2,22 @@
 
 import json
 import math
+import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from scaler.autoscale.decide import decide_stack
+from scaler.autoscale.decision import Supply
 from scaler.autoscale.metrics import Sources, read
+from scaler.autoscale.tick import read_samples
 from scaler.model.autoscaling import (
+    Backlog,
     CommandSource,
     FixedSource,
     HttpSource,
@@ -20,6 +26,8 @@ from scaler.model.autoscaling import (
     RedisSource,
 )
 from scaler.support.clock import SystemClock
+from tests.autoscale.load import group as server_group
+from tests.autoscale.load import policy, spec
 from tests.autoscale.reading import number, refusal, request
 from tests.support import servers
 
@@ -139,17 +147,49 @@ def test_what_is_no_number(pages):
     assert refusal(HttpSource(url=f"http://127.0.0.1:{servers.free_port()}/")) == "Connection refused"
 
 
-def test_a_token_is_sent_and_goes_to_no_other_host(pages):
+def test_a_token_is_sent(pages):
     pages.pages["/stats"] = (200, {}, "1")
     source = HttpSource(url=f"{pages.url}/stats", token_env="STATS_TOKEN")
     assert number(source, STATS_TOKEN="s3cret") == 1
     assert pages.seen[-1][1]["Authorization"] == "Bearer s3cret"
     assert refusal(source) == "the environment variable STATS_TOKEN is not set"
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.2", "127.0.0.1"])
+def test_no_redirect_to_another_host_is_followed(pages, host):
     with servers.pages() as elsewhere:
-        elsewhere.pages["/"] = (200, {}, "2")
-        pages.pages["/stats"] = (302, {"Location": elsewhere.url.replace("127.0.0.1", "localhost") + "/"}, "")
-        assert number(source, STATS_TOKEN="s3cret") == 2
-        assert "Authorization" not in elsewhere.seen[-1][1]
+        elsewhere.pages["/"] = (200, {}, "secret words of the metadata service")
+        target = elsewhere.url.replace("127.0.0.1", host)
+        pages.pages["/stats"] = (302, {"Location": f"{target}/"}, "")
+        words = refusal(HttpSource(url=f"{pages.url}/stats"))
+        assert words == f"it redirects to another host, {target.removeprefix('http://')}: write the URL of that host"
+        assert elsewhere.seen == []
+        query = PrometheusSource(url=pages.url, query="up")
+        pages.pages["/api/v1/query"] = (307, {"Location": f"{target}/"}, "")
+        assert "it redirects to another host" in refusal(query)
+        assert elsewhere.seen == []
+
+
+def test_a_redirect_on_the_same_host_is_followed_with_the_token(pages):
+    pages.pages["/stats"] = (302, {"Location": "/new"}, "")
+    pages.pages["/new"] = (200, {}, "2")
+    assert number(HttpSource(url=f"{pages.url}/stats", token_env="STATS_TOKEN"), STATS_TOKEN="s3cret") == 2
+    assert pages.seen[-1][1]["Authorization"] == "Bearer s3cret"
+    pages.pages["/new"] = (302, {"Location": "/stats"}, "")
+    assert refusal(HttpSource(url=f"{pages.url}/stats")) == "more than 5 redirects"
+
+
+def test_the_words_of_a_source_are_cleaned(pages):
+    pages.pages["/stats"] = (200, {}, "\x1b[31mred\n::error::no\r##[error]no")
+    words = refusal(HttpSource(url=f"{pages.url}/stats"))
+    assert words.isprintable()
+    assert "::" not in words
+    assert "##[" not in words
+    code = "import sys; sys.stderr.write('\\x1b]0;title\\x07::set-env name=A::' + 'x' * 5000); sys.exit(1)"
+    words = refusal(python(code))
+    assert words.isprintable()
+    assert "::" not in words
+    assert len(words) < 320
 
 
 def test_a_server_that_never_answers(pages):
@@ -194,6 +234,37 @@ child.wait()
     servers.await_true(lambda: not child.exists() or child.read_text().split()[2] == "Z", "the child's end")
 
 
+def test_a_command_that_prints_without_end_is_killed_and_its_output_is_not_kept(tmp_path):
+    """`yes` writes gigabytes a second: the memory stays far below that."""
+    code = """
+import pathlib, resource, subprocess, sys
+from datetime import UTC, datetime
+from scaler.autoscale.metrics import MetricError, Request, read
+from scaler.model.autoscaling import CommandSource
+from scaler.support.clock import SystemClock
+request = Request(3, datetime.now(UTC), {"PATH": "/usr/bin:/bin"}, pathlib.Path("/"), SystemClock())
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+for command in (("yes",), ("sh", "-c", "yes >&2")):
+    try:
+        read(CommandSource(command=command), request)
+    except MetricError as error:
+        print(error)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    first, second, grown = ran.stdout.splitlines()
+    assert first == "yes printed more than 1 MiB"
+    assert second == "sh took longer than 3s"
+    assert int(grown) < 50_000, "KiB"
+
+
+def test_a_child_that_keeps_the_output_open_does_not_hide_the_value():
+    source = CommandSource(command=("sh", "-c", "sleep 20 & echo 7"))
+    assert number(source) == 7
+    code = "import os, subprocess; subprocess.Popen(['sleep', '20']); os._exit(3)"
+    assert refusal(python(code)).endswith("exited with 3")
+
+
 def test_fixed():
     assert number(FixedSource(value=5)) == 5
 
@@ -226,6 +297,41 @@ def test_all_are_read_at_once_and_none_waits_for_another(pages, tmp_path):
     released.set()
     assert [samples["worker", name].value for name in ("a", "b", "hang")] == [3, 3, None]
     assert samples["worker", "hang"].error == "no answer within 0.3s"
+
+
+def test_forty_sources_of_ten_groups_are_read_at_once_and_one_that_hangs_holds_its_own_group_only(pages, tmp_path):
+    """Each answer waits until all 39 others were asked: one after the other, none would ever come."""
+    meeting = threading.Barrier(39, timeout=60)
+
+    def together(handler) -> None:
+        meeting.wait()
+        handler.send_response(200)
+        handler.end_headers()
+        handler.wfile.write(b"90")
+
+    released = threading.Event()
+    keys = [(f"group{group}", f"metric{index}") for group in range(10) for index in range(4)]
+    for group, name in keys:
+        pages.pages[f"/{group}/{name}"] = together
+    pages.pages["/group3/metric2"] = lambda handler: released.wait(60)
+    policies = {}
+    for group in dict.fromkeys(group for group, _ in keys):
+        rules = [Backlog(metric=name, per_server=10) for owner, name in keys if owner == group]
+        made = policy(*rules)
+        metrics = {
+            name: replace(one, source=HttpSource(url=f"{pages.url}/{group}/{name}"), timeout=timedelta(seconds=10))
+            for name, one in made.metrics.items()
+        }
+        policies[group] = server_group(replace(made, metrics=metrics), name=group)
+    stack = spec(*policies.values())
+    samples = read_samples(stack, Sources({}, tmp_path, SystemClock()))
+    released.set()
+    supplies = dict.fromkeys(policies, Supply(12, 12, 12))
+    decisions = decide_stack(stack, samples, supplies, {}, datetime.now(UTC))
+    assert {name: decision.count for name, decision in decisions.items()} == {
+        **dict.fromkeys(policies, 9),
+        "group3": 12,
+    }
 
 
 def test_a_source_that_drips_is_given_up_and_not_asked_again_while_it_does(pages, tmp_path):

@@ -1,12 +1,13 @@
-"""Where numbers come from: one module per kind of source, all read at the same time, each in its time.
+"""The sources of metrics: one module for each kind. All are read at the same time, each within its time limit.
 
-A source never stops a decision: whatever goes wrong becomes a `Sample` without a value, with the
-other side's own words.
+A source never stops a decision. Whatever goes wrong becomes a `Sample` without a value, with the
+source's own words, cleaned.
 """
 
 from __future__ import annotations
 
 import importlib
+import re
 import threading
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
@@ -30,40 +31,59 @@ from scaler.model.autoscaling import (
     Source,
 )
 from scaler.model.ownership import Owner
+from scaler.output.words import one_line
 from scaler.support.clock import Clock
 
 
 class MetricError(Exception):
-    """A source gave no number; the text says why, in its own words and without secrets."""
+    """A source gave no number. The text says why, in the source's own words, without secrets, and cleaned."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(clean(text))
+
+
+_LONGEST = 300
+"""Characters of a source's words that are shown."""
+
+_WORKFLOW_COMMAND = re.compile(r"::|##(?=\[)")
+"""What CI systems obey in a job's output: `::error::` and `##[error]`."""
+
+
+def clean(text: str) -> str:
+    """Return a source's words on one line of bounded length, without what a terminal or a CI system would obey."""
+    line = _WORKFLOW_COMMAND.sub(lambda match: " ".join(match[0]), one_line(text))
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
 
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A number, and the moment that it is of; None: now."""
+    """A number with its time; None means now."""
 
     number: float
     at: datetime | None = None
+    parts: Mapping[str, float] = field(default_factory=dict)
+    """What the number was made of, such as the jobs of each queue."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """The servers whose number is in question, for sources that ask their cloud about them."""
+    """The servers of the stack, for sources that ask the cloud about them."""
 
     owner: Owner
     open: Callable[[], AbstractContextManager[Cloud]]
-    """A connection of the reader's own: one that is late must not use a run's after its end."""
+    """Open a connection for one reader. A late reader must not use a run's connection after its end."""
     coming: Collection[str] = ()
-    """Ids of servers that run and are not ready yet: what they do is no work, and they do not count as ready."""
+    """Ids of servers that run but are not ready. Their CPU use is that of the boot, so it does not count."""
     sent: list[Requests] = field(default_factory=list)
-    """What each reader has sent to the cloud, noted at its end."""
+    """The requests to the cloud of each reader, added when it ends."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a reader may need besides its source."""
+    """What a reader gets besides its source."""
 
     seconds: float
-    """How long it may take."""
+    """The time limit."""
     now: datetime
     environ: Mapping[str, str]
     directory: Path
@@ -77,7 +97,7 @@ class Reader(Protocol):
     """Reads one kind of source."""
 
     def __call__(self, source: Source, request: Request, /) -> Value:
-        """The number now; MetricError, or any other exception, if there is none."""
+        """Return the number now. Raise MetricError, or any other exception, if there is none."""
 
 
 _MODULES: Mapping[type[Source], str] = {
@@ -89,7 +109,7 @@ _MODULES: Mapping[type[Source], str] = {
     CloudSource: "cloud",
     FixedSource: "fixed",
 }
-"""The module of each kind, imported when a spec has one: it brings its library."""
+"""The module of each kind. It is imported when a spec has such a source, because it imports a library."""
 
 
 Key = tuple[str, str]
@@ -98,7 +118,7 @@ Key = tuple[str, str]
 
 @dataclass
 class Sources:
-    """Reads metrics; one for each process, since it remembers what still runs."""
+    """Reads metrics. Keep one for each process: it remembers which readers still run."""
 
     environ: Mapping[str, str]
     directory: Path
@@ -106,7 +126,11 @@ class Sources:
     _reading: dict[tuple[Key, Source], threading.Thread] = field(default_factory=dict)
 
     def read(self, metrics: Mapping[Key, Metric], fleet: Fleet | None = None) -> dict[Key, Sample]:
-        """A sample of each metric, by the same keys. Takes no longer than the longest time-out."""
+        """Return a sample of each metric, by the same keys, within the longest time limit.
+
+        Each metric has a thread, so the slowest one decides how long it takes, and one that hangs
+        takes the value of its own metric only.
+        """
         now, start = self.clock.now(), self.clock.monotonic()
         answers: dict[Key, Sample] = {}
         threads = {
@@ -117,7 +141,7 @@ class Sources:
             left = metrics[key].timeout.total_seconds() - (self.clock.monotonic() - start)
             if thread:
                 thread.join(max(0.0, left))
-        # What answers after this is too late: the copy is what is decided on.
+        # A later answer is too late: decisions are made on this copy.
         in_time = dict(answers)
         late = {key: Sample(None, now, self._lateness(metrics[key])) for key in metrics.keys() - in_time.keys()}
         return {key: (in_time | late)[key] for key in metrics}
@@ -127,7 +151,7 @@ class Sources:
         return Request(seconds, now, self.environ, self.directory, self.clock, group=key[0], fleet=fleet)
 
     def _start(self, key: Key, metric: Metric, request: Request, answers: dict[Key, Sample]) -> threading.Thread | None:
-        """Read in a thread of its own, unless the last one for this source is still at it."""
+        """Start a thread for this metric, unless its last one still runs."""
         known = self._reading.get((key, metric.source))
         if known and known.is_alive():
             answers[key] = Sample(None, request.now, "the last request is still not answered")
@@ -136,7 +160,7 @@ class Sources:
         def work() -> None:
             answers[key] = _sample(metric.source, request)
 
-        # A daemon: a source that never answers must not keep the process from ending.
+        # A daemon thread, so that a source that never answers does not keep the process alive.
         thread = threading.Thread(target=work, name=f"metric-{metric.name}", daemon=True)
         self._reading[key, metric.source] = thread
         thread.start()
@@ -153,13 +177,13 @@ def _sample(source: Source, request: Request) -> Sample:
     except MetricError as error:
         return Sample(None, request.now, str(error))
     except Exception as error:
-        # Other exceptions' texts may quote a whole request: only the kind is told.
+        # The text of other exceptions may quote a whole request, so only their type is shown.
         return Sample(None, request.now, type(error).__name__)
     return Sample(value.number, value.at or request.now)
 
 
 def read(source: Source, request: Request) -> Value:
-    """The number that a source gives now; MetricError says why there is none."""
+    """Read a source now. Raise MetricError if it gives no number."""
     try:
         module = importlib.import_module(f"{__name__}.{_MODULES[type(source)]}")
     except ModuleNotFoundError as error:

@@ -13,17 +13,17 @@ LARGEST = 1 << 20
 
 
 def value_in(text: str, pointer: str, time_pointer: str | None) -> Value:
-    """The number at a JSON pointer, and the moment at another; MetricError names what is there instead."""
+    """Return the number at a JSON pointer, and the time at another. Raise MetricError with what is there instead."""
     try:
         document = json.loads(text)
     except (ValueError, RecursionError):
         raise MetricError(f"no number and no JSON: {_quoted(text)}") from None
-    number = number_of(_at(document, pointer), pointer or "the document")
-    return Value(number, None if time_pointer is None else _moment(_at(document, time_pointer), time_pointer))
+    number = number_of(at_pointer(document, pointer), pointer or "the document")
+    return Value(number, None if time_pointer is None else _moment(at_pointer(document, time_pointer), time_pointer))
 
 
 def number_of(value: object, where: str) -> float:
-    """A JSON number, or a text that is one; NaN and infinity too, which are judged later."""
+    """Return a JSON number, or a text that is one. NaN and infinity are judged later."""
     if not isinstance(value, bool) and isinstance(value, int | float | str):
         try:
             return float(value)
@@ -32,8 +32,8 @@ def number_of(value: object, where: str) -> float:
     raise MetricError(f"{where} is no number but {_quoted(json.dumps(value))}")
 
 
-def _at(document: object, pointer: str) -> object:
-    """What a JSON pointer (RFC 6901) points at."""
+def at_pointer(document: object, pointer: str) -> object:
+    """Return what a JSON pointer (RFC 6901) points at."""
     for part in pointer.split("/")[1:]:
         key = part.replace("~1", "/").replace("~0", "~")
         if isinstance(document, dict) and key in document:
@@ -54,7 +54,7 @@ def _moment(value: object, where: str) -> datetime:
     try:
         return datetime.fromtimestamp(number_of(value, where), UTC)
     except (ValueError, OverflowError, OSError):
-        raise MetricError(f"{where} is no moment") from None
+        raise MetricError(f"{where} is not a time") from None
 
 
 def _quoted(text: str) -> str:

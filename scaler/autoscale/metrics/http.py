@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import urljoin, urlsplit
 
 import requests
 from requests.auth import AuthBase
@@ -12,9 +14,20 @@ from scaler.autoscale.metrics.documents import LARGEST, value_in
 from scaler.model.autoscaling import HttpSource
 from scaler.support.clock import Clock
 
+_MOST_REDIRECTS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a server answered."""
+
+    status: int
+    body: str
+    headers: Mapping[str, str]
+
 
 class _Bearer(AuthBase):
-    """A token; as an `auth`, so that it is dropped on the way to another host, and no .netrc replaces it."""
+    """A bearer token. As an `auth`, so that no entry of .netrc replaces it."""
 
     def __init__(self, token: str) -> None:
         self._token = token
@@ -24,24 +37,60 @@ class _Bearer(AuthBase):
         return request
 
 
-def get(url: str, parameters: Mapping[str, str], token_env: str | None, request: Request) -> tuple[int, str]:
-    """The status and the body of a GET; MetricError if there is no answer in time."""
-    auth = _Bearer(secret(token_env, request)) if token_env else None
+def get(
+    url: str,
+    parameters: Mapping[str, str],
+    token_env: str | None,
+    request: Request,
+    *,
+    headers: Mapping[str, str] | None = None,
+    auth: AuthBase | None = None,
+) -> Answer:
+    """Send a GET. Raise MetricError if no answer is there in time, or if it is larger than 1 MiB.
+
+    Redirects are followed on the same host only: an answer from elsewhere, such as a cloud's
+    metadata address, would be shown to whoever reads the logs.
+    """
+    auth = auth or (_Bearer(secret(token_env, request)) if token_env else None)
     deadline = request.clock.monotonic() + request.seconds
+    full = requests.Request("GET", url, params=dict(parameters)).prepare().url or url
     try:
-        with requests.get(
-            url,
-            params=parameters,
-            auth=auth,
-            timeout=request.seconds,
-            headers={"Accept": "application/json"},
-            stream=True,
-        ) as response:
-            return response.status_code, _body(response, request.clock, deadline)
+        with requests.Session() as session:
+            for _ in range(_MOST_REDIRECTS + 1):
+                left = deadline - request.clock.monotonic()
+                if left <= 0:
+                    raise MetricError(f"no answer within {request.seconds:g}s")
+                with session.get(
+                    full,
+                    auth=auth,
+                    timeout=left,
+                    headers={"Accept": "application/json", **(headers or {})},
+                    stream=True,
+                    allow_redirects=False,
+                ) as response:
+                    if not response.is_redirect:
+                        body = _body(response, request.clock, deadline)
+                        return Answer(response.status_code, body, response.headers)
+                    full = _redirected(full, response.headers["Location"])
     except requests.Timeout:
         raise MetricError(f"no answer within {request.seconds:g}s") from None
     except requests.RequestException as error:
         raise MetricError(_reason(error)) from None
+    raise MetricError(f"more than {_MOST_REDIRECTS} redirects")
+
+
+def _redirected(url: str, location: str) -> str:
+    """Return where a redirect leads. Raise MetricError if that is another host, or no encryption any more."""
+    target = urljoin(url, location)
+    here, there = urlsplit(url), urlsplit(target)
+    try:
+        upgraded = (here.scheme, there.scheme) == ("http", "https") and {here.port, there.port} <= {None, 80, 443}
+        same = here.hostname == there.hostname and ((here.scheme, here.port) == (there.scheme, there.port) or upgraded)
+    except ValueError:
+        same = False
+    if not same:
+        raise MetricError(f"it redirects to another host, {there.netloc or 'none'}: write the URL of that host")
+    return target
 
 
 def _body(response: requests.Response, clock: Clock, deadline: float) -> str:
@@ -56,7 +105,7 @@ def _body(response: requests.Response, clock: Clock, deadline: float) -> str:
 
 
 def secret(variable: str, request: Request) -> str:
-    """The value of an environment variable that the spec names; MetricError if it has none."""
+    """Return the value of an environment variable that the spec names. Raise MetricError if it is not set."""
     value = request.environ.get(variable, "")
     if not value:
         raise MetricError(f"the environment variable {variable} is not set")
@@ -64,7 +113,7 @@ def secret(variable: str, request: Request) -> str:
 
 
 def _reason(error: requests.RequestException) -> str:
-    """The innermost cause: requests' own text is the whole call chain with the URL in it."""
+    """Return the innermost cause. The text of requests' own exception is the whole call chain with the URL."""
     cause: BaseException = error
     while (deeper := cause.__cause__ or cause.__context__) is not None:
         cause = deeper
@@ -72,8 +121,8 @@ def _reason(error: requests.RequestException) -> str:
 
 
 def read(source: HttpSource, request: Request) -> Value:
-    """The number in the document."""
-    status, body = get(source.url, {}, source.token_env, request)
-    if status != 200:
-        raise MetricError(f"HTTP {status}")
-    return value_in(body, source.pointer, source.time_pointer)
+    """Read the number in the document."""
+    answer = get(source.url, {}, source.token_env, request)
+    if answer.status != 200:
+        raise MetricError(f"HTTP {answer.status}")
+    return value_in(answer.body, source.pointer, source.time_pointer)

@@ -22,7 +22,7 @@ _AGGREGATES: Mapping[str, Callable[[Sequence[float]], float]] = {
 
 
 def read(source: PrometheusSource, request: Request) -> Value:
-    """The one number that the query gives; MetricError if it gives none, or several series."""
+    """Return the number of the query. Raise MetricError if it returns none, or several series."""
     if source.window is None:
         return _instant(source, request)
     start = request.now.timestamp() - source.window.total_seconds()
@@ -45,7 +45,7 @@ def _instant(source: PrometheusSource, request: Request) -> Value:
 def query_range(
     source: PrometheusSource, start: float, end: float, step: float, request: Request
 ) -> list[tuple[float, float]]:
-    """The moments (seconds since 1970) and numbers of a query between two moments."""
+    """Return the times (seconds since 1970) and numbers of a query between two times."""
     parameters = {"query": source.query, "start": f"{start:.3f}", "end": f"{end:.3f}", "step": f"{step:g}"}
     series = _only(_ask(source, "query_range", parameters, request)["result"])
     return [(float(moment), float(number)) for moment, number in series["values"]]
@@ -54,9 +54,9 @@ def query_range(
 def _ask(source: PrometheusSource, path: str, parameters: Mapping[str, str], request: Request) -> dict[str, Any]:
     timeout = {"timeout": f"{request.seconds:g}s"}
     url = f"{source.url.rstrip('/')}/api/v1/{path}"
-    status, body = get(url, {**parameters, **timeout}, source.token_env, request)
+    answer = get(url, {**parameters, **timeout}, source.token_env, request)
     try:
-        document = json.loads(body)
+        document = json.loads(answer.body)
     except ValueError:
         document = None
     if isinstance(document, dict) and document.get("status") == "success":
@@ -64,7 +64,7 @@ def _ask(source: PrometheusSource, path: str, parameters: Mapping[str, str], req
         return data
     if isinstance(document, dict) and "error" in document:
         raise MetricError(f"{document.get('errorType')}: {document['error']}")
-    raise MetricError(f"HTTP {status}, and no answer of Prometheus")
+    raise MetricError(f"HTTP {answer.status}, and no answer of Prometheus")
 
 
 def _only(result: Sequence[dict[str, Any]]) -> dict[str, Any]:
