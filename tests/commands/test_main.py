@@ -268,13 +268,13 @@ finally:
 
 def test_a_reader_that_goes_away_is_no_noise():
     body = "for _ in range(100_000): print('x' * 100)"
-    process = subprocess.Popen(probe_command(body), env=CLEAN, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    assert process.stdout is not None
-    assert process.stderr is not None
-    process.stdout.readline()
-    process.stdout.close()
-    assert process.stderr.read() == b""
-    assert process.wait(timeout=30) == 1
+    with subprocess.Popen(probe_command(body), env=CLEAN, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(timeout=30) == 1
 
 
 # ---------------------------------------------------------------------------------------------
