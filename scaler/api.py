@@ -14,7 +14,7 @@ from scaler.converge import operate
 from scaler.converge.counts import all_counts, check_by, known_group, only_group
 from scaler.converge.demand import Demand, Options
 from scaler.converge.ensure import ensure
-from scaler.converge.ports import Surroundings
+from scaler.converge.ports import Ports
 from scaler.model import Result, Spec
 from scaler.records.state import State
 from scaler.records.state_file import StateFile
@@ -172,7 +172,7 @@ class Scaler:
     def _ensure(self, spec: Spec, demand: Demand, options: Options, what: str) -> Result:
         return self._run(spec, what, lambda ports: ensure(spec, demand, options, ports))
 
-    def _run(self, spec: Spec, what: str, use_case: Callable[[Surroundings], Result]) -> Result:
+    def _run(self, spec: Spec, what: str, use_case: Callable[[Ports], Result]) -> Result:
         run = RunSettings(
             project=self._project,
             spec=spec,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from scaler.clouds import Cloud
 from scaler.clouds.registry import open_cloud
 from scaler.config.project import Project
-from scaler.converge.ports import Progress, Surroundings
+from scaler.converge.ports import Ports, Progress
 from scaler.engine import housekeeping
 from scaler.engine.backend import DEFAULT_BACKEND, LocalBackend, absolute_url
 from scaler.engine.plugin import resource_type
@@ -51,7 +51,7 @@ class RunSettings:
 
 
 @contextmanager
-def open_ports(run: RunSettings, *, clock: Clock, progress: Progress) -> Iterator[Surroundings]:
+def open_ports(run: RunSettings, *, clock: Clock, progress: Progress) -> Iterator[Ports]:
     """Open the adapters of one run; hold the stack's local lock until the block ends.
 
     Raises LockedError if another run holds it for longer than `run.lock_timeout`.
@@ -66,7 +66,7 @@ def open_ports(run: RunSettings, *, clock: Clock, progress: Progress) -> Iterato
         notifier = Notifier(spec.stack, spec.notify, folder=project.directory, warn=progress.warn)
         stack.callback(notifier.close)
         pulumi = _open_stack(run, stack, cloud, clock, progress.warn)
-        yield Surroundings(
+        yield Ports(
             cloud=cloud,
             stack=pulumi,
             records=StackRecords(

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from scaler.autoscale.bounds import Prices, budget, per_month, quota
@@ -25,8 +25,9 @@ from scaler.clouds import Catalogue
 from scaler.converge.confirm import confirm, on_their_way
 from scaler.converge.demand import Demand, Options
 from scaler.converge.ensure import ensure
-from scaler.converge.observe import PASSING, Observer
-from scaler.converge.ports import Surroundings
+from scaler.converge.knowledge import Knowledge
+from scaler.converge.observe import look, observe, save
+from scaler.converge.ports import Ports
 from scaler.errors import UsageError
 from scaler.model import Outcome, Requests, Result, Server, Spec, World
 from scaler.model.lifecycle import DEAD, Status
@@ -79,7 +80,7 @@ def run_tick(
     spec: Spec,
     samples: Samples,
     memory: Memory,
-    around: Surroundings,
+    ports: Ports,
     *,
     now: datetime,
     options: Options,
@@ -95,52 +96,53 @@ def run_tick(
     """
     # Whole seconds, as in the records, so that a later tick reads exactly what was decided on.
     now = now.replace(microsecond=0)
-    sent = around.cloud.requests
+    sent = ports.cloud.requests
     remembered = memory.load()
-    recorded = around.records.wanted()
-    world, observer = _observe(spec, around)
+    recorded = ports.records.wanted()
+    seen = _observe(spec, ports)
+    world = seen.world
     supplies = _supplies(spec, world, recorded, remembered.histories)
-    catalogue = (prices or Prices(around.clock)).of(around.cloud) if spec.budget is not None else None
+    catalogue = (prices or Prices(ports.clock)).of(ports.cloud) if spec.budget is not None else None
 
     def decide(bounds: Sequence[Bound] = ()) -> dict[str, Decision]:
         return decide_stack(spec, samples, supplies, remembered.histories, now, ceilings, bounds)
 
     decisions = decide()
     if any(decision.count > decision.supply.supply for decision in decisions.values()):
-        decisions = decide(_bounds(spec, world, supplies, catalogue, around))
+        decisions = decide(_bounds(spec, world, supplies, catalogue, ports))
     counts = {name: supply.current for name, supply in supplies.items()}
     wanted = {**counts, **{name: decision.count for name, decision in decisions.items()}}
     result: Result | None = None
     if not options.apply:
         if wanted != counts or _needs_work(spec, world, wanted):
-            result = ensure(spec, Demand(wanted), options, around)
+            result = ensure(spec, Demand(wanted), options, ports, seen)
     else:
-        logged = _log(decisions, remembered, around)
+        logged = _log(decisions, remembered, ports)
         try:
             if not recorded.keys() >= spec.groups.keys() or wanted != counts or _needs_work(spec, world, wanted):
-                result = ensure(spec, Demand(wanted), options, around)
+                result = ensure(spec, Demand(wanted), options, ports, seen)
             else:
-                around.records.save(counts, observer.known, ())
+                save(replace(seen, wanted=counts), ports)
         finally:
-            _remember(decisions, remembered, logged, memory, around)
+            _remember(decisions, remembered, logged, memory, ports)
     return Tick(
         stack=spec.stack,
         at=now,
         decisions=decisions,
         servers=tuple(world.servers[name] for name in sorted(world.servers)),
         result=result,
-        requests=_total([_difference(sent, around.cloud.requests), *read]),
+        requests=_total([_difference(sent, ports.cloud.requests), *read]),
         budget_left=_budget_left(spec, catalogue, world, result),
     )
 
 
 def _bounds(
-    spec: Spec, world: World, supplies: Mapping[str, Supply], catalogue: Catalogue | None, around: Surroundings
+    spec: Spec, world: World, supplies: Mapping[str, Supply], catalogue: Catalogue | None, ports: Ports
 ) -> Sequence[Bound]:
     """Return the budget and the account's quota as bounds."""
     found = [
         budget(spec, catalogue, world.servers.values(), supplies) if catalogue else None,
-        quota(around.cloud, around.shortages, len(world.machines), around.clock.now()),
+        quota(ports.cloud, ports.shortages, len(world.machines), ports.clock.now()),
     ]
     return [bound for bound in found if bound]
 
@@ -177,27 +179,28 @@ def _difference(before: Requests, now: Requests) -> Requests:
 # Observation
 
 
-def _observe(spec: Spec, around: Surroundings) -> tuple[World, Observer]:
+def _observe(spec: Spec, ports: Ports) -> Knowledge:
     """Observe the servers, and wait for the readiness checks of those that are starting, but no longer."""
-    observer = Observer(spec, around)
-    world = observer.begin(mend=True)
+    seen = observe(spec, ports, rebuild=True)
     checks = [
         spec.groups[server.group].ready.successes
-        for server in world.servers.values()
+        for server in seen.world.servers.values()
         if server.status in (Status.STARTING, Status.REBOOTING)
         and server.group in spec.groups
         and spec.groups[server.group].ready.kind != "none"
     ]
-    if checks:
-        confirm(
-            observer.look,
-            world,
-            clock=around.clock,
-            deadline=around.clock.monotonic() + max(checks) + 2,
-            progress=around.progress,
-            passing=PASSING,
-        )
-    return observer.world, observer
+    if not checks:
+        return seen
+    confirmed = confirm(
+        lambda knowledge: look(knowledge, ports),
+        seen,
+        clock=ports.clock,
+        deadline=ports.clock.monotonic() + max(checks) + 2,
+        progress=ports.progress,
+    )
+    if confirmed.error:
+        raise confirmed.error
+    return confirmed.knowledge
 
 
 def _supplies(
@@ -246,16 +249,16 @@ def _needs_work(spec: Spec, world: World, wanted: Mapping[str, int]) -> bool:
 # Records
 
 
-def _log(decisions: Mapping[str, Decision], remembered: Remembered, around: Surroundings) -> dict[str, str]:
+def _log(decisions: Mapping[str, Decision], remembered: Remembered, ports: Ports) -> dict[str, str]:
     """Log each decision that differs from the last logged one. Return the key of each, by group."""
     logged = {}
     for name, decision in decisions.items():
         for notice in decision.notices:
-            around.progress.warn(f"{name}: {notice}")
-            around.records.noticed(name, notice)
+            ports.progress.warn(f"{name}: {notice}")
+            ports.records.noticed(name, notice)
         logged[name] = _log_key(decision)
         if decision.change or decision.notices or remembered.logged.get(name) != logged[name]:
-            around.records.decided(name, decision.reason, decision_document(decision))
+            ports.records.decided(name, decision.reason, decision_document(decision))
     return logged
 
 
@@ -271,10 +274,10 @@ def _remember(
     remembered: Remembered,
     logged: Mapping[str, str],
     memory: Memory,
-    around: Surroundings,
+    ports: Ports,
 ) -> None:
     """Save the histories. A decision was carried out if the records have its count as wanted, whatever failed after."""
-    wanted = around.records.wanted()
+    wanted = ports.records.wanted()
     histories = {
         name: decision.carried_out if wanted.get(name) == decision.count else decision.history
         for name, decision in decisions.items()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any, Unpack
+from typing import Unpack
 
 import click
 
@@ -48,12 +48,8 @@ def orphans(context: Context, adopt: bool, delete: bool, **how: Unpack[How]) -> 
     check_consent(context, "orphans", how)
     project, spec = load(context)
 
-    def demand(around: Any) -> Demand:
-        found = frozenset(server.name for server in operate.orphans(spec, around))
-        return Demand(remove=found if delete else frozenset())
-
     cause = f"orphans {'--delete' if delete else '--adopt'}"
-    return change(context, project, spec, demand, cause=cause, **how)
+    return change(context, project, spec, lambda _: Demand(remove_orphans=delete), cause=cause, **how)
 
 
 def _list(context: Context, how: How) -> int:

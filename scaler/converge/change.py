@@ -2,49 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from scaler.converge.run import Run
+from scaler.converge.knowledge import Knowledge
 from scaler.model import Action, Change, Declared, Permits, PlanPhase, Step
 from scaler.planning.template import existing_server, new_server
 
 
-def change_of(run: Run, phase: PlanPhase, steps: Sequence[Step]) -> Change:
+def change_of(knowledge: Knowledge, phase: PlanPhase, steps: Sequence[Step]) -> Change:
     """What the engine is asked to do for these steps, so that the stack holds what the phase declares."""
+    world = knowledge.world
+    permits = _permits(steps)
     creates = {step.server: step for step in steps if step.action is Action.CREATE}
-    adopted = {step.server: step.id or "" for step in steps if step.action is Action.ADOPT}
-    updated = frozenset(step.server for step in steps if step.action is Action.UPDATE)
-    declared = []
-    for name in phase.declared:
-        if name in creates:
-            request = new_server(run.spec, creates[name], run.templates.of(creates[name]))
-            declared.append(Declared(name, creates[name].group, request, exists=False))
-        elif name in run.world.machines:
-            machine = run.world.machines[name]
-            request = existing_server(run.spec, machine)
-            if name not in updated:
-                request = replace(request, labels=machine.labels)
-            declared.append(Declared(name, run.world.servers[name].group, request, exists=name not in adopted))
+    declared = tuple(server for name in phase.declared if (server := _declared(knowledge, name, creates, permits)))
     return Change(
-        declared=tuple(declared),
-        permits=Permits(
-            create=frozenset(creates),
-            adopt=adopted,
-            update=updated,
-            delete={step.server: step.id or "" for step in steps if step.action is Action.DELETE},
-            forget={step.server: step.id or "" for step in steps if step.action is Action.FORGET},
-        ),
-        outputs={server.name: run.known[server.name] for server in declared if server.name in run.known},
-        expected=frozenset(machine.id for machine in run.world.machines.values()),
-        refresh=bool(run.world.vanished) or _relabelled(run),
+        declared=declared,
+        permits=permits,
+        outputs={
+            server.name: knowledge.records[server.name] for server in declared if server.name in knowledge.records
+        },
+        expected=frozenset(machine.id for machine in world.machines.values()),
+        refresh=bool(world.vanished) or _is_relabelled(knowledge),
     )
 
 
-def _relabelled(run: Run) -> bool:
+def _permits(steps: Sequence[Step]) -> Permits:
+    def ids(action: Action) -> dict[str, str]:
+        return {step.server: step.id or "" for step in steps if step.action is action}
+
+    return Permits(
+        create=frozenset(ids(Action.CREATE)),
+        adopt=ids(Action.ADOPT),
+        update=frozenset(ids(Action.UPDATE)),
+        delete=ids(Action.DELETE),
+        forget=ids(Action.FORGET),
+    )
+
+
+def _declared(knowledge: Knowledge, name: str, creates: Mapping[str, Step], permits: Permits) -> Declared | None:
+    """A server as it is declared to the engine; None if it is neither there nor to be created."""
+    if name in creates:
+        step = creates[name]
+        request = new_server(knowledge.spec, step, knowledge.templates.of(step))
+        return Declared(name, step.group, request, exists=False)
+    machine = knowledge.world.machines.get(name)
+    if machine is None:
+        return None
+    request = existing_server(knowledge.spec, machine)
+    if name not in permits.update:
+        request = replace(request, labels=machine.labels)
+    return Declared(name, knowledge.world.servers[name].group, request, exists=name not in permits.adopt)
+
+
+def _is_relabelled(knowledge: Knowledge) -> bool:
     """Whether the engine's idea of some server's labels is not the cloud's."""
+    machines = knowledge.world.machines
     return any(
-        dict(entry.labels) != dict(run.world.machines[name].labels)
-        for name, entry in run.world.entries.items()
-        if name in run.world.machines
+        dict(entry.labels) != dict(machines[name].labels)
+        for name, entry in knowledge.world.entries.items()
+        if name in machines
     )

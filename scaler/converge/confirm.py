@@ -1,4 +1,4 @@
-"""Confirmation: look again and again until what was asked for is there, and what was removed is not.
+"""Confirm: look again and again until what was asked for is there, and what was removed is not.
 
 It runs outside the engine and holds no lock while machines boot. One look is one list call, for
 all servers together; a passing trouble of the cloud ends nothing.
@@ -7,8 +7,12 @@ all servers together; a passing trouble of the cloud ends nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
 
+from scaler.converge.knowledge import Knowledge
+from scaler.converge.observe import PASSING
 from scaler.converge.ports import Progress
+from scaler.errors import ScalerError
 from scaler.model import World
 from scaler.model.lifecycle import DEAD, Status
 from scaler.support.clock import Clock
@@ -17,35 +21,42 @@ _QUICK_LOOKS_S = 20.0
 """Servers that start within this time are seen within a second; the patience of later looks saves requests."""
 
 
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """What came of waiting."""
+
+    knowledge: Knowledge
+    late: tuple[str, ...] = ()
+    """The servers that were still on their way when the time was up."""
+    error: ScalerError | None = None
+    """What ended the waiting before its time."""
+
+
 def confirm(
-    look: Callable[[], World],
-    world: World,
-    *,
-    clock: Clock,
-    deadline: float,
-    progress: Progress,
-    passing: tuple[type[Exception], ...],
-) -> tuple[str, ...]:
+    look: Callable[[Knowledge], Knowledge], knowledge: Knowledge, *, clock: Clock, deadline: float, progress: Progress
+) -> Confirmed:
     """Look until no server is on its way any more, or until `deadline` (of `clock.monotonic`).
 
-    Returns the servers that were still on their way then. One that turned `hanging` or `errored`
-    is not waited for: the caller decides about it. A `passing` error of `look` says that the cloud
-    did not answer, and the waiting goes on; any other ends it.
+    A server that turned `hanging` or `errored` is not waited for: the caller decides about it. An
+    error of `look` that is one of `PASSING` says that the cloud did not answer, and the waiting goes
+    on; any other ends it.
     """
     started = clock.monotonic()
     concerned: set[str] = set()
     while True:
-        waiting = on_their_way(world)
+        waiting = on_their_way(knowledge.world)
         concerned.update(waiting)
-        _tell(world, concerned, clock.monotonic() - started, progress)
+        _show(knowledge.world, concerned, clock.monotonic() - started, progress)
         now = clock.monotonic()
         if not waiting or now >= deadline:
-            return tuple(waiting)
+            return Confirmed(knowledge, tuple(waiting))
         clock.sleep(min(_pause(now - started), deadline - now))
         try:
-            world = look()
-        except passing as error:
+            knowledge = look(knowledge)
+        except PASSING as error:
             progress.note(f"the cloud did not answer, still waiting: {error}")
+        except ScalerError as error:
+            return Confirmed(knowledge, error=error)
 
 
 def on_their_way(world: World) -> list[str]:
@@ -62,7 +73,7 @@ def _pause(waited_s: float) -> float:
     return 1.0 if waited_s < _QUICK_LOOKS_S else 2.0
 
 
-def _tell(world: World, concerned: Collection[str], elapsed_s: float, progress: Progress) -> None:
+def _show(world: World, concerned: Collection[str], elapsed_s: float, progress: Progress) -> None:
     for name in concerned:
         # A duplicate takes the plain name over when the one that had it is gone.
         server = world.servers.get(name) or world.past.get(name)

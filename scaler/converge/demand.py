@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from scaler.errors import StalePlanError
-from scaler.model import Plan, Spec, Step, World
+from scaler.model import Plan, PolicyPack, Spec, Step, World
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +54,12 @@ class Demand:
     """Servers to remove, each lowering its group's count by one."""
     renew: frozenset[str] = frozenset()
     """Servers to replace: each goes when a new one is ready."""
+    remove_orphans: bool = False
+    """Also remove every machine that is in no state."""
+
+    def name_orphans(self, world: World) -> Demand:
+        """The same demand with the orphans of this world among the servers to remove."""
+        return replace(self, remove=self.remove | world.orphans_left) if self.remove_orphans else self
 
     def resolve(self, spec: Spec, world: World) -> dict[str, int]:
         """The wanted count of every group; a server to replace counts, whatever its state."""
@@ -73,6 +79,27 @@ class Demand:
             return frozenset()
         named = self.remove | self.renew
         return frozenset(name for name, server in world.servers.items() if not server.counts and name not in named)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One run's task: what is wanted of which stack, how, and until when."""
+
+    spec: Spec
+    demand: Demand
+    options: Options
+    started: float
+    """By `clock.monotonic`."""
+
+    @property
+    def deadline(self) -> float:
+        """When the run's time is up, by `clock.monotonic`."""
+        return self.started + self.options.timeout.total_seconds()
+
+    @property
+    def packs(self) -> tuple[PolicyPack, ...]:
+        """The policy packs that judge this run: all of the spec's, unless everything is to be removed."""
+        return () if self.options.everything else self.spec.policies
 
 
 def stale(what: str, moved: Iterable[str]) -> StalePlanError:

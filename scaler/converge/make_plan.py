@@ -1,18 +1,20 @@
-"""Making a plan that can be carried out: what must be looked up for it, and what must not be."""
+"""Make a plan that can be carried out: look up what it needs to know, and nothing else."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
 
 from scaler.clouds import Catalogue, CloudError, InvalidError, NoCapacityError
+from scaler.converge.demand import Request
+from scaler.converge.journal import Journal
+from scaler.converge.knowledge import Knowledge, describe_placement
 from scaler.converge.observe import PASSING
+from scaler.converge.ports import Ports
 from scaler.converge.references import current_image, find_parts
 from scaler.converge.report import cost_of, servers_after
-from scaler.converge.run import Run, tell_place
 from scaler.errors import LimitError
-from scaler.model import LEAVING, Action, Group, Plan, Spec, Step, StepResult
+from scaler.model import LEAVING, Action, Group, Placement, Plan, Spec, Step
 from scaler.planning.guards import (
     Quota,
     check_budget,
@@ -28,187 +30,224 @@ from scaler.planning.plan import plan
 from scaler.records.shortages import QUOTA_FOR
 
 
-class Planner:
-    """Plans for one run, and learns from the cloud what a plan needs to know."""
+def make_plan(request: Request, knowledge: Knowledge, journal: Journal, ports: Ports) -> tuple[Plan, Knowledge]:
+    """Plan until nothing more needs to be looked up; the plan, and what is known by then.
 
-    def __init__(self, run: Run) -> None:
-        self._run = run
-
-    def plan(self) -> Plan:
-        """A plan that creates servers only where they can be had, and no more than the account allows."""
-        spec = _holding_nothing(self._run.spec) if self._run.options.everything else self._run.spec
-        made = plan(spec, self._run.world, self._run.wanted, self._run.advice)
-        while self._learns(made):
-            made = plan(spec, self._run.world, self._run.wanted, self._run.advice)
-        for name in made.short:
-            self._require_fit(spec.groups[name])
-        if made.phases and (self._run.options.approve or not self._run.options.apply):
-            self._read_prices()
-        return replace(made, cost=cost_of(self._run, self._run.world.servers.values(), servers_after(self._run, made)))
-
-    def _learns(self, made: Plan) -> bool:
-        """Look up what a plan needs to know; whether that calls for another plan."""
-        return self._learns_images(made) or self._learns_placements(made)
-
-    def _learns_images(self, made: Plan) -> bool:
-        """Outdated servers go first: where only some of a group go, its image must be known."""
-        choosing = {
-            step.group
-            for step in made.steps
-            if step.action in LEAVING
-            and self._run.world.servers[step.server].counts
-            and self._run.wanted.get(step.group)
-        } - self._run.advice.images.keys()
-        if not choosing:
-            return False
-        found = {name: self._image_names(self._run.spec.groups[name]) for name in choosing}
-        self._run.advice = replace(self._run.advice, images={**self._run.advice.images, **found})
-        return True
-
-    def _image_names(self, group: Group) -> frozenset[str]:
-        """What a group's image goes by; nothing if the cloud cannot tell, for a count must go down all the same."""
-        try:
-            image = current_image(group, self._run.around.cloud, self._sold())
-        except (InvalidError, *PASSING) as error:
-            self._run.progress.note(f"which servers of {group.name} are outdated is not known: {error}")
-            return frozenset()
-        return frozenset({image.id, image.name})
-
-    def _learns_placements(self, made: Plan) -> bool:
-        creates = [step for step in made.steps if step.action is Action.CREATE]
-        if not creates:
-            return False
-        before = self._run.advice
-        self._look_up(creates)
-        if self._run.advice == before:
-            self._heed_quota(made)
-        return self._run.advice != before
-
-    def _look_up(self, creates: Sequence[Step]) -> None:
-        """What the names in the spec mean, for every placement that servers are to be created at."""
-        catalogue = self._sold()
-        found = find_parts(
-            self._run.spec, creates, self._run.around.cloud, catalogue, self._run.templates, self._run.clock.now()
-        )
-        for _, kind, location in found.templates.by_placement.keys() - self._run.templates.by_placement.keys():
-            offer = catalogue.offer(kind, location)
-            if offer and offer.deprecated_after:
-                self._run.progress.warn(
-                    f"{kind} can be ordered in {location} until {offer.deprecated_after:%Y-%m-%d} only"
-                )
-        self._run.templates = found.templates
-        for place, full in found.unavailable.items():
-            self._run.pass_over(place, full)
-        for (group, place), unfit in found.unfit.items():
-            self._run.passed_over[group, place] = unfit
-            self._run.progress.note(f"{group} passes over {tell_place(place)}: {unfit}")
-        self._run.advice = replace(self._run.advice, unfit=self._run.advice.unfit | found.unfit.keys())
-
-    def _sold(self) -> Catalogue:
-        """The cloud's catalogue, read once; what had no capacity a moment ago is not tried again."""
-        if self._run.observer.catalogue is None:
-            self._run.observer.catalogue = self._run.around.cloud.catalogue()
-            for place, at in self._run.around.shortages.full(self._run.clock.now()).items():
-                self._run.pass_over(place, f"there was none at {at:%H:%M} UTC")
-        return self._run.observer.catalogue
-
-    def _read_prices(self) -> None:
-        """For whoever looks at the plan; it can be carried out without them."""
-        try:
-            self._sold()
-        except CloudError as error:
-            self._run.progress.note(f"the prices cannot be read: {error}")
-
-    def _heed_quota(self, made: Plan) -> None:
-        """Refuse what the account does not allow; what other groups only lose goes on without it."""
-        if self._quota is None:
-            return
-        if self._run.advice.most != self._quota.most:
-            # Another plan may fit: what is only paid for makes room.
-            self._run.advice = replace(self._run.advice, most=self._quota.most)
-            return
-        try:
-            check_quota(self._run.world, made, self._quota)
-        except LimitError as error:
-            if not self._run.steps and not shrinking_alone(made):
-                raise
-            self._run.failures.append(error)
-            self._run.advice = replace(self._run.advice, withheld=True)
-
-    @cached_property
-    def _quota(self) -> Quota | None:
-        """What the account lets this stack have: as the cloud tells, or as it was found out within the hour."""
-        learned = self._run.around.shortages.quota(self._run.clock.now())
-        if learned:
-            most, at = learned
-            return Quota(
-                most,
-                why=f"it refused more at {at:%H:%M} UTC, and is not asked again before {at + QUOTA_FOR:%H:%M}",
-                fix=f"Have the account's limit raised and remove {self._run.around.shortages.name}, or ask for fewer.",
-            )
-        try:
-            limits = self._run.around.cloud.limits()
-        except CloudError as error:
-            self._run.progress.note(f"the account's limit cannot be read: {error}")
-            return None
-        if limits.servers is None:
-            return None
-        others = max(0, (limits.in_use or 0) - len(self._run.world.machines))
-        return Quota(
-            limits.servers - others,
-            why=f"the account's limit is {limits.servers}, and {others} of its servers are not of this stack",
-            fix="Have the account's limit raised, or ask for fewer.",
-        )
-
-    def _require_fit(self, group: Group) -> None:
-        """InvalidError if there is no placement at which servers of the group can be."""
-        errors = [self._run.passed_over.get((group.name, place)) for place in placements(group)]
-        invalid = {str(error): error for error in errors if isinstance(error, InvalidError)}
-        if len(invalid) == 1 and all(isinstance(error, InvalidError) for error in errors):
-            raise next(iter(invalid.values()))
-        if all(isinstance(error, InvalidError) for error in errors):
-            raise InvalidError(
-                f"There is no type and location at which servers of {group.name} can be.",
-                why="; ".join(invalid),
-                fix=f"Change groups.{group.name}.type, location or image in {self._run.spec.path}.",
-            )
-
-    def note_shortages(self) -> None:
-        """What is missing because there was no capacity is a failure of the run, whatever else was done."""
-        if not self._run.advice.withheld:
-            self._run.failures += [self.shortage(name, count) for name, count in self._run.plan.short.items()]
-
-    def shortage(self, name: str, count: int) -> NoCapacityError:
-        """The error for servers that there is no capacity for."""
-        tried = (
-            f"{tell_place(place)}: {self._run.passed_over.get((name, place), 'not tried')}"
-            for place in placements(self._run.spec.groups[name])
-        )
-        return NoCapacityError(
-            f"There is no capacity for {count} more of {name}.",
-            why="; ".join(tried),
-            fix=f"Name more types or locations in groups.{name}, or try again in a few minutes.",
-        )
-
-    def check(self) -> None:
-        """All guards, before anything is changed."""
-        everything = self._run.options.everything
-        check_plan(self._run.spec, self._run.world, self._run.plan, ignore_protection=everything)
-        check_expectation(self._run.plan, self._run.options.expect_current)
-        if self._run.demand.counts is not None and not everything:
-            check_zero(self._run.world, self._run.plan, allowed=self._run.options.allow_zero)
-        self.check_sums()
-
-    def check_sums(self) -> None:
-        """The guards that hold for all rounds of the run together."""
-        done = {
-            (report.step.action, report.step.server) for report in self._run.steps if report.result is StepResult.DONE
-        }
-        check_change(self._run.plan, self._run.options.max_change, done)
-        check_budget(self._run.spec, self._run.plan, self._run.plan.cost)
+    It creates servers only where they can be had, and no more than the account allows. Raises
+    InvalidError if a group's servers can be nowhere, and LimitError if the account's quota refuses
+    a run that has nothing else to do.
+    """
+    spec = _without_protection(request.spec) if request.options.everything else request.spec
+    made = plan(spec, knowledge.world, knowledge.wanted, knowledge.advice)
+    while (learned := _look_up(made, knowledge, journal, ports)).advice != knowledge.advice:
+        knowledge = learned
+        made = plan(spec, knowledge.world, knowledge.wanted, knowledge.advice)
+    knowledge = learned
+    for name in made.short:
+        _require_fit(spec.groups[name], knowledge)
+    if made.phases and (request.options.approve or not request.options.apply):
+        knowledge = _read_prices(knowledge, ports)
+    cost = cost_of(knowledge, knowledge.world.servers.values(), servers_after(knowledge, made))
+    return replace(made, cost=cost), knowledge
 
 
-def _holding_nothing(spec: Spec) -> Spec:
+def _without_protection(spec: Spec) -> Spec:
     """The spec of a stack that is to be destroyed: no server stays, protected or paid for."""
     groups = {name: replace(group, protect=frozenset(), keep_paid=False) for name, group in spec.groups.items()}
     return replace(spec, groups=groups)
+
+
+# ---------------------------------------------------------------------------------------------
+# Guards
+
+
+def check(request: Request, knowledge: Knowledge, made: Plan, journal: Journal) -> None:
+    """Check all guards, before anything is changed; RefusedError."""
+    everything = request.options.everything
+    check_plan(request.spec, knowledge.world, made, ignore_protection=everything)
+    check_expectation(made, request.options.expect_current)
+    if request.demand.counts is not None and not everything:
+        check_zero(knowledge.world, made, allowed=request.options.allow_zero)
+    check_sums(request, made, journal)
+
+
+def check_sums(request: Request, made: Plan, journal: Journal) -> None:
+    """Check the guards that hold for all rounds of the run together; RefusedError."""
+    check_change(made, request.options.max_change, journal.done)
+    check_budget(request.spec, made, made.cost)
+
+
+# ---------------------------------------------------------------------------------------------
+# Looking up: what changes the advice calls for another plan
+
+
+def _look_up(made: Plan, knowledge: Knowledge, journal: Journal, ports: Ports) -> Knowledge:
+    learned = _learn_images(made, knowledge, ports)
+    if learned.advice != knowledge.advice:
+        return learned
+    creates = [step for step in made.steps if step.action is Action.CREATE]
+    if not creates:
+        return knowledge
+    learned = _learn_placements(creates, knowledge, ports)
+    if learned.advice != knowledge.advice:
+        return learned
+    return _heed_quota(made, learned, journal, ports)
+
+
+def _learn_images(made: Plan, knowledge: Knowledge, ports: Ports) -> Knowledge:
+    """Outdated servers go first: where only some of a group go, its image must be known."""
+    choosing = {
+        step.group
+        for step in made.steps
+        if step.action in LEAVING and knowledge.world.servers[step.server].counts and knowledge.wanted.get(step.group)
+    } - knowledge.advice.images.keys()
+    for name in sorted(choosing):
+        knowledge, names = _image_names(knowledge.spec.groups[name], knowledge, ports)
+        knowledge = knowledge.advise(images={**knowledge.advice.images, name: names})
+    return knowledge
+
+
+def _image_names(group: Group, knowledge: Knowledge, ports: Ports) -> tuple[Knowledge, frozenset[str]]:
+    """What a group's image goes by; nothing if the cloud cannot say, for a count must go down all the same."""
+    try:
+        knowledge, catalogue = _read_catalogue(knowledge, ports)
+        image = current_image(group, ports.cloud, catalogue)
+    except (InvalidError, *PASSING) as error:
+        ports.progress.note(f"which servers of {group.name} are outdated is not known: {error}")
+        return knowledge, frozenset()
+    return knowledge, frozenset({image.id, image.name})
+
+
+def _learn_placements(creates: Sequence[Step], knowledge: Knowledge, ports: Ports) -> Knowledge:
+    """Look up what the names in the spec mean, for every placement that servers are to be created at."""
+    knowledge, catalogue = _read_catalogue(knowledge, ports)
+    found = find_parts(knowledge.spec, creates, ports.cloud, catalogue, knowledge.templates, ports.clock.now())
+    for _, kind, location in found.templates.by_placement.keys() - knowledge.templates.by_placement.keys():
+        offer = catalogue.offer(kind, location)
+        if offer and offer.deprecated_after:
+            ports.progress.warn(f"{kind} can be ordered in {location} until {offer.deprecated_after:%Y-%m-%d} only")
+    for (name, place), unfit in found.unfit.items():
+        ports.progress.note(f"{name} passes over {describe_placement(place)}: {unfit}")
+    learned = replace(
+        pass_over(found.unavailable, knowledge, ports) if found.unavailable else knowledge, templates=found.templates
+    )
+    if not found.unfit:
+        return learned
+    learned = replace(learned, passed_over={**learned.passed_over, **found.unfit})
+    return learned.advise(unfit=frozenset(found.unfit))
+
+
+def pass_over(places: Mapping[Placement, CloudError | str], knowledge: Knowledge, ports: Ports) -> Knowledge:
+    """Try no more servers at these placements, and say so."""
+    for place, why in places.items():
+        ports.progress.note(f"passing over {describe_placement(place)}: {why}")
+    return knowledge.pass_over(places)
+
+
+def _read_catalogue(knowledge: Knowledge, ports: Ports) -> tuple[Knowledge, Catalogue]:
+    """Read the cloud's catalogue, once; what had no capacity a moment ago is not tried again."""
+    if knowledge.catalogue is not None:
+        return knowledge, knowledge.catalogue
+    catalogue = ports.cloud.catalogue()
+    full = ports.shortages.full(ports.clock.now())
+    learned = replace(knowledge, catalogue=catalogue)
+    if full:
+        learned = pass_over({place: f"there was none at {at:%H:%M} UTC" for place, at in full.items()}, learned, ports)
+    return learned, catalogue
+
+
+def _read_prices(knowledge: Knowledge, ports: Ports) -> Knowledge:
+    """Read the prices for whoever looks at the plan; it can be carried out without them."""
+    try:
+        return _read_catalogue(knowledge, ports)[0]
+    except CloudError as error:
+        ports.progress.note(f"the prices cannot be read: {error}")
+        return knowledge
+
+
+# ---------------------------------------------------------------------------------------------
+# Quota
+
+
+def _heed_quota(made: Plan, knowledge: Knowledge, journal: Journal, ports: Ports) -> Knowledge:
+    """Refuse what the account does not allow; what other groups only lose goes on without it."""
+    knowledge = _read_quota(knowledge, ports)
+    if knowledge.quota is None:
+        return knowledge
+    if knowledge.advice.most != knowledge.quota.most:
+        # Another plan may fit: what is only paid for makes room.
+        return knowledge.advise(most=knowledge.quota.most)
+    try:
+        check_quota(knowledge.world, made, knowledge.quota)
+    except LimitError as error:
+        if not journal.reports and not shrinking_alone(made):
+            raise
+        return knowledge.withhold(error)
+    return knowledge
+
+
+def _read_quota(knowledge: Knowledge, ports: Ports) -> Knowledge:
+    """Learn once what the account lets this stack have: as the cloud tells, or as it was met within the hour."""
+    if knowledge.is_quota_read:
+        return knowledge
+    return replace(knowledge, quota=_quota(knowledge, ports), is_quota_read=True)
+
+
+def _quota(knowledge: Knowledge, ports: Ports) -> Quota | None:
+    met = ports.shortages.quota(ports.clock.now())
+    if met:
+        most, at = met
+        return Quota(
+            most,
+            why=f"it refused more at {at:%H:%M} UTC, and is not asked again before {at + QUOTA_FOR:%H:%M}",
+            fix=f"Have the account's limit raised and remove {ports.shortages.name}, or ask for fewer.",
+        )
+    try:
+        limits = ports.cloud.limits()
+    except CloudError as error:
+        ports.progress.note(f"the account's limit cannot be read: {error}")
+        return None
+    if limits.servers is None:
+        return None
+    others = max(0, (limits.in_use or 0) - len(knowledge.world.machines))
+    return Quota(
+        limits.servers - others,
+        why=f"the account's limit is {limits.servers}, and {others} of its servers are not of this stack",
+        fix="Have the account's limit raised, or ask for fewer.",
+    )
+
+
+# ---------------------------------------------------------------------------------------------
+# Shortages
+
+
+def _require_fit(group: Group, knowledge: Knowledge) -> None:
+    """Raise InvalidError if there is no placement at which servers of the group can be."""
+    errors = [knowledge.passed_over.get((group.name, place)) for place in placements(group)]
+    invalid = {str(error): error for error in errors if isinstance(error, InvalidError)}
+    if not all(isinstance(error, InvalidError) for error in errors):
+        return
+    if len(invalid) == 1:
+        raise next(iter(invalid.values()))
+    raise InvalidError(
+        f"There is no type and location at which servers of {group.name} can be.",
+        why="; ".join(invalid),
+        fix=f"Change groups.{group.name}.type, location or image in {knowledge.spec.path}.",
+    )
+
+
+def shortages(made: Plan, knowledge: Knowledge) -> tuple[NoCapacityError, ...]:
+    """The errors for servers that there is no capacity for, one per group."""
+    return tuple(_shortage(name, count, knowledge) for name, count in made.short.items())
+
+
+def _shortage(name: str, count: int, knowledge: Knowledge) -> NoCapacityError:
+    tried = (
+        f"{describe_placement(place)}: {knowledge.passed_over.get((name, place), 'not tried')}"
+        for place in placements(knowledge.spec.groups[name])
+    )
+    return NoCapacityError(
+        f"There is no capacity for {count} more of {name}.",
+        why="; ".join(tried),
+        fix=f"Name more types or locations in groups.{name}, or try again in a few minutes.",
+    )

@@ -1,25 +1,24 @@
-"""Looking: the cloud's list, the engine's state and our records, kept together as the run goes on."""
+"""Observe: the cloud's list, the engine's state and our records become one `Knowledge`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from scaler.clouds import (
     AmbiguousError,
     BusyError,
-    Catalogue,
-    Cloud,
     CloudError,
     GoneError,
     RateLimitedError,
     TransientError,
 )
-from scaler.converge.ports import Surroundings
-from scaler.model import Machine, Server, Spec, StackState, World
+from scaler.converge.knowledge import Knowledge
+from scaler.converge.ports import Ports
+from scaler.model import Machine, Server, Spec, Step, World
 from scaler.model.lifecycle import Status
 from scaler.planning.assess import Findings, assess, known
-from scaler.planning.deadlines import Deadline, learn_deadline
+from scaler.planning.deadlines import learn_deadline
 from scaler.planning.prices import existing, price_of
 
 PASSING = (TransientError, RateLimitedError, AmbiguousError)
@@ -28,139 +27,172 @@ PASSING = (TransientError, RateLimitedError, AmbiguousError)
 _PAUSE_S = 2.0
 
 
-class Observer:
-    """What the run knows by now; every look renews it."""
+def observe(spec: Spec, ports: Ports, *, rebuild: bool = False) -> Knowledge:
+    """Read the stack and the records, and list the cloud's machines.
 
-    def __init__(self, spec: Spec, around: Surroundings) -> None:
-        self.spec = spec
-        self.stack = StackState()
-        self.known: dict[str, Server] = {}
-        """Records by name, finished ones included."""
-        self.world: World
-        self.catalogue: Catalogue | None = None
-        """The prices, if they were read: then servers are recorded with theirs."""
-        self._around = around
-        self._cloud: Cloud = around.cloud
-        self._gone: set[str] = set()
-        self._relabelled: set[str] = set()
-        self._deadlines: Mapping[str, Deadline] = {}
+    `rebuild` goes on without records that cannot be read. Raises what the cloud, the engine's
+    backend or the state file raises.
+    """
+    ports.progress.phase("observing")
+    stack = ports.stack.read()
+    records = known(stack, ports.records.load(mend=rebuild))
+    times = ports.records.boot_times()
+    deadlines = {
+        name: deadline
+        for name, group in spec.groups.items()
+        if (deadline := learn_deadline(times.get(name, ()), group.start_within))
+    }
+    nothing = World(at=ports.clock.now(), machines={}, entries=stack.entries, servers={})
+    unseen = Knowledge(spec=spec, stack=stack, world=nothing, first=nothing, records=records, deadlines=deadlines)
+    seen = look(unseen, ports)
+    return replace(seen, first=seen.world)
 
-    def begin(self, *, mend: bool = False) -> World:
-        """Read the stack and the records, and look; `mend` does without records that cannot be read."""
-        self._around.progress.phase("observing")
-        self.read_stack()
-        self.known = known(self.stack, self._around.records.load(mend=mend))
-        times = self._around.records.boot_times()
-        self._deadlines = {
-            name: deadline
-            for name, group in self.spec.groups.items()
-            if (deadline := learn_deadline(times.get(name, ()), group.start_within))
-        }
-        return self.look()
 
-    def read_stack(self) -> None:
-        """Read what the engine saved last."""
-        self.stack = self._around.stack.read()
+def read_stack(knowledge: Knowledge, ports: Ports) -> Knowledge:
+    """Read what the engine saved last."""
+    return replace(knowledge, stack=ports.stack.read())
 
-    def look(self) -> World:
-        """One list call, and then: what it lacks is gone only when the machine's own address says so."""
-        return self.take_in(self._cloud.list_owned(self.spec.owner))
 
-    def look_patiently(self, deadline: float) -> World:
-        """Look, however often it takes until `deadline` (of `clock.monotonic`)."""
-        while True:
-            try:
-                return self.look()
-            except PASSING as error:
-                if self._around.clock.monotonic() >= deadline:
-                    raise
-                self._around.progress.note(f"the cloud did not answer, asking again: {error}")
-                self._around.clock.sleep(_PAUSE_S)
+def look(knowledge: Knowledge, ports: Ports) -> Knowledge:
+    """Observe again: one list call per page, and one request for each known machine that the list lacks."""
+    return take_in(knowledge, ports.cloud.list_owned(knowledge.spec.owner), ports)
 
-    def take_in(self, machines: Sequence[Machine]) -> World:
-        """Make a world of a list that was read just now."""
-        self._relabelled.clear()
-        unlisted = [found for missed in sorted(self._missed(machines)) if (found := self._find(missed))]
-        findings = Findings(
-            is_ready=self._is_ready,
-            trouble=self._around.readiness.trouble,
-            stopping=self._around.stopping.busy,
-            relabelled=frozenset(self._relabelled),
-            deadlines=self._deadlines,
-        )
-        self.world = assess(
-            self.spec, [*machines, *unlisted], self.stack, self.known, self._around.clock.now(), findings
-        )
-        servers = {name: self._priced(server) for name, server in self.world.servers.items()}
-        self.world = replace(self.world, servers=servers)
-        self.known = {**self.world.past, **servers}
-        return self.world
 
-    def _priced(self, server: Server) -> Server:
-        if self.catalogue is None:
-            return server
-        return replace(server, price=price_of(self.catalogue, existing(server)) or server.price)
-
-    def _missed(self, machines: Sequence[Machine]) -> set[str]:
-        expected = {server.id for server in self.known.values() if server.id and not server.finished}
-        expected |= {entry.id for entry in self.stack.entries.values()}
-        return expected - self._gone - {machine.id for machine in machines}
-
-    def _find(self, id: str) -> Machine | None:
-        """A machine that a list lacks; None if it is gone, or not ours any more."""
+def look_patiently(knowledge: Knowledge, ports: Ports, deadline: float) -> Knowledge:
+    """Observe again, however often it takes until `deadline` (of `clock.monotonic`)."""
+    while True:
         try:
-            machine = self._cloud.get(id)
-        except GoneError:
-            self._gone.add(id)
-            return None
-        if self.spec.owner.owns(machine.labels):
-            return machine
-        self._relabelled.add(id)
+            return look(knowledge, ports)
+        except PASSING as error:
+            if ports.clock.monotonic() >= deadline:
+                raise
+            ports.progress.note(f"the cloud did not answer, asking again: {error}")
+            ports.clock.sleep(_PAUSE_S)
+
+
+def take_in(knowledge: Knowledge, machines: Sequence[Machine], ports: Ports) -> Knowledge:
+    """Make a world of a list that was read just now; a machine that it lacks is asked for by its id."""
+    spec = knowledge.spec
+    answers = {missed: _find(missed, ports) for missed in sorted(_missed(knowledge, machines))}
+    found = [machine for machine in answers.values() if machine]
+    ours = [machine for machine in found if spec.owner.owns(machine.labels)]
+    findings = Findings(
+        is_ready=lambda server: _is_ready(spec, server, ports),
+        trouble=ports.readiness.trouble,
+        stopping=ports.stopping.busy,
+        relabelled=frozenset(machine.id for machine in found if not spec.owner.owns(machine.labels)),
+        deadlines=knowledge.deadlines,
+    )
+    world = assess(spec, [*machines, *ours], knowledge.stack, knowledge.records, ports.clock.now(), findings)
+    servers = {name: _priced(knowledge, server) for name, server in world.servers.items()}
+    return replace(
+        knowledge,
+        world=replace(world, servers=servers),
+        records={**world.past, **servers},
+        gone=knowledge.gone | {missed for missed, machine in answers.items() if machine is None},
+    )
+
+
+def _missed(knowledge: Knowledge, machines: Sequence[Machine]) -> set[str]:
+    expected = {server.id for server in knowledge.records.values() if server.id and not server.finished}
+    expected |= {entry.id for entry in knowledge.stack.entries.values()}
+    return expected - knowledge.gone - {machine.id for machine in machines}
+
+
+def _find(id: str, ports: Ports) -> Machine | None:
+    """A machine by its own address; None if it is gone."""
+    try:
+        return ports.cloud.get(id)
+    except GoneError:
         return None
 
-    def _is_ready(self, server: Server) -> bool:
-        group = self.spec.groups.get(server.group)
-        return group is None or self._around.readiness.is_ready(group.ready, server)
 
-    @property
-    def due(self) -> list[str]:
-        """The running servers for which a reboot was asked while they could not be rebooted."""
-        return [name for name, server in self.world.servers.items() if server.reboot_asked and server.running]
+def _is_ready(spec: Spec, server: Server, ports: Ports) -> bool:
+    group = spec.groups.get(server.group)
+    return group is None or ports.readiness.is_ready(group.ready, server)
 
-    def reboot_due(self) -> list[CloudError]:
-        """Reboot what is due; what was refused for good."""
-        return [error for name in self.due if (error := self.reboot(name))]
 
-    def reboot(self, name: str) -> CloudError | None:
-        """Reboot one running server, and know it as rebooting; the error if that was refused for good.
+def _priced(knowledge: Knowledge, server: Server) -> Server:
+    if knowledge.catalogue is None:
+        return server
+    return replace(server, price=price_of(knowledge.catalogue, existing(server)) or server.price)
 
-        After a passing trouble it stays asked for, and is due at the next look.
-        """
-        server = replace(self.world.servers[name], reboot_asked=False)
-        try:
-            self._cloud.reboot(server.id or "")
-        except (BusyError, *PASSING):
-            self.amend(replace(server, reboot_asked=True))
-        except CloudError as error:
-            self.amend(server.become(Status.ERRORED, self.world.at, str(error)))
-            return error
-        else:
-            self.amend(server.become(Status.REBOOTING, self.world.at))
-        return None
 
-    def learn_prices(self) -> None:
-        """Read the prices, if a server's is not known; without them, the records are as good in all else."""
-        if all(server.price for server in self.world.servers.values()):
-            return
-        try:
-            self.catalogue = self._cloud.catalogue()
-        except CloudError as error:
-            self._around.progress.note(f"the prices cannot be read: {error}")
-            return
-        for server in self.world.servers.values():
-            self.amend(self._priced(server))
+def learn_prices(knowledge: Knowledge, ports: Ports) -> Knowledge:
+    """Read the prices, if a server's is not known; if they cannot be read, go on without them."""
+    if all(server.price for server in knowledge.world.servers.values()):
+        return knowledge
+    try:
+        learned = replace(knowledge, catalogue=ports.cloud.catalogue())
+    except CloudError as error:
+        ports.progress.note(f"the prices cannot be read: {error}")
+        return knowledge
+    for server in knowledge.world.servers.values():
+        learned = learned.amend(_priced(learned, server))
+    return learned
 
-    def amend(self, server: Server) -> None:
-        """Know better of one server than the last look did."""
-        self.known[server.name] = server
-        self.world = replace(self.world, servers={**self.world.servers, server.name: server})
+
+# ---------------------------------------------------------------------------------------------
+# Records and reboots
+
+
+def save(knowledge: Knowledge, ports: Ports, steps: Sequence[Step] = ()) -> None:
+    """Replace the records in the state file."""
+    ports.records.save(knowledge.wanted, knowledge.records, steps)
+
+
+def record(knowledge: Knowledge, ports: Ports) -> Knowledge:
+    """Save what is there in the stack, from a list that is read under its lock."""
+    ports.progress.phase("recording")
+    seen = [read_stack(knowledge, ports)]
+
+    def describe(machines: Sequence[Machine]) -> dict[str, Server]:
+        seen.append(take_in(seen[-1], machines, ports))
+        return dict(seen[-1].world.servers)
+
+    ports.stack.record(describe)
+    return read_stack(seen[-1], ports)
+
+
+def give_up_waiting(knowledge: Knowledge, names: Sequence[str]) -> Knowledge:
+    """The run's time is up: what still starts or stops is `hanging` from now on.
+
+    Not what is being deleted: as `hanging` it would count again once its cloud calls it running.
+    Nor what runs, and could only not be rebooted.
+    """
+    for name in names:
+        server = knowledge.records[name]
+        if server.status in (Status.DELETING, Status.RUNNING):
+            continue
+        error = f"still {server.status} when the run's time was up"
+        knowledge = knowledge.note(server.become(Status.HANGING, knowledge.world.at, error))
+    return knowledge
+
+
+def due_for_reboot(world: World) -> list[str]:
+    """The running servers for which a reboot was asked while they could not be rebooted."""
+    return [name for name, server in world.servers.items() if server.reboot_asked and server.running]
+
+
+def reboot(knowledge: Knowledge, name: str, ports: Ports) -> tuple[Knowledge, CloudError | None]:
+    """Reboot one running server; the error if that was refused for good.
+
+    After a passing trouble the reboot stays asked for, and is due at the next look.
+    """
+    server = replace(knowledge.world.servers[name], reboot_asked=False)
+    try:
+        ports.cloud.reboot(server.id or "")
+    except (BusyError, *PASSING):
+        return knowledge.amend(replace(server, reboot_asked=True)), None
+    except CloudError as error:
+        return knowledge.amend(server.become(Status.ERRORED, knowledge.world.at, str(error))), error
+    return knowledge.amend(server.become(Status.REBOOTING, knowledge.world.at)), None
+
+
+def reboot_due(knowledge: Knowledge, ports: Ports) -> tuple[Knowledge, tuple[CloudError, ...]]:
+    """Reboot what is due; what was refused for good."""
+    refused: list[CloudError] = []
+    for name in due_for_reboot(knowledge.world):
+        knowledge, error = reboot(knowledge, name, ports)
+        refused += [error] if error else []
+    return knowledge, tuple(refused)

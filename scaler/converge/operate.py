@@ -1,53 +1,67 @@
-"""What is done besides making the count so: looking, recording, rebooting, protecting.
+"""What changes no number: look, record, reboot, protect.
 
-None of it changes the number of servers, so none of it goes through the engine's `up`; what the
-stack must know is saved by the record step.
+None of it goes through the engine's `up`; what the stack must know is saved by the record step.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
+from scaler.converge.checks import find_server, wrong_status
 from scaler.converge.confirm import confirm, on_their_way, running
-from scaler.converge.ensure import find_server, record, wrong_status
-from scaler.converge.observe import PASSING, Observer
-from scaler.converge.ports import Surroundings
+from scaler.converge.knowledge import Knowledge
+from scaler.converge.observe import (
+    give_up_waiting,
+    learn_prices,
+    observe,
+    reboot_due,
+    record,
+    save,
+)
+from scaler.converge.observe import look as observe_again
+from scaler.converge.observe import reboot as reboot_one
+from scaler.converge.ports import Ports
 from scaler.errors import UsageError
-from scaler.model import Action, GroupReport, Outcome, Result, Server, Spec, Step, StepReport, StepResult, World
+from scaler.model import Action, GroupReport, Outcome, Result, Server, Spec, Step, StepReport, StepResult
 from scaler.model.lifecycle import Status
 from scaler.support.suggestions import nearest
 
 _REBOOTABLE = (Status.RUNNING, Status.STARTING, Status.REBOOTING)
 
 
-def look(spec: Spec, around: Surroundings) -> Result:
-    """Look, and write what is there into the state file alone: no engine, one list call per page.
+def look(spec: Spec, ports: Ports) -> Result:
+    """Observe, and write what is there into the state file alone: no engine, one list call per page.
 
-    The prices are read too, as long as there is a server whose price is not known.
-
-    A lost or damaged state file is rebuilt from the stack's outputs and the cloud.
+    The prices are read too, as long as there is a server whose price is not known. A lost or
+    damaged state file is rebuilt from the stack's outputs and the cloud.
     """
-    return _Operation(spec, around, mend=True).refresh(save_only=True)
+    started = ports.clock.monotonic()
+    knowledge = learn_prices(_observe(spec, ports, rebuild=True), ports)
+    return _finish(_Operation(knowledge, started), ports, into_stack=False)
 
 
-def refresh(spec: Spec, around: Surroundings) -> Result:
-    """Look, and record what is there in the stack and the state file; changes no server."""
-    return around.records.narrate(lambda: _Operation(spec, around).refresh())
+def refresh(spec: Spec, ports: Ports) -> Result:
+    """Observe, and record what is there in the stack and the state file; changes no server."""
+
+    def run() -> Result:
+        started = ports.clock.monotonic()
+        return _finish(_Operation(learn_prices(_observe(spec, ports), ports), started), ports)
+
+    return ports.records.narrate(run)
 
 
-def orphans(spec: Spec, around: Surroundings) -> tuple[Server, ...]:
+def orphans(spec: Spec, ports: Ports) -> tuple[Server, ...]:
     """The machines that carry our labels and are in no state, but those that are being deleted."""
-    world = Observer(spec, around).begin()
-    found = (world.servers[name] for name in sorted(world.orphans))
-    return tuple(server for server in found if server.status is not Status.DELETING)
+    world = observe(spec, ports).world
+    return tuple(world.servers[name] for name in sorted(world.orphans_left))
 
 
 def reboot(
     spec: Spec,
-    around: Surroundings,
+    ports: Ports,
     *,
     names: Collection[str] = (),
     group: str | None = None,
@@ -63,180 +77,194 @@ def reboot(
     """
 
     def run() -> Result:
-        operation = _Operation(spec, around)
-        servers = operation.rebootable(names, group)
+        started = ports.clock.monotonic()
+        operation = _Operation(_observe(spec, ports), started)
+        servers = _rebootable(operation.knowledge, names, group, ports)
         if approve and not approve(servers):
-            return replace(operation.finish(save_only=True), declined=True)
-        operation.reboot(servers)
+            return replace(_finish(operation, ports, into_stack=False), declined=True)
+        operation = _reboot(operation, servers, ports)
         if wait:
-            operation.wait(timeout)
-        return operation.finish()
+            operation = _wait(operation, started + timeout.total_seconds(), ports)
+        return _finish(operation, ports)
 
-    return around.records.narrate(run)
+    return ports.records.narrate(run)
 
 
-def protect(spec: Spec, names: Collection[str], around: Surroundings, *, protected: bool) -> Result:
+def protect(spec: Spec, names: Collection[str], ports: Ports, *, protected: bool) -> Result:
     """Mark servers as never chosen for scale-down, or no longer; kept in the stack's outputs.
 
     UsageError for a server that is not there, or that the spec protects and that shall not be protected.
     """
 
     def run() -> Result:
-        operation = _Operation(spec, around)
-        operation.protect(names, protected=protected)
-        return operation.finish()
+        started = ports.clock.monotonic()
+        operation = _Operation(_observe(spec, ports), started)
+        return _finish(_protect(operation, names, protected=protected), ports)
 
-    return around.records.narrate(run)
+    return ports.records.narrate(run)
 
 
+@dataclass(frozen=True, slots=True)
 class _Operation:
-    def __init__(self, spec: Spec, around: Surroundings, *, mend: bool = False) -> None:
-        self._spec = spec
-        self._around = around
-        self._started = around.clock.monotonic()
-        self._steps: list[Step] = []
-        self._errors: dict[str, Exception] = {}
-        self._failures: list[Exception] = []
-        recorded = around.records.wanted()
-        self._wanted: Mapping[str, int] = {name: recorded.get(name, group.count) for name, group in spec.groups.items()}
-        self._observer = Observer(spec, around)
-        self._first = self._observer.begin(mend=mend)
+    """Where an operation stands."""
 
-    # -- rebooting -----------------------------------------------------------------------------
+    knowledge: Knowledge
+    started: float
+    """By `clock.monotonic`."""
+    steps: tuple[Step, ...] = ()
+    errors: Mapping[str, Exception] = field(default_factory=dict)
+    """By server."""
+    failures: tuple[Exception, ...] = ()
 
-    def rebootable(self, names: Collection[str], group: str | None) -> list[Server]:
-        """The servers to reboot; UsageError for a named one that is not there or in another status."""
-        if names:
-            servers = self._named(names)
-            for server in servers:
-                if server.status not in _REBOOTABLE:
-                    raise wrong_status(server, "rebooted")
-            return servers
-        if group is not None and group not in self._spec.groups:
-            raise UsageError(
-                f"There is no group {group!r} in {self._spec.stack}.", fix=nearest(group, list(self._spec.groups))
-            )
-        servers = [server for server in self._first.servers.values() if group in (None, server.group)]
+    def note(self, action: Action, server: Server, reason: str) -> _Operation:
+        """Add a step on a server."""
+        step = Step(
+            action=action, server=server.name, group=server.group, reason=reason, id=server.id, type=server.type
+        )
+        return replace(self, steps=(*self.steps, step))
+
+
+def _observe(spec: Spec, ports: Ports, *, rebuild: bool = False) -> Knowledge:
+    """What is there; wanted stays what it was."""
+    recorded = ports.records.wanted()
+    wanted = {name: recorded.get(name, group.count) for name, group in spec.groups.items()}
+    return replace(observe(spec, ports, rebuild=rebuild), wanted=wanted)
+
+
+def _named(knowledge: Knowledge, names: Collection[str]) -> list[Server]:
+    return [find_server(knowledge.spec, knowledge.first, name) for name in sorted(set(names))]
+
+
+# ---------------------------------------------------------------------------------------------
+# Rebooting
+
+
+def _rebootable(knowledge: Knowledge, names: Collection[str], group: str | None, ports: Ports) -> list[Server]:
+    """The servers to reboot; UsageError for a named one that is not there or in another status."""
+    if names:
+        servers = _named(knowledge, names)
         for server in servers:
             if server.status not in _REBOOTABLE:
-                self._around.progress.note(f"{server.name} is {server.status} and is not rebooted")
-        return [server for server in servers if server.status in _REBOOTABLE]
+                raise wrong_status(server, "rebooted")
+        return servers
+    spec = knowledge.spec
+    if group is not None and group not in spec.groups:
+        raise UsageError(f"There is no group {group!r} in {spec.stack}.", fix=nearest(group, list(spec.groups)))
+    servers = [server for server in knowledge.first.servers.values() if group in (None, server.group)]
+    for server in servers:
+        if server.status not in _REBOOTABLE:
+            ports.progress.note(f"{server.name} is {server.status} and is not rebooted")
+    return [server for server in servers if server.status in _REBOOTABLE]
 
-    def reboot(self, servers: Sequence[Server]) -> None:
-        """Reboot what runs, and remember for the others that they are to be rebooted."""
-        self._around.progress.phase("rebooting")
-        for server in servers:
-            self._note(Action.REBOOT, server, "it was asked to be rebooted")
-            # On record first: a run that is killed now has not forgotten that it was asked for.
-            self._observer.amend(replace(server, reboot_asked=True))
-        self._save()
-        for server in servers:
-            error = self._observer.reboot(server.name) if server.running else None
+
+def _reboot(operation: _Operation, servers: Sequence[Server], ports: Ports) -> _Operation:
+    """Reboot what runs, and remember for the others that they are to be rebooted."""
+    ports.progress.phase("rebooting")
+    knowledge = operation.knowledge
+    for server in servers:
+        operation = operation.note(Action.REBOOT, server, "it was asked to be rebooted")
+        knowledge = knowledge.amend(replace(server, reboot_asked=True))
+    # Save first: a run that is killed now must not forget what it was asked for.
+    save(knowledge, ports, operation.steps)
+    errors = {}
+    for server in servers:
+        if server.running:
+            knowledge, error = reboot_one(knowledge, server.name, ports)
             if error:
-                self._errors[server.name] = error
-                self._failures.append(error)
-            self._around.progress.server(server.name, self._observer.known[server.name].status)
-        self._save()
+                errors[server.name] = error
+        ports.progress.server(server.name, knowledge.records[server.name].status)
+    save(knowledge, ports, operation.steps)
+    return replace(operation, knowledge=knowledge, errors=errors, failures=operation.failures + tuple(errors.values()))
 
-    def wait(self, timeout: timedelta) -> None:
-        """Wait until nothing is on its way any more; what still is then counts as hanging."""
-        self._around.progress.phase("confirming")
-        late = confirm(
-            self._look,
-            self._observer.world,
-            clock=self._around.clock,
-            deadline=self._started + timeout.total_seconds(),
-            progress=self._around.progress,
-            passing=PASSING,
-        )
-        for name in late:
-            server = self._observer.known[name]
-            if server.status not in (Status.DELETING, Status.RUNNING):
-                why = f"still {server.status} when the run's time was up"
-                self._observer.amend(server.become(Status.HANGING, self._observer.world.at, why))
 
-    def _look(self) -> World:
-        self._observer.look()
-        # What is seen goes on record as it is seen: a second reboot is one of its own.
-        self._save()
-        self._failures += self._observer.reboot_due()
-        self._save()
-        return self._observer.world
+def _wait(operation: _Operation, deadline: float, ports: Ports) -> _Operation:
+    """Wait until nothing is on its way any more; what still is then counts as hanging."""
+    refused: list[Exception] = []
 
-    # -- protecting ----------------------------------------------------------------------------
+    def look_and_reboot(knowledge: Knowledge) -> Knowledge:
+        knowledge = observe_again(knowledge, ports)
+        # Save what is seen as it is seen: a second reboot is one of its own.
+        save(knowledge, ports, operation.steps)
+        knowledge, errors = reboot_due(knowledge, ports)
+        refused.extend(errors)
+        save(knowledge, ports, operation.steps)
+        return knowledge
 
-    def protect(self, names: Collection[str], *, protected: bool) -> None:
-        """Mark servers, or take their mark away."""
-        servers = self._named(names)
-        for server in servers:
-            group = self._spec.groups.get(server.group)
-            if not protected and group and server.name in group.protect:
-                raise UsageError(
-                    f"{server.name} is protected by the spec.",
-                    why=f"groups.{server.group}.protect names it in {self._spec.path}",
-                    fix="take it out there",
-                    code="protected_by_spec",
-                )
-        for server in servers:
-            if server.protected is not protected:
-                reason = "it is protected from scale-down" if protected else "it is protected no more"
-                self._note(Action.UPDATE, server, reason)
-                self._observer.amend(replace(server, protected=protected))
+    ports.progress.phase("confirming")
+    confirmed = confirm(
+        look_and_reboot, operation.knowledge, clock=ports.clock, deadline=deadline, progress=ports.progress
+    )
+    if confirmed.error:
+        raise confirmed.error
+    knowledge = give_up_waiting(confirmed.knowledge, confirmed.late)
+    return replace(operation, knowledge=knowledge, failures=operation.failures + tuple(refused))
 
-    # -- looking -------------------------------------------------------------------------------
 
-    def refresh(self, *, save_only: bool = False) -> Result:
-        """Know also what each server costs, as far as the cloud tells; record, and say what is there."""
-        self._observer.learn_prices()
-        return self.finish(save_only=save_only)
+# ---------------------------------------------------------------------------------------------
+# Protecting
 
-    # -- all of them ---------------------------------------------------------------------------
 
-    def _named(self, names: Collection[str]) -> list[Server]:
-        return [find_server(self._spec, self._first, name) for name in sorted(set(names))]
+def _protect(operation: _Operation, names: Collection[str], *, protected: bool) -> _Operation:
+    """Mark servers, or take their mark away."""
+    spec = operation.knowledge.spec
+    servers = _named(operation.knowledge, names)
+    for server in servers:
+        group = spec.groups.get(server.group)
+        if not protected and group and server.name in group.protect:
+            raise UsageError(
+                f"{server.name} is protected by the spec.",
+                why=f"groups.{server.group}.protect names it in {spec.path}",
+                fix="take it out there",
+                code="protected_by_spec",
+            )
+    for server in servers:
+        if server.protected is not protected:
+            reason = "it is protected from scale-down" if protected else "it is protected no more"
+            operation = operation.note(Action.UPDATE, server, reason)
+            knowledge = operation.knowledge.amend(replace(server, protected=protected))
+            operation = replace(operation, knowledge=knowledge)
+    return operation
 
-    def _note(self, action: Action, server: Server, reason: str) -> None:
-        self._steps.append(
-            Step(action=action, server=server.name, group=server.group, reason=reason, id=server.id, type=server.type)
-        )
 
-    def finish(self, *, save_only: bool = False) -> Result:
-        """Record, and say what is there."""
-        if not save_only:
-            record(self._observer, self._around)
-        self._save()
-        world = self._observer.world
-        ready = running(world, self._wanted)
-        before = Counter(server.group for server in self._first.servers.values() if server.counts)
-        for failure in self._failures:
-            self._around.progress.warn(str(failure))
-        return Result(
-            stack=self._spec.stack,
-            outcome=self._outcome(),
-            groups={name: GroupReport(count, before[name], ready[name]) for name, count in self._wanted.items()},
-            steps=tuple(map(self._report, self._steps)),
-            servers=tuple(server for _, server in sorted(self._observer.known.items()) if not server.finished),
-            drift=self._first.drift,
-            requests=self._around.cloud.requests,
-            elapsed=timedelta(seconds=self._around.clock.monotonic() - self._started),
-            failures=tuple(self._failures),
-        )
+# ---------------------------------------------------------------------------------------------
+# The end
 
-    def _report(self, step: Step) -> StepReport:
-        if step.server in self._errors:
-            return StepReport(step, StepResult.FAILED, str(self._errors[step.server]))
-        server = self._observer.world.servers.get(step.server)
-        if step.action is Action.REBOOT and not (server and server.running and not server.reboot_asked):
-            return StepReport(step, StepResult.PENDING, server.error if server else "it is gone")
-        return StepReport(step, StepResult.DONE)
 
-    def _outcome(self) -> Outcome:
-        if self._failures:
-            return Outcome.FAILED
-        if not self._steps:
-            return Outcome.UNCHANGED
-        pending = any(self._report(step).result is StepResult.PENDING for step in self._steps)
-        return Outcome.UNCONFIRMED if pending or on_their_way(self._observer.world) else Outcome.CONVERGED
+def _finish(operation: _Operation, ports: Ports, *, into_stack: bool = True) -> Result:
+    """Record, and build the result."""
+    knowledge = record(operation.knowledge, ports) if into_stack else operation.knowledge
+    operation = replace(operation, knowledge=knowledge)
+    save(knowledge, ports, operation.steps)
+    ready = running(knowledge.world, knowledge.wanted)
+    before = Counter(server.group for server in knowledge.first.servers.values() if server.counts)
+    for failure in operation.failures:
+        ports.progress.warn(str(failure))
+    return Result(
+        stack=knowledge.spec.stack,
+        outcome=_outcome(operation),
+        groups={name: GroupReport(count, before[name], ready[name]) for name, count in knowledge.wanted.items()},
+        steps=tuple(_report(operation, step) for step in operation.steps),
+        servers=tuple(server for _, server in sorted(knowledge.records.items()) if not server.finished),
+        drift=knowledge.first.drift,
+        requests=ports.cloud.requests,
+        elapsed=timedelta(seconds=ports.clock.monotonic() - operation.started),
+        failures=operation.failures,
+    )
 
-    def _save(self) -> None:
-        self._around.records.save(self._wanted, self._observer.known, self._steps)
+
+def _report(operation: _Operation, step: Step) -> StepReport:
+    if step.server in operation.errors:
+        return StepReport(step, StepResult.FAILED, str(operation.errors[step.server]))
+    server = operation.knowledge.world.servers.get(step.server)
+    if step.action is Action.REBOOT and not (server and server.running and not server.reboot_asked):
+        return StepReport(step, StepResult.PENDING, server.error if server else "it is gone")
+    return StepReport(step, StepResult.DONE)
+
+
+def _outcome(operation: _Operation) -> Outcome:
+    if operation.failures:
+        return Outcome.FAILED
+    if not operation.steps:
+        return Outcome.UNCHANGED
+    pending = any(_report(operation, step).result is StepResult.PENDING for step in operation.steps)
+    return Outcome.UNCONFIRMED if pending or on_their_way(operation.knowledge.world) else Outcome.CONVERGED

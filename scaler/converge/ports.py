@@ -131,7 +131,7 @@ class Progress(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
+class Ports:
     """The adapters that a run is handed."""
 
     cloud: Cloud

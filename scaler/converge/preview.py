@@ -1,75 +1,17 @@
-"""Before anything is changed: the engine's own preview must agree with the plan, and the policies with both."""
+"""Preview: before anything is changed, the engine must show the plan's operations, and the policies allow them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 from scaler.converge.change import change_of
-from scaler.converge.run import Run
+from scaler.converge.demand import Request
+from scaler.converge.journal import Journal, PolicyKey
+from scaler.converge.knowledge import Knowledge
+from scaler.converge.ports import Ports
 from scaler.errors import EngineError, RefusedError
-from scaler.model import Action, Plan, Preview, Step
-
-
-class Judge:
-    """What says no to a plan, besides the guards."""
-
-    def __init__(self, run: Run) -> None:
-        self._run = run
-
-    def cross_check(self, made: Plan) -> None:
-        """The engine's own preview must show the plan's operations, and no others."""
-        if not made.phases:
-            return
-        self._run.progress.phase("previewing")
-        change = change_of(self._run, made.phases[-1], made.steps)
-        preview = self._run.around.stack.preview(change, self._run.packs)
-        if self._is_refused(made, preview):
-            return
-        shown = preview.operations
-        declared = set(made.phases[-1].declared)
-        # Reversed: what is adopted first and changed later is new to the engine.
-        planned = {
-            step.server: _ENGINE_WORDS[step.action]
-            for step in reversed(made.steps)
-            if step.action in _ENGINE_WORDS
-            and (step.server in declared) != (step.action is Action.DELETE)
-            and (step.action is not Action.DELETE or step.server in self._run.world.entries)
-        }
-        if dict(shown) != planned:
-            odd = {
-                name: f"{planned.get(name)} planned, {shown.get(name)} shown" for name in shown.keys() ^ planned.keys()
-            }
-            raise EngineError(
-                "The engine would do something else than the plan says; nothing was changed.",
-                why="; ".join(f"{name}: {text}" for name, text in sorted(odd.items())) or f"{shown} for {planned}",
-                fix="Run `scaler refresh`, and try again.",
-            )
-
-    def _is_refused(self, made: Plan, preview: Preview) -> bool:
-        """Note what the policies say of a plan; whether one of them forbids it."""
-        self._run.violations = preview.violations
-        self._run.judged |= set(map(_deed, made.steps))
-        for violation in preview.violations if self._run.options.apply else ():
-            if not violation.forbids:
-                self._run.progress.warn(f"policy: {violation}")
-        return any(violation.forbids for violation in preview.violations)
-
-    def judge_again(self) -> None:
-        """A plan made on the way, such as for another location, must pass the policies as the first one did."""
-        if not self._run.packs or set(map(_deed, self._run.plan.steps)) <= self._run.judged:
-            return
-        self.cross_check(self._run.plan)
-        if forbidding := [violation for violation in self._run.violations if violation.forbids]:
-            raise RefusedError(
-                f"A policy refuses what {self._run.spec.stack} needs now.",
-                why="; ".join(map(str, forbidding)),
-                fix="Change the spec or the policy.",
-                code="policy",
-            )
-
-
-def _deed(step: Step) -> tuple[Action, str, str | None, str | None]:
-    """What policies judge of a step."""
-    return step.action, step.server, step.type, step.location
-
+from scaler.model import Action, Plan, Step, Violation
 
 _ENGINE_WORDS = {
     Action.CREATE: "create",
@@ -78,3 +20,71 @@ _ENGINE_WORDS = {
     Action.DELETE: "delete",
 }
 """A step's action as the engine's preview names it."""
+
+
+def preview(request: Request, knowledge: Knowledge, plan: Plan, journal: Journal, ports: Ports) -> Journal:
+    """Preview a plan in the engine; the journal gets what the policies say.
+
+    Raises EngineError when the engine would do something else than the plan says.
+    """
+    if not plan.phases:
+        return journal
+    ports.progress.phase("previewing")
+    shown = ports.stack.preview(change_of(knowledge, plan.phases[-1], plan.steps), request.packs)
+    journal = replace(
+        journal, violations=shown.violations, judged=journal.judged | frozenset(map(_policy_key, plan.steps))
+    )
+    for violation in shown.violations if request.options.apply else ():
+        if not violation.forbids:
+            ports.progress.warn(f"policy: {violation}")
+    if not forbidding(journal):
+        _require_agreement(planned_operations(plan, knowledge), dict(shown.operations))
+    return journal
+
+
+def preview_again(request: Request, knowledge: Knowledge, plan: Plan, journal: Journal, ports: Ports) -> Journal:
+    """Have the policies judge a plan made on the way, such as for another location; RefusedError if one forbids it."""
+    if not request.packs or journal.judged >= set(map(_policy_key, plan.steps)):
+        return journal
+    journal = preview(request, knowledge, plan, journal, ports)
+    if forbidden := forbidding(journal):
+        raise RefusedError(
+            f"A policy refuses what {request.spec.stack} needs now.",
+            why="; ".join(map(str, forbidden)),
+            fix="Change the spec or the policy.",
+            code="policy",
+        )
+    return journal
+
+
+def forbidding(journal: Journal) -> list[Violation]:
+    """The violations that forbid the plan that was previewed last."""
+    return [violation for violation in journal.violations if violation.forbids]
+
+
+def planned_operations(plan: Plan, knowledge: Knowledge) -> dict[str, str]:
+    """What the engine's preview should show of a plan, by server."""
+    declared = set(plan.phases[-1].declared)
+    # Reversed: what is adopted first and changed later is new to the engine.
+    return {
+        step.server: _ENGINE_WORDS[step.action]
+        for step in reversed(plan.steps)
+        if step.action in _ENGINE_WORDS
+        and (step.server in declared) != (step.action is Action.DELETE)
+        and (step.action is not Action.DELETE or step.server in knowledge.world.entries)
+    }
+
+
+def _require_agreement(planned: Mapping[str, str], shown: Mapping[str, str]) -> None:
+    if shown == planned:
+        return
+    odd = {name: f"{planned.get(name)} planned, {shown.get(name)} shown" for name in shown.keys() ^ planned.keys()}
+    raise EngineError(
+        "The engine would do something else than the plan says; nothing was changed.",
+        why="; ".join(f"{name}: {text}" for name, text in sorted(odd.items())) or f"{shown} for {planned}",
+        fix="Run `scaler refresh`, and try again.",
+    )
+
+
+def _policy_key(step: Step) -> PolicyKey:
+    return step.action, step.server, step.type, step.location

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from scaler.model.lifecycle import Status
 from scaler.model.machine import Machine
 from scaler.model.server import Server
 
@@ -58,6 +59,11 @@ class World:
         return frozenset(self.machines) - frozenset(
             name for name, entry in self.entries.items() if name in self.machines and self.machines[name].id == entry.id
         )
+
+    @property
+    def orphans_left(self) -> frozenset[str]:
+        """The orphans that are not being deleted already."""
+        return frozenset(name for name in self.orphans if self.servers[name].status is not Status.DELETING)
 
     @property
     def vanished(self) -> frozenset[str]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
-from scaler.clouds import AuthError, TransientError
+from scaler.clouds import AuthError
 from scaler.converge.confirm import confirm, on_their_way, running
-from scaler.model import World
+from scaler.converge.knowledge import Knowledge
+from scaler.model import StackState, World
 from scaler.model.lifecycle import Status
 from tests.support.fakes import FakeClock, RecordingProgress, passing, spec
 from tests.support.worlds import numbered, server, world
@@ -36,14 +38,17 @@ class Looks:
         return self.world()
 
     def confirm(self, deadline: float = 900, look: Callable[[], World] | None = None) -> tuple[str, ...]:
-        return confirm(
-            look or self.look,
-            self.world(),
+        seen = self.world()
+        confirmed = confirm(
+            lambda known: replace(known, world=(look or self.look)()),
+            Knowledge(spec=spec(), stack=StackState(), world=seen, first=seen, records={}),
             clock=self.clock,
             deadline=deadline,
             progress=self.progress,
-            passing=(TransientError,),
         )
+        if confirmed.error:
+            raise confirmed.error
+        return confirmed.late
 
 
 @pytest.mark.acceptance("Q01")

@@ -33,7 +33,7 @@ from scaler.clouds import (
 )
 from scaler.converge.demand import Demand, Options
 from scaler.converge.ensure import ensure
-from scaler.converge.ports import Stop, Surroundings
+from scaler.converge.ports import Ports, Stop
 from scaler.errors import EngineError, StateError
 from scaler.hooks.stopping import ServerStopper
 from scaler.model import (
@@ -689,9 +689,9 @@ class Setting:
         self.shortages = Shortages()
 
     @property
-    def around(self) -> Surroundings:
+    def around(self) -> Ports:
         keeps = any(item.keep_paid for item in self.spec.groups.values())
-        return Surroundings(
+        return Ports(
             cloud=self.cloud,
             stack=self.stack,
             records=self.records,

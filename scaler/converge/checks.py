@@ -1,0 +1,76 @@
+"""Check what is asked for before anything is planned or changed: counts, named servers, reviewed plans."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from scaler.converge.demand import Request, stale
+from scaler.converge.knowledge import Knowledge
+from scaler.converge.report import ids
+from scaler.errors import UsageError
+from scaler.model import Plan, Server, Spec, Step, World
+from scaler.planning.guards import check_unprotected, check_wanted
+from scaler.support.suggestions import nearest
+
+
+def check_counts(request: Request, counts: Mapping[str, int], have: Mapping[str, int] | None = None) -> None:
+    """Check counts against the spec's bounds, unless everything is to be removed; LimitError."""
+    if not request.options.everything:
+        check_wanted(request.spec, counts, have)
+
+
+def check_named(request: Request, world: World) -> None:
+    """Servers that are named must be there, not be protected, and run if they are to be removed.
+
+    A machine in no state may be removed however it is.
+    """
+    demand = request.demand
+    for name in sorted(demand.remove | demand.renew):
+        server = find_server(request.spec, world, name)
+        check_unprotected(request.spec, server)
+        if name in demand.remove and not server.running and name not in world.orphans:
+            raise wrong_status(server, "stopped")
+
+
+def find_server(spec: Spec, world: World, name: str) -> Server:
+    """The server of a name; UsageError if there is none."""
+    if name not in world.servers:
+        raise UsageError(f"There is no server {name} in {spec.stack}.", fix=nearest(name, sorted(world.servers)))
+    return world.servers[name]
+
+
+def wrong_status(server: Server, done: str) -> UsageError:
+    """The error for a server that must run to be stopped or rebooted, and does not."""
+    return UsageError(
+        f"{server.name} cannot be {done}: it is {server.status}.",
+        why=server.error or "",
+        fix="`scaler ensure` repairs what is not running.",
+        code="wrong_status",
+    )
+
+
+def require_reviewed(request: Request, knowledge: Knowledge, plan: Plan) -> None:
+    """Stop, unless this is the world and these are the steps that were reviewed; StalePlanError."""
+    reviewed = request.options.reviewed
+    if not reviewed:
+        return
+    seen = ids(knowledge.world)
+    if seen != reviewed.seen:
+        raise stale(
+            "servers came or went",
+            (
+                f"{name}: {reviewed.seen.get(name, 'none')} then, {seen.get(name, 'none')} now"
+                for name in sorted(seen.keys() | reviewed.seen.keys())
+                if seen.get(name) != reviewed.seen.get(name)
+            ),
+        )
+    if plan.steps != reviewed.steps:
+        before, now = set(map(_describe, reviewed.steps)), set(map(_describe, plan.steps))
+        raise stale(
+            "other steps are needed now",
+            sorted(f"then: {text}" for text in before - now) + sorted(f"now: {text}" for text in now - before),
+        )
+
+
+def _describe(step: Step) -> str:
+    return f"{step.action} {step.server} ({step.reason})"

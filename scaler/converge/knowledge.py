@@ -1,0 +1,81 @@
+"""What a run knows: one frozen value, which each stage takes and gives back renewed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from scaler.clouds import Catalogue, CloudError
+from scaler.model import Placement, Server, Spec, StackState, World
+from scaler.planning.advice import Advice
+from scaler.planning.deadlines import Deadline
+from scaler.planning.guards import Quota
+from scaler.planning.template import Templates
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Knowledge:
+    """The world, the records, and what the run looked up or learned on its way."""
+
+    spec: Spec
+    stack: StackState
+    """What the engine saved last."""
+    world: World
+    """As observed last."""
+    first: World
+    """As observed first."""
+    records: Mapping[str, Server]
+    """By name, finished ones included."""
+    gone: frozenset[str] = frozenset()
+    """Ids that the cloud denied when they were asked for by their own address."""
+    deadlines: Mapping[str, Deadline] = field(default_factory=dict)
+    """By group, where its boots so far teach one."""
+    wanted: Mapping[str, int] = field(default_factory=dict)
+    """By group; empty until the demand was resolved."""
+    catalogue: Catalogue | None = None
+    """What the cloud sells; None: not read yet. Once it is read, records carry their price."""
+    templates: Templates = field(default_factory=Templates)
+    """What the spec's names mean at the cloud, as far as they were looked up."""
+    quota: Quota | None = None
+    """What the account allows this stack; None: no limit is known."""
+    is_quota_read: bool = False
+    advice: Advice = field(default_factory=Advice)
+    """What refusals taught, for the next plan."""
+    passed_over: Mapping[tuple[str, Placement], CloudError | str] = field(default_factory=dict)
+    """Why servers of a group are not tried at a placement."""
+    shortfall: Exception | None = None
+    """Why no more servers are created although they are wanted."""
+
+    def amend(self, server: Server) -> Knowledge:
+        """Replace one server's record, and what the world says of it, between two observations."""
+        world = replace(self.world, servers={**self.world.servers, server.name: server})
+        return replace(self, world=world, records={**self.records, server.name: server})
+
+    def note(self, *servers: Server) -> Knowledge:
+        """Replace records; the world stays as it was observed."""
+        return replace(self, records={**self.records, **{server.name: server for server in servers}})
+
+    def advise(self, **lessons: Any) -> Knowledge:
+        """Add to the advice: sets are united, other values replaced."""
+        known: dict[str, Any] = {
+            name: getattr(self.advice, name) | value if isinstance(value, frozenset) else value
+            for name, value in lessons.items()
+        }
+        return replace(self, advice=replace(self.advice, **known))
+
+    def pass_over(self, places: Mapping[Placement, CloudError | str]) -> Knowledge:
+        """Try no more servers of any group at these placements."""
+        why = {(group, place): reason for place, reason in places.items() for group in self.spec.groups}
+        learned = self.advise(exhausted=frozenset(places))
+        return replace(learned, passed_over={**why, **self.passed_over})
+
+    def withhold(self, why: Exception) -> Knowledge:
+        """Create no more servers."""
+        return replace(self.advise(withheld=True), shortfall=why)
+
+
+def describe_placement(place: Placement) -> str:
+    """A placement in words, such as `cx23 in fsn1`."""
+    kind, location = place
+    return f"{kind} in {location}"
