@@ -54,7 +54,7 @@ def _unready(servers: Iterable[Server]) -> str:
     waiting = [
         f"{server.name} {server.status}" for server in servers if server.status not in (Status.RUNNING, Status.DELETED)
     ]
-    return ", ".join(waiting) or "the servers were not looked at"
+    return ", ".join(waiting) or "no server was observed"
 
 
 def plan_summary(result: Result) -> str:

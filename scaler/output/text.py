@@ -45,14 +45,14 @@ _STATUS_COLORS = {
 def result_text(result: Result, *, color: bool, hints: bool) -> str:
     """Return the remarks, the failures and the headline of a result, or the plan if it ended with one."""
     if result.declined:
-        return f"{result.stack}: nothing was changed, as you said."
+        return f"{result.stack}: declined; nothing was changed."
     if result.outcome == Outcome.PLANNED or (result.outcome == Outcome.REFUSED and result.steps):
         return plan_text(result, cloud=None, color=color, hints=hints)
     lines = [f"! {one_line(sentence)}" for sentence in remarks(result)]
     lines += _failures(result, color=color)
     lines.append(_bold(headline(result), color))
     if hints and result.outcome in (Outcome.UNCONFIRMED, Outcome.FAILED):
-        lines.append(f"See what is there now: scaler status --refresh --stack {result.stack}")
+        lines.append(f"To see what exists now: scaler status --refresh --stack {result.stack}")
     return "\n".join(lines)
 
 
@@ -61,7 +61,7 @@ def _failures(result: Result, *, color: bool) -> list[str]:
     lines = columns(
         [
             f"! {report.step.server}",
-            f"{action_words(report.step.action)} failed: {one_line(report.error or 'no reason told')}",
+            f"{action_words(report.step.action)} failed: {one_line(report.error or 'no reason given')}",
         ]
         for report in failed
     )
@@ -139,7 +139,7 @@ def status_text(state: State | None, stack: str, now: datetime, *, color: bool, 
     """Return the recorded servers of a stack; `state` is None if nothing was recorded yet."""
     if state is None:
         lines = ["No servers. Nothing is recorded for this stack yet."]
-        return "\n".join(lines + [f"Ask the cloud: scaler status --refresh --stack {stack}"] * hints)
+        return "\n".join(lines + [f"To ask the cloud: scaler status --refresh --stack {stack}"] * hints)
     servers = without_deleted(state.servers)
     header = (
         f"{state.stack} · {state.cloud} · {count_ready(servers)} of {sum(state.wanted.values())} ready"

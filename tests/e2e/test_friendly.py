@@ -83,11 +83,11 @@ def test_a_question_tells_who_is_ready_and_a_no_changes_nothing(hetzner: Project
         ran = at_a_terminal(hetzner, "n\n", *arguments)
         assert ran.code == 0
         assert "have 2 ready of 2" in ran.stdout, ran.stdout
-        assert "demo: nothing was changed, as you said." in ran.stdout
+        assert "demo: declined; nothing was changed." in ran.stdout
         assert "Nothing to do" not in ran.stdout
         assert "To do this" not in ran.stdout
     rebooted = at_a_terminal(hetzner, "n\n", "reboot", "--group", "worker")
-    assert "demo: nothing was changed, as you said." in rebooted.stdout
+    assert "demo: declined; nothing was changed." in rebooted.stdout
     assert (hetzner.changes, hetzner.records) == (changes, records)
 
 
@@ -95,7 +95,7 @@ def test_the_next_command_is_told_to_a_person_alone(hetzner: Project) -> None:
     for arguments, hint in (
         (("init",), "Next: scaler preview"),
         (("preview", "2"), "To do this: scaler ensure worker=2 --stack demo"),
-        (("status",), "Ask the cloud: scaler status --refresh --stack demo"),
+        (("status",), "To ask the cloud: scaler status --refresh --stack demo"),
     ):
         given = arguments if arguments == ("init",) else (*arguments, "--stack", "demo")
         assert hint in at_a_terminal(hetzner, "", *given).stdout

@@ -82,7 +82,7 @@ DOCUMENT = {
 
 def test_what_a_person_declined_was_not_done() -> None:
     declined = result(Outcome.PLANNED, steps=(StepReport(CREATE, StepResult.PENDING),), declined=True)
-    assert render(declined, "text", hints=True) == "prod: nothing was changed, as you said."
+    assert render(declined, "text", hints=True) == "prod: declined; nothing was changed."
     assert json.loads(render(declined, "json"))["outcome"] == "planned"
 
 

@@ -34,7 +34,7 @@ def plain(color: bool = False) -> tuple[ProgressDisplay, io.StringIO, HandClock]
     return open_progress(stream, interactive=False, quiet=False, color=color, clock=clock), stream, clock
 
 
-def tell_a_run(progress: ProgressDisplay, clock: SystemClock) -> None:
+def show_a_run(progress: ProgressDisplay, clock: SystemClock) -> None:
     """A scale-up from 3 to 5, polled each second."""
     progress.phase("observing")
     progress.note("prod: 3 ready of 3, want 5")
@@ -72,7 +72,7 @@ scaler: recording
 def test_log_has_one_line_per_change() -> None:
     progress, stream, clock = plain()
     with progress:
-        tell_a_run(progress, clock)
+        show_a_run(progress, clock)
     assert stream.getvalue() == LOG
 
 
@@ -109,15 +109,15 @@ def test_another_sides_words_stay_on_one_line() -> None:
 
 def test_colour_in_a_log_only_repeats_the_words() -> None:
     progress, stream, clock = plain(color=True)
-    tell_a_run(progress, clock)
+    show_a_run(progress, clock)
     assert click.style("prod-worker-4 running (41s)", fg="green") in stream.getvalue()
     assert click.unstyle(stream.getvalue()) == LOG
 
 
-def test_quiet_tells_warnings_only() -> None:
+def test_quiet_shows_warnings_only() -> None:
     stream, clock = io.StringIO(), HandClock()
     with open_progress(stream, interactive=True, quiet=True, color=False, clock=clock) as progress:
-        tell_a_run(progress, clock)
+        show_a_run(progress, clock)
     assert stream.getvalue() == "scaler: warning: the event log is full\n"
 
 
@@ -139,7 +139,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_live_keeps_finished_servers_and_ends_with_a_clean_terminal() -> None:
     stream, clock = io.StringIO(), HandClock()
     with live(stream, clock) as progress:
-        tell_a_run(progress, clock)
+        show_a_run(progress, clock)
     kept = [line.strip() for line in click.unstyle(stream.getvalue()).splitlines()]
     assert "prod: 3 ready of 3, want 5" in kept
     assert "prod-worker-4 running (41s)" in kept
@@ -207,7 +207,7 @@ def test_a_reader_that_went_away_does_not_stop_the_run(kind: type[ProgressDispla
     stream = os.fdopen(writer, "w", buffering=1)
     clock = HandClock()
     with kind(stream, color=False, clock=clock) as progress:
-        tell_a_run(progress, clock)
+        show_a_run(progress, clock)
     with pytest.raises(BrokenPipeError):
         stream.close()
 
@@ -218,20 +218,20 @@ def test_a_closed_stream_does_not_stop_the_run(kind: type[ProgressDisplay]) -> N
     stream.close()
     clock = HandClock()
     with kind(stream, color=False, clock=clock) as progress:
-        tell_a_run(progress, clock)
+        show_a_run(progress, clock)
 
 
 @pytest.mark.parametrize("kind", [PlainProgress, LiveProgress])
 def test_threads_neither_mix_their_lines_nor_lock_each_other(kind: type[ProgressDisplay]) -> None:
     stream, clock = io.StringIO(), HandClock()
 
-    def tell(thread: int) -> None:
+    def show(thread: int) -> None:
         for number in range(50):
             progress.server(f"server-{thread}-{number}", "starting")
             progress.server(f"server-{thread}-{number}", "running")
 
     with kind(stream, color=False, clock=clock) as progress:
-        threads = [threading.Thread(target=tell, args=(thread,), daemon=True) for thread in range(4)]
+        threads = [threading.Thread(target=show, args=(thread,), daemon=True) for thread in range(4)]
         for thread in threads:
             thread.start()
         for thread in threads:

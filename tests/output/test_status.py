@@ -75,7 +75,7 @@ def test_without_servers_status_says_so() -> None:
 def test_without_a_record_status_says_so_in_every_format() -> None:
     assert status(None, "text") == "No servers. Nothing is recorded for this stack yet."
     assert status(None, "text", hints=True) == (
-        "No servers. Nothing is recorded for this stack yet.\nAsk the cloud: scaler status --refresh --stack prod"
+        "No servers. Nothing is recorded for this stack yet.\nTo ask the cloud: scaler status --refresh --stack prod"
     )
     assert status(None, "markdown") == "### prod\n\nNo servers."
     document = json.loads(status(None, "json"))
@@ -135,8 +135,8 @@ Cost: 2 servers, EUR 0.0192/h, and at most EUR 11.98/month; list prices, net. No
 
 
 def test_status_of_servers_without_prices_says_so() -> None:
-    told = status(replace(STATE, servers=SERVERS), "text")
-    assert told.splitlines()[-1] == "Cost: not known for 3 servers."
+    text = status(replace(STATE, servers=SERVERS), "text")
+    assert text.splitlines()[-1] == "Cost: not known for 3 servers."
     cost = json.loads(status(replace(STATE, servers=SERVERS), "json"))["cost"]
     assert cost == {"currency": None, "per_hour": 0.0, "per_month": 0.0, "known": 0, "unknown": 3}
     assert "Cost" not in status(replace(STATE, servers=()), "text")

@@ -30,7 +30,7 @@ def test_changed_servers_are_counted_where_there_are_any() -> None:
 
 
 @pytest.mark.acceptance("R10")
-def test_a_failed_run_tells_what_failed_and_what_exists() -> None:
+def test_a_failed_run_says_what_failed_and_what_exists() -> None:
     failed = result(
         Outcome.FAILED,
         groups={"worker": GroupReport(wanted=5, before=3, ready=4)},
@@ -43,7 +43,7 @@ def test_a_failed_run_tells_what_failed_and_what_exists() -> None:
     assert render(failed, "text", hints=True) == (
         "! prod-worker-10  create failed: quota: server limit reached\n"
         "prod: failed with 4 of 5 ready (+1, -0) in 1m48s.\n"
-        "See what is there now: scaler status --refresh --stack prod"
+        "To see what exists now: scaler status --refresh --stack prod"
     )
 
 

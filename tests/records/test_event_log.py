@@ -65,38 +65,38 @@ def test_full_disk_tears_one_line_and_warns(tmp_path: Path) -> None:
 
 def test_a_full_log_is_set_aside_and_readers_read_across(tmp_path: Path) -> None:
     log = EventLog(tmp_path / "prod.events.jsonl", StoppedClock(), largest=1000)
-    told = [log.append(Event(event="server.running", server=str(number)))[0] for number in range(20)]
+    logged = [log.append(Event(event="server.running", server=str(number)))[0] for number in range(20)]
     assert {path.name for path in tmp_path.glob("*.jsonl*")} > {"prod.events.jsonl.1", "prod.events.jsonl.2"}
-    assert log.read() == told
+    assert log.read() == logged
     assert all(path.stat().st_size < 1200 for path in tmp_path.glob("*.jsonl*"))
 
 
 def test_so_many_old_logs_are_kept_and_no_more(tmp_path: Path) -> None:
     log = EventLog(tmp_path / "prod.events.jsonl", StoppedClock(), largest=300)
-    told = [log.append(Event(event="server.running", server=str(number)))[0] for number in range(40)]
+    logged = [log.append(Event(event="server.running", server=str(number)))[0] for number in range(40)]
     kept = log.read()
     assert {path.name for path in tmp_path.glob("*.jsonl.*[0-9]")} == {f"prod.events.jsonl.{n}" for n in (1, 2, 3)}
     assert 3 <= len(kept) < 40
-    assert kept == told[-len(kept) :]
+    assert kept == logged[-len(kept) :]
 
 
 def test_the_last_events_are_read_without_the_others(tmp_path: Path) -> None:
     log = EventLog(tmp_path / "prod.events.jsonl", StoppedClock(), largest=1000)
-    told = [log.append(Event(event="server.running", server=str(number)))[0] for number in range(10)]
+    logged = [log.append(Event(event="server.running", server=str(number)))[0] for number in range(10)]
     length = len(log.path.with_name("prod.events.jsonl.1").read_bytes().splitlines(keepends=True)[0])
     for lines in (1, 3, 7):
         few = log.read(last_bytes=lines * length + length // 2)
-        assert few == told[-len(few) :]
+        assert few == logged[-len(few) :]
         assert lines - 1 <= len(few) <= lines + 1
 
 
 def test_a_gap_that_a_killed_rotation_left_is_read_over_and_closed(tmp_path: Path) -> None:
     log = EventLog(tmp_path / "prod.events.jsonl", StoppedClock(), largest=300)
-    told = [log.append(Event(event="server.running", server=str(number)))[0] for number in range(2)]
+    logged = [log.append(Event(event="server.running", server=str(number)))[0] for number in range(2)]
     (tmp_path / "prod.events.jsonl.1").rename(tmp_path / "prod.events.jsonl.2")
-    assert log.read() == told
-    told += [log.append(Event(event="server.running", server=str(number)))[0] for number in range(2, 6)]
-    assert log.read() == told
+    assert log.read() == logged
+    logged += [log.append(Event(event="server.running", server=str(number)))[0] for number in range(2, 6)]
+    assert log.read() == logged
 
 
 APPENDER = """
@@ -126,9 +126,9 @@ def test_concurrent_writers_never_mix_their_lines(tmp_path: Path) -> None:
     with start_appender(path, "left", 500) as left, start_appender(path, "right", 500) as right:
         left.wait()
         right.wait()
-    told = EventLog(path, StoppedClock()).read()
+    logged = EventLog(path, StoppedClock()).read()
     for run in ("left", "right"):
-        assert [event.server for event in told if event.run == run] == [str(number) for number in range(500)]
+        assert [event.server for event in logged if event.run == run] == [str(number) for number in range(500)]
 
 
 def test_two_writers_and_a_reader_lose_nothing_while_logs_are_set_aside(tmp_path: Path) -> None:
@@ -144,9 +144,9 @@ def test_two_writers_and_a_reader_lose_nothing_while_logs_are_set_aside(tmp_path
             seen = len(now)
     assert (left.returncode, right.returncode) == (0, 0)
     assert path.with_name("prod.events.jsonl.2").exists()
-    told = log.read()
+    logged = log.read()
     for run in ("left", "right"):
-        numbers = [int(event.server or "") for event in told if event.run == run]
+        numbers = [int(event.server or "") for event in logged if event.run == run]
         assert sorted(numbers) == list(range(200))
 
 
@@ -158,6 +158,6 @@ def test_a_killed_writer_loses_no_line_before_its_last(tmp_path: Path) -> None:
             pass
         writer.kill()
     log.append(Event(event=EventName.RUN_FINISHED))
-    told = log.read()
-    assert [event.server for event in told[:-1]] == [str(number) for number in range(len(told) - 1)]
-    assert told[-1].event == "run.finished"
+    logged = log.read()
+    assert [event.server for event in logged[:-1]] == [str(number) for number in range(len(logged) - 1)]
+    assert logged[-1].event == "run.finished"

@@ -47,7 +47,7 @@ def around(run: str, events: list[Event], **result: object) -> list[Event]:
     ]
 
 
-def test_the_decision_is_the_last_one_that_was_made_and_its_run_is_told() -> None:
+def test_the_decision_is_the_last_one_that_was_made_and_its_run_is_shown() -> None:
     hit = Event(event=EventName.LIMIT_HIT, run="b", reason="limit")
     gone = Event(
         event=EventName.DELETING, server="s", group="worker", run="b", reason="newest first", status=Status.DELETING

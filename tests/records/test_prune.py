@@ -20,7 +20,7 @@ def test_prune_drops_old_deleted_records_and_no_other() -> None:
 
 
 @pytest.mark.acceptance("Q10")
-def test_prune_heeds_another_retention() -> None:
+def test_prune_obeys_another_retention() -> None:
     gone = server("gone", Status.DELETED, since=NOW - timedelta(hours=2))
     assert prune_records([gone], NOW, timedelta(hours=1)) == ()
     assert prune_records([gone], NOW, timedelta(hours=3)) == (gone,)

@@ -102,7 +102,7 @@ def test_the_next_attempt_after_a_refused_create_is_a_creation_again() -> None:
         assert [event.event for event in transitions(refused, records(server(status=status)))] == ["server.creating"]
 
 
-def test_an_event_tells_when_it_happened_not_when_it_was_recorded() -> None:
+def test_an_event_says_when_it_happened_not_when_it_was_recorded() -> None:
     ready = NOW - timedelta(minutes=3)
     (event,) = transitions(records(server(status=Status.STARTING)), records(server(since=ready)))
     assert event.at == ready
@@ -128,8 +128,8 @@ def test_an_orphan_that_is_adopted_and_removed_keeps_both_reasons() -> None:
     steps = [step(Action.ADOPT, reason="in no state"), step(Action.DELETE, reason="1 wanted, 2 there")]
     running = records(server())
     deleting = records(server(status=Status.DELETING))
-    told = [*transitions({}, running, steps), *transitions(running, deleting, steps)]
-    assert [(event.event, event.reason) for event in told] == [
+    found = [*transitions({}, running, steps), *transitions(running, deleting, steps)]
+    assert [(event.event, event.reason) for event in found] == [
         ("server.adopted", "in no state"),
         ("server.running", None),
         ("server.deleting", "1 wanted, 2 there"),
