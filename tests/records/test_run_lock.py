@@ -1,0 +1,53 @@
+"""The lock of a run: who holds it, and what a killed run leaves."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from scaler.errors import LockedError
+from scaler.records.run_lock import RunLock
+from scaler.support.clock import SystemClock
+
+_HOLD = """
+import sys, time
+from datetime import timedelta
+from pathlib import Path
+from scaler.support.clock import SystemClock
+from scaler.records.run_lock import RunLock
+with RunLock(Path(sys.argv[1]), "prod").held("ensure 3", SystemClock(), within=timedelta(0), note=print):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_lock_is_its_holder_s_until_that_ends_however_it_ends(tmp_path: Path) -> None:
+    lock = RunLock(tmp_path, "prod")
+    assert (lock.is_held(), lock.holder()) == (False, None)
+    with subprocess.Popen(
+        [sys.executable, "-c", _HOLD, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        assert lock.is_held()
+        assert f"`ensure 3`, process {holder.pid}" in (lock.holder() or "")
+        notes: list[str] = []
+        with (
+            pytest.raises(LockedError, match="locked by another run") as refused,
+            lock.held("ensure 4", SystemClock(), within=timedelta(0), note=notes.append),
+        ):
+            pass
+        assert "ensure 3" in refused.value.why
+        assert "ensure 3" in notes[0]
+        holder.kill()
+    assert not lock.is_held()
+    assert "ensure 3" in (lock.holder() or "")
+    lock.forget()
+    assert lock.holder() is None
+    with lock.held("ensure 4", SystemClock(), within=timedelta(0), note=notes.append):
+        assert lock.is_held()
+    assert (lock.is_held(), lock.holder()) == (False, None)
