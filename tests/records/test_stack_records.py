@@ -1,0 +1,97 @@
+"""The records of a run: when the state file is written, and what goes to the event log."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from scaler.errors import LimitError
+from scaler.hooks.notify import Notifier
+from scaler.model import Result
+from scaler.records.stack_records import StackRecords
+from scaler.records.state_file import CorruptStateError
+from tests.support.fakes import spec
+from tests.support.records import StoppedClock, records, server
+
+
+@pytest.fixture
+def warnings() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def opened(tmp_path: Path, warnings: list[str]) -> StackRecords:
+    notifier = Notifier("prod", (), folder=tmp_path, warn=warnings.append)
+    return StackRecords(
+        spec(), tmp_path, cause="ensure worker=1", clock=StoppedClock(), warn=warnings.append, notifier=notifier
+    )
+
+
+def state_on_disk(folder: Path) -> dict[str, object]:
+    document: dict[str, object] = json.loads((folder / "prod.json").read_text())
+    return document
+
+
+def events_on_disk(folder: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in (folder / "prod.events.jsonl").read_text().splitlines()]
+
+
+def test_the_state_is_written_only_if_something_changed(opened: StackRecords, tmp_path: Path) -> None:
+    assert opened.load() == ()
+    for _ in range(2):
+        opened.save({"worker": 1}, records(server()), ())
+        assert state_on_disk(tmp_path)["serial"] == 1
+    opened.save({"worker": 2}, records(server()), ())
+    assert state_on_disk(tmp_path)["serial"] == 2
+    (tmp_path / "prod.json").unlink()
+    opened.save({"worker": 2}, records(server()), ())
+    assert (tmp_path / "prod.json").exists()
+    assert opened.wanted() == {"worker": 2}
+
+
+def test_a_damaged_state_is_set_aside_only_if_it_may_be_rebuilt(
+    opened: StackRecords, tmp_path: Path, warnings: list[str]
+) -> None:
+    (tmp_path / "prod.json").write_text("{")
+    with pytest.raises(CorruptStateError):
+        opened.load()
+    assert opened.wanted() == {}
+    assert warnings == []
+    assert opened.load(mend=True) == ()
+    (warning,) = warnings
+    assert "it was set aside as prod.json." in warning
+
+
+@pytest.mark.parametrize(
+    ("error", "events"),
+    [
+        (
+            LimitError("No more than 3 servers."),
+            [("limit.hit", "No more than 3 servers.", None), ("run.finished", "No more than 3 servers.", "refused")],
+        ),
+        (KeyError("s3cr3t"), [("run.finished", "KeyError", "failed")]),
+    ],
+    ids=["our error", "another error"],
+)
+def test_a_run_that_raises_is_logged_with_its_end(
+    opened: StackRecords, tmp_path: Path, error: Exception, events: list[tuple[str, str, str | None]]
+) -> None:
+    def run() -> Result:
+        raise error
+
+    with pytest.raises(type(error)):
+        opened.narrate(run)
+    started, *others = events_on_disk(tmp_path)
+    assert (started["event"], started["cause"]) == ("run.started", "ensure worker=1")
+    found = [
+        (
+            event["event"],
+            event["reason"],
+            result["outcome"] if isinstance(result := event.get("result"), dict) else None,
+        )
+        for event in others
+    ]
+    assert found == events
+    assert {event["run"] for event in others} == {started["run"]}
