@@ -44,7 +44,7 @@ class StoppingServer:
     until: float = 0.0
     """When this stage times out, in seconds of the clock's `monotonic`."""
     requested: bool = False
-    """Whether the cloud has accepted the request of this stage."""
+    """Whether the cloud has accepted the request of this stage, or may have."""
     notes: list[str] = field(default_factory=list)
     """What went wrong, with the last output of a failed drain command."""
     drain: CommandProcess | None = None

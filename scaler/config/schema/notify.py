@@ -32,8 +32,8 @@ class NotifySchema(BaseModel):
     def _known(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
         for index, pattern in enumerate(patterns):
             if not fnmatch.filter(_EVENTS, pattern):
-                cure = nearest(pattern, _EVENTS + _EVENT_PATTERNS)
-                raise refusal(f"names no event: {shown(pattern)}", cure, at=(index,))
+                fix = nearest(pattern, _EVENTS + _EVENT_PATTERNS)
+                raise refusal(f"names no event: {shown(pattern)}", fix, at=(index,))
         return patterns
 
     @model_validator(mode="after")
