@@ -12,6 +12,7 @@ from scaler.clouds.deadlines import Deadlines
 from scaler.errors import CredentialsError, ScalerError, UsageError
 from scaler.support.clock import Clock
 from scaler.support.entry_points import offered_clouds
+from scaler.support.installation import install_command
 from scaler.support.suggestions import nearest
 
 _URL = re.compile(r"https?://([\w-]+(\.[\w-]+)*|\[[0-9a-fA-F:]+\])(:[0-9]{1,5})?(/[^\s?#]*)?")
@@ -85,7 +86,7 @@ def open_cloud(
         raise ScalerError(
             f"the client for {vendor.title} is not installed",
             why=str(error),
-            fix=f"pip install 'scaler[{name}]'",
+            fix=install_command(name) if name in CLOUDS else f"install {error.name} where scaler is installed",
             code="client_missing",
         ) from error
 

@@ -29,6 +29,7 @@ from scaler.commands.running import (
 from scaler.config.project import Project
 from scaler.errors import ExitCode, ScalerError, Terminated, UsageError
 from scaler.model import GroupReport, Outcome, Result, Spec
+from scaler.support.installation import install_command
 
 if TYPE_CHECKING:
     from scaler.autoscale.bounds import Prices
@@ -213,7 +214,7 @@ def _watch(how: _How, spec: Spec, interval: timedelta, listen: str | None) -> in
             except ModuleNotFoundError as error:
                 raise UsageError(
                     f"--metrics-listen needs {error.name}, which is not installed.",
-                    fix="pip install 'scaler[autoscale]'",
+                    fix=install_command("autoscale"),
                 ) from None
             exposition = stack.enter_context(Exposition(spec.stack, listen, interval, context.clock))
             click.echo(f"metrics on {exposition.address}/metrics", err=True)

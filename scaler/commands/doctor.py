@@ -26,6 +26,7 @@ from scaler.engine import binary as engine_binary
 from scaler.errors import ExitCode, ScalerError
 from scaler.model import Spec
 from scaler.support.clock import Clock, format_time
+from scaler.support.installation import install_command
 
 LOW_BUDGET = 100
 """Requests left below which a run may have to wait for the vendor's rate limit."""
@@ -182,7 +183,7 @@ def _plugin(project: Project, spec: Spec, environ: Mapping[str, str]) -> Finding
             check=check,
             level=Level.FAIL,
             message=f"{missing[0]} is not installed",
-            fix=f"pip install 'scaler[{spec.cloud}]'",
+            fix=install_command(spec.cloud),
             exit_code=ExitCode.ERROR,
         )
     return Finding(check=check, message=f"scaler's own, in this process; backend: {backend}")

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from scaler.clouds.registry import CLOUDS, open_cloud
 from scaler.errors import CredentialsError, ScalerError, UsageError
 from scaler.model.ownership import Owner, decode_tags, encode_tags
+from scaler.support.installation import install_command
 from tests.support.http_stub import HurriedClock, Stub, reply
 from tests.support.vendors import TOKEN, Vendor
 
@@ -110,7 +111,7 @@ try:
 except ScalerError as error:
     print(error.fix)
 """
-    assert _python(code) == f"pip install 'scaler[{name}]'"
+    assert _python(code) == install_command(name)
 
 
 LABEL = st.text("abcXYZ019-_", min_size=1, max_size=20)

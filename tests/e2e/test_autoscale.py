@@ -17,7 +17,7 @@ import requests
 from tests.support import servers
 from tests.support.project import Project, finish, wait_until
 
-redis = pytest.importorskip("redis", reason="the extra scaler[autoscale] is not installed")
+redis = pytest.importorskip("redis", reason="the extra pulumi-scaler[autoscale] is not installed")
 
 
 @pytest.fixture

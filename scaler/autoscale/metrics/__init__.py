@@ -33,6 +33,7 @@ from scaler.model.autoscaling import (
 from scaler.model.ownership import Owner
 from scaler.output.words import one_line
 from scaler.support.clock import Clock
+from scaler.support.installation import install_command
 
 
 class MetricError(Exception):
@@ -187,6 +188,6 @@ def read(source: Source, request: Request) -> Value:
     try:
         module = importlib.import_module(f"{__name__}.{_MODULES[type(source)]}")
     except ModuleNotFoundError as error:
-        raise MetricError(f"{error.name} is not installed: pip install 'scaler[autoscale]'") from None
+        raise MetricError(f"{error.name} is not installed: {install_command('autoscale')}") from None
     reader: Reader = module.read
     return reader(source, request)

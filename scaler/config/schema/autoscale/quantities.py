@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 from scaler.config.schema.refusals import refusal, shown
 from scaler.config.schema.values import DURATION_SCHEMA, Text, not_empty
 from scaler.support.durations import parse_duration
+from scaler.support.installation import install_command
 
 _DECIMAL = re.compile(r"[0-9]+(\.[0-9]+)?")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -92,7 +93,7 @@ def _cron(value: str) -> str:
     try:
         from scaler.support.cron import cron_problem
     except ModuleNotFoundError as error:
-        raise refusal(f"needs {error.name}, which is not installed", "pip install 'scaler[autoscale]'") from None
+        raise refusal(f"needs {error.name}, which is not installed", install_command("autoscale")) from None
     if problem := cron_problem(value):
         raise refusal(f"{problem}, not {shown(value)}")
     return value
