@@ -2,35 +2,28 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
+from dataclasses import dataclass, fields
 from datetime import timedelta
-from typing import Any, ParamSpec, TypedDict, TypeVar, Unpack
+from typing import Any, TypeVar
 
 import click
 
-from scaler.commands.ci import report_options
 from scaler.commands.context import Context
-from scaler.commands.running import (
-    ask,
-    lock_timeout_option,
-    max_change_option,
-    require_consent,
-    run,
-    show,
-    steal_after_option,
-    timeout_option,
-)
+from scaler.commands.options import LockPolicy, lock_options, max_change_option, timeout_option, yes_option
+from scaler.commands.reports import report_options
+from scaler.commands.running import ask, require_consent, require_time, run, show
 from scaler.config.project import Project
 from scaler.converge.demand import Demand, Options
 from scaler.converge.ensure import ensure
-from scaler.errors import UsageError
 from scaler.model import Result, Spec
 
-P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class How(TypedDict):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class How:
     """The values of `change_options`."""
 
     yes: bool
@@ -38,69 +31,64 @@ class How(TypedDict):
     expect_current: int | None
     max_change: int | None
     timeout: timedelta
-    lock_timeout: timedelta
-    steal_after: timedelta | None
+    lock: LockPolicy
 
 
 _OPTIONS: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
-    click.option("-y", "--yes", is_flag=True, help="Do not ask."),
+    yes_option,
     click.option(
         "--no-wait", is_flag=True, help="Do not wait until the servers are ready; the next run confirms them."
     ),
-    click.option("--expect-current", type=click.IntRange(min=0), metavar="N", help="Only if there are N servers now."),
+    click.option(
+        "--expect-current", type=click.IntRange(min=0), metavar="N", help="Refuse unless there are N servers now."
+    ),
     max_change_option,
     timeout_option,
-    lock_timeout_option,
-    steal_after_option,
+    lock_options,
 )
 
 
-def change_options(command: Callable[P, R]) -> Callable[P, R]:
-    """Give a command the options of `How`, and those that every changing command has for a pipeline."""
-    command = report_options(command)
+def change_options(command: Callable[..., R]) -> Callable[..., R]:
+    """Give a command the options of `How`, as one value `how`, and those of the reports for a pipeline."""
+
+    @functools.wraps(command)
+    def with_how(*args: Any, **kwargs: Any) -> R:
+        how = How(**{field.name: kwargs.pop(field.name) for field in fields(How)})
+        return command(*args, how=how, **kwargs)
+
+    changing = report_options(with_how)
     for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
+        changing = option(changing)
+    return changing
 
 
-def check_consent(context: Context, command: str, how: How) -> None:
-    """Stop before anything is looked at, when nobody can be asked or the options make no sense."""
-    require_consent(context, how["yes"], command)
-    if how["timeout"] <= timedelta(0):
-        raise UsageError("--timeout must be more than nothing.")
+def check(context: Context, command: str, how: How) -> None:
+    """UsageError when nobody can be asked, or the options make no sense; nothing is looked at before."""
+    require_consent(context, how.yes, command)
+    require_time(how.timeout)
 
 
 def change(
     context: Context,
     project: Project,
     spec: Spec,
-    demand: Callable[[Any], Demand],
+    demand: Demand,
+    how: How,
     *,
     cause: str,
-    **how: Unpack[How],
+    allow_zero: bool = True,
 ) -> int:
-    """Make the demanded servers exist as `ensure` does, print the result, and give the exit code.
-
-    `demand` gets the run's surroundings: what is wanted may depend on what is there.
-    """
+    """Make the demanded servers exist as `ensure` does, print the result, and return the exit code."""
 
     def use_case(around: Any) -> Result:
         options = Options(
-            timeout=how["timeout"],
-            wait=not how["no_wait"],
-            approve=None if how["yes"] else ask(context, spec, around, f"Change {spec.stack}?"),
-            expect_current=how["expect_current"],
-            max_change=how["max_change"],
+            timeout=how.timeout,
+            wait=not how.no_wait,
+            approve=None if how.yes else ask(context, spec, around),
+            expect_current=how.expect_current,
+            max_change=how.max_change,
+            allow_zero=allow_zero,
         )
-        return ensure(spec, demand(around), options, around)
+        return ensure(spec, demand, options, around)
 
-    ran = run(
-        context,
-        project,
-        spec,
-        use_case,
-        cause=cause,
-        lock_timeout=how["lock_timeout"],
-        steal_after=how["steal_after"],
-    )
-    return show(context, ran)
+    return show(context, run(context, project, spec, use_case, cause=cause, lock=how.lock))

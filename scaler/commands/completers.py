@@ -1,4 +1,4 @@
-"""What a shell offers for a stack's servers and groups. Never fails: without a project there is nothing to offer."""
+"""Shell completion of the names of servers and groups. Offers nothing where there is no project; never fails."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scaler.records.state_file import StateFile
 
 
 def complete_server(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """The recorded servers that were not typed yet."""
+    """Offer the recorded servers that are not on the command line yet."""
     typed = ctx.params.get(param.name or "") or ()
     state = _state(context_of(ctx))
     servers = [server for server in (state.servers if state else ()) if not server.finished]
@@ -25,20 +25,20 @@ def complete_server(ctx: click.Context, param: click.Parameter, incomplete: str)
 
 
 def complete_group(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """The groups of the spec."""
+    """Offer the groups of the spec."""
     del param
     return [CompletionItem(name) for name in _groups(context_of(ctx)) if name.startswith(incomplete)]
 
 
 def complete_count(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """The groups of the spec with their counts, as one would type them, but those that were typed."""
+    """Offer `GROUP=COUNT` with the spec's count, for the groups that are not on the command line yet."""
     typed = {word.partition("=")[0] for word in ctx.params.get(param.name or "") or ()}
     counts = {name: f"{name}={count}" for name, count in _groups(context_of(ctx)).items() if name not in typed}
     return [CompletionItem(text) for text in counts.values() if text.startswith(incomplete)]
 
 
 def _groups(context: Context) -> dict[str, object]:
-    """Each group's count in the spec as it is written, be it a good one or not: checking it takes too long here."""
+    """The count of each group as the spec has it; validating the spec would take too long here."""
     from scaler.config.strict_yaml import read
 
     try:

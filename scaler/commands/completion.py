@@ -5,14 +5,17 @@ from __future__ import annotations
 import click
 from click.shell_completion import get_completion_class
 
-from scaler.commands.context import Context, common_options
+from scaler.commands.command import Command, common_options
+from scaler.commands.context import Context
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @common_options
 def completion(context: Context, *, shell: str) -> None:
-    """Print the completion script of a shell: commands, options, and the names of stacks, groups and servers.
+    """Print the completion script of a shell.
+
+    It completes commands, options, and the names of stacks, groups and servers.
 
     \b
     Examples:

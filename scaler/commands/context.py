@@ -1,25 +1,19 @@
-"""What every command is handed: the options that all of them share, read once, as one value."""
+"""The options of every command, read once, as one value that each command gets."""
 
 from __future__ import annotations
 
-import functools
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Concatenate, Literal, ParamSpec, TextIO, TypeVar
+from typing import Any, Literal, TextIO
 
 import click
-from click.core import ParameterSource
-from click.shell_completion import CompletionItem
 
 from scaler.errors import UsageError
 from scaler.support.clock import Clock, SystemClock
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 Color = Literal["auto", "always", "never"]
 
@@ -35,12 +29,12 @@ class Output(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """One invocation's shared options, resolved: flag, then environment variable, then default."""
+    """The common options of one invocation. A flag wins over an environment variable, which wins over the default."""
 
     directory: Path
     """The project folder, absolute."""
     stack: str | None
-    """None: the only spec there is."""
+    """None: the only spec of the project."""
     state_dir: Path
     """Absolute; a relative one is relative to `directory`."""
     output: Output
@@ -48,52 +42,31 @@ class Context:
     """-1 quiet (result and errors only), 0 normal, 1 and more: reasons and requests."""
     debug: bool
     color: Color
-    """`NO_COLOR` and `FORCE_COLOR` are already in it; ask `colored` for a stream."""
+    """`NO_COLOR` and `FORCE_COLOR` are applied already. Call `colored` for a stream."""
     interactive: bool
     """Whether a person can be asked: standard input and error are terminals and `CI` is not set."""
     clock: Clock
 
     def of(self, stack: str) -> Context:
-        """The same for a stack that is named elsewhere; UsageError if the command line names another."""
+        """Return the same for the stack that a file names; UsageError if `--stack` names another."""
         if self.stack not in (None, stack):
-            raise UsageError(f"--stack is {self.stack}, and this is of {stack}.")
+            raise UsageError(f"--stack is {self.stack}, but the file is for {stack}.", fix="Leave out --stack.")
         return replace(self, stack=stack)
 
     def colored(self, stream: TextIO) -> bool:
-        """Whether to use colour on this stream."""
+        """Return whether to use colour on this stream."""
         if self.color != "auto":
             return self.color == "always"
         return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
-def common_options(command: Callable[Concatenate[Context, P], R]) -> Callable[P, R]:
-    """Give a command the shared options; its function gets them as a `Context`, first.
-
-    The same options are accepted before the command's name; the one nearer to the end wins. Put
-    the decorator right above the function, below the command's own options.
-    """
-
-    @functools.wraps(command)
-    def with_context(*args: P.args, **kwargs: P.kwargs) -> R:
-        return command(context_of(click.get_current_context()), *args, **kwargs)
-
-    return shared_options(with_context)
-
-
-def shared_options(function: Callable[P, R]) -> Callable[P, R]:
-    """Declare the shared options on a group or command that does not need their values itself."""
-    for option in reversed(_OPTIONS):
-        function = option(function)
-    return function
-
-
 def context_of(ctx: click.Context) -> Context:
-    """The shared options as they were parsed by now."""
-    return make_context(_given(ctx), os.environ)
+    """Return the common options as far as they have been parsed."""
+    return make_context(given(ctx), os.environ)
 
 
 def make_context(options: Mapping[str, Any], environ: Mapping[str, str]) -> Context:
-    """The context that these option values, by parameter name, mean."""
+    """Build the context from option values by parameter name."""
     directory = Path(options["directory"]).resolve()
     return Context(
         directory=directory,
@@ -118,70 +91,7 @@ def _color(flag: Color | None, environ: Mapping[str, str]) -> Color:
     return "auto"
 
 
-def _given(ctx: click.Context) -> dict[str, Any]:
+def given(ctx: click.Context) -> dict[str, Any]:
+    """Return the values of the common options by parameter name: one dictionary for the whole invocation."""
     options: dict[str, Any] = ctx.meta.setdefault("scaler.options", {})
     return options
-
-
-def _remember(ctx: click.Context, param: click.Parameter, value: object) -> None:
-    """Keep an option's value for the whole invocation; a default never replaces what was typed before."""
-    assert param.name is not None  # noqa: S101 - click names every declared option
-    options = _given(ctx)
-    if param.name not in options or ctx.get_parameter_source(param.name) is ParameterSource.COMMANDLINE:
-        options[param.name] = value
-
-
-def _complete_stack(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    from scaler.config.project import Project
-
-    del param
-    directory = Path(_given(ctx).get("directory") or ".")
-    stacks = Project(directory, name="", state_dir=directory).stacks()
-    return [CompletionItem(stack) for stack in stacks if stack.startswith(incomplete)]
-
-
-def _shared(*names: str, **settings: Any) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    return click.option(*names, expose_value=False, callback=_remember, **settings)
-
-
-_OPTIONS = (
-    _shared(
-        "-s",
-        "--stack",
-        envvar="SCALER_STACK",
-        metavar="NAME",
-        shell_complete=_complete_stack,
-        help="The stack: the name of its spec in stacks/. Default: the only one.  [env: SCALER_STACK]",
-    ),
-    _shared(
-        "-C",
-        "--directory",
-        default=".",
-        type=click.Path(exists=True, file_okay=False),
-        metavar="DIR",
-        is_eager=True,
-        help="Run in this project folder.",
-    ),
-    _shared(
-        "--state-dir",
-        envvar="SCALER_STATE_DIR",
-        type=click.Path(file_okay=False),
-        metavar="DIR",
-        help="Where the state files are. Default: .scaler.  [env: SCALER_STATE_DIR]",
-    ),
-    _shared(
-        "-o",
-        "--output",
-        type=click.Choice([output.value for output in Output]),
-        default=Output.TEXT.value,
-        help="How to print the result.",
-    ),
-    _shared("-q", "--quiet", is_flag=True, help="Print only the result and errors."),
-    _shared("-v", "--verbose", count=True, help="Print reasons and requests too."),
-    _shared("--debug", is_flag=True, help="Print tracebacks and the engine's own output."),
-    _shared(
-        "--color",
-        type=click.Choice(["auto", "always", "never"]),
-        help="When to use colour. Default: auto; NO_COLOR and FORCE_COLOR are heeded.",
-    ),
-)

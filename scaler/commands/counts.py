@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 
 import click
 
+from scaler.commands.command import Command
 from scaler.converge.counts import MOST, all_counts, check_by, check_count, known_group, only_group
 from scaler.errors import UsageError
 from scaler.model import Spec
 
 
-class CountingCommand(click.Command):
-    """A command whose counts may be typed negative by mistake: that is told as such, not as an unknown option."""
+class CountingCommand(Command):
+    """A command that reports a negative count as such, and not as an unknown option."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         for argument in args[: args.index("--") if "--" in args else None]:
@@ -23,7 +24,7 @@ class CountingCommand(click.Command):
 
 
 def parse_counts(spec: Spec, arguments: Sequence[str]) -> dict[str, int]:
-    """The wanted count of every group: the spec's, where the command line says nothing else."""
+    """Return the wanted count of every group: the command line's, else the spec's."""
     counts: dict[str, int] = {}
     for argument in arguments:
         name, given = _split(spec, argument)
@@ -34,7 +35,7 @@ def parse_counts(spec: Spec, arguments: Sequence[str]) -> dict[str, int]:
 
 
 def parse_by(text: str) -> int:
-    """How many servers to add or remove: 1 or more."""
+    """Return how many servers to add or remove: 1 or more."""
     return check_by(_whole(text, text))
 
 
@@ -47,13 +48,13 @@ def _split(spec: Spec, argument: str) -> tuple[str, str]:
 
 def _whole(given: str, argument: str) -> int:
     if not re.fullmatch(r"-?[0-9]+", given, re.ASCII):
-        raise UsageError(f"{argument!r} is no count.", fix="Give a whole number, such as 5, or worker=5.")
+        raise UsageError(f"{argument!r} is not a count.", fix="Give a whole number, such as 5, or worker=5.")
     if given.startswith("-"):
         raise UsageError(f"A count cannot be negative: {argument}.", fix="Give 0 or more.")
-    # Python does not turn thousands of digits into a number; these are too many in any case.
+    # Python refuses to convert thousands of digits; such a number is too large anyway.
     return int(given) if len(given) <= len(str(MOST)) else check_count(MOST + 1)
 
 
 def tell(wanted: Mapping[str, int]) -> str:
-    """The counts as one would type them."""
+    """Return the counts as a person types them."""
     return " ".join(f"{name}={count}" for name, count in wanted.items())

@@ -8,33 +8,24 @@ from typing import Any
 
 import click
 
-from scaler.commands.ci import report_options
-from scaler.commands.context import Context, common_options
-from scaler.commands.running import (
-    load,
-    lock_timeout_option,
-    require_consent,
-    run,
-    show,
-    steal_after_option,
-    timeout_option,
-)
+from scaler.commands.command import Command, common_options
+from scaler.commands.context import Context
+from scaler.commands.options import LockPolicy, lock_options, timeout_option
+from scaler.commands.reports import report_options
+from scaler.commands.running import load, require_consent, run, show
 from scaler.model import Plan, Result, Spec
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option("-y", "--yes", is_flag=True, help="Do not ask for the stack's name.")
 @timeout_option
-@lock_timeout_option
-@steal_after_option
+@lock_options
 @report_options
 @common_options
-def destroy(
-    context: Context, yes: bool, timeout: timedelta, lock_timeout: timedelta, steal_after: timedelta | None
-) -> int:
-    """Remove every server of a stack, protected ones and orphans included.
+def destroy(context: Context, yes: bool, timeout: timedelta, lock: LockPolicy) -> int:
+    """Remove every server of a stack, including protected servers and orphans.
 
-    Servers that do not carry the stack's labels are never touched.
+    Servers without the stack's labels are never changed.
 
     \b
     Examples:
@@ -42,24 +33,23 @@ def destroy(
       scaler destroy -s dev --yes
 
     \b
-    Exit codes: 0 all gone, 1 error, 4 not confirmed in time, 5 locked, 64 usage.
+    Exit codes: 0 all deleted, 1 error, 4 not confirmed in time, 5 locked, 64 usage.
     """
     require_consent(context, yes, "destroy")
     project, spec = load(context)
-    nothing = dict.fromkeys(spec.groups, 0)
 
     def use_case(around: Any) -> Result:
         from scaler.converge.demand import Demand, Options
         from scaler.converge.ensure import ensure
 
-        approve = None if yes else _ask_for_name(context, spec, around)
-        return ensure(spec, Demand(nothing), Options(timeout=timeout, approve=approve, everything=True), around)
+        approve = None if yes else _ask_for_name(spec, around)
+        options = Options(timeout=timeout, approve=approve, everything=True)
+        return ensure(spec, Demand(dict.fromkeys(spec.groups, 0)), options, around)
 
-    result = run(context, project, spec, use_case, cause="destroy", lock_timeout=lock_timeout, steal_after=steal_after)
-    return show(context, result)
+    return show(context, run(context, project, spec, use_case, cause="destroy", lock=lock))
 
 
-def _ask_for_name(context: Context, spec: Spec, around: Any) -> Callable[[Plan], bool]:
+def _ask_for_name(spec: Spec, around: Any) -> Callable[[Plan], bool]:
     def approve(plan: Plan) -> bool:
         from scaler.output.render import render_plan
 

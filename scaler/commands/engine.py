@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from scaler.commands.context import Context, Output, common_options
+from scaler.commands.command import Command, common_options
+from scaler.commands.context import Context, Output
 from scaler.commands.document import dump
 from scaler.engine import binary as engine_binary
 
@@ -18,30 +19,30 @@ def engine() -> None:
 
     \b
     Examples:
-      scaler engine install        download it, or build it with Go where that fails
+      scaler engine install        download it; if that fails, build it with Go
       $(scaler engine path) about
 
     \b
-    Exit codes: 0 it is there, 64 usage, 69 there is none, or it cannot be installed.
+    Exit codes: 0 found or installed, 64 usage, 69 not found, or it cannot be installed.
     """
 
 
-@engine.command()
-@click.option("--from-source", is_flag=True, help="Build it with Go; do not try to download it.")
+@engine.command(cls=Command)
+@click.option("--from-source", is_flag=True, help="Build it with Go, without trying the download.")
 @common_options
 def install(context: Context, *, from_source: bool) -> None:
-    """Install the engine into the user cache, unless it is there.
+    """Install the engine into the user's cache folder, unless it is there already.
 
-    Tries the official download first, then builds the same version with Go (about 4 minutes on 2
-    cores). Nothing but the cache is touched.
+    Tries the official download first. If that fails, builds the same version with Go, which takes about
+    4 minutes on 2 cores. Writes only to the cache folder.
 
     \b
     Examples:
       scaler engine install
-      scaler engine install --from-source    where the download does not work
+      scaler engine install --from-source    if the download does not work
 
     \b
-    Exit codes: 0 it is there, 69 neither way worked.
+    Exit codes: 0 installed, 69 neither way worked.
     """
 
     def report(line: str) -> None:
@@ -51,13 +52,13 @@ def install(context: Context, *, from_source: bool) -> None:
     _print(engine_binary.install(os.environ, report=report, from_source=from_source), context)
 
 
-@engine.command()
+@engine.command(cls=Command)
 @common_options
 def path(context: Context) -> None:
     """Print the path of the engine that scaler uses.
 
-    It is the one that SCALER_ENGINE names, else pulumi on PATH if it is new enough, else the one
-    that `scaler engine install` installed.
+    Scaler uses the engine that SCALER_ENGINE names. Without that, it uses `pulumi` on PATH if it is new
+    enough, else the engine that `scaler engine install` installed.
 
     \b
     Examples:
@@ -65,7 +66,7 @@ def path(context: Context) -> None:
       scaler engine path -o json    its version too
 
     \b
-    Exit codes: 0 printed, 69 there is none that is new enough.
+    Exit codes: 0 printed, 69 there is no engine that is new enough.
     """
     _print(engine_binary.find(os.environ), context)
 

@@ -1,4 +1,4 @@
-"""A failure as a person reads it, and as a program does."""
+"""How an error is printed: as text for people, as a document for programs."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from scaler.errors import ScalerError
 
 
 def as_text(error: ScalerError) -> str:
-    """What happened, each problem, why, how to mend it, and the exit code."""
+    """Return what happened, each problem, why, how to fix it, and the exit code."""
     lines = [f"Error: {error.what}"]
     lines += [f"  {problem}" for problem in _problems(error)]
     if error.why:
-        lines.append(f"  why    {_indent(error.why)}")
+        lines.append(f"  why: {_indent(error.why)}")
     if error.fix:
-        lines.append(f"  fix    {_indent(error.fix)}")
+        lines.append(f"  fix: {_indent(error.fix)}")
     lines[-1] += f"   (exit {int(error.exit_code)})"
     return "\n".join(lines)
 
 
 def as_document(error: ScalerError, output: Output) -> str:
-    """The same as one document: `{"schema": 1, "error": {code, message, why, fix}}`."""
+    """Return the same as one document: `{"schema": 1, "error": {code, message, why, fix}}`."""
     facts: dict[str, object] = {**error.facts}
     if problems := [_plain(problem) for problem in _problems(error)]:
         facts["problems"] = problems
@@ -32,7 +32,7 @@ def as_document(error: ScalerError, output: Output) -> str:
 
 
 def _problems(error: ScalerError) -> Iterable[object]:
-    """The single findings of an error that has several, such as an invalid spec's."""
+    """The single findings of an error that has several, such as the error of an invalid spec."""
     problems: Iterable[object] = getattr(error, "problems", ())
     return problems
 
@@ -45,4 +45,4 @@ def _plain(problem: object) -> object:
 
 
 def _indent(text: str) -> str:
-    return text.strip().replace("\n", "\n         ")
+    return text.strip().replace("\n", "\n       ")

@@ -1,4 +1,4 @@
-"""`scaler history`: what happened."""
+"""`scaler history`: the events of a stack."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import click
 
+from scaler.commands.command import Command, common_options
 from scaler.commands.completers import complete_server
-from scaler.commands.context import Context, Output, common_options
+from scaler.commands.context import Context, Output
 from scaler.commands.document import dump, markdown_table, text_table
 from scaler.config.project import Project
 from scaler.errors import UsageError
@@ -21,14 +22,20 @@ from scaler.support.suggestions import nearest
 _COLUMNS = ("at", "event", "server", "from", "to", "reason", "cause")
 
 
-@click.command()
-@click.option("--server", metavar="NAME", shell_complete=complete_server, help="Only of this server.")
+@click.command(cls=Command)
+@click.option("--server", metavar="NAME", shell_complete=complete_server, help="Only the events of this server.")
 @click.option(
-    "-n", "--limit", type=click.IntRange(min=1), default=50, show_default=True, metavar="N", help="The last N events."
+    "-n",
+    "--limit",
+    type=click.IntRange(min=1),
+    default=50,
+    show_default=True,
+    metavar="N",
+    help="Only the last N events.",
 )
 @common_options
 def history(context: Context, server: str | None, limit: int) -> None:
-    """Show what happened to a stack, oldest first: no engine, no network.
+    """Show the events of a stack, oldest first. Uses neither the engine nor the network.
 
     \b
     Examples:
@@ -37,7 +44,7 @@ def history(context: Context, server: str | None, limit: int) -> None:
       scaler history -n 1000 -o json
 
     \b
-    Exit codes: 0 shown, 1 the event log cannot be read, 64 usage, such as a server that never was.
+    Exit codes: 0 shown, 1 the event log cannot be read, 64 usage, such as an unknown server.
     """
     project = Project.find(context.directory, context.state_dir)
     stack = project.choose(context.stack)
@@ -55,19 +62,19 @@ def history(context: Context, server: str | None, limit: int) -> None:
 
 
 def _check_known(server: str, stack: str, events: Sequence[Event]) -> None:
-    """UsageError for a server that nothing ever happened to: most likely a slip."""
+    """UsageError for a server without events: most likely a typing error."""
     known = sorted({event.server for event in events if event.server})
     if server not in known:
-        raise UsageError(f"Nothing is known of a server {server} in {stack}.", fix=nearest(server, known))
+        raise UsageError(f"There are no events of a server {server} in {stack}.", fix=nearest(server, known))
 
 
 def read_events(project: Project, stack: str) -> list[Event]:
-    """The stack's event log, oldest first."""
+    """Return the events of a stack, oldest first."""
     return EventLog(StateFile(project.state_dir, stack).events_path, SystemClock()).read()
 
 
 def table_of(events: Sequence[Event]) -> list[list[str]]:
-    """One row per event; a finished run tells its outcome where a server's event tells its status."""
+    """Return one row per event. In the column of the status, a finished run has its outcome."""
     return [
         [
             format_time(event.at) if event.at else "-",

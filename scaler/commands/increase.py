@@ -1,43 +1,24 @@
-"""`scaler increase`: so many servers more."""
+"""`scaler increase`: add servers."""
 
 from __future__ import annotations
 
-from typing import Unpack
+from scaler.commands.relative import relative_command
 
-import click
+increase = relative_command(
+    "increase",
+    +1,
+    """Add BY servers to those that exist. BY is 1 if you leave it out.
 
-from scaler.commands.changing import How, change, change_options, check_consent
-from scaler.commands.completers import complete_group
-from scaler.commands.context import Context, common_options
-from scaler.commands.counts import CountingCommand, parse_by
-from scaler.commands.running import load
-from scaler.converge.counts import known_group, only_group
-from scaler.converge.demand import Demand
-
-
-@click.command(cls=CountingCommand)
-@click.argument("by", default="1")
-@click.option("--group", metavar="GROUP", shell_complete=complete_group, help="Of which group. Default: the only one.")
-@change_options
-@common_options
-def increase(context: Context, by: str, group: str | None, **how: Unpack[How]) -> int:
-    """Add servers to those that are there; one, if BY is not given.
-
-    Prints the plan and asks first, unless --yes is given. What is hanging or failed does not count as there,
-    and is replaced on the way.
+    Prints the plan and asks before it acts, unless you give --yes. Hanging and errored servers do not count
+    as existing, and are replaced in the same run.
 
     \b
     Examples:
-      scaler increase                       one more
+      scaler increase                          one more
       scaler increase 3 --group worker --yes
-      scaler increase --expect-current 5    only if there are five now
+      scaler increase --expect-current 5       only if there are 5 now
 
     \b
     Exit codes: 0 reached, 1 error, 3 refused, 4 not confirmed in time, 5 locked, 64 usage.
-    """
-    number = parse_by(by)
-    check_consent(context, "increase", how)
-    project, spec = load(context)
-    name = known_group(spec, group) if group else only_group(spec, fix="Say which with --group.")
-    demand = Demand(by={name: number})
-    return change(context, project, spec, lambda around: demand, cause=f"increase {number} --group {name}", **how)
+    """,
+)

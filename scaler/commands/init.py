@@ -1,4 +1,4 @@
-"""`scaler init`: the files of a new project."""
+"""`scaler init`: create the files of a project."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 
 import click
 
-from scaler.commands.context import Context, Output, common_options
+from scaler.commands.command import Command, common_options
+from scaler.commands.context import Context, Output
 from scaler.commands.document import dump
 from scaler.config.strict_yaml import displayed
 from scaler.errors import ScalerError
@@ -67,13 +68,13 @@ Put a Pulumi policy pack (CrossGuard) here to have rules of your own checked aga
 IGNORED = ".scaler/"
 
 
-@click.command()
-@click.option("--cloud", type=click.Choice(list(CLOUDS)), default="hetzner", help="Where the servers will be.")
+@click.command(cls=Command)
+@click.option("--cloud", type=click.Choice(list(CLOUDS)), default="hetzner", help="The cloud of the first stack.")
 @common_options
 def init(context: Context, cloud: str) -> None:
-    """Scaffold a project in the current folder; a file that is there is kept as it is.
+    """Create a project in the current folder. Files that exist already are kept as they are.
 
-    The stack that it writes uses the embedded cloud, so that everything can be tried without an account.
+    The new stack uses the embedded cloud, so you can try everything without an account.
 
     \b
     Examples:
@@ -141,7 +142,9 @@ def _ignore(path: Path) -> bool:
 
 def _unwritable(path: Path, error: Exception) -> ScalerError:
     why = getattr(error, "strerror", None) or str(error)
-    return ScalerError(f"Cannot write {displayed(path)}.", why=why, fix="mend it, and run again; what is written stays")
+    return ScalerError(
+        f"Cannot write {displayed(path)}.", why=why, fix="fix this and run again; the files written so far are kept"
+    )
 
 
 def _word(new: bool) -> str:

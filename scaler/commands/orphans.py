@@ -1,17 +1,15 @@
-"""`scaler orphans`: machines with our labels that are in no state."""
+"""`scaler orphans`: servers that carry the stack's labels and are in no state."""
 
 from __future__ import annotations
 
-import os
-import sys
-from typing import Unpack
-
 import click
 
-from scaler.commands.changing import How, change, change_options, check_consent
-from scaler.commands.context import Context, Output, common_options
+from scaler.commands.changing import How, change, change_options, check
+from scaler.commands.command import Command, common_options
+from scaler.commands.context import Context, Output
 from scaler.commands.document import dump, markdown_table, text_table
-from scaler.commands.running import load
+from scaler.commands.options import LockPolicy
+from scaler.commands.running import load, surrounded
 from scaler.converge import operate
 from scaler.converge.demand import Demand
 from scaler.errors import ExitCode, UsageError
@@ -21,16 +19,16 @@ from scaler.records.codec import server_to_json
 _COLUMNS = ("name", "group", "status", "type", "location", "ipv4", "id")
 
 
-@click.command()
-@click.option("--adopt", is_flag=True, help="Take them into the stack; servers that are there already stay.")
-@click.option("--delete", is_flag=True, help="Remove them, and no others.")
+@click.command(cls=Command)
+@click.option("--adopt", is_flag=True, help="Take the orphans into the stack, in addition to its servers.")
+@click.option("--delete", is_flag=True, help="Delete the orphans, and no other servers.")
 @change_options
 @common_options
-def orphans(context: Context, adopt: bool, delete: bool, **how: Unpack[How]) -> int:
-    """Show machines that carry this stack's labels and are in no state; adopt or delete them.
+def orphans(context: Context, adopt: bool, delete: bool, how: How) -> int:
+    """List servers that carry this stack's labels but are missing from its state; adopt or delete them.
 
-    They are what a killed run or a lost backend leaves behind. `scaler ensure` adopts them too, and
-    removes what is too many then.
+    A killed run or a lost backend leaves them behind. `scaler ensure` adopts them too, and then removes
+    the servers that are too many.
 
     \b
     Examples:
@@ -45,27 +43,16 @@ def orphans(context: Context, adopt: bool, delete: bool, **how: Unpack[How]) -> 
         raise UsageError("Give --adopt or --delete, not both.")
     if not (adopt or delete):
         return _list(context, how)
-    check_consent(context, "orphans", how)
+    check(context, "orphans", how)
     project, spec = load(context)
 
     cause = f"orphans {'--delete' if delete else '--adopt'}"
-    return change(context, project, spec, lambda _: Demand(remove_orphans=delete), cause=cause, **how)
+    return change(context, project, spec, Demand(remove_orphans=delete), how, cause=cause)
 
 
 def _list(context: Context, how: How) -> int:
-    from scaler.output.progress import open_progress
-    from scaler.wiring import RunSettings, open_ports
-
     project, spec = load(context)
-    described = RunSettings(
-        project=project, spec=spec, cause="orphans", lock_timeout=how["lock_timeout"], environ=os.environ
-    )
-    with (
-        open_progress(
-            sys.stderr, interactive=context.interactive, quiet=True, color=False, clock=context.clock
-        ) as told,
-        open_ports(described, clock=context.clock, progress=told) as around,
-    ):
+    with surrounded(context, project, spec, cause="orphans", lock=LockPolicy(how.lock.timeout), quiet=True) as around:
         found = operate.orphans(spec, around)
     _show(context, spec.stack, found)
     return ExitCode.OK

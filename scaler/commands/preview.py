@@ -1,19 +1,20 @@
-"""`scaler preview`: the same as ensure, up to and without acting."""
+"""`scaler preview`: what `scaler ensure` would do."""
 
 from __future__ import annotations
 
 import os
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import click
 
-from scaler.commands.ci import report_options
+from scaler.commands.command import common_options
 from scaler.commands.completers import complete_count
-from scaler.commands.context import Context, common_options
+from scaler.commands.context import Context
 from scaler.commands.counts import CountingCommand, parse_counts, tell
-from scaler.commands.running import allow_zero_option, load, lock_timeout_option, max_change_option, run, show
+from scaler.commands.options import LockPolicy, allow_zero_option, lock_timeout_option, max_change_option
+from scaler.commands.reports import report_options
+from scaler.commands.running import load, run, show
 from scaler.errors import ExitCode
 from scaler.model import Outcome, Result, Spec
 from scaler.support.clock import Clock
@@ -21,8 +22,13 @@ from scaler.support.clock import Clock
 
 @click.command(cls=CountingCommand)
 @click.argument("counts", nargs=-1, metavar="[N | GROUP=N ...]", shell_complete=complete_count)
-@click.option("--detailed-exitcode", is_flag=True, help="Exit with 2 if there is something to do.")
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write a plan file.")
+@click.option("--detailed-exitcode", is_flag=True, help="Exit with 2 if there is something to change.")
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write the plan to this file, for `scaler apply`.",
+)
 @max_change_option
 @allow_zero_option
 @lock_timeout_option
@@ -35,21 +41,21 @@ def preview(
     out: Path | None,
     max_change: int | None,
     allow_zero: bool,
-    lock_timeout: timedelta,
+    lock: LockPolicy,
 ) -> int:
-    """Show what ensure would do, and do nothing.
+    """Show what `scaler ensure` would do, without doing it.
 
-    The engine's own preview must agree with the plan.
+    Fails if the engine's own preview differs from the plan.
 
     \b
     Examples:
       scaler preview 5
-      scaler preview 5 --detailed-exitcode    0: nothing to do, 2: changes, 1: error
-      scaler preview 5 -o markdown            for a merge-request comment
+      scaler preview 5 --detailed-exitcode    0: nothing to change, 2: changes, 1: error
+      scaler preview 5 -o markdown            for a comment in a merge request
       scaler preview 5 --out plan.json        for `scaler apply plan.json`
 
     \b
-    Exit codes: 0 shown, 1 error, 2 something to do (with --detailed-exitcode), 3 refused, 5 locked, 64 usage.
+    Exit codes: 0 shown, 1 error, 2 something to change (with --detailed-exitcode), 3 refused, 5 locked, 64 usage.
     """
     project, spec = load(context)
     wanted = parse_counts(spec, counts)
@@ -61,12 +67,11 @@ def preview(
         options = Options(apply=False, max_change=max_change, allow_zero=allow_zero or context.interactive)
         return ensure(spec, Demand(wanted), options, around)
 
-    result = run(context, project, spec, use_case, cause=f"preview {tell(wanted)}", lock_timeout=lock_timeout)
+    result = run(context, project, spec, use_case, cause=f"preview {tell(wanted)}", lock=lock)
     if out and result.outcome is not Outcome.REFUSED:
         _write(result, spec, out, context.clock)
     code = show(context, result)
-    pending = result.outcome is Outcome.PLANNED
-    return ExitCode.CHANGES_PENDING if detailed_exitcode and pending else code
+    return ExitCode.CHANGES_PENDING if detailed_exitcode and result.outcome is Outcome.PLANNED else code
 
 
 def _write(result: Result, spec: Spec, out: Path, clock: Clock) -> None:

@@ -1,4 +1,4 @@
-"""`scaler prune`: remove what nobody needs any more."""
+"""`scaler prune`: delete old records and files."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from datetime import timedelta
 
 import click
 
-from scaler.commands.context import Context, Output, common_options
+from scaler.commands.command import Command, common_options
+from scaler.commands.context import Context, Output
 from scaler.commands.document import dump, markdown_table
-from scaler.commands.running import Duration, load, lock_timeout_option
+from scaler.commands.options import Duration, LockPolicy, lock_timeout_option
+from scaler.commands.running import load
 from scaler.config.project import Project
 from scaler.engine import housekeeping
 from scaler.engine.backend import LocalBackend
@@ -20,18 +22,23 @@ from scaler.records.state import prune_records
 from scaler.records.state_file import StateFile
 
 
-@click.command()
-@click.option("--older-than", type=Duration(), metavar="AGE", help="Default: `retention` of the spec, 7 days.")
-@click.option("--preview", is_flag=True, help="Only say what would be removed.")
+@click.command(cls=Command)
+@click.option(
+    "--older-than",
+    type=Duration(),
+    metavar="AGE",
+    help="Delete what is older than this. Default: `retention` of the spec, 7 days.",
+)
+@click.option("--preview", is_flag=True, help="Show what would be deleted, without deleting it.")
 @lock_timeout_option
 @common_options
-def prune(context: Context, older_than: timedelta | None, preview: bool, lock_timeout: timedelta) -> None:
-    """Remove old records, and what the engine leaves behind: copies of past states, logs, temporary files.
+def prune(context: Context, older_than: timedelta | None, preview: bool, lock: LockPolicy) -> None:
+    """Delete old records, and what the engine leaves behind: copies of past states, logs, temporary files.
 
-    Records of servers that exist stay, and so do the engine's state and its last copy of it. What
-    other backends than a folder hold is not touched. The event log is kept.
+    Keeps the records of servers that exist, the event log, the engine's state and the last copy of it. Deletes
+    nothing in a backend that is not a folder.
 
-    Without this command, too, each run keeps only the engine's last hundred copies and logs.
+    Even without this command, each run keeps only the last hundred copies and logs of the engine.
 
     \b
     Examples:
@@ -47,8 +54,8 @@ def prune(context: Context, older_than: timedelta | None, preview: bool, lock_ti
 
     project, spec = load(context)
     age = spec.retention if older_than is None else older_than
-    lock = RunLock(project.state_dir, spec.stack)
-    with lock.held("prune", context.clock, within=lock_timeout, note=lambda text: click.echo(text, err=True)):
+    run_lock = RunLock(project.state_dir, spec.stack)
+    with run_lock.held("prune", context.clock, within=lock.timeout, note=lambda text: click.echo(text, err=True)):
         backend = LocalBackend.at(backend_url(project, spec, os.environ), project.name, spec.stack)
         found = housekeeping.leftovers(engine_home(project), backend, context.clock.now() - age)
         records = _prune_records(context, project, spec, age, preview=preview)
@@ -60,7 +67,7 @@ def prune(context: Context, older_than: timedelta | None, preview: bool, lock_ti
 
 
 def _prune_records(context: Context, project: Project, spec: Spec, age: timedelta, *, preview: bool) -> int:
-    """How many records of deleted servers are older than that; removed unless it is a preview."""
+    """Count the records of deleted servers that are older, and remove them unless it is a preview."""
     file = StateFile(project.state_dir, spec.stack)
     state = file.load()
     if state is None:
@@ -78,6 +85,6 @@ def _show(context: Context, spec: Spec, removed: dict[str, int], size: int, *, p
     elif context.output is Output.MARKDOWN:
         click.echo(markdown_table(("what", "number"), [(kind, str(number)) for kind, number in removed.items()]))
     else:
-        told = ", ".join(f"{number} {kind}" for kind, number in removed.items() if number)
+        found = ", ".join(f"{number} {kind}" for kind, number in removed.items() if number)
         verb = "Would remove" if preview else "Removed"
-        click.echo(f"{verb} {told}: {size / 1e6:.1f} MB." if told else "Nothing to remove.")
+        click.echo(f"{verb} {found}: {size / 1e6:.1f} MB." if found else "Nothing to remove.")

@@ -8,30 +8,23 @@ from typing import Any
 
 import click
 
+from scaler.commands.command import Command, common_options
 from scaler.commands.completers import complete_group, complete_server
-from scaler.commands.context import Context, common_options
-from scaler.commands.running import (
-    load,
-    lock_timeout_option,
-    require_consent,
-    run,
-    show,
-    steal_after_option,
-    timeout_option,
-)
+from scaler.commands.context import Context
+from scaler.commands.options import LockPolicy, lock_options, timeout_option
+from scaler.commands.running import load, require_consent, run, show
 from scaler.converge import operate
 from scaler.errors import UsageError
 from scaler.model import Result, Server
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("names", nargs=-1, metavar="[NAME ...]", shell_complete=complete_server)
-@click.option("--group", metavar="GROUP", shell_complete=complete_group, help="All servers of this group.")
-@click.option("-y", "--yes", is_flag=True, help="Do not ask; only needed where no servers are named.")
-@click.option("--no-wait", is_flag=True, help="Do not wait until they are ready again.")
+@click.option("--group", metavar="GROUP", shell_complete=complete_group, help="Reboot all servers of this group.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask. Only needed when you name no servers.")
+@click.option("--no-wait", is_flag=True, help="Do not wait until the servers are ready again.")
 @timeout_option
-@lock_timeout_option
-@steal_after_option
+@lock_options
 @common_options
 def reboot(
     context: Context,
@@ -40,19 +33,18 @@ def reboot(
     yes: bool,
     no_wait: bool,
     timeout: timedelta,
-    lock_timeout: timedelta,
-    steal_after: timedelta | None,
+    lock: LockPolicy,
 ) -> int:
-    """Reboot the named servers, or all of a group, or all; and wait until they are ready again.
+    """Reboot the named servers, all servers of a group, or all servers, and wait until they are ready again.
 
-    A server that is starting or rebooting is rebooted once as soon as it runs. If the cloud's answer
-    was lost, or it was busy, a server is asked to reboot again: it does so at least once.
+    A server that is starting or rebooting is rebooted once it runs. If the cloud is busy, or its answer is lost,
+    the request is sent again: a server reboots at least once.
 
     \b
     Examples:
       scaler reboot prod-worker-2
       scaler reboot --group worker
-      scaler reboot --yes                all of the stack, without a question
+      scaler reboot --yes                all servers of the stack, without a question
 
     \b
     Exit codes: 0 ready again, 1 error, 4 not ready in time, 5 locked, 64 usage, such as a server that does not run.
@@ -69,10 +61,8 @@ def reboot(
             spec, around, names=names, group=group, timeout=timeout, wait=not no_wait, approve=approve
         )
 
-    what = " ".join(sorted(names)) or (f"--group {group}" if group else "all")
-    cause = f"reboot {what}"
-    result = run(context, project, spec, use_case, cause=cause, lock_timeout=lock_timeout, steal_after=steal_after)
-    return show(context, result)
+    which = " ".join(sorted(names)) or (f"--group {group}" if group else "all")
+    return show(context, run(context, project, spec, use_case, cause=f"reboot {which}", lock=lock))
 
 
 def _ask(stack: str, around: Any) -> Callable[[Sequence[Server]], bool]:

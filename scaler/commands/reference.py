@@ -1,17 +1,17 @@
-"""The reference's pages of the commands, made from the code: `python -m scaler.commands.reference`."""
+"""Write the commands' pages of the reference from the code: `python -m scaler.commands.reference`."""
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import click
 
-from scaler.commands.context import shared_options
-from scaler.commands.main import COMMANDS, EXIT_CODES
+from scaler.commands.cli import COMMANDS, EXIT_CODES, GROUPS, load_command
+from scaler.commands.command import common_option_records
+from scaler.commands.help import ENVIRONMENT
 
 FOLDER = Path("docs/reference/commands")
 """Where the pages are, in the repository."""
@@ -19,17 +19,20 @@ FOLDER = Path("docs/reference/commands")
 _INDEX = """\
 # The commands
 
-Made from the code by `make docs`.
+`make docs` writes these pages from the code. `scaler --help` lists the same commands.
 
-| command | what it does |
-|---|---|
-{rows}
+{groups}
 
 ## Options of every command
 
-They may stand before the command's name too; the one nearer to the end wins.
+You can put them before or after the command's name. If an option is given twice, the last one counts.
+`scaler help options` lists them too.
 
 {options}
+
+## Environment variables
+
+{environment}
 
 ## Exit codes
 
@@ -38,26 +41,25 @@ They may stand before the command's name too; the one nearer to the end wins.
 
 
 def pages() -> dict[str, str]:
-    """Each page's text, by its file's name."""
+    """Return the text of each page by the name of its file."""
     made = {f"{name}.md": _page(name) for name in COMMANDS}
-    rows = "\n".join(f"| [`{name}`]({name}.md) | {text} |" for name, text in COMMANDS.items())
     codes = re.findall(r"^  (\d+) +(.*)$", EXIT_CODES, re.MULTILINE)
     made["README.md"] = _INDEX.format(
-        rows=rows,
-        options=_table("option", "meaning", _options(_SHARED)),
+        groups="\n\n".join(_group(title, commands) for title, commands in GROUPS.items()),
+        options=_table("option", "meaning", [(f"`{names}`", text) for names, text in common_option_records()]),
+        environment=_table("variable", "meaning", [(f"`{names}`", text) for names, text in ENVIRONMENT]),
         codes=_table("code", "meaning", codes),
     )
     return made
 
 
-@click.command()
-@shared_options
-def _SHARED() -> None: ...  # noqa: N802 - a command that has the shared options alone
+def _group(title: str, commands: Mapping[str, str]) -> str:
+    rows = [(f"[`{name}`]({name}.md)", text) for name, text in commands.items()]
+    return f"## {title}\n\n{_table('command', 'what it does', rows)}"
 
 
 def _page(name: str) -> str:
-    command: click.Command = getattr(importlib.import_module(f"scaler.commands.{name}"), name)
-    parts = list(_sections(command, f"scaler {name}", 1))
+    parts = list(_sections(load_command(name), f"scaler {name}", 1))
     return "\n\n".join(parts) + "\n"
 
 
@@ -67,11 +69,10 @@ def _sections(command: click.Command, path: str, level: int) -> Iterator[str]:
     usage = " ".join(command.collect_usage_pieces(context))
     yield f"```text\n{path} {usage}\n```"
     yield from _prose(command.help or "")
-    shared = {parameter.name for parameter in _SHARED.params}
-    if options := [option for option in _options(command) if option[2] not in shared]:
+    if options := _options(command):
         yield _table("option", "meaning", options)
     if not isinstance(command, click.Group):
-        yield "And the [options of every command](README.md#options-of-every-command)."
+        yield "It also has the [options of every command](README.md#options-of-every-command)."
         return
     for name, below in command.commands.items():
         yield from _sections(below, f"{path} {name}", level + 1)
@@ -87,19 +88,18 @@ def _prose(text: str) -> Iterator[str]:
             yield lines
 
 
-def _options(command: click.Command) -> list[tuple[str, ...]]:
-    """The options' own words, as the help has them, and their parameters' names."""
+def _options(command: click.Command) -> list[tuple[str, str]]:
+    """The names and the help of the command's own options."""
     context = click.Context(command)
     options = [parameter for parameter in command.params if isinstance(parameter, click.Option)]
-    records = [(option.get_help_record(context), option.name) for option in options]
-    return [(f"`{record[0]}`", record[1], name or "") for record, name in records if record]
+    return [(f"`{record[0]}`", record[1]) for option in options if (record := option.get_help_record(context))]
 
 
-def _table(left: str, right: str, rows: list[tuple[str, ...]]) -> str:
+def _table(left: str, right: str, rows: Sequence[tuple[str, str]]) -> str:
     lines = [
         (left, right),
         ("---", "---"),
-        *((name.replace("|", "\\|"), text.replace("|", "\\|")) for name, text, *_ in rows),
+        *((name.replace("|", "\\|"), text.replace("|", "\\|")) for name, text in rows),
     ]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
 import click
 
-from scaler.commands.ci import report_options
-from scaler.commands.context import Context, common_options
-from scaler.commands.running import load, lock_timeout_option, run, show, steal_after_option
+from scaler.commands.command import Command, common_options
+from scaler.commands.context import Context
+from scaler.commands.options import LockPolicy, lock_options
+from scaler.commands.reports import report_options
+from scaler.commands.running import load, run, show
 from scaler.errors import ExitCode
 from scaler.model import Result
 
 
-@click.command()
-@click.option("--detailed-exitcode", is_flag=True, help="Exit with 2 if the cloud is not as recorded.")
-@lock_timeout_option
-@steal_after_option
+@click.command(cls=Command)
+@click.option("--detailed-exitcode", is_flag=True, help="Exit with 2 if the cloud differs from the records.")
+@lock_options
 @report_options
 @common_options
-def refresh(context: Context, detailed_exitcode: bool, lock_timeout: timedelta, steal_after: timedelta | None) -> int:
-    """Compare the records with the cloud, report drift, and record what is there.
+def refresh(context: Context, detailed_exitcode: bool, lock: LockPolicy) -> int:
+    """Compare the records with the cloud, report drift, and record what exists.
 
-    One engine refresh: statuses go into the stack's outputs and the state file; no server is changed.
+    Runs one refresh of the engine, which writes each server's status to the stack's outputs and to the state
+    file. No server is changed.
 
     \b
     Examples:
@@ -40,6 +41,6 @@ def refresh(context: Context, detailed_exitcode: bool, lock_timeout: timedelta, 
 
         return operate.refresh(spec, around)
 
-    result = run(context, project, spec, use_case, cause="refresh", lock_timeout=lock_timeout, steal_after=steal_after)
+    result = run(context, project, spec, use_case, cause="refresh", lock=lock)
     code = show(context, result)
     return ExitCode.CHANGES_PENDING if detailed_exitcode and result.drift else code

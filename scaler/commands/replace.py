@@ -1,26 +1,25 @@
-"""`scaler replace`: new servers for these."""
+"""`scaler replace`: new servers for the named ones."""
 
 from __future__ import annotations
 
-from typing import Unpack
-
 import click
 
-from scaler.commands.changing import How, change, change_options, check_consent
+from scaler.commands.changing import How, change, change_options, check
+from scaler.commands.command import Command, common_options
 from scaler.commands.completers import complete_server
-from scaler.commands.context import Context, common_options
+from scaler.commands.context import Context
 from scaler.commands.running import load
 from scaler.converge.demand import Demand
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("names", nargs=-1, required=True, metavar="NAME ...", shell_complete=complete_server)
 @change_options
 @common_options
-def replace(context: Context, names: tuple[str, ...], **how: Unpack[How]) -> int:
-    """Replace servers: first new ones, under new names, and when they are ready the old ones go.
+def replace(context: Context, names: tuple[str, ...], how: How) -> int:
+    """Replace servers: create new ones under new names, then delete the old ones when the new ones are ready.
 
-    Other servers are not touched.
+    Other servers are not changed.
 
     \b
     Examples:
@@ -30,7 +29,7 @@ def replace(context: Context, names: tuple[str, ...], **how: Unpack[How]) -> int
     \b
     Exit codes: 0 replaced, 1 error, 3 refused (protected), 4 not confirmed in time, 5 locked, 64 usage.
     """
-    check_consent(context, "replace", how)
+    check(context, "replace", how)
     project, spec = load(context)
     demand = Demand(renew=frozenset(names))
-    return change(context, project, spec, lambda around: demand, cause=f"replace {' '.join(sorted(names))}", **how)
+    return change(context, project, spec, demand, how, cause=f"replace {' '.join(sorted(names))}")

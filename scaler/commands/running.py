@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
-from scaler.commands.ci import keep_result, log_group
 from scaler.commands.context import Context
+from scaler.commands.github import log_group
+from scaler.commands.options import LockPolicy
+from scaler.commands.reports import keep_result
 from scaler.config.project import Project
 from scaler.errors import ExitCode, UsageError
 from scaler.model import Outcome, Plan, Result, Spec
+
+T = TypeVar("T")
 
 EXIT_CODES = {
     Outcome.CONVERGED: ExitCode.OK,
@@ -26,50 +31,8 @@ EXIT_CODES = {
 }
 
 
-class Duration(click.ParamType[timedelta]):
-    """`90s`, `10m`, `1h30m`."""
-
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
-        from scaler.support.durations import parse_duration
-
-        if isinstance(value, timedelta):
-            return value
-        try:
-            return parse_duration(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-
-timeout_option = click.option(
-    "--timeout", type=Duration(), default="15m", show_default=True, help="How long the whole run may take."
-)
-lock_timeout_option = click.option(
-    "--lock-timeout", type=Duration(), default="2m", show_default=True, help="How long to wait for another run."
-)
-steal_after_option = click.option(
-    "--steal-after",
-    type=Duration(),
-    envvar="SCALER_STEAL_AFTER",
-    metavar="AGE",
-    help="Take the stack's lock from a run on another machine once it is so old, such as 1h. Default: never.  "
-    "[env: SCALER_STEAL_AFTER]",
-)
-
-max_change_option = click.option(
-    "--max-change",
-    type=click.IntRange(min=0),
-    metavar="N",
-    help="Refuse to create and delete more than N servers together.",
-)
-allow_zero_option = click.option(
-    "--allow-zero", is_flag=True, help="Let the whole stack go from some servers to none without asking."
-)
-
-
 def load(context: Context) -> tuple[Project, Spec]:
-    """The project and the chosen stack's spec."""
+    """Load the project and the chosen stack's spec."""
     from scaler.config import spec
 
     project = Project.find(context.directory, context.state_dir)
@@ -81,40 +44,47 @@ def run(
     context: Context,
     project: Project,
     spec: Spec,
-    use_case: Callable[[Any], Result],
+    use_case: Callable[[Any], T],
     *,
     cause: str,
-    lock_timeout: timedelta,
-    steal_after: timedelta | None = None,
-) -> Result:
-    """Carry out a use case with its surroundings, telling its progress on standard error."""
-    from scaler.output.progress import open_progress
-    from scaler.wiring import RunSettings, open_ports
-
-    described = RunSettings(
-        project=project,
-        spec=spec,
-        cause=cause,
-        lock_timeout=lock_timeout,
-        steal_after=steal_after,
-        environ=os.environ,
-    )
-    with (
-        log_group(f"scaler {cause}", os.environ),
-        open_progress(
-            sys.stderr,
-            interactive=context.interactive,
-            quiet=context.verbosity < 0,
-            color=context.colored(sys.stderr),
-            clock=context.clock,
-        ) as progress,
-        open_ports(described, clock=context.clock, progress=progress) as around,
-    ):
+    lock: LockPolicy,
+) -> T:
+    """Carry out a use case with its surroundings; on GitHub, fold its progress into a group."""
+    with log_group(f"scaler {cause}", os.environ), surrounded(context, project, spec, cause=cause, lock=lock) as around:
         return use_case(around)
 
 
+@contextmanager
+def surrounded(
+    context: Context, project: Project, spec: Spec, *, cause: str, lock: LockPolicy, quiet: bool = False
+) -> Iterator[Any]:
+    """Hold a stack's lock and give the surroundings of a run, whose progress goes to standard error."""
+    from scaler.output.progress import open_progress
+    from scaler.wiring import RunSettings, open_ports
+
+    settings = RunSettings(
+        project=project,
+        spec=spec,
+        cause=cause,
+        lock_timeout=lock.timeout,
+        steal_after=lock.steal_after,
+        environ=os.environ,
+    )
+    with (
+        open_progress(
+            sys.stderr,
+            interactive=context.interactive,
+            quiet=quiet or context.verbosity < 0,
+            color=context.colored(sys.stderr),
+            clock=context.clock,
+        ) as progress,
+        open_ports(settings, clock=context.clock, progress=progress) as around,
+    ):
+        yield around
+
+
 def show(context: Context, result: Result) -> int:
-    """Print a result on standard output, and give its exit code."""
+    """Print a result on standard output, and return its exit code."""
     from scaler.output.render import render
 
     keep_result(result)
@@ -124,18 +94,24 @@ def show(context: Context, result: Result) -> int:
 
 
 def require_consent(context: Context, yes: bool, command: str) -> None:
-    """Without a person to ask and without `--yes`, stop before anything is looked at."""
+    """UsageError without `--yes` where nobody can be asked, before anything is looked at."""
     if not yes and not context.interactive:
         raise UsageError(
             f"scaler {command} would ask before it acts, and nobody can be asked here.",
-            why="standard input or error is no terminal, or CI is set",
+            why="standard input or standard error is no terminal, or CI is set",
             fix="add --yes",
             code="consent_missing",
         )
 
 
-def ask(context: Context, spec: Spec, around: Any, question: str) -> Callable[[Plan], bool]:
-    """Show the plan to a person and ask."""
+def require_time(timeout: timedelta) -> None:
+    """UsageError for a run that may take no time."""
+    if timeout <= timedelta(0):
+        raise UsageError("--timeout must be more than 0.", fix="Leave it out, or give a time such as 15m.")
+
+
+def ask(context: Context, spec: Spec, around: Any) -> Callable[[Plan], bool]:
+    """Return what shows a plan to a person and asks whether to go on."""
 
     def approve(plan: Plan) -> bool:
         from scaler.output.render import render_plan
@@ -143,6 +119,6 @@ def ask(context: Context, spec: Spec, around: Any, question: str) -> Callable[[P
         around.progress.stop()
         color = context.colored(sys.stderr)
         click.echo(render_plan(plan, spec, "text", color=color), err=True, color=color)
-        return click.confirm(question, err=True)
+        return click.confirm(f"Change {spec.stack}?", err=True)
 
     return approve

@@ -1,4 +1,4 @@
-"""`scaler sim`: the embedded cloud as a server of its own, for any client."""
+"""`scaler sim`: serve the embedded cloud to other programs."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from pathlib import Path
 
 import click
 
-from scaler.commands.context import Context, common_options
+from scaler.commands.command import Command, common_options
+from scaler.commands.context import Context
 from scaler.errors import UnavailableError
 
 TOKEN = "embedded" * 8
-"""Hetzner's clients want 64 characters; DigitalOcean's take anything."""
+"""Hetzner's clients want 64 characters; DigitalOcean's accept any text."""
 
 
 @click.group()
@@ -20,47 +21,45 @@ def sim() -> None:
 
     \b
     Examples:
-      scaler sim serve                                 then paste the exports into another shell
+      scaler sim serve                                 then paste the output into another shell
       scaler sim serve --port 8080 --profile realistic
 
     \b
-    Exit codes: 0 ended by Ctrl-C or SIGTERM, 64 usage, 69 the port cannot be had.
+    Exit codes: 0 ended by Ctrl-C or SIGTERM, 64 usage, 69 the port is in use.
     """
 
 
-@sim.command()
-@click.option("--port", type=click.IntRange(0, 65535), default=0, help="The port on 127.0.0.1. Default: any free one.")
+@sim.command(cls=Command)
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="The port on 127.0.0.1. Default: a free one.")
 @click.option(
     "--world",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="The file that keeps the world. Default: embedded.sqlite in the state directory.",
+    help="The file that stores the embedded cloud. Default: embedded.sqlite in the state folder.",
 )
 @click.option(
     "--profile",
     type=click.Choice(["instant", "fast", "realistic"]),
-    help="How long things take. Default: what the world has, and fast for a new one.",
+    help="How long boots and other actions take. Default: as stored in the file, and `fast` for a new one.",
 )
-@click.option(
-    "--clock-speed", type=click.FloatRange(min=0), metavar="X", help="Let the world's time run X times faster."
-)
+@click.option("--clock-speed", type=click.FloatRange(min=0), metavar="X", help="Let time pass X times faster.")
 @common_options
 def serve(context: Context, *, port: int, world: Path | None, profile: str | None, clock_speed: float | None) -> None:
-    """Serve Hetzner's and DigitalOcean's API on loopback until Ctrl-C.
+    """Serve the APIs of Hetzner Cloud and DigitalOcean on 127.0.0.1 until Ctrl-C.
 
-    Prints what to export so that other programs use it. The world outlives the server.
+    Prints the variables to export so that other programs use it. The servers are kept in the file when this ends.
 
     \b
     Examples:
       scaler sim serve --world /tmp/world.db
-      scaler sim serve --clock-speed 60          a minute passes in a second
+      scaler sim serve --clock-speed 60          one minute passes in one second
 
     \b
-    Exit codes: 0 ended by Ctrl-C or SIGTERM, 64 usage, 69 the port cannot be had.
+    Exit codes: 0 ended by Ctrl-C or SIGTERM, 64 usage, 69 the port is in use.
     """
     from scaler.simulator import EmbeddedCloud
 
-    # Blocked before the serving thread starts, so that the signals wait for us, whichever thread they would hit.
+    # Block the signals before the serving thread starts, so that `sigwait` gets them and no thread does.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     path = context.directory / world if world else context.state_dir / "embedded.sqlite"
     cloud = EmbeddedCloud(path, port=port, profile=profile, clock_speed=clock_speed)
@@ -70,7 +69,7 @@ def serve(context: Context, *, port: int, world: Path | None, profile: str | Non
         raise UnavailableError(
             f"The embedded cloud cannot listen on port {port}.",
             why=error.strerror or str(error),
-            fix="leave --port out, or choose another",
+            fix="leave out --port, or choose another one",
         ) from error
     click.echo(
         f"export HCLOUD_ENDPOINT={cloud.hetzner_endpoint}\n"

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import sys
-from datetime import timedelta
 
 import click
 
-from scaler.commands.context import Context, common_options
+from scaler.commands.command import Command, common_options
+from scaler.commands.context import Context
 from scaler.config.project import Project
 from scaler.errors import ExitCode
 
 
-@click.command()
-@click.option("--refresh", is_flag=True, help="Ask the cloud, and write what it says into the state file.")
+@click.command(cls=Command)
+@click.option("--refresh", is_flag=True, help="Ask the cloud first, and record the answer in the state file.")
 @common_options
 def status(context: Context, refresh: bool) -> int:
-    """Show the recorded servers: no engine, no network.
+    """Show the recorded servers. Uses neither the engine nor the network, except with --refresh.
 
     \b
     Examples:
       scaler status
-      scaler status --refresh     ask the cloud; also rebuilds a lost or damaged state file
+      scaler status --refresh     ask the cloud; this also rebuilds a lost or damaged state file
       scaler status -o json
 
     \b
@@ -44,15 +44,9 @@ def status(context: Context, refresh: bool) -> int:
 
 
 def _ask_the_cloud(context: Context) -> None:
+    from scaler.commands.options import LockPolicy
     from scaler.commands.running import load, run
     from scaler.converge.operate import look
 
     project, spec = load(context)
-    run(
-        context,
-        project,
-        spec,
-        lambda around: look(spec, around),
-        cause="status --refresh",
-        lock_timeout=timedelta(minutes=2),
-    )
+    run(context, project, spec, lambda around: look(spec, around), cause="status --refresh", lock=LockPolicy())

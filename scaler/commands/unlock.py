@@ -1,4 +1,4 @@
-"""`scaler unlock`: who holds the stack, and an end to locks whose holder is dead."""
+"""`scaler unlock`: show the holders of a stack's locks, and remove the locks of dead ones."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from functools import partial
 
 import click
 
-from scaler.commands.context import Context, Output, common_options
+from scaler.commands.command import Command, common_options
+from scaler.commands.context import Context, Output
 from scaler.commands.document import dump, markdown_table
 from scaler.commands.running import load
 from scaler.config.project import Project
@@ -25,29 +26,29 @@ class _Lock:
     """`run` (scaler's own, on this machine) or `engine` (Pulumi's)."""
     holder: str
     dead: bool
-    """Whether its holder is provably dead."""
+    """Whether its holder is known to have ended."""
     remove: Callable[[], None]
 
 
-@click.command()
-@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
-@click.option("--force", is_flag=True, help="Remove locks of living holders too. They go on, without a lock.")
+@click.command(cls=Command)
+@click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
+@click.option("--force", is_flag=True, help="Remove the locks of running holders too. They go on without a lock.")
 @common_options
 def unlock(context: Context, yes: bool, force: bool) -> int:
-    """Show who holds the locks of a stack, and remove those whose holder is dead.
+    """Show who holds the locks of a stack, and remove the locks of holders that have ended.
 
-    Seldom needed: every run removes the locks of dead runs of this machine by itself. A holder on
-    another machine cannot be seen to be dead; look there, and use --force. The locks in a backend
-    that is no folder here are not seen at all: --force removes them, whoever's they are.
+    You seldom need this: every run removes the locks of dead runs on its machine. Scaler cannot know whether a
+    holder on another machine still runs: check there, then use --force. Scaler does not see the locks in a backend
+    that is not a local folder; --force removes all of them.
 
     \b
     Examples:
       scaler unlock                  asks before it removes one
       scaler unlock --yes
-      scaler unlock --yes --force    only when you know that no run is at work
+      scaler unlock --yes --force    only if you know that no run is going on
 
     \b
-    Exit codes: 0 no lock is left, 1 error, 5 a living holder, 64 usage.
+    Exit codes: 0 no lock is left, 1 error, 5 a holder still runs, 64 usage.
     """
     from scaler.wiring import backend_url
 
@@ -67,13 +68,13 @@ def unlock(context: Context, yes: bool, force: bool) -> int:
     held = [lock for lock in locks if lock not in doomed]
     if held:
         raise LockedError(
-            f"{spec.stack} is locked, and the holder is not known to be dead.",
+            f"{spec.stack} is locked, and its holder may still run.",
             why="; ".join(f"{lock.kind} lock of {lock.holder}" for lock in held),
-            fix="Wait for it to end. When you know that it is dead: scaler unlock --force",
+            fix="Wait until it ends. If you know that it has ended: scaler unlock --force",
         )
     _show(context, spec.stack, doomed)
     if backend is None and not force:
-        click.echo(f"Locks in {url.partition(':')[0]} are not seen here: --force removes them.", err=True)
+        click.echo(f"Scaler does not see the locks in {url.partition(':')[0]}: --force removes them.", err=True)
     return ExitCode.OK
 
 
@@ -85,20 +86,20 @@ def _run_locks(lock: RunLock) -> list[_Lock]:
 
 
 def _locks_elsewhere(context: Context, project: Project, spec: Spec, url: str) -> _Lock:
-    """All locks in a backend that is no folder here, as one: the engine removes them together, and lists none."""
+    """All locks of a backend that is not a local folder, as one: the engine removes them together, and lists none."""
     from scaler.wiring import RunSettings, open_engine
 
     run = RunSettings(project=project, spec=spec, cause="unlock", environ=os.environ)
 
     def remove() -> None:
-        # The engine is started only once somebody has said yes.
+        # Start the engine only after the confirmation.
         open_engine(run, url, context.clock, partial(click.echo, err=True)).unlock()
 
     return _Lock("engine", f"whoever has one in {url.partition(':')[0]}", False, remove)
 
 
 def _engine_locks(backend: LocalBackend) -> list[_Lock]:
-    # Bound now: the loop's variable is another lock by the time that one is removed.
+    # Bind the lock now: the loop's variable is another lock when this one is removed.
     return [
         _Lock("engine", describe(lock), is_stale(lock), lambda lock=lock: remove_lock(lock))  # type: ignore[misc]
         for lock in backend.locks()
@@ -106,15 +107,15 @@ def _engine_locks(backend: LocalBackend) -> list[_Lock]:
 
 
 def _ask(context: Context, locks: Sequence[_Lock]) -> None:
-    told = [f"{lock.kind} lock of {lock.holder}{' (dead)' if lock.dead else ''}" for lock in locks]
+    lines = [f"{lock.kind} lock of {lock.holder}{' (dead)' if lock.dead else ''}" for lock in locks]
     if not context.interactive:
         raise UsageError(
             "scaler unlock would ask before it removes a lock, and nobody can be asked here.",
-            why="; ".join(told),
+            why="; ".join(lines),
             fix="add --yes",
             code="consent_missing",
         )
-    for line in told:
+    for line in lines:
         click.echo(f"  - {line}", err=True)
     click.confirm("Remove?", err=True, abort=True)
 

@@ -1,25 +1,15 @@
-"""`scaler unprotect`: these servers may go again."""
+"""`scaler unprotect`: end the protection of servers."""
 
 from __future__ import annotations
 
-from datetime import timedelta
+from scaler.commands.protection import protection_command
 
-import click
+unprotect = protection_command(
+    "unprotect",
+    protected=False,
+    text="""Remove the protection that `scaler protect` gave to servers.
 
-from scaler.commands.completers import complete_server
-from scaler.commands.context import Context, common_options
-from scaler.commands.running import load, lock_timeout_option, run, show
-from scaler.converge import operate
-
-
-@click.command()
-@click.argument("names", nargs=-1, required=True, metavar="NAME ...", shell_complete=complete_server)
-@lock_timeout_option
-@common_options
-def unprotect(context: Context, names: tuple[str, ...], lock_timeout: timedelta) -> int:
-    """Take the mark of `scaler protect` away.
-
-    What the spec's `protect` names stays protected until it is taken out there.
+    Servers that the spec names under `protect` stay protected until you remove them there.
 
     \b
     Examples:
@@ -28,14 +18,5 @@ def unprotect(context: Context, names: tuple[str, ...], lock_timeout: timedelta)
 
     \b
     Exit codes: 0 done, 1 error, 5 locked, 64 usage, such as a server that the spec protects.
-    """
-    project, spec = load(context)
-    result = run(
-        context,
-        project,
-        spec,
-        lambda around: operate.protect(spec, names, around, protected=False),
-        cause=f"unprotect {' '.join(sorted(names))}",
-        lock_timeout=lock_timeout,
-    )
-    return show(context, result)
+    """,
+)

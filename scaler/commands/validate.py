@@ -1,4 +1,4 @@
-"""`scaler validate`: check specs, without asking any cloud."""
+"""`scaler validate`: check specs, without asking a cloud."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ from pathlib import Path
 
 import click
 
-from scaler.commands.context import Context, Output, common_options
+from scaler.commands.command import Command, common_options
+from scaler.commands.context import Context, Output
 from scaler.commands.document import dump
 from scaler.config.project import Project
 from scaler.errors import InvalidSpecError, Problem
 from scaler.model import Spec
 
 
-@click.command()
+@click.command(cls=Command)
 @common_options
 def validate(context: Context) -> None:
-    """Check one spec, or all of them, and name every problem.
+    """Check one spec, or all of them, and report every problem.
 
-    Nothing is asked of a cloud: whether a type, a location or an image exists is for `scaler preview`.
+    Asks no cloud: `scaler preview` finds out whether a type, a location or an image exists.
 
     \b
     Examples:
@@ -27,7 +28,7 @@ def validate(context: Context) -> None:
       scaler validate -o json        for other programs
 
     \b
-    Exit codes: 0 all is well, 64 usage, 65 a spec is invalid.
+    Exit codes: 0 valid, 64 usage, 65 a spec is invalid.
     """
     project = Project.find(context.directory, context.state_dir)
     stacks = project.stacks() if context.stack is None else []
@@ -41,7 +42,7 @@ def validate(context: Context) -> None:
 
 
 def _load_all(paths: list[Path], project: str) -> list[Spec]:
-    """All specs; InvalidSpecError with the problems of all of them."""
+    """Load all specs; InvalidSpecError with the problems of all of them."""
     from scaler.config import spec
 
     specs: list[Spec] = []

@@ -1,4 +1,4 @@
-"""`scaler version`: the first thing that a bug report needs."""
+"""`scaler version`: the versions that a bug report needs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from importlib import metadata
 
 import click
 
-from scaler.commands.context import Context, Output, common_options
+from scaler.commands.command import Command, common_options
+from scaler.commands.context import Context, Output
 from scaler.commands.document import dump, markdown_table
 from scaler.engine import binary as engine_binary
 from scaler.errors import UnavailableError
@@ -18,10 +19,10 @@ PACKAGES = ("pulumi", "pulumi-hcloud", "pulumi-digitalocean", "hcloud", "pydo")
 """The SDK, the resource types' packages and the clouds' own clients; all but the first are extras."""
 
 
-@click.command()
+@click.command(cls=Command)
 @common_options
 def version(context: Context) -> None:
-    """Show the versions of scaler and of what it stands on.
+    """Show the versions of scaler and its dependencies.
 
     \b
     Examples:

@@ -7,8 +7,9 @@ from typing import Any
 
 import click
 
+from scaler.commands.command import Command, common_options
 from scaler.commands.completers import complete_server
-from scaler.commands.context import Context, Output, common_options
+from scaler.commands.context import Context, Output
 from scaler.commands.document import dump, markdown_table, text_table
 from scaler.commands.history import read_events, table_of
 from scaler.commands.running import load
@@ -23,13 +24,13 @@ from scaler.support.suggestions import nearest
 _COLUMNS = ("at", "event", "from", "to", "reason")
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("server", shell_complete=complete_server)
 @common_options
 def why(context: Context, server: str) -> None:
-    """Show why a server is as it is: who decided it, on which numbers, and what came of it.
+    """Explain the state of a server: which command decided it, on which numbers, and what the result was.
 
-    Read from the event log: no engine, no network.
+    Reads the event log. Uses neither the engine nor the network.
 
     \b
     Examples:
@@ -37,7 +38,7 @@ def why(context: Context, server: str) -> None:
       scaler why prod-worker-2 -o json
 
     \b
-    Exit codes: 0 explained, 64 usage, such as a server that nothing is known of.
+    Exit codes: 0 explained, 64 usage, such as an unknown server.
     """
     project, spec = load(context)
     state = StateFile(project.state_dir, spec.stack).load()
@@ -46,7 +47,7 @@ def why(context: Context, server: str) -> None:
     found = explain_server(server, events, records.get(server), spec.groups)
     if found is None:
         known = sorted({*records, *(event.server for event in events if event.server)})
-        raise UsageError(f"Nothing is known of a server {server} in {spec.stack}.", fix=nearest(server, known))
+        raise UsageError(f"There are no records of a server {server} in {spec.stack}.", fix=nearest(server, known))
     if context.output in (Output.JSON, Output.YAML):
         click.echo(dump({"stack": spec.stack, **_document(found)}, context.output))
         return
@@ -65,7 +66,7 @@ def _facts(found: Explanation, context: Context) -> Iterator[tuple[str, str]]:
     status = f"{record.status}, since {format_age(record.since, context.clock.now())}" if record else "no record"
     yield "server", f"{found.server}: {status}"
     if decision:
-        yield "why", decision.reason or "nothing was decided: it was seen so"
+        yield "why", decision.reason or "nothing was decided: the cloud reported it"
         yield "by", f"`{decision.cause}` (run {decision.run}, {format_time(decision.at) if decision.at else '?'})"
     if record and record.error and (decision is None or record.error != decision.reason):
         yield "error", record.error
@@ -80,15 +81,15 @@ def _facts(found: Explanation, context: Context) -> Iterator[tuple[str, str]]:
 def _run_facts(run: RunReport) -> Iterator[tuple[str, str]]:
     result: Mapping[str, Any] = run.result
     if run.finished is None:
-        yield "outcome", "it has not finished: it is at work, or was killed"
+        yield "outcome", "not finished: the run is still going on, or was killed"
     else:
         yield "outcome", f"{result.get('outcome')}" + (f": {run.error}" if run.error else "")
     for group, numbers in result.get("groups", {}).items():
-        told = "wanted {wanted}, before {before}, ready {ready}".format_map(numbers)
-        yield "counts", f"{group}: {told}"
+        counts = "wanted {wanted}, before {before}, ready {ready}".format_map(numbers)
+        yield "counts", f"{group}: {counts}"
     if requests := result.get("requests"):
-        told = "{total} ({create} create, {list} list, {retried} retried)".format_map(requests)
-        yield "requests", f"{told} in {result.get('elapsed_s')} s"
+        sent = "{total} ({create} create, {list} list, {retried} retried)".format_map(requests)
+        yield "requests", f"{sent} in {result.get('elapsed_s')} s"
     for event in run.events:
         yield event.event.rpartition(".")[2], event.reason or ""
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import click
 import pytest
 
-from scaler.commands.main import COMMANDS, cli
+from scaler.commands.cli import COMMANDS, GROUPS, cli
+from scaler.commands.main import main
 from scaler.commands.reference import FOLDER, pages
 from scaler.errors import ExitCode
 
@@ -88,3 +89,46 @@ def test_the_pages_are_those_of_the_code() -> None:
     kept = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / FOLDER).glob("*.md")}
     assert made == kept, "run: make docs"
     assert {f"{name}.md" for name in COMMANDS} < set(made)
+
+
+def test_the_commands_come_in_groups() -> None:
+    text = help_of((), cli)
+    places = [text.index(f"\n{title}:\n") for title in GROUPS]
+    assert places == sorted(places)
+    for (title, commands), start, end in zip(GROUPS.items(), places, [*places[1:], None], strict=True):
+        assert re.findall(r"^  (\w+) ", text[start:end], re.MULTILINE)[: len(commands)] == list(commands), title
+
+
+COMMON = ("--stack", "--directory", "--state-dir", "--output", "--quiet", "--verbose", "--debug", "--color")
+
+
+@pytest.mark.parametrize(("path", "command"), [*ALL, pytest.param((), cli, id="scaler")])
+def test_a_page_points_to_the_common_options(path: tuple[str, ...], command: click.Command) -> None:
+    text = help_of(path, command)
+    options = text[text.index("\nOptions:\n") :]
+    assert [option for option in COMMON if re.search(rf"^  .*{option}\b", options.split("\n\n")[0], re.MULTILINE)] == []
+    assert ("scaler help options" in text) == (not isinstance(command, click.Group) or command is cli)
+
+
+def shown(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> str:
+    assert main(["help", *arguments]) == code
+    return "".join(capsys.readouterr())
+
+
+def test_help_options_lists_them_with_their_variables(capsys: pytest.CaptureFixture[str]) -> None:
+    text = shown(capsys, "options")
+    for option in COMMON:
+        assert re.search(rf"^  .*{option}\b", text, re.MULTILINE), option
+    for variable in ("SCALER_STACK", "SCALER_STATE_DIR", "NO_COLOR", "HCLOUD_TOKEN", "PULUMI_BACKEND_URL"):
+        assert variable in text.partition("Environment variables:")[2]
+
+
+def test_help_shows_the_page_of_a_command_and_of_one_below_it(capsys: pytest.CaptureFixture[str]) -> None:
+    assert shown(capsys).startswith("Usage: scaler [OPTIONS]")
+    assert shown(capsys, "ensure").startswith("Usage: scaler ensure [OPTIONS]")
+    assert shown(capsys, "engine", "install").startswith("Usage: scaler engine install [OPTIONS]")
+
+
+@pytest.mark.parametrize(("path", "hint"), [(["ensur"], "ensure"), (["ensure", "5"], "no commands of its own")])
+def test_help_of_no_command_is_a_usage_error(capsys: pytest.CaptureFixture[str], path: list[str], hint: str) -> None:
+    assert hint in shown(capsys, *path, code=64)

@@ -14,8 +14,9 @@ import pytest
 import yaml
 
 import scaler
-from scaler.commands.context import Context, Output, common_options, make_context, shared_options
-from scaler.commands.main import COMMANDS
+from scaler.commands.cli import COMMANDS
+from scaler.commands.command import common_options, declare_common_options
+from scaler.commands.context import Context, Output, make_context
 from scaler.errors import ExitCode
 
 ROOT = Path(scaler.__file__).parent.parent
@@ -27,7 +28,7 @@ import os, sys, time, types
 import click
 from dataclasses import dataclass
 from scaler.commands import main as entry
-from scaler.commands.context import common_options
+from scaler.commands.command import common_options
 from scaler.errors import InvalidSpecError, LockedError, Problem, RefusedError
 
 @click.command()
@@ -81,7 +82,9 @@ def imported(*arguments: str) -> set[str]:
     return set(done.stderr.splitlines()[-1].split())
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["ensur"], ["completion", "bash"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], ["ensur"], ["completion", "bash"], ["help", "options"]]
+)
 def test_light_commands_import_nothing_heavy(arguments):
     assert imported(*arguments) & (HEAVY | {"yaml"}) == set()
 
@@ -193,9 +196,9 @@ def test_a_failure_says_what_why_and_how_to_mend_it():
     assert done.stdout == ""
     assert done.stderr.splitlines() == [
         "Error: prod is in use.",
-        "  why    run 17 holds it",
-        "         since 10:00",
-        "  fix    wait for it   (exit 5)",
+        "  why: run 17 holds it",
+        "       since 10:00",
+        "  fix: wait for it   (exit 5)",
     ]
 
 
@@ -278,14 +281,14 @@ def test_a_reader_that_goes_away_is_no_noise():
 
 
 # ---------------------------------------------------------------------------------------------
-# The shared options
+# The common options
 
 
 def context_of(*arguments: str, **environ: str) -> Context:
     """What a command `look` is handed for this command line."""
 
     @click.group()
-    @shared_options
+    @declare_common_options
     def group() -> None: ...
 
     @group.command()

@@ -62,7 +62,7 @@ def test_the_problems_of_all_specs_come_in_one_run_on_standard_error(capsys: pyt
         "  stacks/a.yaml:1: cloud must be hetzner or digitalocean, not 'aws'; known: hetzner, digitalocean\n"
         "  stacks/a.yaml:2: groups must not be empty; name at least one\n"
         "  stacks/c.yaml:1: the file is empty; scaler init writes one to start from\n"
-        "  fix    correct these lines; nothing was changed   (exit 65)\n"
+        "  fix: correct these lines; nothing was changed   (exit 65)\n"
     )
 
 
@@ -170,8 +170,8 @@ def test_init_says_what_it_cannot_write(capsys: pytest.CaptureFixture[str]) -> N
     assert main(["init"]) == 1
     assert capsys.readouterr().err == (
         "Error: Cannot write stacks/__main__.py.\n"
-        "  why    File exists\n"
-        "  fix    mend it, and run again; what is written stays   (exit 1)\n"
+        "  why: File exists\n"
+        "  fix: fix this and run again; the files written so far are kept   (exit 1)\n"
     )
 
 

@@ -244,9 +244,9 @@ def test_a_watch_takes_a_changed_spec_and_keeps_the_good_one(hetzner: Project, q
     ("arguments", "message"),
     [
         ((), "would ask before it acts"),
-        (("--watch", "0s"), "--watch must be more than nothing"),
+        (("--watch", "0s"), "--watch must be more than 0"),
         (("--watch", "1s", "--preview"), "--preview shows one decision"),
-        (("--yes", "--metrics-listen", "127.0.0.1:1"), "--metrics-listen is for --watch"),
+        (("--yes", "--metrics-listen", "127.0.0.1:1"), "--metrics-listen needs --watch"),
         (("--watch", "1s"), "No group of demo has an autoscale block"),
     ],
 )

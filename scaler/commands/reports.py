@@ -1,7 +1,7 @@
-"""What a pipeline gets beside the printed result: files, step outputs, annotations and log groups.
+"""The files that a pipeline gets beside the printed result: Markdown, JSON, KEY=VALUE, step outputs.
 
-Nothing here decides anything, or fails a run: a report that cannot be written after servers were
-changed is a warning, and one that could not be written is refused before anything is looked at.
+Reports never fail a run: a report that cannot be written after servers were changed is a warning.
+A file that cannot be written is refused before the run starts.
 """
 
 from __future__ import annotations
@@ -9,8 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -19,21 +18,29 @@ import click
 
 from scaler.commands.context import Output
 from scaler.commands.failure import as_document, as_text
-from scaler.errors import ExitCode, Problem, RefusedError, ScalerError, UsageError
+from scaler.commands.github import annotate_result, on_github
+from scaler.errors import ExitCode, RefusedError, ScalerError, UsageError
 from scaler.model import Action, Result, StepResult
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 _RESULT = "scaler.result"
-"""Where a command's result is kept, for the reports on its end."""
+"""The key of a command's result in click's `meta`; the reports are written from it."""
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
 _OPTIONS = (
-    click.option("--summary", type=_FILE, metavar="FILE", help="Write the result as Markdown too."),
-    click.option("--dotenv", type=_FILE, metavar="FILE", help="Write SCALER_OUTCOME and the like, KEY=VALUE."),
-    click.option("--json-file", type=_FILE, metavar="FILE", help="Write the result, or the error, as JSON too."),
+    click.option("--summary", type=_FILE, metavar="FILE", help="Also write the result to this file as Markdown."),
+    click.option(
+        "--dotenv",
+        type=_FILE,
+        metavar="FILE",
+        help="Also write the outcome and the counts to this file, as lines such as SCALER_OUTCOME=failed.",
+    ),
+    click.option(
+        "--json-file", type=_FILE, metavar="FILE", help="Also write the result, or the error, to this file as JSON."
+    ),
 )
 
 
@@ -64,32 +71,10 @@ def report_options(command: Callable[P, R]) -> Callable[P, R]:
 
 
 def keep_result(result: Result) -> None:
-    """Remember a command's result for the reports on its end."""
+    """Keep a command's result for the reports."""
     context = click.get_current_context(silent=True)
     if context:
         context.meta[_RESULT] = result
-
-
-def on_github(environ: Mapping[str, str]) -> bool:
-    """Whether this is a step of GitHub Actions, or of one that speaks its language."""
-    return environ.get("GITHUB_ACTIONS") == "true"
-
-
-@contextmanager
-def log_group(title: str, environ: Mapping[str, str]) -> Iterator[None]:
-    """On GitHub, fold what is written to standard error while the block runs."""
-    if not on_github(environ):
-        yield
-        return
-    click.echo(f"::group::{_data(title)}", err=True)
-    try:
-        yield
-    finally:
-        click.echo("::endgroup::", err=True)
-
-
-# ---------------------------------------------------------------------------------------------
-# Files and outputs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +87,7 @@ class Reports:
     environ: Mapping[str, str]
 
     def prepare(self) -> None:
-        """Remove the files of an earlier run; UsageError if one of them could not be written."""
+        """Remove the files of an earlier run; UsageError if one of them cannot be written."""
         for path in filter(None, (self.summary, self.dotenv, self.json_file)):
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -112,7 +97,7 @@ class Reports:
                 raise UsageError(f"{path} cannot be written.", why=error.strerror or str(error)) from error
 
     def write(self, ended: Result | ScalerError, code: int) -> None:
-        """Write everything that was asked for, by options or by the pipeline's variables."""
+        """Write the files that the options or the variables of a pipeline ask for."""
         facts = outputs(ended, code)
         markdown = _markdown(ended)
         for path, text, mode in (
@@ -125,7 +110,7 @@ class Reports:
             if path is not None:
                 _write(path, text, mode)
         if on_github(self.environ) and isinstance(ended, Result):
-            for line in _annotate_result(ended):
+            for line in annotate_result(ended):
                 click.echo(line, err=True)
 
     def _file(self, variable: str) -> Path | None:
@@ -133,10 +118,7 @@ class Reports:
 
 
 def outputs(ended: Result | ScalerError, code: int) -> dict[str, str]:
-    """What a later step may want to know, one line each.
-
-    For a result: all of it; for an error: `outcome`, `exit_code` and `error`, which is its code.
-    """
+    """Return the outputs for later steps, one line each; of an error: outcome, exit code and the error's code."""
     if isinstance(ended, ScalerError):
         outcome = "refused" if isinstance(ended, RefusedError) else "failed"
         return {"outcome": outcome, "exit_code": str(code), "changed": "false", "error": ended.code}
@@ -189,46 +171,3 @@ def _write(path: Path, text: str, mode: str) -> None:
             file.write(text)
     except OSError as error:
         click.echo(f"scaler: warning: {path} was not written: {error.strerror or error}", err=True)
-
-
-# ---------------------------------------------------------------------------------------------
-# Annotations, in GitHub's language of workflow commands
-
-
-def annotate_error(error: ScalerError, environ: Mapping[str, str]) -> Iterable[str]:
-    """An error, or each of its problems at its file and line, as GitHub marks them."""
-    problems = [problem for problem in getattr(error, "problems", ()) if isinstance(problem, Problem)]
-    for problem in problems:
-        text = f"{problem.message}; {problem.fix}" if problem.fix else problem.message
-        yield _command("error", text, file=_in_repository(problem.file, environ), line=str(problem.line))
-    if not problems:
-        yield _command("error", " ".join(filter(None, (str(error), error.fix))), title=f"scaler: {error.code}")
-
-
-def _annotate_result(result: Result) -> Iterator[str]:
-    for violation in result.violations:
-        yield _command("error" if violation.forbids else "warning", str(violation), title=f"policy {violation.policy}")
-    for report in result.steps:
-        if report.result is StepResult.FAILED:
-            yield _command("error", f"{report.step.server}: {report.error}", title=f"{report.step.action} failed")
-
-
-def _in_repository(file: str, environ: Mapping[str, str]) -> str:
-    """A file as GitHub knows it: relative to the root of the repository."""
-    path = Path(file).resolve()
-    with suppress(KeyError, ValueError):
-        path = path.relative_to(Path(environ["GITHUB_WORKSPACE"]).resolve())
-    return str(path)
-
-
-def _command(name: str, text: str, **properties: str) -> str:
-    told = ",".join(f"{key}={_property(value)}" for key, value in properties.items())
-    return f"::{name} {told}::{_data(text)}"
-
-
-def _data(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-
-
-def _property(text: str) -> str:
-    return _data(text).replace(":", "%3A").replace(",", "%2C")

@@ -1,0 +1,85 @@
+"""One tick of `scaler autoscale`: read the metrics, then decide and act with the stack's lock held."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cached_property, partial
+from typing import TYPE_CHECKING
+
+from scaler.commands.context import Context
+from scaler.commands.options import LockPolicy
+from scaler.commands.running import ask, surrounded
+from scaler.config.project import Project
+from scaler.model import Spec
+
+if TYPE_CHECKING:
+    from scaler.autoscale.bounds import Prices
+    from scaler.autoscale.metrics import Sources
+    from scaler.autoscale.tick import Tick
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ticker:
+    """How each tick is carried out, and what the ticks of one watch share."""
+
+    context: Context
+    project: Project
+    apply: bool
+    wait: bool
+    asking: bool
+    timeout: timedelta
+    lock: LockPolicy
+    quiet: bool
+
+    @cached_property
+    def _sources(self) -> Sources:
+        from scaler.autoscale.metrics import Sources
+
+        return Sources(os.environ, self.project.directory, self.context.clock)
+
+    @cached_property
+    def _prices(self) -> Prices:
+        from scaler.autoscale.bounds import Prices
+
+        return Prices(self.context.clock)
+
+    def tick(self, spec: Spec, now: datetime) -> Tick:
+        """Decide at this moment, and carry the decision out."""
+        from scaler.autoscale.memory import Memory
+        from scaler.autoscale.metrics import Fleet
+        from scaler.autoscale.tick import read_samples, run_tick
+        from scaler.converge.demand import Options
+        from scaler.wiring import opened_cloud
+
+        context = self.context
+        opener = partial(opened_cloud, self.project, spec, os.environ, context.clock)
+        fleet = Fleet(spec.owner, opener, coming=_starting(self.project, spec))
+        samples = read_samples(spec, self._sources, fleet)
+        with surrounded(context, self.project, spec, cause="autoscale", lock=self.lock, quiet=self.quiet) as around:
+            options = Options(
+                apply=self.apply,
+                wait=self.wait,
+                timeout=self.timeout,
+                approve=ask(context, spec, around) if self.asking else None,
+            )
+            memory = Memory.of(self.project.state_dir, spec.stack, around.progress.warn)
+            return run_tick(
+                spec, samples, memory, around, now=now, options=options, prices=self._prices, read=fleet.sent
+            )
+
+
+def _starting(project: Project, spec: Spec) -> frozenset[str]:
+    """Ids of the servers that were not ready when they were last observed."""
+    from scaler.errors import StateError
+    from scaler.model.lifecycle import Status
+    from scaler.records.state_file import StateFile
+
+    try:
+        state = StateFile(project.state_dir, spec.stack).load()
+    except StateError:
+        # The run repairs the file, or reports what is wrong with it.
+        return frozenset()
+    waiting = (Status.STARTING, Status.REBOOTING)
+    return frozenset(one.id for one in (state.servers if state else ()) if one.id and one.status in waiting)

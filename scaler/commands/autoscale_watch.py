@@ -1,0 +1,149 @@
+"""`scaler autoscale --watch`: the loop with its signals, and what it reports."""
+
+from __future__ import annotations
+
+import json
+import signal
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from types import FrameType
+from typing import TYPE_CHECKING
+
+import click
+
+from scaler.autoscale.describe import decision_document
+from scaler.autoscale.tick import Tick, require_policy
+from scaler.autoscale.watch import Listener, Watch
+from scaler.commands.autoscale_tick import Ticker
+from scaler.commands.context import Context, Output
+from scaler.commands.running import load
+from scaler.errors import ExitCode, ScalerError, Terminated, UsageError
+from scaler.model import Spec
+from scaler.support.clock import format_time
+from scaler.support.installation import install_command
+
+if TYPE_CHECKING:
+    from scaler.autoscale.exposition import Exposition
+
+
+def run_watch(context: Context, spec: Spec, ticker: Ticker, interval: timedelta, listen: str | None) -> int:
+    """Tick until a signal comes, and return the exit code."""
+    require_policy(spec)
+    with ExitStack() as stack:
+        listeners: list[Listener] = [_Reporter(context)]
+        if listen is not None:
+            exposition = stack.enter_context(_exposition(context, spec, interval, listen))
+            click.echo(f"metrics on {exposition.address}/metrics", err=True)
+            listeners.append(exposition)
+        loop = Watch(
+            interval=interval,
+            clock=context.clock,
+            load=lambda: load(context)[1],
+            tick=ticker.tick,
+            listener=_Listeners(listeners),
+        )
+        stack.enter_context(_signals_end(loop))
+        loop.run()
+    click.echo("stopped", err=True)
+    return ExitCode.OK
+
+
+def _exposition(context: Context, spec: Spec, interval: timedelta, listen: str) -> Exposition:
+    try:
+        from scaler.autoscale.exposition import Exposition
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"--metrics-listen needs {error.name}, which is not installed.", fix=install_command("autoscale")
+        ) from None
+    return Exposition(spec.stack, listen, interval, context.clock)
+
+
+@contextmanager
+def _signals_end(loop: Watch) -> Iterator[None]:
+    """While the block runs, the first signal ends the loop after its tick, and the second one at once."""
+
+    def obey(number: int, _frame: FrameType | None) -> None:
+        if loop.stopping:
+            raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
+        loop.stop()
+
+    before = {number: signal.signal(number, obey) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@dataclass(frozen=True)
+class _Listeners:
+    """Several listeners as one."""
+
+    listeners: list[Listener]
+
+    def ticked(self, done: Tick, took_s: float) -> None:
+        self._each(lambda listener: listener.ticked(done, took_s))
+
+    def failed(self, error: Exception, took_s: float) -> None:
+        self._each(lambda listener: listener.failed(error, took_s))
+
+    def reloaded(self, spec: Spec) -> None:
+        self._each(lambda listener: listener.reloaded(spec))
+
+    def reload_failed(self, error: Exception) -> None:
+        self._each(lambda listener: listener.reload_failed(error))
+
+    def _each(self, report: Callable[[Listener], None]) -> None:
+        for listener in self.listeners:
+            report(listener)
+
+
+@dataclass
+class _Reporter:
+    """Prints each change, and each problem once, for a person or a journal."""
+
+    context: Context
+    problem: str | None = None
+    spec_problem: str | None = None
+    reported: set[str] = field(default_factory=set)
+    """Groups with a decision that was printed."""
+
+    def ticked(self, done: Tick, took_s: float) -> None:
+        del took_s
+        if self.problem is not None:
+            click.echo("all is well again", err=True)
+        self.problem = None
+        for name, decision in done.decisions.items():
+            if not decision.change and name in self.reported:
+                continue
+            self.reported.add(name)
+            if self.context.output is Output.JSON:
+                click.echo(json.dumps(decision_document(decision), ensure_ascii=False))
+            else:
+                click.echo(f"{format_time(decision.at)} {name}: {decision.reason}")
+
+    def failed(self, error: Exception, took_s: float) -> None:
+        del took_s
+        text = _words(error)
+        if self.problem != text:
+            click.echo(f"Error: {text}", err=True)
+        self.problem = text
+        if self.context.debug:
+            traceback.print_exception(error)
+
+    def reloaded(self, spec: Spec) -> None:
+        self.spec_problem = None
+        click.echo(f"{spec.path.name} has changed and is in force from now on", err=True)
+
+    def reload_failed(self, error: Exception) -> None:
+        text = "; ".join(map(str, getattr(error, "problems", ()))) or _words(error)
+        if text != self.spec_problem:
+            click.echo(f"Error: the spec as it was stays in force: {text}", err=True)
+        self.spec_problem = text
+
+
+def _words(error: Exception) -> str:
+    return str(error) if isinstance(error, ScalerError) else f"an internal error of scaler: {type(error).__name__}"

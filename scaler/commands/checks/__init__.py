@@ -1,0 +1,38 @@
+"""The checks of `scaler doctor`: whether everything that a run needs is there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from scaler.commands.checks.cloud import check_cloud, one_of_each_account
+from scaler.commands.checks.finding import Finding, Level
+from scaler.commands.checks.machine import EMBEDDED, check_engine, check_plugin, check_spec, check_state_folder
+from scaler.commands.context import Context
+from scaler.config.project import Project
+from scaler.errors import ScalerError
+
+__all__ = ["Finding", "Level", "examine"]
+
+
+def examine(context: Context, environ: Mapping[str, str]) -> Iterator[Finding]:
+    """Run all checks in the order in which a run needs their subjects; skip a check that depends on a failed one."""
+    yield check_engine(environ)
+    try:
+        project = Project.find(context.directory, context.state_dir)
+        stacks = [project.choose(context.stack)] if context.stack or not project.stacks() else project.stacks()
+    except ScalerError as error:
+        yield Finding.failed("project", error)
+        return
+    yield Finding(check="project", message=f"{project.name} in {project.directory}")
+    state = check_state_folder(project.state_dir)
+    yield state
+    specs = []
+    for stack in stacks:
+        finding, spec = check_spec(project, stack)
+        yield finding
+        if spec is not None:
+            specs.append(spec)
+            yield check_plugin(project, spec, environ)
+    for spec in one_of_each_account(specs):
+        if spec.endpoint != EMBEDDED or state.level is Level.OK:  # the embedded cloud lives in the state folder
+            yield from check_cloud(project, spec, environ, context.clock)

@@ -1,0 +1,151 @@
+"""Checks of a cloud: the token, the API, requests left, the catalogue, announced ends, the clock."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from email.utils import parsedate_to_datetime
+
+from scaler.clouds import Cloud, CloudError
+from scaler.clouds.registry import find_vendor
+from scaler.commands.checks.finding import Finding, Level
+from scaler.commands.checks.machine import EMBEDDED
+from scaler.config.project import Project
+from scaler.errors import ScalerError
+from scaler.model import Spec
+from scaler.support.clock import Clock, format_time
+
+LOW_BUDGET = 100
+"""With fewer requests left, a run may have to wait for the vendor's rate limit."""
+
+LARGEST_SKEW = timedelta(seconds=30)
+
+
+@dataclass(frozen=True, slots=True)
+class _Subject:
+    """What the checks of a cloud look at."""
+
+    spec: Spec
+    cloud: Cloud
+    clock: Clock
+    notices: list[str]
+    """What the answers so far said about the end of what was asked for."""
+
+
+def one_of_each_account(specs: Iterable[Spec]) -> list[Spec]:
+    """Return the first spec for each cloud and endpoint: the others would ask the same with the same token."""
+    return list({(spec.cloud, spec.endpoint): spec for spec in reversed(list(specs))}.values())[::-1]
+
+
+def check_cloud(project: Project, spec: Spec, environ: Mapping[str, str], clock: Clock) -> Iterator[Finding]:
+    """Run the checks of one cloud; the first that fails ends them, and only the clock is still compared."""
+    from scaler.wiring import opened_cloud
+
+    check = f"{spec.cloud} token"
+    try:
+        with _deprecation_notices() as notices, opened_cloud(project, spec, environ, clock) as cloud:
+            yield Finding(check=check, message="not needed" if spec.endpoint == EMBEDDED else "present")
+            for name, examine in _CHECKS.items():
+                check = f"{spec.cloud} {name}"
+                yield examine(check, _Subject(spec, cloud, clock, notices))
+    except ScalerError as error:
+        yield Finding.failed(check, error)
+        if not isinstance(error, CloudError):
+            return
+    if spec.endpoint != EMBEDDED:
+        yield _check_clock(spec, environ, clock)
+
+
+def _check_api(check: str, subject: _Subject) -> Finding:
+    servers = len(subject.cloud.list_owned(subject.spec.owner))
+    return Finding(check=check, message=f"answers; stack {subject.spec.stack} has {servers} servers there")
+
+
+def _check_limits(check: str, subject: _Subject) -> Finding:
+    limits = subject.cloud.limits()
+    servers = f"; at most {limits.servers} servers" if limits.servers is not None else ""
+    if limits.requests_left is None:
+        return Finding(check=check, message=f"the cloud does not say how many requests are left{servers}")
+    message = f"{limits.requests_left} requests left{servers}"
+    if limits.requests_left >= LOW_BUDGET:
+        return Finding(check=check, message=message)
+    reset = f" until {format_time(limits.requests_reset)}" if limits.requests_reset else ""
+    fix = f"wait{reset}, or stop the other programs that use this account's requests"
+    return Finding(check=check, level=Level.WARN, message=message, fix=fix)
+
+
+def _check_catalogue(check: str, subject: _Subject) -> Finding:
+    """Check that the types of the spec are sold at its locations, and that their end is not announced."""
+    groups, catalogue = subject.spec.groups.values(), subject.cloud.catalogue()
+    named = {(kind, place) for group in groups for kind in group.types for place in group.locations}
+    ending = [
+        f"{offer.type} in {offer.location} is deprecated, and not sold from {format_time(offer.deprecated_after)} on"
+        for offer in catalogue.offers
+        if (offer.type, offer.location) in named and offer.deprecated_after
+    ]
+    unknown = [f"{kind} is not sold in {place}" for kind, place in sorted(named) if not catalogue.offer(kind, place)]
+    if ending or unknown:
+        fix = "name other types or locations in the spec"
+        return Finding(check=check, level=Level.WARN, message="\n".join(ending + unknown), fix=fix)
+    return Finding(check=check, message=f"{len(catalogue.types)} types; those of {subject.spec.stack} are sold")
+
+
+def _check_notices(check: str, subject: _Subject) -> Finding:
+    found = list(dict.fromkeys(subject.notices))
+    if found:
+        return Finding(check=check, level=Level.WARN, message="\n".join(found), fix="look for a newer scaler")
+    return Finding(check=check, message="the cloud announces no end of what scaler uses")
+
+
+_CHECKS: Mapping[str, Callable[[str, _Subject], Finding]] = {
+    "API": _check_api,
+    "limits": _check_limits,
+    "catalogue": _check_catalogue,
+    "notices": _check_notices,
+}
+"""By name, in order: the notices are those of the answers before."""
+
+
+@contextmanager
+def _deprecation_notices() -> Iterator[list[str]]:
+    """Collect what the answers say, while the block runs, about the end of what was asked for."""
+    found: list[str] = []
+    logger = logging.getLogger("scaler.clouds.transport")
+    listener = logging.Handler(logging.INFO)
+    listener.emit = lambda record: found.append(record.getMessage())  # type: ignore[method-assign]
+    before = logger.level
+    logger.setLevel(logging.INFO)
+    logger.addHandler(listener)
+    try:
+        yield found
+    finally:
+        logger.removeHandler(listener)
+        logger.setLevel(before)
+
+
+def _check_clock(spec: Spec, environ: Mapping[str, str], clock: Clock) -> Finding:
+    """Compare this machine's clock with the date of an answer of the API, which even a refusal carries."""
+    import requests
+
+    vendor = find_vendor(spec.cloud)
+    url = spec.endpoint or environ.get(vendor.endpoint_variable) or vendor.endpoint
+    try:
+        # The empty auth keeps requests from sending what ~/.netrc has.
+        answer = requests.head(url, timeout=(5, 5), allow_redirects=False, auth=lambda request: request)
+    except requests.RequestException as error:
+        return Finding(check="clock", level=Level.WARN, message=f"could not be compared: {type(error).__name__}")
+    try:
+        skew = abs(clock.now() - parsedate_to_datetime(answer.headers.get("Date", "")))
+    except ValueError:
+        return Finding(check="clock", level=Level.WARN, message="could not be compared: the answers carry no date")
+    if skew <= LARGEST_SKEW:
+        return Finding(check="clock", message=f"within {LARGEST_SKEW.seconds} s of {vendor.title}'s")
+    return Finding(
+        check="clock",
+        level=Level.WARN,
+        message=f"{skew.total_seconds():.0f} s away from {vendor.title}'s: deadlines and waits will be wrong",
+        fix="set this machine's clock, for instance with NTP",
+    )

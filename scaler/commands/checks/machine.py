@@ -1,0 +1,112 @@
+"""Checks on this machine: the engine, the state folder, the specs, the plugin."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from scaler.clouds.registry import CLOUDS
+from scaler.commands.checks.finding import Finding, Level
+from scaler.config.project import Project
+from scaler.engine import binary as engine_binary
+from scaler.errors import ExitCode, ScalerError
+from scaler.model import Spec
+from scaler.support.installation import install_command
+
+EMBEDDED = "embedded"
+
+
+def check_engine(environ: Mapping[str, str]) -> Finding:
+    """Check that the Pulumi engine is there and starts."""
+    try:
+        binary = engine_binary.find(environ)
+    except ScalerError as error:
+        return Finding.failed("engine", error)
+    version = engine_binary.version_of(binary, environ)
+    if version is None:
+        return Finding(
+            check="engine",
+            level=Level.FAIL,
+            message=f"{binary} does not start",
+            fix=f"remove it, and {engine_binary.INSTALL}",
+            exit_code=ExitCode.UNAVAILABLE,
+        )
+    return Finding(check="engine", message=f"{version} at {binary}")
+
+
+def check_state_folder(folder: Path) -> Finding:
+    """Check that the state folder can be written, or created."""
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    if existing.is_dir() and os.access(existing, os.W_OK | os.X_OK):
+        return Finding(check="state", message=f"{folder} can be written")
+    return Finding(
+        check="state",
+        level=Level.FAIL,
+        message=f"{folder} cannot be written: {existing} is {'read-only' if existing.is_dir() else 'no folder'}",
+        fix="change its permissions, or name another folder with --state-dir",
+        exit_code=ExitCode.ERROR,
+    )
+
+
+def check_spec(project: Project, stack: str) -> tuple[Finding, Spec | None]:
+    """Check that a spec is valid, and return it if it is."""
+    from scaler.config.spec import load
+
+    check = f"spec {stack}"
+    try:
+        spec = load(project.spec_path(stack), project.name)
+    except ScalerError as error:
+        return Finding.failed(check, error), None
+    groups = ", ".join(f"{group.name} {group.count}" for group in spec.groups.values())
+    return Finding(check=check, message=f"{spec.cloud}: {groups}"), spec
+
+
+def check_plugin(project: Project, spec: Spec, environ: Mapping[str, str]) -> Finding:
+    """Check that the plugin that serves the resource types to the engine is there."""
+    return _official_plugin(spec, environ) if spec.plugin == "official" else _own_plugin(project, spec, environ)
+
+
+def _official_plugin(spec: Spec, environ: Mapping[str, str]) -> Finding:
+    from scaler.engine.plugin import resource_type
+
+    package = resource_type(spec.cloud).package
+    name = f"pulumi-resource-{package}"
+    home = Path(environ.get("PULUMI_HOME") or Path.home() / ".pulumi")
+    found = shutil.which(name, path=environ.get("PATH")) or next(home.glob(f"plugins/resource-{package}-v*/"), None)
+    if found:
+        return Finding(check=f"plugin {spec.stack}", message=f"official, {found}")
+    return Finding(
+        check=f"plugin {spec.stack}",
+        level=Level.WARN,
+        message=f"official: {name} is neither on PATH nor in {home}; the engine downloads it if it can",
+        fix=_plugin_install_command(package, environ),
+    )
+
+
+def _own_plugin(project: Project, spec: Spec, environ: Mapping[str, str]) -> Finding:
+    from scaler.engine.plugin import resource_type
+    from scaler.wiring import backend_url
+
+    check = f"plugin {spec.stack}"
+    module = f"pulumi_{resource_type(spec.cloud).package}"
+    if spec.cloud in CLOUDS and importlib.util.find_spec(module) is None:
+        return Finding(
+            check=check,
+            level=Level.FAIL,
+            message=f"{module} is not installed",
+            fix=install_command(spec.cloud),
+            exit_code=ExitCode.ERROR,
+        )
+    backend = backend_url(project, spec, environ).partition(":")[0]
+    return Finding(check=check, message=f"scaler's own, in this process; backend: {backend}")
+
+
+def _plugin_install_command(package: str, environ: Mapping[str, str]) -> str:
+    """The engine's command that installs a plugin; empty where there is no engine."""
+    try:
+        return f"{engine_binary.find(environ)} plugin install resource {package}"
+    except ScalerError:
+        return ""

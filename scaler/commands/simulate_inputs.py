@@ -1,0 +1,129 @@
+"""What `scaler simulate` replays: the group, the policies, the recorded load and the settings."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from scaler.commands.context import Context
+from scaler.config.project import Project
+from scaler.converge.counts import known_group
+from scaler.errors import ScalerError, UsageError
+from scaler.model import Group, Price, Spec
+
+if TYPE_CHECKING:
+    from scaler.autoscale.simulate import Setting
+    from scaler.autoscale.trace import Trace
+
+_PROMETHEUS = "prometheus"
+_DEFAULT_BOOT = timedelta(seconds=60)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """What the command line says of the setting; None and () stand for the default."""
+
+    boots: tuple[timedelta, ...]
+    throughput: float | None
+    start: int | None
+    slo: timedelta | None
+    price: Decimal | None
+
+
+def choose_group(spec: Spec, group: str | None) -> str:
+    """Return the named group, else the only one with a policy; UsageError if there is no such group."""
+    if group is not None:
+        return known_group(spec, group)
+    having = [name for name, one in spec.groups.items() if one.autoscale]
+    if len(having) == 1:
+        return having[0]
+    if not having:
+        raise UsageError(f"No group of {spec.stack} has an autoscale block.", fix=f"Add one in {spec.path}.")
+    raise UsageError(
+        f"Several groups of {spec.stack} have a policy: {', '.join(having)}.", fix="Say which with --group."
+    )
+
+
+def load_specs(project: Project, spec: Spec, paths: tuple[Path, ...], name: str) -> dict[str, Spec]:
+    """Return the specs to compare, by label: the stack's own, and those of these files."""
+    from scaler.config.spec import load
+
+    specs = {spec.stack: spec}
+    for path in paths:
+        if path.stem in specs:
+            raise UsageError(f"Two policies are named {path.stem}.", fix="Rename one of the files.")
+        specs[path.stem] = load(path.resolve(), project.name)
+        group_of(specs[path.stem], name)
+    return specs
+
+
+def group_of(spec: Spec, name: str) -> Group:
+    """Return the group of this name, else the only one with a policy."""
+    return spec.groups[name if name in spec.groups else choose_group(spec, None)]
+
+
+def load_trace(
+    context: Context, project: Project, group: Group, metrics: str, *, since: timedelta, step: timedelta
+) -> Trace:
+    """Read the recorded load from a file, or ask Prometheus for it."""
+    from scaler.autoscale.prometheus_trace import fetch_trace
+    from scaler.autoscale.trace import load_trace as read
+
+    if metrics != _PROMETHEUS:
+        return read(Path(metrics))
+    return fetch_trace(
+        group, since=since, step=step, clock=context.clock, environ=os.environ, directory=project.directory
+    )
+
+
+def make_setting(context: Context, project: Project, spec: Spec, group: Group, given: Given) -> Setting:
+    """Return the setting of one replay: what the command line says, else what the records and the cloud say."""
+    from scaler.autoscale.simulate import Setting
+
+    return Setting(
+        cloud=spec.cloud,
+        boots=given.boots or _recorded_boots(project, spec, group) or (_DEFAULT_BOOT,),
+        throughput=given.throughput,
+        start=given.start,
+        slo=given.slo,
+        price=_price(context, project, spec, group, given.price),
+        limit=spec.limit,
+        budget=spec.budget,
+    )
+
+
+def _recorded_boots(project: Project, spec: Spec, group: Group) -> tuple[timedelta, ...]:
+    """How long the stack's own servers took to boot, as far as they are on record."""
+    from scaler.records.boots import boot_times
+    from scaler.records.event_log import EventLog
+    from scaler.records.state_file import StateFile
+    from scaler.support.clock import SystemClock
+
+    log = EventLog(StateFile(project.state_dir, spec.stack).events_path, SystemClock())
+    return tuple(boot_times(log.read()).get(group.name, ()))
+
+
+def _price(context: Context, project: Project, spec: Spec, group: Group, given: Decimal | None) -> Price | None:
+    """The price of the command line, else the cloud's; None, after a warning, if the cloud tells none."""
+    currency = {"hetzner": "EUR", "digitalocean": "USD"}.get(spec.cloud, "")
+    if given is not None:
+        return Price(currency, given)
+    from scaler.planning.prices import Priced, price_of
+    from scaler.wiring import opened_cloud
+
+    try:
+        with opened_cloud(project, spec, os.environ, context.clock) as cloud:
+            catalogue = cloud.catalogue()
+    except ScalerError as error:
+        click.echo(f"warning: without prices: {error}; give --price", err=True)
+        return None
+    price = price_of(catalogue, Priced(group.types[0], group.locations[0], group.public_ipv4))
+    if price is None:
+        click.echo(f"warning: {group.types[0]} is not sold in {group.locations[0]}; give --price", err=True)
+    return price
