@@ -45,11 +45,11 @@ def apply(context: Context, plan: Path, max_age: timedelta, timeout: timedelta, 
     if set(reviewed.wanted) != set(spec.groups):
         raise UsageError("The groups of the plan are not the groups of the spec.")
 
-    def use_case(around: Any) -> Result:
+    def use_case(ports: Any) -> Result:
         from scaler.converge.demand import Demand, Options, Reviewed
         from scaler.converge.ensure import ensure
 
         options = Options(timeout=timeout, reviewed=Reviewed(reviewed.steps, reviewed.seen))
-        return ensure(spec, Demand(reviewed.wanted), options, around)
+        return ensure(spec, Demand(reviewed.wanted), options, ports)
 
     return show(context, run(context, project, spec, use_case, cause=f"apply {plan.name}", lock=lock))

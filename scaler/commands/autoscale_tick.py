@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from scaler.commands.context import Context
 from scaler.commands.options import LockPolicy
-from scaler.commands.running import ask, surrounded
+from scaler.commands.running import ask, opened_ports
 from scaler.config.project import Project
 from scaler.model import Spec
 
@@ -57,16 +57,16 @@ class Ticker:
         opener = partial(opened_cloud, self.project, spec, os.environ, context.clock)
         fleet = Fleet(spec.owner, opener, coming=_starting(self.project, spec))
         samples = read_samples(spec, self._sources, fleet)
-        with surrounded(context, self.project, spec, cause="autoscale", lock=self.lock, quiet=self.quiet) as around:
+        with opened_ports(context, self.project, spec, cause="autoscale", lock=self.lock, quiet=self.quiet) as ports:
             options = Options(
                 apply=self.apply,
                 wait=self.wait,
                 timeout=self.timeout,
-                approve=ask(context, spec, around) if self.asking else None,
+                approve=ask(context, spec, ports) if self.asking else None,
             )
-            memory = Memory.of(self.project.state_dir, spec.stack, around.progress.warn)
+            memory = Memory.of(self.project.state_dir, spec.stack, ports.progress.warn)
             return run_tick(
-                spec, samples, memory, around, now=now, options=options, prices=self._prices, read=fleet.sent
+                spec, samples, memory, ports, now=now, options=options, prices=self._prices, read=fleet.sent
             )
 
 

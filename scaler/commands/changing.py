@@ -80,15 +80,15 @@ def change(
 ) -> int:
     """Make the demanded servers exist as `ensure` does, print the result, and return the exit code."""
 
-    def use_case(around: Any) -> Result:
+    def use_case(ports: Any) -> Result:
         options = Options(
             timeout=how.timeout,
             wait=not how.no_wait,
-            approve=None if how.yes else ask(context, spec, around),
+            approve=None if how.yes else ask(context, spec, ports),
             expect_current=how.expect_current,
             max_change=how.max_change,
             allow_zero=allow_zero,
         )
-        return ensure(spec, demand, options, around)
+        return ensure(spec, demand, options, ports)
 
     return show(context, run(context, project, spec, use_case, cause=cause, lock=how.lock))

@@ -38,22 +38,22 @@ def destroy(context: Context, yes: bool, timeout: timedelta, lock: LockPolicy) -
     require_consent(context, yes, "destroy")
     project, spec = load(context)
 
-    def use_case(around: Any) -> Result:
+    def use_case(ports: Any) -> Result:
         from scaler.converge.demand import Demand, Options
         from scaler.converge.ensure import ensure
 
-        approve = None if yes else _ask_for_name(spec, around)
+        approve = None if yes else _ask_for_name(spec, ports)
         options = Options(timeout=timeout, approve=approve, everything=True)
-        return ensure(spec, Demand(dict.fromkeys(spec.groups, 0)), options, around)
+        return ensure(spec, Demand(dict.fromkeys(spec.groups, 0)), options, ports)
 
     return show(context, run(context, project, spec, use_case, cause="destroy", lock=lock))
 
 
-def _ask_for_name(spec: Spec, around: Any) -> Callable[[Plan], bool]:
+def _ask_for_name(spec: Spec, ports: Any) -> Callable[[Plan], bool]:
     def approve(plan: Plan) -> bool:
         from scaler.output.render import render_plan
 
-        around.progress.stop()
+        ports.progress.stop()
         click.echo(render_plan(plan, spec, "text", color=False), err=True)
         typed: str = click.prompt(f"Type {spec.stack} to remove all its servers", err=True, default="")
         return typed == spec.stack

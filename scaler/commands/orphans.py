@@ -9,7 +9,7 @@ from scaler.commands.command import Command, common_options
 from scaler.commands.context import Context, Output
 from scaler.commands.document import dump, markdown_table, text_table
 from scaler.commands.options import LockPolicy
-from scaler.commands.running import load, surrounded
+from scaler.commands.running import load, opened_ports
 from scaler.converge import operate
 from scaler.converge.demand import Demand
 from scaler.errors import ExitCode, UsageError
@@ -52,8 +52,8 @@ def orphans(context: Context, adopt: bool, delete: bool, how: How) -> int:
 
 def _list(context: Context, how: How) -> int:
     project, spec = load(context)
-    with surrounded(context, project, spec, cause="orphans", lock=LockPolicy(how.lock.timeout), quiet=True) as around:
-        found = operate.orphans(spec, around)
+    with opened_ports(context, project, spec, cause="orphans", lock=LockPolicy(how.lock.timeout), quiet=True) as ports:
+        found = operate.orphans(spec, ports)
     _show(context, spec.stack, found)
     return ExitCode.OK
 

@@ -60,12 +60,12 @@ def preview(
     project, spec = load(context)
     wanted = parse_counts(spec, counts)
 
-    def use_case(around: Any) -> Result:
+    def use_case(ports: Any) -> Result:
         from scaler.converge.demand import Demand, Options
         from scaler.converge.ensure import ensure
 
         options = Options(apply=False, max_change=max_change, allow_zero=allow_zero or context.interactive)
-        return ensure(spec, Demand(wanted), options, around)
+        return ensure(spec, Demand(wanted), options, ports)
 
     result = run(context, project, spec, use_case, cause=f"preview {tell(wanted)}", lock=lock)
     if out and result.outcome is not Outcome.REFUSED:

@@ -25,7 +25,7 @@ def protection_command(name: str, *, protected: bool, text: str) -> click.Comman
             context,
             project,
             spec,
-            lambda around: operate.protect(spec, names, around, protected=protected),
+            lambda ports: operate.protect(spec, names, ports, protected=protected),
             cause=f"{name} {' '.join(sorted(names))}",
             lock=lock,
         )

@@ -55,19 +55,17 @@ def reboot(
         require_consent(context, yes, "reboot")
     project, spec = load(context)
 
-    def use_case(around: Any) -> Result:
-        approve = None if names or yes else _ask(spec.stack, around)
-        return operate.reboot(
-            spec, around, names=names, group=group, timeout=timeout, wait=not no_wait, approve=approve
-        )
+    def use_case(ports: Any) -> Result:
+        approve = None if names or yes else _ask(spec.stack, ports)
+        return operate.reboot(spec, ports, names=names, group=group, timeout=timeout, wait=not no_wait, approve=approve)
 
     which = " ".join(sorted(names)) or (f"--group {group}" if group else "all")
     return show(context, run(context, project, spec, use_case, cause=f"reboot {which}", lock=lock))
 
 
-def _ask(stack: str, around: Any) -> Callable[[Sequence[Server]], bool]:
+def _ask(stack: str, ports: Any) -> Callable[[Sequence[Server]], bool]:
     def approve(servers: Sequence[Server]) -> bool:
-        around.progress.stop()
+        ports.progress.stop()
         for server in servers:
             click.echo(f"  ~ {server.name}  {server.status}", err=True)
         return click.confirm(f"Reboot {len(servers)} servers of {stack}?", err=True)

@@ -36,10 +36,10 @@ def refresh(context: Context, detailed_exitcode: bool, lock: LockPolicy) -> int:
     """
     project, spec = load(context)
 
-    def use_case(around: Any) -> Result:
+    def use_case(ports: Any) -> Result:
         from scaler.converge import operate
 
-        return operate.refresh(spec, around)
+        return operate.refresh(spec, ports)
 
     result = run(context, project, spec, use_case, cause="refresh", lock=lock)
     code = show(context, result)

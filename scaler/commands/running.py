@@ -49,16 +49,19 @@ def run(
     cause: str,
     lock: LockPolicy,
 ) -> T:
-    """Carry out a use case with its surroundings; on GitHub, fold its progress into a group."""
-    with log_group(f"scaler {cause}", os.environ), surrounded(context, project, spec, cause=cause, lock=lock) as around:
-        return use_case(around)
+    """Carry out a use case with its ports; on GitHub, fold its progress into a group."""
+    with (
+        log_group(f"scaler {cause}", os.environ),
+        opened_ports(context, project, spec, cause=cause, lock=lock) as ports,
+    ):
+        return use_case(ports)
 
 
 @contextmanager
-def surrounded(
+def opened_ports(
     context: Context, project: Project, spec: Spec, *, cause: str, lock: LockPolicy, quiet: bool = False
 ) -> Iterator[Any]:
-    """Hold a stack's lock and give the surroundings of a run, whose progress goes to standard error."""
+    """Hold a stack's lock and open the ports of a run, whose progress goes to standard error."""
     from scaler.output.progress import open_progress
     from scaler.wiring import RunSettings, open_ports
 
@@ -78,9 +81,9 @@ def surrounded(
             color=context.colored(sys.stderr),
             clock=context.clock,
         ) as progress,
-        open_ports(settings, clock=context.clock, progress=progress) as around,
+        open_ports(settings, clock=context.clock, progress=progress) as ports,
     ):
-        yield around
+        yield ports
 
 
 def show(context: Context, result: Result) -> int:
@@ -110,13 +113,13 @@ def require_time(timeout: timedelta) -> None:
         raise UsageError("--timeout must be more than 0.", fix="Leave it out, or give a time such as 15m.")
 
 
-def ask(context: Context, spec: Spec, around: Any) -> Callable[[Plan], bool]:
+def ask(context: Context, spec: Spec, ports: Any) -> Callable[[Plan], bool]:
     """Return what shows a plan to a person and asks whether to go on."""
 
     def approve(plan: Plan) -> bool:
         from scaler.output.render import render_plan
 
-        around.progress.stop()
+        ports.progress.stop()
         color = context.colored(sys.stderr)
         click.echo(render_plan(plan, spec, "text", color=color), err=True, color=color)
         return click.confirm(f"Change {spec.stack}?", err=True)

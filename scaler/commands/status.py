@@ -49,4 +49,4 @@ def _ask_the_cloud(context: Context) -> None:
     from scaler.converge.operate import look
 
     project, spec = load(context)
-    run(context, project, spec, lambda around: look(spec, around), cause="status --refresh", lock=LockPolicy())
+    run(context, project, spec, lambda ports: look(spec, ports), cause="status --refresh", lock=LockPolicy())
