@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, ClassVar, Self
 
+from scaler.errors import ScalerError
 from scaler.simulator.world import World
 
 if TYPE_CHECKING:
@@ -64,7 +65,11 @@ class EmbeddedCloud:
             self.world.set_speed(clock_speed)
 
     def start(self) -> Self:
-        """Listen and serve; returns when connections are taken. OSError if the port is not to be had."""
+        """Listen and serve; returns when connections are taken.
+
+        Raises OSError if the port is taken, and ScalerError if what serves HTTP is not installed.
+        """
+        _need_server()
         # asyncio turns Nagle off only where the protocol is stated; with it, each POST takes 40 ms.
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -130,6 +135,20 @@ class EmbeddedCloud:
     def digitalocean_endpoint(self) -> str:
         """What clients of DigitalOcean call the endpoint: without `/v2`."""
         return self.url
+
+
+def _need_server() -> None:
+    """Raise ScalerError without Starlette and uvicorn: an extra, since servers are run without the embedded cloud."""
+    try:
+        import starlette  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise ScalerError(
+            "The embedded cloud is not installed.",
+            why=str(error),
+            fix="pip install 'pulumi-scaler[simulator]'",
+            code="simulator_missing",
+        ) from error
 
 
 def _make_server(world: World, around: Sequence[Middleware]) -> tuple[Server, Starlette]:

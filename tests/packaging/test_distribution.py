@@ -10,7 +10,7 @@ import sysconfig
 import tarfile
 import venv
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -32,14 +32,14 @@ _DEADLINE_S = 300
 _BUILD = "import sys; from setuptools import build_meta; print(getattr(build_meta, sys.argv[1])(sys.argv[2]))"
 
 
-def run(words: Sequence[str | Path], folder: Path) -> str:
-    """What the program prints to stdout."""
-    environ = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "COV"))}
+def run(words: Sequence[str | Path], folder: Path, *, code: int = 0) -> str:
+    """What the program prints: to stdout, or to stderr if it is to fail with this code."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "COV", "SCALER"))}
     done = subprocess.run(
         words, check=False, cwd=folder, env=environ, capture_output=True, text=True, timeout=_DEADLINE_S
     )
-    assert done.returncode == 0, f"{words}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
+    assert done.returncode == code, f"{words}\n{done.stdout}\n{done.stderr}"
+    return done.stderr if code else done.stdout
 
 
 def build(kind: str, source: Path, target: Path) -> Path:
@@ -87,24 +87,58 @@ def test_the_wheel_has_every_module_and_no_other_folder(wheel: Path) -> None:
     assert {name for name in names if name.startswith("scaler/")} == modules | DATA
 
 
-def test_the_installed_wheel_runs_and_finds_its_data(wheel: Path, tmp_path: Path) -> None:
-    """Without an index: the dependencies are this interpreter's own packages."""
-    venv.create(tmp_path / "venv", with_pip=False)
-    python, command = tmp_path / "venv" / "bin" / "python", tmp_path / "venv" / "bin" / "scaler"
-    options = ["--no-index", "--no-deps", "--disable-pip-version-check", "--quiet"]
-    run([sys.executable, "-m", "pip", "--python", python, "install", *options, wheel], tmp_path)
-    [packages] = (tmp_path / "venv" / "lib").glob("python*/site-packages")
-    # A line of a .pth file adds the folder, but does not read its .pth files: this checkout is not found there.
-    (packages / "lent.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
+@pytest.fixture
+def installed(wheel: Path, tmp_path: Path) -> Callable[..., Path]:
+    """Make a virtual environment with the wheel, without an index; returns its folder.
 
+    The dependencies are this interpreter's own packages, less those that are left out. They are lent by a line of a
+    .pth file, which adds a folder but reads none of its .pth files: this checkout is not found there.
+    """
+
+    def install(*left_out: str) -> Path:
+        folder, lent = tmp_path / "venv", tmp_path / "lent"
+        venv.create(folder, with_pip=False)
+        options = ["--no-index", "--no-deps", "--disable-pip-version-check", "--quiet"]
+        pip = [sys.executable, "-m", "pip", "--python", folder / "bin" / "python", "install"]
+        run([*pip, *options, wheel], tmp_path)
+        lent.mkdir()
+        for package in Path(sysconfig.get_path("purelib")).iterdir():
+            if package.name.split("-")[0] not in left_out:
+                (lent / package.name).symlink_to(package)
+        (packages_of(folder) / "lent.pth").write_text(f"{lent}\n", encoding="utf-8")
+        return folder
+
+    return install
+
+
+def packages_of(folder: Path) -> Path:
+    """Where a virtual environment keeps its packages."""
+    [packages] = (folder / "lib").glob("python*/site-packages")
+    return packages
+
+
+def test_the_installed_wheel_runs_and_finds_its_data(installed: Callable[..., Path], tmp_path: Path) -> None:
+    folder = installed()
+    packages = packages_of(folder)
     code = "import scaler, importlib.metadata as m; print(scaler.__file__); print(m.version('pulumi-scaler'))"
-    file, version = run([python, "-c", code], tmp_path).splitlines()
+    file, version = run([folder / "bin" / "python", "-c", code], tmp_path).splitlines()
     assert Path(file) == packages / "scaler" / "__init__.py"
     assert version == VERSION
-    assert run([command, "--version"], tmp_path) == f"scaler {VERSION}\n"
+    assert run([folder / "bin" / "scaler", "--version"], tmp_path) == f"scaler {VERSION}\n"
     assert {name for name in DATA if (packages / name).is_file()} == DATA
     # It reads a file of the package's data.
+    run([folder / "bin" / "scaler", "init", "-C", "."], tmp_path)
+    schema = packages / "scaler" / "config" / "schema" / "spec.schema.json"
+    assert (tmp_path / "stacks" / "spec.schema.json").read_bytes() == schema.read_bytes()
+
+
+def test_without_the_extra_the_embedded_cloud_says_how_to_install_it(
+    installed: Callable[..., Path], tmp_path: Path
+) -> None:
+    command = installed("starlette", "uvicorn") / "bin" / "scaler"
     run([command, "init", "-C", "."], tmp_path)
-    assert (tmp_path / "stacks" / "spec.schema.json").read_bytes() == (
-        packages / "scaler" / "config" / "schema" / "spec.schema.json"
-    ).read_bytes()
+    run([command, "validate"], tmp_path)
+    for words in (["sim", "serve"], ["preview", "1"]):
+        printed = run([command, *words], tmp_path, code=1)
+        assert "The embedded cloud is not installed." in printed
+        assert "pulumi-scaler[simulator]" in printed
