@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 from scaler.errors import ScalerError
 from scaler.simulator.world import World
+from scaler.support.installation import install_command
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -146,7 +147,7 @@ def _need_server() -> None:
         raise ScalerError(
             "The embedded cloud is not installed.",
             why=str(error),
-            fix="pip install 'pulumi-scaler[simulator]'",
+            fix=install_command("simulator"),
             code="simulator_missing",
         ) from error
 
