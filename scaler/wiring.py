@@ -130,7 +130,8 @@ def open_engine(run: RunSettings, backend: str, clock: Clock, warn: Callable[[st
     # Imported here since they load Pulumi, which a run with nothing to do does not need.
     from scaler.engine import binary as engine_binary
     from scaler.engine.declarations import preload
-    from scaler.engine.process import Engine, EngineSettings
+    from scaler.engine.process import Engine
+    from scaler.engine.settings import EngineSettings
 
     preload(run.spec.cloud)
     binary = engine_binary.find(run.environ)

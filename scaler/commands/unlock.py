@@ -14,7 +14,8 @@ from scaler.commands.context import Context, Output
 from scaler.commands.document import dump, markdown_table
 from scaler.commands.running import load
 from scaler.config.project import Project
-from scaler.engine.backend import LocalBackend, describe, is_stale, remove_lock
+from scaler.engine.backend import LocalBackend
+from scaler.engine.locks import describe, is_stale, remove_lock
 from scaler.errors import ExitCode, LockedError, UsageError
 from scaler.model import Spec
 from scaler.records.run_lock import RunLock

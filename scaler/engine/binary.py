@@ -1,7 +1,7 @@
-"""The Pulumi engine's binary: finding it, asking its version, installing it.
+"""The Pulumi engine's binary: find it, read its version, install it.
 
-Nothing here starts an operation, and nothing of Pulumi is imported: a run that has nothing to do
-needs to know neither.
+This module starts no operation and imports nothing of Pulumi, so that a run with nothing to do stays
+quick.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PINNED = "v3.274.1"
 """The version that `install` installs, and that scaler is tested with."""
 
 MINIMUM = (3, 250)
-"""The oldest version that will do, from PATH or from an earlier install."""
+"""The oldest version that is accepted, from PATH or from an earlier install."""
 
 INSTALL = "run: scaler engine install"
 
@@ -43,8 +43,8 @@ _DOWNLOAD_WITHIN = 180.0
 _BUILD_WITHIN = 40 * 60.0
 _PROBE_WITHIN = 30.0
 
-# A process of its own, since the SDK's download has no deadline. The socket time-out makes a network that
-# swallows packets fail as fast as one that refuses them.
+# Runs as a process, since the SDK's download has no deadline. With the socket time-out a network that
+# drops packets fails as fast as one that refuses connections.
 _DOWNLOAD = """
 import socket, subprocess, sys
 from pulumi.automation import PulumiCommand
@@ -60,14 +60,14 @@ except Exception as error:
 
 
 class _AttemptError(Exception):
-    """One way to install did not work; the text says why."""
+    """One way to install failed; the text says why."""
 
 
 def find(environ: Mapping[str, str]) -> Path:
-    """The engine to use: `SCALER_ENGINE`, else `pulumi` on PATH, else the newest one installed here.
+    """Return the engine to use: `SCALER_ENGINE`, else `pulumi` on PATH, else the newest one installed here.
 
-    No process is started for a binary whose version was asked before.
-    Raises UnavailableError when there is none that is new enough.
+    Starts no process for a binary whose version is known from before.
+    Raises UnavailableError if there is none that is new enough.
     """
     if explicit := environ.get("SCALER_ENGINE"):
         return _explicit(Path(explicit), environ)
@@ -83,9 +83,9 @@ def find(environ: Mapping[str, str]) -> Path:
 
 
 def version_of(binary: Path, environ: Mapping[str, str]) -> str | None:
-    """What `pulumi version` says (`v3.274.1`), or None if it is no working Pulumi.
+    """Return what `pulumi version` prints (`v3.274.1`), or None if it is no working Pulumi.
 
-    The answer is kept in the user cache for as long as the file's path, time and size stay the same.
+    The answer is cached for the user until the file's path, time or size changes.
     """
     try:
         stat = binary.stat()
@@ -104,11 +104,11 @@ def version_of(binary: Path, environ: Mapping[str, str]) -> str | None:
 
 
 def install(environ: Mapping[str, str], *, report: Report, from_source: bool = False, version: str = PINNED) -> Path:
-    """Put the engine into the user cache, unless it is there, and return its path.
+    """Install the engine in the user's cache, unless it is there, and return its path.
 
-    Downloads the official release; where that fails, or with `from_source`, builds it with Go from
-    the pinned module. Safe to run twice at once, and to be killed at any moment.
-    Raises UnavailableError when neither works, LockedError when another install does not end.
+    Downloads the official release; if that fails, or with `from_source`, builds it with Go from
+    the pinned module. Safe to run twice at once, and to kill at any moment.
+    Raises UnavailableError if neither works, LockedError if another install does not end.
     """
     folder = _engine_dir(environ)
     binary = folder / version / "pulumi"
@@ -127,9 +127,9 @@ def install(environ: Mapping[str, str], *, report: Report, from_source: bool = F
         if _is_executable(binary):
             report(f"engine {version} was just installed by another run")
             return binary
-        for left in folder.glob(f"{version}.partial.*"):  # by an install that was killed
+        for left in folder.glob(f"{version}.partial.*"):  # from an install that was killed
             shutil.rmtree(left, ignore_errors=True)
-        # A builder that outlived its killed install writes to another folder than this.
+        # A builder that outlives its killed install writes to a folder of its own.
         partial = folder / f"{version}.partial.{os.getpid()}"
         try:
             fresh = _obtain(version, partial, environ, report=report, from_source=from_source)
@@ -212,7 +212,7 @@ def _read_versions(cache: Path) -> dict[str, str]:
 
 
 def _write_versions(cache: Path, known: Mapping[str, str]) -> None:
-    # A cache that cannot be written costs one process per run, no more.
+    # Without a cache, each run starts one process more.
     with suppress(OSError):
         cache.parent.mkdir(parents=True, exist_ok=True)
         fresh = cache.with_name(f"{cache.name}.{os.getpid()}")
@@ -225,7 +225,7 @@ def _write_versions(cache: Path, known: Mapping[str, str]) -> None:
 
 
 def _obtain(version: str, folder: Path, environ: Mapping[str, str], *, report: Report, from_source: bool) -> Path:
-    """A folder below `folder` with a working `pulumi` of this version in it."""
+    """Return a folder below `folder` with a working `pulumi` of this version in it."""
     ways = (
         [("built from source", _build)] if from_source else [("downloaded", _download), ("built from source", _build)]
     )
@@ -251,7 +251,7 @@ def _obtain(version: str, folder: Path, environ: Mapping[str, str], *, report: R
 
 
 def _download(version: str, folder: Path, environ: Mapping[str, str], report: Report) -> Path:
-    """The official release, by the SDK."""
+    """Download the official release with the SDK."""
     command = [sys.executable, "-c", _DOWNLOAD, str(folder), version.removeprefix("v")]
     folder.mkdir(parents=True)
     report(f"downloading engine {version}")
@@ -260,7 +260,7 @@ def _download(version: str, folder: Path, environ: Mapping[str, str], report: Re
 
 
 def _build(version: str, folder: Path, environ: Mapping[str, str], report: Report) -> Path:
-    """The same release, compiled from the module that `build/go.mod` pins, checksums included."""
+    """Compile the same release from the module that `build/go.mod` pins with checksums."""
     go = shutil.which("go", path=environ.get("PATH", os.defpath))
     if go is None:
         raise _AttemptError("build failed: no `go` on PATH")
@@ -271,7 +271,7 @@ def _build(version: str, folder: Path, environ: Mapping[str, str], report: Repor
     linker = f"-s -w -X {_VERSION_VARIABLE}={version}"
     command = [go, "build", "-C", str(_SOURCE), "-trimpath", "-ldflags", linker, "-o", str(target / "pulumi"), _PACKAGE]
     report(f"building engine {version} with Go: about 4 minutes on 2 cores, once")
-    # CGO off: no C compiler needed, as in the official release. GOWORK off: a go.work around us is not ours.
+    # CGO off: no C compiler needed, as for the official release. GOWORK off: ignore a go.work in a folder above.
     settings = {"CGO_ENABLED": "0", "GOWORK": "off"}
     _run("build", command, folder=folder, environ={**environ, **settings}, within=_BUILD_WITHIN, report=report)
     return target
@@ -291,7 +291,7 @@ def _go_needed() -> str:
 def _run(
     name: str, command: Sequence[str], *, folder: Path, environ: Mapping[str, str], within: float, report: Report
 ) -> None:
-    """Run a long command with a sign of life every 30 s; its last words are the failure's text."""
+    """Run a long command and report every 30 s that it still runs; _AttemptError with its last lines if it fails."""
     with (folder / "log").open("w+") as log:
         try:
             process = subprocess.Popen(
@@ -302,11 +302,11 @@ def _run(
         try:
             _wait(process, name, within, report)
         finally:
-            if process.poll() is None:  # a deadline or an interrupt: take its children along
+            if process.poll() is None:  # a deadline or an interrupt: end its children too
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
         if process.returncode != 0:
-            raise _AttemptError(f"{name} failed: {_last_words(log)}")
+            raise _AttemptError(f"{name} failed: {_last_lines(log)}")
 
 
 def _wait(process: subprocess.Popen[bytes], name: str, within: float, report: Report) -> None:
@@ -323,13 +323,13 @@ def _wait(process: subprocess.Popen[bytes], name: str, within: float, report: Re
             return
 
 
-def _last_words(log: IO[str], lines: int = 3) -> str:
+def _last_lines(log: IO[str], lines: int = 3) -> str:
     log.seek(0)
     return " / ".join(line.strip() for line in log.read().splitlines()[-lines:] if line.strip()) or "it said nothing"
 
 
 def _locked(path: Path, report: Report) -> FileLock:
-    """The install lock, held; whoever waits is told. The system drops it when its holder dies."""
+    """Take the install lock, and report while waiting for it. The system drops it when its holder dies."""
     from filelock import FileLock, Timeout
 
     lock = FileLock(path)

@@ -1,7 +1,7 @@
 """What the Pulumi program declares: the planned servers, by the official resource types.
 
-The engine runs it inside a scaler run; `scaler.program` runs the same declarations by hand. It
-decides nothing: it is told which servers to declare and which outputs to export.
+The engine runs it inside a scaler run; `scaler.program` runs the same declarations by hand. The
+caller decides which servers to declare and which outputs to export.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class ServerGroup(pulumi.ComponentResource):
         super().__init__("scaler:index:ServerGroup", name)
 
 
-_KEPT = {
+_FIXED = {
     "hetzner": [
         "name",
         "image",
@@ -38,8 +38,8 @@ _KEPT = {
     ],
     "digitalocean": ["name", "image", "userData", "sshKeys", "size", "region", "vpcUuid", "monitoring", "ipv6"],
 }
-"""Inputs that an existing server keeps whatever the spec says now: a replacement is a new server
-under a new name, confirmed before the old one goes, and never the engine's own replace."""
+"""Inputs of an existing server that never change, whatever the spec says now: a replacement is a new server
+under a new name, confirmed before the old one is deleted, and never the engine's own replace."""
 
 _LABELS = {"hetzner": "labels", "digitalocean": "tags"}
 
@@ -49,14 +49,14 @@ def declare(cloud: str, servers: Iterable[Declared], outputs: Mapping[str, Any],
 
     `keep_labels`: existing servers keep their labels too, whatever is declared.
     """
-    kept = list(_KEPT.get(cloud, generic.KEPT))
+    fixed = list(_FIXED.get(cloud, generic.FIXED))
     if keep_labels:
-        kept.append(_LABELS.get(cloud, "labels"))
+        fixed.append(_LABELS.get(cloud, "labels"))
     groups: dict[str, ServerGroup] = {}
     for server in servers:
         if server.group not in groups:
             groups[server.group] = ServerGroup(server.group)
-        options = pulumi.ResourceOptions(parent=groups[server.group], ignore_changes=kept if server.exists else None)
+        options = pulumi.ResourceOptions(parent=groups[server.group], ignore_changes=fixed if server.exists else None)
         if cloud in _DECLARE:
             _DECLARE[cloud](server.name, server.request, options)
         else:
@@ -67,7 +67,7 @@ def declare(cloud: str, servers: Iterable[Declared], outputs: Mapping[str, Any],
 
 
 def _secret(text: str | None) -> pulumi.Output[str] | None:
-    """A value that the engine encrypts wherever it saves it, and shows nowhere."""
+    """Return a value that the engine encrypts wherever it saves it, and never shows."""
     return None if text is None else pulumi.Output.secret(text)
 
 
@@ -118,7 +118,7 @@ _DECLARE = {"hetzner": _declare_hetzner, "digitalocean": _declare_digitalocean}
 
 
 def preload(cloud: str) -> None:
-    """Import the cloud's resource types now, while something else is waited for."""
+    """Import the cloud's resource types now: the import takes time, and the caller waits for something else anyway."""
     package = {"hetzner": "pulumi_hcloud", "digitalocean": "pulumi_digitalocean"}.get(cloud)
     if package:
         __import__(package)

@@ -1,4 +1,4 @@
-"""What runs leave behind and nobody needs after a while: found here, and removed by runs and by `scaler prune`."""
+"""Files that runs leave behind and that nothing reads later; runs and `scaler prune` remove them."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ Kind = Literal["history", "logs", "temporary"]
 _TEMPORARY = "automation-logs-*"
 """Where the engine writes its events while an operation runs; a killed run leaves it behind."""
 
-KEPT = 100
-"""Of so many operations of the engine the copies of the state stay, and so many of its logs, until they are old."""
+KEEP = 100
+"""How many logs of the engine stay until they are old, and of how many operations the copies of the state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +33,10 @@ class Leftover:
 
 
 def leftovers(engine_home: Path, backend: LocalBackend | None, before: datetime) -> list[Leftover]:
-    """What was last written before a moment: the engine's copies of past states, its logs, its temporary files.
+    """Return what was last written before a moment: the engine's copies of past states, logs and temporary files.
 
-    The last operation's copies stay, however old. `backend` is None when the engine's state is not
-    in a folder of this machine: then its history is its keeper's business.
+    The last operation's copies stay, however old. `backend` is None if the engine's state is not in
+    a folder of this machine; its history is then left to that backend.
     """
     is_old = _older_than(before)
     copies = backend.superseded() if backend else []
@@ -47,19 +47,19 @@ def leftovers(engine_home: Path, backend: LocalBackend | None, before: datetime)
     ]
 
 
-def surplus(engine_home: Path, backend: LocalBackend | None, kept: int = KEPT) -> list[Leftover]:
-    """The engine's copies of past states and its logs but the newest `kept` of each: it never removes any itself."""
-    copies = backend.superseded(kept) if backend else []
+def surplus(engine_home: Path, backend: LocalBackend | None, keep: int = KEEP) -> list[Leftover]:
+    """Return all but the newest `keep` logs and copies of past states; the engine never removes any itself."""
+    copies = backend.superseded(keep) if backend else []
     logs = sorted((engine_home / "logs").glob("*"), key=lambda path: path.lstat().st_mtime)
-    return [*_found("history", (path for files in copies for path in files)), *_found("logs", logs[:-kept])]
+    return [*_found("history", (path for files in copies for path in files)), *_found("logs", logs[:-keep])]
 
 
 def remove(found: Iterable[Leftover]) -> None:
-    """Remove the files, and the temporary folders that are empty then. What is gone already is no error."""
+    """Remove the files, and the temporary folders that are empty then. A missing file is no error."""
     for leftover in found:
         leftover.path.unlink(missing_ok=True)
         if leftover.kind == "temporary":
-            # It stays while something is in it.
+            # A folder that is not empty stays.
             with suppress(OSError):
                 leftover.path.parent.rmdir()
 

@@ -1,8 +1,8 @@
 """Policy packs as programs that the engine starts: no language host is needed.
 
-The engine takes a pack's folder only where Pulumi's language host for Python is installed, and a
-program in its place anywhere. So each Python pack gets one of two lines, which does what the
-language host does; packs in other languages, and programs, are handed to the engine as they are.
+The engine accepts a pack's folder only where Pulumi's language host for Python is installed, but a
+program instead of a folder everywhere. So each Python pack gets a launcher of two lines, which does
+what the language host does. Packs in other languages, and programs, are passed on as they are.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ PROJECT_FILE = "PulumiPolicy.yaml"
 
 
 class PolicyPackError(ScalerError):
-    """A policy pack cannot be run, so nothing is known of what it would say: nothing is done."""
+    """A policy pack cannot be run: its verdict is unknown, so nothing is done."""
 
     code = "policy_pack"
 
 
 @dataclass(frozen=True, slots=True)
 class PackFiles:
-    """What the engine is given of a pack: what to start, and its configuration as a JSON file."""
+    """What the engine starts for a pack, and the pack's configuration as a JSON file."""
 
     path: Path
     config: Path
@@ -40,7 +40,7 @@ class PackFiles:
 
 @contextmanager
 def launchers(packs: Sequence[PolicyPack]) -> Iterator[list[PackFiles]]:
-    """The packs as the engine can start them, while the block runs."""
+    """Yield the packs as the engine can start them; the files exist while the block runs."""
     if not packs:
         yield []
         return
@@ -48,16 +48,16 @@ def launchers(packs: Sequence[PolicyPack]) -> Iterator[list[PackFiles]]:
         yield [_prepare(pack, Path(folder) / str(number)) for number, pack in enumerate(packs)]
 
 
-def explain(error: str, last_words: str, packs: Sequence[PolicyPack], files: Sequence[PackFiles]) -> ScalerError:
-    """The error of a preview that ended without a verdict: the engine's words, and the pack's own."""
+def explain(error: str, last_line: str, packs: Sequence[PolicyPack], files: Sequence[PackFiles]) -> ScalerError:
+    """Return the error of a preview without a verdict: the engine's message, and the last line that a pack wrote."""
     if not packs:
         return EngineError("The engine's preview failed.", why=error)
     for pack, given in zip(packs, files, strict=True):
         error = error.replace(str(given.path), str(pack.path))
     return PolicyPackError(
         "The engine's preview with the policy packs failed; nothing was changed.",
-        why="\n".join(dict.fromkeys(filter(None, (error, last_words)))),
-        fix="Mend the pack, or its names and values in `policies` of the spec.",
+        why="\n".join(dict.fromkeys(filter(None, (error, last_line)))),
+        fix="Fix the pack, or its names and values in `policies` of the spec.",
     )
 
 
@@ -91,12 +91,12 @@ def _read(path: Path) -> Mapping[str, Any]:
     try:
         project = yaml.safe_load(path.read_bytes())
     except (OSError, yaml.YAMLError) as error:
-        raise PolicyPackError(f"{path} cannot be read.", why=str(error), fix="Mend it.") from error
+        raise PolicyPackError(f"{path} cannot be read.", why=str(error), fix="Fix the file.") from error
     return project if isinstance(project, dict) else {}
 
 
 def _python(pack: PolicyPack, options: Mapping[str, Any]) -> Path:
-    """The interpreter that the pack names, or scaler's own."""
+    """Return the interpreter that the pack names, or scaler's own."""
     if options.get("virtualenv"):
         python = pack.path / str(options["virtualenv"]) / "bin" / "python"
         if not python.exists():

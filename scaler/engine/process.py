@@ -1,8 +1,8 @@
 """The Pulumi engine as a process with a contract: the only importer of `pulumi.automation`.
 
-What the Automation API lacks is added here: a session of its own per process and output to a file
-(with a pipe, a killed reader would kill the engine while it holds the stack's lock), a deadline,
-one forwarded interrupt, results from the engine's events and the checkpoint instead of three more
+It adds what the Automation API lacks: a session of its own per process and output to a file (with a
+pipe, a killed reader would kill the engine while it holds the stack's lock), a deadline, one
+forwarded interrupt, results from the engine's events and the checkpoint instead of three more
 processes per operation, and the lock holder's name.
 """
 
@@ -15,7 +15,6 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeAlias
@@ -24,20 +23,13 @@ from pulumi import automation
 from pulumi.automation import events
 from semver import VersionInfo
 
-from scaler.engine.backend import (
-    Checkpoint,
-    LocalBackend,
-    Lock,
-    describe,
-    is_stale,
-    is_stealable,
-    locks_in,
-    read_deployment,
-    remove_lock,
-)
-from scaler.errors import EngineError, LockedError, UnavailableError
+from scaler.engine.backend import LocalBackend
+from scaler.engine.checkpoint import Checkpoint, read_deployment
+from scaler.engine.events import Events, Ran, reason_in
+from scaler.engine.lock_wait import LockWait
+from scaler.engine.settings import EngineSettings
+from scaler.errors import EngineError, UnavailableError
 from scaler.support.clock import Clock
-from scaler.support.durations import format_duration
 from scaler.support.files import make_folder
 
 if TYPE_CHECKING:
@@ -49,80 +41,14 @@ PolicyEvent: TypeAlias = events.PolicyEvent
 _UNREACHABLE = re.compile(
     r"unable to open state directory|could not (open|connect|list)|no such host|connection refused|AccessDenied"
 )
-"""What the engine says of a backend that it cannot use."""
-
-_HALF_READ = re.compile(r"unexpected end of JSON input|invalid character")
-"""What the engine says when one of the stack's locks is not whole."""
+"""What the engine says of a backend that it cannot reach."""
 
 _INTERRUPT_GRACE_S = 30.0
-"""After an interrupt the engine finishes what it began, saves and unlocks: a plugin call lasts one round trip."""
-
-_TOKENS = ("HCLOUD_TOKEN", "DIGITALOCEAN_TOKEN", "DIGITALOCEAN_ACCESS_TOKEN")
-_SECRET_VARIABLES = frozenset(_TOKENS) | {f"{name}_FILE" for name in _TOKENS}
-"""Our plugin talks to the cloud from our process: the engine needs no credentials, so it gets none."""
-
-
-# ---------------------------------------------------------------------------------------------
-# What comes back
-
-
-@dataclass
-class Events:
-    """What the engine said while it worked."""
-
-    operations: dict[str, str] = field(default_factory=dict)
-    """URN → operation, `same` left out."""
-    inputs: dict[str, Mapping[str, Any]] = field(default_factory=dict)
-    """URN → the inputs that each operation would be carried out with."""
-    failed: set[str] = field(default_factory=set)
-    violations: list[PolicyEvent] = field(default_factory=list)
-    errors: list[str] = field(default_factory=list)
-    last_words: str = ""
-    """The last line that a plugin wrote on its standard error, such as a policy pack's exception."""
-
-    def receive(self, event: events.EngineEvent) -> None:
-        """Never raises: an exception in the SDK's callback would be lost, or hang the run."""
-        try:
-            self._receive(event)
-        except Exception as error:
-            self.errors.append(f"an engine event could not be read: {error}")
-
-    def _receive(self, event: events.EngineEvent) -> None:
-        if event.resource_pre_event:
-            metadata = event.resource_pre_event.metadata
-            operation = str(getattr(metadata.op, "value", metadata.op))
-            if operation != "same":
-                self.operations[metadata.urn] = operation
-                self.inputs[metadata.urn] = metadata.new.inputs or {} if metadata.new else {}
-        elif event.res_op_failed_event:
-            self.failed.add(event.res_op_failed_event.metadata.urn)
-        elif event.policy_event:
-            self.violations.append(event.policy_event)
-        elif event.diagnostic_event and event.diagnostic_event.severity == "error":
-            self.errors.append(_plain_text(event.diagnostic_event.message))
-        elif event.diagnostic_event and event.diagnostic_event.severity == "info#err":
-            self.last_words = _plain_text(event.diagnostic_event.message) or self.last_words
-
-
-def _plain_text(message: str) -> str:
-    return re.sub(r"<\{%.*?%\}>|\x1b\[[0-9;]*m", "", message).strip()
-
-
-@dataclass(frozen=True, slots=True)
-class Ran:
-    """How an operation ended."""
-
-    events: Events
-    error: str | None = None
-    """The engine's own words if it failed."""
-
-
-# ---------------------------------------------------------------------------------------------
-# The process
+"""After an interrupt the engine finishes what it began, saves and unlocks; a plugin call lasts one round trip."""
 
 
 class _Process(automation.PulumiCommand):
-    """Runs the binary as `Engine` needs it run."""
+    """Run the binary in a session of its own, with its output in files and a deadline."""
 
     def __init__(self, binary: Path, version: str, environ: Mapping[str, str], deadline: timedelta) -> None:
         # The base class would start `pulumi version` here; the version is known already.
@@ -145,7 +71,7 @@ class _Process(automation.PulumiCommand):
         if "--non-interactive" not in args:
             args.insert(0, "--non-interactive")
         environ = {**self.environ, **additional_env, "PULUMI_AUTOMATION_API": "true"}
-        # Apart: a client in the engine, such as that of S3, may write warnings beside the document that was asked for.
+        # Two files: a client in the engine, such as that of S3, may write warnings beside the document on stdout.
         with _output_file() as output, _output_file() as errors:
             process = subprocess.Popen(
                 [self.command, *args],
@@ -161,12 +87,12 @@ class _Process(automation.PulumiCommand):
             self.started += 1
             self.on_start(process.pid)
             code = self._wait(process)
-            said, complained = _content(output), _content(errors)
+            stdout, stderr = _content(output), _content(errors)
         if code != 0:
-            # The SDK looks in the standard error alone for what tells a held lock from other failures.
-            failed = automation.CommandResult(stdout="", stderr=said + complained, code=code)
+            # The SDK searches only the standard error to tell a held lock from other failures.
+            failed = automation.CommandResult(stdout="", stderr=stdout + stderr, code=code)
             raise automation.errors.create_command_error(failed)
-        return automation.CommandResult(stdout=said, stderr=complained, code=code)
+        return automation.CommandResult(stdout=stdout, stderr=stderr, code=code)
 
     def _wait(self, process: subprocess.Popen[bytes]) -> int:
         try:
@@ -179,8 +105,8 @@ class _Process(automation.PulumiCommand):
                 fix="Run the same command again; it starts from what is there.",
             ) from None
         except BaseException:
-            # Ctrl-C or SIGTERM came to us alone: the engine is in a session of its own. It is told
-            # once, and its lock is released before we go on to end.
+            # Ctrl-C or SIGTERM reached only us, since the engine has a session of its own. Forward it
+            # once; the engine releases its lock before we end.
             _interrupt(process)
             raise
 
@@ -212,53 +138,25 @@ class _Stack(automation.Stack):
         self.workspace = workspace
 
     def outputs(self) -> automation.OutputMap:
-        """Read from the checkpoint instead, by `Engine.checkpoint`."""
+        """Return nothing: `Engine.checkpoint` reads the outputs."""
         return {}
 
     def info(self, show_secrets: bool | None = None) -> automation.UpdateSummary:
-        """The history is not asked: the events said it all."""
+        """Do not read the history: the events have said everything."""
         now = datetime.now().astimezone()
         return automation.UpdateSummary("update", now, "", {}, {}, "succeeded", end_time=now)
-
-
-# ---------------------------------------------------------------------------------------------
-# The adapter
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineSettings:
-    """Where the engine is, what it works on, and how long it may take."""
-
-    binary: Path
-    version: str
-    project: str
-    stack: str
-    directory: Path
-    backend: str
-    """Absolute."""
-    home: Path | None
-    """PULUMI_HOME, or None for the user's own."""
-    environ: Mapping[str, str]
-    official_plugin: bool = False
-    package: str
-    """`hcloud` or `digitalocean`."""
-    parallel: int = 64
-    deadline: timedelta = timedelta(minutes=30)
-    lock_timeout: timedelta = timedelta(minutes=2)
-    steal_after: timedelta | None = None
-    """The age from which a lock of another host is taken away; None: never."""
 
 
 class Engine:
     """One stack's engine: every method is one process at most, and waits for a lock that others hold."""
 
     def __init__(self, settings: EngineSettings, clock: Clock, warn: Callable[[str], None] = lambda text: None) -> None:
-        """`warn` is told whose lock was taken away."""
+        """`warn` is told whose lock was stolen."""
         self._settings = settings
         self._warn = warn
         self._clock = clock
         self._local = LocalBackend.at(settings.backend, settings.project, settings.stack)
-        self._process = _Process(settings.binary, settings.version, self._environ(), settings.deadline)
+        self._process = _Process(settings.binary, settings.version, settings.environ_of_engine(), settings.deadline)
         self._workspace = automation.LocalWorkspace(
             work_dir=str(settings.directory),
             pulumi_home=str(settings.home) if settings.home else None,
@@ -273,17 +171,17 @@ class Engine:
         return self._process.started
 
     def prepare(self) -> None:
-        """Make sure that the stack exists: no process if that is known, or to be seen in a local backend."""
+        """Make sure that the stack exists; no process if that is known, or if a local backend shows it."""
         if self._local and not self._exists:
             make_folder(self._local.root)
             self._exists = self._local.exists()
-        waited_since = self._clock.monotonic()
+        wait = self._lock_wait()
         while not self._exists:
             try:
                 self._select_or_create()
             except automation.ConcurrentUpdateError as error:
-                # Two runs that make the stack at the same moment see each other's lock, and both fail.
-                self._heal_or_wait(error, waited_since)
+                # Two runs that create the stack at the same moment see each other's lock, and both fail.
+                wait.heal_or_wait(str(error))
             except automation.CommandError as error:
                 raise self._explain(error) from error
             else:
@@ -298,18 +196,18 @@ class Engine:
             self._workspace.create_stack(self._settings.stack)
 
     def checkpoint(self) -> Checkpoint:
-        """The stack as last saved; empty if there is none. One process, or none for a local backend."""
+        """Return the stack as last saved, empty if there is none. One process, or none for a local backend."""
         return self._local.checkpoint() if self._local else read_deployment(self._export())
 
     def preview(
         self, program: Program, plugin_port: int | None, *, refresh: bool, packs: Sequence[PackFiles] = ()
     ) -> Ran:
-        """What the engine would do, judged by policy packs. Takes no lock and changes nothing."""
+        """Return what the engine would do, checked by policy packs. Takes no lock and changes nothing."""
         return self._operate(
             plugin_port,
-            lambda said: self._stack.preview(
+            lambda report: self._stack.preview(
                 program=program,
-                on_event=said.receive,
+                on_event=report.receive,
                 refresh=refresh,
                 policy_packs=[str(pack.path) for pack in packs],
                 policy_pack_configs=[str(pack.config) for pack in packs],
@@ -318,20 +216,20 @@ class Engine:
         )
 
     def up(self, program: Program, plugin_port: int | None, *, refresh: bool) -> Ran:
-        """Carry out the program under the stack's lock, as far as it goes."""
+        """Carry out the program under the stack's lock; go on after a failed resource."""
         return self._operate(
             plugin_port,
-            lambda said: self._stack.up(
-                program=program, on_event=said.receive, refresh=refresh, continue_on_error=True, **self._common()
+            lambda report: self._stack.up(
+                program=program, on_event=report.receive, refresh=refresh, continue_on_error=True, **self._common()
             ),
         )
 
     def refresh(self, program: Program, plugin_port: int | None) -> Ran:
-        """Renew the resources that the program declares and save its outputs; changes nothing in the cloud."""
+        """Read the resources that the program declares again, and save its outputs; changes nothing in the cloud."""
         return self._operate(
             plugin_port,
-            lambda said: self._stack.refresh(
-                program=program, on_event=said.receive, run_program=True, clear_pending_creates=True, **self._common()
+            lambda report: self._stack.refresh(
+                program=program, on_event=report.receive, run_program=True, clear_pending_creates=True, **self._common()
             ),
         )
 
@@ -343,56 +241,30 @@ class Engine:
         return {"parallel": self._settings.parallel, "color": "never", "suppress_progress": True}
 
     def _operate(self, plugin_port: int | None, operation: Callable[[Events], object]) -> Ran:
-        self._workspace.env_vars = self._plugin_environ(plugin_port)
-        waited_since = self._clock.monotonic()
+        self._workspace.env_vars = self._settings.environ_of_plugin(plugin_port)
+        wait = self._lock_wait()
         while True:
-            said = Events()
+            report = Events()
             try:
-                operation(said)
+                operation(report)
             except automation.ConcurrentUpdateError as error:
-                self._heal_or_wait(error, waited_since)
+                wait.heal_or_wait(str(error))
                 continue
             except automation.CommandError as error:
-                if _HALF_READ.search(str(error)) and self._awaits_half_lock(waited_since):
+                if wait.outlasts_half_lock(str(error)):
                     continue
-                return Ran(said, error="\n".join(said.errors) or _last_words(str(error)))
+                return Ran(report, error="\n".join(report.errors) or reason_in(str(error)))
             except RuntimeError as error:
                 # `preview` raises this when the engine ended well and said nothing.
-                return Ran(said, error=str(error))
-            return Ran(said)
+                return Ran(report, error=str(error))
+            return Ran(report)
 
-    # -- surroundings --------------------------------------------------------------------------
-
-    def _environ(self) -> dict[str, str]:
-        inherited = {
-            key: value
-            for key, value in self._settings.environ.items()
-            if self._settings.official_plugin or key not in _SECRET_VARIABLES
-        }
-        return {
-            "PULUMI_CONFIG_PASSPHRASE": "",
-            **inherited,
-            "PULUMI_BACKEND_URL": self._settings.backend,
-            "PULUMI_SKIP_UPDATE_CHECK": "true",
-            "PULUMI_DIY_BACKEND_DISABLE_CHECKPOINT_BACKUPS": "true",
-            # `scaler.backend` reads gzip and no zstd.
-            "PULUMI_DIY_BACKEND_ZSTD": "false",
-        }
-
-    def _plugin_environ(self, port: int | None) -> dict[str, str]:
-        if port is None:
-            return {}
-        return {
-            "PULUMI_DEBUG_PROVIDERS": f"{self._settings.package}:{port}",
-            # Creates last one round trip and every server carries our labels from its first
-            # moment: the cloud is the journal, and a save per server would only cost time.
-            "PULUMI_SKIP_CHECKPOINTS": "true",
-            "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
-        }
+    def _lock_wait(self) -> LockWait:
+        return LockWait(self._settings, self._local, self._clock, warn=self._warn, unlock=self.unlock)
 
     def _export(self) -> Mapping[str, Any]:
         try:
-            # Not the SDK's `export_stack`, which has the secrets decrypted: nobody here needs them.
+            # Not the SDK's `export_stack`, which decrypts the secrets: nothing here needs them.
             exported = self._workspace._run_pulumi_cmd_sync(["stack", "export", "--stack", self._settings.stack])
             deployment = json.loads(exported.stdout).get("deployment")
         except automation.StackNotFoundError:
@@ -402,69 +274,18 @@ class Engine:
         return deployment if isinstance(deployment, Mapping) else {}
 
     def _explain(self, error: automation.CommandError) -> EngineError | UnavailableError:
-        words = _last_words(str(error))
-        if _UNREACHABLE.search(words):
+        reason = reason_in(str(error))
+        if _UNREACHABLE.search(reason):
             return UnavailableError(
                 "The engine cannot reach its backend.",
-                why=words,
+                why=reason,
                 fix="Check `backend` in the spec or PULUMI_BACKEND_URL.",
             )
-        return EngineError("The engine failed.", why=words, fix="`scaler doctor` checks the set-up.")
-
-    def _tell_holder(self, lock: Lock) -> str:
-        return f"{describe(lock)}, for {format_duration(max(self._clock.now() - lock.since, timedelta(0)))}"
-
-    def _awaits_half_lock(self, waited_since: float) -> bool:
-        """Whether the engine stumbled over a lock that was not whole; it is, or it is removed, in a moment."""
-        waited = self._clock.monotonic() - waited_since
-        if not self._local or waited >= self._settings.lock_timeout.total_seconds() or not self._local.half_locks():
-            return False
-        self._clock.sleep(1.0)
-        self._local.heal_half_locks(self._clock.now())
-        return True
+        return EngineError("The engine failed.", why=reason, fix="`scaler doctor` checks the set-up.")
 
     def unlock(self) -> None:
-        """Remove all locks of the stack, whoever's they are. One process."""
+        """Remove all locks of the stack, whoever holds them. One process."""
         try:
             self._workspace._run_pulumi_cmd_sync(["cancel", "--yes", "--stack", self._settings.stack])
         except automation.CommandError as error:
             raise self._explain(error) from error
-
-    def _heal_or_wait(self, error: automation.ConcurrentUpdateError, waited_since: float) -> None:
-        """Remove locks of dead runs, or wait a moment for a living one; LockedError when that took too long."""
-        if self._local and self._local.heal_locks():
-            return
-        holders = (self._local.locks() if self._local else []) or locks_in(str(error))
-        stolen = [lock for lock in holders if is_stealable(lock, self._clock.now(), self._settings.steal_after)]
-        if self._take_away(holders, stolen):
-            for lock in stolen:
-                self._warn(f"took the stack's lock from {self._tell_holder(lock)}: older than --steal-after")
-            return
-        waited = self._clock.monotonic() - waited_since
-        if waited >= self._settings.lock_timeout.total_seconds():
-            raise LockedError(
-                f"The stack {self._settings.stack} is locked by another run.",
-                why="; ".join(map(self._tell_holder, holders)) or _last_words(str(error)),
-                fix="Wait for it to end, or raise --lock-timeout. When you know that it is dead: "
-                "`scaler unlock --force`, or --steal-after for those as old.",
-            )
-        self._clock.sleep(1.0)
-
-    def _take_away(self, holders: Sequence[Lock], stolen: Sequence[Lock]) -> bool:
-        """Remove the locks that are to be stolen, and whether that was possible for any."""
-        if self._local:
-            for lock in stolen:
-                remove_lock(lock)
-            return bool(stolen)
-        if not holders or not all(lock in stolen or is_stale(lock) for lock in holders):
-            return False
-        # All of them go, so each must be one that may.
-        self.unlock()
-        return True
-
-
-def _last_words(text: str) -> str:
-    """The lines of a failed command's output that say why, without the SDK's frame."""
-    lines = [_plain_text(line.removeprefix(" stderr: ")) for line in text.splitlines()]
-    errors = [line for line in lines if line.startswith("error:")]
-    return "\n".join(errors or [line for line in lines if line][-5:])

@@ -1,4 +1,4 @@
-"""The Pulumi stack behind what a run needs of it: the engine, the program and the plugin put together."""
+"""The Pulumi stack of a run: the engine, the program and the plugin put together."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from scaler.clouds import Cloud
-from scaler.engine.backend import Checkpoint, LocalBackend
+from scaler.engine.backend import LocalBackend
+from scaler.engine.checkpoint import Checkpoint
 from scaler.engine.plugin import resource_type
 from scaler.engine.plugin.operation import Operation
 from scaler.engine.policy_packs import explain, launchers
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _PARALLEL = 64
-"""Resource operations at a time; the cloud's rate limits are the governor's business."""
+"""Resource operations at a time; the governor observes the cloud's rate limits."""
 
 
 class _WorldMovedError(Exception):
@@ -51,7 +52,7 @@ class PulumiStack:
     def __init__(
         self, spec: Spec, open_engine: Callable[[], Engine], backend: LocalBackend | None, cloud: Cloud, clock: Clock
     ) -> None:
-        """`open_engine` is called when the engine is needed at all: a run with nothing to do needs none."""
+        """`open_engine` is called when the engine is first needed: a run with nothing to do needs none."""
         self._spec = spec
         self._open_engine = open_engine
         self._backend = backend
@@ -73,7 +74,7 @@ class PulumiStack:
             self._backend.heal_locks()
             self._backend.heal_half_locks(self._clock.now())
             self._backend.heal_checkpoint()
-        return self._understand(self._checkpoint())
+        return self._state_of(self._checkpoint())
 
     def _checkpoint(self) -> Checkpoint:
         return self._backend.checkpoint() if self._backend else self._engine.checkpoint()
@@ -83,20 +84,20 @@ class PulumiStack:
 
     def preview(self, change: Change, packs: Sequence[PolicyPack] = ()) -> Preview:
         self._engine.prepare()
-        # Only what the plan forgets: a preview has to leave it out as the run will, and may do nothing else.
+        # Permit only what the plan forgets: a preview must leave it out as the run will, and must do nothing else.
         operation = Operation(self._cloud, self._owner, Permits(forget=change.permits.forget))
         with self._serving(operation) as port, launchers(packs) as files:
             ran = self._engine.preview(self._program(change), port, refresh=change.refresh, packs=files)
         violations = tuple(self._violation(event) for event in ran.events.violations)
         if ran.error and not any(violation.forbids for violation in violations):
-            raise explain(ran.error, ran.events.last_words, packs, files)
+            raise explain(ran.error, ran.events.last_line, packs, files)
         if packs:
             self._refuse_remediation(change, ran.events.inputs)
         operations = {name: kind for name, kind in self._servers_in(ran.events.operations) if kind != "refresh"}
         return Preview(operations=operations, violations=violations)
 
     def _servers_in(self, by_urn: Mapping[str, T]) -> Iterator[tuple[str, T]]:
-        """Server name and value, of what is told by URN."""
+        """Return the name and value of each of our servers, from values by URN."""
         return ((_name(urn), value) for urn, value in by_urn.items() if f"${self._type}::" in urn)
 
     def _violation(self, event: PolicyEvent) -> Violation:
@@ -110,14 +111,14 @@ class PulumiStack:
         )
 
     def _refuse_remediation(self, change: Change, shown: Mapping[str, Mapping[str, Any]]) -> None:
-        """A pack may say no, but not change what is created: only the preview would know of it."""
+        """Refuse a pack that changes what is created: the preview shows the change, but the run would not make it."""
         inputs = dict(self._servers_in(shown))
         for server in change.declared:
             if server.exists or server.name not in inputs:
                 continue
             given = dict(inputs[server.name])
             if isinstance(given.get("userData"), Mapping):
-                # A secret, which the engine does not show; a policy that gave another value made it a plain text.
+                # A secret, which the engine does not show; a value that a policy changed is a plain text.
                 given["userData"] = server.request.user_data
             if resource_type(self._spec.cloud).request(server.name, given) != server.request:
                 raise EngineError(
@@ -134,7 +135,7 @@ class PulumiStack:
         declaring = self._program(change)
 
         def program() -> None:
-            # The first statement under the stack's lock: is this the world that was planned for?
+            # The first statement under the stack's lock: stop if this is not the world that was planned for.
             # Nothing is registered yet, so stopping here changes nothing.
             found = operation.present(change.expected)
             if found != change.expected:
@@ -144,8 +145,8 @@ class PulumiStack:
 
         with self._serving(operation) as port:
             ran = self._engine.up(program, port, refresh=change.refresh)
-        if operation.failed_look:
-            raise operation.failed_look
+        if operation.failed_list:
+            raise operation.failed_list
         accepted, deleted = operation.accepted, operation.deleted
         if self._spec.plugin == "official":
             accepted, deleted = self._read_back(change)
@@ -161,31 +162,31 @@ class PulumiStack:
         self._engine.prepare()
         operation = Operation(self._cloud, self._owner, Permits())
         recorded: dict[str, Server] = {}
-        # A backend elsewhere is read by an engine of its own, which must not run inside this one. What
-        # another run changes between now and the lock does no harm: the refresh creates and deletes nothing.
+        # Another engine process reads a backend that is not a folder here, and it must not run inside this
+        # one. A change by another run before the lock does no harm: the refresh creates and deletes nothing.
         before = None if self._backend else self._checkpoint()
 
         from scaler.engine.declarations import declare
 
         def program() -> None:
             machines = operation.snapshot()
-            saved = self._understand(before or self._checkpoint())
+            saved = self._state_of(before or self._checkpoint())
             held = {entry.id: entry for entry in saved.entries.values()}
             recorded.update(describe(machines))
-            kept = [machine for machine in machines if machine.id in held]
+            in_stack = [machine for machine in machines if machine.id in held]
             declare(
                 self._spec.cloud,
                 [
                     Declared(held[machine.id].name, machine.labels[GROUP], existing_server(self._spec, machine), True)
-                    for machine in kept
+                    for machine in in_stack
                 ],
                 {name: server_to_json(server) for name, server in recorded.items()},
             )
 
         with self._serving(operation) as port:
             ran = self._engine.refresh(program, port)
-        if operation.failed_look:
-            raise operation.failed_look
+        if operation.failed_list:
+            raise operation.failed_list
         if ran.error:
             raise EngineError(
                 "What is there could not be recorded in the stack.", why=ran.error, fix="Run `scaler refresh`."
@@ -193,7 +194,7 @@ class PulumiStack:
         return recorded
 
     def _read_back(self, change: Change) -> tuple[dict[str, str], dict[str, str]]:
-        """What the official plugin did, as the checkpoint tells: it does not talk to us."""
+        """Return what the official plugin did: only the checkpoint says it."""
         entries = self.read().entries
         accepted = {name: entries[name].id for name in change.permits.create if name in entries}
         return accepted, {name: gone for name, gone in change.permits.delete.items() if name not in entries}
@@ -206,7 +207,7 @@ class PulumiStack:
 
     @contextmanager
     def _serving(self, operation: Operation) -> Iterator[int | None]:
-        """Serve our plugin while the block runs; with `plugin: official` the engine starts that one itself."""
+        """Serve our plugin while the block runs; with `plugin: official` the engine starts its own plugin."""
         if self._spec.plugin == "official":
             yield None
             return
@@ -216,7 +217,7 @@ class PulumiStack:
             self._engine.on_start(provider.peers.admit)
             yield provider.port
 
-    def _understand(self, checkpoint: Checkpoint) -> StackState:
+    def _state_of(self, checkpoint: Checkpoint) -> StackState:
         entries = {}
         for resource in checkpoint.resources:
             if resource.type == self._type:
@@ -234,7 +235,7 @@ def _name(urn: str) -> str:
 
 
 def _servers(outputs: Mapping[str, object]) -> dict[str, Server]:
-    """The outputs that are servers; users may export others by hand."""
+    """Return the outputs that are servers; users can export others by hand."""
     servers = {}
     for name, value in outputs.items():
         try:

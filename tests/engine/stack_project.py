@@ -17,10 +17,12 @@ from scaler.clouds import Cloud
 from scaler.clouds.registry import open_cloud
 from scaler.config.spec import load
 from scaler.engine import binary as engine_binary
-from scaler.engine.backend import Checkpoint, LocalBackend, absolute_url
+from scaler.engine.backend import LocalBackend, absolute_url
+from scaler.engine.checkpoint import Checkpoint
 from scaler.engine.plugin.operation import Operation
 from scaler.engine.plugin.server import serve
-from scaler.engine.process import Engine, EngineSettings
+from scaler.engine.process import Engine
+from scaler.engine.settings import EngineSettings
 from scaler.engine.stack import PulumiStack
 from scaler.model import Applied, Change, Declared, Machine, MachineRequest, Permits, Server, Spec
 from scaler.model.lifecycle import Phase, Status

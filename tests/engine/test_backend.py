@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 
-from scaler.engine.backend import Checkpoint, LocalBackend, Lock, absolute_url, is_stale, locks_in, read_deployment
+from scaler.engine.backend import LocalBackend, absolute_url
+from scaler.engine.checkpoint import Checkpoint, read_deployment
+from scaler.engine.locks import Lock, is_stale, locks_in
 from scaler.errors import EngineError
 from scaler.support.clock import parse_time
 

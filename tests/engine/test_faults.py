@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from scaler.engine.backend import is_stale
+from scaler.engine.locks import is_stale
 from scaler.errors import EngineError, LockedError
 from scaler.model import Applied
 from scaler.simulator import EmbeddedCloud

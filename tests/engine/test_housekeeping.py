@@ -54,8 +54,8 @@ def test_all_but_the_newest_copies_and_logs_are_surplus(tmp_path: Path) -> None:
     write(history.parent / "other" / "other-1.history.json", days_old=9)
 
     backend = LocalBackend(tmp_path / ".pulumi", "scaler", "prod")
-    found = surplus(tmp_path / "engine", backend, kept=3)
+    found = surplus(tmp_path / "engine", backend, keep=3)
     assert {leftover.path for leftover in found} == {*copies[0], *copies[1], *logs[:2]}
     remove(found)
-    assert surplus(tmp_path / "engine", backend, kept=3) == []
+    assert surplus(tmp_path / "engine", backend, keep=3) == []
     assert surplus(tmp_path / "nothing", None) == []

@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Self
 
-from scaler.engine.housekeeping import KEPT
+from scaler.engine.housekeeping import KEEP
 from tests.faults.stage import Scene, ViolationError
 
 _MB = 1e6
@@ -77,14 +77,14 @@ BOUNDS: Mapping[str, Bound] = {
     "descriptors": Bound(16, "connections to the embedded cloud that it has not closed yet"),
     "children": Bound(0, "every process is waited for"),
     "temporary": Bound(64, "what a killed run leaves stays until `scaler prune` finds it", at_all=True),
-    "engine_logs": Bound(KEPT + 5, "a run keeps so many; a killed one's are there until the next", at_all=True),
-    "history_files": Bound(_COPY_FILES * (KEPT + 5), "as above", at_all=True),
+    "engine_logs": Bound(KEEP + 5, "a run keeps so many; a killed one's are there until the next", at_all=True),
+    "history_files": Bound(_COPY_FILES * (KEEP + 5), "as above", at_all=True),
     "history_mb": Bound(15, "as above; some kilobytes per server and copy", at_all=True),
     "events_mb": Bound(40, "four logs of ten megabytes", at_all=True),
     "records_kb": Bound(
         200, "four kilobytes for each of twenty servers, and as much for the deleted ones", at_all=True
     ),
-    "folder_files": Bound((_COPY_FILES + 1) * (KEPT + 5) + 25, "copies and logs, and a handful beside", at_all=True),
+    "folder_files": Bound((_COPY_FILES + 1) * (KEEP + 5) + 25, "copies and logs, and a handful beside", at_all=True),
 }
 
 

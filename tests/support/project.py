@@ -14,7 +14,8 @@ from typing import Any
 
 import yaml
 
-from scaler.engine.backend import Checkpoint, LocalBackend
+from scaler.engine.backend import LocalBackend
+from scaler.engine.checkpoint import Checkpoint
 from scaler.model.ownership import Owner, decode_tags
 from scaler.simulator import EmbeddedCloud, World
 from scaler.simulator.profiles import CloudName

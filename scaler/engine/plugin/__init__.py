@@ -2,7 +2,7 @@
 
 It serves the official resource types `hcloud:index/server:Server` and
 `digitalocean:index/droplet:Droplet` to the engine, with the official property names, so that the
-official plugins can take a stack over. Unlike them it returns as soon as the cloud accepted a
+official plugins can take a stack over. Unlike them it returns as soon as the cloud has accepted a
 request, answers every Read from one list, and does only what the plan names.
 """
 
@@ -16,5 +16,5 @@ RESOURCES = {"hetzner": SERVER, "digitalocean": DROPLET}
 
 
 def resource_type(cloud: str) -> ResourceType:
-    """The type of a cloud's servers: the official one, or one of our own where there is none."""
+    """Return the type of a cloud's servers: the official one, or one of our own if there is none."""
     return RESOURCES.get(cloud) or server_of(cloud)

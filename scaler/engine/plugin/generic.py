@@ -1,4 +1,4 @@
-"""`<cloud>:index/server:Server`, for clouds that have no official plugin: a cloud of one's own.
+"""`<cloud>:index/server:Server`, for clouds that have no official plugin: those that users add.
 
 Inputs and outputs are named after `MachineRequest` and `Machine`, in the engine's camel case.
 """
@@ -10,7 +10,7 @@ from scaler.model import Machine, MachineRequest
 
 
 def server_of(cloud: str) -> ResourceType:
-    """The resource type of the servers of any cloud."""
+    """Return the resource type of the servers of any cloud."""
     return ResourceType(
         package=cloud,
         type=f"{cloud}:index/server:Server",
@@ -25,7 +25,7 @@ def server_of(cloud: str) -> ResourceType:
 
 
 def inputs_of(request: MachineRequest) -> Properties:
-    """What a program declares for a server; the inverse of what the plugin makes of it."""
+    """Return what a program declares for a server; the inverse of `request`."""
     return {
         "name": request.name,
         "type": request.type,
@@ -45,8 +45,8 @@ def inputs_of(request: MachineRequest) -> Properties:
     }
 
 
-KEPT = sorted(set(inputs_of(MachineRequest(name="", type="", location="", image=""))) - {"labels"})
-"""Inputs that an existing server keeps."""
+FIXED = sorted(set(inputs_of(MachineRequest(name="", type="", location="", image=""))) - {"labels"})
+"""Inputs of an existing server that never change."""
 
 
 def _request(name: str, inputs: Properties) -> MachineRequest:

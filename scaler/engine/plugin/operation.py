@@ -1,4 +1,4 @@
-"""One engine operation: what the plan permits in it, what the cloud holds, what came of it."""
+"""One engine operation: what the plan permits, what the cloud holds, and what was done."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from scaler.support.cancellation import cancelled_by
 
 @dataclass
 class _Gate:
-    """Before the first answer about a placement, one create request at a time; after a refusal, none."""
+    """Let one create request for a placement through until it is answered; after a refusal, none."""
 
     turn: threading.Lock = field(default_factory=threading.Lock)
     answered: bool = False
@@ -23,9 +23,9 @@ class _Gate:
 
 @dataclass
 class Operation:
-    """The one value that the program, the plugin and the run share while the engine works.
+    """What the program, the plugin and the run share while the engine works.
 
-    The snapshot is taken once, by whoever asks first; the engine holds the stack's lock by then.
+    The first call of `snapshot` lists the machines, when the engine holds the stack's lock.
     """
 
     cloud: Cloud
@@ -34,53 +34,53 @@ class Operation:
     accepted: dict[str, str] = field(default_factory=dict)
     """Name → id of machines that the cloud accepted or that were adopted."""
     deleted: dict[str, str] = field(default_factory=dict)
-    """Name → id of machines whose removal the cloud accepted, or that were gone."""
+    """Name → id of machines whose deletion the cloud accepted, or that did not exist."""
     errors: dict[str, CloudError] = field(default_factory=dict)
     """What the cloud refused, by name."""
-    failed_look: CloudError | None = None
-    """Why there is no snapshot: nothing may be concluded about any machine then."""
+    failed_list: CloudError | None = None
+    """Why there is no snapshot; nothing can be concluded about any machine then."""
     cancelled: threading.Event = field(default_factory=threading.Event)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _snapshot: list[Machine] | None = None
     _gates: dict[Placement, _Gate] = field(default_factory=dict)
 
     def snapshot(self) -> Sequence[Machine]:
-        """The owner's machines as one list call found them; raises CloudError, the same for all who ask."""
+        """Return the owner's machines as one list call found them; CloudError, the same for every caller."""
         with self._lock:
-            if self.failed_look:
-                raise self.failed_look
+            if self.failed_list:
+                raise self.failed_list
             if self._snapshot is None:
                 try:
                     with cancelled_by(self.cancelled):
                         self._snapshot = self.cloud.list_owned(self.owner)
                 except CloudError as error:
-                    self.failed_look = error
+                    self.failed_list = error
                     raise
             return self._snapshot
 
     def present(self, expected: Collection[str]) -> set[str]:
-        """Ids of the owner's machines: those of the snapshot, and of the expected ones those that it misses.
+        """Return the ids of the owner's machines: those of the snapshot, and the expected ones that it misses.
 
-        Raises CloudError, kept as `failed_look`: without an answer nothing may be concluded.
+        Raises CloudError, and remembers it as `failed_list`: nothing can be concluded without an answer.
         """
         listed = {machine.id for machine in self.snapshot()}
         try:
-            return listed | set(filter(self._is_there, set(expected) - listed))
+            return listed | set(filter(self._exists, set(expected) - listed))
         except CloudError as error:
-            self.failed_look = error
+            self.failed_list = error
             raise
 
-    def _is_there(self, id: str) -> bool:
-        """Whether a machine exists and is the owner's, as its own address says."""
+    def _exists(self, id: str) -> bool:
+        """Ask the cloud by id whether a machine exists and is the owner's."""
         try:
             return self.owner.owns(self.cloud.get(id).labels)
         except GoneError:
             return False
 
     def create(self, request: MachineRequest) -> Machine:
-        """Ask the cloud for a machine; the first of a type at a location asks alone.
+        """Ask the cloud for a machine; the first request for a type at a location is sent alone.
 
-        So that fifty that find no capacity, or no quota, cost one failed request and not fifty.
+        Fifty creates without capacity or quota then cost one failed request, and not fifty.
         """
         with self._lock:
             gate = self._gates.setdefault((request.type, request.location), _Gate())
@@ -103,5 +103,5 @@ class Operation:
             gate.answered = True
 
     def find(self, id: str) -> Machine | None:
-        """The machine of this id in the snapshot."""
+        """Return the machine of this id in the snapshot."""
         return next((machine for machine in self.snapshot() if machine.id == id), None)

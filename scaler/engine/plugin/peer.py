@@ -1,8 +1,8 @@
-"""Who is calling: only the engine that scaler started may use the plugin.
+"""Check the caller: only the engine that scaler started may use the plugin.
 
-Any local process can connect to a loopback port, and the engine has no secret to show. On Linux
-the kernel tells whose socket is at the other end: `/proc/net/tcp` has its inode, and
-`/proc/<pid>/fd` of the engine has a link to it if it is the engine's.
+Any local process can connect to a loopback port, and the engine cannot send a secret. On Linux the
+kernel says whose socket is at the other end: `/proc/net/tcp` has its inode, and `/proc/<pid>/fd` of
+the engine has a link to it if it is the engine's.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ _ENGINE_START_S = 5.0
 
 
 class PeerCheck:
-    """Lets one process through, and every process it is told of later.
+    """Admit one process at a time: the engine that runs now.
 
-    Outside Linux there is nothing to ask, and any local process passes while an operation runs;
-    the documentation says so.
+    Systems other than Linux cannot be asked, and every local process passes while an operation
+    runs; the documentation says so.
     """
 
     def __init__(self) -> None:
         self._pid: int | None = None
         self._known = threading.Event()
         self._passed: set[str] = set()
-        """Inodes of sockets that were found to be the engine's: the kernel gives each connection one of its own."""
+        """Inodes of sockets that are the engine's; each connection has its own."""
 
     def admit(self, pid: int) -> None:
-        """From now on, calls of this process pass."""
+        """Let calls of this process pass from now on."""
         self._pid = pid
         self._passed.clear()
         self._known.set()
 
     def passes(self, peer: str, port: int) -> bool:
-        """Whether a gRPC peer such as `ipv4:127.0.0.1:40000`, connected to our `port`, is the engine."""
+        """Return whether a gRPC peer such as `ipv4:127.0.0.1:40000`, connected to our `port`, is the engine."""
         if not self._known.wait(_ENGINE_START_S) or self._pid is None:
             return False
         if not sys.platform.startswith("linux"):
@@ -50,7 +50,7 @@ class PeerCheck:
 
 
 def _address(peer: str) -> str:
-    """A gRPC peer as `/proc/net/tcp` writes it. The host counts: others may use the engine's port on 127.0.0.2."""
+    """Return a gRPC peer as `/proc/net/tcp` writes it, with its host: 127.0.0.2 may use the same port."""
     _, host, port = peer.split(":")
     return f"{_hex(socket.inet_aton(host))}:{int(port):04X}"
 
@@ -61,11 +61,11 @@ def _hex(address: bytes) -> str:
 
 _LOOPBACK = _hex(socket.inet_aton("127.0.0.1"))
 _MAPPED = "0" * 16 + _hex(b"\0\0\xff\xff")
-"""What precedes an IPv4 address in `/proc/net/tcp6`, where sockets are listed that could speak both."""
+"""The prefix of an IPv4 address in `/proc/net/tcp6`, which lists the sockets for both IP versions."""
 
 
 def _socket_inode(local: str, remote: str) -> str | None:
-    """The inode of the socket that is connected from one address to the other."""
+    """Return the inode of the socket that is connected from one address to the other."""
     for table in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")):
         for line in table.read_text(encoding="ascii").splitlines()[1:] if table.exists() else ():
             fields = line.split()

@@ -20,10 +20,10 @@ from scaler.support.cancellation import cancelled_by
 from scaler.support.clock import Clock
 
 _LOOKUP_DELAYS_S = (0.0, 0.5, 1.5, 3.0)
-"""When to look for a machine whose create request was not answered: lists can lag behind."""
+"""When to list a machine whose create request was not answered: lists can lag behind."""
 
 _UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
-"""The engine's own mark for a value that is not known yet (pulumi: sdk/go/common/resource/plugin/rpc.go)."""
+"""The engine's mark for a value that is not known yet (pulumi: sdk/go/common/resource/plugin/rpc.go)."""
 
 
 class RefusedByPluginError(Exception):
@@ -31,7 +31,7 @@ class RefusedByPluginError(Exception):
 
 
 def _rpc(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Check the caller, end what waits when the operation is cancelled, and turn our errors into gRPC statuses."""
+    """Check the caller, end its waits when the operation is cancelled, and turn our errors into gRPC statuses."""
 
     @functools.wraps(method)
     def guarded(self: Provider, request: Any, context: grpc.ServicerContext) -> Any:
@@ -49,7 +49,7 @@ def _rpc(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class Provider(provider_pb2_grpc.ResourceProviderServicer):
-    """Serves one resource type for one engine operation at a time."""
+    """Serve one resource type during one engine operation."""
 
     def __init__(self, resource: ResourceType, operation: Operation, clock: Clock) -> None:
         self.resource = resource
@@ -102,8 +102,8 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         changed = self.resource.changed(_unpack(request.olds), _unpack(request.old_inputs), news)
         replaces = self.resource.replaces(changed, news)
         kind = provider_pb2.DiffResponse.DIFF_SOME if changed else provider_pb2.DiffResponse.DIFF_NONE
-        # Not delete-before-replace: the plan never names a replace, a refused Create ends it cleanly,
-        # and at a refused Delete the engine (3.274, continue-on-error) would wait for ever.
+        # Not delete-before-replace: the plan never names a replace. A refused Create ends one cleanly; after
+        # a refused Delete the engine (3.274, continue-on-error) would wait for ever.
         return provider_pb2.DiffResponse(changes=kind, diffs=changed, replaces=replaces)
 
     @_rpc
@@ -126,7 +126,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
             return provider_pb2.ReadResponse()
         machine = self.operation.find(request.id)
         if machine is None:
-            # A list can miss a machine; only the machine's own address tells that it is gone.
+            # A list can miss a machine; only a GET by id proves that it is gone.
             try:
                 machine = self.operation.cloud.get(request.id)
             except GoneError:
@@ -150,8 +150,8 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         if not request.preview and changed:
             self._require(name in self.operation.permits.update, f"update {name}")
             self.operation.cloud.set_labels(request.id, self.resource.labels(news))
-        kept = {key: value for key, value in news.items() if key != "__defaults"}
-        return provider_pb2.UpdateResponse(properties=_pack({**olds, **kept}))
+        given = {key: value for key, value in news.items() if key != "__defaults"}
+        return provider_pb2.UpdateResponse(properties=_pack({**olds, **given}))
 
     @_rpc
     def Delete(self, request: Any, context: Any) -> Any:
@@ -170,7 +170,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         return empty_pb2.Empty()
 
     def _delete_ours(self, name: str, id: str) -> None:
-        """Delete a machine that carries our labels; that it is gone already is what was wanted."""
+        """Delete a machine that carries our labels; one that does not exist counts as deleted."""
         try:
             machine = self.operation.find(id) or self.operation.cloud.get(id)
             if not self.operation.owner.owns(machine.labels):
@@ -201,15 +201,15 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         return machine
 
     def _look_up(self, request: MachineRequest, known: Set[str], error: CloudError) -> Machine:
-        """What a create request without an answer left behind.
+        """Return the machine that a create request without an answer created; raise `error` if there is none.
 
-        `known` are the machines from before the request, listed under the stack's lock: whatever else
-        has the name and our labels now is this request's. The oldest counts; others are orphans that
-        the next observation finds.
+        `known` are the ids from before the request, listed under the stack's lock: any other machine
+        with the name and our labels is this request's. Of several the oldest is taken; the others are
+        orphans that the next observation finds.
         """
         for delay in _LOOKUP_DELAYS_S:
             self._clock.sleep(delay)
-            # A look that fails tells nothing; the create's own error stays the answer.
+            # A list that fails proves nothing; the create's own error stays the answer.
             with suppress(CloudError):
                 for machine in self.operation.cloud.find(request.name, self.operation.owner):
                     if machine.id not in known:
@@ -246,7 +246,7 @@ def _unpack(struct: struct_pb2.Struct) -> Properties:
 
 
 def _plain_numbers(value: Any) -> Any:
-    """Whole numbers as ints: gRPC's Struct has only floats."""
+    """Turn whole numbers into ints: gRPC's Struct has only floats."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, list):

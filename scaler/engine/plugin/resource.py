@@ -1,4 +1,4 @@
-"""What the engine needs to know of a resource type, apart from any cloud's requests."""
+"""What the engine needs to know of a resource type, without any cloud's requests."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class ResourceType:
     """One official resource type: its token, its rules, and how it maps to a machine."""
 
     package: str
-    """The name that PULUMI_DEBUG_PROVIDERS and default providers go by."""
+    """The name in PULUMI_DEBUG_PROVIDERS and of the default provider."""
     type: str
     labels_property: str
-    """The only property that is changed in place."""
+    """The only property that can be changed in place."""
     replace_on: frozenset[str]
     """Properties whose change makes the official plugin replace the server."""
     replace_off: frozenset[str] = frozenset()
@@ -32,25 +32,25 @@ class ResourceType:
     outputs: Callable[[Properties, Machine], Properties]
     """Inputs and machine → every output of the official plugin."""
     observed: Callable[[Machine], Properties]
-    """Machine → the outputs that a Read renews; the others are kept as they were."""
+    """Machine → the outputs that a Read renews; the others stay as they were."""
     labels: Callable[[Properties], dict[str, str]]
     """Inputs → labels."""
 
     def check(self, inputs: Properties) -> Properties:
-        """The inputs as the official plugin's Check returns them.
+        """Return the inputs as the official plugin's Check returns them.
 
-        Invented defaults would show as differences when the official plugin takes over.
+        Any other default would be a difference when the official plugin takes the stack over.
         """
         missing = {key: value for key, value in self.defaults.items() if key not in inputs}
         return {**inputs, **missing, "__defaults": sorted(missing)}
 
     def changed(self, olds: Properties, old_inputs: Properties, news: Properties) -> list[str]:
-        """The properties that differ between what is and what is wanted."""
+        """Return the properties that differ between what exists and what is wanted."""
         keys = (set(old_inputs) | set(news)) - {"__defaults"}
         return sorted(key for key in keys if not _same(olds.get(key, old_inputs.get(key)), news.get(key)))
 
     def replaces(self, changed: list[str], news: Properties) -> list[str]:
-        """Those of the changed properties that the official plugin replaces a server for."""
+        """Return the changed properties for which the official plugin replaces a server."""
         return [key for key in changed if key in self.replace_on or (key in self.replace_off and not news.get(key))]
 
 
@@ -59,7 +59,7 @@ def _same(old: object, new: object) -> bool:
 
 
 def _plain(value: object) -> object:
-    """A value without the engine's `__defaults` markers, at any depth; absent, null and empty are one."""
+    """Remove the engine's `__defaults` markers at any depth; absent, null and empty count as equal."""
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items() if key != "__defaults"} or None
     if isinstance(value, list | tuple):

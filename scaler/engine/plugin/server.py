@@ -1,4 +1,4 @@
-"""Serving the plugin on loopback while one engine operation runs."""
+"""Serve the plugin on loopback while one engine operation runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from scaler.engine.plugin.provider import Provider
 from scaler.support.clock import Clock
 
 _CONTROL_WORKERS = 4
-"""Kept free of the cloud's requests, so that Cancel is answered at once however busy the others are."""
+"""More than the cloud's requests can occupy, so that Cancel is always answered at once."""
 
 _MESSAGE_LIMIT = 400 * 1024 * 1024
 """As the SDK sets it: user data makes messages large."""
@@ -25,9 +25,9 @@ _MESSAGE_LIMIT = 400 * 1024 * 1024
 def serve(operation: Operation, *, workers: int, clock: Clock) -> Iterator[Provider]:
     """Serve the operation's cloud to the engine until the block ends.
 
-    `provider.port` is where; `provider.peers.admit(pid)` lets the engine in, and nobody else.
-    `workers` is how many resources it works on at a time. When the block has ended, no request of
-    this operation is under way any more.
+    The provider listens on `provider.port`; `provider.peers.admit(pid)` admits the engine, and nobody
+    else. `workers` is how many resources it serves at a time. After the block, no request of this
+    operation is in flight.
     """
     provider = Provider(resource_type(operation.cloud.name), operation, clock)
     pool = futures.ThreadPoolExecutor(max_workers=workers + _CONTROL_WORKERS, thread_name_prefix="plugin")
@@ -43,5 +43,5 @@ def serve(operation: Operation, *, workers: int, clock: Clock) -> Iterator[Provi
     finally:
         operation.cancelled.set()
         server.stop(grace=1.0).wait()
-        # A killed engine waits for no answer, but what it asked for may be on its way to the cloud.
+        # A killed engine waits for no answer, but its last requests may still be on their way to the cloud.
         pool.shutdown()

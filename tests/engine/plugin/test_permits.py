@@ -181,7 +181,7 @@ def test_a_failed_list_is_no_answer(plug: Plug, vendor: Vendor) -> None:
     for _ in range(2):
         refused(lambda: plugged.read(machine_id, {}, {}), grpc.StatusCode.UNKNOWN)
     assert plugged.world.fired(fault) == 1
-    assert isinstance(plugged.operation.failed_look, CloudError)
+    assert isinstance(plugged.operation.failed_list, CloudError)
 
 
 def test_a_failed_get_is_no_answer(plug: Plug, vendor: Vendor) -> None:

@@ -1,0 +1,56 @@
+"""The engine's saved state of a stack, as values.
+
+Source of the format: pulumi (sdk/go/common/apitype).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """A custom resource of the checkpoint."""
+
+    urn: str
+    type: str
+    id: str
+    inputs: Mapping[str, Any]
+    outputs: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        return self.urn.rpartition("::")[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """The stack as the engine last saved it."""
+
+    resources: tuple[Resource, ...] = ()
+    outputs: Mapping[str, Any] = field(default_factory=dict)
+    pending: tuple[str, ...] = ()
+    """URNs of resources whose operation was begun and not finished."""
+
+
+def read_deployment(deployment: Mapping[str, Any]) -> Checkpoint:
+    """Return what a deployment document says; KeyError or TypeError if it is none."""
+    resources: Sequence[Mapping[str, Any]] = deployment.get("resources") or ()
+    stack = next((item for item in resources if item.get("type") == "pulumi:pulumi:Stack"), {})
+    return Checkpoint(
+        resources=tuple(map(_resource, filter(_is_living, resources))),
+        outputs=stack.get("outputs") or {},
+        pending=tuple(item["resource"]["urn"] for item in deployment.get("pending_operations") or ()),
+    )
+
+
+def _is_living(resource: Mapping[str, Any]) -> bool:
+    """Return whether it is a custom resource, apart from providers, that the engine does not wait to delete."""
+    is_custom = resource.get("custom") and not resource["type"].startswith("pulumi:providers:")
+    return bool(is_custom and not resource.get("delete"))
+
+
+def _resource(item: Mapping[str, Any]) -> Resource:
+    return Resource(item["urn"], item["type"], item.get("id", ""), item.get("inputs") or {}, item.get("outputs") or {})

@@ -1,0 +1,95 @@
+"""Waiting for a stack's lock during one operation, and removing locks that no living run holds."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+
+from scaler.engine.backend import LocalBackend
+from scaler.engine.events import reason_in
+from scaler.engine.locks import Lock, describe, is_stale, is_stealable, locks_in, remove_lock
+from scaler.engine.settings import EngineSettings
+from scaler.errors import LockedError
+from scaler.support.clock import Clock
+from scaler.support.durations import format_duration
+
+_HALF_READ = re.compile(r"unexpected end of JSON input|invalid character")
+"""What the engine says when one of the stack's locks is not whole."""
+
+_PAUSE_S = 1.0
+
+
+class LockWait:
+    """One operation's wait for the lock; it ends `lock_timeout` after the operation began."""
+
+    def __init__(
+        self,
+        settings: EngineSettings,
+        local: LocalBackend | None,
+        clock: Clock,
+        *,
+        warn: Callable[[str], None],
+        unlock: Callable[[], None],
+    ) -> None:
+        """`warn` is told whose lock was stolen; `unlock` removes all locks of the stack."""
+        self._settings = settings
+        self._local = local
+        self._clock = clock
+        self._warn = warn
+        self._unlock = unlock
+        self._began = clock.monotonic()
+
+    def heal_or_wait(self, error: str) -> None:
+        """Remove the locks of dead runs, or pause for a living one; LockedError when the time is over.
+
+        `error` is what the engine said of the lock.
+        """
+        if self._local and self._local.heal_locks():
+            return
+        holders = (self._local.locks() if self._local else []) or locks_in(error)
+        if self._steal(holders):
+            return
+        if self._is_over():
+            raise LockedError(
+                f"The stack {self._settings.stack} is locked by another run.",
+                why="; ".join(map(self._describe, holders)) or reason_in(error),
+                fix="Wait for it to end, or raise --lock-timeout. When you know that it is dead: "
+                "`scaler unlock --force`, or --steal-after for those as old.",
+            )
+        self._clock.sleep(_PAUSE_S)
+
+    def outlasts_half_lock(self, error: str) -> bool:
+        """Return whether the engine failed on a lock that was not whole; pause until it is whole or removed."""
+        if not _HALF_READ.search(error) or not self._local or self._is_over() or not self._local.half_locks():
+            return False
+        self._clock.sleep(_PAUSE_S)
+        self._local.heal_half_locks(self._clock.now())
+        return True
+
+    def _is_over(self) -> bool:
+        return self._clock.monotonic() - self._began >= self._settings.lock_timeout.total_seconds()
+
+    def _steal(self, holders: Sequence[Lock]) -> bool:
+        """Remove the locks that are old enough to steal; return whether there is a reason to try again at once."""
+        stolen = [lock for lock in holders if is_stealable(lock, self._clock.now(), self._settings.steal_after)]
+        removed = self._remove_files(stolen) if self._local else self._remove_all(holders, stolen)
+        if removed:
+            for lock in stolen:
+                self._warn(f"took the stack's lock from {self._describe(lock)}: older than --steal-after")
+        return removed
+
+    def _remove_files(self, stolen: Sequence[Lock]) -> bool:
+        for lock in stolen:
+            remove_lock(lock)
+        return bool(stolen)
+
+    def _remove_all(self, holders: Sequence[Lock], stolen: Sequence[Lock]) -> bool:
+        """Unlock a backend that removes only all locks together: each of them must be stale or stolen."""
+        if not holders or not all(lock in stolen or is_stale(lock) for lock in holders):
+            return False
+        self._unlock()
+        return True
+
+    def _describe(self, lock: Lock) -> str:
+        return f"{describe(lock)}, for {format_duration(max(self._clock.now() - lock.since, timedelta(0)))}"

@@ -1,0 +1,90 @@
+"""The engine's locks of a stack: who holds one, whether its owner is alive, removing it.
+
+Source of the formats: pulumi's DIY backend (pkg/backend/diy/lock.go).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from scaler.support.clock import format_time, parse_time
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """A lock of the stack, and who holds it."""
+
+    pid: int
+    username: str
+    hostname: str
+    since: datetime
+    path: Path | None = None
+
+
+def read_lock(path: Path) -> Lock | None:
+    """Return a lock file's content; None if it vanished or is being written."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        return Lock(
+            int(document["pid"]), document["username"], document["hostname"], parse_time(document["timestamp"]), path
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+_LOCK_TEXT = re.compile(r"created by (?P<user>[^@\s]+)@(?P<host>\S+) \(pid (?P<pid>\d+)\) at (?P<time>\S+)")
+
+
+def locks_in(message: str) -> list[Lock]:
+    """Return the locks that the engine's error names, for backends whose locks are not files here."""
+    return [
+        Lock(int(found["pid"]), found["user"], found["host"], parse_time(found["time"]))
+        for found in _LOCK_TEXT.finditer(message)
+    ]
+
+
+def is_stale(lock: Lock) -> bool:
+    """Return whether its owner is provably dead: it was on this host, and no such engine process exists.
+
+    A process in another container with the same host name looks dead too; on one machine the run's
+    own file lock, which is held by now, protects it.
+    """
+    return lock.hostname == socket.gethostname() and not _is_engine(lock.pid)
+
+
+def is_stealable(lock: Lock, now: datetime, after: timedelta | None) -> bool:
+    """Return whether another host's lock is older than the user says that any lock of a living run is."""
+    return after is not None and lock.hostname != socket.gethostname() and now - lock.since >= after
+
+
+def _is_engine(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    try:
+        # `pid (comm) state …`; a zombie holds nothing, and stays where nobody reaps it.
+        comm, _, rest = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")
+        return "pulumi" in comm and not rest.startswith(" Z")
+    except OSError:
+        return True
+
+
+def remove_lock(lock: Lock) -> None:
+    """Remove a lock that is a file here."""
+    if lock.path is not None:
+        lock.path.unlink(missing_ok=True)
+        lock.path.with_name(lock.path.name + ".attrs").unlink(missing_ok=True)
+
+
+def describe(lock: Lock) -> str:
+    """Return who holds a lock and since when, for people."""
+    return f"{lock.username}@{lock.hostname}, process {lock.pid}, since {format_time(lock.since)}"

@@ -1,0 +1,63 @@
+"""Where the engine is, what it works on, how long it may take, and its environment variables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+_TOKENS = ("HCLOUD_TOKEN", "DIGITALOCEAN_TOKEN", "DIGITALOCEAN_ACCESS_TOKEN")
+_SECRET_VARIABLES = frozenset(_TOKENS) | {f"{name}_FILE" for name in _TOKENS}
+"""Our plugin talks to the cloud from our process: the engine needs no credentials, so it gets none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSettings:
+    """The settings of one stack's engine."""
+
+    binary: Path
+    version: str
+    project: str
+    stack: str
+    directory: Path
+    backend: str
+    """The backend's URL; a `file://` one is absolute."""
+    home: Path | None
+    """PULUMI_HOME, or None for the user's own."""
+    environ: Mapping[str, str]
+    official_plugin: bool = False
+    package: str
+    """`hcloud` or `digitalocean`."""
+    parallel: int = 64
+    deadline: timedelta = timedelta(minutes=30)
+    lock_timeout: timedelta = timedelta(minutes=2)
+    steal_after: timedelta | None = None
+    """The age from which a lock of another host is removed; None: never."""
+
+    def environ_of_engine(self) -> dict[str, str]:
+        """Return the environment of every engine process."""
+        inherited = {
+            key: value for key, value in self.environ.items() if self.official_plugin or key not in _SECRET_VARIABLES
+        }
+        return {
+            "PULUMI_CONFIG_PASSPHRASE": "",
+            **inherited,
+            "PULUMI_BACKEND_URL": self.backend,
+            "PULUMI_SKIP_UPDATE_CHECK": "true",
+            "PULUMI_DIY_BACKEND_DISABLE_CHECKPOINT_BACKUPS": "true",
+            # `scaler.engine.backend` reads gzip but not zstd.
+            "PULUMI_DIY_BACKEND_ZSTD": "false",
+        }
+
+    def environ_of_plugin(self, port: int | None) -> dict[str, str]:
+        """Return what an operation's environment has besides, so that it uses our plugin on this port."""
+        if port is None:
+            return {}
+        return {
+            "PULUMI_DEBUG_PROVIDERS": f"{self.package}:{port}",
+            # A create lasts one round trip and every server carries our labels from its first moment,
+            # so the cloud is the journal; a save per server would only cost time.
+            "PULUMI_SKIP_CHECKPOINTS": "true",
+            "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+        }
