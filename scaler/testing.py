@@ -44,7 +44,7 @@ __all__ = [
 
 
 class EmbeddedClock:
-    """`scaler.clock.Clock` over an embedded cloud's world: nobody waits, and sleeping is what moves the time."""
+    """A `scaler.support.clock.Clock` over an embedded cloud's world: sleeping moves its time, and takes none."""
 
     def __init__(self, world: World) -> None:
         self._world = world

@@ -1,4 +1,4 @@
-"""Several machines in one create request, for clouds whose API takes a list of names."""
+"""Create several machines in one request, for clouds whose API takes a list of names."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from scaler.model import Machine
 from scaler.support.clock import Clock
 
 WINDOW_S = 0.1
-"""How long the first call waits for others like it: little beside a boot, and more than threads need to arrive."""
+"""How long the first call waits for others like it: much shorter than a boot, but enough for all threads to call."""
 
 Body = Mapping[str, Any]
-"""What a create request says, but for the name."""
+"""Everything that a create request says except the name."""
 
 Send = Callable[[Sequence[str], Body], Mapping[str, Machine]]
-"""Sends one request for these names: all of them are made or none. What it made, by name."""
+"""Sends one request for these names, of which all are created or none; returns the machines by name."""
 
 
 @dataclass(eq=False)
 class _Bundle:
-    """Calls that say the same but for the name, and what becomes of each."""
+    """Calls that differ only by name, and the result of each."""
 
     body: Body
     calls: dict[str, Future[Machine]] = field(default_factory=dict)
 
 
 class Bundler:
-    """Makes one request of concurrent calls for machines of one kind. Safe to use from several threads."""
+    """Join concurrent calls that differ only by name into one request. Safe to use from several threads."""
 
     def __init__(self, send: Send, *, most: int, clock: Clock) -> None:
-        """`most`: names that one request may have."""
+        """`most`: how many names one request can have."""
         self._send = send
         self._most = most
         self._clock = clock
@@ -43,9 +43,9 @@ class Bundler:
         self._open: list[_Bundle] = []
 
     def create(self, name: str, body: Body) -> Machine:
-        """The machine of this name, asked for together with those of other threads; raises what `send` raises.
+        """Create the machine of this name, in one request with those of other threads; raise what `send` raises.
 
-        The first call of a bundle waits a moment for others and then sends it; the last that fits sends it at once.
+        The first call of a bundle waits a moment and sends it; the call that fills it sends it at once.
         """
         call: Future[Machine] = Future()
         with self._lock:
@@ -58,7 +58,7 @@ class Bundler:
         return call.result()
 
     def _bundle_for(self, name: str, body: Body) -> tuple[_Bundle, bool]:
-        """An open bundle of this kind with a place for the name, or a new one; and whether it is new."""
+        """Return an open bundle of this kind with room for the name, or a new one; and whether it is new."""
         for bundle in self._open:
             if bundle.body == body and name not in bundle.calls and len(bundle.calls) < self._most:
                 return bundle, False
@@ -66,7 +66,7 @@ class Bundler:
         return self._open[-1], True
 
     def _close(self, bundle: _Bundle) -> bool:
-        """Let nobody join any more; False if another thread did so before."""
+        """Close a bundle for further calls; return False if another thread has done so."""
         with self._lock:
             if bundle not in self._open:
                 return False
@@ -80,11 +80,11 @@ class Bundler:
             if isinstance(outcome, Machine):
                 call.set_result(outcome)
             else:
-                # Each thread adds words of its own to the error that it raises.
+                # Each thread adds its own message to the error that it raises.
                 call.set_exception(copy.copy(outcome) if isinstance(outcome, CloudError) else outcome)
 
     def _outcomes(self, names: Sequence[str], body: Body) -> Mapping[str, Machine | Exception]:
-        """What becomes of each name. A request that asks for too much is halved, so that all is made that fits."""
+        """Return the result for each name. Halve a request for too many, so that as many as possible are created."""
         try:
             made = self._send(names, body)
         except (QuotaError, NoCapacityError) as error:
@@ -100,7 +100,7 @@ class Bundler:
     def _rest(
         self, names: Sequence[str], body: Body, first: Mapping[str, Machine | Exception]
     ) -> Mapping[str, Machine | Exception]:
-        """The second half: where one machine was refused, more are not asked for."""
+        """Return the results of the second half; if one machine of the first was refused, send nothing more."""
         for outcome in first.values():
             if isinstance(outcome, QuotaError | NoCapacityError):
                 return dict.fromkeys(names, outcome)

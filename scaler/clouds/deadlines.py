@@ -22,7 +22,7 @@ class Deadlines:
 
     @classmethod
     def of(cls, environ: Mapping[str, str]) -> Self:
-        """The usual ones; `SCALER_HTTP_TIMEOUT`, such as `10s`, is how long an answer may take instead.
+        """Return the defaults, with `SCALER_HTTP_TIMEOUT`, such as `10s`, as the read deadline if it is set.
 
         Raises UsageError for a value that is no duration.
         """

@@ -32,10 +32,10 @@ from scaler.clouds import (
 )
 from scaler.clouds.bundling import Body, Bundler
 from scaler.clouds.deadlines import Deadlines
-from scaler.clouds.governor import Budget, Governor
+from scaler.clouds.governor import Budget
 from scaler.clouds.names import unknown
 from scaler.clouds.paging import Page, read_all
-from scaler.clouds.transport import Dialect, Refusal, Transport, asking, given
+from scaler.clouds.transport import Dialect, Refusal, asking, given, open_session
 from scaler.model import ImageRef, Machine, MachineRequest, Requests
 from scaler.model.lifecycle import Phase
 from scaler.model.ownership import STACK, Owner, decode_tags, encode_tags
@@ -60,7 +60,7 @@ _MEANINGS: Mapping[str, type[CloudError]] = {
     "conflict": BusyError,
 }
 
-# DigitalOcean has one code for all of these, so its words are all there is to go by.
+# DigitalOcean has one code for all of these, so only its message says which one it is.
 _WORDS: Sequence[tuple[re.Pattern[str], type[CloudError]]] = (
     (re.compile(r"(exceed|reached).*limit|limit (exceeded|reached)", re.IGNORECASE), QuotaError),
     (
@@ -97,9 +97,7 @@ class DigitalOceanCloud:
 
     def __init__(self, *, endpoint: str, token: str, clock: Clock, deadlines: Deadlines) -> None:
         self._clock = clock
-        self._governor = Governor(_BUDGET, clock)
-        transport = Transport(_DIALECT, token=token, governor=self._governor, clock=clock, deadlines=deadlines)
-        self._session = transport.session()
+        self._session, self._governor = open_session(_DIALECT, _BUDGET, token=token, clock=clock, deadlines=deadlines)
         self._client = _client(endpoint, token, self._session)
         self._bundler = Bundler(self._create, most=_NAMES_PER_CREATE, clock=clock)
 
@@ -124,7 +122,7 @@ class DigitalOceanCloud:
             return self._bundler.create(request.name, body)
 
     def _create(self, names: Sequence[str], body: Body) -> Mapping[str, Machine]:
-        """One request for droplets that differ by nothing but their names: all of them, or none."""
+        """Send one request for droplets that differ only by name: all of them are created, or none."""
         if len(names) == 1:
             droplet = self._client.droplets.create(body={"name": names[0], **body})["droplet"]
             return {names[0]: machine_of(droplet)}
@@ -151,8 +149,8 @@ class DigitalOceanCloud:
         with _asking(f"read the CPU use of droplet {id}"):
             now = int(self._clock.now().timestamp())
             window = {"start": str(now - _CPU_WINDOW_S), "end": str(now)}
-            told = self._client.monitoring.get_droplet_cpu_metrics(host_id=str(_number(id)), **window)
-            if modes := told["data"]["result"]:
+            answer = self._client.monitoring.get_droplet_cpu_metrics(host_id=str(_number(id)), **window)
+            if modes := answer["data"]["result"]:
                 return _busy_share(modes)
             if "monitoring" in self._client.droplets.get(_number(id))["droplet"]["features"]:
                 return None
@@ -167,7 +165,7 @@ class DigitalOceanCloud:
         with _asking(f"tag droplet {id}", changing=True):
             current = self._client.droplets.get(_number(id))["droplet"]["tags"]
             resources = {"resources": [{"resource_id": id, "resource_type": "droplet"}]}
-            # Add first: a droplet is never without the tags that say whose it is.
+            # Add first: a droplet must always have the tags that say whose it is.
             for tag in wanted:
                 if tag not in current:
                     self._client.tags.create(body={"name": tag})
@@ -234,22 +232,27 @@ class DigitalOceanCloud:
                     raise
 
     def _candidates(self, image: ImageRef) -> list[Image]:
-        """The images that are meant, newest first, at least one."""
+        """Return the images that a spec names, newest first, at least one."""
         match image.kind:
             case "id" | "slug":
                 rows = [self._image(image)]
             case "name":
-                snapshots = self._snapshots()
-                rows = [row for row in snapshots if row["name"] == image.value]
-                if not rows:
-                    raise unknown(TITLE, "snapshot", image.value, {str(row["name"]) for row in snapshots})
+                rows = self._named(image.value)
             case "selector":
-                tags = _tags(_selected(image.value))
-                rows = [row for row in self._snapshots(tag_name=tags[0]) if {*tags} <= {*row["tags"]}]
-                if not rows:
-                    there_is = {str(tag) for row in self._snapshots() for tag in row["tags"]}
-                    raise unknown(TITLE, "snapshot with the tag", " and ".join(tags), there_is)
+                rows = self._tagged(_tags(_selected(image.value)))
         return sorted(map(image_of, rows), key=lambda found: (found.created, int(found.id)), reverse=True)
+
+    def _named(self, name: str) -> list[Row]:
+        snapshots = self._snapshots()
+        if rows := [row for row in snapshots if row["name"] == name]:
+            return rows
+        raise unknown(TITLE, "snapshot", name, {str(row["name"]) for row in snapshots})
+
+    def _tagged(self, tags: Sequence[str]) -> list[Row]:
+        if rows := [row for row in self._snapshots(tag_name=tags[0]) if {*tags} <= {*row["tags"]}]:
+            return rows
+        existing = {str(tag) for row in self._snapshots() for tag in row["tags"]}
+        raise unknown(TITLE, "snapshot with the tag", " and ".join(tags), existing)
 
     def _image(self, image: ImageRef) -> Row:
         try:
@@ -281,7 +284,7 @@ class DigitalOceanCloud:
 
 
 def machine_of(droplet: Row) -> Machine:
-    """What the API says of a droplet; KeyError, TypeError or ValueError if it lacks what it must have."""
+    """Return what the API says of a droplet; KeyError, TypeError or ValueError if a required field is missing."""
     number, status, features = str(int(droplet["id"])), given(droplet["status"], "status"), droplet["features"] or ()
     v4, v6 = droplet["networks"]["v4"], droplet["networks"]["v6"]
     image, size = droplet["image"], droplet["size"] or {}
@@ -323,7 +326,7 @@ def machine_of(droplet: Row) -> Machine:
 
 
 def image_of(row: Row) -> Image:
-    """An image; all of them are for x86."""
+    """Return an image; all of them are for x86."""
     return Image(
         id=str(int(row["id"])),
         name=row["slug"] or row["name"],
@@ -341,17 +344,17 @@ def _owned(rows: Sequence[Row], owner: Owner) -> list[Machine]:
 
 
 def _busy_share(modes: Sequence[Row]) -> float | None:
-    """What was not idle of the seconds that all modes gained between the last two measurements."""
+    """Return the share of the time between the last two measurements in which the cores were not idle."""
     if any(len(mode["values"]) < 2 for mode in modes):
         return None
     gained = {mode["metric"]["mode"]: float(mode["values"][-1][1]) - float(mode["values"][-2][1]) for mode in modes}
     total = sum(gained.values())
-    # Counters begin anew after a reboot.
+    # After a reboot the counters start at 0 again.
     return None if total <= 0 or min(gained.values()) < 0 else 1 - gained["idle"] / total
 
 
 def _create_body(request: MachineRequest) -> dict[str, Any]:
-    """All that a request says of a droplet but its name."""
+    """Return everything that a create request says except the name."""
     body: dict[str, Any] = {
         "region": request.location,
         "size": request.type,
@@ -382,13 +385,13 @@ def _tags(labels: Mapping[str, str]) -> list[str]:
 
 
 def _selected(selector: str) -> dict[str, str]:
-    """The labels of a selector: `key=value` or `key`, several with commas between."""
+    """Return the labels of a selector: `key=value` or `key`, separated by commas."""
     pairs = (term.strip().partition("=") for term in selector.split(","))
     return {key.strip(): value.lstrip("=").strip() for key, _, value in pairs}
 
 
 def _why_not(image: Image, architecture: str, location: str) -> str | None:
-    """Why an image cannot be used here, or None if it can."""
+    """Return why an image cannot be used here, or None if it can."""
     if not image.available:
         return f"{image.id} {image.name} is not available yet"
     if architecture != image.architecture:
@@ -399,7 +402,7 @@ def _why_not(image: Image, architecture: str, location: str) -> str | None:
 
 
 def _offers(row: Row, is_open: Mapping[str, bool]) -> Iterator[Offer]:
-    """A size at every region: one that has no room for it now is left out of the size's own regions."""
+    """Return the offers of a size for every region; its own list leaves out regions without capacity now."""
     for region in {**is_open, **dict.fromkeys(row["regions"], False)}:
         yield Offer(
             type=row["slug"],
@@ -421,7 +424,7 @@ def _client(endpoint: str, token: str, session: requests.Session) -> pydo.Client
         token,
         endpoint=endpoint,
         transport=RequestsTransport(session=session, session_owner=False),
-        # The session sets the token; the client's own policy refuses an endpoint on loopback.
+        # The session sets the token: the client's own policy refuses an endpoint on loopback.
         authentication_policy=SansIOHTTPPolicy(),
         retry_total=0,
     )

@@ -1,9 +1,9 @@
-"""One request budget per account and process, kept by what the vendor's own headers say.
+"""One request budget per account and process, known from the vendor's own headers.
 
-Both vendors count requests per account, so every thread of a run draws on the same number. The
-governor sends freely while there is plenty, one by one at the rate the vendor refills when there
-is little, keeps the last few for deletes (a machine that cannot be deleted costs money), and
-waits for the stated reset rather than let a request be refused.
+Both vendors count requests per account, so all threads of a run share the same budget. While much
+is left, the governor sends at once; when little is left, one request at a time at the vendor's
+refill rate. It reserves the last few for deletes (a machine that cannot be deleted costs money), and
+waits for the stated reset so that no request is refused.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from scaler.model import Requests
 from scaler.support.cancellation import is_cancelled
 from scaler.support.clock import Clock
 
-_GLANCE_S = 0.2
-"""How often a request that waits looks whether it is still wanted."""
+_CHECK_EVERY_S = 0.2
+"""How often a waiting request checks whether its work was cancelled."""
 
 
 class Kind(StrEnum):
@@ -34,25 +34,25 @@ class Kind(StrEnum):
 
 
 _COUNTED = frozenset({Kind.CREATE, Kind.DELETE})
-"""What changes the number of machines: nothing of it is sent after an interrupt."""
+"""What changes the number of machines: after an interrupt it is not sent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """A vendor's rules, as far as its headers do not tell them."""
+    """A vendor's rules that its headers do not say."""
 
     reset_is_full: bool
-    """Whether `ratelimit-reset` is when the whole budget is back, rather than the next request."""
+    """Whether `ratelimit-reset` is when the whole budget is back; otherwise, when one more request is."""
     per_minute: int | None = None
     """A second limit that the headers show only once it is exceeded."""
     low: float = 0.1
     """Below this share of the limit, requests are sent at the refill rate."""
     reserve: int = 10
-    """The last few, for deletes only."""
+    """How many of the last requests are for deletes only."""
 
 
 class OverBudgetError(Exception):
-    """The budget comes back later than the caller is willing to wait."""
+    """The budget is back only after the caller's patience ends."""
 
     def __init__(self, reset: datetime) -> None:
         super().__init__(f"no request left before {reset.isoformat()}")
@@ -64,7 +64,7 @@ class CancelledError(Exception):
 
 
 class Governor:
-    """Says when the next request may go, and counts them. Safe to use from several threads."""
+    """Decide when the next request may be sent, and count them. Safe to use from several threads."""
 
     def __init__(self, budget: Budget, clock: Clock) -> None:
         self._budget = budget
@@ -82,11 +82,11 @@ class Governor:
         self._retried = 0
 
     def wait(self, kind: Kind, patience: float, *, retry: bool = False) -> None:
-        """Return when a request of this kind may be sent; it is counted as sent.
+        """Wait until a request of this kind may be sent, and count it as sent.
 
-        `patience`: how many seconds the caller would wait. Raises OverBudgetError at once if
-        that is not enough; CancelledError once the thread's work is cancelled, for a request that
-        would wait, create or delete. Every request so begun must end in `answered`.
+        `patience`: for how many seconds at most. Raises OverBudgetError at once if that is not
+        enough; CancelledError once the thread's work is cancelled, for a request that would wait,
+        create or delete. Call `answered` after every request for which this returned.
         """
         with self._lock:
             now = self._clock.monotonic()
@@ -95,7 +95,7 @@ class Governor:
                 raise OverBudgetError(self._clock.now() + timedelta(seconds=start - now))
             self._spend(kind, start, retry)
         while (left := start - self._clock.monotonic()) > 0 and not is_cancelled():
-            self._clock.sleep(min(left, _GLANCE_S))
+            self._clock.sleep(min(left, _CHECK_EVERY_S))
         if is_cancelled() and (left > 0 or kind in _COUNTED):
             self._take_back(kind, start, retry)
             raise CancelledError
@@ -107,25 +107,25 @@ class Governor:
             self._in_flight -= 1
             if not limit or left is None:
                 return
-            # What is still under way may not have been counted when the vendor wrote this.
+            # The vendor may not have counted the requests that are still in flight.
             self._limit, self._left, self._at = int(limit), left - self._in_flight, self._clock.monotonic()
             self._reset = _moment(reset)
 
     def pause(self, headers: Mapping[str, str], attempt: int) -> datetime:
-        """Hold every request back after a 429 until the vendor says that there is budget again; returns when.
+        """Hold all requests back after a 429 until the time that the vendor states; return that time.
 
-        Without a word from the vendor: 1, 2, 4 … seconds by `attempt`, counted from 0.
+        If the vendor states none: 1, 2, 4 … seconds by `attempt`, counted from 0.
         """
         seconds = self._retry_after(headers, attempt)
         with self._lock:
             self._paused = max(self._paused, self._clock.monotonic() + seconds)
             if "retry-after" in headers:
-                # A burst's 429 says that nothing is left, and means this minute, not the hour.
+                # After a burst, a 429 says that nothing is left, but means this minute and not the hour.
                 self._left = None
         return self._clock.now() + timedelta(seconds=seconds)
 
     def left(self) -> tuple[int | None, datetime | None]:
-        """The requests left and the reset that the last answer stated."""
+        """Return the requests left and the reset, as the last answer stated them."""
         with self._lock:
             return (None if self._left is None else max(0, int(self._left))), self._reset
 
@@ -141,7 +141,7 @@ class Governor:
             )
 
     def _start(self, kind: Kind, now: float) -> float:
-        """The moment (monotonic) when a request of this kind may go."""
+        """Return the moment (monotonic) when a request of this kind may be sent."""
         queue = 0.0 if kind is Kind.DELETE else self._next
         return max(self._paused, queue, self._minute_start(kind, now), self._budget_start(kind, now))
 
@@ -191,7 +191,7 @@ class Governor:
 
     @property
     def _interval(self) -> float:
-        """Seconds in which the vendor gives one request back; both state an hourly limit."""
+        """Seconds after which the vendor allows one more request; both state an hourly limit."""
         return 3600 / (self._limit or 3600)
 
     def _until_reset(self) -> float:
@@ -204,14 +204,14 @@ class Governor:
         backoff = float(2**attempt)
         reset = _moment(_number(headers.get("ratelimit-reset")))
         if reset is None or _number(headers.get("ratelimit-remaining")):
-            # With requests left, the reset of that budget says nothing about this refusal.
+            # If requests are left, the reset of the budget does not explain this refusal.
             return backoff
         until_reset = max(0.0, (reset - self._clock.now()).total_seconds())
         return min(backoff, until_reset) if self._budget.reset_is_full else until_reset
 
 
 def _number(text: str | None) -> float | None:
-    """A header's number; None for anything that cannot be an amount or a moment."""
+    """Return a header's number; None for anything that cannot be an amount or a moment."""
     try:
         number = float(text or "")
     except ValueError:

@@ -43,10 +43,10 @@ from scaler.clouds import (
     oldest_first,
 )
 from scaler.clouds.deadlines import Deadlines
-from scaler.clouds.governor import Budget, Governor
+from scaler.clouds.governor import Budget
 from scaler.clouds.names import unknown
 from scaler.clouds.paging import Page, read_all
-from scaler.clouds.transport import Dialect, Refusal, Transport, asking, given
+from scaler.clouds.transport import Dialect, Refusal, asking, given, open_session
 from scaler.model import ImageRef, Machine, MachineRequest, Requests
 from scaler.model.lifecycle import Phase
 from scaler.model.ownership import GROUP, Owner
@@ -106,12 +106,10 @@ class HetznerCloud:
 
     def __init__(self, *, endpoint: str, token: str, clock: Clock, deadlines: Deadlines) -> None:
         self._clock = clock
-        self._governor = Governor(_BUDGET, clock)
-        transport = Transport(_DIALECT, token=token, governor=self._governor, clock=clock, deadlines=deadlines)
-        self._session = transport.session()
+        self._session, self._governor = open_session(_DIALECT, _BUDGET, token=token, clock=clock, deadlines=deadlines)
         self._client = _client(endpoint, token, self._session)
         self._cores: dict[str, int | None] = {}
-        """By the id of each server that was listed: CPU use is told per core."""
+        """By id of each server that was listed: Hetzner measures CPU use per core."""
 
     def list_owned(self, owner: Owner) -> list[Machine]:
         with _asking(f"list the servers of stack {owner.stack}"):
@@ -171,10 +169,10 @@ class HetznerCloud:
         with _asking(f"read the CPU use of server {id}"):
             number, now = _number(id), self._clock.now()
             cores = self._cores.get(id) or _cores(self._client.servers.get_by_id(number))
-            told = self._client.servers.get_metrics(
+            answer = self._client.servers.get_metrics(
                 Server(id=number), "cpu", now - 5 * _CPU_STEP, now, _CPU_STEP.total_seconds()
             )
-            values = told.metrics.time_series["cpu"]["values"]
+            values = answer.metrics.time_series["cpu"]["values"]
             return float(values[-1][1]) / (100 * cores) if values else None
 
     def set_labels(self, id: str, labels: Mapping[str, str]) -> None:
@@ -266,24 +264,23 @@ class HetznerCloud:
         raise unknown(TITLE, "image", image.value, names)
 
     def _newest(self, candidates: Sequence[BoundImage], image: ImageRef, architecture: str) -> Image:
-        """The newest usable one; what is wrong with the newest if none is."""
+        """Return the newest image that can be used; InvalidError says what is wrong with the newest, or what exists."""
         newest_first = sorted(candidates, key=lambda row: given(row.created, "image.created"), reverse=True)
         for row in newest_first:
             if row.status == "available" and row.architecture == architecture:
                 return image_of(row)
         if newest_first:
             return _usable(newest_first[0], image, architecture)
-        there_is = self._snapshots()
+        existing = self._snapshots()
         if image.kind == "name":
-            raise unknown(TITLE, "snapshot", image.value, {str(row.description) for row in there_is})
-        labels = {f"{key}={value}" for row in there_is for key, value in (row.labels or {}).items()}
+            raise unknown(TITLE, "snapshot", image.value, {str(row.description) for row in existing})
+        labels = {f"{key}={value}" for row in existing for key, value in (row.labels or {}).items()}
         raise unknown(TITLE, "snapshot with the labels", image.value, labels)
 
 
 def machine_of(server: BoundServer) -> Machine:
-    """What the API says of a server; ValueError or AttributeError if it lacks what it must have."""
-    public = server.public_net
-    network = public.ipv6.ip if public and public.ipv6 else None
+    """Return what the API says of a server; ValueError or AttributeError if a required field is missing."""
+    network = _ipv6_network(server)
     # The address that the server configures for itself, and that the official plugin shows.
     ipv6 = str(ipaddress.ip_network(network).network_address + 1) if network else None
     status = given(server.status, "server.status")
@@ -297,9 +294,9 @@ def machine_of(server: BoundServer) -> Machine:
         labels=given(server.labels, "server.labels"),
         type=server_type,
         location=location,
-        image=(server.image.name or str(server.image.id)) if server.image else None,
+        image=_image_of(server),
         created=given(server.created, "server.created"),
-        ipv4=public.ipv4.ip if public and public.ipv4 else None,
+        ipv4=_ipv4(server),
         ipv6=ipv6,
         locked=bool(server.locked),
         details={
@@ -310,7 +307,7 @@ def machine_of(server: BoundServer) -> Machine:
             "primary_disk_size": server.primary_disk_size,
             "backup_window": server.backup_window,
             "placement_group_id": server.placement_group.id if server.placement_group else None,
-            "firewall_ids": [row.firewall.id for row in (public.firewalls if public else None) or ()],
+            "firewall_ids": _firewall_ids(server),
             "volume_ids": [volume.id for volume in server.volumes or ()],
             "private_net": [_private_net(net) for net in server.private_net or ()],
             "protection": dict(server.protection or {}),
@@ -318,6 +315,26 @@ def machine_of(server: BoundServer) -> Machine:
             "included_traffic": server.included_traffic,
         },
     )
+
+
+def _ipv4(server: BoundServer) -> str | None:
+    public = server.public_net
+    return public.ipv4.ip if public and public.ipv4 else None
+
+
+def _ipv6_network(server: BoundServer) -> str | None:
+    public = server.public_net
+    return public.ipv6.ip if public and public.ipv6 else None
+
+
+def _firewall_ids(server: BoundServer) -> list[int | None]:
+    public = server.public_net
+    return [row.firewall.id for row in (public.firewalls if public else None) or ()]
+
+
+def _image_of(server: BoundServer) -> str | None:
+    """Return the name of a vendor's image, else the id; None if the image was deleted."""
+    return (server.image.name or str(server.image.id)) if server.image else None
 
 
 def _cores(server: BoundServer) -> int:
@@ -329,7 +346,7 @@ def _private_net(net: PrivateNet) -> dict[str, object]:
 
 
 def image_of(row: BoundImage) -> Image:
-    """An image; a snapshot's name is its description."""
+    """Return an image; a snapshot's name is its description."""
     return Image(
         id=str(given(row.id, "image.id")),
         name=given(row.name or row.description, "image.description"),
@@ -376,7 +393,7 @@ def _offers(row: BoundServerType) -> Iterable[Offer]:
 
 
 def _ipv4_prices(pricing: Mapping[str, Any]) -> tuple[Decimal, Decimal]:
-    """Hourly and monthly price of a primary IPv4: the same everywhere; the highest, should that change."""
+    """Return the hourly and monthly price of a primary IPv4: the highest, though today it is the same everywhere."""
     prices = [price for row in pricing["primary_ips"] if row["type"] == "ipv4" for price in row["prices"]]
     hourly = max((Decimal(price["price_hourly"]["net"]) for price in prices), default=Decimal(0))
     monthly = max((Decimal(price["price_monthly"]["net"]) for price in prices), default=Decimal(0))
@@ -385,7 +402,7 @@ def _ipv4_prices(pricing: Mapping[str, Any]) -> tuple[Decimal, Decimal]:
 
 def _client(endpoint: str, token: str, session: requests.Session) -> hcloud.Client:
     client = hcloud.Client(token=token, api_endpoint=endpoint, application_name="scaler")
-    # The client has no parameter for its session; all requests must go through ours.
+    # The client has no parameter for its session; every request must be sent by ours.
     client._client._session = session
     return client
 

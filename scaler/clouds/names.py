@@ -1,4 +1,4 @@
-"""Saying what a cloud has when a spec names something that it has not."""
+"""The error for a name in a spec that the cloud does not have."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _SHOWN = 8
 
 
 def unknown(title: str, kind: str, name: str, known: Collection[str]) -> InvalidError:
-    """The error for a name that is not there: the nearest one, and what there is."""
+    """Return the error for an unknown name, with the nearest known one and a list of what exists."""
     nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     listed = ", ".join(sorted(known)[:_SHOWN]) + (f" and {len(known) - _SHOWN} more" if len(known) > _SHOWN else "")
     return InvalidError(

@@ -1,4 +1,4 @@
-"""Reading a list that comes in pages while others create and delete."""
+"""Read a list that comes in pages while others create and delete."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class Page(Generic[T]):
 
 
 def read_all(fetch: Callable[[int], Page[T]]) -> list[T]:
-    """Every item once. `fetch` gets a page's number, from 1.
+    """Return every item once. `fetch` takes a page's number, from 1.
 
-    A deletion during the reading moves an item to a page that was already read; then the pages
-    hold fewer items than the total says, and the list is read again. What three passes found
-    together is the answer to a list that never holds still.
+    A deletion during the reading moves an item to a page that was already read. The pages then hold
+    fewer items than the total says, and the list is read again. If it changes during three passes,
+    the result is everything that they found together.
     """
     found: dict[int | str, T] = {}
     for _ in range(_PASSES):
@@ -37,7 +37,7 @@ def read_all(fetch: Callable[[int], Page[T]]) -> list[T]:
 
 
 def _read_pages(fetch: Callable[[int], Page[T]]) -> tuple[dict[int | str, T], bool]:
-    """One pass, and whether nothing can have moved during it."""
+    """Read all pages once; return the items, and whether none can have moved meanwhile."""
     items: dict[int | str, T] = {}
     totals: set[int | None] = set()
     number, more = 0, True
@@ -47,6 +47,6 @@ def _read_pages(fetch: Callable[[int], Page[T]]) -> tuple[dict[int | str, T], bo
         before = len(items)
         items |= dict(page.items)
         totals.add(page.total)
-        # A server that repeats its last page for ever must not keep us here.
+        # Stop at an API that repeats its last page for ever.
         more = page.more and len(items) > before
     return items, number == 1 or totals <= {len(items), None}

@@ -1,4 +1,4 @@
-"""The clouds there are, and how to open one. Importing this imports no vendor's client."""
+"""The known clouds, and how to open one. Importing this module imports no vendor's client."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Opener = Callable[[str, str, Clock, Deadlines], Cloud]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vendor:
-    """What must be known of a vendor before its client is loaded."""
+    """What is known of a vendor before its client is imported."""
 
     title: str
     endpoint: str
@@ -70,10 +70,10 @@ CLOUDS: Mapping[str, Vendor] = {
 def open_cloud(
     name: str, *, endpoint: str | None, environ: Mapping[str, str], clock: Clock, deadlines: Deadlines | None = None
 ) -> Cloud:
-    """The account at cloud `name` that the environment's credentials are for.
+    """Open the account at cloud `name` to which the environment's credentials belong. Sends no request.
 
-    `endpoint` None: the vendor's environment variable, or the vendor's own; `deadlines` None: as
-    the environment has them. Sends no request.
+    `endpoint` None: the vendor's environment variable, or the vendor's own endpoint; `deadlines`
+    None: as the environment says.
     Raises CredentialsError without a token, UsageError for an unknown cloud or an endpoint that is
     no URL, and ScalerError if the vendor's client is not installed.
     """
@@ -92,7 +92,7 @@ def open_cloud(
 
 
 def find_vendor(name: str) -> Vendor:
-    """A cloud of ours, or one that an installed package offers; UsageError if there is none of the name."""
+    """Return a cloud of ours, or of an installed package; UsageError if there is none of this name."""
     if name in CLOUDS:
         return CLOUDS[name]
     offered = offered_clouds()
@@ -103,7 +103,7 @@ def find_vendor(name: str) -> Vendor:
 
 
 def find_token(vendor: Vendor, environ: Mapping[str, str]) -> str:
-    """The token from the first variable that is set; CredentialsError if none is, or if it cannot be one."""
+    """Return the token from the first variable that is set; CredentialsError if none is, or if it cannot be one."""
     for variable in vendor.token_variables:
         if environ.get(variable):
             return _checked(environ[variable], variable)
@@ -132,7 +132,7 @@ def _read(path: Path, variable: str) -> str:
 
 
 def _checked(text: str, variable: str) -> str:
-    """A token as an HTTP header can carry it."""
+    """Return the token without surrounding space; CredentialsError if an HTTP header cannot carry it."""
     token = text.strip()
     if not token or not token.isascii() or not token.isprintable() or " " in token:
         raise CredentialsError(

@@ -1,9 +1,9 @@
 """The one HTTP layer under both official clients: deadlines, budget, retries, and what an answer means.
 
-Both clients send through `requests`, and both hide what the rate-limit headers say and re-send a
-create that may have been carried out. So they are handed this `requests` adapter, which lets only
-a good answer through and raises a typed CloudError for everything else: the clients' own retry
-code never sees anything to retry. `docs/adr/0001-one-transport-under-both-clients.md` has the why.
+Both clients send with `requests`, hide the rate-limit headers, and repeat a create that may have
+been carried out. So they get this `requests` adapter, which returns only good answers and raises a
+typed CloudError for everything else: the clients' own retry code never runs.
+`docs/adr/0001-one-transport-under-both-clients.md` explains why.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from scaler.clouds import (
     TransientError,
 )
 from scaler.clouds.deadlines import Deadlines
-from scaler.clouds.governor import CancelledError, Governor, Kind, OverBudgetError
+from scaler.clouds.governor import Budget, CancelledError, Governor, Kind, OverBudgetError
 from scaler.support.clock import Clock
 
 T = TypeVar("T")
@@ -52,9 +52,9 @@ _REPEATABLE = _READS | {"PUT", "DELETE"}
 """Methods that may be sent again although they may have been carried out."""
 _NOTHING_HAPPENED = (TransientError, RateLimitedError, BusyError)
 _UNSENT = (OverBudgetError, CancelledError)
-"""Why a request was not even sent: asking again at once would end the same way."""
+"""Why a request was not sent: sending it again at once would end in the same way."""
 _MALFORMED = (TypeError, ValueError, AttributeError, LookupError, ArithmeticError)
-"""What reading an answer raises that lacks something or has it in another shape."""
+"""What reading an answer raises if a field is missing or has another type."""
 
 _FIXES: Mapping[type[CloudError], str] = {
     GoneError: "Run `scaler refresh`: it was deleted outside of scaler.",
@@ -83,27 +83,27 @@ class Refusal:
 
     @property
     def why(self) -> str:
-        """The cloud's code and words, and the id to quote to its support."""
+        """The cloud's code and message, and the id to quote to its support."""
         named = f"{self.code}: {self.message}" if self.code else f"HTTP {self.status}: {self.message}"
         return f"{named} [{self.request_id}]" if self.request_id else named
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dialect:
-    """How one vendor speaks HTTP."""
+    """How one vendor uses HTTP."""
 
     title: str
     machines: str
     """The path's last part that lists and creates machines, such as `servers`."""
     error_of: Callable[[Mapping[str, Any]], tuple[str, str]]
-    """The code and message in an error body; raises KeyError or TypeError if it is none."""
+    """Returns the code and message in an error body; KeyError or TypeError if it is none."""
     request_id: str
     """The header that has the request's id."""
     meaning: Callable[[Refusal], type[CloudError] | None]
-    """The vendor's codes; None leaves it to the HTTP status."""
+    """Returns what the vendor's code means; None: the HTTP status decides."""
 
     def kind(self, method: str, path: str) -> Kind:
-        """What a request is for."""
+        """Return what a request is for."""
         if path.rstrip("/").endswith(f"/{self.machines}"):
             return {"GET": Kind.LIST, "POST": Kind.CREATE}.get(method, Kind.OTHER)
         is_machine = path.rstrip("/").rpartition("/")[0].endswith(f"/{self.machines}")
@@ -111,7 +111,7 @@ class Dialect:
 
 
 class BearerAuth(AuthBase):
-    """Sets the token on each request; without an auth of its own, requests takes one from ~/.netrc."""
+    """Set the token on each request; a session without `auth` would take one from ~/.netrc."""
 
     def __init__(self, token: str) -> None:
         self._token = token
@@ -122,7 +122,7 @@ class BearerAuth(AuthBase):
 
 
 class Transport(HTTPAdapter):
-    """Sends one request until it has an answer that counts. Safe to use from several threads."""
+    """Send a request, and repeat it if that is safe and may help. Safe to use from several threads."""
 
     def __init__(self, dialect: Dialect, *, token: str, governor: Governor, clock: Clock, deadlines: Deadlines) -> None:
         super().__init__(pool_maxsize=256)
@@ -135,7 +135,7 @@ class Transport(HTTPAdapter):
         self._random = random.Random()  # noqa: S311
 
     def session(self) -> requests.Session:
-        """A session that sends everything through here."""
+        """Return a session whose requests are all sent by this transport."""
         session = requests.Session()
         session.mount("https://", self)
         session.mount("http://", self)
@@ -151,27 +151,32 @@ class Transport(HTTPAdapter):
         cert: Any = None,
         proxies: Mapping[str, str] | None = None,
     ) -> requests.Response:
-        """The answer, if it is a good one, read to its end; a CloudError otherwise."""
+        """Return a good answer, read to its end; raise a CloudError for any other."""
         del stream, timeout
-        through = {} if _is_loopback(request.url or "") else dict(proxies or {})
-        doubt: AmbiguousError | None = None
+        allowed_proxies = {} if _is_loopback(request.url or "") else dict(proxies or {})
+        unanswered: AmbiguousError | None = None
         attempt = 0
         while True:
             try:
-                return self._exchange(request, attempt, verify=verify, cert=cert, proxies=through)
+                return self._exchange(request, attempt, verify=verify, cert=cert, proxies=allowed_proxies)
             except CloudError as error:
                 attempt += 1
-                doubt = error if isinstance(error, AmbiguousError) else doubt
-                if attempt >= _ATTEMPTS or not self._may_repeat(request, error):
-                    if doubt and isinstance(error, _NOTHING_HAPPENED):
-                        # True of the last attempt only: an earlier one may have been carried out.
-                        raise doubt from error
+                unanswered = error if isinstance(error, AmbiguousError) else unanswered
+                if attempt < _ATTEMPTS and self._may_repeat(request, error):
+                    self._back_off(error, attempt)
+                elif unanswered and isinstance(error, _NOTHING_HAPPENED):
+                    # Only the last attempt changed nothing: an earlier one may have been carried out.
+                    raise unanswered from error
+                else:
                     raise
-                if not isinstance(error, RateLimitedError):
-                    self._clock.sleep(self._random.uniform(0.25, 0.5) * 2**attempt)
+
+    def _back_off(self, error: CloudError, attempt: int) -> None:
+        # After a 429 the governor holds the next request back.
+        if not isinstance(error, RateLimitedError):
+            self._clock.sleep(self._random.uniform(0.25, 0.5) * 2**attempt)
 
     def _may_repeat(self, request: requests.PreparedRequest, error: CloudError) -> bool:
-        """Whether sending again cannot do anything twice, and may help."""
+        """Return whether repeating the request cannot do anything twice, and may help."""
         if isinstance(error, AmbiguousError):
             return request.method in _REPEATABLE
         return isinstance(error, _NOTHING_HAPPENED) and not isinstance(error.__cause__, _UNSENT)
@@ -196,12 +201,12 @@ class Transport(HTTPAdapter):
         finally:
             self._governor.answered(headers)
         if {"deprecation", "sunset"} & {name.lower() for name in headers}:
-            _LOG.info("%s %s: %s", method, path, _farewell(headers))
+            _LOG.info("%s %s: %s", method, path, _deprecation_notice(headers))
         self._judge(request, response, body, attempt)
         return response
 
     def _body(self, response: requests.Response) -> bytes:
-        """The whole body, within the read deadline however slowly it drips."""
+        """Read the whole body within the read deadline, however slowly it arrives."""
         end = self._clock.monotonic() + self._deadlines.read
         chunks = []
         try:
@@ -211,17 +216,17 @@ class Transport(HTTPAdapter):
                     raise requests.ReadTimeout(f"the body took longer than {self._deadlines.read:g} s")
         except (requests.RequestException, HTTPError, OSError):
             response.close()
-            # A refusal stays one however its text was cut off.
+            # A refusal counts even if its text was cut off.
             if response.ok:
                 raise
         response.raw.release_conn()
-        # Where requests itself keeps a body that was read: both clients ask for it again.
+        # The place where requests itself stores the body: both clients read it again.
         response._content = b"".join(chunks)
         response._content_consumed = True  # type: ignore[attr-defined]
         return response._content
 
     def _judge(self, request: requests.PreparedRequest, response: requests.Response, body: bytes, attempt: int) -> None:
-        """Return if the answer is a good one; raise what it means otherwise."""
+        """Return if the answer is good; otherwise raise what it means."""
         parsed = _parse(body)
         if 200 <= response.status_code < 300:
             if body and not isinstance(parsed, dict):
@@ -256,7 +261,7 @@ class Transport(HTTPAdapter):
         return f"/{self._dialect.machines}/" in path
 
     def _lost(self, request: requests.PreparedRequest) -> type[CloudError]:
-        """What it means that a request was sent and its answer is of no use."""
+        """Return what it means that a request was sent and has no usable answer."""
         return TransientError if request.method in _READS else AmbiguousError
 
     def _unanswered(self, request: requests.PreparedRequest, error: Exception) -> CloudError:
@@ -264,13 +269,21 @@ class Transport(HTTPAdapter):
         return self._error(kind, _words(error))
 
     def _error(self, kind: type[CloudError], why: str, **more: Any) -> CloudError:
-        """`what` is left to `asking`, which knows what the request was for."""
+        """Return an error without `what`: `asking` fills it in."""
         return kind("", why=why.replace(self._token, "***"), fix=_FIXES.get(kind, ""), **more)
+
+
+def open_session(
+    dialect: Dialect, budget: Budget, *, token: str, clock: Clock, deadlines: Deadlines
+) -> tuple[requests.Session, Governor]:
+    """Return a session that sends every request of an account, and the governor that holds its budget."""
+    governor = Governor(budget, clock)
+    return Transport(dialect, token=token, governor=governor, clock=clock, deadlines=deadlines).session(), governor
 
 
 @contextmanager
 def asking(title: str, what: str, *, changing: bool, also: type[Exception] = ValueError) -> Iterator[None]:
-    """Name what was asked for in every CloudError, and make one of an answer that lacks what it must have.
+    """Add to every CloudError what was asked for, and raise one for an answer with missing fields.
 
     `what` completes "could not …", such as `create server web-1`; `also` is what the client itself
     raises for an answer that it does not expect.
@@ -279,8 +292,8 @@ def asking(title: str, what: str, *, changing: bool, also: type[Exception] = Val
         yield
     except CloudError as error:
         if not error.what:
-            doubt = "may or may not have obeyed:" if isinstance(error, AmbiguousError) else "could not"
-            error.what = f"{title} {doubt} {what}"
+            outcome = "may or may not have obeyed:" if isinstance(error, AmbiguousError) else "could not"
+            error.what = f"{title} {outcome} {what}"
             error.args = (error.what,)
         raise
     except (*_MALFORMED, also) as error:
@@ -290,7 +303,7 @@ def asking(title: str, what: str, *, changing: bool, also: type[Exception] = Val
 
 
 def given(value: T | None, field: str) -> T:
-    """A value that an answer must have; ValueError for null, which `asking` turns into a CloudError."""
+    """Return a required value of an answer; ValueError for null, which `asking` turns into a CloudError."""
     if value is None:
         raise ValueError(f"{field} is null")
     return value
@@ -306,8 +319,8 @@ def _meaning_of_status(status: int) -> type[CloudError]:
     return InvalidError
 
 
-def _farewell(headers: Mapping[str, str]) -> str:
-    """What an answer says of the end of what was asked for: RFC 9745 and RFC 8594."""
+def _deprecation_notice(headers: Mapping[str, str]) -> str:
+    """Return what an answer says of the end of this part of the API: RFC 9745 and RFC 8594."""
     end = headers.get("sunset")
     return f"deprecated, and gone from {end} on" if end else "deprecated"
 
@@ -320,7 +333,7 @@ def _parse(body: bytes) -> object:
 
 
 def _was_not_sent(error: Exception) -> bool:
-    """Whether the connection failed before the request was on its way."""
+    """Return whether the connection failed before the request was sent."""
     if isinstance(error, requests.exceptions.ConnectTimeout | requests.exceptions.ProxyError):
         return True
     reason = error.args[0] if error.args else None
@@ -333,7 +346,7 @@ def _was_not_sent(error: Exception) -> bool:
 
 
 def _words(error: Exception) -> str:
-    """The innermost words: requests wraps urllib3, which wraps the system's."""
+    """Return the innermost message: requests wraps urllib3's errors, and urllib3 the system's."""
     reason: object = error
     while isinstance(reason, Exception):
         inner = getattr(reason, "reason", None) or (reason.args[-1] if reason.args else None)

@@ -1,0 +1,86 @@
+"""Errors of a cloud: what a refused or lost request means for the caller."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from scaler.errors import ExitCode, ScalerError
+
+
+class CloudError(ScalerError):
+    """The cloud did not do what was asked. Its own code and message are in `why`."""
+
+    code = "cloud_error"
+
+
+class GoneError(CloudError):
+    """The machine does not exist (any more)."""
+
+    code = "gone"
+
+
+class NoCapacityError(CloudError):
+    """No machine of this type is available at this location now; another type or location may have one."""
+
+    code = "no_capacity"
+
+
+class QuotaError(CloudError):
+    """The account is not allowed more."""
+
+    code = "quota"
+
+
+class NameTakenError(CloudError):
+    """A machine of this name exists."""
+
+    code = "name_taken"
+
+
+class RateLimitedError(CloudError):
+    """Too many requests; nothing was changed. `reset` is when to ask again."""
+
+    exit_code = ExitCode.UNAVAILABLE
+    code = "rate_limited"
+
+    def __init__(self, what: str, *, why: str = "", fix: str = "", reset: datetime | None = None) -> None:
+        super().__init__(what, why=why, fix=fix)
+        self.reset = reset
+
+
+class TransientError(CloudError):
+    """A temporary failure, and nothing was changed: the request can be sent again."""
+
+    exit_code = ExitCode.UNAVAILABLE
+    code = "transient"
+
+
+class AmbiguousError(CloudError):
+    """A changing request got no answer: it may have been carried out."""
+
+    code = "ambiguous"
+
+
+class AuthError(CloudError):
+    """The credentials were refused."""
+
+    exit_code = ExitCode.CREDENTIALS
+    code = "credentials"
+
+
+class InvalidError(CloudError):
+    """The request is wrong; sending it again does not help."""
+
+    code = "invalid"
+
+
+class ProtectedError(CloudError):
+    """The machine is protected against this in the cloud."""
+
+    code = "protected"
+
+
+class BusyError(CloudError):
+    """Another action runs on the machine; nothing was changed, and the request can be sent again."""
+
+    code = "busy"

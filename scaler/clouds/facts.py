@@ -1,0 +1,75 @@
+"""What a cloud says of itself: images, prices and stock, the account's limits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """An image that a server can be made from."""
+
+    id: str
+    """As digits; what a create request names."""
+    name: str
+    created: datetime
+    available: bool
+    disk: int
+    """The smallest disk that it needs, in GB."""
+    architecture: str
+    """`x86` or `arm`."""
+    locations: frozenset[str] | None = None
+    """Where it can be used; None means everywhere."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """One server type at one location: its list price, net, and whether it can be ordered now."""
+
+    type: str
+    location: str
+    available: bool
+    per_hour: Decimal
+    per_month: Decimal
+    disk: int
+    """GB."""
+    architecture: str
+    deprecated_after: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Catalogue:
+    """What the cloud sells."""
+
+    currency: str
+    offers: tuple[Offer, ...]
+    ipv4_per_hour: Decimal = Decimal(0)
+    ipv4_per_month: Decimal = Decimal(0)
+
+    @property
+    def types(self) -> frozenset[str]:
+        return frozenset(offer.type for offer in self.offers)
+
+    @property
+    def locations(self) -> frozenset[str]:
+        return frozenset(offer.location for offer in self.offers)
+
+    def offer(self, type: str, location: str) -> Offer | None:
+        """Return the offer for a type at a location, or None if it is not sold there."""
+        for offer in self.offers:
+            if (offer.type, offer.location) == (type, location):
+                return offer
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What the account is allowed, as far as the cloud says."""
+
+    servers: int | None = None
+    in_use: int | None = None
+    """The account's servers, of all stacks; only if `servers` is known."""
+    requests_left: int | None = None
+    requests_reset: datetime | None = None

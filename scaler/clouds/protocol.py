@@ -1,0 +1,75 @@
+"""The Protocol that every cloud satisfies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, Protocol
+
+from scaler.clouds.facts import Catalogue, Image, Limits
+from scaler.model import ImageRef, Machine, MachineRequest, Requests
+from scaler.model.ownership import Owner
+
+Reference = Literal["ssh_key", "network", "firewall", "placement_group", "vpc"]
+
+
+class Cloud(Protocol):
+    """One account at one cloud. Safe to call from several threads.
+
+    If the cloud does not do what is asked, a method raises a `CloudError`, and nothing else. Every
+    request has a deadline of its own.
+    """
+
+    name: str
+    """`hetzner` or `digitalocean`."""
+
+    def list_owned(self, owner: Owner) -> list[Machine]:
+        """Return the owner's machines, oldest first: one request per page."""
+
+    def get(self, id: str) -> Machine:
+        """Return one machine by its id; GoneError if there is none."""
+
+    def find(self, name: str, owner: Owner) -> list[Machine]:
+        """Return the owner's machines of exactly this name, oldest first."""
+
+    def create(self, request: MachineRequest) -> Machine:
+        """Ask for a machine; return as soon as the cloud has accepted the request and answered with an id."""
+
+    def delete(self, id: str) -> None:
+        """Ask for a machine's deletion; return on acceptance. GoneError if there is none."""
+
+    def power_on(self, id: str) -> None:
+        """Ask for it and return on acceptance, as do the next three."""
+
+    def power_off(self, id: str) -> None: ...
+
+    def shutdown(self, id: str) -> None: ...
+
+    def reboot(self, id: str) -> None: ...
+
+    def cpu(self, id: str) -> float | None:
+        """Return how busy a machine is by the cloud's newest measurement: 1 is all its cores. None: not measured yet.
+
+        InvalidError if the cloud does not measure it. A cloud without this method measures nothing.
+        """
+
+    def set_labels(self, id: str, labels: Mapping[str, str]) -> None:
+        """Set the machine's labels to exactly these."""
+
+    def find_image(self, image: ImageRef, architecture: str, location: str) -> Image:
+        """Return the image that a spec names; InvalidError lists what exists instead."""
+
+    def reference(self, kind: Reference, name: str) -> str:
+        """Return the id (digits or a UUID) of what a spec names; InvalidError lists what exists instead."""
+
+    def catalogue(self) -> Catalogue:
+        """Return types, locations, prices and stock."""
+
+    def limits(self) -> Limits:
+        """Return what the account is allowed; ask the cloud only if it can say."""
+
+    @property
+    def requests(self) -> Requests:
+        """Requests sent so far, by kind."""
+
+    def close(self) -> None:
+        """Close the connections."""

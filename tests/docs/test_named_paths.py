@@ -1,0 +1,31 @@
+"""Every Python name of scaler that a page mentions exists."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from pkgutil import resolve_name
+
+ROOT = Path(__file__).parents[2]
+PAGES = [*(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md")]
+FILES = {"scaler.service", "scaler.timer", "scaler.fish"}
+"""Files of systemd and of a shell, and no Python names."""
+
+
+def exists(name: str) -> bool:
+    try:
+        resolve_name(name)
+    except (ImportError, AttributeError):
+        return False
+    return True
+
+
+NAMES = {name for page in PAGES for name in re.findall(r"\bscaler(?:\.\w+)+", page.read_text(encoding="utf-8"))}
+# Resolved here and not in the test: the import of an HTTP client opens a socket, which a unit test must not.
+MISSING = sorted(name for name in NAMES - FILES if not exists(name))
+
+
+def test_every_name_on_a_page_exists() -> None:
+    assert {"scaler.clouds.Cloud", "scaler.model.ownership.encode_tags"} <= NAMES
+    assert MISSING == []
+    assert not exists("scaler.ownership.encode_tags")
