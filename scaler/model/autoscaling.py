@@ -35,16 +35,40 @@ class RedisAccess:
     """Whether the server is a node of a Redis Cluster."""
 
 
+RedisSystem = Literal["sidekiq", "celery", "rq", "bullmq", "dramatiq", "arq", "asynq", "laravel"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RedisSource(RedisAccess):
-    """The length of a list or stream, or the age of its oldest entry in seconds."""
+    """The entries of keys, or the waiting jobs of a system's queues: their number, or the age of the oldest."""
 
-    key: str
+    key: str | None = None
+    keys: tuple[str, ...] = ()
+    """Several keys; the sum, or the oldest, counts."""
+    match: str | None = None
+    """All keys that match this glob pattern."""
+    system: RedisSystem | None = None
+    """The queue system whose keys are read; then `queues` and `prefix` count, and none of the others."""
+    queues: tuple[str, ...] = ()
+    prefix: str | None = None
     measure: Literal["length", "age"] = "length"
+    """`age` is in seconds."""
+    group: str | None = None
+    """The consumer group of a stream: what it has not acknowledged counts."""
+    due: Literal["s", "ms", "us", "ns"] | float | None = None
+    """Count the entries of a sorted set whose score is not after now, in this unit, or in so many units a second."""
+    field: str | None = None
+    """The field of a hash that holds the number or the time."""
     age_field: str = "pushedAt"
-    """Where a list's entries, as JSON, say when they were pushed: seconds since 1970."""
+    """Where an entry, as JSON, holds its time: a name or a JSON pointer. With `entry`, also the field of a hash."""
+    unit: Literal["s", "ms", "us", "ns"] | None = None
+    """The unit of times that are numbers; None: by their size."""
+    entry: str | None = None
+    """Where the records of a list of ids are: a key with `{id}`, or a hash whose fields are the ids."""
     oldest: Literal["first", "last"] = "first"
-    """Which end of the list holds the oldest entry."""
+    """Which end of a list holds the oldest entry."""
+    missing: Literal["zero", "error"] = "zero"
+    """Whether a key that does not exist counts as empty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,8 @@ from scaler.model.autoscaling import HorizonSource
 from tests.autoscale.reading import number, refusal
 from tests.support import servers
 
+pytestmark = pytest.mark.server
+
 PREFIXES = {"prefix": "shop_horizon:", "queue_prefix": "shop_database_"}
 
 

@@ -5,7 +5,6 @@ import math
 import subprocess
 import sys
 import threading
-import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,7 +22,6 @@ from scaler.model.autoscaling import (
     HttpSource,
     Metric,
     PrometheusSource,
-    RedisSource,
 )
 from scaler.support.clock import SystemClock
 from tests.autoscale.load import group as server_group
@@ -31,54 +29,7 @@ from tests.autoscale.load import policy, spec
 from tests.autoscale.reading import number, refusal, request
 from tests.support import servers
 
-# ---------------------------------------------------------------------------------------------
-# Redis
-
-
-def test_the_length_of_a_list_and_of_a_stream(client, url):
-    client.rpush("queues:default", "a", "b", "c")
-    client.xadd("events", {"a": 1})
-    assert number(RedisSource(url=url, key="queues:default")) == 3
-    assert number(RedisSource(url=url, key="events")) == 1
-    assert number(RedisSource(url=url, key="nothing")) == 0
-
-
-def test_the_age_of_the_oldest_entry(client, url):
-    now = time.time()
-    client.rpush("jobs", json.dumps({"pushedAt": str(now - 90)}), json.dumps({"pushedAt": str(now - 5)}))
-    assert number(RedisSource(url=url, key="jobs", measure="age")) == pytest.approx(90, abs=20)
-    assert number(RedisSource(url=url, key="jobs", measure="age", oldest="last")) == pytest.approx(5, abs=4.9)
-    client.xadd("events", {"a": 1}, id=f"{int((now - 60) * 1000)}-0")
-    client.xadd("events", {"a": 2})
-    assert number(RedisSource(url=url, key="events", measure="age")) == pytest.approx(60, abs=20)
-    assert number(RedisSource(url=url, key="nothing", measure="age")) == 0
-
-
-def test_what_redis_has_no_number_for(client, url):
-    client.set("text", "1")
-    client.rpush("bare", "not json")
-    client.rpush("undated", "{}")
-    assert refusal(RedisSource(url=url, key="text")) == "text is a string, not a list or a stream"
-    assert "no number and no JSON" in refusal(RedisSource(url=url, key="bare", measure="age"))
-    assert refusal(RedisSource(url=url, key="undated", measure="age")) == "the document has no /pushedAt"
-
-
-@pytest.mark.server
-def test_redis_with_a_password(tmp_path):
-    with servers.redis_server(tmp_path, "--requirepass", "open-sesame") as port:
-        source = RedisSource(url=f"redis://127.0.0.1:{port}", key="jobs", password_env="REDIS_PASSWORD")
-        assert number(source, REDIS_PASSWORD="open-sesame") == 0
-        told = refusal(source, REDIS_PASSWORD="wrong-guess")
-        assert "invalid username-password pair" in told
-        assert "wrong-guess" not in told
-        assert refusal(source) == "the environment variable REDIS_PASSWORD is not set"
-
-
-@pytest.mark.server
-def test_no_redis():
-    told = refusal(RedisSource(url=f"redis://127.0.0.1:{servers.free_port()}", key="jobs"))
-    assert "Connection refused" in told
-
+pytestmark = pytest.mark.server
 
 # ---------------------------------------------------------------------------------------------
 # Prometheus

@@ -154,6 +154,31 @@ def test_droplets_are_measured_only_if_they_are_monitored(tmp_path):
     assert load(write(tmp_path, block, monitored), "shop").groups["worker"].monitoring
 
 
+def test_every_key_of_redis(tmp_path):
+    block = """\
+      metrics:
+        keys: {redis: {url: "redis://x", keys: [a, b], due: ms, cluster: true, missing: error}}
+        many: {redis: {url: "redis://x", match: "q:*", entry: "job:{id}", age_field: /a/b, unit: us, measure: age}}
+        jobs: {redis: {url: "redis://x", system: bullmq, queues: [mail], prefix: shop}}
+        some: {redis: {url: "redis://x", key: events, group: workers, username: me, password_env: PW}}
+        hash: {redis: {url: "redis://x", key: h, field: waiting, due: 4096000, oldest: last}}
+      rules:
+"""
+    rules = "".join(
+        f"        - backlog: {{metric: {name}, per_server: 5}}\n" for name in ("keys", "many", "jobs", "some", "hash")
+    )
+    path = write(tmp_path, block + rules)
+    metrics = load(path, "shop").groups["worker"].autoscale.metrics
+    assert {name: metric.source for name, metric in metrics.items()} == {
+        "keys": RedisSource(url="redis://x", keys=("a", "b"), due="ms", cluster=True, missing="error"),
+        "many": RedisSource(url="redis://x", match="q:*", entry="job:{id}", age_field="/a/b", unit="us", measure="age"),
+        "jobs": RedisSource(url="redis://x", system="bullmq", queues=("mail",), prefix="shop"),
+        "some": RedisSource(url="redis://x", key="events", group="workers", username="me", password_env="PW"),
+        "hash": RedisSource(url="redis://x", key="h", field="waiting", due=4_096_000.0, oldest="last"),
+    }
+    SCHEMA.validate(read(path).value)
+
+
 def test_a_group_without_a_block_has_no_policy(tmp_path):
     assert load(write(tmp_path, "", START.replace("    autoscale:\n", "")), "shop").groups["worker"].autoscale is None
 
@@ -191,7 +216,27 @@ def rule(text: str) -> str:
             "horizon.cluster needs a URL with a host and without a database; write it as redis://host:6379",
         ),
         (metric("horizon: {url: 'unix:///run/r.sock', cluster: true}"), "horizon.cluster needs a URL with a host"),
-        (metric("redis: {url: 'redis://x'}"), "metrics.jobs.redis.key is missing; add it"),
+        (metric("redis: {url: 'redis://x'}"), "redis must have exactly one of the keys key, keys, match and system"),
+        (metric("redis: {url: 'redis://x', key: a, match: b}"), "redis must have exactly one of the keys key, keys,"),
+        (
+            metric("redis: {url: 'redis://x', system: rq, group: a}"),
+            "redis.group is not a key beside system: it belongs to key, keys and match; remove it",
+        ),
+        (metric("redis: {url: 'redis://x', key: a, queues: b}"), "redis.queues is not a key beside key: it belongs"),
+        (
+            metric("redis: {url: 'redis://x', system: bullmq}"),
+            "redis must name its queues: BullMQ has no default queue",
+        ),
+        (
+            metric("redis: {url: 'redis://x', system: celery, measure: age}"),
+            "redis.measure cannot be age: the messages of Celery hold no time; measure the length",
+        ),
+        (
+            metric("redis: {url: 'redis://x', system: qless}"),
+            "redis.system must be sidekiq or celery or rq or bullmq or dramatiq",
+        ),
+        (metric("redis: {url: 'redis://x', key: a, due: hours}"), "redis.due must be s, ms, us, ns or the number of"),
+        (metric("redis: {url: 'redis://x', key: a, missing: 1}"), "redis.missing must be 0 or error, not 1"),
         (metric("redis: {url: 'redis://x', key: a, measure: size}"), "measure must be length or age, not 'size'"),
         (metric("prometheus: {url: 'http://x', query: ''}"), "prometheus.query must not be empty"),
         (metric("command: {run: []}"), "command.run must not be empty"),

@@ -1,45 +1,60 @@
-"""A list's or stream's length, or the age of its oldest entry."""
+"""Read what waits in Redis: keys of any kind, or the queues of a known system."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from scaler.autoscale.metrics import MetricError, Request, Value
-from scaler.autoscale.metrics.documents import value_in
-from scaler.autoscale.metrics.redis_client import connected
+from scaler.autoscale.metrics.redis_client import connected, server_time
+from scaler.autoscale.metrics.redis_keys import count_key, oldest_in_key
+from scaler.autoscale.metrics.redis_systems import SYSTEMS, Queue
 from scaler.model.autoscaling import RedisSource
+
+_MOST_KEYS = 1_000
+
+Measured = Mapping[str, Callable[[], float | None]]
+"""By key or queue: what returns its count, or the time of its oldest entry."""
 
 
 def read(source: RedisSource, request: Request) -> Value:
-    """The length, or the age in seconds. A key that does not exist is an empty list: Redis has no other."""
+    """Return the number of entries of all keys or queues, or the age in seconds of the oldest entry."""
     with connected(source, request) as client:
-        kind = client.type(source.key).decode()
-        if kind == "none":
-            return Value(0.0)
-        if kind not in ("list", "stream"):
-            raise MetricError(f"{source.key} is a {kind}, not a list or a stream")
-        if source.measure == "length":
-            return Value(float(client.llen(source.key) if kind == "list" else client.xlen(source.key)))
-        if kind == "stream":
-            return Value(_age_in_stream(client, source.key))
-        return Value(_age_in_list(client, source, request.now))
+        now = server_time(client)
+        parts = _by_queue(client, source, now) if source.system else _by_key(client, source, now)
+        values = {name: measure() for name, measure in parts.items()}
+    if source.measure == "length":
+        counts = {name: value or 0.0 for name, value in values.items()}
+        return Value(sum(counts.values()), parts=counts)
+    # An empty queue has no oldest entry: nothing waits, so the age is 0.
+    ages = {name: 0.0 if moment is None else max(0.0, now - moment) for name, moment in values.items()}
+    return Value(max(ages.values(), default=0.0), parts=ages)
 
 
-def _age_in_stream(client: Any, key: str) -> float:
-    entries = client.xrange(key, count=1)
-    if not entries:
-        return 0.0
-    pushed_ms = int(entries[0][0].decode().partition("-")[0])
-    seconds, microseconds = client.time()
-    return float(max(0, seconds + microseconds / 1e6 - pushed_ms / 1e3))
+def _by_queue(client: Any, source: RedisSource, now: float) -> Measured:
+    system = SYSTEMS[source.system or ""]
+    queues = [
+        Queue(client, system.prefix if source.prefix is None else source.prefix, name, now)
+        for name in source.queues or system.queues
+    ]
+    measure = system.count if source.measure == "length" else system.oldest
+    return {queue.name: partial(measure, queue) for queue in queues}
 
 
-def _age_in_list(client: Any, source: RedisSource, now: datetime) -> float:
-    entry = client.lindex(source.key, 0 if source.oldest == "first" else -1)
-    if entry is None:
-        return 0.0
-    pushed = value_in(
-        entry.decode(errors="replace"), "/" + source.age_field.replace("~", "~0").replace("/", "~1"), None
-    ).number
-    return max(0.0, (now - datetime.fromtimestamp(pushed, UTC)).total_seconds())
+def _by_key(client: Any, source: RedisSource, now: float) -> Measured:
+    measure = count_key if source.measure == "length" else oldest_in_key
+    return {key: partial(measure, client, key, source, now) for key in _keys(client, source)}
+
+
+def _keys(client: Any, source: RedisSource) -> list[str]:
+    if source.match is None:
+        return [source.key] if source.key is not None else list(source.keys)
+    found: set[str] = set()
+    for key in client.scan_iter(match=source.match, count=1_000):
+        found.add(key.decode(errors="surrogateescape"))
+        if len(found) > _MOST_KEYS:
+            raise MetricError(f"more than {_MOST_KEYS} keys match {source.match}")
+    if not found and source.missing == "error":
+        raise MetricError(f"no key matches {source.match}")
+    return sorted(found)

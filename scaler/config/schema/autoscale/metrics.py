@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel
+from pydantic import AfterValidator, BaseModel
 
 from scaler.config.schema.autoscale.quantities import Pause, Pointer, Quantity, Variable
-from scaler.config.schema.autoscale.redis_sources import HorizonSchema, RedisSchema
+from scaler.config.schema.autoscale.redis_sources import HorizonSchema, RedisSchema, one_kind_of_keys
 from scaler.config.schema.commands import Command
 from scaler.config.schema.fields import duration_key, given_key, one_of_required, spec_key, strict_config
 from scaler.config.schema.urls import Url
@@ -77,7 +77,9 @@ class MetricSchema(BaseModel):
     model_config = strict_config("Metric", one_of_required(*_SOURCES))
 
     prometheus: PrometheusSchema | None = spec_key("From Prometheus.", default=None)
-    redis: RedisSchema | None = spec_key("From a list or stream in Redis.", default=None)
+    redis: Annotated[RedisSchema, AfterValidator(one_kind_of_keys)] | None = spec_key(
+        "From keys in Redis, or from a queue system there.", default=None
+    )
     horizon: HorizonSchema | None = spec_key("From Laravel Horizon.", default=None)
     http: HttpSchema | None = spec_key("From a JSON document at a URL.", default=None)
     command: CommandSchema | None = spec_key("From a program's output.", default=None)
@@ -106,6 +108,8 @@ class MetricSchema(BaseModel):
 
     def _source(self, kind: str) -> Source:
         fields = getattr(self, kind)
+        if isinstance(fields, RedisSchema | HorizonSchema):
+            return fields.source()
         if kind == "fixed":
             return FixedSource(value=fields)
         if kind == "cloud":

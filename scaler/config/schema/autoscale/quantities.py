@@ -21,7 +21,7 @@ _METRIC_NAME = re.compile(r"[a-z][a-z0-9_]{0,30}")
 _POINTER = re.compile(r"(/([^~/]|~[01])*)*")
 
 
-def _quantity(value: object) -> float:
+def quantity(value: object) -> float:
     """Read a number. One with a decimal point arrives as a text, since `strict_yaml` keeps what was typed."""
     if isinstance(value, bool) or not isinstance(value, int | str) or not _DECIMAL.fullmatch(str(value)):
         raise refusal(f"must be a number such as 60 or 0.75, not {shown(value)}")
@@ -100,7 +100,7 @@ def _cron(value: str) -> str:
 
 
 _NUMBER_SCHEMA = {"type": ["number", "string"], "pattern": f"^{_DECIMAL.pattern}$"}
-Quantity = Annotated[float, BeforeValidator(_quantity), WithJsonSchema(_NUMBER_SCHEMA)]
+Quantity = Annotated[float, BeforeValidator(quantity), WithJsonSchema(_NUMBER_SCHEMA)]
 Positive = Annotated[Quantity, AfterValidator(_positive)]
 Share = Annotated[
     float, BeforeValidator(_share), WithJsonSchema({"type": "string", "pattern": f"^{_DECIMAL.pattern}%$"})

@@ -1,0 +1,305 @@
+"""The queues of known systems in Redis: where their waiting jobs are, and when the oldest was enqueued.
+
+The layout of the keys was read from a Redis that the systems' own libraries had written to. A job
+waits if it is in the queue's list, or if it is delayed, scheduled or lost and due: only a worker
+moves such a job to the list, so without a server nobody would. Jobs that a worker has taken do not
+count.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from scaler.autoscale.metrics import MetricError
+from scaler.autoscale.metrics.moments import PER_SECOND, seconds_since_1970
+from scaler.autoscale.metrics.redis_keys import moment_in
+
+_MOST_READ = 10_000
+"""Entries that are read one by one, where a key holds those of several queues. More of them count no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """One queue, and what it is read with."""
+
+    client: Any
+    prefix: str
+    name: str
+    now: float
+    """The server's time, in seconds since 1970."""
+
+
+Count = Callable[[Queue], float]
+Oldest = Callable[[Queue], float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """How to read the queues of one system."""
+
+    prefix: str
+    """What its keys begin with, if it is not configured otherwise."""
+    queues: tuple[str, ...]
+    """Its default queue; empty if it has none."""
+    counts: Sequence[Count]
+    oldests: Sequence[Oldest]
+
+    def count(self, queue: Queue) -> float:
+        """Return how many jobs wait."""
+        return float(sum(count(queue) for count in self.counts))
+
+    def oldest(self, queue: Queue) -> float | None:
+        """Return when the oldest waiting job was enqueued or became due; None if none waits."""
+        found = (oldest(queue) for oldest in self.oldests)
+        return min((moment for moment in found if moment is not None), default=None)
+
+
+# ---------------------------------------------------------------------------------------------
+# What systems have in common
+
+
+def _key(template: str, queue: Queue) -> str:
+    return template.replace("PREFIX", queue.prefix).replace("QUEUE", queue.name)
+
+
+def _in_list(template: str) -> Count:
+    return lambda queue: float(queue.client.llen(_key(template, queue)))
+
+
+def _due(template: str, per_second: float) -> Count:
+    """Count a sorted set's entries whose score, a time, has passed."""
+    return lambda queue: float(queue.client.zcount(_key(template, queue), "-inf", queue.now * per_second))
+
+
+def _first_due(template: str, per_second: float) -> Oldest:
+    def oldest(queue: Queue) -> float | None:
+        found = queue.client.zrange(_key(template, queue), 0, 0, withscores=True)
+        moment = float(found[0][1]) / per_second if found else None
+        return moment if moment is not None and moment <= queue.now else None
+
+    return oldest
+
+
+def _oldest_entry(template: str, index: int, moment: Callable[[Queue, bytes], float | None]) -> Oldest:
+    """Return the time of a list's oldest entry, which is its first (0) or its last (-1)."""
+
+    def oldest(queue: Queue) -> float | None:
+        entry = queue.client.lindex(_key(template, queue), index)
+        return None if entry is None else moment(queue, entry)
+
+    return oldest
+
+
+def _in_record(template: str, field: str, unit: str | None = None) -> Callable[[Queue, bytes], float | None]:
+    """Read the time from a field of the job's hash. A job that was deleted meanwhile has none."""
+
+    def moment(queue: Queue, id: bytes) -> float | None:
+        name = _key(template, queue) + id.decode(errors="surrogateescape")
+        value = queue.client.hget(name, field)
+        return None if value is None else seconds_since_1970(value, unit, f"{field} of {name}")
+
+    return moment
+
+
+# ---------------------------------------------------------------------------------------------
+# Sidekiq: `schedule` and `retry` hold the jobs of all queues
+
+
+def _sidekiq_due(queue: Queue) -> Iterable[float]:
+    for name in ("schedule", "retry"):
+        entries = queue.client.zrangebyscore(
+            f"{queue.prefix}{name}", "-inf", queue.now, start=0, num=_MOST_READ, withscores=True
+        )
+        for entry, score in entries:
+            if _fields(entry).get("queue") == queue.name:
+                yield float(score)
+
+
+def _fields(entry: bytes) -> Mapping[str, Any]:
+    try:
+        document = json.loads(entry)
+    except (ValueError, RecursionError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+# ---------------------------------------------------------------------------------------------
+# Celery: messages that a lost worker did not acknowledge are in `unacked` with those of all queues
+
+_VISIBILITY_S = 3600
+"""Celery's `visibility_timeout`: after it, a worker restores a message that was not acknowledged."""
+
+
+def _celery_lists(queue: Queue) -> float:
+    names = [queue.name, *(f"{queue.name}\x06\x16{priority}" for priority in (3, 6, 9))]
+    return float(sum(queue.client.llen(queue.prefix + name) for name in names))
+
+
+def _celery_lost(queue: Queue) -> float:
+    expired = queue.client.zrangebyscore(
+        f"{queue.prefix}unacked_index", "-inf", queue.now - _VISIBILITY_S, start=0, num=_MOST_READ
+    )
+    messages = queue.client.hmget(f"{queue.prefix}unacked", expired) if expired else []
+    return float(sum(1 for message in messages if message and _routing_key(message) == queue.name))
+
+
+def _routing_key(message: bytes) -> str | None:
+    try:
+        _, _, routing_key = json.loads(message)
+    except (ValueError, TypeError):
+        return None
+    return routing_key if isinstance(routing_key, str) else None
+
+
+def _no_age(queue: Queue) -> float | None:
+    raise MetricError(f"the messages of Celery have no time, so {queue.name} has no age: measure its length")
+
+
+# ---------------------------------------------------------------------------------------------
+# Dramatiq: delayed messages are in a queue of their own, with their time inside
+
+
+def _dramatiq_due(queue: Queue) -> Iterable[float]:
+    key = f"{queue.prefix}:{queue.name}.DQ"
+    ids = queue.client.lrange(key, 0, _MOST_READ - 1)
+    for message in queue.client.hmget(f"{key}.msgs", ids) if ids else []:
+        eta = _fields(message or b"").get("options", {}).get("eta", 0)
+        if eta / 1e3 <= queue.now:
+            yield eta / 1e3
+
+
+def _dramatiq_moment(queue: Queue, id: bytes) -> float | None:
+    message = queue.client.hget(f"{queue.prefix}:{queue.name}.msgs", id)
+    return None if message is None else moment_in(message, "message_timestamp", "ms", f"the message of {queue.name}")
+
+
+# ---------------------------------------------------------------------------------------------
+# BullMQ and arq
+
+
+def _bull_waiting(queue: Queue) -> float:
+    """Count the waiting jobs, without the marker that versions before 5 put into an empty list."""
+    key = f"{queue.prefix}:{queue.name}:wait"
+    length = int(queue.client.llen(key))
+    if length > 1:
+        return float(length)
+    return float(sum(1 for job in queue.client.lrange(key, 0, 0) if not job.startswith(b"0:")))
+
+
+def _bull_prioritized(queue: Queue) -> float:
+    return float(queue.client.zcard(f"{queue.prefix}:{queue.name}:prioritized"))
+
+
+def _bull_oldest_prioritized(queue: Queue) -> float | None:
+    jobs = queue.client.zrange(f"{queue.prefix}:{queue.name}:prioritized", 0, 99)
+    moments = (_in_record("PREFIX:QUEUE:", "timestamp", "ms")(queue, job) for job in jobs)
+    return min((moment for moment in moments if moment is not None), default=None)
+
+
+def _arq_waiting(queue: Queue) -> list[float]:
+    """Return the times of the due jobs that no worker has taken; a taken one stays in the sorted set until its end."""
+    due = queue.client.zrangebyscore(
+        queue.prefix + queue.name, "-inf", queue.now * 1e3, start=0, num=_MOST_READ, withscores=True
+    )
+    pipeline = queue.client.pipeline(transaction=False)
+    for job, _ in due:
+        pipeline.exists(b"arq:in-progress:" + job)
+    taken = pipeline.execute() if due else []
+    return [score / 1e3 for (_, score), is_taken in zip(due, taken, strict=True) if not is_taken]
+
+
+# ---------------------------------------------------------------------------------------------
+# Laravel without Horizon
+
+
+def _laravel_moment(queue: Queue, entry: bytes) -> float | None:
+    fields = _fields(entry)
+    value = fields.get("createdAt", fields.get("pushedAt"))
+    if value is None:
+        raise MetricError(
+            f"the jobs of {queue.name} hold no time: Laravel writes createdAt since version 13. Measure the length"
+        )
+    return seconds_since_1970(value, None, f"the time of a job of {queue.name}")
+
+
+SYSTEMS: Mapping[str, System] = {
+    "sidekiq": System(
+        prefix="",
+        queues=("default",),
+        counts=(_in_list("PREFIXqueue:QUEUE"), lambda queue: float(len(list(_sidekiq_due(queue))))),
+        oldests=(
+            _oldest_entry(
+                "PREFIXqueue:QUEUE",
+                -1,
+                lambda queue, entry: moment_in(entry, "enqueued_at", None, f"a job of {queue.name}"),
+            ),
+            lambda queue: min(_sidekiq_due(queue), default=None),
+        ),
+    ),
+    "celery": System(prefix="", queues=("celery",), counts=(_celery_lists, _celery_lost), oldests=(_no_age,)),
+    "rq": System(
+        prefix="rq:",
+        queues=("default",),
+        counts=(_in_list("PREFIXqueue:QUEUE"), _due("PREFIXscheduled:QUEUE", PER_SECOND["s"])),
+        oldests=(
+            _oldest_entry("PREFIXqueue:QUEUE", 0, _in_record("PREFIXjob:", "enqueued_at")),
+            _first_due("PREFIXscheduled:QUEUE", PER_SECOND["s"]),
+        ),
+    ),
+    "bullmq": System(
+        prefix="bull",
+        queues=(),
+        counts=(_bull_waiting, _bull_prioritized, _due("PREFIX:QUEUE:delayed", PER_SECOND["ms"] * 4096)),
+        oldests=(
+            _oldest_entry("PREFIX:QUEUE:wait", -1, _in_record("PREFIX:QUEUE:", "timestamp", "ms")),
+            _bull_oldest_prioritized,
+            _first_due("PREFIX:QUEUE:delayed", PER_SECOND["ms"] * 4096),
+        ),
+    ),
+    "dramatiq": System(
+        prefix="dramatiq",
+        queues=("default",),
+        counts=(_in_list("PREFIX:QUEUE"), lambda queue: float(len(list(_dramatiq_due(queue))))),
+        oldests=(
+            _oldest_entry("PREFIX:QUEUE", 0, _dramatiq_moment),
+            lambda queue: min(_dramatiq_due(queue), default=None),
+        ),
+    ),
+    "arq": System(
+        prefix="",
+        queues=("arq:queue",),
+        counts=(lambda queue: float(len(_arq_waiting(queue))),),
+        oldests=(lambda queue: min(_arq_waiting(queue), default=None),),
+    ),
+    "asynq": System(
+        prefix="asynq",
+        queues=("default",),
+        counts=(
+            _in_list("PREFIX:{QUEUE}:pending"),
+            _due("PREFIX:{QUEUE}:scheduled", PER_SECOND["s"]),
+            _due("PREFIX:{QUEUE}:retry", PER_SECOND["s"]),
+        ),
+        oldests=(
+            _oldest_entry("PREFIX:{QUEUE}:pending", -1, _in_record("PREFIX:{QUEUE}:t:", "pending_since", "ns")),
+            _first_due("PREFIX:{QUEUE}:scheduled", PER_SECOND["s"]),
+            _first_due("PREFIX:{QUEUE}:retry", PER_SECOND["s"]),
+        ),
+    ),
+    "laravel": System(
+        prefix="laravel_database_",
+        queues=("default",),
+        counts=(
+            _in_list("PREFIXqueues:QUEUE"),
+            _due("PREFIXqueues:QUEUE:delayed", PER_SECOND["s"]),
+            _due("PREFIXqueues:QUEUE:reserved", PER_SECOND["s"]),
+        ),
+        oldests=(
+            _oldest_entry("PREFIXqueues:QUEUE", 0, _laravel_moment),
+            _first_due("PREFIXqueues:QUEUE:delayed", PER_SECOND["s"]),
+            _first_due("PREFIXqueues:QUEUE:reserved", PER_SECOND["s"]),
+        ),
+    ),
+}

@@ -1,0 +1,228 @@
+"""The redis source on keys of every kind, on a real Redis."""
+
+import json
+import time
+
+import pytest
+import redis
+
+from scaler.autoscale.metrics import read
+from scaler.model.autoscaling import RedisSource
+from tests.autoscale.reading import number, refusal, request
+from tests.support import servers
+
+pytestmark = pytest.mark.server
+
+
+@pytest.fixture
+def make(url):
+    return lambda *keys, **rest: RedisSource(url=url, **({"keys": keys} if len(keys) > 1 else {"key": keys[0]}), **rest)
+
+
+def test_the_length_of_a_list_and_of_a_stream(client, url):
+    client.rpush("queues:default", "a", "b", "c")
+    client.xadd("events", {"a": 1})
+    assert number(RedisSource(url=url, key="queues:default")) == 3
+    assert number(RedisSource(url=url, key="events")) == 1
+    assert number(RedisSource(url=url, key="nothing")) == 0
+
+
+def test_the_age_of_the_oldest_entry(client, url):
+    now = time.time()
+    client.rpush("jobs", json.dumps({"pushedAt": str(now - 90)}), json.dumps({"pushedAt": str(now - 5)}))
+    assert number(RedisSource(url=url, key="jobs", measure="age")) == pytest.approx(90, abs=20)
+    assert number(RedisSource(url=url, key="jobs", measure="age", oldest="last")) == pytest.approx(5, abs=4.9)
+    client.xadd("events", {"a": 1}, id=f"{int((now - 60) * 1000)}-0")
+    client.xadd("events", {"a": 2})
+    assert number(RedisSource(url=url, key="events", measure="age")) == pytest.approx(60, abs=20)
+    assert number(RedisSource(url=url, key="nothing", measure="age")) == 0
+
+
+def test_what_redis_has_no_number_for(client, url):
+    client.rpush("bare", "not json")
+    client.rpush("undated", "{}")
+    assert refusal(RedisSource(url=url, key="bare", measure="age")) == "an entry of bare is no JSON: b'not json'"
+    assert refusal(RedisSource(url=url, key="undated", measure="age")) == "the document has no /pushedAt"
+
+
+def test_redis_with_a_password(tmp_path):
+    with servers.redis_server(tmp_path, "--requirepass", "open-sesame") as port:
+        source = RedisSource(url=f"redis://127.0.0.1:{port}", key="jobs", password_env="REDIS_PASSWORD")
+        assert number(source, REDIS_PASSWORD="open-sesame") == 0
+        told = refusal(source, REDIS_PASSWORD="wrong-guess")
+        assert "invalid username-password pair" in told
+        assert "wrong-guess" not in told
+        assert refusal(source) == "the environment variable REDIS_PASSWORD is not set"
+
+
+def test_no_redis():
+    told = refusal(RedisSource(url=f"redis://127.0.0.1:{servers.free_port()}", key="jobs"))
+    assert "Connection refused" in told
+
+
+# ---------------------------------------------------------------------------------------------
+# Several keys, and other kinds
+
+
+def test_several_keys_are_summed_and_the_oldest_age_counts(client, make):
+    now = time.time()
+    client.rpush("a", json.dumps({"pushedAt": now - 10}), "x")
+    client.rpush("b", json.dumps({"pushedAt": now - 90}))
+    assert number(make("a", "b", "none")) == 3
+    assert number(make("a", "b", "none", measure="age")) == pytest.approx(90, abs=20)
+    assert read(make("a", "b", "none"), request()).parts == {"a": 2, "b": 1, "none": 0}
+
+
+def test_keys_by_a_pattern(client, url):
+    client.rpush("queues:a", "1", "2")
+    client.rpush("queues:b", "1")
+    client.rpush("other", "1")
+    assert number(RedisSource(url=url, match="queues:*")) == 3
+    assert number(RedisSource(url=url, match="none:*")) == 0
+    assert refusal(RedisSource(url=url, match="none:*", missing="error")) == "no key matches none:*"
+    client.mset({f"n:{index}": 1 for index in range(1001)})
+    assert refusal(RedisSource(url=url, match="n:*")) == "more than 1000 keys match n:*"
+
+
+def test_sets_hashes_and_strings(client, make):
+    client.sadd("set", "a", "b")
+    client.hset("hash", mapping={"a": 1, "waiting": "7.5"})
+    client.set("number", "12")
+    assert number(make("set")) == 2
+    assert number(make("hash")) == 2
+    assert number(make("hash", field="waiting")) == 7.5
+    assert number(make("hash", field="none")) == 0
+    assert number(make("number")) == 12
+    assert refusal(make("set", measure="age")) == "set is a set, whose entries have no age"
+    assert refusal(make("hash", field="none", missing="error")) == "hash has no field none"
+    client.set("text", "many")
+    assert refusal(make("text")) == "text is no number but '\"many\"'"
+
+
+def test_a_time_in_a_hash_and_in_a_string(client, make):
+    client.hset("hash", "last", int((time.time() - 90) * 1000))
+    client.set("string", str(time.time() - 90))
+    assert number(make("hash", field="last", measure="age")) == pytest.approx(90, abs=20)
+    assert number(make("string", measure="age")) == pytest.approx(90, abs=20)
+
+
+@pytest.mark.parametrize(
+    ("due", "per_second"), [("s", 1), ("ms", 1e3), ("us", 1e6), ("ns", 1e9), (4_096_000.0, 4.096e6)]
+)
+def test_entries_of_a_sorted_set_that_are_due(client, make, due, per_second):
+    now = time.time()
+    client.zadd("delayed", {"a": (now - 90) * per_second, "b": (now - 5) * per_second, "c": (now + 3600) * per_second})
+    assert number(make("delayed")) == 3
+    assert number(make("delayed", due=due)) == 2
+    assert number(make("delayed", due=due, measure="age")) == pytest.approx(90, abs=20)
+    client.zremrangebyrank("delayed", 0, 1)
+    assert number(make("delayed", due=due, measure="age")) == 0
+
+
+@pytest.mark.parametrize("per_second", [1, 1e3, 1e6, 1e9])
+def test_the_unit_of_a_time_is_told_by_its_size(client, make, per_second):
+    client.rpush("jobs", json.dumps({"meta": {"at": int((time.time() - 90) * per_second)}}))
+    assert number(make("jobs", measure="age", age_field="/meta/at")) == pytest.approx(90, abs=20)
+
+
+def test_the_unit_can_be_said(client, make):
+    client.rpush("jobs", json.dumps({"at": 5000}))
+    assert number(make("jobs", measure="age", age_field="at", unit="ms")) == pytest.approx(time.time() - 5, abs=20)
+
+
+def test_a_time_as_rfc_3339(client, make):
+    moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 90))
+    client.rpush("jobs", json.dumps({"at": moment}))
+    assert number(make("jobs", measure="age", age_field="at")) == pytest.approx(90, abs=20)
+    client.rpush("odd", json.dumps({"at": "noon"}))
+    assert "is not a time: 'noon'" in refusal(make("odd", measure="age", age_field="at"))
+
+
+def test_a_list_of_ids_whose_records_are_elsewhere(client, make):
+    moment = int(time.time() - 90)
+    client.rpush("ids", "7", "8")
+    client.hset("job:7", "at", moment)
+    client.set("doc:7", json.dumps({"at": moment}))
+    client.hset("messages", "7", json.dumps({"at": moment}))
+    for entry in ("job:{id}", "doc:{id}", "messages"):
+        assert number(make("ids", measure="age", entry=entry, age_field="at")) == pytest.approx(90, abs=20)
+    assert "job:7 has no field when" in refusal(make("ids", measure="age", entry="job:{id}", age_field="when"))
+    assert "none:7 does not exist" in refusal(make("ids", measure="age", entry="none:{id}", age_field="at"))
+
+
+# ---------------------------------------------------------------------------------------------
+# Streams
+
+
+def test_a_group_that_has_done_all_is_empty_whatever_the_streams_length(client, make):
+    client.xgroup_create("events", "workers", "0", mkstream=True)
+    for _ in range(10):
+        client.xadd("events", {"a": 1})
+    assert number(make("events", group="workers")) == 10
+    [[_, entries]] = client.xreadgroup("workers", "one", {"events": ">"}, count=4)
+    assert number(make("events", group="workers")) == 10, "six undelivered, four pending"
+    client.xack("events", "workers", *[entry for entry, _ in entries])
+    assert number(make("events", group="workers")) == 6
+    [[_, rest]] = client.xreadgroup("workers", "one", {"events": ">"})
+    client.xack("events", "workers", *[entry for entry, _ in rest])
+    assert number(make("events", group="workers")) == 0
+    assert number(make("events", group="workers", measure="age")) == 0
+    assert number(make("events")) == 10
+
+
+def test_a_lag_that_redis_does_not_know_is_counted(client, make):
+    client.xadd("events", {"a": 1})
+    client.xgroup_create("events", "late", "$")
+    ids = [client.xadd("events", {"a": 1}) for _ in range(3)]
+    client.xdel("events", ids[1])
+    [group] = client.xinfo_groups("events")
+    assert group["lag"] is None, "else this test shows nothing"
+    assert number(make("events", group="late")) == 2
+
+
+def test_the_age_of_the_oldest_pending_or_undelivered_entry(client, make):
+    now = time.time()
+    for before in (300, 200, 90):
+        client.xadd("events", {"a": 1}, id=f"{int((now - before) * 1000)}-0")
+    client.xgroup_create("events", "workers", "0")
+    [[_, [(first, _)]]] = client.xreadgroup("workers", "one", {"events": ">"}, count=1)
+    assert number(make("events", group="workers", measure="age")) == pytest.approx(300, abs=20), "pending"
+    client.xack("events", "workers", first)
+    assert number(make("events", group="workers", measure="age")) == pytest.approx(200, abs=20), "undelivered"
+
+
+def test_a_group_that_is_not_there(client, make):
+    client.xadd("events", {"a": 1})
+    client.xgroup_create("events", "workers", "0")
+    assert refusal(make("events", group="worker")) == "the stream events has no group worker; it has workers"
+
+
+def test_options_that_do_not_fit_the_kind_of_the_key(client, make):
+    client.rpush("jobs", "a")
+    assert refusal(make("jobs", group="a")) == "jobs is a list, and only a stream has a `group`"
+    assert refusal(make("jobs", due="s")) == "jobs is a list, and only a sorted set has entries that are `due`"
+    assert refusal(make("jobs", field="a")) == "jobs is a list, and only a hash has a `field`"
+    assert refusal(make("none", missing="error")) == "none does not exist"
+
+
+# ---------------------------------------------------------------------------------------------
+# Servers
+
+
+def test_a_cluster(tmp_path):
+    with servers.redis_cluster(tmp_path) as port:
+        writer = redis.RedisCluster("127.0.0.1", port)
+        for index in range(20):
+            writer.rpush(f"queues:{index}", "a")
+        writer.lpush("bull:mail:wait", "1", "2")
+        writer.close()
+        url = f"redis://127.0.0.1:{port}"
+        assert number(RedisSource(url=url, match="queues:*", cluster=True)) == 20
+        assert number(RedisSource(url=url, keys=("queues:1", "queues:2"), cluster=True)) == 2
+        assert number(RedisSource(url=url, system="bullmq", queues=("mail",), cluster=True)) == 2
+
+
+def test_a_server_without_hello_and_client(tmp_path):
+    """As Redis 5 and some proxies are."""
+    with servers.redis_server(tmp_path, "--rename-command", "HELLO", "", "--rename-command", "CLIENT", "") as port:
+        assert number(RedisSource(url=f"redis://127.0.0.1:{port}", key="jobs")) == 0
