@@ -255,10 +255,10 @@ def _log(decisions: Mapping[str, Decision], remembered: Remembered, ports: Ports
     for name, decision in decisions.items():
         for notice in decision.notices:
             ports.progress.warn(f"{name}: {notice}")
-            ports.records.noticed(name, notice)
+            ports.records.log_metric(name, notice)
         logged[name] = _log_key(decision)
         if decision.change or decision.notices or remembered.logged.get(name) != logged[name]:
-            ports.records.decided(name, decision.reason, decision_document(decision))
+            ports.records.log_decision(name, decision.reason, decision_document(decision))
     return logged
 
 

@@ -37,11 +37,11 @@ def apply(context: Context, plan: Path, max_age: timedelta, timeout: timedelta, 
     \b
     Exit codes: 0 reached, 1 error, 3 refused, 4 not confirmed in time, 5 locked, 6 out of date, 64 usage.
     """
-    from scaler.records.plan_file import check_plan, read_plan
+    from scaler.records.plan_file import check_plan_file, read_plan_file
 
-    reviewed = read_plan(plan)
+    reviewed = read_plan_file(plan)
     project, spec = load(context.of(reviewed.stack))
-    check_plan(reviewed, spec, now=context.clock.now(), max_age=max_age)
+    check_plan_file(reviewed, spec, now=context.clock.now(), max_age=max_age)
     if set(reviewed.wanted) != set(spec.groups):
         raise UsageError("The groups of the plan are not the groups of the spec.")
 

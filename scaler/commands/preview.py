@@ -76,7 +76,7 @@ def preview(
 
 def _write(result: Result, spec: Spec, out: Path, clock: Clock) -> None:
     from scaler.engine import binary as engine_binary
-    from scaler.records.plan_file import plan_file_of, write_plan
+    from scaler.records.plan_file import plan_file_of, write_plan_file
 
     engine = engine_binary.version_of(engine_binary.find(os.environ), os.environ)
-    write_plan(plan_file_of(result, spec, made_at=clock.now(), engine=engine), out)
+    write_plan_file(plan_file_of(result, spec, made_at=clock.now(), engine=engine), out)

@@ -56,7 +56,7 @@ def ensure(spec: Spec, demand: Demand, options: Options, ports: Ports, seen: Kno
     request = Request(spec=spec, demand=demand, options=options, started=ports.clock.monotonic())
     if not options.apply:
         return _run(request, seen, ports)
-    return ports.records.narrate(lambda: _run(request, seen, ports))
+    return ports.records.log_run(lambda: _run(request, seen, ports))
 
 
 def _run(request: Request, seen: Knowledge | None, ports: Ports) -> Result:

@@ -35,7 +35,7 @@ def observe(spec: Spec, ports: Ports, *, rebuild: bool = False) -> Knowledge:
     """
     ports.progress.phase("observing")
     stack = ports.stack.read()
-    records = known(stack, ports.records.load(mend=rebuild))
+    records = known(stack, ports.records.load(set_aside_damaged=rebuild))
     times = ports.records.boot_times()
     deadlines = {
         name: deadline

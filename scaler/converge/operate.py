@@ -50,7 +50,7 @@ def refresh(spec: Spec, ports: Ports) -> Result:
         started = ports.clock.monotonic()
         return _finish(_Operation(learn_prices(_observe(spec, ports), ports), started), ports)
 
-    return ports.records.narrate(run)
+    return ports.records.log_run(run)
 
 
 def orphans(spec: Spec, ports: Ports) -> tuple[Server, ...]:
@@ -87,7 +87,7 @@ def reboot(
             operation = _wait(operation, started + timeout.total_seconds(), ports)
         return _finish(operation, ports)
 
-    return ports.records.narrate(run)
+    return ports.records.log_run(run)
 
 
 def protect(spec: Spec, names: Collection[str], ports: Ports, *, protected: bool) -> Result:
@@ -101,7 +101,7 @@ def protect(spec: Spec, names: Collection[str], ports: Ports, *, protected: bool
         operation = _Operation(_observe(spec, ports), started)
         return _finish(_protect(operation, names, protected=protected), ports)
 
-    return ports.records.narrate(run)
+    return ports.records.log_run(run)
 
 
 @dataclass(frozen=True, slots=True)

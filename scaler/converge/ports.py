@@ -52,26 +52,29 @@ class Stack(Protocol):
 class Records(Protocol):
     """The state file and the event log of one stack."""
 
-    def load(self, *, mend: bool = False) -> tuple[Server, ...]:
-        """The servers as last recorded; StateError if that cannot be read, or none of them with `mend`."""
+    def load(self, *, set_aside_damaged: bool = False) -> tuple[Server, ...]:
+        """Return the servers as last recorded.
+
+        StateError if they cannot be read. With `set_aside_damaged`, rename a damaged file and return no servers.
+        """
 
     def wanted(self) -> Mapping[str, int]:
-        """The counts of the last run that recorded something; empty if there is none."""
+        """Return the counts of the last run that recorded something; empty if there is none."""
 
     def save(self, wanted: Mapping[str, int], servers: Mapping[str, Server], steps: Sequence[Step]) -> None:
         """Replace the records, and log what changed since the last save."""
 
-    def narrate(self, run: Callable[[], Result]) -> Result:
-        """Carry a run out, and log its start and its end; one that is killed leaves only its start."""
+    def log_run(self, run: Callable[[], Result]) -> Result:
+        """Carry out a run, and log its start and its end. A run that is killed leaves only its start."""
 
-    def decided(self, group: str, reason: str, decision: Mapping[str, object]) -> None:
-        """Log what autoscaling decided of a group, with everything that led to it as plain values."""
+    def log_decision(self, group: str, reason: str, decision: Mapping[str, object]) -> None:
+        """Log what autoscaling decided for a group, with everything that led to it as plain values."""
 
-    def noticed(self, group: str, text: str) -> None:
-        """Log that a metric is not to be believed from now on, or is again."""
+    def log_metric(self, group: str, text: str) -> None:
+        """Log that a metric of a group became invalid, or is valid again."""
 
     def boot_times(self) -> Mapping[str, Sequence[timedelta]]:
-        """How long past servers of each group took from their creation until they were ready."""
+        """Return how long past servers of each group took from creation until ready."""
 
 
 class ReadinessChecks(Protocol):

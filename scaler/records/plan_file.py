@@ -60,7 +60,7 @@ def spec_hash(spec: Spec) -> str:
     return _hash(json.dumps(values, sort_keys=True, default=_plain))
 
 
-def write_plan(plan: PlanFile, path: Path) -> None:
+def write_plan_file(plan: PlanFile, path: Path) -> None:
     """Write the file, readable only for its owner and group. UsageError if it cannot be written."""
     content: dict[str, Any] = {
         "schema": SCHEMA,
@@ -76,7 +76,7 @@ def write_plan(plan: PlanFile, path: Path) -> None:
         raise UsageError(f"The plan cannot be written to {path}.", why=failure_reason(error)) from error
 
 
-def read_plan(path: Path) -> PlanFile:
+def read_plan_file(path: Path) -> PlanFile:
     """Read a file. UsageError if it is not a plan, or was changed after it was written."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -99,7 +99,7 @@ def read_plan(path: Path) -> PlanFile:
         ) from error
 
 
-def check_plan(plan: PlanFile, spec: Spec, *, now: datetime, max_age: timedelta) -> None:
+def check_plan_file(plan: PlanFile, spec: Spec, *, now: datetime, max_age: timedelta) -> None:
     """Raise StalePlanError if the plan is too old, or was made for another spec or version."""
     age = now - plan.made_at
     if age > max_age:

@@ -47,11 +47,11 @@ class StackRecords:
         self._state: State | None = None
         self._events = EventLog(self._file.events_path, clock, run=secrets.token_hex(4), cause=cause, warn=warn)
 
-    def load(self, *, mend: bool = False) -> tuple[Server, ...]:
+    def load(self, *, set_aside_damaged: bool = False) -> tuple[Server, ...]:
         try:
             self._state = self._file.load()
         except CorruptStateError as error:
-            if not mend:
+            if not set_aside_damaged:
                 raise
             self._warn(f"{error}; it was set aside as {self._file.set_aside().name}")
         return self._state.servers if self._state else ()
@@ -81,7 +81,7 @@ class StackRecords:
         )
         self._log(*transitions(before.records if before else {}, self._state.records, steps))
 
-    def narrate(self, run: Callable[[], Result]) -> Result:
+    def log_run(self, run: Callable[[], Result]) -> Result:
         self._log(Event(event=EventName.RUN_STARTED))
         try:
             result = run()
@@ -91,10 +91,10 @@ class StackRecords:
         self._log(*_limit_events(result.failures), _finished_event(result))
         return result
 
-    def decided(self, group: str, reason: str, decision: Mapping[str, object]) -> None:
+    def log_decision(self, group: str, reason: str, decision: Mapping[str, object]) -> None:
         self._log(Event(event=EventName.AUTOSCALE_DECIDED, group=group, reason=reason, decision=decision))
 
-    def noticed(self, group: str, text: str) -> None:
+    def log_metric(self, group: str, text: str) -> None:
         self._log(Event(event=EventName.AUTOSCALE_METRIC, group=group, reason=text))
 
     def boot_times(self) -> Mapping[str, Sequence[timedelta]]:

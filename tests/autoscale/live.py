@@ -25,10 +25,10 @@ class Records(FakeRecords):
         self.decisions = []
         self.notices = []
 
-    def decided(self, group, reason, decision) -> None:
+    def log_decision(self, group, reason, decision) -> None:
         self.decisions.append(decision)
 
-    def noticed(self, group, text) -> None:
+    def log_metric(self, group, text) -> None:
         self.notices.append(text)
 
 

@@ -59,7 +59,7 @@ def test_a_damaged_state_is_set_aside_only_if_it_may_be_rebuilt(
         opened.load()
     assert opened.wanted() == {}
     assert warnings == []
-    assert opened.load(mend=True) == ()
+    assert opened.load(set_aside_damaged=True) == ()
     (warning,) = warnings
     assert "it was set aside as prod.json." in warning
 
@@ -82,7 +82,7 @@ def test_a_run_that_raises_is_logged_with_its_end(
         raise error
 
     with pytest.raises(type(error)):
-        opened.narrate(run)
+        opened.log_run(run)
     started, *others = events_on_disk(tmp_path)
     assert (started["event"], started["cause"]) == ("run.started", "ensure worker=1")
     found = [

@@ -598,7 +598,7 @@ class FakeRecords:
         self.events: list[Event] = []
         self.errors: list[StateError] = []
 
-    def load(self, *, mend: bool = False) -> tuple[Server, ...]:
+    def load(self, *, set_aside_damaged: bool = False) -> tuple[Server, ...]:
         return tuple(self.servers.values())
 
     def wanted(self) -> Mapping[str, int]:
@@ -612,7 +612,7 @@ class FakeRecords:
         self.servers, self.counts = dict(servers), dict(wanted)
         self.fuse.burn()
 
-    def narrate(self, run: Callable[[], Result]) -> Result:
+    def log_run(self, run: Callable[[], Result]) -> Result:
         return run()
 
     def boot_times(self) -> Mapping[str, Sequence[timedelta]]:
