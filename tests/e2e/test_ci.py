@@ -208,7 +208,8 @@ def test_gitlabs_jobs(hetzner: Project, tools: Path) -> None:
 
     # A run that is refused leaves reports of its own, not those of the run before.
     hetzner.describe(groups={"worker": {"count": 0}})
-    (hetzner.folder / "stacks" / "demo.yaml").open("a").write("nonsense: 1\n")
+    with (hetzner.folder / "stacks" / "demo.yaml").open("a") as spec:
+        spec.write("nonsense: 1\n")
     shell(hetzner, tools, jobs["scaler:ensure"]["script"][0], code=65)
     assert facts(hetzner.folder / "scaler.env")["SCALER_ERROR"] == "spec_invalid"
     assert json.loads((hetzner.folder / "scaler.json").read_text(encoding="utf-8"))["error"]["code"] == "spec_invalid"

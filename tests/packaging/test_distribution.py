@@ -142,4 +142,4 @@ def test_without_the_extra_the_embedded_cloud_says_how_to_install_it(
     for words in (["sim", "serve"], ["preview", "1"]):
         printed = run([command, *words], tmp_path, code=1)
         assert "The embedded cloud is not installed." in printed
-        assert re.search(r"pip install '?\S+\.whl\[simulator\]'?\n", printed), "as it was installed: from the wheel"
+        assert re.search(r"pip install '?\S+\.whl\[simulator\]'?", printed), "as it was installed: from the wheel"
