@@ -75,8 +75,8 @@ def preview(
 
 
 def _write(result: Result, spec: Spec, out: Path, clock: Clock) -> None:
-    from scaler.engine import binary as engine_binary
+    from scaler.engine import binary
     from scaler.records.plan_file import plan_file_of, write_plan_file
 
-    engine = engine_binary.version_of(engine_binary.find(os.environ), os.environ)
+    engine = binary.version_of(binary.find(os.environ), os.environ)
     write_plan_file(plan_file_of(result, spec, made_at=clock.now(), engine=engine), out)

@@ -11,7 +11,7 @@ import click
 from scaler.commands.command import Command, common_options
 from scaler.commands.context import Context, Output
 from scaler.commands.document import dump, markdown_table
-from scaler.engine import binary as engine_binary
+from scaler.engine import binary
 from scaler.errors import UnavailableError
 from scaler.support.version import VERSION
 
@@ -51,7 +51,7 @@ def version(context: Context) -> None:
 
 def _engine() -> str | None:
     try:
-        return engine_binary.version_of(engine_binary.find(os.environ), os.environ)
+        return binary.version_of(binary.find(os.environ), os.environ)
     except UnavailableError:
         return None
 

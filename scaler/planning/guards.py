@@ -116,7 +116,7 @@ def check_zero(world: World, plan: Plan, *, allowed: bool) -> None:
     if not allowed and have and not sum(plan.wanted.values()) and world.machines:
         raise RefusedError(
             f"{plan.stack} would lose all its servers: {have} now, 0 wanted.",
-            why="nobody is asked here, and a count can be 0 by mistake",
+            why="the run asks for no confirmation here, and a count can be 0 by mistake",
             fix="Add --allow-zero if that is meant; `scaler destroy` removes everything.",
             code="to_zero",
         )

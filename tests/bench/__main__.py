@@ -130,10 +130,10 @@ def bench(boot_s: float) -> Iterator[Bench]:
 
 def _environ(folder: Path, endpoint: str) -> dict[str, str]:
     """The environment of the measured commands: the engine is started through a line that counts."""
-    from scaler.engine import binary as engine_binary
+    from scaler.engine import binary
 
     wrapper = folder / "pulumi"
-    real = engine_binary.find(os.environ)
+    real = binary.find(os.environ)
     wrapper.write_text(f'#!/bin/sh\necho "$@" >> {folder}/engine.log\nexec {real} "$@"\n')
     wrapper.chmod(0o755)
     return {

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from scaler.engine import binary as engine_binary
+from scaler.engine import binary
 from scaler.simulator import EmbeddedCloud
 from tests.support.project import HETZNER, VENDORS, Project, Vendor, wrap_engine
 
@@ -16,7 +16,7 @@ from tests.support.project import HETZNER, VENDORS, Project, Vendor, wrap_engine
 @pytest.fixture(scope="session")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The engine of this machine, behind a wrapper that writes down each start; without one, its error says so."""
-    return wrap_engine(engine_binary.find(os.environ), tmp_path_factory.mktemp("engine"))
+    return wrap_engine(binary.find(os.environ), tmp_path_factory.mktemp("engine"))
 
 
 @pytest.fixture(scope="session")

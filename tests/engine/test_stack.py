@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from scaler.clouds import CloudError, QuotaError
-from scaler.engine import binary as engine_binary
+from scaler.engine import binary
 from scaler.model import Applied, Machine, Permits, Server
 from scaler.model.lifecycle import Status
 from scaler.simulator import EmbeddedCloud
@@ -298,7 +298,7 @@ def test_pulumi_by_hand_reads_the_servers(either: Project) -> None:
     either.scale(names(2))
     recorded = either.record()
     shown = subprocess.run(
-        [str(engine_binary.find(either.environ)), "stack", "output", "--json", "--stack", "demo"],
+        [str(binary.find(either.environ)), "stack", "output", "--json", "--stack", "demo"],
         cwd=either.directory,
         env={
             **either.environ,

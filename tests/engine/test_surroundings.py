@@ -19,7 +19,7 @@ import pytest
 from pulumi.automation._server import LanguageServer
 from pulumi.runtime.proto import language_pb2_grpc
 
-from scaler.engine import binary as engine_binary
+from scaler.engine import binary
 from scaler.engine.backend import LocalBackend, absolute_url
 from scaler.engine.plugin import resource_type
 from scaler.engine.plugin.operation import Operation
@@ -273,7 +273,7 @@ def preview_by_hand(project: Project, *arguments: str) -> subprocess.CompletedPr
         language_host(run_by_hand) as host,
         serve(Operation(project.cloud, project.spec.owner, Permits()), workers=4, clock=project.clock) as provider,
     ):
-        command = [engine_binary.find(project.environ), "preview", "--stack", STACK, "--non-interactive"]
+        command = [binary.find(project.environ), "preview", "--stack", STACK, "--non-interactive"]
         process = subprocess.Popen(
             [*command, *arguments, f"--client=127.0.0.1:{host}"],
             cwd=project.directory,

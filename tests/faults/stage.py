@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from scaler.engine import binary as engine_binary
+from scaler.engine import binary
 from scaler.model.ownership import Owner
 from scaler.simulator import EmbeddedCloud, World
 from scaler.simulator.world import Thing
@@ -157,7 +157,7 @@ class Theatre:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._cache = folder / "cache"
-        self._engine = wrap_engine(engine_binary.find(os.environ), folder)
+        self._engine = wrap_engine(binary.find(os.environ), folder)
         self._made = 0
         self._prepared = {vendor.name: self._prepare(vendor) for vendor in VENDORS}
 
