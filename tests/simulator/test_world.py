@@ -4,6 +4,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -161,5 +162,6 @@ def test_another_programs_database_is_left_alone(tmp_path: Path) -> None:
     other.close()
     with pytest.raises(StateError):
         World(path)
-    tables = sqlite3.connect(path).execute("SELECT name FROM sqlite_master").fetchall()
+    with closing(sqlite3.connect(path)) as again:
+        tables = again.execute("SELECT name FROM sqlite_master").fetchall()
     assert tables == [("customers",)]
