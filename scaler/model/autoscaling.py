@@ -88,6 +88,17 @@ class HorizonSource(RedisAccess):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SqlSource:
+    """The number that a query on a database returns, and its time in a second column."""
+
+    query: str
+    url: str | None = None
+    url_env: str | None = None
+    """The environment variable that holds the URL, with a password perhaps."""
+    password_env: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HttpSource:
     """A number in a JSON document at a URL."""
 
@@ -122,7 +133,9 @@ class FixedSource:
     value: float
 
 
-Source = PrometheusSource | RedisSource | HorizonSource | HttpSource | CommandSource | CloudSource | FixedSource
+Source = (
+    PrometheusSource | RedisSource | HorizonSource | SqlSource | HttpSource | CommandSource | CloudSource | FixedSource
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,6 +26,7 @@ from scaler.model.autoscaling import (
     PrometheusSource,
     RedisSource,
     Schedule,
+    SqlSource,
     Steps,
     Target,
     Threshold,
@@ -57,12 +58,14 @@ EVERYTHING = """\
         own: {command: {run: [cat, "5"], pointer: /n}, distrust_zero: 0s}
         five: {fixed: 2.5}
         load: {cloud: cpu, timeout: 20s}
+        rows: {sql: {url: "postgresql://me@db/shop?sslmode=require", password_env: PW, query: "select 1;"}}
       rules:
         - wait: {metric: wait, within: 30s}
         - backlog: {metric: jobs, within: 1m, learn: {metric: done, initial: 0.5}}
         - backlog: {metric: jobs, per_server: 50, tolerance: 5%}
         - target: {metric: cpu, value: 60, tolerance: 12.5%}
         - target: {metric: load, value: 70}
+        - backlog: {metric: rows, per_server: 3}
         - steps: {metric: own, table: [{from: 0, count: 1}, {from: 2.5, count: 3}]}
         - steps: {metric: five, table: [{from: 0, change: -1}, {from: 10, change: 2}]}
         - schedule: {timezone: Europe/Berlin, windows: [{cron: "0 8 * * mon-fri", for: 10h, min: 3, max: 8}]}
@@ -111,6 +114,10 @@ def test_everything(tmp_path):
             ),
             "five": Metric(name="five", source=FixedSource(value=2.5)),
             "load": Metric(name="load", source=CloudSource(), timeout=20 * second),
+            "rows": Metric(
+                name="rows",
+                source=SqlSource(url="postgresql://me@db/shop?sslmode=require", password_env="PW", query="select 1"),
+            ),
         },
         rules=(
             Wait(metric="wait", within=30 * second),
@@ -118,6 +125,7 @@ def test_everything(tmp_path):
             Backlog(metric="jobs", per_server=50, tolerance=0.05),
             Target(metric="cpu", value=60, tolerance=0.125),
             Target(metric="load", value=70),
+            Backlog(metric="rows", per_server=3),
             Steps(metric="own", steps=(Threshold(0, 1), Threshold(2.5, 3))),
             Steps(metric="five", steps=(Threshold(0, -1), Threshold(10, 2)), relative=True),
             Schedule(
@@ -238,6 +246,10 @@ def rule(text: str) -> str:
         (metric("redis: {url: 'redis://x', key: a, due: hours}"), "redis.due must be s, ms, us, ns or the number of"),
         (metric("redis: {url: 'redis://x', key: a, missing: 1}"), "redis.missing must be 0 or error, not 1"),
         (metric("redis: {url: 'redis://x', key: a, measure: size}"), "measure must be length or age, not 'size'"),
+        (metric("sql: {query: 'select 1'}"), "jobs.sql must have exactly one of the keys url and url_env"),
+        (metric("sql: {url: 'postgresql://a:b@x/y', query: 'select 1'}"), "sql.url must not hold a password; name the"),
+        (metric("sql: {url: 'oracle://x/y', query: 'select 1'}"), "sql.url must be the URL of a database; write it as"),
+        (metric("sql: {url_env: A, query: 'select 1; drop table x'}"), "sql.query must be one statement, without a ;"),
         (metric("prometheus: {url: 'http://x', query: ''}"), "prometheus.query must not be empty"),
         (metric("command: {run: []}"), "command.run must not be empty"),
         (metric("fixed: 1, timeout: 5"), "jobs.timeout needs a unit, which 5 has not; write 5s"),
@@ -312,7 +324,7 @@ def test_all_problems_come_at_once(tmp_path):
     )
     with pytest.raises(InvalidSpecError) as caught:
         load(write(tmp_path, block), "shop")
-    assert [problem.line for problem in caught.value.problems] == [16, 19, 26]
+    assert [problem.line for problem in caught.value.problems] == [16, 20, 28]
 
 
 def test_a_block_needs_the_groups_max(tmp_path):
@@ -331,7 +343,19 @@ def test_a_block_belongs_in_a_group(tmp_path):
 def test_the_page_describes_every_key_and_its_example_is_good(tmp_path):
     page = (ROOT / "docs/reference/autoscale.md").read_text()
     definitions = json_schema()["$defs"]
-    names = ("Autoscale", "Metric", "Prometheus", "Redis", "Horizon", "Http", "Command", "Direction", "Rule", "Backlog")
+    names = (
+        "Autoscale",
+        "Metric",
+        "Prometheus",
+        "Redis",
+        "Horizon",
+        "Sql",
+        "Http",
+        "Command",
+        "Direction",
+        "Rule",
+        "Backlog",
+    )
     for name in (*names, "Target", "Wait", "Steps", "Step", "Schedule", "Window", "Learn"):
         for key in definitions[f"{name}Schema"]["properties"].keys() - {"username"}:
             assert re.search(rf"\b{key}\b", page), f"docs/reference/autoscale.md does not tell of {name}'s {key}"

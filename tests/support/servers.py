@@ -1,9 +1,12 @@
 """Real Redis and Prometheus servers on loopback, for as long as a test session needs them."""
 
 import contextlib
+import os
+import pwd
 import shutil
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -54,8 +57,47 @@ def redis_server(folder: Path, *options: str) -> Iterator[int]:
     port = free_port()
     command = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", *options]
     with running(command, folder):
-        await_true(lambda: _listens(port), "redis-server")
+        await_true(lambda: listens(port), "redis-server")
         yield port
+
+
+POSTGRESQL_PASSWORD = "open-sesame"
+
+
+@contextlib.contextmanager
+def postgresql_server() -> Iterator[int]:
+    """PostgreSQL on loopback with the user and database `postgres` and the password above; its port."""
+    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1:]
+    if not programs:
+        pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
+    port = free_port()
+    # Not in the test's own folder, which only this user may enter: the server refuses to run as root.
+    folder = Path(tempfile.mkdtemp(prefix="scaler-postgresql-"))
+    user = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
+    owner = {"user": user.pw_uid, "group": user.pw_gid} if user else {}
+
+    def run(program: str, *arguments: str) -> None:
+        subprocess.run(
+            [programs[0] / program, "-D", folder / "data", *arguments],
+            cwd=folder,
+            check=True,
+            stdout=subprocess.DEVNULL,
+            **owner,
+        )
+
+    (folder / "password").write_text(POSTGRESQL_PASSWORD)
+    if user:
+        shutil.chown(folder, "nobody")
+    options = f"-p {port} -h 127.0.0.1 -k {folder} -c fsync=off"
+    try:
+        run("initdb", "-A", "scram-sha-256", "-U", "postgres", "-N", f"--pwfile={folder / 'password'}")
+        run("pg_ctl", "-o", options, "-l", str(folder / "log"), "-w", "start")
+        try:
+            yield port
+        finally:
+            run("pg_ctl", "-m", "immediate", "-w", "stop")
+    finally:
+        shutil.rmtree(folder)
 
 
 @contextlib.contextmanager
@@ -83,7 +125,7 @@ def _is_whole(client: redis.Redis, nodes: int) -> bool:
     return "cluster_state:ok" in info and f"cluster_known_nodes:{nodes}" in info
 
 
-def _listens(port: int) -> bool:
+def listens(port: int) -> bool:
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
         return True
     return False

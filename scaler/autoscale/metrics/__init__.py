@@ -29,6 +29,7 @@ from scaler.model.autoscaling import (
     PrometheusSource,
     RedisSource,
     Source,
+    SqlSource,
 )
 from scaler.model.ownership import Owner
 from scaler.output.words import one_line
@@ -105,6 +106,7 @@ _MODULES: Mapping[type[Source], str] = {
     PrometheusSource: "prometheus",
     RedisSource: "redis",
     HorizonSource: "horizon",
+    SqlSource: "sql",
     HttpSource: "http",
     CommandSource: "command",
     CloudSource: "cloud",
@@ -112,6 +114,8 @@ _MODULES: Mapping[type[Source], str] = {
 }
 """The module of each kind. It is imported when a spec has such a source, because it imports a library."""
 
+_EXTRAS: Mapping[type[Source], str] = {SqlSource: "sql"}
+"""The package's extra that has the library of a kind, where it is not `autoscale`."""
 
 Key = tuple[str, str]
 """A group's name, and a metric's."""
@@ -188,6 +192,7 @@ def read(source: Source, request: Request) -> Value:
     try:
         module = importlib.import_module(f"{__name__}.{_MODULES[type(source)]}")
     except ModuleNotFoundError as error:
-        raise MetricError(f"{error.name} is not installed: {install_command('autoscale')}") from None
+        extra = _EXTRAS.get(type(source), "autoscale")
+        raise MetricError(f"{error.name} is not installed: {install_command(extra)}") from None
     reader: Reader = module.read
     return reader(source, request)

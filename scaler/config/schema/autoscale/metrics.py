@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel
 
 from scaler.config.schema.autoscale.quantities import Pause, Pointer, Quantity, Variable
 from scaler.config.schema.autoscale.redis_sources import HorizonSchema, RedisSchema, one_kind_of_keys
+from scaler.config.schema.autoscale.sql_source import SqlSchema, one_address
 from scaler.config.schema.commands import Command
 from scaler.config.schema.fields import duration_key, given_key, one_of_required, spec_key, strict_config
 from scaler.config.schema.urls import Url
@@ -23,6 +24,7 @@ from scaler.model.autoscaling import (
     PrometheusSource,
     RedisSource,
     Source,
+    SqlSource,
 )
 
 
@@ -64,6 +66,7 @@ _SOURCES: Mapping[str, type[Source]] = {
     "prometheus": PrometheusSource,
     "redis": RedisSource,
     "horizon": HorizonSource,
+    "sql": SqlSource,
     "http": HttpSource,
     "command": CommandSource,
     "cloud": CloudSource,
@@ -81,6 +84,9 @@ class MetricSchema(BaseModel):
         "From keys in Redis, or from a queue system there.", default=None
     )
     horizon: HorizonSchema | None = spec_key("From Laravel Horizon.", default=None)
+    sql: Annotated[SqlSchema, AfterValidator(one_address)] | None = spec_key(
+        "From a query on a database.", default=None
+    )
     http: HttpSchema | None = spec_key("From a JSON document at a URL.", default=None)
     command: CommandSchema | None = spec_key("From a program's output.", default=None)
     cloud: Literal["cpu"] | None = spec_key(

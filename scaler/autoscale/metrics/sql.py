@@ -1,0 +1,161 @@
+"""One number from a query on PostgreSQL, MySQL, MariaDB or SQLite."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, NullPool, create_engine, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+
+from scaler.autoscale.metrics import MetricError, Request, Value
+from scaler.autoscale.metrics.documents import number_of
+from scaler.autoscale.metrics.http import secret
+from scaler.autoscale.metrics.moments import seconds_since_1970
+from scaler.model.autoscaling import SqlSource
+
+_DRIVERS = {
+    "postgres": "postgresql+psycopg",
+    "postgresql": "postgresql+psycopg",
+    "mysql": "mysql+pymysql",
+    "mariadb": "mariadb+pymysql",
+    "sqlite": "sqlite",
+}
+
+_STEPS = 10_000
+"""Instructions of SQLite between two looks at the clock."""
+
+
+def read(source: SqlSource, request: Request) -> Value:
+    """Return the number in the only row of the query, and the time in its second column if it has one.
+
+    The session can only read, and a statement is cancelled by the server when the metric's time is over.
+    """
+    url = _url(source, request)
+    with _connected(url, request.seconds) as connection:
+        _LIMITS[url.get_backend_name()](connection, request.seconds)
+        # Without parameters, so that a % in the query is not a placeholder.
+        rows = connection.execution_options(no_parameters=True).exec_driver_sql(source.query).fetchmany(2)
+    if len(rows) != 1:
+        count = "several rows" if rows else "no row"
+        raise MetricError(f"the query returns {count}: it must return one, as count(*) and max() do")
+    return _value(tuple(rows[0]))
+
+
+def _url(source: SqlSource, request: Request) -> URL:
+    """Return the database's address with its driver and password. No message repeats it: it may hold a password."""
+    text = secret(source.url_env, request) if source.url_env else source.url or ""
+    try:
+        url = make_url(text)
+    except ArgumentError:
+        raise MetricError("the database's URL cannot be read: write it as postgresql://user@host:5432/name") from None
+    scheme = url.drivername.partition("+")[0]
+    if scheme not in _DRIVERS:
+        raise MetricError(f"a {scheme} database is not known: write {', '.join(_DRIVERS)}")
+    url = url.set(drivername=_DRIVERS[scheme])
+    if source.password_env:
+        url = url.set(password=secret(source.password_env, request))
+    if scheme == "sqlite":
+        path = (request.directory / (url.database or "")).resolve()
+        return url.set(database=f"file:{_quoted(path)}", query={"mode": "ro", "uri": "true"})
+    return url
+
+
+def _quoted(path: Path) -> str:
+    from urllib.parse import quote
+
+    return quote(str(path))
+
+
+@contextmanager
+def _connected(url: URL, seconds: float) -> Iterator[Connection]:
+    arguments: Mapping[str, Mapping[str, Any]] = {
+        "postgresql": {"connect_timeout": max(1, round(seconds))},
+        "mysql": {"connect_timeout": max(1, round(seconds)), "read_timeout": seconds, "write_timeout": seconds},
+        "sqlite": {"timeout": seconds},
+    }
+    backend = url.get_backend_name()
+    connect_args = dict(arguments["mysql" if backend == "mariadb" else backend])
+    try:
+        engine = create_engine(url, poolclass=NullPool, connect_args=connect_args)
+        with engine.connect() as connection:
+            yield connection
+    except DBAPIError as error:
+        raise MetricError(_reason(error.orig, seconds)) from None
+    except SQLAlchemyError as error:
+        raise MetricError(type(error).__name__) from None
+
+
+def _reason(error: BaseException | None, seconds: float) -> str:
+    """Return the database's own words, which drivers hold in different places."""
+    words = error.args[-1] if error is not None and error.args else error
+    text = str(words).strip() or type(error).__name__
+    late = ("statement timeout", "interrupted", "max_statement_time", "maximum statement execution time", "timed out")
+    return f"no answer within {seconds:g}s" if any(one in text for one in late) else text
+
+
+# ---------------------------------------------------------------------------------------------
+# Read-only, for a limited time
+
+
+def _limit_postgresql(connection: Connection, seconds: float) -> None:
+    # In the transaction and not at the connection, because a pooler may share the connection.
+    connection.exec_driver_sql("SET TRANSACTION READ ONLY")
+    connection.exec_driver_sql(f"SET LOCAL statement_timeout = {_milliseconds(seconds)}")
+
+
+def _limit_mysql(connection: Connection, seconds: float) -> None:
+    if connection.dialect.is_mariadb:  # type: ignore[attr-defined] # of MySQL's dialect
+        connection.exec_driver_sql(f"SET SESSION max_statement_time = {seconds:g}")
+    else:
+        connection.exec_driver_sql(f"SET SESSION max_execution_time = {_milliseconds(seconds)}")
+    connection.exec_driver_sql("SET SESSION TRANSACTION READ ONLY")
+    # The session's mode holds from the next transaction on.
+    connection.rollback()
+
+
+def _limit_sqlite(connection: Connection, seconds: float) -> None:
+    # The file is opened read-only by its URL.
+    deadline = time.monotonic() + seconds
+    driver: Any = connection.connection.driver_connection
+    driver.set_progress_handler(lambda: time.monotonic() > deadline, _STEPS)
+
+
+def _milliseconds(seconds: float) -> int:
+    return max(1, round(seconds * 1000))
+
+
+_LIMITS: Mapping[str, Callable[[Connection, float], None]] = {
+    "postgresql": _limit_postgresql,
+    "mysql": _limit_mysql,
+    "mariadb": _limit_mysql,
+    "sqlite": _limit_sqlite,
+}
+
+# ---------------------------------------------------------------------------------------------
+# The row
+
+
+def _value(row: tuple[Any, ...]) -> Value:
+    if len(row) > 2:
+        raise MetricError(f"the query returns {len(row)} columns: a number, and its time if you want, are all it may")
+    number = row[0]
+    if number is None:
+        raise MetricError("the query returns NULL: write coalesce(…, 0) if that means 0")
+    if isinstance(number, Decimal):
+        number = float(number)
+    at = _moment(row[1]) if len(row) == 2 else None
+    return Value(number_of(number, "the first column"), at)
+
+
+def _moment(value: Any) -> datetime:
+    if isinstance(value, datetime):
+        return value if value.tzinfo else value.replace(tzinfo=UTC)
+    if isinstance(value, Decimal):
+        value = float(value)
+    return datetime.fromtimestamp(seconds_since_1970(value, None, "the second column"), UTC)

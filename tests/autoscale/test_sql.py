@@ -1,0 +1,296 @@
+"""The sql source on real databases, and the recipes of its page on tables as the systems' migrations make them."""
+
+import re
+import shutil
+import sqlite3
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from scaler.autoscale.metrics import Request, read
+from scaler.config.spec import load
+from scaler.model.autoscaling import SqlSource
+from scaler.support.clock import SystemClock
+from tests.autoscale.reading import number, refusal
+from tests.support import servers
+
+pytest.importorskip("sqlalchemy", reason="SQLAlchemy is not installed (make test installs it)")
+
+pytestmark = pytest.mark.server
+
+PAGE = Path(__file__).parents[2] / "docs/how-to/queues-in-a-database.md"
+PASSWORD = {"DB_PASSWORD": servers.POSTGRESQL_PASSWORD}
+
+
+@pytest.fixture(scope="module")
+def port():
+    with servers.postgresql_server() as port:
+        yield port
+
+
+@pytest.fixture
+def database(port):
+    """Runs statements in an empty schema of PostgreSQL."""
+    import psycopg
+
+    with psycopg.connect(
+        f"postgresql://postgres:{servers.POSTGRESQL_PASSWORD}@127.0.0.1:{port}/postgres", autocommit=True
+    ) as connection:
+        connection.execute("drop schema if exists public cascade; drop schema if exists pgboss cascade")
+        connection.execute("create schema public")
+        yield connection
+
+
+@pytest.fixture
+def query(port):
+    def source(text: str, **rest: object) -> SqlSource:
+        url = f"postgresql://postgres@127.0.0.1:{port}/postgres"
+        return SqlSource(**{"url": url, "password_env": "DB_PASSWORD", "query": text, **rest})
+
+    return source
+
+
+# ---------------------------------------------------------------------------------------------
+# Queries
+
+
+@pytest.mark.parametrize("text", ["select 42", "select 42.0", "select '42'", "select 42::numeric", "select 42 % 100"])
+def test_a_number(database, query, text):
+    assert number(query(text), **PASSWORD) == 42
+
+
+@pytest.mark.parametrize(
+    "second",
+    ["timestamptz '2026-01-01 01:00:00+01'", "timestamp '2026-01-01 00:00:00'", "1767225600", "1767225600000"],
+)
+def test_a_number_with_its_time(database, query, second):
+    request = Request(5, datetime.now(UTC), PASSWORD, Path("/"), SystemClock())
+    assert read(query(f"select 1, {second}"), request).at == datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("select 1 where false", "the query returns no row: it must return one"),
+        ("select generate_series(1, 5)", "the query returns several rows: it must return one"),
+        ("select null::int", "the query returns NULL: write coalesce(…, 0) if that means 0"),
+        ("select 1, 2, 3", "the query returns 3 columns"),
+        ("select 'many'", "the first column is no number but '\"many\"'"),
+        ("select true", "the first column is no number but 'true'"),
+        ("select count(*) from nothing", 'relation "nothing" does not exist'),
+    ],
+)
+def test_what_is_no_number(database, query, text, words):
+    assert words in refusal(query(text), **PASSWORD)
+
+
+def test_the_session_cannot_write(database, query):
+    database.execute("create table jobs (id int)")
+    words = refusal(query("insert into jobs values (1) returning id"), **PASSWORD)
+    assert words == "cannot execute INSERT in a read-only transaction"
+    assert database.execute("select count(*) from jobs").fetchone() == (0,)
+
+
+def test_a_statement_is_cancelled_by_the_server_after_the_time_out(database, query):
+    assert refusal(query("select pg_sleep(600)"), seconds=0.5, **PASSWORD) == "no answer within 0.5s"
+    running = "select count(*) from pg_stat_activity where query like '%pg_sleep%' and pid <> pg_backend_pid()"
+    servers.await_true(lambda: database.execute(running + " and state = 'active'").fetchone() == (0,), "its end")
+
+
+def test_passwords_are_in_variables_and_in_no_message(database, query, port):
+    url = f"postgresql://postgres:{servers.POSTGRESQL_PASSWORD}@127.0.0.1:{port}/postgres"
+    assert number(SqlSource(url_env="DATABASE_URL", query="select 1"), DATABASE_URL=url) == 1
+    words = refusal(query("select 1"), DB_PASSWORD="wrong-guess")
+    assert 'password authentication failed for user "postgres"' in words
+    assert "wrong-guess" not in words
+    assert refusal(query("select 1")) == "the environment variable DB_PASSWORD is not set"
+    for odd in ("postgres//:secret-word@x", "oracle://u:secret-word@h/x"):
+        assert "secret-word" not in refusal(SqlSource(url_env="DATABASE_URL", query="select 1"), DATABASE_URL=odd)
+
+
+def test_no_server():
+    url = f"postgresql://x@127.0.0.1:{servers.free_port()}/x"
+    assert "Connection refused" in refusal(SqlSource(url=url, query="select 1"))
+
+
+def test_sqlite(tmp_path):
+    with sqlite3.connect(tmp_path / "app #1.db") as connection:
+        connection.execute("create table jobs (id int)")
+        connection.executemany("insert into jobs values (?)", [(1,), (2,)])
+    connection.close()
+    request = Request(1, datetime.now(UTC), {}, tmp_path, SystemClock())
+    source = SqlSource(url="sqlite:///app #1.db", query="select count(*) from jobs")
+    assert read(source, request).number == 2
+    assert number(SqlSource(url=f"sqlite:///{tmp_path}/app #1.db", query="select 3")) == 3
+    path = f"sqlite:///{tmp_path}/app #1.db"
+    assert "readonly database" in refusal(SqlSource(url=path, query="insert into jobs values (3) returning 1"))
+    assert refusal(SqlSource(url=f"sqlite:///{tmp_path}/none.db", query="select 1")) == "unable to open database file"
+    endless = "with recursive n(x) as (select 1 union all select x + 1 from n) select count(*) from n"
+    assert refusal(SqlSource(url=path, query=endless), seconds=0.5) == "no answer within 0.5s"
+
+
+@pytest.fixture(scope="module")
+def mariadb(tmp_path_factory):
+    servers.needs("mariadbd", "mariadb-server")
+    folder = tmp_path_factory.mktemp("mariadb")
+    port, data = servers.free_port(), folder / "data"
+    user = "--user=root"
+    install = ["mariadb-install-db", "--no-defaults", f"--datadir={data}", "--auth-root-authentication-method=normal"]
+    subprocess.run([*install, user], check=True, capture_output=True)
+    server = ["mariadbd", "--no-defaults", f"--datadir={data}", f"--port={port}", f"--socket={folder}/s", user]
+    with servers.running([*server, "--bind-address=127.0.0.1", "--skip-name-resolve"], folder):
+        # The root user of the installation may come in by 127.0.0.1 with an empty password.
+        servers.await_true(lambda: servers.listens(port), "mariadbd")
+        yield f"mariadb://root@127.0.0.1:{port}/mysql"
+    shutil.rmtree(data)
+
+
+def test_mariadb(mariadb):
+    assert number(SqlSource(url=mariadb, query="select 42.5, now()")) == 42.5
+    assert number(SqlSource(url=mariadb.replace("mariadb", "mysql", 1), query="select 5 % 3")) == 2
+    words = refusal(SqlSource(url=mariadb, query="create table a (b int)"))
+    assert "READ ONLY transaction" in words
+    endless = "select sum(a.seq * b.seq) from seq_1_to_1000000 a, seq_1_to_1000000 b"
+    assert refusal(SqlSource(url=mariadb, query=endless), seconds=1) == "no answer within 1s"
+
+
+# ---------------------------------------------------------------------------------------------
+# Recipes
+
+# The columns that the queries use, with the types of the systems' own migrations. UTC_NOW is what Rails and Ecto write:
+# UTC, in a column without a time zone. In each table, two jobs of the recipe's queue could be started now.
+TABLES = {
+    "Laravel's database queue": """
+        create table jobs (id bigserial primary key, queue varchar(255) not null, payload text not null,
+          attempts smallint not null, reserved_at integer, available_at integer not null, created_at integer not null);
+        insert into jobs (queue, payload, attempts, reserved_at, available_at, created_at)
+          select q, '{}', 0, now + r, now + a, now from (select extract(epoch from now())::int as now) t, (values
+            ('default', null, -5), ('default', null, 3600), ('default', -10, -20), ('default', -100, -200),
+            ('mail', null, -5)) v (q, r, a)
+    """,
+    "Solid Queue": """
+        create table solid_queue_ready_executions (id bigserial primary key, job_id bigint not null,
+          queue_name varchar not null, priority int not null default 0, created_at timestamp(6) not null);
+        create table solid_queue_scheduled_executions (id bigserial primary key, job_id bigint not null,
+          queue_name varchar not null, priority int not null default 0, scheduled_at timestamp(6) not null,
+          created_at timestamp(6) not null);
+        insert into solid_queue_ready_executions (job_id, queue_name, created_at) values
+          (1, 'default', UTC_NOW), (2, 'mail', UTC_NOW);
+        insert into solid_queue_scheduled_executions (job_id, queue_name, scheduled_at, created_at) values
+          (3, 'default', UTC_NOW - interval '1 minute', UTC_NOW), (4, 'default', UTC_NOW + interval '1 hour', UTC_NOW)
+    """,
+    "GoodJob": """
+        create table good_jobs (id uuid primary key default gen_random_uuid(), queue_name text, priority int,
+          serialized_params jsonb, scheduled_at timestamp(6), performed_at timestamp(6), finished_at timestamp(6),
+          error text, created_at timestamp(6) not null default UTC_NOW,
+          updated_at timestamp(6) not null default UTC_NOW);
+        insert into good_jobs (queue_name, scheduled_at, performed_at, finished_at) values
+          ('default', null, null, null), ('default', UTC_NOW - interval '1 minute', null, null),
+          ('default', UTC_NOW + interval '1 hour', null, null), ('default', null, UTC_NOW, null),
+          ('default', null, UTC_NOW, UTC_NOW), ('mail', null, null, null)
+    """,
+    "Oban": """
+        create type oban_job_state as enum
+          ('available', 'scheduled', 'executing', 'retryable', 'completed', 'discarded', 'cancelled');
+        create table oban_jobs (id bigserial primary key, state oban_job_state not null default 'available',
+          queue text not null default 'default', worker text not null, args jsonb not null default '{}',
+          inserted_at timestamp not null default UTC_NOW, scheduled_at timestamp not null default UTC_NOW);
+        insert into oban_jobs (state, queue, worker, scheduled_at) values
+          ('available', 'default', 'A', UTC_NOW), ('scheduled', 'default', 'A', UTC_NOW + interval '1 hour'),
+          ('retryable', 'default', 'A', UTC_NOW - interval '1 minute'), ('executing', 'default', 'A', UTC_NOW),
+          ('completed', 'default', 'A', UTC_NOW), ('available', 'mail', 'A', UTC_NOW)
+    """,
+    "pg-boss": """
+        create schema pgboss;
+        create type pgboss.job_state as enum ('created', 'retry', 'active', 'completed', 'cancelled', 'failed');
+        create table pgboss.job (id uuid not null default gen_random_uuid(), name text not null, data jsonb,
+          state pgboss.job_state not null default 'created', start_after timestamptz not null default now(),
+          created_on timestamptz not null default now());
+        insert into pgboss.job (name, state, start_after) values
+          ('mail', 'created', now()), ('mail', 'retry', now() - interval '1 minute'),
+          ('mail', 'created', now() + interval '1 hour'), ('mail', 'active', now()), ('other', 'created', now())
+    """,
+    "River": """
+        create type river_job_state as enum
+          ('available', 'cancelled', 'completed', 'discarded', 'pending', 'retryable', 'running', 'scheduled');
+        create table river_job (id bigserial primary key, state river_job_state not null default 'available',
+          attempt smallint not null default 0, max_attempts smallint not null default 25,
+          created_at timestamptz not null default now(), scheduled_at timestamptz not null default now(),
+          args jsonb, kind text not null, queue text not null default 'default');
+        insert into river_job (state, kind, queue, scheduled_at) values
+          ('available', 'a', 'default', now() - interval '90 seconds'),
+          ('scheduled', 'a', 'default', now() - interval '5 seconds'),
+          ('scheduled', 'a', 'default', now() + interval '1 hour'), ('running', 'a', 'default', now()),
+          ('available', 'a', 'mail', now() - interval '1 hour')
+    """,
+    "Procrastinate": """
+        create type procrastinate_job_status as enum
+          ('todo', 'doing', 'succeeded', 'failed', 'cancelled', 'aborting', 'aborted');
+        create table procrastinate_jobs (id bigserial primary key, queue_name varchar(128) not null,
+          task_name varchar(128) not null, priority int not null default 0, args jsonb not null default '{}',
+          status procrastinate_job_status not null default 'todo', scheduled_at timestamptz, attempts int default 0);
+        insert into procrastinate_jobs (queue_name, task_name, status, scheduled_at) values
+          ('default', 'a', 'todo', null), ('default', 'a', 'todo', now() - interval '1 minute'),
+          ('default', 'a', 'todo', now() + interval '1 hour'), ('default', 'a', 'doing', null),
+          ('mail', 'a', 'todo', null)
+    """,
+}
+TABLES["The age of the oldest job"] = TABLES["River"]
+BLOCKS = dict(re.findall(r"^## (.+)\n(?:(?!^## )[\s\S])*?^```yaml\n([\s\S]*?)^```", PAGE.read_text(), re.MULTILINE))
+
+SPEC = """\
+cloud: hetzner
+groups:
+  worker:
+    count: 1
+    max: 10
+    image: ubuntu-24.04
+    type: cx23
+    location: fsn1
+    autoscale:
+"""
+
+
+def recipe(folder: Path, name: str) -> SqlSource:
+    path = folder / "prod.yaml"
+    path.write_text(SPEC + "".join(f"      {line}\n" for line in BLOCKS[name].splitlines()))
+    [metric] = load(path, "shop").groups["worker"].autoscale.metrics.values()
+    return metric.source
+
+
+def test_every_recipe_of_the_page_is_tested():
+    assert set(BLOCKS) == set(TABLES)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_recipe(database, query, tmp_path, name):
+    for zone in ("UTC", "Pacific/Auckland"):
+        database.execute(f"alter database postgres set timezone to '{zone}'")
+        database.execute("drop schema public cascade; create schema public; drop schema if exists pgboss cascade")
+        database.execute(f"set timezone to '{zone}'")
+        database.execute(TABLES[name].replace("UTC_NOW", "(now() at time zone 'utc')"))
+        found = number(query(recipe(tmp_path, name).query), **PASSWORD)
+        assert found == pytest.approx(90, abs=20) if name.startswith("The age") else found == 2, zone
+
+
+def test_laravels_recipe_on_mariadb(mariadb, tmp_path):
+    import pymysql
+
+    host = mariadb.rpartition("@")[2].partition("/")[0]
+    connection = pymysql.connect(host="127.0.0.1", port=int(host.partition(":")[2]), user="root", autocommit=True)
+    with connection, connection.cursor() as cursor:
+        cursor.execute("create database shop")
+        cursor.execute("use shop")
+        cursor.execute(
+            "create table jobs (id bigint unsigned auto_increment primary key, queue varchar(255) not null, payload "
+            "longtext not null, attempts tinyint unsigned not null, reserved_at int unsigned, available_at int "
+            "unsigned not null, created_at int unsigned not null)"
+        )
+        for reserved, available in ((None, -5), (None, 3600), (-10, -20), (-100, -200)):
+            moment = int(datetime.now(UTC).timestamp())
+            values = (None if reserved is None else moment + reserved, moment + available, moment)
+            cursor.execute("insert into jobs values (default, 'default', '{}', 0, %s, %s, %s)", values)
+    text = recipe(tmp_path, "Laravel's database queue").query.replace("extract(epoch from now())", "unix_timestamp()")
+    assert number(SqlSource(url=mariadb.replace("/mysql", "/shop"), query=text)) == 2
