@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from scaler.autoscale.describe import decision_document
 from scaler.autoscale.simulate import Simulation
+from scaler.output.table import columns
 from scaler.support.clock import format_time
 
 _BARS = " ▁▂▃▄▅▆▇█"
@@ -96,11 +97,4 @@ def table(simulations: Sequence[Simulation]) -> list[tuple[str, ...]]:
 
 
 def _table(simulations: Sequence[Simulation]) -> list[str]:
-    rows = table(simulations)
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return [
-        "  ".join(
-            [f"{row[0]:<{widths[0]}}", *(f"{cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True))]
-        )
-        for row in rows
-    ]
+    return columns(table(simulations), numbers=True)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from scaler.commands.context import Context, Output
-from scaler.commands.document import dump, markdown_table
+from scaler.commands.document import dump
 from scaler.commands.reports import keep_result
 from scaler.model import GroupReport, Result, Spec
+from scaler.output.table import markdown_table
 
 if TYPE_CHECKING:
     from scaler.autoscale.tick import Tick

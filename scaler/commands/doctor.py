@@ -10,8 +10,9 @@ import click
 from scaler.commands.checks import Finding, Level, examine
 from scaler.commands.command import Command, common_options
 from scaler.commands.context import Context, Output
-from scaler.commands.document import dump, markdown_table
+from scaler.commands.document import dump
 from scaler.errors import ExitCode
+from scaler.output.table import markdown_table
 
 
 @click.command(cls=Command)

@@ -6,9 +6,6 @@ import json
 from collections.abc import Mapping
 
 from scaler.commands.context import Output
-from scaler.output.table import markdown_table, text_table
-
-__all__ = ["SCHEMA", "dump", "markdown_table", "text_table"]
 
 SCHEMA = 1
 

@@ -9,10 +9,11 @@ import click
 from scaler.commands.command import Command, common_options
 from scaler.commands.completers import complete_server
 from scaler.commands.context import Context, Output
-from scaler.commands.document import dump, markdown_table, text_table
+from scaler.commands.document import dump
 from scaler.config.project import Project
 from scaler.errors import UsageError
 from scaler.model.events import Event
+from scaler.output.table import markdown_table, text_table
 from scaler.records.codec import event_to_json
 from scaler.records.event_log import EventLog
 from scaler.records.state_file import StateFile

@@ -7,13 +7,14 @@ import click
 from scaler.commands.changing import How, change, change_options, check
 from scaler.commands.command import Command, common_options
 from scaler.commands.context import Context, Output
-from scaler.commands.document import dump, markdown_table, text_table
+from scaler.commands.document import dump
 from scaler.commands.options import LockPolicy
 from scaler.commands.running import load, opened_ports
 from scaler.converge import operate
 from scaler.converge.demand import Demand
 from scaler.errors import ExitCode, UsageError
 from scaler.model import Server
+from scaler.output.table import markdown_table, text_table
 from scaler.records.codec import server_to_json
 
 _COLUMNS = ("name", "group", "status", "type", "location", "ipv4", "id")

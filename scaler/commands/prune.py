@@ -11,13 +11,14 @@ import click
 
 from scaler.commands.command import Command, common_options
 from scaler.commands.context import Context, Output
-from scaler.commands.document import dump, markdown_table
+from scaler.commands.document import dump
 from scaler.commands.options import Duration, LockPolicy, lock_timeout_option
 from scaler.commands.running import load
 from scaler.config.project import Project
 from scaler.engine import housekeeping
 from scaler.engine.backend import LocalBackend
 from scaler.model import Spec
+from scaler.output.table import markdown_table
 from scaler.records.state import prune_records
 from scaler.records.state_file import StateFile
 

@@ -127,7 +127,8 @@ def _write(
 ) -> None:
     from scaler.autoscale import report
     from scaler.autoscale.report_page import page
-    from scaler.commands.document import dump, markdown_table
+    from scaler.commands.document import dump
+    from scaler.output.table import markdown_table
 
     if html is not None:
         _write_file(html, page(results, trace, title=title))

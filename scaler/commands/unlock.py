@@ -11,13 +11,14 @@ import click
 
 from scaler.commands.command import Command, common_options
 from scaler.commands.context import Context, Output
-from scaler.commands.document import dump, markdown_table
+from scaler.commands.document import dump
 from scaler.commands.running import load
 from scaler.config.project import Project
 from scaler.engine.backend import LocalBackend
 from scaler.engine.locks import describe, is_stale, remove_lock
 from scaler.errors import ExitCode, LockedError, UsageError
 from scaler.model import Spec
+from scaler.output.table import markdown_table
 from scaler.records.run_lock import RunLock
 
 

@@ -10,9 +10,10 @@ import click
 
 from scaler.commands.command import Command, common_options
 from scaler.commands.context import Context, Output
-from scaler.commands.document import dump, markdown_table
+from scaler.commands.document import dump
 from scaler.engine import binary
 from scaler.errors import UnavailableError
+from scaler.output.table import columns, markdown_table
 from scaler.support.version import VERSION
 
 PACKAGES = ("pulumi", "pulumi-hcloud", "pulumi-digitalocean", "hcloud", "pydo")
@@ -45,8 +46,7 @@ def version(context: Context) -> None:
     if context.output is Output.MARKDOWN:
         click.echo(markdown_table(("what", "version"), rows))
         return
-    width = max(len(name) for name in facts)
-    click.echo("\n".join(f"{name:<{width}}  {found}" for name, found in rows))
+    click.echo("\n".join(columns(rows)))
 
 
 def _engine() -> str | None:

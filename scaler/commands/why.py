@@ -10,10 +10,11 @@ import click
 from scaler.commands.command import Command, common_options
 from scaler.commands.completers import complete_server
 from scaler.commands.context import Context, Output
-from scaler.commands.document import dump, markdown_table, text_table
+from scaler.commands.document import dump
 from scaler.commands.history import read_events, table_of
 from scaler.commands.running import load
 from scaler.errors import UsageError
+from scaler.output.table import markdown_table, text_table
 from scaler.output.words import format_age, format_elapsed, one_line
 from scaler.records.codec import event_to_json, server_to_json
 from scaler.records.explanation import Explanation, RunReport, explain_server

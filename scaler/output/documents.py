@@ -65,7 +65,7 @@ def _step_document(report: StepReport) -> dict[str, object]:
 
 
 def status_document(state: State | None, stack: str) -> dict[str, object]:
-    """The state file's document, `counts`: servers per status, all statuses, zeros included, and `cost`."""
+    """Return the document of the state file with `counts`, the servers in each status, and `cost` besides."""
     nothing = {
         "schema": SCHEMA,
         "stack": stack,
@@ -82,7 +82,7 @@ def status_document(state: State | None, stack: str) -> dict[str, object]:
 
 
 def count_by_status(servers: Iterable[Server]) -> dict[str, int]:
-    """How many servers are in each status: all statuses, in their order, zeros included."""
+    """Count the servers in each status: all statuses, in their order, zeros included."""
     counted = Counter(server.status for server in servers)
     return {str(status): counted[status] for status in Status}
 

@@ -59,7 +59,7 @@ def render_status(
 
 
 def planned(plan: Plan, *, servers: Sequence[Server] = (), cost: Cost | None = None) -> Result:
-    """The result of a run that ends with its plan."""
+    """Return the result of a run that ends with this plan."""
     return Result(
         stack=plan.stack,
         outcome=Outcome.PLANNED if plan.steps else Outcome.UNCHANGED,

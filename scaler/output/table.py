@@ -7,14 +7,19 @@ from collections.abc import Iterable, Sequence
 from scaler.output.words import one_line
 
 
-def columns(rows: Iterable[Sequence[str]]) -> list[str]:
-    """Return the rows as lines with aligned columns. Leave out a column that is empty in every row."""
+def columns(rows: Iterable[Sequence[str]], *, numbers: bool = False) -> list[str]:
+    """Return the rows as lines with aligned columns. Leave out a column that is empty in every row.
+
+    With `numbers`, align all columns but the first to the right.
+    """
     used = [column for column in zip(*rows, strict=True) if any(column)]
-    widths = [max(len(cell) for cell in column) for column in used]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in zip(*used, strict=True)
-    ]
+    aligned = [_pad(column, right=numbers and index > 0) for index, column in enumerate(used)]
+    return ["  ".join(row).rstrip() for row in zip(*aligned, strict=True)]
+
+
+def _pad(column: Sequence[str], *, right: bool) -> list[str]:
+    width = max(len(cell) for cell in column)
+    return [cell.rjust(width) if right else cell.ljust(width) for cell in column]
 
 
 def text_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

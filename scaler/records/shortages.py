@@ -89,5 +89,5 @@ class Shortages:
 
 
 def _is_fresh(at: datetime, now: datetime, lifetime: timedelta) -> bool:
-    """A moment in the future was written with a wrong clock, and proves nothing."""
+    """Return whether `at` is less than `lifetime` ago. A time in the future comes from a wrong clock, and is not."""
     return timedelta(seconds=-1) <= now - at < lifetime
