@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from scaler.autoscale.decision import Decision, Sample
 from scaler.autoscale.memory import Memory
@@ -10,26 +11,11 @@ from scaler.autoscale.tick import Tick, run_tick
 from scaler.converge.demand import Options
 from scaler.model.autoscaling import Backlog, HttpSource, Policy
 from tests.autoscale.load import policy
-from tests.support.fakes import FakeRecords, Setting
+from tests.support.fakes import Setting
 from tests.support.fakes import group as server_group
 from tests.support.fakes import spec as stack_spec
 
 JOBS = Backlog(metric="jobs", per_server=10)
-
-
-class Records(FakeRecords):
-    """What autoscaling logs, besides."""
-
-    def __init__(self, fuse) -> None:
-        super().__init__(fuse)
-        self.decisions = []
-        self.notices = []
-
-    def log_decision(self, group, reason, decision) -> None:
-        self.decisions.append(decision)
-
-    def log_metric(self, group, text) -> None:
-        self.notices.append(text)
 
 
 def web(made: Policy) -> Policy:
@@ -43,12 +29,11 @@ class Live(Setting):
     """Ticks of the loop, one by one."""
 
     def __init__(
-        self, folder: Path, made: Policy | None = None, *, count: int = 2, limit: int | None = None, **bounds
+        self, folder: Path, made: Policy | None = None, *, count: int = 2, limit: int | None = None, **bounds: Any
     ) -> None:
         bounds = {"min": 0, "max": 20, **bounds}
         worker = server_group(count=count, autoscale=web(made or policy(JOBS)), **bounds)
         super().__init__(stack_spec(worker, limit=limit))
-        self.records = Records(self.fuse)
         self.memory = Memory.of(folder, self.spec.stack, self.progress.warn)
         self.decisions: list[Decision] = []
 
@@ -71,7 +56,7 @@ class Live(Setting):
         """Tick by the clock, whatever a tick takes."""
         for _ in range(ticks):
             following = self.clock.passed + interval
-            self.tick(**values)
+            self.tick(None, **values)
             self.clock.passed = max(following, self.clock.passed)
 
     def wait(self, length: timedelta) -> None:

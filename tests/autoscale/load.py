@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from scaler.autoscale.decide import decide
 from scaler.autoscale.decision import Ceiling, Decision, History, Sample, Supply
@@ -13,14 +14,15 @@ START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 EAGER = Direction()
 
 
-def metric(name: str, **rest: object) -> Metric:
+def metric(name: str, **rest: Any) -> Metric:
     return Metric(name=name, source=FixedSource(value=0), **rest)
 
 
-def policy(*rules: Rule, up: Direction = EAGER, down: Direction = EAGER, **rest: object) -> Policy:
+def policy(*rules: Rule, up: Direction = EAGER, down: Direction = EAGER, **rest: Any) -> Policy:
     names = {rule.metric for rule in rules if hasattr(rule, "metric")}
     metrics = {name: metric(name) for name in sorted(names)}
-    return Policy(**{"metrics": metrics, "rules": rules, "up": up, "down": down, **rest})
+    known: dict[str, Any] = {"metrics": metrics, "rules": rules, "up": up, "down": down}
+    return Policy(**(known | rest))
 
 
 def group(policy: Policy | None, *, min: int = 0, max: int = 20, count: int = 2, name: str = "worker") -> Group:

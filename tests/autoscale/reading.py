@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from scaler.autoscale.metrics import MetricError, Request, read
+from scaler.model.autoscaling import Source
 from scaler.support.clock import SystemClock
 
 
@@ -13,11 +14,11 @@ def request(seconds: float = 5, **environ: str) -> Request:
     return Request(seconds, datetime.now(UTC), {"PATH": "/usr/bin:/bin", **environ}, Path("/"), SystemClock())
 
 
-def number(source, **environ: str) -> float:
-    return read(source, request(**environ)).number
+def number(source: Source, **environ: str) -> float:
+    return read(source, request(5, **environ)).number
 
 
-def refusal(source, seconds: float = 5, **environ: str) -> str:
+def refusal(source: Source, seconds: float = 5, **environ: str) -> str:
     with pytest.raises(MetricError) as caught:
         read(source, request(seconds, **environ))
     return str(caught.value)

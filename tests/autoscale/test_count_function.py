@@ -1,9 +1,13 @@
 """A count by the user's own function: what it is told, what it may answer, and that nonsense moves no server."""
 
+from __future__ import annotations
+
 import math
 import re
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,14 +27,14 @@ from tests.autoscale.test_spec import write
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "extend.md"
 
 
-def asks(function, **rest) -> Policy:
+def asks(function: Callable[[Any], object], **rest: Any) -> Policy:
     metrics = {"jobs": metric("jobs")}
-    defaults = {"metrics": metrics, "function": Extension("fleet:count", function), "down": Direction()}
+    defaults: dict[str, Any] = {"metrics": metrics, "function": Extension("fleet:count", function), "down": Direction()}
     return Policy(**(defaults | rest))
 
 
-def test_the_function_receives_the_load():
-    told = []
+def test_the_function_receives_the_load() -> None:
+    told: list[Load] = []
     fleet = Fleet(group(asks(told.append), min=1, max=9), current=4, booting=[START + timedelta(minutes=1)])
     decision = fleet.step(jobs=12)
     facts = {"current": 4, "supply": 4, "ready": 3, "min": 1, "max": 9}
@@ -39,24 +43,24 @@ def test_the_function_receives_the_load():
     assert (decision.count, decision.notices) == (4, ())
 
 
-def test_its_answer_is_the_count_within_all_bounds():
+def test_its_answer_is_the_count_within_all_bounds() -> None:
     fleet = Fleet(group(asks(lambda load: math.ceil(load.metrics["jobs"] / 3)), min=1, max=6), current=2)
     assert [fleet.step(jobs=jobs).count for jobs in (9, 30, 3, 0)] == [3, 6, 1, 1]
     assert fleet.decisions[0].reason == "3 instead of 2: fleet:count says 3"
     assert fleet.decisions[1].caps[-1].name == "max"
 
 
-def test_it_counts_as_one_more_rule():
+def test_it_counts_as_one_more_rule() -> None:
     made = policy(JOBS, function=Extension("fleet:count", lambda load: 3))
     fleet = Fleet(group(made), current=3)
     assert [fleet.step(jobs=jobs).count for jobs in (10, 50, 10)] == [3, 5, 3], "the largest wins"
 
 
-def fails(load):
+def fails(load: Load) -> object:
     raise ValueError("boom")
 
 
-def exits(load):
+def exits(load: Load) -> object:
     raise SystemExit(3)
 
 
@@ -80,10 +84,12 @@ NONSENSE = [
 
 
 @pytest.mark.parametrize(("function", "state", "words"), NONSENSE)
-def test_a_wrong_answer_holds_the_count_and_is_reported_once(function, state, words):
-    answers = [lambda load: 5, *[function] * 180, lambda load: 4]
+def test_a_wrong_answer_holds_the_count_and_is_reported_once(
+    function: Callable[[Any], object], state: SampleState, words: str
+) -> None:
+    answers: list[Callable[[Any], object]] = [lambda load: 5, *[function] * 180, lambda load: 4]
 
-    def asked(load):
+    def asked(load: Load) -> object:
         return answers.pop(0)(load)
 
     fleet = Fleet(group(asks(asked)), current=5)
@@ -98,24 +104,29 @@ def test_a_wrong_answer_holds_the_count_and_is_reported_once(function, state, wo
     assert over == "function fleet:count is back: 4"
 
 
-def test_on_error_max_applies_to_functions():
+def test_on_error_max_applies_to_functions() -> None:
     fleet = Fleet(group(asks(fails, on_error="max"), max=8), current=2)
     assert fleet.step(jobs=1).count == 8
 
 
-def test_the_function_receives_none_for_an_unusable_metric():
-    told = []
-    fleet = Fleet(group(asks(lambda load: told.append(load.metrics["jobs"]) or 2)), current=2)
+def test_the_function_receives_none_for_an_unusable_metric() -> None:
+    told: list[float | None] = []
+
+    def two(load: Load) -> int:
+        told.append(load.metrics["jobs"])
+        return 2
+
+    fleet = Fleet(group(asks(two)), current=2)
     for value in (None, math.nan, -1, 1e12, Sample(7, START - timedelta(hours=1)), 0, 7):
         fleet.step(jobs=value)
     assert told == [None] * 6 + [7]
 
 
-def test_in_the_loop_a_function_that_fails_keeps_the_servers(tmp_path):
-    answers = [lambda load: 3]
+def test_in_the_loop_a_function_that_fails_keeps_the_servers(tmp_path: Path) -> None:
+    answers: list[Callable[[Any], object]] = [lambda load: 3]
     source = HttpSource(url="http://x/")
 
-    def asked(load):
+    def asked(load: Load) -> object:
         return answers[-1](load)
 
     made = asks(asked, metrics={"jobs": Metric(name="jobs", source=source)})
@@ -129,7 +140,7 @@ def test_in_the_loop_a_function_that_fails_keeps_the_servers(tmp_path):
     assert live.records.decisions[-1]["metrics"]["fleet:count"]["error"] == "ValueError: boom"
 
 
-def test_a_simulation_calls_the_function():
+def test_a_simulation_calls_the_function() -> None:
     source = HttpSource(url="http://x/")
     metrics = {"jobs": Metric(name="jobs", source=source)}
     made = asks(lambda load: math.ceil(load.metrics["jobs"] / 10), metrics=metrics)
@@ -144,12 +155,13 @@ def test_a_simulation_calls_the_function():
 # In the spec
 
 
-def test_a_spec_names_it(tmp_path):
+def test_a_spec_names_it(tmp_path: Path) -> None:
     (tmp_path / "stacks").mkdir()
     (tmp_path / "fleet.py").write_text("def count(load):\n    return 2 * load.current\n")
     metrics = "      metrics: {jobs: {fixed: 1}}\n"
     path = write(tmp_path / "stacks", f"{metrics}      function: fleet:count\n", SPEC)
     made = load(path, "shop").groups["worker"].autoscale
+    assert made is not None
     assert (made.rules, str(made.function)) == ((), "fleet:count")
     assert Fleet(group(made), current=3).step(jobs=1).count == 6
 
@@ -163,7 +175,7 @@ def test_a_spec_names_it(tmp_path):
         ("      function: fleet:count\n      rules: []\n", "autoscale.rules must not be empty"),
     ],
 )
-def test_functions_that_a_spec_cannot_name(tmp_path, block, problem):
+def test_functions_that_a_spec_cannot_name(tmp_path: Path, block: str, problem: str) -> None:
     (tmp_path / "stacks").mkdir()
     (tmp_path / "fleet.py").write_text("def count(load):\n    return 1\n")
     with pytest.raises(InvalidSpecError) as caught:
@@ -172,7 +184,7 @@ def test_functions_that_a_spec_cannot_name(tmp_path, block, problem):
     assert problem in str(told)
 
 
-def test_the_documented_function_does_what_the_page_says(tmp_path):
+def test_the_documented_function_does_what_the_page_says(tmp_path: Path) -> None:
     [code] = re.findall(r"```python\n(# load\.py\n.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     (tmp_path / "load.py").write_text(code)
     from scaler.hooks.functions import load as load_function

@@ -1,5 +1,7 @@
 """The number from the load, row by row: what each rule proposes, what caps it, and what is not believed."""
 
+from __future__ import annotations
+
 import math
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -100,12 +102,12 @@ def minutes(number: float) -> timedelta:
         ),
     ],
 )
-def test_what_a_rule_asks_for(rule, value, supply, count):
+def test_what_a_rule_asks_for(rule: Target | Backlog | Wait | Steps, value: float, supply: Supply, count: int) -> None:
     samples = {rule.metric: Sample(value, START)}
     assert decide(group(policy(rule)), samples, supply, History(), START).count == count
 
 
-def test_up_if_one_rule_asks_and_down_if_all_agree():
+def test_up_if_one_rule_asks_and_down_if_all_agree() -> None:
     both = Fleet(group(policy(CPU, JOBS)), 4)
     assert both.decide(cpu=90, jobs=10).count == 6
     assert both.decide(cpu=30, jobs=80).count == 8
@@ -113,7 +115,7 @@ def test_up_if_one_rule_asks_and_down_if_all_agree():
     assert both.decide(cpu=30, jobs=30).count == 3
 
 
-def test_the_throughput_is_learned_from_a_counter_while_jobs_wait():
+def test_the_throughput_is_learned_from_a_counter_while_jobs_wait() -> None:
     rule = Backlog(metric="jobs", within=MINUTE, throughput=Learned(metric="done"))
     fleet = Fleet(group(policy(rule, metrics={"jobs": metric("jobs"), "done": metric("done")})), 0)
     assert fleet.step(jobs=500, done=0).count == 1, "one server, to learn from"
@@ -125,7 +127,7 @@ def test_the_throughput_is_learned_from_a_counter_while_jobs_wait():
     assert fleet.step(jobs=120, done=0).count == 2
 
 
-def test_a_learned_throughput_can_start_from_a_guess():
+def test_a_learned_throughput_can_start_from_a_guess() -> None:
     rule = Backlog(metric="jobs", within=MINUTE, throughput=Learned(metric="done", initial=5))
     fleet = Fleet(group(policy(rule, metrics={"jobs": metric("jobs"), "done": metric("done")})), 1)
     assert fleet.step(jobs=900, done=0).count == 3
@@ -149,12 +151,12 @@ OFFICE = Window(cron="0 8 * * mon-fri", length=timedelta(hours=10), min=5, max=8
         (datetime(2026, 6, 1, 5, 59, 30, tzinfo=UTC), 2),
     ],
 )
-def test_a_schedule_alone_gives_its_min_or_the_specs_count(moment, count):
+def test_a_schedule_alone_gives_its_min_or_the_specs_count(moment: datetime, count: int) -> None:
     worker = group(policy(Schedule(timezone="Europe/Berlin", windows=(OFFICE,))))
     assert decide(worker, {}, Supply(2, 2, 2), History(), moment).count == count
 
 
-def test_a_schedules_bounds_hold_for_the_other_rules():
+def test_a_schedules_bounds_hold_for_the_other_rules() -> None:
     worker = group(policy(JOBS, Schedule(timezone="UTC", windows=(OFFICE,))))
     fleet = Fleet(worker, 2)
     assert fleet.decide(jobs=0).count == 5
@@ -164,7 +166,7 @@ def test_a_schedules_bounds_hold_for_the_other_rules():
     assert fleet.decide(jobs=500).count == 20
 
 
-def test_a_schedule_never_leaves_the_groups_bounds():
+def test_a_schedule_never_leaves_the_groups_bounds() -> None:
     window = Window(cron="* * * * *", length=timedelta(hours=1), min=50, max=60)
     worker = group(policy(JOBS, Schedule(timezone="UTC", windows=(window,))), max=9)
     assert Fleet(worker, 2).decide(jobs=0).count == 9
@@ -174,7 +176,7 @@ def test_a_schedule_never_leaves_the_groups_bounds():
 # Stabilisation, cooldown, step
 
 
-def test_down_only_when_asked_for_the_whole_window_and_by_the_mildest_of_it():
+def test_down_only_when_asked_for_the_whole_window_and_by_the_mildest_of_it() -> None:
     fleet = Fleet(group(policy(JOBS, down=Direction(stabilise=minutes(5)))), 6)
     fleet.step(jobs=60)
     for jobs in (20, 40, 20, 20):
@@ -185,7 +187,7 @@ def test_down_only_when_asked_for_the_whole_window_and_by_the_mildest_of_it():
     assert fleet.step(jobs=20).count == 2
 
 
-def test_up_only_when_asked_for_the_whole_window():
+def test_up_only_when_asked_for_the_whole_window() -> None:
     fleet = Fleet(group(policy(JOBS, up=Direction(stabilise=minutes(2)))), 1)
     fleet.step(jobs=10)
     assert fleet.step(jobs=90).count == 1
@@ -193,13 +195,13 @@ def test_up_only_when_asked_for_the_whole_window():
     assert fleet.step(jobs=70).count == 5
 
 
-def test_a_lost_memory_shrinks_nothing_at_once():
+def test_a_lost_memory_shrinks_nothing_at_once() -> None:
     fleet = Fleet(group(policy(JOBS, down=Direction(stabilise=minutes(5)))), 6)
     assert fleet.step(jobs=0).count == 6
     assert "asked for less than 5m" in fleet.decisions[0].reason
 
 
-def test_cooldowns_per_direction():
+def test_cooldowns_per_direction() -> None:
     pause = Direction(cooldown=minutes(3))
     fleet = Fleet(group(policy(JOBS, up=pause, down=pause)), 1)
     assert fleet.step(jobs=30).count == 3
@@ -209,14 +211,14 @@ def test_cooldowns_per_direction():
     assert fleet.step(jobs=40).count == 4, "up does not wait for a down"
 
 
-def test_no_change_starts_no_cooldown():
+def test_no_change_starts_no_cooldown() -> None:
     fleet = Fleet(group(policy(JOBS, up=Direction(cooldown=minutes(30)))), 3)
     for _ in range(5):
         fleet.step(jobs=30)
     assert fleet.step(jobs=50).count == 5
 
 
-def test_a_change_by_hand_starts_the_cooldowns_and_is_reported_once():
+def test_a_change_by_hand_starts_the_cooldowns_and_is_reported_once() -> None:
     pause = Direction(cooldown=minutes(10))
     fleet = Fleet(group(policy(JOBS, up=pause, down=pause)), 3)
     fleet.step(jobs=30)
@@ -227,21 +229,21 @@ def test_a_change_by_hand_starts_the_cooldowns_and_is_reported_once():
     assert fleet.notices == ["the count was changed from 3 to 8 by something else"]
 
 
-def test_a_decision_that_was_not_carried_out_starts_no_cooldown():
+def test_a_decision_that_was_not_carried_out_starts_no_cooldown() -> None:
     fleet = Fleet(group(policy(JOBS, up=Direction(cooldown=minutes(10)))), 1)
     fleet.history = fleet.decide(jobs=30).history
     fleet.now += MINUTE
     assert fleet.step(jobs=30).count == 3
 
 
-def test_the_largest_step():
+def test_the_largest_step() -> None:
     fleet = Fleet(group(policy(JOBS, up=Direction(step=4), down=Direction(step=2))), 0)
     for jobs in (150, 150, 150, 150, 150, 0, 0):
         fleet.step(jobs=jobs)
     assert fleet.counts == [4, 8, 12, 15, 15, 13, 11]
 
 
-def test_neither_cooldown_nor_step_keeps_the_count_below_min():
+def test_neither_cooldown_nor_step_keeps_the_count_below_min() -> None:
     slow = Direction(cooldown=timedelta(hours=5), step=1)
     fleet = Fleet(group(policy(JOBS, up=slow, down=slow), min=4), 6)
     fleet.step(jobs=50)
@@ -253,7 +255,7 @@ def test_neither_cooldown_nor_step_keeps_the_count_below_min():
 # Limits
 
 
-def test_a_ceiling_is_named_in_the_reason():
+def test_a_ceiling_is_named_in_the_reason() -> None:
     decision = decide(
         group(policy(JOBS)),
         {"jobs": Sample(150, START)},
@@ -266,7 +268,7 @@ def test_a_ceiling_is_named_in_the_reason():
     assert decision.reason.endswith("the budget allows no more: at most 7")
 
 
-def test_groups_share_the_limit_and_no_existing_server_is_removed_for_growth():
+def test_groups_share_the_limit_and_no_existing_server_is_removed_for_growth() -> None:
     both = spec(group(policy(JOBS), name="web"), group(policy(JOBS), name="worker"), limit=10)
     supplies = {"web": Supply(4, 4, 4), "worker": Supply(2, 2, 2)}
     samples = {"web": {"jobs": Sample(50, START)}, "worker": {"jobs": Sample(200, START)}}
@@ -275,7 +277,7 @@ def test_groups_share_the_limit_and_no_existing_server_is_removed_for_growth():
     assert [cap.name for cap in decisions["worker"].caps] == ["limit"]
 
 
-def test_groups_without_a_policy_count_towards_the_limit():
+def test_groups_without_a_policy_count_towards_the_limit() -> None:
     both = spec(group(None, name="web"), group(policy(JOBS), name="worker"), limit=10)
     supplies = {"web": Supply(7, 7, 7), "worker": Supply(2, 2, 2)}
     decisions = decide_stack(both, {"worker": {"jobs": Sample(90, START)}}, supplies, {}, START)
@@ -297,7 +299,7 @@ def test_groups_without_a_policy_count_towards_the_limit():
         (Sample(1, START - minutes(6)), SampleState.STALE),
     ],
 )
-def test_an_unusable_value_holds_the_count(sample, state):
+def test_an_unusable_value_holds_the_count(sample: Sample, state: SampleState) -> None:
     fleet = Fleet(group(policy(CPU, JOBS)), 5)
     for _ in range(20):
         decision = fleet.step(cpu=replace(sample, at=sample.at + (fleet.now - START)), jobs=0)
@@ -307,12 +309,12 @@ def test_an_unusable_value_holds_the_count(sample, state):
     assert fleet.decide(cpu=sample, jobs=70).count == 7, "another rule may still ask for more"
 
 
-def test_on_error_max():
+def test_on_error_max() -> None:
     fleet = Fleet(group(policy(JOBS, on_error="max"), max=12), 5)
     assert fleet.step(jobs=None).count == 12
 
 
-def test_a_source_that_fails_then_returns_nan_then_zero_changes_nothing():
+def test_a_source_that_fails_then_returns_nan_then_zero_changes_nothing() -> None:
     fleet = Fleet(group(policy(CPU, down=Direction(stabilise=minutes(5)))), 6)
     for _ in range(10):
         fleet.step(cpu=60)
@@ -328,7 +330,7 @@ def test_a_source_that_fails_then_returns_nan_then_zero_changes_nothing():
     assert fleet.notices[3:] == ["metric cpu is back: 60"]
 
 
-def test_zeros_after_a_failure_are_used_after_distrust_zero():
+def test_zeros_after_a_failure_are_used_after_distrust_zero() -> None:
     fleet = Fleet(group(policy(JOBS)), 6)
     fleet.step(jobs=None)
     for _ in range(60):
@@ -336,7 +338,7 @@ def test_zeros_after_a_failure_are_used_after_distrust_zero():
     assert fleet.step(jobs=0).count == 0
 
 
-def test_a_queue_that_is_empty_is_no_failure():
+def test_a_queue_that_is_empty_is_no_failure() -> None:
     fleet = Fleet(group(policy(JOBS)), 6)
     fleet.step(jobs=60)
     assert fleet.step(jobs=0).count == 0
@@ -347,7 +349,7 @@ def test_a_queue_that_is_empty_is_no_failure():
 # Over time
 
 
-def test_a_metric_that_swings_within_the_tolerance_changes_nothing():
+def test_a_metric_that_swings_within_the_tolerance_changes_nothing() -> None:
     fleet = Fleet(group(policy(CPU)), 10)
     for tick in range(720):
         fleet.step(10, cpu=60 * (1 + 0.1 * math.sin(tick / 7)))
@@ -357,7 +359,7 @@ def test_a_metric_that_swings_within_the_tolerance_changes_nothing():
 
 
 @pytest.mark.parametrize("boot", [minutes(5)])
-def test_a_step_of_the_load_does_not_overshoot_while_servers_boot(boot):
+def test_a_step_of_the_load_does_not_overshoot_while_servers_boot(boot: timedelta) -> None:
     """Demand for six servers at 60 %; the loop runs every ten seconds for an hour."""
     fleet = Fleet(group(policy(CPU), max=50), 2, boot=boot)
     for _ in range(360):
@@ -367,14 +369,14 @@ def test_a_step_of_the_load_does_not_overshoot_while_servers_boot(boot):
     assert sum(max(0, decision.change) for decision in fleet.decisions) == 4
 
 
-def test_jobs_that_wait_longer_while_servers_boot_ask_for_no_more():
+def test_jobs_that_wait_longer_while_servers_boot_ask_for_no_more() -> None:
     fleet = Fleet(group(policy(WAIT), max=50), 2, boot=minutes(5))
     for tick in range(29):
         fleet.step(10, wait=120 + 10 * tick)
     assert max(fleet.counts) == 4
 
 
-def test_the_same_input_gives_the_same_decision():
+def test_the_same_input_gives_the_same_decision() -> None:
     worker = group(policy(CPU, JOBS, up=EAGER, down=Direction(stabilise=minutes(5))))
     samples = {"cpu": Sample(77, START), "jobs": Sample(12, START)}
     first, second = (decide(worker, samples, Supply(3, 3, 2), History(), START) for _ in range(2))

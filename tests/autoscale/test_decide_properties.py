@@ -1,5 +1,8 @@
 """What holds for every policy, load and past."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable
 from datetime import timedelta
 
 from hypothesis import given, settings
@@ -36,7 +39,7 @@ SCHEDULES = st.builds(
 )
 
 
-def _rising(steps):
+def _rising(steps: Iterable[Threshold]) -> list[Threshold]:
     return [Threshold(step.start, step.count + 3) for step in steps]
 
 
@@ -66,7 +69,9 @@ def histories(draw: st.DrawFn) -> History:
 
 @given(policies(), supplies(), histories(), LOADS, st.integers(0, 10), st.integers(0, 10), COUNTS)
 @settings(max_examples=300)
-def test_never_outside_min_max_and_limit(policy, supply, history, load, low, more, limit):
+def test_never_outside_min_max_and_limit(
+    policy: Policy, supply: Supply, history: History, load: float, low: int, more: int, limit: int
+) -> None:
     worker = group(policy, min=low, max=low + more)
     ceiling = Ceiling("limit", max(limit, low), "the stack's limit")
     count = decide(worker, {"load": Sample(load, START)}, supply, history, START, (ceiling,)).count
@@ -79,7 +84,9 @@ def test_never_outside_min_max_and_limit(policy, supply, history, load, low, mor
     st.integers(0, 40),
 )
 @settings(max_examples=200)
-def test_groups_together_keep_every_bound_and_only_the_limit_takes_servers_away(drawn, limit, affordable):
+def test_groups_together_keep_every_bound_and_only_the_limit_takes_servers_away(
+    drawn: list[tuple[Policy, Supply, int, float]], limit: int, affordable: int
+) -> None:
     groups = [group(made, min=low, max=40, name=f"g{index}") for index, (made, _, low, _) in enumerate(drawn)]
     supplies = {one.name: drawn[index][1] for index, one in enumerate(groups)}
     samples = {one.name: {"load": Sample(drawn[index][3], START)} for index, one in enumerate(groups)}
@@ -98,7 +105,9 @@ def test_groups_together_keep_every_bound_and_only_the_limit_takes_servers_away(
 
 @given(policies(), supplies(), histories(), LOADS, LOADS)
 @settings(max_examples=300)
-def test_more_load_never_means_fewer_servers(policy, supply, history, one, other):
+def test_more_load_never_means_fewer_servers(
+    policy: Policy, supply: Supply, history: History, one: float, other: float
+) -> None:
     worker = group(policy, max=40)
     less, more = (
         decide(worker, {"load": Sample(load, START)}, supply, history, START).count for load in sorted((one, other))
@@ -108,7 +117,9 @@ def test_more_load_never_means_fewer_servers(policy, supply, history, one, other
 
 @given(policies(), supplies(), histories(), st.none() | LOADS)
 @settings(max_examples=200)
-def test_the_same_input_gives_the_same_decision_and_tells_why(policy, supply, history, load):
+def test_the_same_input_gives_the_same_decision_and_tells_why(
+    policy: Policy, supply: Supply, history: History, load: float
+) -> None:
     worker = group(policy, max=40)
     first, second = (decide(worker, {"load": Sample(load, START)}, supply, history, START) for _ in range(2))
     assert first == second
@@ -118,9 +129,11 @@ def test_the_same_input_gives_the_same_decision_and_tells_why(policy, supply, hi
 
 @given(policies(), supplies(), histories(), st.integers(0, 10))
 @settings(max_examples=200)
-def test_a_metric_that_is_missing_never_lowers_the_count(policy, supply, history, low):
+def test_a_metric_that_is_missing_never_lowers_the_count(
+    policy: Policy, supply: Supply, history: History, low: int
+) -> None:
     worker = group(policy, min=low, max=40)
     windows = [rule for rule in policy.rules if isinstance(rule, Schedule)]
-    tops = [window.max for rule in windows for window in rule.windows]
+    tops = [window.max for rule in windows for window in rule.windows if window.max is not None]
     count = decide(worker, {"load": Sample(None, START, "gone")}, supply, history, START).count
     assert count >= min([supply.current, *tops])

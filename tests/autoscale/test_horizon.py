@@ -1,8 +1,12 @@
 """Laravel Horizon's queues, on a real Redis with the records that Horizon 5 writes."""
 
+from __future__ import annotations
+
 import json
 import time
 from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -16,34 +20,42 @@ pytestmark = pytest.mark.server
 PREFIXES = {"prefix": "shop_horizon:", "queue_prefix": "shop_database_"}
 
 
-def supervise(client, name: str, processes: object, *, alive: bool = True, prefix: str = "shop_horizon:") -> None:
+def supervise(
+    client: redis.Redis | redis.RedisCluster,
+    name: str,
+    processes: object,
+    *,
+    alive: bool = True,
+    prefix: str = "shop_horizon:",
+) -> None:
     """Write what a supervisor writes every second. Redis deletes the record 30 s later; its name stays a while."""
     if alive:
         client.hset(f"{prefix}supervisor:{name}", mapping={"name": name, "processes": json.dumps(processes)})
     client.zadd(f"{prefix}supervisors", {name: time.time()})
 
 
-def push(client, queue: str, count: int) -> None:
+def push(client: redis.Redis, queue: str, count: int) -> None:
     client.rpush(f"shop_database_queues:{queue}", *[json.dumps({"pushedAt": "1"})] * count)
     client.zadd("shop_horizon:recent_jobs", {f"{queue}-{count}": 1})
 
 
-def measure(client, queue: str, runtime_ms: object) -> None:
+def measure(client: redis.Redis, queue: str, runtime_ms: object) -> None:
     client.hset(f"shop_horizon:queue:{queue}", mapping={"throughput": 12, "runtime": str(runtime_ms)})
 
 
-def snapshot(client, queue: str, *runtimes: object) -> None:
+def snapshot(client: redis.Redis, queue: str, *runtimes: object) -> None:
     """Write snapshots, the newest last. Without a finished job, the run time is false."""
     for moment, runtime in enumerate(runtimes):
         document = json.dumps({"throughput": 0, "runtime": runtime, "wait": 1, "time": moment})
         client.zadd(f"shop_horizon:snapshot:queue:{queue}", {document: moment})
 
 
-def source(url: str, *queues: str, **rest: object) -> HorizonSource:
-    return HorizonSource(url=url, **{"queues": queues or ("default",), **PREFIXES, **rest})
+def source(url: str, *queues: str, **rest: Any) -> HorizonSource:
+    known: dict[str, Any] = {"queues": queues or ("default",), **PREFIXES}
+    return HorizonSource(url=url, **(known | rest))
 
 
-def test_the_wait_is_jobs_times_run_time_over_processes(client, url):
+def test_the_wait_is_jobs_times_run_time_over_processes(client: redis.Redis, url: str) -> None:
     push(client, "default", 300)
     measure(client, "default", 1550.5)
     supervise(client, "web-1:supervisor-1", {"redis:default": 3, "redis:mail": 1})
@@ -54,7 +66,7 @@ def test_the_wait_is_jobs_times_run_time_over_processes(client, url):
     assert number(source(url, "mail", "default")) == pytest.approx(300 * 1.5505 / 5), "the longest"
 
 
-def test_processes_of_another_connection_do_not_count(client, url):
+def test_processes_of_another_connection_do_not_count(client: redis.Redis, url: str) -> None:
     push(client, "default", 10)
     measure(client, "default", 1000)
     supervise(client, "a", {"redis:default": 1, "redis-long:default": 4})
@@ -62,7 +74,7 @@ def test_processes_of_another_connection_do_not_count(client, url):
     assert number(source(url, connection="redis-long")) == 2.5
 
 
-def test_h1_the_newest_snapshot_that_has_a_run_time_counts(client, url):
+def test_h1_the_newest_snapshot_that_has_a_run_time_counts(client: redis.Redis, url: str) -> None:
     """Thirty jobs of 20 minutes on three processes: no job finished between the last two snapshots."""
     push(client, "default", 30)
     supervise(client, "a", {"redis:default": 3})
@@ -70,27 +82,27 @@ def test_h1_the_newest_snapshot_that_has_a_run_time_counts(client, url):
     assert number(source(url)) == 12_000
 
 
-def test_h1_without_any_run_time_the_configured_one_counts(client, url):
+def test_h1_without_any_run_time_the_configured_one_counts(client: redis.Redis, url: str) -> None:
     push(client, "default", 10)
     supervise(client, "a", {"redis:default": 2})
     snapshot(client, "default", *[False] * 24)
     assert number(source(url, runtime=timedelta(seconds=3))) == 15
 
 
-def test_the_measured_run_time_counts_before_the_snapshots(client, url):
+def test_the_measured_run_time_counts_before_the_snapshots(client: redis.Redis, url: str) -> None:
     push(client, "default", 10)
     measure(client, "default", 2000)
     snapshot(client, "default", "9000")
     assert number(source(url)) == 20
 
 
-def test_h2_the_wait_is_not_rounded(client, url):
+def test_h2_the_wait_is_not_rounded(client: redis.Redis, url: str) -> None:
     push(client, "default", 2)
     measure(client, "default", 200)
     assert number(source(url)) == pytest.approx(0.4)
 
 
-def test_h3_due_and_expired_jobs_wait(client, url):
+def test_h3_due_and_expired_jobs_wait(client: redis.Redis, url: str) -> None:
     now = time.time()
     client.zadd("shop_database_queues:default:delayed", {"a": now - 5, "b": now - 1, "c": now - 1, "later": now + 3600})
     client.zadd("shop_database_queues:default:reserved", {"lost": now - 60, "running": now + 3600})
@@ -127,7 +139,7 @@ COMPRESSED = {
 
 
 @pytest.mark.parametrize("serializer", SERIALIZED)
-def test_h4_what_phpredis_serializes_is_read(client, url, serializer):
+def test_h4_what_phpredis_serializes_is_read(client: redis.Redis, url: str, serializer: str) -> None:
     name, processes, document = SERIALIZED[serializer]
     push(client, "default", 30)
     client.hset("shop_horizon:supervisor:web-1-aBcD:supervisor-1", "processes", processes)
@@ -139,21 +151,23 @@ def test_h4_what_phpredis_serializes_is_read(client, url, serializer):
 @pytest.mark.parametrize(
     "runtime", [b"d:1550.5;", b's:6:"1550.5";', b"\x00\x00\x00\x02\x0c@\x98:\x00\x00\x00\x00\x00", b'"1550.5"']
 )
-def test_h4_a_serialized_run_time(client, url, runtime):
+def test_h4_a_serialized_run_time(client: redis.Redis, url: str, runtime: bytes) -> None:
     push(client, "default", 2)
     client.hset("shop_horizon:queue:default", "runtime", runtime)
     assert number(source(url)) == pytest.approx(3.101)
 
 
 @pytest.mark.parametrize("stored", [b"i:70000;", b"\x00\x00\x00\x02\n\x00\x01\x11p"])
-def test_h4_a_serialized_whole_run_time(client, url, stored):
+def test_h4_a_serialized_whole_run_time(client: redis.Redis, url: str, stored: bytes) -> None:
     push(client, "default", 1)
     client.hset("shop_horizon:queue:default", "runtime", stored)
     assert number(source(url)) == 70
 
 
 @pytest.mark.parametrize("compression", COMPRESSED)
-def test_h4_compressed_records_are_an_error_that_names_the_options(client, url, compression):
+def test_h4_compressed_records_are_an_error_that_names_the_options(
+    client: redis.Redis, url: str, compression: str
+) -> None:
     name, processes = COMPRESSED[compression]
     push(client, "default", 30)
     client.hset("shop_horizon:supervisor:web-1-aBcD:supervisor-1", "processes", processes)
@@ -165,7 +179,7 @@ def test_h4_compressed_records_are_an_error_that_names_the_options(client, url, 
 
 
 @pytest.mark.parametrize("spelled", ["default", "{default}"])
-def test_h5_a_queue_in_braces_has_its_run_time_and_its_processes(client, url, spelled):
+def test_h5_a_queue_in_braces_has_its_run_time_and_its_processes(client: redis.Redis, url: str, spelled: str) -> None:
     push(client, "{default}", 32)
     measure(client, "{default}", 4000)
     supervise(client, "a", {"redis:{default}": 8})
@@ -173,8 +187,9 @@ def test_h5_a_queue_in_braces_has_its_run_time_and_its_processes(client, url, sp
     assert number(source(url, spelled, measure="pending")) == 32
 
 
+@pytest.mark.server
 @pytest.mark.parametrize("prefix", ["shop_horizon:", "{shop_horizon:}"])
-def test_h6_a_cluster_is_read_with_cluster_true(tmp_path, prefix):
+def test_h6_a_cluster_is_read_with_cluster_true(tmp_path: Path, prefix: str) -> None:
     with servers.redis_cluster(tmp_path) as port:
         url = f"redis://127.0.0.1:{port}"
         writer = redis.RedisCluster("127.0.0.1", port)
@@ -189,24 +204,24 @@ def test_h6_a_cluster_is_read_with_cluster_true(tmp_path, prefix):
         assert "add `cluster: true`" in refusal(source(url))
 
 
-def test_h6_cluster_true_for_a_single_server_is_an_error(client, url):
+def test_h6_cluster_true_for_a_single_server_is_an_error(client: redis.Redis, url: str) -> None:
     assert "remove `cluster: true`" in refusal(source(url, cluster=True))
 
 
-def test_h7_jobs_without_a_key_of_horizon_are_an_error(client, url):
+def test_h7_jobs_without_a_key_of_horizon_are_an_error(client: redis.Redis, url: str) -> None:
     client.rpush("shop_database_queues:default", "{}")
     for kind in ("wait", "pending"):
         assert "nothing of Horizon under the prefix 'shop_horizon:'" in refusal(source(url, measure=kind))
 
 
 @pytest.mark.parametrize("mark", ["recent_jobs", "measured_queues", "supervisors"])
-def test_h7_one_key_of_horizon_is_enough(client, url, mark):
+def test_h7_one_key_of_horizon_is_enough(client: redis.Redis, url: str, mark: str) -> None:
     client.rpush("shop_database_queues:default", "{}")
     client.zadd(f"shop_horizon:{mark}", {"a": 1})
     assert number(source(url)) == 1
 
 
-def test_h8_the_members_of_an_unbalanced_supervisor_share_its_processes(client, url):
+def test_h8_the_members_of_an_unbalanced_supervisor_share_its_processes(client: redis.Redis, url: str) -> None:
     push(client, "high", 10)
     push(client, "low", 20)
     measure(client, "high", 1000)
@@ -218,14 +233,14 @@ def test_h8_the_members_of_an_unbalanced_supervisor_share_its_processes(client, 
     assert number(source(url, "high")) == 2
 
 
-def test_h8_queues_of_different_supervisors_are_apart(client, url):
+def test_h8_queues_of_different_supervisors_are_apart(client: redis.Redis, url: str) -> None:
     push(client, "high", 10)
     push(client, "low", 20)
     supervise(client, "a", {"redis:high": 5, "redis:low": 2})
     assert number(source(url, "high", "low")) == 10
 
 
-def test_h9_a_supervisor_is_gone_when_its_record_has_expired(client, url):
+def test_h9_a_supervisor_is_gone_when_its_record_has_expired(client: redis.Redis, url: str) -> None:
     push(client, "default", 45)
     supervise(client, "alive", {"redis:default": 5})
     supervise(client, "gone", {"redis:default": 95}, alive=False)
@@ -234,7 +249,7 @@ def test_h9_a_supervisor_is_gone_when_its_record_has_expired(client, url):
     assert number(source(url)) == 9
 
 
-def test_h10_a_hundred_supervisors_are_read_in_a_few_round_trips(client, url):
+def test_h10_a_hundred_supervisors_are_read_in_a_few_round_trips(client: redis.Redis, url: str) -> None:
     push(client, "default", 100)
     for index in range(100):
         supervise(client, f"web-{index}", {"redis:default": 1})
@@ -243,13 +258,13 @@ def test_h10_a_hundred_supervisors_are_read_in_a_few_round_trips(client, url):
     assert client.info("stats")["total_reads_processed"] - before < 12
 
 
-def test_no_supervisor_is_a_wait_as_for_one_process(client, url):
+def test_no_supervisor_is_a_wait_as_for_one_process(client: redis.Redis, url: str) -> None:
     push(client, "default", 10)
     measure(client, "default", 1000)
     assert number(source(url)) == 10
 
 
-def test_an_empty_horizon(client, url):
+def test_an_empty_horizon(client: redis.Redis, url: str) -> None:
     assert number(source(url)) == 0
     assert number(source(url, measure="pending")) == 0
     supervise(client, "a", [])

@@ -1,5 +1,7 @@
 """Every kind of source against the real thing: Redis, Prometheus, web servers and programs."""
 
+from __future__ import annotations
+
 import json
 import math
 import subprocess
@@ -7,7 +9,9 @@ import sys
 import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -35,16 +39,17 @@ pytestmark = pytest.mark.server
 # Prometheus
 
 
-def test_prometheus_now(prometheus):
+def test_prometheus_now(prometheus: str) -> None:
     assert number(PrometheusSource(url=prometheus, query="sum(jobs)")) == 42
     assert number(PrometheusSource(url=prometheus, query="scalar(max(jobs))")) == 30
     assert math.isnan(number(PrometheusSource(url=prometheus, query="odd")))
     moment = read(PrometheusSource(url=prometheus + "/", query="sum(jobs)"), request()).at
+    assert moment is not None
     assert abs(moment - datetime.now(UTC)) < timedelta(minutes=1)
 
 
 @pytest.mark.parametrize("aggregate", ["last", "mean", "max", "min"])
-def test_prometheus_over_a_window(prometheus, aggregate):
+def test_prometheus_over_a_window(prometheus: str, aggregate: Literal["last", "mean", "max", "min"]) -> None:
     source = PrometheusSource(
         url=prometheus,
         query="sum(jobs)",
@@ -55,7 +60,7 @@ def test_prometheus_over_a_window(prometheus, aggregate):
     assert number(source) == 42
 
 
-def test_what_prometheus_has_no_number_for(prometheus):
+def test_what_prometheus_has_no_number_for(prometheus: str) -> None:
     assert refusal(PrometheusSource(url=prometheus, query="nothing")) == "the query gives no series"
     assert "2 series: aggregate" in refusal(PrometheusSource(url=prometheus, query="jobs"))
     assert "bad_data: " in refusal(PrometheusSource(url=prometheus, query="sum("))
@@ -63,7 +68,7 @@ def test_what_prometheus_has_no_number_for(prometheus):
     assert refusal(odd) == "the query gives no point in its window"
 
 
-def test_something_else_than_prometheus(pages):
+def test_something_else_than_prometheus(pages: servers.Pages) -> None:
     assert refusal(PrometheusSource(url=pages.url, query="up")) == "HTTP 404, and no answer of Prometheus"
 
 
@@ -71,7 +76,7 @@ def test_something_else_than_prometheus(pages):
 # HTTP
 
 
-def test_a_number_in_a_document(pages):
+def test_a_number_in_a_document(pages: servers.Pages) -> None:
     document = {"queues": [{"a/b": {"waiting": 7}}], "at": 1_700_000_000, "text": "8.5", "iso": "2026-01-01T00:00:00Z"}
     pages.pages["/stats"] = (200, {"Content-Type": "application/json"}, json.dumps(document))
     pages.pages["/bare"] = (200, {}, "12\n")
@@ -85,7 +90,7 @@ def test_a_number_in_a_document(pages):
     assert dated.at == datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def test_what_is_no_number(pages):
+def test_what_is_no_number(pages: servers.Pages) -> None:
     pages.pages["/stats"] = (200, {}, '{"a": {"b": true}, "n": null}')
     pages.pages["/html"] = (200, {}, "<html>")
     pages.pages["/huge"] = (200, {}, "1" * (2 << 20))
@@ -98,7 +103,7 @@ def test_what_is_no_number(pages):
     assert refusal(HttpSource(url=f"http://127.0.0.1:{servers.free_port()}/")) == "Connection refused"
 
 
-def test_a_token_is_sent(pages):
+def test_a_token_is_sent(pages: servers.Pages) -> None:
     pages.pages["/stats"] = (200, {}, "1")
     source = HttpSource(url=f"{pages.url}/stats", token_env="STATS_TOKEN")
     assert number(source, STATS_TOKEN="s3cret") == 1
@@ -107,7 +112,7 @@ def test_a_token_is_sent(pages):
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.2", "127.0.0.1"])
-def test_no_redirect_to_another_host_is_followed(pages, host):
+def test_no_redirect_to_another_host_is_followed(pages: servers.Pages, host: str) -> None:
     with servers.pages() as elsewhere:
         elsewhere.pages["/"] = (200, {}, "secret words of the metadata service")
         target = elsewhere.url.replace("127.0.0.1", host)
@@ -121,7 +126,7 @@ def test_no_redirect_to_another_host_is_followed(pages, host):
         assert elsewhere.seen == []
 
 
-def test_a_redirect_on_the_same_host_is_followed_with_the_token(pages):
+def test_a_redirect_on_the_same_host_is_followed_with_the_token(pages: servers.Pages) -> None:
     pages.pages["/stats"] = (302, {"Location": "/new"}, "")
     pages.pages["/new"] = (200, {}, "2")
     assert number(HttpSource(url=f"{pages.url}/stats", token_env="STATS_TOKEN"), STATS_TOKEN="s3cret") == 2
@@ -130,7 +135,7 @@ def test_a_redirect_on_the_same_host_is_followed_with_the_token(pages):
     assert refusal(HttpSource(url=f"{pages.url}/stats")) == "more than 5 redirects"
 
 
-def test_the_words_of_a_source_are_cleaned(pages):
+def test_the_words_of_a_source_are_cleaned(pages: servers.Pages) -> None:
     pages.pages["/stats"] = (200, {}, "\x1b[31mred\n::error::no\r##[error]no")
     words = refusal(HttpSource(url=f"{pages.url}/stats"))
     assert words.isprintable()
@@ -143,7 +148,7 @@ def test_the_words_of_a_source_are_cleaned(pages):
     assert len(words) < 320
 
 
-def test_a_server_that_never_answers(pages):
+def test_a_server_that_never_answers(pages: servers.Pages) -> None:
     released = threading.Event()
     pages.pages["/slow"] = lambda handler: released.wait(30)
     assert refusal(HttpSource(url=f"{pages.url}/slow"), seconds=0.2) == "no answer within 0.2s"
@@ -158,19 +163,19 @@ def python(code: str, **rest: str) -> CommandSource:
     return CommandSource(command=(sys.executable, "-c", code), **rest)
 
 
-def test_a_command_prints_a_number_or_a_document():
+def test_a_command_prints_a_number_or_a_document() -> None:
     assert number(python("print(4.5)")) == 4.5
     assert number(python("print('{\"jobs\": 3}')", pointer="/jobs")) == 3
     assert number(python("import os; print(len(os.environ['QUEUE']))"), QUEUE="abc") == 3
 
 
-def test_what_a_command_does_wrong():
+def test_what_a_command_does_wrong() -> None:
     assert refusal(python("import sys; sys.exit('no queue')")).endswith("exited with 1: no queue")
     assert "no number and no JSON: ''" in refusal(python("pass"))
     assert "cannot be run: No such file" in refusal(CommandSource(command=("/no/such/program",)))
 
 
-def test_a_command_that_hangs_is_killed_with_its_children(tmp_path):
+def test_a_command_that_hangs_is_killed_with_its_children(tmp_path: Path) -> None:
     pid = tmp_path / "pid"
     code = f"""
 import pathlib, subprocess
@@ -185,7 +190,7 @@ child.wait()
     servers.await_true(lambda: not child.exists() or child.read_text().split()[2] == "Z", "the child's end")
 
 
-def test_a_command_that_prints_without_end_is_killed_and_its_output_is_not_kept(tmp_path):
+def test_a_command_that_prints_without_end_is_killed_and_its_output_is_not_kept(tmp_path: Path) -> None:
     """`yes` writes gigabytes a second: the memory stays far below that."""
     code = """
 import pathlib, resource, subprocess, sys
@@ -209,14 +214,14 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
     assert int(grown) < 50_000, "KiB"
 
 
-def test_a_child_that_keeps_the_output_open_does_not_hide_the_value():
+def test_a_child_that_keeps_the_output_open_does_not_hide_the_value() -> None:
     source = CommandSource(command=("sh", "-c", "sleep 20 & echo 7"))
     assert number(source) == 7
     code = "import os, subprocess; subprocess.Popen(['sleep', '20']); os._exit(3)"
     assert refusal(python(code)).endswith("exited with 3")
 
 
-def test_fixed():
+def test_fixed() -> None:
     assert number(FixedSource(value=5)) == 5
 
 
@@ -224,10 +229,10 @@ def test_fixed():
 # All together
 
 
-def test_all_are_read_at_once_and_none_waits_for_another(pages, tmp_path):
+def test_all_are_read_at_once_and_none_waits_for_another(pages: servers.Pages, tmp_path: Path) -> None:
     meeting = threading.Barrier(2, timeout=30)
 
-    def together(handler) -> None:
+    def together(handler: BaseHTTPRequestHandler) -> None:
         meeting.wait()
         handler.send_response(200)
         handler.end_headers()
@@ -250,11 +255,13 @@ def test_all_are_read_at_once_and_none_waits_for_another(pages, tmp_path):
     assert samples["worker", "hang"].error == "no answer within 0.3s"
 
 
-def test_forty_sources_of_ten_groups_are_read_at_once_and_one_that_hangs_holds_its_own_group_only(pages, tmp_path):
+def test_forty_sources_of_ten_groups_are_read_at_once_and_one_that_hangs_holds_its_own_group_only(
+    pages: servers.Pages, tmp_path: Path
+) -> None:
     """Each answer waits until all 39 others were asked: one after the other, none would ever come."""
     meeting = threading.Barrier(39, timeout=60)
 
-    def together(handler) -> None:
+    def together(handler: BaseHTTPRequestHandler) -> None:
         meeting.wait()
         handler.send_response(200)
         handler.end_headers()
@@ -285,10 +292,12 @@ def test_forty_sources_of_ten_groups_are_read_at_once_and_one_that_hangs_holds_i
     }
 
 
-def test_a_source_that_drips_is_given_up_and_not_asked_again_while_it_does(pages, tmp_path):
+def test_a_source_that_drips_is_given_up_and_not_asked_again_while_it_does(
+    pages: servers.Pages, tmp_path: Path
+) -> None:
     released = threading.Event()
 
-    def drip(handler) -> None:
+    def drip(handler: BaseHTTPRequestHandler) -> None:
         handler.send_response(200)
         handler.end_headers()
         while not released.wait(0.05):

@@ -1,7 +1,12 @@
 """The redis source on keys of every kind, on a real Redis."""
 
+from __future__ import annotations
+
 import json
 import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -15,11 +20,11 @@ pytestmark = pytest.mark.server
 
 
 @pytest.fixture
-def make(url):
+def make(url: str) -> Callable[..., RedisSource]:
     return lambda *keys, **rest: RedisSource(url=url, **({"keys": keys} if len(keys) > 1 else {"key": keys[0]}), **rest)
 
 
-def test_the_length_of_a_list_and_of_a_stream(client, url):
+def test_the_length_of_a_list_and_of_a_stream(client: redis.Redis, url: str) -> None:
     client.rpush("queues:default", "a", "b", "c")
     client.xadd("events", {"a": 1})
     assert number(RedisSource(url=url, key="queues:default")) == 3
@@ -27,7 +32,7 @@ def test_the_length_of_a_list_and_of_a_stream(client, url):
     assert number(RedisSource(url=url, key="nothing")) == 0
 
 
-def test_the_age_of_the_oldest_entry(client, url):
+def test_the_age_of_the_oldest_entry(client: redis.Redis, url: str) -> None:
     now = time.time()
     client.rpush("jobs", json.dumps({"pushedAt": str(now - 90)}), json.dumps({"pushedAt": str(now - 5)}))
     assert number(RedisSource(url=url, key="jobs", measure="age")) == pytest.approx(90, abs=20)
@@ -38,14 +43,14 @@ def test_the_age_of_the_oldest_entry(client, url):
     assert number(RedisSource(url=url, key="nothing", measure="age")) == 0
 
 
-def test_what_redis_has_no_number_for(client, url):
+def test_what_redis_has_no_number_for(client: redis.Redis, url: str) -> None:
     client.rpush("bare", "not json")
     client.rpush("undated", "{}")
     assert refusal(RedisSource(url=url, key="bare", measure="age")) == "an entry of bare is no JSON: b'not json'"
     assert refusal(RedisSource(url=url, key="undated", measure="age")) == "the document has no /pushedAt"
 
 
-def test_redis_with_a_password(tmp_path):
+def test_redis_with_a_password(tmp_path: Path) -> None:
     with servers.redis_server(tmp_path, "--requirepass", "open-sesame") as port:
         source = RedisSource(url=f"redis://127.0.0.1:{port}", key="jobs", password_env="REDIS_PASSWORD")
         assert number(source, REDIS_PASSWORD="open-sesame") == 0
@@ -55,7 +60,7 @@ def test_redis_with_a_password(tmp_path):
         assert refusal(source) == "the environment variable REDIS_PASSWORD is not set"
 
 
-def test_no_redis():
+def test_no_redis() -> None:
     told = refusal(RedisSource(url=f"redis://127.0.0.1:{servers.free_port()}", key="jobs"))
     assert "Connection refused" in told
 
@@ -64,7 +69,9 @@ def test_no_redis():
 # Several keys, and other kinds
 
 
-def test_several_keys_are_summed_and_the_oldest_age_counts(client, make):
+def test_several_keys_are_summed_and_the_oldest_age_counts(
+    client: redis.Redis, make: Callable[..., RedisSource]
+) -> None:
     now = time.time()
     client.rpush("a", json.dumps({"pushedAt": now - 10}), "x")
     client.rpush("b", json.dumps({"pushedAt": now - 90}))
@@ -73,7 +80,7 @@ def test_several_keys_are_summed_and_the_oldest_age_counts(client, make):
     assert read(make("a", "b", "none"), request()).parts == {"a": 2, "b": 1, "none": 0}
 
 
-def test_keys_by_a_pattern(client, url):
+def test_keys_by_a_pattern(client: redis.Redis, url: str) -> None:
     client.rpush("queues:a", "1", "2")
     client.rpush("queues:b", "1")
     client.rpush("other", "1")
@@ -84,7 +91,7 @@ def test_keys_by_a_pattern(client, url):
     assert refusal(RedisSource(url=url, match="n:*")) == "more than 1000 keys match n:*"
 
 
-def test_sets_hashes_and_strings(client, make):
+def test_sets_hashes_and_strings(client: redis.Redis, make: Callable[..., RedisSource]) -> None:
     client.sadd("set", "a", "b")
     client.hset("hash", mapping={"a": 1, "waiting": "7.5"})
     client.set("number", "12")
@@ -99,7 +106,7 @@ def test_sets_hashes_and_strings(client, make):
     assert refusal(make("text")) == "text is no number but '\"many\"'"
 
 
-def test_a_time_in_a_hash_and_in_a_string(client, make):
+def test_a_time_in_a_hash_and_in_a_string(client: redis.Redis, make: Callable[..., RedisSource]) -> None:
     client.hset("hash", "last", int((time.time() - 90) * 1000))
     client.set("string", str(time.time() - 90))
     assert number(make("hash", field="last", measure="age")) == pytest.approx(90, abs=20)
@@ -109,7 +116,9 @@ def test_a_time_in_a_hash_and_in_a_string(client, make):
 @pytest.mark.parametrize(
     ("due", "per_second"), [("s", 1), ("ms", 1e3), ("us", 1e6), ("ns", 1e9), (4_096_000.0, 4.096e6)]
 )
-def test_entries_of_a_sorted_set_that_are_due(client, make, due, per_second):
+def test_entries_of_a_sorted_set_that_are_due(
+    client: redis.Redis, make: Callable[..., RedisSource], due: str | float, per_second: float
+) -> None:
     now = time.time()
     client.zadd("delayed", {"a": (now - 90) * per_second, "b": (now - 5) * per_second, "c": (now + 3600) * per_second})
     assert number(make("delayed")) == 3
@@ -120,17 +129,19 @@ def test_entries_of_a_sorted_set_that_are_due(client, make, due, per_second):
 
 
 @pytest.mark.parametrize("per_second", [1, 1e3, 1e6, 1e9])
-def test_the_unit_of_a_time_is_told_by_its_size(client, make, per_second):
+def test_the_unit_of_a_time_is_told_by_its_size(
+    client: redis.Redis, make: Callable[..., RedisSource], per_second: float
+) -> None:
     client.rpush("jobs", json.dumps({"meta": {"at": int((time.time() - 90) * per_second)}}))
     assert number(make("jobs", measure="age", age_field="/meta/at")) == pytest.approx(90, abs=20)
 
 
-def test_the_unit_can_be_said(client, make):
+def test_the_unit_can_be_said(client: redis.Redis, make: Callable[..., RedisSource]) -> None:
     client.rpush("jobs", json.dumps({"at": 5000}))
     assert number(make("jobs", measure="age", age_field="at", unit="ms")) == pytest.approx(time.time() - 5, abs=20)
 
 
-def test_a_time_as_rfc_3339(client, make):
+def test_a_time_as_rfc_3339(client: redis.Redis, make: Callable[..., RedisSource]) -> None:
     moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 90))
     client.rpush("jobs", json.dumps({"at": moment}))
     assert number(make("jobs", measure="age", age_field="at")) == pytest.approx(90, abs=20)
@@ -138,7 +149,7 @@ def test_a_time_as_rfc_3339(client, make):
     assert "is not a time: 'noon'" in refusal(make("odd", measure="age", age_field="at"))
 
 
-def test_a_list_of_ids_whose_records_are_elsewhere(client, make):
+def test_a_list_of_ids_whose_records_are_elsewhere(client: redis.Redis, make: Callable[..., RedisSource]) -> None:
     moment = int(time.time() - 90)
     client.rpush("ids", "7", "8")
     client.hset("job:7", "at", moment)
@@ -154,7 +165,9 @@ def test_a_list_of_ids_whose_records_are_elsewhere(client, make):
 # Streams
 
 
-def test_a_group_that_has_done_all_is_empty_whatever_the_streams_length(client, make):
+def test_a_group_that_has_done_all_is_empty_whatever_the_streams_length(
+    client: Any, make: Callable[..., RedisSource]
+) -> None:
     client.xgroup_create("events", "workers", "0", mkstream=True)
     for _ in range(10):
         client.xadd("events", {"a": 1})
@@ -170,7 +183,7 @@ def test_a_group_that_has_done_all_is_empty_whatever_the_streams_length(client, 
     assert number(make("events")) == 10
 
 
-def test_a_lag_that_redis_does_not_know_is_counted(client, make):
+def test_a_lag_that_redis_does_not_know_is_counted(client: redis.Redis, make: Callable[..., RedisSource]) -> None:
     client.xadd("events", {"a": 1})
     client.xgroup_create("events", "late", "$")
     ids = [client.xadd("events", {"a": 1}) for _ in range(3)]
@@ -180,7 +193,7 @@ def test_a_lag_that_redis_does_not_know_is_counted(client, make):
     assert number(make("events", group="late")) == 2
 
 
-def test_the_age_of_the_oldest_pending_or_undelivered_entry(client, make):
+def test_the_age_of_the_oldest_pending_or_undelivered_entry(client: Any, make: Callable[..., RedisSource]) -> None:
     now = time.time()
     for before in (300, 200, 90):
         client.xadd("events", {"a": 1}, id=f"{int((now - before) * 1000)}-0")
@@ -191,13 +204,13 @@ def test_the_age_of_the_oldest_pending_or_undelivered_entry(client, make):
     assert number(make("events", group="workers", measure="age")) == pytest.approx(200, abs=20), "undelivered"
 
 
-def test_a_group_that_is_not_there(client, make):
+def test_a_group_that_is_not_there(client: redis.Redis, make: Callable[..., RedisSource]) -> None:
     client.xadd("events", {"a": 1})
     client.xgroup_create("events", "workers", "0")
     assert refusal(make("events", group="worker")) == "the stream events has no group worker; it has workers"
 
 
-def test_options_that_do_not_fit_the_kind_of_the_key(client, make):
+def test_options_that_do_not_fit_the_kind_of_the_key(client: redis.Redis, make: Callable[..., RedisSource]) -> None:
     client.rpush("jobs", "a")
     assert refusal(make("jobs", group="a")) == "jobs is a list, and only a stream has a `group`"
     assert refusal(make("jobs", due="s")) == "jobs is a list, and only a sorted set has entries that are `due`"
@@ -209,7 +222,7 @@ def test_options_that_do_not_fit_the_kind_of_the_key(client, make):
 # Servers
 
 
-def test_a_cluster(tmp_path):
+def test_a_cluster(tmp_path: Path) -> None:
     with servers.redis_cluster(tmp_path) as port:
         writer = redis.RedisCluster("127.0.0.1", port)
         for index in range(20):
@@ -222,7 +235,7 @@ def test_a_cluster(tmp_path):
         assert number(RedisSource(url=url, system="bullmq", queues=("mail",), cluster=True)) == 2
 
 
-def test_a_server_without_hello_and_client(tmp_path):
+def test_a_server_without_hello_and_client(tmp_path: Path) -> None:
     """As Redis 5 and some proxies are."""
     with servers.redis_server(tmp_path, "--rename-command", "HELLO", "", "--rename-command", "CLIENT", "") as port:
         assert number(RedisSource(url=f"redis://127.0.0.1:{port}", key="jobs")) == 0

@@ -5,9 +5,12 @@ Sidekiq and asynq are of other languages: their keys are written as recorded fro
 Sidekiq 6.5, 7.3 and 8, and asynq 0.26.
 """
 
+from __future__ import annotations
+
 import json
 import time
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -17,11 +20,11 @@ from tests.autoscale.reading import number, refusal
 HOUR = 3600
 
 
-def source(url: str, system: str, *queues: str, **rest: object) -> RedisSource:
+def source(url: str, system: Any, *queues: str, **rest: Any) -> RedisSource:
     return RedisSource(url=url, system=system, queues=queues, **rest)
 
 
-def age(url: str, system: str, *queues: str, **rest: object) -> float:
+def age(url: str, system: Any, *queues: str, **rest: Any) -> float:
     return number(source(url, system, *queues, measure="age", **rest))
 
 
@@ -29,7 +32,7 @@ def age(url: str, system: str, *queues: str, **rest: object) -> float:
 # Libraries
 
 
-def test_celery(client, url):
+def test_celery(client: Any, url: str) -> None:
     celery = pytest.importorskip("celery", reason="celery is not installed (make test installs it)")
     app = celery.Celery("shop", broker=url)
     app.conf.broker_transport_options = {"queue_order_strategy": "priority"}
@@ -42,7 +45,9 @@ def test_celery(client, url):
     assert refusal(source(url, "celery", measure="age")).startswith("the messages of Celery have no time")
 
 
-def test_celery_messages_that_a_lost_worker_took_wait_again_after_the_visibility_time_out(client, url):
+def test_celery_messages_that_a_lost_worker_took_wait_again_after_the_visibility_time_out(
+    client: Any, url: str
+) -> None:
     celery = pytest.importorskip("celery", reason="celery is not installed (make test installs it)")
     app = celery.Celery("shop", broker=url)
     for queue in ("celery", "celery", "mail"):
@@ -59,7 +64,7 @@ def test_celery_messages_that_a_lost_worker_took_wait_again_after_the_visibility
         client.delete("unacked", "unacked_index")
 
 
-def test_celery_with_a_global_prefix(client, url):
+def test_celery_with_a_global_prefix(client: Any, url: str) -> None:
     celery = pytest.importorskip("celery", reason="celery is not installed (make test installs it)")
     app = celery.Celery("shop", broker=url)
     app.conf.broker_transport_options = {"global_keyprefix": "shop:"}
@@ -68,7 +73,7 @@ def test_celery_with_a_global_prefix(client, url):
     assert number(source(url, "celery")) == 0
 
 
-def test_rq(client, url):
+def test_rq(client: Any, url: str) -> None:
     rq = pytest.importorskip("rq", reason="rq is not installed (make test installs it)")
     import redis
 
@@ -87,13 +92,13 @@ def test_rq(client, url):
     connection.close()
 
 
-def test_dramatiq(client, url):
+def test_dramatiq(client: Any, url: str) -> None:
     dramatiq = pytest.importorskip("dramatiq", reason="dramatiq is not installed (make test installs it)")
     from dramatiq.brokers.redis import RedisBroker
 
     broker = RedisBroker(url=url)
 
-    @dramatiq.actor(broker=broker)
+    @dramatiq.actor(broker=broker)  # type: ignore[untyped-decorator]
     def work() -> None:
         """Nothing runs it: the test has no worker."""
 
@@ -116,7 +121,7 @@ def test_dramatiq(client, url):
 # Recorded keys
 
 
-def test_bullmq(client, url):
+def test_bullmq(client: Any, url: str) -> None:
     now = time.time() * 1000
     client.lpush("bull:mail:wait", "1", "2")
     client.zadd("bull:mail:prioritized", {"3": 21474836481})
@@ -130,12 +135,12 @@ def test_bullmq(client, url):
     assert age(url, "bullmq", "mail") == pytest.approx(90, abs=20), "the oldest is the last of the list"
 
 
-def test_the_marker_of_older_versions_of_bullmq_is_no_job(client, url):
+def test_the_marker_of_older_versions_of_bullmq_is_no_job(client: Any, url: str) -> None:
     client.lpush("bull:mail:wait", "0:1795883413859")
     assert number(source(url, "bullmq", "mail")) == 0
 
 
-def test_arq(client, url):
+def test_arq(client: Any, url: str) -> None:
     now = time.time() * 1000
     client.zadd("arq:queue", {"running": now - 300_000, "one": now - 90_000, "two": now - 1000, "later": now + 3.6e6})
     client.set("arq:in-progress:running", "1")
@@ -144,7 +149,7 @@ def test_arq(client, url):
 
 
 @pytest.mark.parametrize("scale", [1, 1000], ids=["sidekiq 6 and 7: seconds", "sidekiq 8: milliseconds"])
-def test_sidekiq(client, url, scale):
+def test_sidekiq(client: Any, url: str, scale: Any) -> None:
     now = time.time()
 
     def job(queue: str, before: float) -> str:
@@ -162,7 +167,7 @@ def test_sidekiq(client, url, scale):
     assert age(url, "sidekiq") == pytest.approx(90, abs=20)
 
 
-def test_asynq(client, url):
+def test_asynq(client: Any, url: str) -> None:
     now = time.time()
     client.lpush("asynq:{default}:pending", "one", "two")
     client.zadd("asynq:{default}:scheduled", {"due": now - 5, "later": now + HOUR})
@@ -172,7 +177,7 @@ def test_asynq(client, url):
     assert age(url, "asynq") == pytest.approx(90, abs=20)
 
 
-def test_laravel_without_horizon(client, url):
+def test_laravel_without_horizon(client: Any, url: str) -> None:
     now = time.time()
     client.rpush("shop_queues:default", json.dumps({"createdAt": int(now - 90)}), json.dumps({"createdAt": int(now)}))
     client.zadd("shop_queues:default:delayed", {"due": now - 5, "later": now + HOUR})
@@ -184,7 +189,7 @@ def test_laravel_without_horizon(client, url):
 
 
 @pytest.mark.parametrize("system", ["sidekiq", "celery", "rq", "dramatiq", "arq", "asynq", "laravel"])
-def test_an_empty_redis_is_an_empty_queue(client, url, system):
+def test_an_empty_redis_is_an_empty_queue(client: Any, url: str, system: str) -> None:
     assert number(source(url, system)) == 0
     if system != "celery":
         assert age(url, system) == 0

@@ -1,34 +1,38 @@
 """The report: the terminal's chart, the document, and the HTML as a real browser shows it."""
 
+from __future__ import annotations
+
 import json
 import math
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
 from scaler.autoscale import report
 from scaler.autoscale.report_page import page
-from scaler.autoscale.simulate import Setting, compare
+from scaler.autoscale.simulate import Setting, Simulation, compare
 from scaler.autoscale.trace import Trace
 from scaler.model import Price
-from scaler.model.autoscaling import Backlog, Direction, HttpSource, Target
+from scaler.model.autoscaling import Backlog, Direction, HttpSource, Rule, Target
 from tests.autoscale.load import START, group, policy
 
 
 @pytest.fixture(scope="module")
-def trace():
+def trace() -> Trace:
     arrivals = [max(0.0, 8 + 7 * math.sin(index / 300)) for index in range(3000)]
     return Trace([START.timestamp() + 10 * index for index in range(3000)], {"arrivals": arrivals})
 
 
 @pytest.fixture(scope="module")
-def simulations(trace):
-    rules = {
+def simulations(trace: Trace) -> Sequence[Simulation]:
+    rules: dict[str, Rule] = {
         "by <load>": Target(metric="cpu", value=70),
         "by queue": Backlog(metric="jobs", within=timedelta(minutes=1), throughput=2.0),
     }
@@ -40,7 +44,7 @@ def simulations(trace):
     return compare(groups, trace, Setting(cloud="hetzner", throughput=2.0, price=Price("EUR", Decimal("0.0088"))))
 
 
-def test_the_chart_compares_side_by_side(simulations):
+def test_the_chart_compares_side_by_side(simulations: Sequence[Simulation]) -> None:
     text = report.chart(simulations, width=40)
     lines = text.splitlines()
     assert re.fullmatch(r"by <load>  [ ▁▂▃▄▅▆▇█]{40}", lines[1])
@@ -48,7 +52,7 @@ def test_the_chart_compares_side_by_side(simulations):
     assert max(map(len, lines)) < 80
 
 
-def test_the_document_is_json_and_thinned(simulations):
+def test_the_document_is_json_and_thinned(simulations: Sequence[Simulation]) -> None:
     document = json.loads(json.dumps(report.document(simulations, points=100), allow_nan=False))
     first = document["simulations"][0]
     assert [len(first["series"][name]) for name in ("time", "wanted", "ready", "wait_s")] == [100] * 4
@@ -56,7 +60,7 @@ def test_the_document_is_json_and_thinned(simulations):
     assert all(decision["reason"] for decision in first["decisions"])
 
 
-def browse(page, folder, *options: str) -> subprocess.CompletedProcess[str]:
+def browse(page: Path, folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if browser is None:
         pytest.skip("no browser is installed (Debian: apt-get install chromium)")
@@ -66,7 +70,9 @@ def browse(page, folder, *options: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.browser
-def test_a_browser_draws_the_plots_without_an_error_or_a_request(simulations, trace, tmp_path):
+def test_a_browser_draws_the_plots_without_an_error_or_a_request(
+    simulations: Sequence[Simulation], trace: Trace, tmp_path: Path
+) -> None:
     file = tmp_path / "report.html"
     # The page is measured by a script of the test's: the report itself has none, and would allow none.
     measure = """<script>
@@ -84,7 +90,9 @@ def test_a_browser_draws_the_plots_without_an_error_or_a_request(simulations, tr
     assert allowing != html
     file.write_text(allowing.replace("<title>", measure + "<title>", 1))
     shown = browse(file, tmp_path, "--dump-dom", "--enable-logging=stderr")
-    seen = json.loads(re.search(r'data-seen="([^"]*)"', shown.stdout).group(1).replace("&quot;", '"'))
+    noted = re.search(r'data-seen="([^"]*)"', shown.stdout)
+    assert noted is not None
+    seen = json.loads(noted.group(1).replace("&quot;", '"'))
     assert seen["plots"] == 3, "servers, waits, arrivals"
     assert len(seen["boxes"]) == 2 * 2 + 2 + 1
     assert all(width > 900 and height > 20 for width, height in seen["boxes"]), seen["boxes"]
@@ -94,7 +102,7 @@ def test_a_browser_draws_the_plots_without_an_error_or_a_request(simulations, tr
     assert "shop &lt;prod&gt;</h1>" in shown.stdout
 
 
-def test_the_page_allows_no_script_and_names_no_address(simulations, trace):
+def test_the_page_allows_no_script_and_names_no_address(simulations: Sequence[Simulation], trace: Trace) -> None:
     html = page(simulations, trace, title="prod")
     assert "<script" not in html
     assert "default-src 'none'" in html

@@ -1,10 +1,14 @@
 """Recorded load replayed: the queue model against sums done by hand, bills, traces, and whole simulations."""
 
+from __future__ import annotations
+
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
@@ -15,19 +19,29 @@ from scaler.autoscale.simulate import Setting, simulate
 from scaler.autoscale.trace import Trace, TraceError, load_trace
 from scaler.errors import UsageError
 from scaler.model import Price
-from scaler.model.autoscaling import Backlog, Direction, HorizonSource, HttpSource, Learned, RedisSource, Target, Wait
+from scaler.model.autoscaling import (
+    Backlog,
+    Direction,
+    HorizonSource,
+    HttpSource,
+    Learned,
+    Policy,
+    RedisSource,
+    Target,
+    Wait,
+)
 from tests.autoscale.load import START, Fleet, group, metric, policy
 
 SETTING = Setting(cloud="hetzner", boots=(timedelta(minutes=5),))
 CALM = Direction(stabilise=timedelta(minutes=5))
 
 
-def trace(step: float = 10, **columns) -> Trace:
+def trace(step: float = 10, **columns: Sequence[float | None]) -> Trace:
     length = len(next(iter(columns.values())))
     return Trace([START.timestamp() + step * index for index in range(length)], columns)
 
 
-def measured(policy):
+def measured(policy: Policy) -> Policy:
     """The policy with sources that a trace stands in for."""
     web = HttpSource(url="http://metrics/")
     return replace(policy, metrics={name: replace(one, source=web) for name, one in policy.metrics.items()})
@@ -37,7 +51,7 @@ def measured(policy):
 # The queue model
 
 
-def test_no_job_waits_in_a_queue_that_keeps_up():
+def test_no_job_waits_in_a_queue_that_keeps_up() -> None:
     queue = Queue(throughput=2.0)
     for step in range(100):
         queue.advance(step * 10, 10, rate=6.0, ready=3)
@@ -46,7 +60,7 @@ def test_no_job_waits_in_a_queue_that_keeps_up():
     assert (summary.mean, summary.p95, summary.worst, set(each)) == (0, 0, 0, {0})
 
 
-def test_a_burst_is_worked_off_in_order():
+def test_a_burst_is_worked_off_in_order() -> None:
     """600 jobs in the first minute at 4/s: served at 4/s from the start, done after 150 s."""
     queue = Queue(throughput=4.0)
     for step in range(30):
@@ -63,7 +77,7 @@ def test_a_burst_is_worked_off_in_order():
     assert queue.backlog == 0
 
 
-def test_a_job_that_is_never_started_waits_until_the_end():
+def test_a_job_that_is_never_started_waits_until_the_end() -> None:
     queue = Queue(throughput=1.0)
     for step in range(10):
         queue.advance(step * 10, 10, rate=1.0, ready=0)
@@ -94,11 +108,11 @@ def lived(seconds: float, start: datetime = START) -> tuple[datetime, datetime]:
         ("digitalocean", 5400, "0.015"),
     ],
 )
-def test_the_clouds_billing_rules(cloud, seconds, cost):
+def test_the_clouds_billing_rules(cloud: str, seconds: float, cost: str) -> None:
     assert bill(cloud, CX23, [lived(seconds)]) == Decimal(cost)
 
 
-def test_the_cap_is_per_calendar_month_and_server():
+def test_the_cap_is_per_calendar_month_and_server() -> None:
     start = datetime(2026, 1, 30, tzinfo=UTC)
     # Two days of January, and all of February: 0.48 + the cap.
     assert bill("hetzner", CX23, [lived(30 * 86400, start)]) == Decimal("6.48")
@@ -109,7 +123,7 @@ def test_the_cap_is_per_calendar_month_and_server():
 # Traces
 
 
-def test_the_forms_of_a_trace(tmp_path):
+def test_the_forms_of_a_trace(tmp_path: Path) -> None:
     path = tmp_path / "trace"
     expected = Trace([1767225600.0, 1767225660.0], {"jobs": [3.0, None], "cpu": [0.5, 0.75]})
     path.write_text("time,jobs,cpu\n2026-01-01T00:00:00Z,3,0.5\n1767225660,,0.75\n")
@@ -143,7 +157,7 @@ def test_the_forms_of_a_trace(tmp_path):
         ('{"status": "error"}', "no answer to a range query"),
     ],
 )
-def test_files_that_are_not_recorded_load(tmp_path, text, why):
+def test_files_that_are_not_recorded_load(tmp_path: Path, text: str, why: str) -> None:
     path = tmp_path / "trace"
     path.write_text(text)
     with pytest.raises(TraceError) as caught:
@@ -155,9 +169,11 @@ def test_files_that_are_not_recorded_load(tmp_path, text, why):
 # Simulations
 
 
-def test_the_decisions_are_those_of_the_real_code():
+def test_the_decisions_are_those_of_the_real_code() -> None:
     """The trace's values, fed one by one to `decide` with a fleet that boots as long, give the same decisions."""
-    cpu = [60 + 50 * math.sin(index / 40) + (200 if 300 < index < 330 else 0) for index in range(1000)]
+    cpu: list[float | None] = [
+        60 + 50 * math.sin(index / 40) + (200 if 300 < index < 330 else 0) for index in range(1000)
+    ]
     cpu[500:520] = [None] * 20
     worker = group(measured(policy(Target(metric="cpu", value=60), up=Direction(cooldown=CALM.stabilise), down=CALM)))
     seen: list[Decision] = []
@@ -170,7 +186,7 @@ def test_the_decisions_are_those_of_the_real_code():
     assert result.changes == sum(1 for decision in fleet.decisions if decision.change) > 10
 
 
-def test_a_burst_costs_what_it_costs():
+def test_a_burst_costs_what_it_costs() -> None:
     """Ten minutes of 20 jobs/s at 1/s and server, with boots of five minutes."""
     rule = Backlog(metric="jobs", within=timedelta(minutes=1), throughput=1.0)
     worker = group(measured(policy(rule, down=CALM)), min=1, count=1, max=30)
@@ -179,13 +195,14 @@ def test_a_burst_costs_what_it_costs():
     result = simulate("p", worker, trace(arrivals=arrivals), price)
     assert result.most == 30
     assert result.least == 1
+    assert result.waits is not None
     assert result.waits.worst >= 300, "nobody is served by the new ones before they have booted"
     assert 10 < result.overload_minutes < 30
     assert result.cost == pytest.approx(0.01 * (2 + 29)), "the first server lives 80 minutes, the others within an hour"
     assert result.wanted[-1] == 1
 
 
-def test_keeping_paid_servers_costs_less_and_no_job_waits_longer():
+def test_keeping_paid_servers_costs_less_and_no_job_waits_longer() -> None:
     """A day of load that comes and goes every twenty minutes."""
     arrivals = [20.0 if index // 60 % 2 else 2.0 for index in range(8_640)]
     rule = Backlog(metric="jobs", within=timedelta(minutes=2), throughput=1.0)
@@ -194,6 +211,8 @@ def test_keeping_paid_servers_costs_less_and_no_job_waits_longer():
     kept, deleted = (
         simulate("p", replace(at_once, keep_paid=keep), trace(arrivals=arrivals), setting) for keep in (True, False)
     )
+    assert kept.cost is not None
+    assert deleted.cost is not None
     assert kept.cost <= 0.85 * deleted.cost
     assert kept.waits == deleted.waits
     assert kept.wanted == deleted.wanted
@@ -205,7 +224,7 @@ def test_keeping_paid_servers_costs_less_and_no_job_waits_longer():
     assert alike[0] == alike[1]
 
 
-def test_a_budget_caps_a_simulation_and_removes_nothing():
+def test_a_budget_caps_a_simulation_and_removes_nothing() -> None:
     worker = group(measured(policy(Backlog(metric="jobs", per_server=10))), count=2, min=1)
     poor = replace(SETTING, budget=Decimal(20), price=Price("EUR", Decimal("0.01"), Decimal(6)))
     assert simulate("p", worker, trace(jobs=[90.0] * 3), poor).wanted == [3, 3, 3]
@@ -216,7 +235,7 @@ def test_a_budget_caps_a_simulation_and_removes_nothing():
     assert simulate("p", worker, trace(jobs=[90.0]), unknown).most == 9
 
 
-def test_more_servers_wait_less():
+def test_more_servers_wait_less() -> None:
     arrivals = [5 + 4 * math.sin(index / 100) for index in range(2000)]
     rules = {name: Target(metric="cpu", value=value) for name, value in (("tight", 90), ("roomy", 50))}
     tight, roomy = (
@@ -228,11 +247,13 @@ def test_more_servers_wait_less():
         )
         for name, rule in rules.items()
     )
+    assert roomy.waits is not None
+    assert tight.waits is not None
     assert roomy.waits.mean < tight.waits.mean
     assert roomy.server_hours > tight.server_hours
 
 
-def test_the_values_of_modelled_metrics():
+def test_the_values_of_modelled_metrics() -> None:
     metrics = {
         "pending": replace(metric("pending"), source=HorizonSource(url="redis://x", measure="pending")),
         "wait": replace(metric("wait"), source=HorizonSource(url="redis://x")),
@@ -255,7 +276,7 @@ def test_the_values_of_modelled_metrics():
     assert told == pytest.approx({"pending": 120, "wait": 60, "age": 30, "busy": 1, "done": 120})
 
 
-def test_averages_are_corrected_by_the_recorded_number_of_servers():
+def test_averages_are_corrected_by_the_recorded_number_of_servers() -> None:
     worker = group(measured(policy(Target(metric="cpu", value=60))), count=8)
     seen: list[Decision] = []
     simulate("p", worker, trace(cpu=[90.0] * 3, servers=[4.0] * 3), SETTING, seen.append)
@@ -263,7 +284,7 @@ def test_averages_are_corrected_by_the_recorded_number_of_servers():
     assert [decision.count for decision in seen] == [6, 6, 6]
 
 
-def test_what_a_trace_must_have():
+def test_what_a_trace_must_have() -> None:
     jobs = group(measured(policy(Backlog(metric="jobs", per_server=5))))
     with pytest.raises(UsageError, match="no column for the metric jobs"):
         simulate("p", jobs, trace(cpu=[1.0]), SETTING)
@@ -273,7 +294,7 @@ def test_what_a_trace_must_have():
         simulate("p", group(None), trace(cpu=[1.0]), SETTING)
 
 
-def test_a_week_at_ten_seconds_is_replayed_whole():
+def test_a_week_at_ten_seconds_is_replayed_whole() -> None:
     cpu = [60 + 40 * math.sin(2 * math.pi * index / 8640) for index in range(60_480)]
     worker = group(measured(policy(Target(metric="cpu", value=60), down=CALM)))
     result = simulate("p", worker, trace(cpu=cpu), SETTING)

@@ -1,5 +1,7 @@
 """The autoscale block: what a good one becomes, and what is said of a bad one."""
 
+from __future__ import annotations
+
 import json
 import re
 from datetime import timedelta
@@ -81,7 +83,7 @@ def write(folder: Path, block: str, start: str = START) -> Path:
     return path
 
 
-def test_everything(tmp_path):
+def test_everything(tmp_path: Path) -> None:
     path = write(tmp_path, EVERYTHING)
     second = timedelta(seconds=1)
     assert load(path, "shop").groups["worker"].autoscale == Policy(
@@ -140,16 +142,17 @@ def test_everything(tmp_path):
     SCHEMA.validate(read(path).value)
 
 
-def test_the_least(tmp_path):
+def test_the_least(tmp_path: Path) -> None:
     path = write(
         tmp_path, "      rules: [{schedule: {timezone: UTC, windows: [{cron: '0 0 * * *', for: 1h, min: 2}]}}]\n"
     )
     policy = load(path, "shop").groups["worker"].autoscale
+    assert policy is not None
     assert policy.down == Direction(stabilise=timedelta(minutes=5), cooldown=timedelta(minutes=5))
     assert (policy.up, policy.on_error, policy.metrics) == (Direction(), "hold", {})
 
 
-def test_droplets_are_measured_only_if_they_are_monitored(tmp_path):
+def test_droplets_are_measured_only_if_they_are_monitored(tmp_path: Path) -> None:
     start = START.replace("hetzner", "digitalocean").replace("cx23", "s-1vcpu-1gb").replace("fsn1", "fra1")
     start = start.replace("image: ubuntu-24.04", "image: ubuntu-24-04-x64")
     block = "      metrics: {load: {cloud: cpu}}\n      rules: [{target: {metric: load, value: 60}}]\n"
@@ -162,7 +165,7 @@ def test_droplets_are_measured_only_if_they_are_monitored(tmp_path):
     assert load(write(tmp_path, block, monitored), "shop").groups["worker"].monitoring
 
 
-def test_every_key_of_redis(tmp_path):
+def test_every_key_of_redis(tmp_path: Path) -> None:
     block = """\
       metrics:
         keys: {redis: {url: "redis://x", keys: [a, b], due: ms, cluster: true, missing: error}}
@@ -176,7 +179,9 @@ def test_every_key_of_redis(tmp_path):
         f"        - backlog: {{metric: {name}, per_server: 5}}\n" for name in ("keys", "many", "jobs", "some", "hash")
     )
     path = write(tmp_path, block + rules)
-    metrics = load(path, "shop").groups["worker"].autoscale.metrics
+    policy = load(path, "shop").groups["worker"].autoscale
+    assert policy is not None
+    metrics = policy.metrics
     assert {name: metric.source for name, metric in metrics.items()} == {
         "keys": RedisSource(url="redis://x", keys=("a", "b"), due="ms", cluster=True, missing="error"),
         "many": RedisSource(url="redis://x", match="q:*", entry="job:{id}", age_field="/a/b", unit="us", measure="age"),
@@ -187,7 +192,7 @@ def test_every_key_of_redis(tmp_path):
     SCHEMA.validate(read(path).value)
 
 
-def test_a_group_without_a_block_has_no_policy(tmp_path):
+def test_a_group_without_a_block_has_no_policy(tmp_path: Path) -> None:
     assert load(write(tmp_path, "", START.replace("    autoscale:\n", "")), "shop").groups["worker"].autoscale is None
 
 
@@ -310,7 +315,7 @@ def rule(text: str) -> str:
         (METRIC + RULE + "      on_error: min\n", "on_error must be hold or max, not 'min'; known: hold, max"),
     ],
 )
-def test_a_problem_is_reported_with_its_line(tmp_path, block, problem):
+def test_a_problem_is_reported_with_its_line(tmp_path: Path, block: str, problem: str) -> None:
     with pytest.raises(InvalidSpecError) as caught:
         load(write(tmp_path, block), "shop")
     [told] = caught.value.problems
@@ -318,7 +323,7 @@ def test_a_problem_is_reported_with_its_line(tmp_path, block, problem):
     assert told.line >= 9
 
 
-def test_all_problems_come_at_once(tmp_path):
+def test_all_problems_come_at_once(tmp_path: Path) -> None:
     block = (
         EVERYTHING.replace("fixed: 2.5", "fixed: x").replace("within: 30s", "within: 30").replace("min: 3", "min: -3")
     )
@@ -327,20 +332,20 @@ def test_all_problems_come_at_once(tmp_path):
     assert [problem.line for problem in caught.value.problems] == [16, 20, 28]
 
 
-def test_a_block_needs_the_groups_max(tmp_path):
+def test_a_block_needs_the_groups_max(tmp_path: Path) -> None:
     with pytest.raises(InvalidSpecError) as caught:
         load(write(tmp_path, METRIC + RULE, START.replace("    max: 10\n", "")), "shop")
     assert "autoscale needs the group's max" in str(caught.value.problems[0])
 
 
-def test_a_block_belongs_in_a_group(tmp_path):
+def test_a_block_belongs_in_a_group(tmp_path: Path) -> None:
     text = START.replace("    autoscale:\n", "") + "autoscale: {}\n"
     with pytest.raises(InvalidSpecError) as caught:
         load(write(tmp_path, "", text), "shop")
     assert "autoscale is not a key here; it belongs in a group" in str(caught.value.problems[0])
 
 
-def test_the_page_describes_every_key_and_its_example_is_good(tmp_path):
+def test_the_page_describes_every_key_and_its_example_is_good(tmp_path: Path) -> None:
     page = (ROOT / "docs/reference/autoscale.md").read_text()
     definitions = json_schema()["$defs"]
     names = (
@@ -359,13 +364,17 @@ def test_the_page_describes_every_key_and_its_example_is_good(tmp_path):
     for name in (*names, "Target", "Wait", "Steps", "Step", "Schedule", "Window", "Learn"):
         for key in definitions[f"{name}Schema"]["properties"].keys() - {"username"}:
             assert re.search(rf"\b{key}\b", page), f"docs/reference/autoscale.md does not tell of {name}'s {key}"
-    example = re.search(r"```yaml\n(.*?)```", page, re.DOTALL).group(1)
+    found = re.search(r"```yaml\n(.*?)```", page, re.DOTALL)
+    assert found is not None
+    example = found.group(1)
     path = tmp_path / "prod.yaml"
     path.write_text(
         "cloud: hetzner\n" + example.replace("    count: 2", "    image: x\n    type: a\n    location: b\n    count: 2")
     )
-    assert load(path, "shop").groups["worker"].autoscale.rules
+    policy = load(path, "shop").groups["worker"].autoscale
+    assert policy is not None
+    assert policy.rules
 
 
-def test_the_published_schema_is_the_generated_one():
+def test_the_published_schema_is_the_generated_one() -> None:
     assert json.loads((ROOT / "scaler/config/schema/spec.schema.json").read_text()) == json_schema()

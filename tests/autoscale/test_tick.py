@@ -1,21 +1,26 @@
 """One look, one decision, and what follows: with the real use case on a cloud in memory and a moved clock."""
 
+from __future__ import annotations
+
 import math
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from scaler.autoscale.bounds import Prices
+from scaler.autoscale.decision import Decision
 from scaler.autoscale.memory import Memory
 from scaler.autoscale.simulate import Setting, simulate
 from scaler.autoscale.trace import Trace
-from scaler.clouds import TransientError
+from scaler.clouds import Catalogue, TransientError
 from scaler.converge.demand import Options
 from scaler.errors import LimitError, RefusedError
 from scaler.model import Outcome
-from scaler.model.autoscaling import Direction, Target, Wait
+from scaler.model.autoscaling import Direction, Rule, Target, Wait
 from tests.autoscale.live import JOBS, Live
 from tests.autoscale.load import policy
 from tests.support.fakes import passing
@@ -24,12 +29,13 @@ CALM = Direction(stabilise=timedelta(minutes=5))
 
 
 @pytest.fixture
-def live(tmp_path):
+def live(tmp_path: Path) -> Live:
     return Live(tmp_path)
 
 
-def test_up_with_the_load_and_down_again(live):
+def test_up_with_the_load_and_down_again(live: Live) -> None:
     done = live.tick(jobs=50)
+    assert done.result is not None
     assert done.result.outcome is Outcome.UNCONFIRMED
     assert len(live.owned) == 5
     assert live.ready == [], "it did not wait for them"
@@ -44,7 +50,7 @@ def test_up_with_the_load_and_down_again(live):
     assert live.is_in_order()
 
 
-def test_without_changes_a_tick_is_one_list_call_and_no_engine(live):
+def test_without_changes_a_tick_is_one_list_call_and_no_engine(live: Live) -> None:
     live.tick(jobs=50)
     live.wait(timedelta(minutes=1))
     live.tick(jobs=50)
@@ -56,7 +62,7 @@ def test_without_changes_a_tick_is_one_list_call_and_no_engine(live):
     assert live.stack.processes == 0
 
 
-def test_a_server_off_in_its_paid_hour_stays_until_it_is_needed_or_the_hour_ends(tmp_path):
+def test_a_server_off_in_its_paid_hour_stays_until_it_is_needed_or_the_hour_ends(tmp_path: Path) -> None:
     live = Live(tmp_path, count=0, keep_paid=True)
     live.loop(3, jobs=50)
     assert len(live.ready) == 5
@@ -73,7 +79,7 @@ def test_a_server_off_in_its_paid_hour_stays_until_it_is_needed_or_the_hour_ends
     assert live.is_in_order()
 
 
-def test_no_engine_starts_while_servers_boot(live):
+def test_no_engine_starts_while_servers_boot(live: Live) -> None:
     live.cloud.boot_s = 300
     live.tick(jobs=50)
     live.stack.processes = 0
@@ -82,7 +88,7 @@ def test_no_engine_starts_while_servers_boot(live):
     assert live.created == 5
 
 
-def test_demand_for_six_is_six_requests_in_an_hour(tmp_path):
+def test_demand_for_six_is_six_requests_in_an_hour(tmp_path: Path) -> None:
     """Boots of five minutes, a decision every ten seconds, constant demand."""
     live = Live(tmp_path, count=0, max=50)
     live.cloud.boot_s = 300
@@ -93,7 +99,7 @@ def test_demand_for_six_is_six_requests_in_an_hour(tmp_path):
 
 
 @pytest.mark.parametrize("rule", [Target(metric="m", value=60), Wait(metric="m", within=timedelta(minutes=1))])
-def test_averages_do_not_overshoot_while_servers_boot(tmp_path, rule):
+def test_averages_do_not_overshoot_while_servers_boot(tmp_path: Path, rule: Rule) -> None:
     live = Live(tmp_path, policy(rule), count=2, max=50)
     live.tick(m=60)
     live.wait(timedelta(minutes=1))
@@ -106,7 +112,7 @@ def test_averages_do_not_overshoot_while_servers_boot(tmp_path, rule):
     assert live.created == 6
 
 
-def test_vanished_and_hanging_servers_are_replaced(live):
+def test_vanished_and_hanging_servers_are_replaced(live: Live) -> None:
     live.tick(jobs=50)
     live.wait(timedelta(minutes=1))
     live.tick(jobs=50)
@@ -121,7 +127,7 @@ def test_vanished_and_hanging_servers_are_replaced(live):
     assert len(live.ready) == 6
 
 
-def test_a_source_that_fails_keeps_what_was_wanted_not_what_is_left(live):
+def test_a_source_that_fails_keeps_what_was_wanted_not_what_is_left(live: Live) -> None:
     live.tick(jobs=50)
     live.wait(timedelta(minutes=1))
     live.tick(jobs=50)
@@ -134,7 +140,7 @@ def test_a_source_that_fails_keeps_what_was_wanted_not_what_is_left(live):
     assert live.progress.warnings == ["worker: metric jobs is missing: no value; 5 is held"]
 
 
-def test_a_source_that_dies_for_half_an_hour_then_nan_then_zeros(tmp_path):
+def test_a_source_that_dies_for_half_an_hour_then_nan_then_zeros(tmp_path: Path) -> None:
     live = Live(tmp_path, policy(JOBS, down=CALM))
     live.loop(5, 60, jobs=50)
     for value in (None, math.nan, 0.0):
@@ -148,7 +154,7 @@ def test_a_source_that_dies_for_half_an_hour_then_nan_then_zeros(tmp_path):
     ]
 
 
-def test_a_change_by_hand_is_kept_for_the_cooldown(tmp_path):
+def test_a_change_by_hand_is_kept_for_the_cooldown(tmp_path: Path) -> None:
     live = Live(tmp_path, policy(JOBS, down=Direction(cooldown=timedelta(minutes=10))))
     live.tick(jobs=20)
     live.ensure(6)
@@ -162,7 +168,7 @@ def test_a_change_by_hand_is_kept_for_the_cooldown(tmp_path):
 # Records that are lost
 
 
-def test_a_lost_state_file_removes_nothing(tmp_path):
+def test_a_lost_state_file_removes_nothing(tmp_path: Path) -> None:
     live = Live(tmp_path, policy(JOBS, down=CALM))
     live.loop(2, 60, jobs=80)
     live.records.lose()
@@ -174,7 +180,7 @@ def test_a_lost_state_file_removes_nothing(tmp_path):
     assert live.records.counts == {"worker": 8}
 
 
-def test_a_lost_memory_removes_nothing_at_once(tmp_path):
+def test_a_lost_memory_removes_nothing_at_once(tmp_path: Path) -> None:
     live = Live(tmp_path, policy(JOBS, down=CALM))
     live.loop(10, 60, jobs=80)
     live.memory.path.unlink()
@@ -184,7 +190,7 @@ def test_a_lost_memory_removes_nothing_at_once(tmp_path):
     assert len(live.ready) == 1
 
 
-def test_both_lost(tmp_path):
+def test_both_lost(tmp_path: Path) -> None:
     live = Live(tmp_path, policy(JOBS, down=CALM))
     live.loop(10, 60, jobs=80)
     live.memory.path.unlink()
@@ -196,7 +202,7 @@ def test_both_lost(tmp_path):
 @pytest.mark.parametrize(
     "content", ["", "{", "[]", '{"schema": 2, "groups": {}}', '{"schema": 1, "groups": {"worker": 5}}']
 )
-def test_a_damaged_memory_is_replaced(live, content):
+def test_a_damaged_memory_is_replaced(live: Live, content: str) -> None:
     live.tick(jobs=50)
     live.memory.path.write_text(content)
     live.tick(jobs=50)
@@ -204,7 +210,7 @@ def test_a_damaged_memory_is_replaced(live, content):
     assert "is damaged and is replaced by a new one" in live.progress.warnings[0]
 
 
-def test_the_memory_survives_a_round_trip(tmp_path):
+def test_the_memory_survives_a_round_trip(tmp_path: Path) -> None:
     live = Live(tmp_path, policy(JOBS, Target(metric="cpu", value=60), up=CALM, down=CALM))
     live.loop(3, 60, jobs=50, cpu=None)
     live.tick(jobs=80, cpu=70)
@@ -215,7 +221,7 @@ def test_the_memory_survives_a_round_trip(tmp_path):
     assert told.histories["worker"].asked
 
 
-def test_one_process_or_many_decide_the_same(tmp_path):
+def test_one_process_or_many_decide_the_same(tmp_path: Path) -> None:
     """A process per tick decides as one process for all: there is no memory but the file's."""
     one, many = (
         Live(tmp_path / "one", policy(JOBS, up=CALM, down=CALM)),
@@ -236,7 +242,7 @@ def test_one_process_or_many_decide_the_same(tmp_path):
 # What goes wrong on the way
 
 
-def test_the_next_tick_continues_after_a_kill(tmp_path):
+def test_the_next_tick_continues_after_a_kill(tmp_path: Path) -> None:
     """Killed at every point of a tick: the next ticks reach the count, and never more machines."""
     for point in range(200):
         live = Live(tmp_path / str(point), policy(JOBS, up=Direction(cooldown=timedelta(minutes=3))))
@@ -254,7 +260,7 @@ def test_the_next_tick_continues_after_a_kill(tmp_path):
     assert point > 5
 
 
-def test_a_refused_count_starts_no_cooldown(tmp_path):
+def test_a_refused_count_starts_no_cooldown(tmp_path: Path) -> None:
     live = Live(tmp_path, policy(JOBS, up=Direction(cooldown=timedelta(hours=1))))
     live.cloud.faults["list"] = [*passing(1)]
     with pytest.raises(TransientError):
@@ -263,7 +269,7 @@ def test_a_refused_count_starts_no_cooldown(tmp_path):
     assert len(live.owned) == 5
 
 
-def test_a_quota_does_not_stop_the_decisions(live):
+def test_a_quota_does_not_stop_the_decisions(live: Live) -> None:
     live.cloud.quota = 3
     done = live.tick(jobs=50)
     assert done.outcome is Outcome.FAILED
@@ -275,7 +281,7 @@ def test_a_quota_does_not_stop_the_decisions(live):
     assert len(live.ready) == 2
 
 
-def test_a_quota_is_hit_once_an_hour_and_reported_once(live):
+def test_a_quota_is_hit_once_an_hour_and_reported_once(live: Live) -> None:
     live.cloud.quota = 3
     live.loop(59, 60, jobs=50)
     assert live.created == 5, "two of them were refused, at the first tick"
@@ -291,7 +297,7 @@ def test_a_quota_is_hit_once_an_hour_and_reported_once(live):
     assert len(live.ready) == 5
 
 
-def test_a_quota_that_the_cloud_reports_is_never_hit(live):
+def test_a_quota_that_the_cloud_reports_is_never_hit(live: Live) -> None:
     live.cloud.quota, live.cloud.tells_quota = 3, True
     live.loop(5, 60, jobs=50)
     assert live.created == 3
@@ -299,7 +305,7 @@ def test_a_quota_that_the_cloud_reports_is_never_hit(live):
     assert live.decisions[0].caps[-1].name == "quota"
 
 
-def test_the_budget_caps_what_is_created_and_removes_nothing(tmp_path):
+def test_the_budget_caps_what_is_created_and_removes_nothing(tmp_path: Path) -> None:
     live = Live(tmp_path)
     live.spec = replace(live.spec, budget=Decimal(22))
     live.loop(3, 60, jobs=90)
@@ -316,7 +322,7 @@ def test_the_budget_caps_what_is_created_and_removes_nothing(tmp_path):
     assert len(live.ready) == 2
 
 
-def test_several_groups_share_a_budget(tmp_path):
+def test_several_groups_share_a_budget(tmp_path: Path) -> None:
     live = Live(tmp_path)
     web = replace(live.spec.groups["worker"], name="web", autoscale=None, count=2)
     live.spec = replace(live.spec, groups={"worker": live.spec.groups["worker"], "web": web}, budget=Decimal(25))
@@ -325,12 +331,12 @@ def test_several_groups_share_a_budget(tmp_path):
     assert len(live.ready) == 5
 
 
-def test_missing_prices_stop_no_decision(tmp_path, monkeypatch):
+def test_missing_prices_stop_no_decision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     live = Live(tmp_path)
     live.loop(2, 60, jobs=20)
     live.spec = replace(live.spec, budget=Decimal(25))
 
-    def refuse():
+    def refuse() -> None:
         raise passing(1)[0]
 
     monkeypatch.setattr(live.cloud, "catalogue", refuse)
@@ -338,25 +344,32 @@ def test_missing_prices_stop_no_decision(tmp_path, monkeypatch):
     assert (done.decisions["worker"].count, done.budget_left) == (1, None)
 
 
-def test_a_watch_reads_the_prices_once_an_hour(tmp_path):
+def test_a_watch_reads_the_prices_once_an_hour(tmp_path: Path) -> None:
     live = Live(tmp_path)
-    prices, read = Prices(live.clock), []
-    live.cloud.catalogue, before = lambda: read.append(live.clock.passed) or before(), live.cloud.catalogue
+    prices, before = Prices(live.clock), live.cloud.catalogue
+    read: list[float] = []
+
+    def catalogue() -> Catalogue:
+        read.append(live.clock.passed)
+        return before()
+
+    live.cloud.catalogue = catalogue  # type: ignore[method-assign]
     for _ in range(100):
         prices.of(live.cloud)
         live.wait(timedelta(minutes=1))
     assert read == [0, 3600]
 
 
-def test_the_stacks_limit_caps_the_count(tmp_path):
+def test_the_stacks_limit_caps_the_count(tmp_path: Path) -> None:
     live = Live(tmp_path, limit=4)
     live.tick(jobs=90)
     assert len(live.owned) == 4
     assert live.decisions[0].caps[-1].name == "limit"
 
 
-def test_a_preview_changes_and_remembers_nothing(live):
+def test_a_preview_changes_and_remembers_nothing(live: Live) -> None:
     done = live.tick(Options(apply=False), jobs=50)
+    assert done.result is not None
     assert done.result.outcome is Outcome.PLANNED
     assert len(done.result.steps) == 5
     assert live.owned == []
@@ -368,7 +381,7 @@ def test_a_preview_changes_and_remembers_nothing(live):
 # The log
 
 
-def test_each_decision_is_logged_once_and_whole(tmp_path):
+def test_each_decision_is_logged_once_and_whole(tmp_path: Path) -> None:
     live = Live(tmp_path, policy(JOBS, down=CALM))
     live.loop(5, 60, jobs=50)
     for jobs in (30, 31, 32, 33, 34, 35, 36):
@@ -385,9 +398,11 @@ def test_each_decision_is_logged_once_and_whole(tmp_path):
 # Live and simulated
 
 
-def test_a_trace_in_the_live_loop_gives_the_simulations_decisions_one_by_one(tmp_path):
+def test_a_trace_in_the_live_loop_gives_the_simulations_decisions_one_by_one(tmp_path: Path) -> None:
     made = policy(Target(metric="cpu", value=60), up=Direction(cooldown=timedelta(minutes=2), step=4), down=CALM)
-    values = [60 + 50 * math.sin(index / 30) + (300 if 200 < index < 220 else 0) for index in range(500)]
+    values: list[float | None] = [
+        60 + 50 * math.sin(index / 30) + (300 if 200 < index < 220 else 0) for index in range(500)
+    ]
     values[300:310] = [None] * 10
     values[350] = math.nan
     live = Live(tmp_path, made, count=3, min=1)
@@ -399,7 +414,7 @@ def test_a_trace_in_the_live_loop_gives_the_simulations_decisions_one_by_one(tmp
     begin = live.clock.now().timestamp()
     assert begin == int(begin) >= start
     trace = Trace([begin + 10 * index for index in range(len(values))], {"cpu": values})
-    seen = []
+    seen: list[Any] = []
     worker = live.spec.groups["worker"]
     simulate("p", worker, trace, Setting(cloud="hetzner", boots=(timedelta(seconds=95),)), seen.append)
     for index, value in enumerate(values):
@@ -412,13 +427,13 @@ def test_a_trace_in_the_live_loop_gives_the_simulations_decisions_one_by_one(tmp
     assert sum(1 for decision in live.decisions if decision.change) > 20
 
 
-def _without_history(decision):
+def _without_history(decision: Decision) -> Decision:
     readings = tuple(replace(reading, error="") for reading in decision.readings)
     history = decision.history
     return replace(decision, readings=readings, history=replace(history, health=dict(sorted(history.health.items()))))
 
 
-def test_refusals_are_reported(live):
+def test_refusals_are_reported(live: Live) -> None:
     live.spec = replace(live.spec, limit=1, groups={"worker": replace(live.spec.groups["worker"], min=2)})
     with pytest.raises((RefusedError, LimitError)):
         live.tick(jobs=50)

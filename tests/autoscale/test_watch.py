@@ -1,10 +1,15 @@
 """The loop, on a moved clock: its interval, its errors, its end, its spec; and what it shows over HTTP."""
 
+from __future__ import annotations
+
 import json
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -13,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from scaler.autoscale.exposition import Exposition
 from scaler.autoscale.watch import Watch
 from scaler.errors import SpecError, UsageError
+from scaler.model import Spec
 from scaler.model.autoscaling import Direction
 from tests.autoscale.live import JOBS, Live
 from tests.autoscale.load import policy
@@ -23,38 +29,40 @@ TEN = timedelta(seconds=10)
 
 class Recorded:
     def __init__(self) -> None:
-        self.events = []
+        self.events: list[str] = []
 
-    def ticked(self, done, took_s) -> None:
+    def ticked(self, done: Any, took_s: float) -> None:
         self.events.append("ticked")
 
-    def failed(self, error, took_s) -> None:
+    def failed(self, error: Exception, took_s: float) -> None:
         self.events.append(f"failed: {error}")
 
-    def reloaded(self, spec) -> None:
+    def reloaded(self, spec: Spec) -> None:
         self.events.append(f"reloaded: limit {spec.limit}")
 
-    def reload_failed(self, error) -> None:
+    def reload_failed(self, error: Exception) -> None:
         self.events.append(f"reload failed: {error}")
 
 
 class Loop:
     """A watch whose ticks take as long as the test says, and end it after the last."""
 
-    def __init__(self, spec, takes, errors=(), specs=()) -> None:
-        self.clock, self.listener, self.begun = FakeClock(), Recorded(), []
+    def __init__(self, spec: Spec, takes: Iterable[float], errors: Any = (), specs: Any = ()) -> None:
+        self.clock, self.listener = FakeClock(), Recorded()
+        self.begun: list[float] = []
         self.takes, self.errors, self.specs = list(takes), dict(errors), dict(specs)
-        self.spec, self.seen = spec, []
+        self.spec = spec
+        self.seen: list[int | None] = []
         self.watch = Watch(interval=TEN, clock=self.clock, load=self.load, tick=self.tick, listener=self.listener)
 
-    def load(self):
-        found = self.specs.get(len(self.begun), self.spec)
+    def load(self) -> Spec:
+        found: Spec | Exception = self.specs.get(len(self.begun), self.spec)
         if isinstance(found, Exception):
             raise found
         self.spec = found
         return found
 
-    def tick(self, spec, now):
+    def tick(self, spec: Spec, now: datetime) -> Any:
         number = len(self.begun)
         self.begun.append(self.clock.passed)
         self.seen.append(spec.limit)
@@ -66,42 +74,42 @@ class Loop:
 
 
 @pytest.fixture
-def spec(tmp_path):
+def spec(tmp_path: Path) -> Spec:
     return Live(tmp_path).spec
 
 
-def test_the_interval_does_not_drift_whatever_ticks_take(spec):
+def test_the_interval_does_not_drift_whatever_ticks_take(spec: Spec) -> None:
     loop = Loop(spec, takes=[0.3, 7.7, 3.1, 0, 9.9, 2])
     loop.watch.run()
     assert loop.begun == pytest.approx([0, 10, 20, 30, 40, 50])
 
 
-def test_a_long_tick_skips_the_missed_ones(spec):
+def test_a_long_tick_skips_the_missed_ones(spec: Spec) -> None:
     loop = Loop(spec, takes=[1, 25, 1, 1])
     loop.watch.run()
     assert loop.begun == pytest.approx([0, 10, 40, 50])
 
 
-def test_the_watch_continues_after_every_exception(spec):
+def test_the_watch_continues_after_every_exception(spec: Spec) -> None:
     loop = Loop(spec, takes=[1] * 4, errors={0: passing()[0], 1: ZeroDivisionError("oops"), 2: UsageError("no")})
     loop.watch.run()
     assert [text.partition(":")[0] for text in loop.listener.events] == ["failed", "failed", "failed", "ticked"]
 
 
-def test_a_base_exception_ends_the_watch(spec):
+def test_a_base_exception_ends_the_watch(spec: Spec) -> None:
     loop = Loop(spec, takes=[1] * 4, errors={1: KeyboardInterrupt()})
     with pytest.raises(KeyboardInterrupt):
         loop.watch.run()
     assert len(loop.begun) == 2
 
 
-def test_stop_ends_the_watch_after_the_current_tick(spec):
+def test_stop_ends_the_watch_after_the_current_tick(spec: Spec) -> None:
     loop = Loop(spec, takes=[3])
     loop.watch.run()
     assert loop.clock.passed == 3
 
 
-def test_stop_is_obeyed_during_a_sleep(spec):
+def test_stop_is_obeyed_during_a_sleep(spec: Spec) -> None:
     loop = Loop(spec, takes=[1] * 9)
     loop.clock.on_tick = lambda: loop.watch.stop() if loop.clock.passed > 14 else None
     loop.watch.run()
@@ -109,7 +117,7 @@ def test_stop_is_obeyed_during_a_sleep(spec):
     assert len(loop.begun) == 2
 
 
-def test_a_changed_spec_is_used_from_the_next_tick_and_an_invalid_one_is_not(spec):
+def test_a_changed_spec_is_used_from_the_next_tick_and_an_invalid_one_is_not(spec: Spec) -> None:
     newer = replace(spec, limit=7)
     broken = SpecError("1 problem")
     loop = Loop(spec, takes=[1] * 6, specs={2: broken, 3: broken, 4: newer})
@@ -123,7 +131,7 @@ def test_a_changed_spec_is_used_from_the_next_tick_and_an_invalid_one_is_not(spe
     ]
 
 
-def test_the_first_spec_must_be_valid(spec):
+def test_the_first_spec_must_be_valid(spec: Spec) -> None:
     loop = Loop(spec, takes=[1], specs={0: SpecError("1 problem")})
     with pytest.raises(SpecError):
         loop.watch.run()
@@ -134,14 +142,14 @@ def test_the_first_spec_must_be_valid(spec):
 
 
 @pytest.fixture
-def exposition(tmp_path):
+def exposition(tmp_path: Path) -> Iterator[Exposition]:
     clock = FakeClock()
     with Exposition("prod", "127.0.0.1:0", TEN, clock) as shown:
-        shown.clock = clock
+        shown.clock = clock  # type: ignore[attr-defined]
         yield shown
 
 
-def numbers(exposition) -> dict[tuple[str, ...], float]:
+def numbers(exposition: Exposition) -> dict[tuple[str, ...], float]:
     """Every sample, by its name and its labels' values in the labels' order."""
     answer = requests.get(f"{exposition.address}/metrics", timeout=5)
     assert answer.headers["Content-Type"].startswith("text/plain; version=")
@@ -152,7 +160,7 @@ def numbers(exposition) -> dict[tuple[str, ...], float]:
     }
 
 
-def test_the_exposed_metrics(tmp_path, exposition):
+def test_the_exposed_metrics(tmp_path: Path, exposition: Exposition) -> None:
     live = Live(tmp_path, policy(JOBS, down=Direction(stabilise=timedelta(minutes=5))))
     exposition.ticked(live.tick(jobs=50), 2.0)
     live.wait(timedelta(minutes=1))
@@ -176,7 +184,7 @@ def test_the_exposed_metrics(tmp_path, exposition):
     assert ("scaler_budget_left", "EUR") not in shown, "it has no budget"
 
 
-def test_the_rest_of_the_budget_is_exposed_while_there_is_a_budget(tmp_path, exposition):
+def test_the_rest_of_the_budget_is_exposed_while_there_is_a_budget(tmp_path: Path, exposition: Exposition) -> None:
     live = Live(tmp_path)
     live.spec = replace(live.spec, budget=Decimal(27))
     exposition.ticked(live.tick(jobs=30), 1.0)
@@ -190,8 +198,8 @@ def test_the_rest_of_the_budget_is_exposed_while_there_is_a_budget(tmp_path, exp
     assert ("scaler_budget_left", "EUR") not in numbers(exposition)
 
 
-def test_healthy_means_that_ticks_finish(exposition):
-    def health() -> tuple[int, dict]:
+def test_healthy_means_that_ticks_finish(exposition: Exposition) -> None:
+    def health() -> tuple[int, dict[str, Any]]:
         answer = requests.get(f"{exposition.address}/healthz", timeout=5)
         return answer.status_code, answer.json()
 
@@ -200,16 +208,16 @@ def test_healthy_means_that_ticks_finish(exposition):
     code, facts = health()
     assert (code, facts["healthy"]) == (200, True)
     assert "try later" in facts["error"]
-    exposition.clock.passed += 1000
+    exposition.clock.passed += 1000  # type: ignore[attr-defined]
     code, facts = health()
     assert (code, facts["healthy"], facts["last_tick_s_ago"]) == (503, False, 1000)
 
 
-def test_other_paths_are_404(exposition):
+def test_other_paths_are_404(exposition: Exposition) -> None:
     assert requests.get(f"{exposition.address}/etc/passwd", timeout=5).status_code == 404
 
 
-def test_a_taken_port_and_an_invalid_address_are_usage_errors(exposition):
+def test_a_taken_port_and_an_invalid_address_are_usage_errors(exposition: Exposition) -> None:
     taken = re.sub("^http://", "", exposition.address)
     with pytest.raises(UsageError, match="Cannot listen on"):
         Exposition("prod", taken, TEN, FakeClock())
@@ -218,7 +226,7 @@ def test_a_taken_port_and_an_invalid_address_are_usage_errors(exposition):
             Exposition("prod", text, TEN, FakeClock())
 
 
-def test_prometheus_itself_scrapes_it(tmp_path, exposition):
+def test_prometheus_itself_scrapes_it(tmp_path: Path, exposition: Exposition) -> None:
     from tests.support import servers
 
     live = Live(tmp_path / "state")

@@ -20,7 +20,9 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from scaler.simulator import EmbeddedCloud
 
@@ -158,9 +160,7 @@ def measure_start(at: Bench) -> None:
     python = median_s(lambda: subprocess.run([sys.executable, "-c", "pass"], check=True))
     for words, most in ((["--help"], 0.15), (["status"], 0.3)):
         command = [sys.executable, "-m", "scaler", "-C", str(at.folder), *words]
-        spent = median_s(
-            lambda command=command: subprocess.run(command, check=True, capture_output=True, env=at.environ)
-        )
+        spent = median_s(partial(subprocess.run, command, check=True, capture_output=True, env=at.environ))
         over = spent - python
         at.row(f"scaler {words[0]}, over a bare interpreter", f"{over:.3f} s", f"<= {most} s", over <= most)
 
@@ -223,7 +223,7 @@ def measure_peers(at: Bench, boot_s: float, size: int, few: int, ours: float) ->
             action.wait_until_finished()
         return made.server
 
-    def timed(run: Callable[[], list[object]]) -> float:
+    def timed(run: Callable[[], list[Any]]) -> float:
         started = time.monotonic()
         servers = run()
         spent = time.monotonic() - started

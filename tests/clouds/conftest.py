@@ -17,7 +17,8 @@ QUICK = Deadlines(connect=2, read=0.4)
 
 @pytest.fixture(params=VENDORS, ids=lambda vendor: vendor.name)
 def vendor(request: pytest.FixtureRequest) -> Vendor:
-    return request.param
+    vendor: Vendor = request.param
+    return vendor
 
 
 @pytest.fixture

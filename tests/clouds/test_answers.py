@@ -97,7 +97,9 @@ DIGITALOCEAN_REFUSALS = [
 
 
 def refusals() -> list[Any]:
-    cases = [(Hetzner, status, code, f"the words of {code}", kind) for status, code, kind in HETZNER_REFUSALS]
+    cases: list[tuple[Vendor, int, str, str, type[CloudError]]] = [
+        (Hetzner, status, code, f"the words of {code}", kind) for status, code, kind in HETZNER_REFUSALS
+    ]
     cases += [(DigitalOcean, *case) for case in DIGITALOCEAN_REFUSALS]
     return [pytest.param(*case, id=f"{case[0].name}-{case[1]}-{case[2]}-{case[4].code}") for case in cases]
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -89,7 +90,7 @@ def asked(served: EmbeddedCloud) -> list[list[str]]:
     return [row.names for row in served.world.log() if row.method == "POST"]
 
 
-def names(served: EmbeddedCloud) -> list[str | None]:
+def names(served: EmbeddedCloud) -> list[str]:
     return sorted(droplet.name or "" for droplet in served.world.servers("digitalocean"))
 
 
@@ -143,7 +144,7 @@ def test_what_the_region_has_room_for_is_made(embedded: Embedded) -> None:
     ],
 )
 def test_an_answer_that_is_lost_leaves_all_in_doubt_and_each_is_found_by_its_name(
-    embedded: Embedded, effect: str, more: dict[str, object], made: int
+    embedded: Embedded, effect: str, more: dict[str, Any], made: int
 ) -> None:
     served, cloud, clock = embedded
     served.world.add_fault(effect, method="POST", path="/v2/droplets$", **more)

@@ -320,7 +320,8 @@ def test_a_hang_longer_than_our_deadline(setting: Setting, seconds: float | None
         clock=setting.clock,
         deadlines=Deadlines(connect=1, read=0.2),
     )
-    setting.fault("hang_forever" if seconds is None else "hang", **({} if seconds is None else {"seconds": seconds}))
+    parameters: dict[str, Any] = {} if seconds is None else {"seconds": seconds}
+    setting.fault("hang_forever" if seconds is None else "hang", **parameters)
 
     with pytest.raises(AmbiguousError):
         impatient.create(setting.request())

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
+from typing import Any, ClassVar, Literal
 
 import pytest
 
@@ -37,7 +38,7 @@ OWN_CLOUD = Path(__file__).parent / "own_cloud"
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "add-a-cloud.md"
 
 
-def snapshot(cloud: EmbeddedCloud, name: str) -> str:
+def snapshot(cloud: EmbeddedCloud, name: Literal["hetzner", "digitalocean"]) -> str:
     return str(cloud.world.find(name, "snapshot", "worker-golden")[0].id)
 
 
@@ -64,11 +65,12 @@ class TestDigitalOcean(CloudConformance):
 
 
 class TestQ12FolderCloud(CloudConformance):
-    request_facts = {"type": "small", "location": "here", "image": "1"}
+    request_facts: ClassVar[Mapping[str, Any]] = {"type": "small", "location": "here", "image": "1"}
 
     @pytest.fixture
     def cloud(self, tmp_path: Path) -> Cloud:
-        return FolderCloud(tmp_path / "machines")
+        cloud: Cloud = FolderCloud(tmp_path / "machines")
+        return cloud
 
 
 # ---------------------------------------------------------------------------------------------

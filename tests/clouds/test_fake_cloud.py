@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -18,7 +18,7 @@ from tests.support.fakes import LOCATIONS, TYPES, FakeClock, FakeCloud
 class FakeConformance(CloudConformance):
     """The suite over a cloud whose time only sleeping moves."""
 
-    request_facts = {"type": TYPES[0], "location": LOCATIONS[0], "image": "100"}
+    request_facts: ClassVar[Mapping[str, Any]] = {"type": TYPES[0], "location": LOCATIONS[0], "image": "100"}
 
     def eventually(self, true: Callable[[], bool]) -> None:
         for _ in range(40):

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -62,7 +63,7 @@ def doctor(project: Path, environ: dict[str, str], *arguments: str) -> tuple[int
     return done.returncode, {finding["check"]: finding for finding in findings}
 
 
-def test_where_everything_is_there_all_is_well(project, environ):
+def test_where_everything_is_there_all_is_well(project: Path, environ: dict[str, str]) -> None:
     code, findings = doctor(project, environ)
     assert code == 0
     at_the_cloud = [f"hetzner {what}" for what in ("token", "API", "limits", "catalogue", "notices")]
@@ -70,7 +71,9 @@ def test_where_everything_is_there_all_is_well(project, environ):
     assert [check for check, finding in findings.items() if finding["result"] == "ok"] == expected
 
 
-def test_a_type_that_is_about_to_go_is_a_warning_with_its_day(project, environ, cloud):
+def test_a_type_that_is_about_to_go_is_a_warning_with_its_day(
+    project: Path, environ: dict[str, str], cloud: EmbeddedCloud
+) -> None:
     cloud.world.deprecate("hetzner", "cx23")
     code, findings = doctor(project, environ)
     assert code == 0
@@ -78,14 +81,16 @@ def test_a_type_that_is_about_to_go_is_a_warning_with_its_day(project, environ, 
     assert "cx23 in fsn1 is deprecated, and not sold from 20" in findings["hetzner catalogue"]["message"]
 
 
-def test_a_type_that_is_not_sold_is_a_warning(project, environ):
+def test_a_type_that_is_not_sold_is_a_warning(project: Path, environ: dict[str, str]) -> None:
     path = project / "stacks" / "prod.yaml"
     path.write_text(path.read_text().replace("fsn1", "fns1"))
     _, findings = doctor(project, environ)
     assert findings["hetzner catalogue"]["message"] == "cx23 is not sold in fns1"
 
 
-def test_an_official_plugin_is_looked_for_where_the_engine_does(project, environ, tmp_path):
+def test_an_official_plugin_is_looked_for_where_the_engine_does(
+    project: Path, environ: dict[str, str], tmp_path: Path
+) -> None:
     path = project / "stacks" / "prod.yaml"
     path.write_text(path.read_text() + "plugin: official\n")
     _, findings = doctor(project, {**environ, "PATH": str(tmp_path)})
@@ -96,14 +101,16 @@ def test_an_official_plugin_is_looked_for_where_the_engine_does(project, environ
     assert "resource-hcloud-v1.35.0" in findings["plugin prod"]["message"]
 
 
-def test_it_changes_nothing(project, environ, cloud):
+def test_it_changes_nothing(project: Path, environ: dict[str, str], cloud: EmbeddedCloud) -> None:
     before = sorted(project.rglob("*"))
     doctor(project, environ)
     assert sorted(project.rglob("*")) == before
     assert {request.method for request in cloud.world.log()} <= {"GET", "HEAD"}
 
 
-def test_an_account_is_asked_once_for_all_its_specs(project, environ, cloud):
+def test_an_account_is_asked_once_for_all_its_specs(
+    project: Path, environ: dict[str, str], cloud: EmbeddedCloud
+) -> None:
     spec = (project / "stacks" / "prod.yaml").read_text()
     (project / "stacks" / "test.yaml").write_text(spec)
     code, _ = doctor(project, environ)
@@ -111,7 +118,7 @@ def test_an_account_is_asked_once_for_all_its_specs(project, environ, cloud):
     assert [request.path for request in cloud.world.log() if request.path.endswith("/servers")] == ["/v1/servers"]
 
 
-def test_without_a_token_it_ends_with_77_and_names_the_variable(project, environ):
+def test_without_a_token_it_ends_with_77_and_names_the_variable(project: Path, environ: dict[str, str]) -> None:
     del environ["HCLOUD_TOKEN"]
     code, findings = doctor(project, environ)
     assert code == 77
@@ -119,13 +126,13 @@ def test_without_a_token_it_ends_with_77_and_names_the_variable(project, environ
     assert "hetzner API" not in findings
 
 
-def test_a_refused_token_ends_with_77_and_the_cloud_s_own_words(project, environ):
+def test_a_refused_token_ends_with_77_and_the_cloud_s_own_words(project: Path, environ: dict[str, str]) -> None:
     code, findings = doctor(project, {**environ, "HCLOUD_TOKEN": "short"})
     assert code == 77
     assert "unauthorized" in findings["hetzner API"]["message"]
 
 
-def test_an_invalid_spec_does_not_hide_the_others(project, environ):
+def test_an_invalid_spec_does_not_hide_the_others(project: Path, environ: dict[str, str]) -> None:
     (project / "stacks" / "bad.yaml").write_text("cloud: hetzner\nlimt: 3\n")
     code, findings = doctor(project, environ)
     assert code == 65
@@ -133,13 +140,13 @@ def test_an_invalid_spec_does_not_hide_the_others(project, environ):
     assert findings["spec prod"]["result"] == findings["hetzner API"]["result"] == "ok"
 
 
-def test_one_stack_is_checked_alone(project, environ):
+def test_one_stack_is_checked_alone(project: Path, environ: dict[str, str]) -> None:
     (project / "stacks" / "bad.yaml").write_text("limt: 3\n")
     assert doctor(project, environ, "--stack", "prod")[0] == 0
     assert doctor(project, environ, "--stack", "bad")[0] == 65
 
 
-def test_the_code_is_the_first_failure_s(project, environ):
+def test_the_code_is_the_first_failure_s(project: Path, environ: dict[str, str]) -> None:
     del environ["HCLOUD_TOKEN"]
     code, findings = doctor(project, {**environ, "SCALER_ENGINE": "/nowhere/pulumi"})
     assert code == 69
@@ -147,21 +154,21 @@ def test_the_code_is_the_first_failure_s(project, environ):
     assert findings["hetzner token"]["result"] == "fail"
 
 
-def test_outside_a_project_the_engine_is_still_checked(tmp_path, environ):
+def test_outside_a_project_the_engine_is_still_checked(tmp_path: Path, environ: dict[str, str]) -> None:
     code, findings = doctor(tmp_path, environ)
     assert code == 64
     assert findings["engine"]["result"] == "ok"
     assert "scaler init" in findings["project"]["fix"]
 
 
-def test_a_state_folder_that_cannot_be_is_named(project, environ):
+def test_a_state_folder_that_cannot_be_is_named(project: Path, environ: dict[str, str]) -> None:
     code, findings = doctor(project, environ, "--state-dir", str(project / "Pulumi.yaml" / "state"))
     assert code == 1
     assert "--state-dir" in findings["state"]["fix"]
 
 
 @pytest.mark.parametrize("vendor", ["hetzner", "digitalocean"])
-def test_the_embedded_cloud_needs_no_token(project, environ, vendor):
+def test_the_embedded_cloud_needs_no_token(project: Path, environ: dict[str, str], vendor: str) -> None:
     spec = SPEC.format(endpoint="embedded").replace("cloud: hetzner", f"cloud: {vendor}")
     (project / "stacks" / "prod.yaml").write_text(spec)
     del environ["HCLOUD_TOKEN"]
@@ -170,7 +177,7 @@ def test_the_embedded_cloud_needs_no_token(project, environ, vendor):
     assert findings[f"{vendor} API"]["result"] == "ok"
 
 
-def test_an_embedded_cloud_that_has_no_folder_is_not_tried(project, environ):
+def test_an_embedded_cloud_that_has_no_folder_is_not_tried(project: Path, environ: dict[str, str]) -> None:
     (project / "stacks" / "prod.yaml").write_text(SPEC.format(endpoint="embedded"))
     code, findings = doctor(project, environ, "--state-dir", str(project / "Pulumi.yaml" / "state"))
     assert code == 1
@@ -181,7 +188,7 @@ class Dated(BaseHTTPRequestHandler):
     """A cloud without servers; its answers carry `date`."""
 
     date: datetime
-    headers_of_all: dict[str, str] = {}
+    headers_of_all: ClassVar[dict[str, str]] = {}
 
     def date_time_string(self, timestamp: float | None = None) -> str:
         return format_datetime(self.date, usegmt=True)
@@ -205,7 +212,9 @@ class Dated(BaseHTTPRequestHandler):
 
 
 @pytest.mark.parametrize(("ahead", "result"), [(0, "ok"), (3600, "warn"), (-3600, "warn")])
-def test_a_clock_far_from_the_cloud_s_is_a_warning(project, environ, ahead, result):
+def test_a_clock_far_from_the_cloud_s_is_a_warning(
+    project: Path, environ: dict[str, str], ahead: int, result: str
+) -> None:
     handler = type("Handler", (Dated,), {"date": datetime.now(UTC) + timedelta(seconds=ahead)})
     with HTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -216,7 +225,9 @@ def test_a_clock_far_from_the_cloud_s_is_a_warning(project, environ, ahead, resu
     assert findings["clock"]["result"] == result
 
 
-def test_what_answers_say_of_their_end_and_of_requests_left_is_a_warning(project, environ):
+def test_what_answers_say_of_their_end_and_of_requests_left_is_a_warning(
+    project: Path, environ: dict[str, str]
+) -> None:
     told = {
         "Deprecation": "@1767225600",
         "Sunset": "Thu, 31 Dec 2026 23:59:59 GMT",

@@ -78,8 +78,10 @@ def test_every_example_of_the_help_is_a_command_line(
         context = cli.make_context("scaler", words[1:])
         while isinstance(context.command, click.Group):
             # Raises a UsageError for what is unknown or missing.
-            name, below, rest = context.command.resolve_command(context, [*context._protected_args, *context.args])
-            assert name
+            found_name, below, rest = context.command.resolve_command(
+                context, [*context._protected_args, *context.args]
+            )
+            assert found_name
             assert below
             context = below.make_context(name, rest, parent=context)
 

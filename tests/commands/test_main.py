@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -85,11 +87,11 @@ def imported(*arguments: str) -> set[str]:
 @pytest.mark.parametrize(
     "arguments", [["--help"], ["--version"], ["ensur"], ["completion", "bash"], ["help", "options"]]
 )
-def test_light_commands_import_nothing_heavy(arguments):
+def test_light_commands_import_nothing_heavy(arguments: list[str]) -> None:
     assert imported(*arguments) & (HEAVY | {"yaml"}) == set()
 
 
-def test_status_imports_no_pulumi_and_no_client(tmp_path):
+def test_status_imports_no_pulumi_and_no_client(tmp_path: Path) -> None:
     (tmp_path / "stacks").mkdir()
     (tmp_path / "Pulumi.yaml").write_text("name: demo\nruntime: python\n")
     (tmp_path / "stacks" / "prod.yaml").touch()
@@ -98,7 +100,7 @@ def test_status_imports_no_pulumi_and_no_client(tmp_path):
     assert modules & HEAVY == set()
 
 
-def test_help_lists_every_command_and_every_exit_code():
+def test_help_lists_every_command_and_every_exit_code() -> None:
     done = run("--help")
     assert done.returncode == 0
     for name, text in COMMANDS.items():
@@ -108,23 +110,23 @@ def test_help_lists_every_command_and_every_exit_code():
         assert f"\n    {int(code)} " in done.stdout
 
 
-def test_scaler_alone_prints_the_help_and_ends_well():
+def test_scaler_alone_prints_the_help_and_ends_well() -> None:
     assert (run().returncode, run().stdout) == (0, run("--help").stdout)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_each_command_loads_and_has_examples_in_its_help(name):
+def test_each_command_loads_and_has_examples_in_its_help(name: str) -> None:
     done = run(name, "--help")
     assert done.returncode == 0, done.stderr
     assert f"scaler {name}" in done.stdout
     assert "\n  Examples:\n" in done.stdout
 
 
-def test_version_is_the_package_s():
+def test_version_is_the_package_s() -> None:
     assert run("--version").stdout == f"scaler {scaler.__version__}\n"
 
 
-def test_version_document_names_engine_and_sdk():
+def test_version_document_names_engine_and_sdk() -> None:
     document = json.loads(run("version", "-o", "json").stdout)
     assert document["schema"] == 1
     assert document["versions"]["scaler"] == scaler.__version__
@@ -133,11 +135,11 @@ def test_version_document_names_engine_and_sdk():
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion_script_names_our_variable(shell):
+def test_completion_script_names_our_variable(shell: str) -> None:
     assert "_SCALER_COMPLETE" in run("completion", shell).stdout
 
 
-def test_stack_names_are_completed_from_the_specs(tmp_path):
+def test_stack_names_are_completed_from_the_specs(tmp_path: Path) -> None:
     (tmp_path / "stacks").mkdir()
     for name in ("prod", "preprod", "dev"):
         (tmp_path / "stacks" / f"{name}.yaml").touch()
@@ -153,7 +155,7 @@ def test_stack_names_are_completed_from_the_specs(tmp_path):
     ("arguments", "hint"),
     [(["ensur"], "'ensure'"), (["--stak", "x"], "--stack"), (["version", "--outptu", "json"], "--output")],
 )
-def test_a_slip_is_a_usage_error_with_a_suggestion(arguments, hint):
+def test_a_slip_is_a_usage_error_with_a_suggestion(arguments: list[str], hint: str) -> None:
     done = run(*arguments)
     assert done.returncode == 64
     assert "Did you mean" in done.stderr
@@ -162,7 +164,7 @@ def test_a_slip_is_a_usage_error_with_a_suggestion(arguments, hint):
 
 
 @pytest.mark.parametrize("json_option", [["-o", "json"], ["-ojson"], ["--output", "json"], ["--output=json"]])
-def test_a_usage_error_is_one_document_where_json_is_asked_for(json_option):
+def test_a_usage_error_is_one_document_where_json_is_asked_for(json_option: list[str]) -> None:
     done = run("version", "--bogus", *json_option)
     error = json.loads(done.stdout)["error"]
     assert done.returncode == 64
@@ -172,7 +174,7 @@ def test_a_usage_error_is_one_document_where_json_is_asked_for(json_option):
     assert done.stderr == ""
 
 
-def test_a_directory_that_does_not_exist_is_a_usage_error(tmp_path):
+def test_a_directory_that_does_not_exist_is_a_usage_error(tmp_path: Path) -> None:
     done = run("-C", str(tmp_path / "nowhere"), "version")
     assert done.returncode == 64
     assert "nowhere" in done.stderr
@@ -183,14 +185,14 @@ def test_a_directory_that_does_not_exist_is_a_usage_error(tmp_path):
 
 
 @pytest.mark.parametrize(("statement", "code"), [("return 4", 4), ("return None", 0), ("pass", 0)])
-def test_a_command_s_value_is_the_exit_code(statement, code):
+def test_a_command_s_value_is_the_exit_code(statement: str, code: int) -> None:
     assert run_probe(statement).returncode == code
 
 
 FAILURE = 'raise LockedError("prod is in use.", why="run 17 holds it\\nsince 10:00", fix="wait for it")'
 
 
-def test_a_failure_says_what_why_and_how_to_mend_it():
+def test_a_failure_says_what_why_and_how_to_mend_it() -> None:
     done = run_probe(FAILURE)
     assert done.returncode == 5
     assert done.stdout == ""
@@ -203,7 +205,7 @@ def test_a_failure_says_what_why_and_how_to_mend_it():
 
 
 @pytest.mark.parametrize(("output", "load"), [("json", json.loads), ("yaml", yaml.safe_load)])
-def test_a_failure_is_one_document_for_programs(output, load):
+def test_a_failure_is_one_document_for_programs(output: str, load: Callable[[str], Any]) -> None:
     done = run_probe(FAILURE, "-o", output)
     error = {
         "code": "locked",
@@ -220,13 +222,13 @@ PROBLEMS = (
 )
 
 
-def test_every_problem_of_a_failure_is_printed():
+def test_every_problem_of_a_failure_is_printed() -> None:
     done = run_probe(PROBLEMS)
     assert done.returncode == 65
     assert "\n  stacks/a.yaml:3: no such key\n  stacks/a.yaml:9: too low\n" in done.stderr
 
 
-def test_every_problem_of_a_failure_is_in_the_document():
+def test_every_problem_of_a_failure_is_in_the_document() -> None:
     problems = json.loads(run_probe(PROBLEMS, "-o", "json").stdout)["error"]["problems"]
     assert [(problem["file"], problem["line"]) for problem in problems] == [("stacks/a.yaml", 3), ("stacks/a.yaml", 9)]
 
@@ -234,7 +236,7 @@ def test_every_problem_of_a_failure_is_in_the_document():
 UNEXPECTED = 'raise RuntimeError("request with Bearer s3cr3t failed")'
 
 
-def test_an_unexpected_error_is_told_shortly_and_without_its_text():
+def test_an_unexpected_error_is_told_shortly_and_without_its_text() -> None:
     done = run_probe(UNEXPECTED)
     assert done.returncode == 1
     assert "RuntimeError" in done.stderr
@@ -243,14 +245,14 @@ def test_an_unexpected_error_is_told_shortly_and_without_its_text():
     assert "s3cr3t" not in done.stderr
 
 
-def test_debug_shows_the_traceback():
+def test_debug_shows_the_traceback() -> None:
     done = run_probe(UNEXPECTED, "--debug")
     assert done.returncode == 1
     assert "Traceback" in done.stderr
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_ends_the_command_with_its_code_after_the_clean_up(number, code):
+def test_a_signal_ends_the_command_with_its_code_after_the_clean_up(number: int, code: int) -> None:
     body = """
 try:
     print("started", flush=True)
@@ -269,7 +271,7 @@ finally:
     assert "Traceback" not in stderr
 
 
-def test_a_reader_that_goes_away_is_no_noise():
+def test_a_reader_that_goes_away_is_no_noise() -> None:
     body = "for _ in range(100_000): print('x' * 100)"
     with subprocess.Popen(probe_command(body), env=CLEAN, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -314,26 +316,26 @@ def context_of(*arguments: str, **environ: str) -> Context:
         ["-s", "demo", "--debug", "look", "-ojson", "-vv"],
     ],
 )
-def test_options_count_before_and_after_the_command(arguments):
+def test_options_count_before_and_after_the_command(arguments: list[str]) -> None:
     context = context_of(*arguments)
     assert (context.stack, context.output, context.verbosity, context.debug) == ("demo", Output.JSON, 2, True)
 
 
-def test_the_option_nearer_to_the_end_wins():
+def test_the_option_nearer_to_the_end_wins() -> None:
     assert context_of("--stack", "one", "look", "--stack", "two").stack == "two"
 
 
-def test_a_flag_before_the_command_wins_over_the_environment():
+def test_a_flag_before_the_command_wins_over_the_environment() -> None:
     assert context_of("look", SCALER_STACK="env").stack == "env"
     assert context_of("--stack", "flag", "look", SCALER_STACK="env").stack == "flag"
 
 
-def test_quiet_is_a_verbosity_below_normal():
+def test_quiet_is_a_verbosity_below_normal() -> None:
     assert context_of("look").verbosity == 0
     assert context_of("-q", "look").verbosity == -1
 
 
-def test_the_state_folder_belongs_to_the_project_folder(tmp_path):
+def test_the_state_folder_belongs_to_the_project_folder(tmp_path: Path) -> None:
     assert context_of("-C", str(tmp_path), "look").state_dir == tmp_path / ".scaler"
     assert context_of("-C", str(tmp_path), "--state-dir", "s", "look").state_dir == tmp_path / "s"
     assert context_of("-C", str(tmp_path), "look", SCALER_STATE_DIR="/var/s").state_dir == Path("/var/s")
@@ -352,12 +354,14 @@ def test_the_state_folder_belongs_to_the_project_folder(tmp_path):
         (["--color", "auto"], {"NO_COLOR": "1"}, "auto"),
     ],
 )
-def test_colour_is_flag_then_no_color_then_force_color(arguments, environ, color):
+def test_colour_is_flag_then_no_color_then_force_color(
+    arguments: list[str], environ: dict[str, str], color: str
+) -> None:
     assert context_of("look", *arguments, **environ).color == color
 
 
 @pytest.mark.parametrize(("ci", "asked"), [("", "True"), ("true", "False")])
-def test_a_person_is_asked_only_on_a_terminal_outside_ci(ci, asked):
+def test_a_person_is_asked_only_on_a_terminal_outside_ci(ci: str, asked: str) -> None:
     terminal, theirs = pty.openpty()
     command = probe_command("print(context.interactive)")
     done = subprocess.run(
@@ -375,11 +379,11 @@ def test_a_person_is_asked_only_on_a_terminal_outside_ci(ci, asked):
     assert done.stdout.strip() == asked
 
 
-def test_nobody_is_asked_without_a_terminal():
+def test_nobody_is_asked_without_a_terminal() -> None:
     assert run_probe("print(context.interactive)").stdout.strip() == "False"
 
 
-def test_dumb_terminals_get_no_colour(monkeypatch):
+def test_dumb_terminals_get_no_colour(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal, theirs = pty.openpty()
     options = dict.fromkeys(("stack", "state_dir", "color")) | {
         "directory": ".", "output": "text", "quiet": False, "verbose": 0, "debug": False,

@@ -147,7 +147,7 @@ def test_what_init_suggests_in_comments_is_valid_too(tmp_path: Path, cloud: str)
         "#cloud-config\n",
         {"team": "shop"},
         "newest",
-        {"dev-worker-1"},
+        frozenset({"dev-worker-1"}),
     )
 
 

@@ -41,11 +41,11 @@ def test_decreased_never_below_nought(name: str, by: int, left: int) -> None:
 @BOTH
 def test_ensure_same_more_and_fewer(name: str) -> None:
     setting = two_groups().with_servers(**{name: 3})
-    assert setting.ensure(**{name: 3}).outcome is Outcome.UNCHANGED
+    assert setting.ensure(None, options=None, **{name: 3}).outcome is Outcome.UNCHANGED
     assert setting.cloud.changes() == []
-    assert setting.ensure(**{name: 5}).outcome is Outcome.CONVERGED
+    assert setting.ensure(None, options=None, **{name: 5}).outcome is Outcome.CONVERGED
     assert len(setting.ready) == 5
-    assert setting.ensure(**{name: 2}).outcome is Outcome.CONVERGED
+    assert setting.ensure(None, options=None, **{name: 2}).outcome is Outcome.CONVERGED
     assert setting.ready == setting.owned == [f"prod-{name}-1", f"prod-{name}-2"]
 
 

@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -22,7 +23,7 @@ from tests.support.fakes import START, Setting, group, spec, taken
 KEEPING = spec(group(keep_paid=True))
 
 
-def keeping(*minutes: int, **fields: object) -> Setting:
+def keeping(*minutes: int, **fields: Any) -> Setting:
     """A stack whose servers are this old, with the group's other fields."""
     setting = Setting(spec(group(keep_paid=True, **fields)))
     for number, age in enumerate(minutes, 1):

@@ -71,7 +71,7 @@ def test_a_duplicate_that_is_left_over_while_it_is_waited_for() -> None:
     setting.cloud.unique_names = False
     elder = setting.cloud.add("prod-worker-1", setting.label(), ready=False, age_s=20)
     setting.cloud.add("prod-worker-1", setting.label(), ready=False, age_s=10)
-    setting.clock.on_tick = lambda: setting.cloud.boxes.pop(elder.id, None)  # type: ignore[assignment, return-value]
+    setting.clock.on_tick = lambda: setting.cloud.boxes.pop(elder.id, None)  # type: ignore[assignment]
     result = setting.ensure(1)
     assert result.outcome is Outcome.CONVERGED
     assert len(setting.ready) == 1

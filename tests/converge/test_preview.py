@@ -45,7 +45,7 @@ def test_a_person_who_says_no_changes_nothing() -> None:
 def test_a_preview_that_differs_from_the_plan_stops_the_run() -> None:
     setting = Setting()
     shown = Preview(operations={"prod-worker-1": "delete"})
-    setting.stack.preview = lambda change, packs: shown  # type: ignore[method-assign]
+    setting.stack.preview = lambda change, packs=(): shown  # type: ignore[method-assign]
     with pytest.raises(EngineError, match="something else than the plan"):
         setting.ensure(1, options=Options(approve=lambda plan: True))
     assert setting.cloud.changes() == []

@@ -41,7 +41,7 @@ def ids_of(decorator: ast.expr) -> set[str]:
     """The ids of `@pytest.mark.acceptance("P02", "S01")`; none for another decorator."""
     if not (isinstance(decorator, ast.Call) and ast.unparse(decorator.func) == "pytest.mark.acceptance"):
         return set()
-    return {argument.value for argument in decorator.args if isinstance(argument, ast.Constant)}
+    return {str(argument.value) for argument in decorator.args if isinstance(argument, ast.Constant)}
 
 
 def test_every_id_has_a_line() -> None:

@@ -51,7 +51,8 @@ def make_served(tmp_path: Path, engine: Path, cache: Path) -> Iterator[Make]:
 
 @pytest.fixture(params=VENDORS, ids=lambda vendor: vendor.name)
 def vendor(request: pytest.FixtureRequest) -> Vendor:
-    return request.param
+    vendor: Vendor = request.param
+    return vendor
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ def blocks(page: Path, kind: str) -> list[str]:
 
 
 @pytest.fixture
-def redis_port(tmp_path: Path):
+def redis_port(tmp_path: Path) -> Iterator[int]:
     servers.needs("redis-cli", "redis-tools")
     folder = tmp_path / "redis"
     folder.mkdir()

@@ -69,7 +69,7 @@ class Database:
         self._query(f"insert into pulumi_state (key, data) values ('postgres{_LOCK}', '{document}')")  # noqa: S608
 
     def _query(self, query: str) -> bytes:
-        command = [_PROGRAMS[0] / "psql", self.url, "-qAtc", query]
+        command = [str(_PROGRAMS[0] / "psql"), self.url, "-qAtc", query]
         return subprocess.run(command, check=True, capture_output=True).stdout
 
 

@@ -170,7 +170,7 @@ def test_the_action_installs_a_scaler_that_works(hetzner: Project, tmp_path: Pat
     }
     shell(hetzner, python, STEPS["Install scaler"]["run"], **environ)
     (added,) = (hetzner.folder / "github.path").read_text(encoding="utf-8").splitlines()
-    lent = {"PYTHONPATH": sysconfig.get_path("purelib")}
+    lent: dict[str, Any] = {"PYTHONPATH": sysconfig.get_path("purelib")}
     found = shell(hetzner, Path(added), "command -v scaler; scaler validate; scaler preview 1 -o json", **lent)
     assert found.stdout.startswith(f"{runner}/scaler/bin/scaler\nok  demo")
     # Where there is one, none is installed.
@@ -218,7 +218,7 @@ def test_gitlabs_jobs(hetzner: Project, tools: Path) -> None:
 
 def test_woodpeckers_step(hetzner: Project, tools: Path) -> None:
     (step,) = read("ci/woodpecker.yml")["steps"]
-    environ = {key: value for key, value in step["environment"].items() if isinstance(value, str)}
+    environ: dict[str, Any] = {key: value for key, value in step["environment"].items() if isinstance(value, str)}
     shell(hetzner, tools, "\n".join(step["commands"]), **{**environ, "SCALER_STACK": "demo"})
     assert len(hetzner.agreed()) == 3
 

@@ -15,7 +15,7 @@ def reboots(project: Project, name: str) -> int:
     """How often the cloud was asked to reboot a server, and agreed."""
     path = f"{project.vendor.collection}/{project.machine(name).id}/actions"
     actions = [*project.requests("POST", f"{path}/reboot"), *project.requests("POST", path)]
-    return sum(1 for request in actions if request.status < 300)
+    return sum(1 for request in actions if request.status and request.status < 300)
 
 
 def events_of(project: Project, name: str) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+from typing import Any
 
 import pytest
 
@@ -63,9 +64,11 @@ def test_the_nearest_name_is_told(hetzner: Project) -> None:
     ],
     ids=["a key", "a group's key", "a cloud"],
 )
-def test_the_nearest_key_of_a_spec_is_told(hetzner: Project, top: dict, group: dict, cure: str) -> None:
+def test_the_nearest_key_of_a_spec_is_told(
+    hetzner: Project, top: dict[str, Any], group: dict[str, Any], cure: str
+) -> None:
     hetzner.describe(groups={"worker": group}, **top)
-    problems = hetzner.run("validate", "-o", "json", code=65).error["problems"]
+    problems = hetzner.run("validate", "-o", "json", code=65).document["error"]["problems"]
     assert cure in [problem["fix"] for problem in problems]
 
 

@@ -32,7 +32,7 @@ def test_of_ten_the_right_four_go(hetzner: Project) -> None:
 
     def hangs() -> bool:
         hetzner.run("status", "--refresh")
-        return hetzner.records["demo-worker-5"]["status"] == "hanging"
+        return bool(hetzner.records["demo-worker-5"]["status"] == "hanging")
 
     wait_until(hangs, "demo-worker-5 hangs")
 

@@ -59,7 +59,7 @@ def test_an_advisory_violation_warns(governed: Project) -> None:
     with_policies(governed, {"path": PACK, "level": "advisory", "config": config}, user_data_inline="#cloud-config\n")
     previewed = governed.run("preview", "-o", "json").document
     assert previewed["outcome"] == "planned"
-    expected = [("largest-stack", "advisory", None)]
+    expected: list[tuple[str, str, str | None]] = [("largest-stack", "advisory", None)]
     expected += [("required-labels", "advisory", f"demo-worker-{number}") for number in (1, 2, 3)]
     assert violations(previewed) == expected
     ran = governed.ensure()
@@ -71,7 +71,7 @@ def test_an_advisory_violation_warns(governed: Project) -> None:
 
 
 def test_every_rule_speaks(governed: Project) -> None:
-    config = {
+    config: dict[str, dict[str, Any]] = {
         "allowed-types": {"types": ["another"]},
         "allowed-locations": {"locations": ["elsewhere"]},
         "allowed-images": {"images": [1, "debian-*"]},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -54,7 +55,7 @@ def test_passing_trouble_while_servers_start(hetzner: Project) -> None:
 
 @pytest.mark.acceptance("S09")
 def test_429_answers_slow_a_run_and_cost_no_server(project: Project) -> None:
-    soon = {"headers": {"retry-after": "1"}}
+    soon: dict[str, Any] = {"headers": {"retry-after": "1"}}
     faults = [project.fault("rate_limit", "POST", times=2, **soon), project.fault("rate_limit", "GET", skip=2, **soon)]
     made = project.ensure("3")
     assert (made.document["outcome"], len(project.agreed())) == ("converged", 3)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from scaler.clouds import Cloud
 from scaler.clouds.registry import open_cloud
@@ -65,7 +65,7 @@ class Project:
 
     directory: Path
     endpoint: str
-    cloud_name: str = "hetzner"
+    cloud_name: Literal["hetzner", "digitalocean"] = "hetzner"
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     clock: Clock = field(default_factory=SystemClock)
     settings: Mapping[str, Any] = field(default_factory=dict)

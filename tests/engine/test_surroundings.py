@@ -273,7 +273,7 @@ def preview_by_hand(project: Project, *arguments: str) -> subprocess.CompletedPr
         language_host(run_by_hand) as host,
         serve(Operation(project.cloud, project.spec.owner, Permits()), workers=4, clock=project.clock) as provider,
     ):
-        command = [binary.find(project.environ), "preview", "--stack", STACK, "--non-interactive"]
+        command = [str(binary.find(project.environ)), "preview", "--stack", STACK, "--non-interactive"]
         process = subprocess.Popen(
             [*command, *arguments, f"--client=127.0.0.1:{host}"],
             cwd=project.directory,

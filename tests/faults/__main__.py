@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Protocol
@@ -17,14 +18,16 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tests.faults.kills import kills
 from tests.faults.races import hands, races, signals
-from tests.faults.stage import Theatre, Vendor
+from tests.faults.stage import Theatre
 from tests.faults.troubles import troubles
+from tests.support.project import Vendor
 
 
 class Cell(Protocol):
     """One cell of a matrix."""
 
-    vendor: Vendor
+    @property
+    def vendor(self) -> Vendor: ...
 
     @property
     def id(self) -> str: ...
@@ -36,7 +39,13 @@ class Cell(Protocol):
         """Raise AssertionError for a promise that was not kept; False if the cell does not apply."""
 
 
-MATRICES = {"kill": kills, "fault": troubles, "race": races, "hand": hands, "signal": signals}
+MATRICES: dict[str, Callable[[Theatre, str], Iterable[Cell]]] = {
+    "kill": kills,
+    "fault": troubles,
+    "race": races,
+    "hand": hands,
+    "signal": signals,
+}
 
 
 class Tally:

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from tests.faults.gate import Moment
-from tests.faults.stage import OPERATIONS, VENDORS, Operation, Ran, Scene, Theatre, Vendor, demand, finish, is_alive
+from tests.faults.stage import OPERATIONS, Operation, Scene, Theatre, demand
+from tests.support.project import VENDORS, Ran, Vendor, finish, is_alive
 
 Victim = Literal["scaler", "engine", "both"]
 VICTIMS: tuple[Victim, ...] = ("scaler", "engine", "both")
@@ -109,14 +110,18 @@ def kills(theatre: Theatre, only: str) -> Iterator[Kill]:
 def strike(kill: Kill, scene: Scene) -> bool:
     """Start the operation, kill the victim at the point, and wait for the end; False if nobody was there to kill."""
     point = kill.point
-    arrive = _at_request if isinstance(point, RequestPoint) else _at_engine
     if isinstance(point, RequestPoint):
         scene.gate.set(point.number, point.moment, changes_only=point.changes_only)
-    release = scene.project.hold_engine(point.operation) if _is_start(point) else None
+    release = None
+    if isinstance(point, EnginePoint) and point.stage == "start":
+        release = scene.project.hold_engine(point.operation)
     process = scene.project.start(
         *kill.operation.command, stdout=subprocess.DEVNULL, stderr=(scene.project.folder / "stderr").open("w")
     )
-    arrived = arrive(scene, point, process)
+    if isinstance(point, RequestPoint):
+        arrived = _at_request(scene, point, process)
+    else:
+        arrived = _at_engine(scene, point, process)
     engine = _living_engine(scene)
     hit = arrived and (engine is not None or kill.victim == "scaler")
     if hit and kill.victim in ("scaler", "both"):
@@ -130,10 +135,6 @@ def strike(kill: Kill, scene: Scene) -> bool:
     if hit and kill.victim == "engine":
         _check_told(scene, survivor)
     return hit
-
-
-def _is_start(point: Point) -> bool:
-    return isinstance(point, EnginePoint) and point.stage == "start"
 
 
 def _check_told(scene: Scene, survivor: Ran) -> None:

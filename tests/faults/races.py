@@ -10,20 +10,8 @@ from itertools import product
 
 from scaler.model.ownership import Owner
 from tests.faults.gate import Moment
-from tests.faults.stage import (
-    OPERATIONS,
-    START,
-    VENDORS,
-    Operation,
-    Ran,
-    Scene,
-    Theatre,
-    Vendor,
-    demand,
-    finish,
-    is_alive,
-    wait_until,
-)
+from tests.faults.stage import OPERATIONS, START, Operation, Scene, Theatre, demand
+from tests.support.project import VENDORS, Ran, Vendor, finish, is_alive, wait_until
 
 # ---------------------------------------------------------------------------------------------
 # Runs against runs

@@ -10,7 +10,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tests.faults.soak_run import SoakError, soak
-from tests.faults.stage import VENDORS, Theatre
+from tests.faults.stage import Theatre
+from tests.support.project import VENDORS
 
 
 def main() -> int:

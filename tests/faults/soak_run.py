@@ -23,8 +23,9 @@ from scaler.simulator.world import Thing
 from tests.faults.gate import Moment
 from tests.faults.growth import Size, check_growth, growth_table
 from tests.faults.kills import VICTIMS, Kill, RequestPoint, strike
-from tests.faults.stage import Operation, Scene, Theatre, Vendor, demand, wait_until
+from tests.faults.stage import Operation, Scene, Theatre, demand
 from tests.faults.troubles import SUCCESS, TROUBLES, Trouble, mend
+from tests.support.project import Vendor, wait_until
 
 SPEED = 20
 """How much faster than real the cloud's time and that of the long-lived process go."""
@@ -95,7 +96,7 @@ class Soak:
         self.settled: Counter[str] | None = None
         """Servers by group, since everything was found to be right and until somebody meddles."""
         self.clock = JumpingClock(SPEED)
-        self._groups = GROUPS[:1]
+        self._groups: tuple[str, ...] = GROUPS[:1]
         self._peak = 0
         self.most = 0
         """Servers that there may be at any moment of this operation."""

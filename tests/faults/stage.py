@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,10 @@ def demand(held: object, what: str) -> None:
     """Raise ViolationError unless it holds."""
     if not held:
         raise ViolationError(what)
+
+
+def _is_gone(pid: int) -> bool:
+    return not is_alive(pid)
 
 
 @dataclass(frozen=True)
@@ -124,7 +129,7 @@ class Scene:
     def check_processes(self) -> None:
         """No engine process outlives its run for long."""
         for pid, operation in self.project.engine_runs:
-            wait_until(lambda pid=pid: not is_alive(pid), f"the end of engine process {pid} ({operation})")
+            wait_until(partial(_is_gone, pid), f"the end of engine process {pid} ({operation})")
 
     def locks(self) -> list[Path]:
         """The engine's locks on the stack."""

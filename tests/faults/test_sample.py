@@ -8,9 +8,9 @@ import pytest
 
 from tests.faults.kills import EnginePoint, Kill, Point, RequestPoint, Victim
 from tests.faults.races import CONTESTS, Meddling, Race, Signalled
-from tests.faults.stage import OPERATIONS, Theatre, Vendor
+from tests.faults.stage import OPERATIONS, Theatre
 from tests.faults.troubles import TROUBLES, TroubledOperation
-from tests.support.project import DIGITALOCEAN, HETZNER
+from tests.support.project import DIGITALOCEAN, HETZNER, Vendor
 
 
 def _change(number: int, moment: str) -> RequestPoint:

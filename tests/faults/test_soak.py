@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.faults.soak_run import soak
-from tests.faults.stage import VENDORS, Theatre, Vendor
+from tests.faults.stage import Theatre
+from tests.support.project import VENDORS, Vendor
 
 OPERATIONS = 20
 

@@ -12,7 +12,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from tests.faults.stage import OPERATIONS, VENDORS, Operation, Ran, Scene, Theatre, Vendor, demand
+from tests.faults.stage import OPERATIONS, Operation, Scene, Theatre, demand
+from tests.support.project import VENDORS, Ran, Vendor
 
 CHANGE = "POST|PUT|DELETE"
 ALL = tuple(OPERATIONS)
@@ -290,7 +291,7 @@ def _fill(ballast: Path, left: int) -> None:
 
 
 QUICK = {"SCALER_HTTP_TIMEOUT": "1s"}
-LOST = {"operations": ("scale-up", "scale-down", "replace", "destroy")}
+LOST: dict[str, Any] = {"operations": ("scale-up", "scale-down", "replace", "destroy")}
 """A reboot in doubt is not asked for again: a second one would cost a second outage."""
 
 TROUBLES = (

@@ -27,7 +27,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "extend.md"
         (lambda item: f"{item.name} has no queue", "prod-worker-1 has no queue"),
         (lambda item: True, "fleet:function answered True, not None or what is wrong"),
         (lambda item: "", "fleet:function answered '', not None or what is wrong"),
-        (lambda item: {}["queue"], "fleet:function: KeyError: 'queue'"),
+        (lambda item: dict[str, str]()["queue"], "fleet:function: KeyError: 'queue'"),
     ],
 )
 def test_only_none_passes_the_check(tmp_path: Path, answer: Callable[[Server], Any], trouble: str) -> None:

@@ -15,7 +15,7 @@ from tests.support.fakes import Setting, group, spec
 from tests.support.processes import server
 
 
-def choosing(choose: Callable[..., Any], **fields: object) -> Setting:
+def choosing(choose: Callable[..., Any], **fields: Any) -> Setting:
     return Setting(spec(group(scale_down=extension(choose), **fields))).with_servers(worker=5)
 
 

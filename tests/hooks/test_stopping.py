@@ -65,7 +65,10 @@ class Place:
 
     def wait(self, server: Server) -> StoppingServer:
         """Look until the server is at rest or kept, without any time going by."""
-        return wait_until(lambda: (stop := self.look(server)).at_rest + stop.kept and stop, f"{server.name} at rest")
+        stopped: StoppingServer = wait_until(
+            lambda: (stop := self.look(server)).at_rest + stop.kept and stop, f"{server.name} at rest"
+        )
+        return stopped
 
     @property
     def asked(self) -> list[str]:
@@ -322,7 +325,9 @@ def test_a_server_whose_power_cut_does_nothing_may_still_be_deleted(place: Place
 
 
 def test_a_shutdown_is_requested_again_after_a_temporary_error(place: Place) -> None:
-    busy = {"status": 423, "code": "locked"} if place.vendor == "hetzner" else {"status": 422, "code": "x"}
+    busy: dict[str, Any] = (
+        {"status": 423, "code": "locked"} if place.vendor == "hetzner" else {"status": 422, "code": "x"}
+    )
     message = "Droplet already has a pending event." if place.vendor == "digitalocean" else "locked"
     fault = place.world.add_fault("respond", method="POST", path="actions", message=message, times=2, **busy)
     server = place.begin(StopPolicy(shutdown_within=MINUTE))

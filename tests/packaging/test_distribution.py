@@ -100,7 +100,7 @@ def installed(wheel: Path, tmp_path: Path) -> Callable[..., Path]:
         folder, lent = tmp_path / "venv", tmp_path / "lent"
         venv.create(folder, with_pip=False)
         options = ["--no-index", "--no-deps", "--disable-pip-version-check", "--quiet"]
-        pip = [sys.executable, "-m", "pip", "--python", folder / "bin" / "python", "install"]
+        pip = [sys.executable, "-m", "pip", "--python", str(folder / "bin" / "python"), "install"]
         run([*pip, *options, wheel], tmp_path)
         lent.mkdir()
         for package in Path(sysconfig.get_path("purelib")).iterdir():

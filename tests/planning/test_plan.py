@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -450,7 +451,7 @@ def test_the_same_world_gives_the_same_plan(situation: tuple[Spec, World, dict[s
 # What the spec no longer says of servers that exist
 
 
-def aged(made_for: Spec, here: World, name: str, **facts: object) -> World:
+def aged(made_for: Spec, here: World, name: str, **facts: Any) -> World:
     return replace(here, machines={**here.machines, name: replace(here.machines[name], **facts)})
 
 

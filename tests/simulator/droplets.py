@@ -15,13 +15,13 @@ from tests.support.sim_http import TOKEN, Http
 DROPLET = {"name": "web-1", "region": "fra1", "size": "s-1vcpu-1gb", "image": "ubuntu-24-04-x64"}
 
 
-class Bearer(SansIOHTTPPolicy):
+class Bearer(SansIOHTTPPolicy[Any, Any]):
     """Sends the token over plain HTTP too, which pydo's own policy refuses."""
 
     def __init__(self, token: str) -> None:
         self._token = token
 
-    def on_request(self, request: PipelineRequest) -> None:
+    def on_request(self, request: PipelineRequest[Any]) -> None:
         request.http_request.headers["Authorization"] = f"Bearer {self._token}"
 
 

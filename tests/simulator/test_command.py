@@ -1,3 +1,5 @@
+"""The command that serves an embedded cloud until a signal."""
+
 from __future__ import annotations
 
 import os

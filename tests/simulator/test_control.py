@@ -1,3 +1,5 @@
+"""What tests set and read through an embedded cloud's `/_sim` routes."""
+
 from __future__ import annotations
 
 import pytest
@@ -70,7 +72,7 @@ def test_a_load_that_is_set_is_measured_from_then_on(http: Http, world: World) -
     world.advance(120)
     assert http.post("/_sim/hetzner/cpu", json={"id": number, "share": 0.5}).status_code == 200
     start, end = (timestamp(world.now + seconds) for seconds in (-120, 600))
-    query = {"type": "cpu", "start": start, "end": end, "step": 60}
+    query: dict[str, str | float] = {"type": "cpu", "start": start, "end": end, "step": 60}
     told = http.get(f"/v1/servers/{number}/metrics", params=query).json()["metrics"]
     values = [float(value) for _, value in told["time_series"]["cpu"]["values"]]
     assert (told["step"], values[-1]) == (60, 2.0), "two cores; the moment before it was set was idle"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pydo
@@ -187,7 +188,8 @@ def test_a_burst_is_refused_until_a_minute_has_passed(client: pydo.Client, world
     world.advance(20.0)
     with pytest.raises(HttpResponseError) as caught:
         client.droplets.create(DROPLET)
-    headers = caught.value.response.headers
+    response: Any = caught.value.response
+    headers = response.headers
     assert caught.value.status_code == 429
     assert (headers["ratelimit-remaining"], headers["retry-after"]) == ("0", "40")
     assert world.servers("digitalocean") == []
@@ -201,7 +203,8 @@ def test_the_hourly_limit_has_no_retry_after(client: pydo.Client, world: World) 
         client.account.get()
     with pytest.raises(HttpResponseError) as caught:
         client.account.get()
-    headers = caught.value.response.headers
+    response: Any = caught.value.response
+    headers = response.headers
     assert (caught.value.status_code, headers["ratelimit-limit"], headers["ratelimit-remaining"]) == (429, "2", "0")
     assert "retry-after" not in headers
     assert int(headers["ratelimit-reset"]) == int(world.now) + 3600

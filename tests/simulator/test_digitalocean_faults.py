@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import requests
 
@@ -10,7 +12,7 @@ from tests.simulator.droplets import DROPLET, act, made, order, refusal, seen
 from tests.support.sim_http import Http
 
 DAY = 86_400.0
-CREATE = {"method": "POST", "path": "/v2/droplets$"}
+CREATE: dict[str, Any] = {"method": "POST", "path": "/v2/droplets$"}
 
 
 @pytest.fixture

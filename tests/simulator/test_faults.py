@@ -1,8 +1,11 @@
+"""Failures that a test orders, at Hetzner's routes."""
+
 from __future__ import annotations
 
 import socket
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -11,7 +14,7 @@ from scaler.simulator import EmbeddedCloud, World
 from scaler.simulator.faults import Effect, Rule, contains
 from tests.support.sim_http import SERVER, TOKEN, Http
 
-POST_SERVERS = {"method": "POST", "path": "/v1/servers$"}
+POST_SERVERS: dict[str, Any] = {"method": "POST", "path": "/v1/servers$"}
 
 
 def names(world: World) -> list[str | None]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import hcloud
 import pytest
 from hcloud.firewalls import FirewallResource
@@ -18,8 +20,8 @@ from scaler.simulator import World
 CX23, UBUNTU = ServerType(name="cx23"), Image(name="ubuntu-24.04")
 
 
-def make(client: hcloud.Client, name: str = "web-1", **options: object) -> BoundServer:
-    return client.servers.create(name, CX23, image=UBUNTU, **options).server  # type: ignore[arg-type]
+def make(client: hcloud.Client, name: str = "web-1", **options: Any) -> BoundServer:
+    return client.servers.create(name, CX23, image=UBUNTU, **options).server
 
 
 def test_create_with_everything(hetzner: hcloud.Client) -> None:

@@ -1,3 +1,5 @@
+"""Label selectors, and the labels that Hetzner accepts."""
+
 from __future__ import annotations
 
 import pytest

@@ -1,3 +1,5 @@
+"""Rate limits as buckets and sliding windows."""
+
 from __future__ import annotations
 
 from scaler.simulator.limits import Bucket, sliding

@@ -1,3 +1,5 @@
+"""The world's clock, its file, and what is kept between processes."""
+
 from __future__ import annotations
 
 import sqlite3

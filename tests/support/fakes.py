@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 from scaler.clouds import (
     AmbiguousError,
@@ -427,7 +428,7 @@ class FakeStack:
         self.owner = owner
         self.cloud = cloud
         self.saved = StackState()
-        self.moves: list[Callable[[], None]] = []
+        self.moves: list[Callable[[], object]] = []
         """What happens to the world between a plan and its apply, one per apply."""
         self.failures: list[str] = []
         """The next applies end with these words after their first resource operation."""
@@ -596,6 +597,8 @@ class FakeRecords:
         self.servers: dict[str, Server] = {}
         self.counts: dict[str, int] = {}
         self.events: list[Event] = []
+        self.decisions: list[Any] = []
+        self.notices: list[str] = []
         self.errors: list[StateError] = []
 
     def load(self, *, set_aside_damaged: bool = False) -> tuple[Server, ...]:
@@ -614,6 +617,12 @@ class FakeRecords:
 
     def log_run(self, run: Callable[[], Result]) -> Result:
         return run()
+
+    def log_decision(self, group: str, reason: str, decision: Mapping[str, object]) -> None:
+        self.decisions.append(decision)
+
+    def log_metric(self, group: str, text: str) -> None:
+        self.notices.append(text)
 
     def boot_times(self) -> Mapping[str, Sequence[timedelta]]:
         return {}
@@ -715,7 +724,7 @@ class Setting:
 
     def with_servers(self, **counts: int) -> Setting:
         """Bring these counts about, and forget how."""
-        result = self.ensure(**counts)
+        result = self.ensure(None, options=None, **counts)
         assert result.outcome in ("converged", "unchanged"), (result, self.progress.warnings)
         self.cloud.calls.clear()
         self.stack.processes = 0

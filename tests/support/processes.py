@@ -37,7 +37,7 @@ class HandClock:
 
 
 def server(name: str = "prod-worker-1", **fields: Any) -> Server:
-    known = {"id": "7", "status": Status.STARTING, "since": NOW, "ipv4": "127.0.0.1"} | fields
+    known: dict[str, Any] = {"id": "7", "status": Status.STARTING, "since": NOW, "ipv4": "127.0.0.1"} | fields
     return Server(name=name, group="worker", **known)
 
 
@@ -124,11 +124,15 @@ class HttpServer:
         return Handler
 
 
+def _wait(over: threading.Event) -> None:
+    over.wait()
+
+
 @contextmanager
 def waiting_ends() -> Iterator[Callable[[], None]]:
     """A function that blocks until the block ends."""
     over = threading.Event()
     try:
-        yield lambda: over.wait() and None
+        yield lambda: _wait(over)
     finally:
         over.set()

@@ -107,12 +107,14 @@ class Ran:
     @property
     def document(self) -> dict[str, Any]:
         """What `-o json` printed: standard output is that and nothing else."""
-        return json.loads(self.stdout)
+        document: dict[str, Any] = json.loads(self.stdout)
+        return document
 
     @property
     def error(self) -> dict[str, str]:
         assert set(self.document) == {"schema", "error"}
-        return self.document["error"]
+        error: dict[str, str] = self.document["error"]
+        return error
 
     @property
     def steps(self) -> list[tuple[str, str, str]]:
@@ -222,7 +224,8 @@ class Project:
 
     @property
     def state(self) -> dict[str, Any]:
-        return json.loads(self.state_path.read_text(encoding="utf-8"))
+        state: dict[str, Any] = json.loads(self.state_path.read_text(encoding="utf-8"))
+        return state
 
     @property
     def records(self) -> dict[str, dict[str, Any]]:

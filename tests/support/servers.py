@@ -1,5 +1,7 @@
 """Real Redis and Prometheus servers on loopback, for as long as a test session needs them."""
 
+from __future__ import annotations
+
 import contextlib
 import os
 import pwd
@@ -9,9 +11,11 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -29,7 +33,8 @@ def needs(program: str, package: str) -> str:
 def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+        port: int = listener.getsockname()[1]
+        return port
 
 
 @contextlib.contextmanager
@@ -43,7 +48,7 @@ def running(command: list[str], folder: Path) -> Iterator[subprocess.Popen[bytes
         process.wait()
 
 
-def await_true(condition, what: str, seconds: float = 60) -> None:
+def await_true(condition: Callable[[], object], what: str, seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"{what} did not come"
@@ -74,11 +79,11 @@ def postgresql_server() -> Iterator[int]:
     # Not in the test's own folder, which only this user may enter: the server refuses to run as root.
     folder = Path(tempfile.mkdtemp(prefix="scaler-postgresql-"))
     user = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
-    owner = {"user": user.pw_uid, "group": user.pw_gid} if user else {}
+    owner: dict[str, Any] = {"user": user.pw_uid, "group": user.pw_gid} if user else {}
 
     def run(program: str, *arguments: str) -> None:
         subprocess.run(
-            [programs[0] / program, "-D", folder / "data", *arguments],
+            [str(programs[0] / program), "-D", str(folder / "data"), *arguments],
             cwd=folder,
             check=True,
             stdout=subprocess.DEVNULL,
@@ -116,12 +121,12 @@ def redis_cluster(folder: Path, nodes: int = 2) -> Iterator[int]:
             bus = clients[0].config_get("cluster-port")["cluster-port"]
             client.execute_command("CLUSTER", "MEET", "127.0.0.1", ports[0], bus)
         for client in clients:
-            await_true(lambda client=client: _is_whole(client, nodes), "a whole cluster")
+            await_true(partial(_is_whole, client, nodes), "a whole cluster")
         yield ports[0]
 
 
 def _is_whole(client: redis.Redis, nodes: int) -> bool:
-    info = client.execute_command("CLUSTER", "INFO")
+    info: str = client.execute_command("CLUSTER", "INFO")  # type: ignore[no-untyped-call]
     return "cluster_state:ok" in info and f"cluster_known_nodes:{nodes}" in info
 
 
@@ -137,8 +142,8 @@ class Pages(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self) -> None:
-        self.pages = {}
-        self.seen = []
+        self.pages: dict[str, Any] = {}
+        self.seen: list[tuple[str, dict[str, str]]] = []
         super().__init__(("127.0.0.1", 0), _Handler)
 
     @property
@@ -147,6 +152,8 @@ class Pages(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
+    server: Pages
+
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]
         self.server.seen.append((self.path, dict(self.headers)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import requests
 
 TOKEN = "t" * 64
@@ -16,9 +18,9 @@ class Http(requests.Session):
         self._base = base
         self.headers["Authorization"] = f"Bearer {token}"
 
-    def request(self, method: str, url: str, **options: object) -> requests.Response:
+    def request(self, method: str | bytes, url: str | bytes, *arguments: Any, **options: Any) -> requests.Response:
         options.setdefault("timeout", 10)
-        return super().request(method, self._base + url, **options)  # type: ignore[arg-type]
+        return super().request(method, f"{self._base}{url!s}", *arguments, **options)
 
     def create(self, **fields: object) -> requests.Response:
         """Ask Hetzner for a server."""

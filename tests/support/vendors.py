@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Literal
 
 TOKEN = "t0ken" + "x" * 59
 ENVIRON = {"HCLOUD_TOKEN": TOKEN, "DIGITALOCEAN_TOKEN": TOKEN}
 
 
 class Hetzner:
-    name = "hetzner"
+    name: Literal["hetzner"] = "hetzner"
     base = "/v1"
     machines = "/v1/servers"
     type = "cx23"
@@ -77,7 +77,7 @@ class Hetzner:
 
 
 class DigitalOcean:
-    name = "digitalocean"
+    name: Literal["digitalocean"] = "digitalocean"
     base = ""
     machines = "/v2/droplets"
     type = "s-1vcpu-1gb"

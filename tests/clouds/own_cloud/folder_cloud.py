@@ -12,11 +12,13 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from scaler.clouds import Catalogue, GoneError, Image, Limits, NameTakenError, Offer, Reference, oldest_first
 from scaler.clouds.registry import Vendor
-from scaler.model import ImageRef, Machine, MachineRequest, Phase, Requests
+from scaler.model import ImageRef, Machine, MachineRequest, Requests
+from scaler.model.lifecycle import Phase
 from scaler.model.ownership import Owner
 from scaler.support.clock import Clock, format_time, parse_time
 
@@ -51,7 +53,7 @@ class FolderCloud:
             if any(machine.name == request.name for machine in known):
                 raise NameTakenError(f"there is a machine {request.name}")
             number = str(max((int(machine.id) for machine in known), default=0) + 1)
-            told = {"name": request.name, "status": "up", "created": format_time(datetime.now(UTC))}
+            told: dict[str, Any] = {"name": request.name, "status": "up", "created": format_time(datetime.now(UTC))}
             told |= {"labels": dict(request.labels), "type": request.type, "location": request.location}
             self._path(number).write_text(json.dumps(told | {"image": request.image}))
             return self._read(self._path(number))
@@ -90,8 +92,16 @@ class FolderCloud:
         return name
 
     def catalogue(self) -> Catalogue:
-        free = {"per_hour": Decimal(0), "per_month": Decimal(0)}
-        offer = Offer(type="small", location="here", available=True, disk=10, architecture="x86", **free)
+        free = Decimal(0)
+        offer = Offer(
+            type="small",
+            location="here",
+            available=True,
+            disk=10,
+            architecture="x86",
+            per_hour=free,
+            per_month=free,
+        )
         return Catalogue(currency="EUR", offers=(offer,))
 
     def limits(self) -> Limits:

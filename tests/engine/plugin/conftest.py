@@ -50,4 +50,5 @@ def plug(tmp_path: Path) -> Iterator[Plug]:
 
 @pytest.fixture(params=VENDORS, ids=lambda vendor: vendor.name)
 def vendor(request: pytest.FixtureRequest) -> Vendor:
-    return request.param
+    vendor: Vendor = request.param
+    return vendor

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import grpc
 import pytest
-from pulumi.runtime.proto import provider_pb2
+from google.protobuf import empty_pb2
 
 from scaler.engine.plugin.peer import PeerCheck
 from scaler.model import Permits
@@ -85,7 +85,7 @@ def test_our_own_process_is_refused_too(plugged: Plugged, other: int) -> None:
 def test_even_cancel_is_refused(plugged: Plugged, other: int) -> None:
     plugged.provider.peers.admit(other)
     with pytest.raises(grpc.RpcError) as caught:
-        plugged.stub.Cancel(provider_pb2.google_dot_protobuf_dot_empty__pb2.Empty(), timeout=DEADLINE_S)
+        plugged.stub.Cancel(empty_pb2.Empty(), timeout=DEADLINE_S)
     assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
     assert not plugged.operation.cancelled.is_set()
 

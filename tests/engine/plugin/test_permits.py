@@ -8,6 +8,7 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf import empty_pb2
 from pulumi.runtime.proto import provider_pb2
 
 from scaler.clouds import CloudError, InvalidError
@@ -215,7 +216,7 @@ def test_cancel_is_answered_while_every_worker_waits_and_stops_what_is_not_sent(
     reads = [plugged.stub.Read.future(provider_pb2.ReadRequest(urn=plugged.urn, id=machine_id)) for _ in range(8)]
     while plugged.world.fired(hang) == 0:
         threading.Event().wait(0.01)
-    plugged.stub.Cancel(provider_pb2.google_dot_protobuf_dot_empty__pb2.Empty(), timeout=10)
+    plugged.stub.Cancel(empty_pb2.Empty(), timeout=10)
     for operation in (lambda: plugged.create(vendor.inputs), lambda: plugged.delete(machine_id)):
         with pytest.raises(grpc.RpcError):
             operation()

@@ -102,7 +102,10 @@ def test_read_renews_what_is_seen_and_keeps_the_rest(plug: Plug, vendor: Vendor)
     plugged.world.advance(3600)
     answer = plugged.read(machine_id, old, {**vendor.inputs, "__defaults": []})
     machine = plugged.cloud.get(machine_id)
-    seen = {"status": {"hetzner": "running", "digitalocean": "active"}[vendor.name], "ipv4Address": machine.ipv4}
+    seen: dict[str, object] = {
+        "status": {"hetzner": "running", "digitalocean": "active"}[vendor.name],
+        "ipv4Address": machine.ipv4,
+    }
     if vendor is DIGITALOCEAN:
         seen |= {"locked": False, "ipv4AddressPrivate": machine.details["ipv4_private"]}
     assert answer.id == machine_id
