@@ -299,6 +299,7 @@ def machine_of(server: BoundServer) -> Machine:
         ipv4=_ipv4(server),
         ipv6=ipv6,
         locked=bool(server.locked),
+        protected=bool(dict(server.protection or {}).get("delete")),
         details={
             "server_type": server_type,
             "location": location,

@@ -42,7 +42,7 @@ def apply_phase(phase: PlanPhase, request: Request, knowledge: Knowledge, ports:
         if not waiting or not done.is_clean:
             return done
         seen = look_patiently(done.knowledge, ports, request.deadline)
-        is_planned_world = _ids(seen) == _ids(done.knowledge)
+        is_planned_world = _deletable(seen) == _deletable(done.knowledge)
         done = replace(done, knowledge=seen)
         if not is_planned_world:
             # Right before servers are stopped: plan again for the world that there is now.
@@ -58,8 +58,9 @@ def apply_phase(phase: PlanPhase, request: Request, knowledge: Knowledge, ports:
     return done
 
 
-def _ids(knowledge: Knowledge) -> set[str]:
-    return {machine.id for machine in knowledge.world.machines.values()}
+def _deletable(knowledge: Knowledge) -> set[tuple[str, bool]]:
+    """Return the ids of the machines, each with whether the cloud would refuse to delete it."""
+    return {(machine.id, machine.protected) for machine in knowledge.world.machines.values()}
 
 
 def _apply_lot(lot: PlanPhase, knowledge: Knowledge, ports: Ports) -> Done:

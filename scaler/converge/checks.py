@@ -27,7 +27,7 @@ def check_named(request: Request, world: World) -> None:
     demand = request.demand
     for name in sorted(demand.remove | demand.renew):
         server = find_server(request.spec, world, name)
-        check_unprotected(request.spec, server)
+        check_unprotected(request.spec, world, server)
         if name in demand.remove and not server.running and name not in world.orphans:
             raise wrong_status(server, "stopped")
 

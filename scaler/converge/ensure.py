@@ -39,6 +39,7 @@ from scaler.converge.standing import Standing
 from scaler.errors import ScalerError
 from scaler.model import Action, Outcome, Result, Server, Spec, StepResult
 from scaler.model.lifecycle import DEAD, Status
+from scaler.planning.protection import protection_of
 
 _ROUNDS = 12
 """Most rounds of one run: each makes progress, or learns something, or waits for another run's."""
@@ -338,9 +339,7 @@ def _warn(spec: Spec, standing: Standing, ports: Ports) -> None:
     for failure in standing.failures:
         ports.progress.warn(str(failure))
     for server in standing.world.servers.values():
-        group = spec.groups.get(server.group)
-        is_protected = server.protected or (group is not None and server.name in group.protect)
-        if is_protected and not server.counts:
+        if not server.counts and protection_of(spec, standing.world, server):
             ports.progress.warn(f"{server.name} is {server.status} and protected: nothing was done about it")
 
 

@@ -14,11 +14,12 @@ from scaler.converge.ports import Ports
 from scaler.converge.references import current_image, find_parts
 from scaler.converge.report import cost_of, servers_after
 from scaler.errors import LimitError
-from scaler.model import LEAVING, Action, Group, Placement, Plan, Spec, Step
+from scaler.model import LEAVING, Action, Group, Placement, Plan, Spec, Step, World
 from scaler.planning.guards import (
     Quota,
     check_budget,
     check_change,
+    check_deletable,
     check_expectation,
     check_plan,
     check_quota,
@@ -37,11 +38,13 @@ def make_plan(request: Request, knowledge: Knowledge, journal: Journal, ports: P
     InvalidError if a group's servers can be nowhere, and LimitError if the account's quota refuses
     a run that has nothing else to do.
     """
-    spec = _without_protection(request.spec) if request.options.everything else request.spec
-    made = plan(spec, knowledge.world, knowledge.wanted, knowledge.advice)
+    spec, world = request.spec, knowledge.world
+    if request.options.everything:
+        spec, world = _without_protection(spec), _without_marks(world)
+    made = plan(spec, world, knowledge.wanted, knowledge.advice)
     while (learned := _look_up(made, knowledge, journal, ports)).advice != knowledge.advice:
         knowledge = learned
-        made = plan(spec, knowledge.world, knowledge.wanted, knowledge.advice)
+        made = plan(spec, world, knowledge.wanted, knowledge.advice)
     knowledge = learned
     for name in made.short:
         _require_fit(spec.groups[name], knowledge)
@@ -57,6 +60,12 @@ def _without_protection(spec: Spec) -> Spec:
     return replace(spec, groups=groups)
 
 
+def _without_marks(world: World) -> World:
+    """Return the same world without the marks of `scaler protect`."""
+    servers = {name: replace(server, protected=False) for name, server in world.servers.items()}
+    return replace(world, servers=servers)
+
+
 # ---------------------------------------------------------------------------------------------
 # Guards
 
@@ -64,6 +73,8 @@ def _without_protection(spec: Spec) -> Spec:
 def check(request: Request, knowledge: Knowledge, made: Plan, journal: Journal) -> None:
     """Check all guards, before anything is changed; RefusedError."""
     everything = request.options.everything
+    if everything:
+        check_deletable(knowledge.world)
     check_plan(request.spec, knowledge.world, made, ignore_protection=everything)
     check_expectation(made, request.options.expect_current)
     if request.demand.counts is not None and not everything:

@@ -26,6 +26,8 @@ class Machine:
     ipv4: str | None = None
     ipv6: str | None = None
     locked: bool = False
+    protected: bool = False
+    """Whether the cloud refuses to delete it, because its owner turned delete protection on."""
     details: Mapping[str, object] = field(default_factory=dict)
     """What only the engine's plugin needs, under the field names of the API."""
 

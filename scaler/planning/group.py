@@ -11,11 +11,11 @@ from itertools import chain
 from scaler.model import Extension, Group, Server, Step
 from scaler.model.lifecycle import DEAD, Status
 from scaler.planning import steps
-from scaler.planning.advice import Advice
 from scaler.planning.facts import Facts
 from scaler.planning.names import natural, new_names
 from scaler.planning.placements import choose_placements, usable
 from scaler.planning.prices import paid_left, paid_until
+from scaler.planning.protection import protection_of
 from scaler.planning.victims import victims
 
 
@@ -61,13 +61,13 @@ class _Members:
         return sum(server.status is not Status.DELETING for server in servers)
 
     def removable(self, servers: Iterable[Server]) -> list[Server]:
-        return [server for server in servers if not server.protected and server.name not in self.staying]
+        return [server for server in servers if server.name not in self.staying]
 
 
 def plan_group(facts: Facts, name: str, wanted: int) -> GroupPlan:
     """Return what leads to `wanted` servers of a group; 0 for a group that the spec no longer has."""
     group = facts.spec.groups.get(name)
-    members = _members(facts, name, group)
+    members = _members(facts, name)
     dead, off, supply = (members.by_kind[kind] for kind in (_Kind.DEAD, _Kind.OFF, _Kind.SUPPLY))
     have = len(supply)
     missing = max(0, wanted - have)
@@ -98,19 +98,24 @@ def plan_group(facts: Facts, name: str, wanted: int) -> GroupPlan:
     )
 
 
-def _members(facts: Facts, name: str, group: Group | None) -> _Members:
+def _members(facts: Facts, name: str) -> _Members:
     by_kind: dict[_Kind, list[Server]] = {kind: [] for kind in _Kind}
+    protected = set()
     for key, server in sorted(facts.world.servers.items(), key=lambda item: natural(item[0])):
         if server.group == name and key not in facts.advice.out_of_scope:
-            by_kind[_kind(server, facts.advice)].append(server)
-    return _Members(by_kind, facts.advice.undrained | (group.protect if group else frozenset()))
+            by_kind[_kind(facts, server)].append(server)
+            if protection_of(facts.spec, facts.world, server):
+                protected.add(key)
+    return _Members(by_kind, facts.advice.undrained | protected)
 
 
-def _kind(server: Server, advice: Advice) -> _Kind:
+def _kind(facts: Facts, server: Server) -> _Kind:
+    advice = facts.advice
     is_off = server.status is Status.STOPPED
     if server.status in DEAD or (is_off and server.name in advice.power_on_failed):
         return _Kind.DEAD
-    if server.name in advice.renew:
+    # One that somebody protected since it was named stays, and counts.
+    if server.name in advice.renew and not protection_of(facts.spec, facts.world, server):
         return _Kind.RENEWED
     if server.counts:
         return _Kind.SUPPLY

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from scaler.errors import LimitError, RefusedError
 from scaler.model import LEAVING, Action, Cost, Group, Plan, Server, Spec, World
+from scaler.planning.protection import is_protected_at_cloud, protection_of
 
 Change = tuple[Action, str]
 """An action, and the server that it is done to."""
@@ -56,16 +57,19 @@ def _check_bounds(spec: Spec, group: Group, count: int, have: int | None) -> Non
         )
 
 
-def check_unprotected(spec: Spec, server: Server) -> None:
+def check_unprotected(spec: Spec, world: World, server: Server) -> None:
     """Refuse to remove or replace a protected server, even if it was named."""
-    group = spec.groups.get(server.group)
-    if server.protected or (group and server.name in group.protect):
+    if protection := protection_of(spec, world, server):
+        raise RefusedError(f"{server.name} is protected.", why=protection.why, fix=protection.fix, code="protected")
+
+
+def check_deletable(world: World) -> None:
+    """Refuse to destroy a stack of which the cloud protects servers: what scaler protects goes, these cannot."""
+    if protected := sorted(name for name in world.servers if is_protected_at_cloud(world, name)):
         raise RefusedError(
-            f"{server.name} is protected.",
-            why="by `scaler protect`" if server.protected else f"groups.{server.group}.protect names it in {spec.path}",
-            fix=f"Run `scaler unprotect {server.name}` first."
-            if server.protected
-            else f"Take it out of groups.{server.group}.protect.",
+            f"{', '.join(protected)}: delete protection is on at the cloud.",
+            why="the cloud refuses to delete them, and nobody but their owner may turn that off",
+            fix="Turn their delete protection off in the cloud's console, and run this again.",
             code="protected",
         )
 
@@ -100,12 +104,12 @@ def check_plan(spec: Spec, world: World, plan: Plan, *, ignore_protection: bool 
 def _check_protection(spec: Spec, world: World, plan: Plan, group: str, wanted: int) -> None:
     leaving = [step.server for step in plan.steps if step.group == group and step.action in LEAVING]
     if plan.before[group] - wanted > sum(world.servers[name].counts for name in leaving):
-        marked = {server.name for server in world.servers.values() if server.group == group and server.protected}
-        protected = ", ".join(sorted(spec.groups[group].protect | marked))
+        members = [server for _, server in sorted(world.servers.items()) if server.group == group]
+        protected = {server.name: found for server in members if (found := protection_of(spec, world, server))}
         raise RefusedError(
             f"{group} cannot go down to {wanted}: protected servers are in the way.",
-            why=f"protected: {protected}",
-            fix=f"`scaler unprotect` them, take them out of groups.{group}.protect, or ask for more.",
+            why="; ".join(f"{name}: {protection.why}" for name, protection in protected.items()),
+            fix=" ".join(dict.fromkeys(protection.fix for protection in protected.values())) + " Or ask for more.",
             code="protected",
         )
 

@@ -21,7 +21,7 @@ IDS = [
 def index() -> dict[str, str]:
     """Id → what is said of who shows it."""
     page = (TESTS / "acceptance.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| ([PQRS]\d\d) \| [^|]+ \| ([^|]+) \|$", page, re.MULTILINE)
+    rows = re.findall(r"^\| ([PQRST]\d\d) \| [^|]+ \| ([^|]+) \|$", page, re.MULTILINE)
     assert len(rows) == len(dict(rows)), "an id has two lines"
     return dict(rows)
 
@@ -45,10 +45,12 @@ def ids_of(decorator: ast.expr) -> set[str]:
 
 
 def test_every_id_has_a_line() -> None:
-    assert list(index()) == IDS
+    """Those of T get theirs as they are built."""
+    newer = [line for line in index() if line.startswith("T")]
+    assert list(index()) == IDS + sorted(newer)
 
 
-@pytest.mark.parametrize("id", IDS)
+@pytest.mark.parametrize("id", index())
 def test_the_line_says_who_shows_it(id: str) -> None:
     line = index()[id]
     marked = sorted(name for name, ids in marks().items() if id in ids)
@@ -62,4 +64,4 @@ def test_the_line_says_who_shows_it(id: str) -> None:
 
 
 def test_no_test_is_marked_with_an_id_that_does_not_exist() -> None:
-    assert set().union(*marks().values()) <= set(IDS)
+    assert set().union(*marks().values()) <= index().keys()

@@ -76,7 +76,9 @@ def test_protected_servers_in_the_way_are_named() -> None:
     made = plan(guarded, here, {"worker": 1})
     with pytest.raises(RefusedError, match="cannot go down to 1") as refused:
         check_plan(guarded, here, made)
-    assert refused.value.why == "protected: prod-worker-1, prod-worker-2"
+    assert refused.value.why == (
+        "prod-worker-1: groups.worker.protect names it in stacks/prod.yaml; prod-worker-2: by `scaler protect`"
+    )
     check_plan(guarded, here, made, ignore_protection=True)
 
 

@@ -27,6 +27,7 @@ from scaler.clouds import (
     NameTakenError,
     NoCapacityError,
     Offer,
+    ProtectedError,
     QuotaError,
     Reference,
     TransientError,
@@ -147,6 +148,8 @@ class Box:
     off: bool = False
     gone: float | None = None
     """When an accepted delete is through."""
+    protected: bool = False
+    """Whether a delete is refused."""
 
 
 @dataclass
@@ -278,6 +281,8 @@ class FakeCloud:
         self.fuse.burn()
         self._asked("delete", id)
         box = self._box(id)
+        if box.protected:
+            raise ProtectedError(f"{box.name} is protected", why="protected")
         if box.gone is None:
             box.gone = self.clock.monotonic() + self.delete_s
         self.on_change()
@@ -418,6 +423,7 @@ class FakeCloud:
             image=box.image,
             created=START + timedelta(seconds=box.created),
             ipv4=f"192.0.2.{int(box.id) % 250}",
+            protected=box.protected,
         )
 
 
