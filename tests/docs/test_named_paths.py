@@ -1,4 +1,4 @@
-"""Every Python name of scaler that a page mentions exists."""
+"""Every Python name of scaler, and every file of the repository, that a page mentions exists."""
 
 from __future__ import annotations
 
@@ -29,3 +29,11 @@ def test_every_name_on_a_page_exists() -> None:
     assert {"scaler.clouds.Cloud", "scaler.model.ownership.encode_tags"} <= NAMES
     assert MISSING == []
     assert not exists("scaler.ownership.encode_tags")
+
+
+def test_every_file_on_a_page_exists() -> None:
+    pages = {page for page in PAGES if page.parent != ROOT or page.name == "README.md"}
+    text = "".join(page.read_text(encoding="utf-8") for page in pages)
+    named = set(re.findall(r"`((?:scaler|tests|ci|policies)/[\w./-]+\.\w+)`", text))
+    assert "tests/e2e/test_ci.py" in named
+    assert sorted(path for path in named if not (ROOT / path).exists()) == []
