@@ -74,7 +74,8 @@ engine: $(INSTALLED) ## find the Pulumi engine, or install it
 # A test whose program is missing is skipped and says so.
 tools: ## install the programs that some tests start (apt-get, as root); without them these tests are skipped
 	missing=
-	for pair in hcloud:hcloud-cli redis-server:redis-server prometheus:prometheus chromium:chromium zsh:zsh fish:fish; do
+	for pair in hcloud:hcloud-cli redis-server:redis-server prometheus:prometheus \
+	    rabbitmq-server:rabbitmq-server mariadbd:mariadb-server chromium:chromium zsh:zsh fish:fish; do
 	  command -v "$${pair%%:*}" >/dev/null || missing="$$missing $${pair##*:}"
 	done
 	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$$missing postgresql"

@@ -99,6 +99,31 @@ class SqlSource:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RabbitmqSource:
+    """The messages of RabbitMQ's queues: their sum."""
+
+    url: str
+    """Where the management API is."""
+    queues: tuple[str, ...]
+    vhost: str = "/"
+    messages: Literal["all", "ready", "unacknowledged"] = "all"
+    username: str = "guest"
+    password_env: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SqsSource:
+    """The messages of an Amazon SQS queue, or the age of the oldest in seconds."""
+
+    queue_url: str
+    measure: Literal["all", "visible", "in_flight", "age"] = "all"
+    region: str | None = None
+    """None: the one in the queue's URL."""
+    endpoint: str | None = None
+    """Another service that speaks SQS."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HttpSource:
     """A number in a JSON document at a URL."""
 
@@ -134,7 +159,16 @@ class FixedSource:
 
 
 Source = (
-    PrometheusSource | RedisSource | HorizonSource | SqlSource | HttpSource | CommandSource | CloudSource | FixedSource
+    PrometheusSource
+    | RedisSource
+    | HorizonSource
+    | SqlSource
+    | RabbitmqSource
+    | SqsSource
+    | HttpSource
+    | CommandSource
+    | CloudSource
+    | FixedSource
 )
 
 

@@ -7,6 +7,7 @@ Sidekiq 6.5, 7.3 and 8, and asynq 0.26.
 
 from __future__ import annotations
 
+import importlib
 import json
 import time
 from datetime import UTC, datetime, timedelta
@@ -94,9 +95,7 @@ def test_rq(client: Any, url: str) -> None:
 
 def test_dramatiq(client: Any, url: str) -> None:
     dramatiq = pytest.importorskip("dramatiq", reason="dramatiq is not installed (make test installs it)")
-    from dramatiq.brokers.redis import RedisBroker
-
-    broker = RedisBroker(url=url)
+    broker = importlib.import_module("dramatiq.brokers.redis").RedisBroker(url=url)
 
     @dramatiq.actor(broker=broker)  # type: ignore[untyped-decorator]
     def work() -> None:

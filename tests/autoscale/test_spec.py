@@ -26,9 +26,11 @@ from scaler.model.autoscaling import (
     Metric,
     Policy,
     PrometheusSource,
+    RabbitmqSource,
     RedisSource,
     Schedule,
     SqlSource,
+    SqsSource,
     Steps,
     Target,
     Threshold,
@@ -60,6 +62,8 @@ EVERYTHING = """\
         own: {command: {run: [cat, "5"], pointer: /n}, distrust_zero: 0s}
         five: {fixed: 2.5}
         load: {cloud: cpu, timeout: 20s}
+        mail: {rabbitmq: {url: "http://r:15672", queues: mail, vhost: shop, messages: ready, password_env: PW}}
+        sent: {sqs: {queue_url: "https://sqs.eu-central-1.amazonaws.com/1/jobs", measure: age}}
         rows: {sql: {url: "postgresql://me@db/shop?sslmode=require", password_env: PW, query: "select 1;"}}
       rules:
         - wait: {metric: wait, within: 30s}
@@ -68,6 +72,8 @@ EVERYTHING = """\
         - target: {metric: cpu, value: 60, tolerance: 12.5%}
         - target: {metric: load, value: 70}
         - backlog: {metric: rows, per_server: 3}
+        - backlog: {metric: mail, per_server: 3}
+        - wait: {metric: sent, within: 40s}
         - steps: {metric: own, table: [{from: 0, count: 1}, {from: 2.5, count: 3}]}
         - steps: {metric: five, table: [{from: 0, change: -1}, {from: 10, change: 2}]}
         - schedule: {timezone: Europe/Berlin, windows: [{cron: "0 8 * * mon-fri", for: 10h, min: 3, max: 8}]}
@@ -116,6 +122,16 @@ def test_everything(tmp_path: Path) -> None:
             ),
             "five": Metric(name="five", source=FixedSource(value=2.5)),
             "load": Metric(name="load", source=CloudSource(), timeout=20 * second),
+            "mail": Metric(
+                name="mail",
+                source=RabbitmqSource(
+                    url="http://r:15672", queues=("mail",), vhost="shop", messages="ready", password_env="PW"
+                ),
+            ),
+            "sent": Metric(
+                name="sent",
+                source=SqsSource(queue_url="https://sqs.eu-central-1.amazonaws.com/1/jobs", measure="age"),
+            ),
             "rows": Metric(
                 name="rows",
                 source=SqlSource(url="postgresql://me@db/shop?sslmode=require", password_env="PW", query="select 1"),
@@ -128,6 +144,8 @@ def test_everything(tmp_path: Path) -> None:
             Target(metric="cpu", value=60, tolerance=0.125),
             Target(metric="load", value=70),
             Backlog(metric="rows", per_server=3),
+            Backlog(metric="mail", per_server=3),
+            Wait(metric="sent", within=40 * second),
             Steps(metric="own", steps=(Threshold(0, 1), Threshold(2.5, 3))),
             Steps(metric="five", steps=(Threshold(0, -1), Threshold(10, 2)), relative=True),
             Schedule(
@@ -251,6 +269,12 @@ def rule(text: str) -> str:
         (metric("redis: {url: 'redis://x', key: a, due: hours}"), "redis.due must be s, ms, us, ns or the number of"),
         (metric("redis: {url: 'redis://x', key: a, missing: 1}"), "redis.missing must be 0 or error, not 1"),
         (metric("redis: {url: 'redis://x', key: a, measure: size}"), "measure must be length or age, not 'size'"),
+        (
+            metric("rabbitmq: {url: 'http://a:b@x', queues: mail}"),
+            "rabbitmq.url must not hold credentials; keep them in",
+        ),
+        (metric("rabbitmq: {url: 'http://x'}"), "metrics.jobs.rabbitmq.queues is missing; add it"),
+        (metric("sqs: {queue_url: 'https://sqs.x.amazonaws.com/'}"), "sqs.queue_url must be the URL of a queue; write"),
         (metric("sql: {query: 'select 1'}"), "jobs.sql must have exactly one of the keys url and url_env"),
         (metric("sql: {url: 'postgresql://a:b@x/y', query: 'select 1'}"), "sql.url must not hold a password; name the"),
         (metric("sql: {url: 'oracle://x/y', query: 'select 1'}"), "sql.url must be the URL of a database; write it as"),
@@ -329,7 +353,7 @@ def test_all_problems_come_at_once(tmp_path: Path) -> None:
     )
     with pytest.raises(InvalidSpecError) as caught:
         load(write(tmp_path, block), "shop")
-    assert [problem.line for problem in caught.value.problems] == [16, 20, 28]
+    assert [problem.line for problem in caught.value.problems] == [16, 22, 32]
 
 
 def test_a_block_needs_the_groups_max(tmp_path: Path) -> None:

@@ -4,8 +4,10 @@ import re
 import shutil
 import sqlite3
 import subprocess
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,18 +22,20 @@ pytest.importorskip("sqlalchemy", reason="SQLAlchemy is not installed (make test
 
 pytestmark = pytest.mark.server
 
+Query = Callable[..., SqlSource]
+
 PAGE = Path(__file__).parents[2] / "docs/how-to/queues-in-a-database.md"
 PASSWORD = {"DB_PASSWORD": servers.POSTGRESQL_PASSWORD}
 
 
 @pytest.fixture(scope="module")
-def port():
+def port() -> Iterator[int]:
     with servers.postgresql_server() as port:
         yield port
 
 
 @pytest.fixture
-def database(port):
+def database(port: int) -> Iterator[Any]:
     """Runs statements in an empty schema of PostgreSQL."""
     import psycopg
 
@@ -44,10 +48,10 @@ def database(port):
 
 
 @pytest.fixture
-def query(port):
-    def source(text: str, **rest: object) -> SqlSource:
+def query(port: int) -> Query:
+    def source(text: str) -> SqlSource:
         url = f"postgresql://postgres@127.0.0.1:{port}/postgres"
-        return SqlSource(**{"url": url, "password_env": "DB_PASSWORD", "query": text, **rest})
+        return SqlSource(url=url, password_env="DB_PASSWORD", query=text)
 
     return source
 
@@ -57,7 +61,7 @@ def query(port):
 
 
 @pytest.mark.parametrize("text", ["select 42", "select 42.0", "select '42'", "select 42::numeric", "select 42 % 100"])
-def test_a_number(database, query, text):
+def test_a_number(database: Any, query: Query, text: str) -> None:
     assert number(query(text), **PASSWORD) == 42
 
 
@@ -65,7 +69,7 @@ def test_a_number(database, query, text):
     "second",
     ["timestamptz '2026-01-01 01:00:00+01'", "timestamp '2026-01-01 00:00:00'", "1767225600", "1767225600000"],
 )
-def test_a_number_with_its_time(database, query, second):
+def test_a_number_with_its_time(database: Any, query: Query, second: str) -> None:
     request = Request(5, datetime.now(UTC), PASSWORD, Path("/"), SystemClock())
     assert read(query(f"select 1, {second}"), request).at == datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -82,24 +86,24 @@ def test_a_number_with_its_time(database, query, second):
         ("select count(*) from nothing", 'relation "nothing" does not exist'),
     ],
 )
-def test_what_is_no_number(database, query, text, words):
-    assert words in refusal(query(text), **PASSWORD)
+def test_what_is_no_number(database: Any, query: Query, text: str, words: str) -> None:
+    assert words in refusal(query(text), 5, **PASSWORD)
 
 
-def test_the_session_cannot_write(database, query):
+def test_the_session_cannot_write(database: Any, query: Query) -> None:
     database.execute("create table jobs (id int)")
-    words = refusal(query("insert into jobs values (1) returning id"), **PASSWORD)
+    words = refusal(query("insert into jobs values (1) returning id"), 5, **PASSWORD)
     assert words == "cannot execute INSERT in a read-only transaction"
     assert database.execute("select count(*) from jobs").fetchone() == (0,)
 
 
-def test_a_statement_is_cancelled_by_the_server_after_the_time_out(database, query):
+def test_a_statement_is_cancelled_by_the_server_after_the_time_out(database: Any, query: Query) -> None:
     assert refusal(query("select pg_sleep(600)"), seconds=0.5, **PASSWORD) == "no answer within 0.5s"
     running = "select count(*) from pg_stat_activity where query like '%pg_sleep%' and pid <> pg_backend_pid()"
     servers.await_true(lambda: database.execute(running + " and state = 'active'").fetchone() == (0,), "its end")
 
 
-def test_passwords_are_in_variables_and_in_no_message(database, query, port):
+def test_passwords_are_in_variables_and_in_no_message(database: Any, query: Query, port: int) -> None:
     url = f"postgresql://postgres:{servers.POSTGRESQL_PASSWORD}@127.0.0.1:{port}/postgres"
     assert number(SqlSource(url_env="DATABASE_URL", query="select 1"), DATABASE_URL=url) == 1
     words = refusal(query("select 1"), DB_PASSWORD="wrong-guess")
@@ -110,12 +114,12 @@ def test_passwords_are_in_variables_and_in_no_message(database, query, port):
         assert "secret-word" not in refusal(SqlSource(url_env="DATABASE_URL", query="select 1"), DATABASE_URL=odd)
 
 
-def test_no_server():
+def test_no_server() -> None:
     url = f"postgresql://x@127.0.0.1:{servers.free_port()}/x"
     assert "Connection refused" in refusal(SqlSource(url=url, query="select 1"))
 
 
-def test_sqlite(tmp_path):
+def test_sqlite(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "app #1.db") as connection:
         connection.execute("create table jobs (id int)")
         connection.executemany("insert into jobs values (?)", [(1,), (2,)])
@@ -132,7 +136,7 @@ def test_sqlite(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def mariadb(tmp_path_factory):
+def mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     servers.needs("mariadbd", "mariadb-server")
     folder = tmp_path_factory.mktemp("mariadb")
     port, data = servers.free_port(), folder / "data"
@@ -147,7 +151,7 @@ def mariadb(tmp_path_factory):
     shutil.rmtree(data)
 
 
-def test_mariadb(mariadb):
+def test_mariadb(mariadb: str) -> None:
     assert number(SqlSource(url=mariadb, query="select 42.5, now()")) == 42.5
     assert number(SqlSource(url=mariadb.replace("mariadb", "mysql", 1), query="select 5 % 3")) == 2
     words = refusal(SqlSource(url=mariadb, query="create table a (b int)"))
@@ -256,16 +260,19 @@ groups:
 def recipe(folder: Path, name: str) -> SqlSource:
     path = folder / "prod.yaml"
     path.write_text(SPEC + "".join(f"      {line}\n" for line in BLOCKS[name].splitlines()))
-    [metric] = load(path, "shop").groups["worker"].autoscale.metrics.values()
+    policy = load(path, "shop").groups["worker"].autoscale
+    assert policy is not None
+    [metric] = policy.metrics.values()
+    assert isinstance(metric.source, SqlSource)
     return metric.source
 
 
-def test_every_recipe_of_the_page_is_tested():
+def test_every_recipe_of_the_page_is_tested() -> None:
     assert set(BLOCKS) == set(TABLES)
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_a_recipe(database, query, tmp_path, name):
+def test_a_recipe(database: Any, query: Query, tmp_path: Path, name: str) -> None:
     for zone in ("UTC", "Pacific/Auckland"):
         database.execute(f"alter database postgres set timezone to '{zone}'")
         database.execute("drop schema public cascade; create schema public; drop schema if exists pgboss cascade")
@@ -275,7 +282,7 @@ def test_a_recipe(database, query, tmp_path, name):
         assert found == pytest.approx(90, abs=20) if name.startswith("The age") else found == 2, zone
 
 
-def test_laravels_recipe_on_mariadb(mariadb, tmp_path):
+def test_laravels_recipe_on_mariadb(mariadb: str, tmp_path: Path) -> None:
     import pymysql
 
     host = mariadb.rpartition("@")[2].partition("/")[0]

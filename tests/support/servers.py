@@ -6,6 +6,7 @@ import contextlib
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -38,13 +39,19 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def running(command: list[str], folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+def running(
+    command: list[str], folder: Path, environ: dict[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            command, cwd=folder, env=environ, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
+        )
     try:
         yield process
     finally:
-        process.kill()
+        # With its children: some programs are shell scripts that start the server.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 
@@ -103,6 +110,47 @@ def postgresql_server() -> Iterator[int]:
             run("pg_ctl", "-m", "immediate", "-w", "stop")
     finally:
         shutil.rmtree(folder)
+
+
+@contextlib.contextmanager
+def rabbitmq_server(folder: Path) -> Iterator[str]:
+    """RabbitMQ with its management API on loopback; the API's URL, for the user and password guest."""
+    needs("rabbitmq-server", "rabbitmq-server")
+    broker, management, distribution, mapper = (free_port() for _ in range(4))
+    (folder / "rabbitmq.conf").write_text(
+        f"listeners.tcp.1 = 127.0.0.1:{broker}\nmanagement.tcp.port = {management}\nmanagement.tcp.ip = 127.0.0.1\n"
+        "collect_statistics_interval = 500\n"
+    )
+    (folder / "enabled_plugins").write_text("[rabbitmq_management].")
+    environ = {
+        **os.environ,
+        "HOME": str(folder),
+        "RABBITMQ_NODENAME": f"test{broker}@localhost",
+        "RABBITMQ_MNESIA_BASE": str(folder / "mnesia"),
+        "RABBITMQ_LOG_BASE": str(folder / "logs"),
+        "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),
+        "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "enabled_plugins"),
+        "RABBITMQ_DIST_PORT": str(distribution),
+        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",
+        "ERL_EPMD_ADDRESS": "127.0.0.1",
+        "ERL_EPMD_PORT": str(mapper),
+    }
+    url = f"http://127.0.0.1:{management}"
+    (folder / "mapper").mkdir()
+    # Erlang's port mapper would be started as a daemon that outlives the server. The server's program of the package
+    # changes the user; this one is what it starts.
+    with (
+        running(["epmd", "-address", "127.0.0.1", "-port", str(mapper)], folder / "mapper"),
+        running(["/usr/lib/rabbitmq/bin/rabbitmq-server"], folder, environ),
+    ):
+        await_true(lambda: _manages(url), "RabbitMQ's management API", 180)
+        yield url
+
+
+def _manages(url: str) -> bool:
+    with contextlib.suppress(requests.RequestException):
+        return requests.get(f"{url}/api/overview", auth=("guest", "guest"), timeout=2).status_code == 200
+    return False
 
 
 @contextlib.contextmanager

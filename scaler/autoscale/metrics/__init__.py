@@ -27,9 +27,11 @@ from scaler.model.autoscaling import (
     HttpSource,
     Metric,
     PrometheusSource,
+    RabbitmqSource,
     RedisSource,
     Source,
     SqlSource,
+    SqsSource,
 )
 from scaler.model.ownership import Owner
 from scaler.output.words import one_line
@@ -107,6 +109,8 @@ _MODULES: Mapping[type[Source], str] = {
     RedisSource: "redis",
     HorizonSource: "horizon",
     SqlSource: "sql",
+    RabbitmqSource: "rabbitmq",
+    SqsSource: "sqs",
     HttpSource: "http",
     CommandSource: "command",
     CloudSource: "cloud",
@@ -114,7 +118,7 @@ _MODULES: Mapping[type[Source], str] = {
 }
 """The module of each kind. It is imported when a spec has such a source, because it imports a library."""
 
-_EXTRAS: Mapping[type[Source], str] = {SqlSource: "sql"}
+_EXTRAS: Mapping[type[Source], str] = {SqlSource: "sql", SqsSource: "sqs"}
 """The package's extra that has the library of a kind, where it is not `autoscale`."""
 
 Key = tuple[str, str]

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel
 
+from scaler.config.schema.autoscale.brokers import RabbitmqSchema, SqsSchema
 from scaler.config.schema.autoscale.quantities import Pause, Pointer, Quantity, Variable
 from scaler.config.schema.autoscale.redis_sources import HorizonSchema, RedisSchema, one_kind_of_keys
 from scaler.config.schema.autoscale.sql_source import SqlSchema, one_address
@@ -22,9 +23,11 @@ from scaler.model.autoscaling import (
     HttpSource,
     Metric,
     PrometheusSource,
+    RabbitmqSource,
     RedisSource,
     Source,
     SqlSource,
+    SqsSource,
 )
 
 
@@ -67,6 +70,8 @@ _SOURCES: Mapping[str, type[Source]] = {
     "redis": RedisSource,
     "horizon": HorizonSource,
     "sql": SqlSource,
+    "rabbitmq": RabbitmqSource,
+    "sqs": SqsSource,
     "http": HttpSource,
     "command": CommandSource,
     "cloud": CloudSource,
@@ -87,6 +92,8 @@ class MetricSchema(BaseModel):
     sql: Annotated[SqlSchema, AfterValidator(one_address)] | None = spec_key(
         "From a query on a database.", default=None
     )
+    rabbitmq: RabbitmqSchema | None = spec_key("From RabbitMQ's management API.", default=None)
+    sqs: SqsSchema | None = spec_key("From Amazon SQS.", default=None)
     http: HttpSchema | None = spec_key("From a JSON document at a URL.", default=None)
     command: CommandSchema | None = spec_key("From a program's output.", default=None)
     cloud: Literal["cpu"] | None = spec_key(

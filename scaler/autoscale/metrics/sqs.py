@@ -1,0 +1,82 @@
+"""The messages of an Amazon SQS queue, or the age of the oldest."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, ConnectTimeoutError, ReadTimeoutError
+
+from scaler.autoscale.metrics import MetricError, Request, Value
+from scaler.model.autoscaling import SqsSource
+
+_HOST = re.compile(r"https://(?:sqs\.([a-z0-9-]+)|([a-z0-9-]+)\.queue)\.amazonaws\.com")
+
+_ATTRIBUTES = {
+    "visible": ("ApproximateNumberOfMessages",),
+    "in_flight": ("ApproximateNumberOfMessagesNotVisible",),
+    "all": ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"),
+}
+
+_AGE_WINDOW = timedelta(minutes=15)
+"""CloudWatch has a value each minute, up to some minutes late."""
+
+
+def read(source: SqsSource, request: Request) -> Value:
+    """Return the number of messages, or the age of the oldest in seconds, as CloudWatch has measured it."""
+    with _errors(request):
+        return _age(source, request) if source.measure == "age" else _count(source, request)
+
+
+def _count(source: SqsSource, request: Request) -> Value:
+    names = _ATTRIBUTES[source.measure]
+    answer = _client("sqs", source, request).get_queue_attributes(QueueUrl=source.queue_url, AttributeNames=names)
+    counts = {name: float(answer["Attributes"][name]) for name in names}
+    return Value(sum(counts.values()), parts=counts)
+
+
+def _age(source: SqsSource, request: Request) -> Value:
+    answer = _client("cloudwatch", source, request).get_metric_statistics(
+        Namespace="AWS/SQS",
+        MetricName="ApproximateAgeOfOldestMessage",
+        Dimensions=[{"Name": "QueueName", "Value": source.queue_url.rpartition("/")[2]}],
+        StartTime=request.now - _AGE_WINDOW,
+        EndTime=request.now,
+        Period=60,
+        Statistics=["Maximum"],
+    )
+    points = sorted(answer["Datapoints"], key=lambda point: point["Timestamp"])
+    if not points:
+        raise MetricError("CloudWatch has no age of the last 15 minutes: a queue without traffic is not measured")
+    return Value(float(points[-1]["Maximum"]), points[-1]["Timestamp"])
+
+
+def _client(service: str, source: SqsSource, request: Request) -> Any:
+    config = Config(connect_timeout=request.seconds, read_timeout=request.seconds, retries={"total_max_attempts": 1})
+    # Credentials come as everywhere with AWS: from variables, files or the machine's role.
+    return boto3.session.Session().client(
+        service, region_name=source.region or _region(source.queue_url), endpoint_url=source.endpoint, config=config
+    )
+
+
+def _region(queue_url: str) -> str | None:
+    match = _HOST.match(queue_url)
+    return (match[1] or match[2]) if match else None
+
+
+@contextmanager
+def _errors(request: Request) -> Iterator[None]:
+    try:
+        yield
+    except (ConnectTimeoutError, ReadTimeoutError):
+        raise MetricError(f"no answer within {request.seconds:g}s") from None
+    except ClientError as error:
+        details = error.response.get("Error", {})
+        raise MetricError(f"{details.get('Code')}: {details.get('Message')}") from None
+    except BotoCoreError as error:
+        raise MetricError(str(error)) from None
