@@ -115,9 +115,8 @@ def strike(kill: Kill, scene: Scene) -> bool:
     release = None
     if isinstance(point, EnginePoint) and point.stage == "start":
         release = scene.project.hold_engine(point.operation)
-    process = scene.project.start(
-        *kill.operation.command, stdout=subprocess.DEVNULL, stderr=(scene.project.folder / "stderr").open("w")
-    )
+    with (scene.project.folder / "stderr").open("w") as errors:
+        process = scene.project.start(*kill.operation.command, stdout=subprocess.DEVNULL, stderr=errors)
     if isinstance(point, RequestPoint):
         arrived = _at_request(scene, point, process)
     else:
