@@ -12,6 +12,7 @@ from typing import Any
 
 from starlette.datastructures import QueryParams
 
+from scaler.simulator.bodies import Kind
 from scaler.simulator.faults import Effect
 from scaler.simulator.profiles import CloudName, Knobs
 from scaler.simulator.things import Thing
@@ -58,6 +59,10 @@ class Api:
     not_found: Refusal
     well_formed: Callable[[str], bool]
     """Whether a token looks like one of this cloud's."""
+    fields: Mapping[str, Kind]
+    """The types of the fields that requests have, by name: a field means the same everywhere."""
+    wrong_type: Callable[[str], Refusal]
+    """The refusal of a field that has another type."""
 
 
 @dataclass(slots=True)
@@ -89,17 +94,19 @@ class Call:
         """The body as an object; empty without one."""
         return self.body if isinstance(self.body, dict) else {}
 
+    def listed_at(self, kind: str) -> float:
+        """The moment that a list of this kind shows."""
+        stale = self.effect("stale_list")
+        lag = float(stale.get("seconds", 10.0)) if stale else 0.0
+        return self.now - max(lag, self.knobs.list_lag_s if kind == "server" else 0.0)
+
     def listed(self, kind: str) -> list[Thing]:
         """What a list of this kind shows: with the cloud's lag, and the faults `stale_list` and `list_misses`.
 
         `stale_list` shows the list as it was `seconds` ago. `list_misses` hides those of `ids` or `names`,
         else the `newest` so many.
         """
-        stale = self.effect("stale_list")
-        moment = self.now - float(stale.get("seconds", 10.0)) if stale else self.now
-        things = self.world.things(self.api.cloud, kind, at=moment)
-        if kind == "server" and self.knobs.list_lag_s:
-            things = [thing for thing in things if thing.created + self.knobs.list_lag_s <= self.now]
+        things = self.world.things(self.api.cloud, kind, at=self.listed_at(kind))
         misses = self.effect("list_misses")
         if misses is None:
             return things

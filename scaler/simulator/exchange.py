@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
+from scaler.simulator.bodies import wrong_field
 from scaler.simulator.call import Api, Call, Handler, Refusal
 from scaler.simulator.faults import AFTER, BEFORE, BEHAVIOUR, WORLD_CHANGES, Effect
 from scaler.simulator.world import World
@@ -49,7 +50,7 @@ class _Arrival:
     body: Any
     """The JSON value; None without a body."""
     malformed: bool
-    """There is a body, and it is no JSON."""
+    """There is a body, and it is no JSON object."""
     logged_query: str
     logged_body: str | None
     """Without the token, wherever the client put it."""
@@ -99,6 +100,8 @@ class Exchange:
         cloud, world = self._api.cloud, _world(request)
         with world.transaction():
             effects = world.hit(request.method, request.url.path, arrival.body)
+            if trouble := self._trouble(world):
+                effects = [*effects, trouble]
             request.state.effects = [effect.kind for effect in effects]  # for whoever watches the exchange
             for effect in effects:
                 if effect.kind in WORLD_CHANGES:
@@ -116,6 +119,19 @@ class Exchange:
                 agent=request.headers.get("user-agent", ""),
             )
             return answer
+
+    def _trouble(self, world: World) -> Effect | None:
+        """What hits the share `failing_requests` of all requests: each of the kinds as often as the others."""
+        if not world.chance(world.knobs(self._api.cloud).failing_requests):
+            return None
+        kinds = (
+            Effect("rate_limit"),
+            Effect("respond", {"status": 503}),
+            Effect("drop_before"),
+            Effect("accept_then_drop"),
+            Effect("accept_then_status", {"status": 503}),
+        )
+        return next((kind for index, kind in enumerate(kinds, 1) if world.chance(1 / (len(kinds) + 1 - index))), None)
 
     @staticmethod
     def _before(fault: Effect | None, effects: Sequence[Effect]) -> _Answer | _Hang | None:
@@ -165,7 +181,9 @@ class Exchange:
                 raise self._api.rate_limited
             self._authorize(call, arrival.token)
             if arrival.malformed:
-                raise Refusal(400, self._api.codes[400], "the request's body is no JSON")
+                raise Refusal(400, self._api.codes[400], "the request's body is no JSON object")
+            if wrong := wrong_field(call.fields, self._api.fields):
+                raise self._api.wrong_type(wrong)
             with call.world.savepoint():
                 reply = self._handler(call)
         except Refusal as refusal:
@@ -238,13 +256,14 @@ def _bearer(request: Request) -> str:
 
 
 def _parse(body: bytes) -> tuple[Any, bool]:
-    """The JSON value, and whether there is a body that is none."""
+    """The JSON object, and whether there is a body that is none."""
     if not body:
         return None, False
     try:
-        return json.loads(body), False
-    except ValueError:
+        parsed = json.loads(body)
+    except (ValueError, RecursionError):
         return None, True
+    return (parsed, False) if isinstance(parsed, dict) else (None, True)
 
 
 def _without(token: str, text: str) -> str | None:

@@ -1,4 +1,4 @@
-"""How long things take: the knobs of each cloud, and three named settings of them."""
+"""How long things take and how often they fail: the knobs of each cloud, and four named settings of them."""
 
 from __future__ import annotations
 
@@ -36,9 +36,21 @@ class Knobs:
     action_lag_s: float = 0.0
     """An action is not found for this long."""
     list_lag_s: float = 0.0
-    """A new server is missing from lists for this long."""
+    """Lists of servers show what there was this long ago, new and deleted servers and their number included."""
     ip_release_lag_s: float = 0.0
-    """A deleted server's addresses count towards the quota for this long."""
+    """A deleted server's addresses count towards the quota for this long after its deletion has ended."""
+    read_lag_s: float = 0.0
+    """A changed name, label or tag is read back as it was for this long."""
+    withdrawn_listed_s: float = 3600.0
+    """A server type stands in lists for this long after it was withdrawn from sale."""
+    keys_per_minute: float = 10.0
+    """How often an account's SSH keys may be listed (DigitalOcean)."""
+    failing_requests: float = 0.0
+    """The share of requests that end with 429, 503, or a closed connection, carried out or not."""
+    failing_actions: float = 0.0
+    """The share of actions on servers that fail half-way."""
+    failing_creates: float = 0.0
+    """The share of creations that are accepted and fail later."""
 
     metrics_s: float = 1.0
     """The distance of a machine's measured values in time."""
@@ -92,6 +104,44 @@ PROFILES: Mapping[str, Mapping[CloudName, Knobs]] = {
             shutdown_s=10.0,
             snapshot_s_per_gb=5.0,
             metrics_s=60.0,
+        ),
+    },
+    "hostile": {
+        "hetzner": Knobs(
+            http_latency_s=0.01,
+            http_jitter_s=0.02,
+            boot_s=3.0,
+            boot_spread=0.5,
+            delete_s=8.0,
+            power_s=0.5,
+            shutdown_s=1.0,
+            snapshot_s_per_gb=0.05,
+            action_lag_s=0.5,
+            list_lag_s=8.0,
+            ip_release_lag_s=2.0,
+            read_lag_s=2.0,
+            withdrawn_listed_s=0.0,
+            failing_requests=0.01,
+            failing_actions=0.02,
+            failing_creates=0.02,
+        ),
+        "digitalocean": Knobs(
+            http_latency_s=0.01,
+            http_jitter_s=0.02,
+            boot_s=3.0,
+            boot_spread=0.5,
+            delete_s=8.0,
+            visible_after_delete_s=8.0,
+            power_s=0.5,
+            shutdown_s=1.0,
+            snapshot_s_per_gb=0.05,
+            action_lag_s=0.5,
+            list_lag_s=8.0,
+            read_lag_s=2.0,
+            keys_per_minute=3.0,
+            failing_requests=0.01,
+            failing_actions=0.02,
+            failing_creates=0.02,
         ),
     },
 }

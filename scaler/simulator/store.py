@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
@@ -27,6 +28,9 @@ LOG_BODY = 4_096
 """Characters of a request's body that the log keeps."""
 GONE_KEPT_S = 3_600.0
 """Removed servers stay in the file for this long, for lists that lag."""
+
+_IDS = 1 << 63
+"""Ids are below this: it is what SQLite can hold."""
 
 _SETTINGS = "CREATE TABLE IF NOT EXISTS settings (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID"
 _SCHEMA = """
@@ -144,6 +148,15 @@ class Store:
         with self.transaction():
             return self._settings.get(key, default)
 
+    def chance(self, share: float) -> bool:
+        """Whether something happens that happens to this share of all: the same in each world, draw by draw."""
+        if share <= 0:
+            return False
+        with self.transaction():
+            drawn = int(self._settings.get("drawn", 0)) + 1
+            self.set("drawn", drawn)
+            return random.Random(drawn).random() < share  # noqa: S311 - no secret
+
     def set(self, key: str, value: Any) -> None:
         """Keep a small JSON value."""
         with self.transaction():
@@ -231,6 +244,8 @@ class Store:
 
     def get(self, cloud: CloudName, kind: str, id: int) -> Thing | None:
         """The thing with an id, if it exists now."""
+        if not 0 < id < _IDS:
+            return None
         found = self._select("id = ? AND cloud = ? AND kind = ?", (id, cloud, kind))
         return found[0] if found else None
 
@@ -241,6 +256,12 @@ class Store:
     def things(self, cloud: CloudName, kind: str, *, at: float | None = None) -> list[Thing]:
         """All things of a kind, in order of their ids; as they were `at` an earlier moment, if one is given."""
         return self._select("cloud = ? AND kind = ?", (cloud, kind), at=at)
+
+    def held(self, cloud: CloudName, kind: str) -> list[Thing]:
+        """The things of a kind whose name and places are taken: those that exist, and those still being deleted."""
+        with self.transaction() as now:
+            things = self._select("cloud = ? AND kind = ?", (cloud, kind), gone_since=now - GONE_KEPT_S)
+            return [thing for thing in things if thing.exists(now) or thing.body.get("held_until", 0.0) > now]
 
     def children(self, parent: int, kind: str) -> Sequence[Thing]:
         """What belongs to a machine."""
@@ -256,13 +277,15 @@ class Store:
             ).fetchone()
             return int(number)
 
-    def _select(self, where: str, parameters: tuple[Any, ...], *, at: float | None = None) -> list[Thing]:
+    def _select(
+        self, where: str, parameters: tuple[Any, ...], *, at: float | None = None, gone_since: float | None = None
+    ) -> list[Thing]:
         with self.transaction() as now:
             moment = now if at is None else at
             rows = self._db.execute(
                 "SELECT cloud, kind, name, body, created, gone, parent, id FROM things "  # noqa: S608 - our own words
                 f"WHERE {where} AND created <= ? AND (gone IS NULL OR gone > ?) ORDER BY id",
-                (*parameters, moment, moment),
+                (*parameters, moment, moment if gone_since is None else gone_since),
             ).fetchall()
         return [
             Thing(cloud, kind, name, json.loads(body), created, gone, parent, number)

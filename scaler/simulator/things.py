@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
@@ -70,6 +70,18 @@ class Thing:
     def locked(self, now: float) -> bool:
         """Whether an action runs on the machine."""
         return float(self.body.get("busy_until", 0.0)) > now
+
+    def remember(self, until: float, *fields: str) -> None:
+        """Keep what the name and these fields of the body are now, for reads that lag until a moment."""
+        self.body.pop("earlier", None)
+        self.body["earlier"] = {"until": until, "name": self.name, **{key: self.body[key] for key in fields}}
+
+    def read(self, now: float) -> Thing:
+        """The thing as reads show it now: a change may come later."""
+        earlier = self.body.get("earlier")
+        if earlier is None or earlier["until"] <= now:
+            return self
+        return replace(self, name=earlier["name"], body={**self.body, **earlier})
 
     def become(self, now: float, *steps: tuple[float, str]) -> None:
         """Forget what was to come, and take these statuses at these moments instead."""

@@ -42,12 +42,12 @@ def test_a_stuck_droplet_stays_new_and_locked_and_the_next_one_does_not(http: Ht
     assert (action["status"], action["completed_at"]) == ("in-progress", None)
 
 
-def test_an_action_that_never_ends_keeps_the_lock(http: Http, world: World) -> None:
+def test_an_action_that_never_ends_excludes_others(http: Http, world: World) -> None:
     droplet = _running(http, world)
     world.add_fault("stuck_locked", method="POST", path="/actions$")
     act(http, droplet, "power_off")
     world.advance(DAY)
-    assert (seen(http, droplet)["status"], seen(http, droplet)["locked"]) == ("active", True)
+    assert seen(http, droplet)["status"] == "active"
     assert refusal(http.delete(f"/v2/droplets/{droplet}"))[2] == "Droplet already has a pending event."
 
 
@@ -56,7 +56,8 @@ def test_a_stuck_deletion_deletes_nothing(http: Http, world: World) -> None:
     world.add_fault("stuck_locked", method="DELETE")
     assert http.delete(f"/v2/droplets/{droplet}").status_code == 204
     world.advance(DAY)
-    assert seen(http, droplet)["locked"] is True
+    assert seen(http, droplet)["status"] == "active"
+    assert refusal(http.delete(f"/v2/droplets/{droplet}"))[2] == "Droplet already has a pending event."
 
 
 def test_a_slow_droplet_boots_so_many_times_longer(http: Http, world: World) -> None:

@@ -21,7 +21,7 @@ REFUSED: list[tuple[dict[str, object], int, str]] = [
     ({"image": 1}, 422, "invalid_input"),
     ({"image": 161547270}, 422, "invalid_input"),
     ({"location": "mars1"}, 422, "invalid_input"),
-    ({"location": "ash"}, 422, "unsupported_error"),
+    ({"location": "ash"}, 422, "invalid_input"),
     ({"datacenter": "fsn1-dc14"}, 422, "invalid_input"),
     ({"labels": {"-": "x"}}, 422, "invalid_input"),
     ({"labels": {"a": "b c"}}, 422, "invalid_input"),

@@ -163,10 +163,10 @@ def test_delete(hetzner: hcloud.Client, world: World) -> None:
     assert (raised.value.code, raised.value.correlation_id is None) == ("not_found", False)
     assert hetzner.servers.get_all() == []
     assert hetzner.primary_ips.get_all() == []
-    again = make(hetzner)
-    assert again.id != server.id
     world.advance(2)
     assert hetzner.actions.get_by_id(action.id).status == "success"
+    again = make(hetzner)
+    assert again.id != server.id
     with pytest.raises(hcloud.APIException):
         server.delete()
 
@@ -239,7 +239,7 @@ def test_a_placement_group_is_full_at_ten(hetzner: hcloud.Client) -> None:
         make(hetzner, f"web-{number}", placement_group=PlacementGroup(id=group.id))
     with pytest.raises(hcloud.APIException) as raised:
         make(hetzner, "web-10", placement_group=PlacementGroup(id=group.id))
-    assert raised.value.code == "placement_error"
+    assert raised.value.code == "placement_group_member_limit_reached"
 
 
 def test_primary_ips_outlive_servers_if_told_to(hetzner: hcloud.Client) -> None:

@@ -114,4 +114,10 @@ KNOWN: tuple[Known, ...] = (
         "null is not of type (array|string)",
         "terraform-provider-digitalocean 401992a1 sends `ssh_keys: null`; a null is what was not chosen",
     ),
+    Known(
+        "POST /v2/tags 400",
+        ".*",
+        f"{_UNKNOWN}|'(error|root_causes)' is a required property",
+        "a guess: of a body that is no JSON object, tags are told in the shape of all other errors",
+    ),
 )

@@ -78,15 +78,20 @@ class Record:
 
             async def answer(message: Message) -> None:
                 answered.append(message)
+                if message["type"] == "http.response.body" and not message.get("more_body"):
+                    self._add_if_meant(scope, b"".join(asked), answered)
                 await send(message)
 
             await app(scope, hear, answer)
-            spoiled = _SPOILED & set(scope.get("state", {}).get("effects", ()))
-            if answered and not spoiled and not scope["path"].startswith("/_sim"):
-                body = b"".join(message.get("body", b"") for message in answered)
-                self._add(Exchanged(scope["method"], scope["path"], b"".join(asked), answered[0]["status"], body))
 
         return recorded
+
+    def _add_if_meant(self, scope: Scope, asked: bytes, answered: list[Message]) -> None:
+        """Remember an exchange of a cloud's API that no fault spoiled, before the client has the answer."""
+        spoiled = _SPOILED & set(scope.get("state", {}).get("effects", ()))
+        if not spoiled and not scope["path"].startswith("/_sim"):
+            body = b"".join(message.get("body", b"") for message in answered)
+            self._add(Exchanged(scope["method"], scope["path"], asked, answered[0]["status"], body))
 
     def _add(self, exchanged: Exchanged) -> None:
         self.count += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import uuid
 from typing import Any
 
@@ -79,7 +80,8 @@ def tag_resources(call: Call) -> Reply:
     tag = _tag(call)
     for thing in _resources(call):
         if tag not in thing.body["tags"]:
-            thing.body["tags"].append(tag)
+            thing.remember(call.now + call.knobs.read_lag_s, "tags")
+            thing.body["tags"] = [*thing.body["tags"], tag]
             call.world.save(thing)
     return NO_CONTENT
 
@@ -95,7 +97,8 @@ def untag_resources(call: Call) -> Reply:
 
 def _put_off(call: Call, thing: Thing, tag: str) -> None:
     if tag in thing.body["tags"]:
-        thing.body["tags"].remove(tag)
+        thing.remember(call.now + call.knobs.read_lag_s, "tags")
+        thing.body["tags"] = [other for other in thing.body["tags"] if other != tag]
         call.world.save(thing)
 
 
@@ -126,8 +129,17 @@ def _resource(call: Call, named: Json) -> Thing:
 
 
 def list_keys(call: Call) -> Reply:
-    """GET /v2/account/keys."""
+    """GET /v2/account/keys: at most ten times a minute."""
+    _count_listing(call)
     return page(call, "ssh_keys", call.listed("ssh_key"), shapes(call).ssh_key)
+
+
+def _count_listing(call: Call) -> None:
+    recent = [moment for moment in call.world.setting("key_listings", ()) if moment > call.now - 60]
+    if len(recent) >= call.knobs.keys_per_minute:
+        wait = max(1, math.ceil(recent[0] + 60 - call.now))
+        raise Refusal(429, "too_many_requests", "API Rate limit exceeded.", headers={"retry-after": str(wait)})
+    call.world.set("key_listings", [*recent, call.now])
 
 
 def create_key(call: Call) -> Reply:

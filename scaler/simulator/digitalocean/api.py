@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import uuid
 
+from scaler.simulator.bodies import Kind, anything, flag, number, several, text, text_or_number
 from scaler.simulator.call import Api, Refusal
 from scaler.simulator.digitalocean import account, droplets, images, monitoring
-from scaler.simulator.digitalocean.replies import CLOUD, not_found
+from scaler.simulator.digitalocean.replies import CLOUD, not_found, refused
 from scaler.simulator.digitalocean.shapes import Json
 from scaler.simulator.exchange import route
 
@@ -30,6 +31,29 @@ def _error_body(refusal: Refusal, request_id: str) -> Json:
     return {"id": refusal.code, "message": refusal.message, "request_id": request_id}
 
 
+_FIELDS: dict[str, Kind] = {
+    "backups": flag,
+    "description": text,
+    "disk": flag,
+    "droplet_id": number,
+    "image": text_or_number,
+    "ip_range": text,
+    "ipv6": flag,
+    "monitoring": flag,
+    "name": text,
+    "names": several(text),
+    "public_key": text,
+    "region": text,
+    "resources": several(anything),
+    "size": text,
+    "ssh_keys": several(text_or_number),
+    "tags": several(anything),
+    "type": text,
+    "user_data": text,
+    "vpc_uuid": text,
+    "with_droplet_agent": flag,
+}
+
 API = Api(
     cloud=CLOUD,
     error_body=_error_body,
@@ -41,6 +65,8 @@ API = Api(
     rate_limited=Refusal(429, "too_many_requests", "API Rate limit exceeded."),
     not_found=not_found(),
     well_formed=bool,
+    fields=_FIELDS,
+    wrong_type=lambda field: refused(f"{field} has the wrong type"),
 )
 
 _ENDPOINTS = (

@@ -31,6 +31,7 @@ from scaler.simulator.digitalocean.replies import (
 from scaler.simulator.digitalocean.shapes import Json, Shapes, features, snapshot_regions, vpc_id
 from scaler.simulator.things import FOREVER, Thing
 
+_MAY_FAIL = frozenset({"power_on", "power_off", "reboot", "power_cycle"})
 MOST_NAMES = 10
 USER_DATA_BYTES = 65_536
 
@@ -52,7 +53,8 @@ def list_droplets(call: Call) -> Reply:
         for droplet in reversed(call.listed("server"))
         if (not name or str(droplet.name).lower() == name.lower()) and (not tag or has_tag(droplet, tag))
     ]
-    return page(call, "droplets", droplets, shapes(call).droplet)
+    view = Shapes(call.world, call.listed_at("server"), call.base_url)
+    return page(call, "droplets", droplets, lambda droplet: view.droplet(droplet.read(call.now)))
 
 
 def create_droplets(call: Call) -> Reply:
@@ -72,7 +74,7 @@ def create_droplets(call: Call) -> Reply:
 
 def get_droplet(call: Call) -> Reply:
     """GET /v2/droplets/{id}."""
-    return Reply({"droplet": shapes(call).droplet(thing(call, "server"))})
+    return Reply({"droplet": shapes(call).droplet(thing(call, "server").read(call.now))})
 
 
 def delete_droplet(call: Call) -> Reply:
@@ -184,7 +186,9 @@ def _droplet_body(call: Call) -> Json:
     if call.world.deprecated_since(CLOUD, size.slug) is not None:
         raise refused("Size is not available in this region.")
     if region not in _image_regions(image):
-        raise refused("You specified an invalid image for Droplet creation.")
+        raise refused(
+            "The image you specified is not available in the selected region, you can transfer it to the region first."
+        )
     if _min_disk(image) > size.disk:
         raise refused("You cannot create a Droplet with a smaller disk than the image needs.")
     return {
@@ -299,7 +303,8 @@ def _begin(call: Call, droplet: Thing, type: str, work: Work) -> Thing:
     stuck = any(call.effect(kind) for kind in ("stuck_new", "stuck_initializing", "stuck_locked"))
     slow = call.effect("slow")
     factor = float(slow.get("factor", 10.0)) if slow else 1.0
-    fails = work.fails or call.effect("action_error") is not None
+    share = call.knobs.failing_creates if type == "create" else call.knobs.failing_actions if type in _MAY_FAIL else 0.0
+    fails = work.fails or call.effect("action_error") is not None or call.world.chance(share)
     finishes = FOREVER if stuck else call.now + work.seconds * factor
     if work.becomes and not fails:
         droplet.become(call.now, (finishes, work.becomes))

@@ -11,6 +11,7 @@ from scaler.simulator.digitalocean.replies import CLOUD, refused
 from scaler.simulator.digitalocean.shapes import Json, features
 from scaler.simulator.things import Thing
 
+_DIGITS = 12
 _MODES = ("idle", "iowait", "irq", "nice", "softirq", "steal", "system", "user")
 
 
@@ -56,6 +57,6 @@ def _modes(call: Call, droplet: Thing, moments: Sequence[float]) -> list[Json]:
 
 def _number(call: Call, name: str) -> float:
     text = call.query.get(name) or ""
-    if not text.isdecimal():
+    if not text.isdecimal() or len(text) > _DIGITS:
         raise refused(f"{name} must be a number")
     return float(text)

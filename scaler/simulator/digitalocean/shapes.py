@@ -167,7 +167,7 @@ class Shapes:
             "vcpus": size.vcpus,
             "disk": disk,
             "disk_info": _disk_info(disk),
-            "locked": thing.locked(self._now),
+            "locked": thing.status(self._now) == "new",  # not during other actions
             "status": thing.status(self._now),
             "kernel": None,
             "created_at": timestamp(thing.created),

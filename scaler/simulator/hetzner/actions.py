@@ -7,7 +7,10 @@ from collections.abc import Iterable, Sequence
 from scaler.simulator.call import Call, Refusal, Reply
 from scaler.simulator.hetzner.replies import get, in_order, missing, page, shapes
 from scaler.simulator.hetzner.shapes import Json
+from scaler.simulator.profiles import Knobs
 from scaler.simulator.things import Thing
+
+_MAY_FAIL = frozenset({"start_server", "stop_server", "reboot_server", "reset_server"})
 
 
 def act(
@@ -21,12 +24,20 @@ def act(
     """An action that takes `seconds`; the fault `action_error` makes it fail in the end."""
     resources = [{"id": server.id, "type": "server"}] if server else []
     fault = call.effect("action_error")
-    fails = fault is not None and fault.get("command", command) == command
     error = None
-    if fault and fails:
+    if fault is not None and fault.get("command", command) == command:
         error = {"code": fault.get("code", "action_failed"), "message": fault.get("message", "Action failed")}
+    elif call.world.chance(_failing(call.knobs, command)):
+        error = {"code": "action_failed", "message": "Action failed"}
     body = {"finishes": call.now + seconds, "resources": [*resources, *others], "error": error}
     return call.world.add("hetzner", "action", command, body, parent=server.id if server else None)
+
+
+def _failing(knobs: Knobs, command: str) -> float:
+    """The share of actions of a kind that fail. A deletion is not among them: what is deleted is gone at once."""
+    if command == "create_server":
+        return knobs.failing_creates
+    return knobs.failing_actions if command in _MAY_FAIL else 0.0
 
 
 def visible(call: Call, actions: Iterable[Thing]) -> list[Thing]:

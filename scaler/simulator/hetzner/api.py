@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 
+from scaler.simulator.bodies import Kind, flag, mapping, number, record, several, text, text_or_number
 from scaler.simulator.call import Api, Handler, Refusal
 from scaler.simulator.exchange import route
 from scaler.simulator.hetzner.actions import get_action, list_actions, list_server_actions
@@ -23,6 +24,7 @@ from scaler.simulator.hetzner.offers import (
 )
 from scaler.simulator.hetzner.orders import create_server
 from scaler.simulator.hetzner.primary_ips import create_primary_ip, delete_primary_ip
+from scaler.simulator.hetzner.replies import invalid
 from scaler.simulator.hetzner.resources import create_placement_group, create_ssh_key, deleter, getter, lister, updater
 from scaler.simulator.hetzner.server_actions import (
     add_to_placement_group,
@@ -48,6 +50,46 @@ TOKEN_LENGTH = 64
 def _error_body(refusal: Refusal, request_id: str) -> Json:
     return {"error": {"code": refusal.code, "message": refusal.message, "details": refusal.details}}
 
+
+_FIELDS: dict[str, Kind] = {
+    "alias_ips": several(text),
+    "apply_to": several(record(server=record(id=number), label_selector=record(selector=text), type=text)),
+    "assignee_id": number,
+    "assignee_type": text,
+    "auto_delete": flag,
+    "automount": flag,
+    "delete": flag,
+    "description": text,
+    "destination": text,
+    "dns_ptr": text,
+    "expose_routes_to_vswitch": flag,
+    "firewalls": several(record(firewall=text_or_number)),
+    "gateway": text,
+    "image": text_or_number,
+    "ip": text,
+    "ip_range": text,
+    "labels": mapping,
+    "location": text_or_number,
+    "name": text,
+    "network": number,
+    "network_zone": text,
+    "networks": several(number),
+    "placement_group": text_or_number,
+    "public_key": text,
+    "public_net": record(enable_ipv4=flag, enable_ipv6=flag, ipv4=number, ipv6=number),
+    "rebuild": flag,
+    "remove_from": several(record(server=record(id=number), label_selector=record(selector=text), type=text)),
+    "routes": several(record(destination=text, gateway=text)),
+    "rules": several(mapping),
+    "server_type": text_or_number,
+    "ssh_keys": several(text_or_number),
+    "start_after_create": flag,
+    "subnets": several(record(type=text, ip_range=text, network_zone=text, gateway=text)),
+    "type": text,
+    "upgrade_disk": flag,
+    "user_data": text,
+    "volumes": several(number),
+}
 
 API = Api(
     cloud="hetzner",
@@ -76,6 +118,8 @@ API = Api(
     rate_limited=Refusal(429, "rate_limit_exceeded", "limit of 3600 requests per hour reached"),
     not_found=Refusal(404, "not_found", "not found"),
     well_formed=lambda token: len(token) == TOKEN_LENGTH,
+    fields=_FIELDS,
+    wrong_type=lambda field: invalid(field, "has the wrong type"),
 )
 
 

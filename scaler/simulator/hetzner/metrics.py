@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Any
 
@@ -28,10 +29,19 @@ def get_metrics(call: Call) -> Reply:
     start, end = _moment(call, "start"), _moment(call, "end")
     if end < start:
         raise invalid("end", "must not be before start")
-    step = max(float(call.query.get("step") or call.knobs.metrics_s), (end - start) / _MOST_POINTS, 1.0)
+    step = max(_step(call), (end - start) / _MOST_POINTS, 1.0)
     series = {"cpu": {"values": _cpu_values(call, server, start, end, step)}} if "cpu" in types else {}
     told = {"start": call.query["start"], "end": call.query["end"], "step": step, "time_series": series}
     return Reply({"metrics": told})
+
+
+def _step(call: Call) -> float:
+    text = call.query.get("step")
+    if not text:
+        return call.knobs.metrics_s
+    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text):
+        raise invalid("step", "must be a number of seconds")
+    return float(text)
 
 
 def _cpu_values(call: Call, server: Thing, start: float, end: float, step: float) -> list[list[Any]]:

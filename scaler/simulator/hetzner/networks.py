@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from scaler.simulator.call import Call, Reply
+import ipaddress
+
+from scaler.simulator.call import Call, Refusal, Reply
 from scaler.simulator.hetzner.actions import act
+from scaler.simulator.hetzner.catalogue import LOCATIONS
 from scaler.simulator.hetzner.replies import get, invalid, labels_asked_for, new_name, shapes
 from scaler.simulator.hetzner.shapes import Json
 from scaler.simulator.things import Thing
@@ -36,15 +39,26 @@ def add_subnet(call: Call) -> Reply:
     return Reply({"action": shapes(call).action(action)}, 201)
 
 
-def join(call: Call, network: Thing, body: Json, wanted: str | None = None) -> None:
-    """Give a server an address in a network."""
+def subnet_of(network: Thing, location: str) -> Json | None:
+    """The subnet in which a server at a location gets its address; None if the network has none there."""
+    zone = LOCATIONS[location].network_zone
+    return next((subnet for subnet in network.body["subnets"] if subnet["network_zone"] == zone), None)
+
+
+def join(call: Call, network: Thing, body: Json, wanted: str | None = None, *, at: float = 0.0) -> None:
+    """Give a server an address in a network, from a moment on."""
+    subnet = subnet_of(network, body["location"])
+    if subnet is None:
+        raise Refusal(422, "service_error", "no subnet or IP available")
     number = int(network.body.get("used", 1)) + 1
     network.body["used"] = number
     call.world.save(network)
-    base = network.body["ip_range"].split("/")[0].rsplit(".", 2)[0]
-    ip = wanted or f"{base}.{number >> 8}.{number & 255}"
+    hosts = ipaddress.ip_network(subnet["ip_range"], strict=False)
+    ip = wanted or str(hosts.network_address + number)
+    if ipaddress.ip_address(ip) not in hosts:
+        raise invalid("ip", "ip is not in the network's subnet")
     mac = f"86:00:00:{number >> 16 & 255:02x}:{number >> 8 & 255:02x}:{number & 255:02x}"
     body["private_net"] = [
         *body.get("private_net", ()),
-        {"network": network.id, "ip": ip, "alias_ips": [], "mac_address": mac},
+        {"network": network.id, "ip": ip, "alias_ips": [], "mac_address": mac, "attached_at": at},
     ]

@@ -38,7 +38,7 @@ def get_catalogue(key: str, rows: Callable[[Call], list[Json]]) -> Handler:
 def server_types(call: Call) -> list[Json]:
     """All server types."""
     view = shapes(call)
-    return [view.server_type(kind) for kind in SERVER_TYPES.values()]
+    return [view.server_type(kind) for kind in SERVER_TYPES.values() if view.is_listed(kind)]
 
 
 def locations(call: Call) -> list[Json]:
@@ -86,7 +86,7 @@ def location_asked_for(call: Call, wanted: Any, kind: ServerType) -> str:
     if found is None:
         raise invalid("location", f"location '{wanted}' not found")
     if found.name not in kind.locations:
-        raise Refusal(422, "unsupported_error", "server type is not supported in this location")
+        raise invalid("server_type", "unsupported location for server type")
     return found.name
 
 

@@ -9,7 +9,7 @@ from scaler.simulator.call import Call, Refusal, Reply
 from scaler.simulator.hetzner.actions import act
 from scaler.simulator.hetzner.catalogue import ServerType
 from scaler.simulator.hetzner.images import usable_image
-from scaler.simulator.hetzner.networks import join
+from scaler.simulator.hetzner.networks import join, subnet_of
 from scaler.simulator.hetzner.offers import find_server_type, location_asked_for
 from scaler.simulator.hetzner.primary_ips import check_quota, take_addresses
 from scaler.simulator.hetzner.replies import invalid, labels_asked_for, new_name, reference, shapes
@@ -36,6 +36,7 @@ class _Order:
     from_snapshot: bool
     start: bool
     keyless: bool
+    networks: list[Thing]
     versions: list[str]
     """The IP versions of which it gets a public address."""
 
@@ -56,7 +57,9 @@ def create_server(call: Call) -> Reply:
     take_addresses(call, server, order.versions)
     created = act(call, "create_server", boot * STARTING_SHARE, server=server)
     next_actions = [act(call, "start_server", boot, server=server)] if order.start else []
-    _schedule_boot(call, server, boot, start=order.start, failed=bool(created.body["error"]))
+    next_actions += _connect(call, server, order, boot)
+    starts = order.start and not next_actions[0].body["error"]
+    _schedule_boot(call, server, boot, start=starts, failed=bool(created.body["error"]))
     world.save(server)
     view = shapes(call)
     answer = {
@@ -66,6 +69,19 @@ def create_server(call: Call) -> Reply:
         "root_password": secrets.token_urlsafe(15) if order.keyless else None,
     }
     return Reply(answer, 201)
+
+
+def _connect(call: Call, server: Thing, order: _Order, boot: float) -> list[Thing]:
+    """Attach the networks and apply the firewalls, each by an action that comes after the creation."""
+    seconds = boot * STARTING_SHARE
+    for network in order.networks:
+        join(call, network, server.body, at=call.now + seconds)
+    server.body["applied_at"] = call.now + seconds
+    resources = [
+        *(("attach_to_network", {"id": network.id, "type": "network"}) for network in order.networks),
+        *(("apply_firewall", {"id": firewall, "type": "firewall"}) for firewall in server.body["firewalls"]),
+    ]
+    return [act(call, command, seconds, server=server, others=[resource]) for command, resource in resources]
 
 
 def _schedule_boot(call: Call, server: Thing, boot: float, *, start: bool, failed: bool) -> None:
@@ -126,8 +142,18 @@ def _check(call: Call) -> _Order:
         from_snapshot=from_snapshot,
         start=fields.get("start_after_create", True) is not False,
         keyless=not keys,
+        networks=networks,
         versions=[version for version in ("ipv4", "ipv6") if public_net.get(f"enable_{version}", True) is not False],
     )
-    for network in networks:
-        join(call, network, body)
+    _check_interfaces(order)
     return order
+
+
+def _check_interfaces(order: _Order) -> None:
+    """Refuse a server that nothing could reach, and a firewall where there is no public interface."""
+    if not order.versions and not order.networks and order.start:
+        raise invalid("public_net", "server needs at least one public or private network interface")
+    if not order.versions and order.body["firewalls"]:
+        raise Refusal(422, "private_net_only_server", "firewalls need a server with a public interface")
+    if any(subnet_of(network, order.location) is None for network in order.networks):
+        raise Refusal(422, "service_error", "no subnet or IP available")

@@ -40,11 +40,10 @@ def delete_primary_ip(call: Call) -> Reply:
 def check_quota(call: Call) -> None:
     """Refuse one more server than the account may have, or one more address."""
     world = call.world
-    if world.count("hetzner", "server") >= world.quota("hetzner", "servers"):
+    if len(world.held("hetzner", "server")) >= world.quota("hetzner", "servers"):
         details = {"limits": [{"name": "server_limit"}]}
         raise Refusal(403, "resource_limit_exceeded", "server limit exceeded", details)
-    addresses = world.count("hetzner", "primary_ip", at=call.now - call.knobs.ip_release_lag_s)
-    if addresses >= world.quota("hetzner", "primary_ips"):
+    if len(world.held("hetzner", "primary_ip")) >= world.quota("hetzner", "primary_ips"):
         details = {"limits": [{"name": "primary_ip_limit"}]}
         raise Refusal(403, "resource_limit_exceeded", "Primary IP limit exceeded", details)
 

@@ -140,7 +140,7 @@ def new_name(call: Call, kind: str) -> str:
         raise invalid("name", "Missing data for required field.")
     if kind == "server" and not _HOSTNAME.fullmatch(name):
         raise invalid("name", "Name must be a valid hostname.")
-    if call.world.find("hetzner", kind, name):
+    if any(thing.name == name for thing in call.world.held("hetzner", kind)):
         raise taken(kind)
     return name
 

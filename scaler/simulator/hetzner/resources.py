@@ -113,7 +113,8 @@ def find_placement(call: Call, wanted: Any) -> int | None:
     if wanted is None:
         return None
     group = reference(call, "placement_group", wanted)
-    members = [thing for thing in call.world.servers() if thing.body.get("placement_group") == group.id]
+    members = [thing for thing in call.world.held("hetzner", "server") if thing.body.get("placement_group") == group.id]
     if len(members) >= SPREAD_SIZE:
-        raise Refusal(412, "placement_error", "placement group is full")
+        message = f"placement group with ID {group.id} contains already {len(members)} servers"
+        raise Refusal(422, "placement_group_member_limit_reached", message)
     return group.id

@@ -13,23 +13,24 @@ from scaler.simulator.things import FOREVER, Thing
 
 def list_servers(call: Call) -> Reply:
     """Servers by `name`, `label_selector`, `status`."""
-    stale = call.effect("stale_list")
-    moment = call.now - float(stale.get("seconds", 10.0)) if stale else call.now
+    moment = call.listed_at("server")
     statuses = call.query.getlist("status")
     found = [
         thing for thing in selected(call, call.listed("server")) if not statuses or thing.status(moment) in statuses
     ]
-    return page(call, "servers", things_in_order(call, found), Shapes(call.world, moment).server)
+    view = Shapes(call.world, moment)
+    return page(call, "servers", things_in_order(call, found), lambda thing: view.server(thing.read(call.now)))
 
 
 def get_server(call: Call) -> Reply:
     """One server."""
-    return Reply({"server": shapes(call).server(get(call, "server"))})
+    return Reply({"server": shapes(call).server(get(call, "server").read(call.now))})
 
 
 def update_server(call: Call) -> Reply:
     """Change the name, the labels (the whole map), or both."""
     server = get(call, "server")
+    server.remember(call.now + call.knobs.read_lag_s, "labels")
     if call.fields.get("name") not in (None, server.name):
         server.name = new_name(call, "server")
     if call.fields.get("labels") is not None:
@@ -39,16 +40,17 @@ def update_server(call: Call) -> Reply:
 
 
 def delete_server(call: Call) -> Reply:
-    """Delete a server: it is gone at once, its action goes on for a while."""
+    """Delete a server: it is gone at once; its name, places and addresses are free when the action has ended."""
     server = unlocked(call)
     if server.body.get("protected"):
         raise Refusal(423, "protected", "server deletion is protected")
     action = act(call, "delete_server", call.knobs.delete_s, server=server)
     gone = call.now + call.knobs.visible_after_delete_s
     server.become(call.now, (call.now, "deleting"))
-    server.body["busy_until"] = FOREVER
+    server.body |= {"busy_until": FOREVER, "held_until": call.now + call.knobs.delete_s}
     for ip in call.world.children(server.id, "primary_ip"):
         if ip.body["auto_delete"]:
+            ip.body["held_until"] = call.now + call.knobs.delete_s + call.knobs.ip_release_lag_s
             call.world.remove(ip, at=gone)
         else:
             ip.parent = None

@@ -88,6 +88,14 @@ class Shapes:
             return None
         return {"announced": timestamp(since - ANNOUNCED_BEFORE_S), "unavailable_after": timestamp(since)}
 
+    def is_listed(self, kind: ServerType) -> bool:
+        """Whether a type is in lists: a withdrawn one is not, after a while."""
+        deprecation = self.deprecation(kind)
+        if deprecation is None:
+            return True
+        withdrawn = datetime.fromisoformat(deprecation["unavailable_after"]).timestamp()
+        return withdrawn + self._world.knobs("hetzner").withdrawn_listed_s > self._now
+
     def pricing(self) -> Json:
         """All prices."""
         none = _price(Decimal(0))
@@ -124,6 +132,7 @@ class Shapes:
                     "prices": [_server_price(kind, location) for location in kind.locations],
                 }
                 for kind in SERVER_TYPES.values()
+                if self.is_listed(kind)
             ],
             "load_balancer_types": [],
         }
@@ -207,7 +216,7 @@ class Shapes:
             "status": thing.status(self._now),
             "created": timestamp(thing.created),
             "public_net": self._public_net(body),
-            "private_net": body.get("private_net", []),
+            "private_net": self._private_net(body),
             "server_type": self.server_type(kind),
             "location": asdict(LOCATIONS[body["location"]]),
             "image": self.image(body["image"]),
@@ -232,8 +241,19 @@ class Shapes:
             "ipv4": ipv4 and {**ipv4, "blocked": False, "dns_ptr": _dns_name(ipv4["ip"])},
             "ipv6": ipv6 and {**ipv6, "blocked": False, "dns_ptr": []},
             "floating_ips": [],
-            "firewalls": [{"id": number, "status": "applied"} for number in body.get("firewalls", ())],
+            "firewalls": [
+                {"id": number, "status": "pending" if body.get("applied_at", 0.0) > self._now else "applied"}
+                for number in body.get("firewalls", ())
+            ],
         }
+
+    def _private_net(self, body: Json) -> list[Json]:
+        """The networks whose `attach_to_network` has ended."""
+        return [
+            {key: value for key, value in net.items() if key != "attached_at"}
+            for net in body.get("private_net", ())
+            if net.get("attached_at", 0.0) <= self._now
+        ]
 
     def action(self, thing: Thing) -> Json:
         """An action, as far as it has come."""

@@ -1,0 +1,57 @@
+"""What types the fields of a request's body may have. A field that is null or missing is always fine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+Kind = Callable[[Any], bool]
+
+
+def text(value: object) -> bool:
+    """A string."""
+    return isinstance(value, str)
+
+
+def number(value: object) -> bool:
+    """An integer."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def flag(value: object) -> bool:
+    """True or false."""
+    return isinstance(value, bool)
+
+
+def text_or_number(value: object) -> bool:
+    """A name or an id."""
+    return text(value) or number(value)
+
+
+def mapping(value: object) -> bool:
+    """Any JSON object."""
+    return isinstance(value, dict)
+
+
+def anything(value: object) -> bool:
+    """Whatever JSON has: the endpoint itself looks at it."""
+    del value
+    return True
+
+
+def several(kind: Kind) -> Kind:
+    """A list of a kind."""
+    return lambda value: isinstance(value, list) and all(item is not None and kind(item) for item in value)
+
+
+def record(**fields: Kind) -> Kind:
+    """An object with these fields, among others."""
+    return lambda value: isinstance(value, dict) and wrong_field(value, fields) is None
+
+
+def wrong_field(body: Mapping[str, Any], fields: Mapping[str, Kind]) -> str | None:
+    """The name of a field that has another type than it may have, if there is one."""
+    for name, kind in fields.items():
+        if body.get(name) is not None and not kind(body[name]):
+            return name
+    return None
