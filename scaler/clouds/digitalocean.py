@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -35,6 +36,7 @@ from scaler.clouds.deadlines import Deadlines
 from scaler.clouds.governor import Budget
 from scaler.clouds.names import unknown
 from scaler.clouds.paging import Page, read_all
+from scaler.clouds.references import Names, ReferenceLists, find
 from scaler.clouds.transport import Dialect, Refusal, asking, given, open_session
 from scaler.model import ImageRef, Machine, MachineRequest, Requests
 from scaler.model.lifecycle import Phase
@@ -44,6 +46,7 @@ from scaler.support.clock import Clock, parse_time
 TITLE = "DigitalOcean"
 _PER_PAGE = 200
 _NAMES_PER_CREATE = 10
+_ACTION_LAG_S = 30.0
 _CPU_WINDOW_S = 600
 _TAG = re.compile(r"[a-zA-Z0-9_\-:]{1,255}")
 
@@ -62,6 +65,8 @@ _MEANINGS: Mapping[str, type[CloudError]] = {
 
 # DigitalOcean has one code for all of these, so only its message says which one it is.
 _WORDS: Sequence[tuple[re.Pattern[str], type[CloudError]]] = (
+    # Before "not available": "The image you specified is not available in the selected region" (api-v2#36).
+    (re.compile(r"\bimage\b.*not available", re.IGNORECASE), InvalidError),
     (re.compile(r"(exceed|reached).*limit|limit (exceeded|reached)", re.IGNORECASE), QuotaError),
     (
         re.compile(r"(region|size) is not available|not available in|currently unavailable|sold out", re.IGNORECASE),
@@ -99,12 +104,16 @@ class DigitalOceanCloud:
         self._clock = clock
         self._session, self._governor = open_session(_DIALECT, _BUDGET, token=token, clock=clock, deadlines=deadlines)
         self._client = _client(endpoint, token, self._session)
+        self._references = ReferenceLists(self._read_references, clock)
+        self._reboots: dict[str, tuple[int, float]] = {}
+        """The actions that reboot droplets, and when they were asked for: neither `locked` nor `status` shows them."""
         self._bundler = Bundler(self._create, most=_NAMES_PER_CREATE, clock=clock)
 
     def list_owned(self, owner: Owner) -> list[Machine]:
         (tag,) = encode_tags({STACK: owner.stack})
         with _asking(f"list the droplets of stack {owner.stack}"):
-            return _owned(read_all(self._pages(self._client.droplets.list, "droplets", tag_name=tag)), owner)
+            rows = read_all(self._pages(self._client.droplets.list, "droplets", tag_name=tag))
+            return [self._with_lock(machine) for machine in _owned(rows, owner)]
 
     def find(self, name: str, owner: Owner) -> list[Machine]:
         with _asking(f"look up droplet {name}"):
@@ -114,7 +123,21 @@ class DigitalOceanCloud:
 
     def get(self, id: str) -> Machine:
         with _asking(f"read droplet {id}"):
-            return machine_of(self._client.droplets.get(_number(id))["droplet"])
+            return self._with_lock(machine_of(self._client.droplets.get(_number(id))["droplet"]))
+
+    def _with_lock(self, machine: Machine) -> Machine:
+        """The machine, locked while a reboot that was asked for here goes on."""
+        if (reboot := self._reboots.get(machine.id)) is None:
+            return machine
+        action, asked_at = reboot
+        try:
+            is_running = self._client.actions.get(action)["action"]["status"] == "in-progress"
+        except InvalidError:  # not found: a new action may be missing for a while
+            is_running = self._clock.monotonic() - asked_at < _ACTION_LAG_S
+        if is_running:
+            return replace(machine, locked=True)
+        self._reboots.pop(machine.id, None)
+        return machine
 
     def create(self, request: MachineRequest) -> Machine:
         body = _create_body(request)
@@ -188,19 +211,22 @@ class DigitalOceanCloud:
 
     def reference(self, kind: Reference, name: str) -> str:
         with _asking(f"look up the {kind.replace('_', ' ')} {name}"):
-            match kind:
-                case "ssh_key":
-                    rows = read_all(self._pages(self._client.ssh_keys.list, "ssh_keys"))
-                case "vpc":
-                    rows = read_all(self._pages(self._client.vpcs.list, "vpcs"))
-                case "firewall":
-                    rows = read_all(self._pages(self._client.firewalls.list, "firewalls"))
-                case _:
-                    raise InvalidError(f"{TITLE} has no {kind}", fix="Use `vpc` for a private network.")
-            for row in rows:
-                if name in (str(row["id"]), row["name"], row.get("fingerprint")):
-                    return str(row["id"])
-        raise unknown(TITLE, kind.replace("_", " "), name, [str(row["name"]) for row in rows])
+            known = self._references.names(kind, name)
+        if (found := find(known, name)) is None:
+            raise unknown(TITLE, kind.replace("_", " "), name, [words[0] for words in known.values()])
+        return found
+
+    def _read_references(self, kind: Reference) -> Names:
+        match kind:
+            case "ssh_key":
+                rows = read_all(self._pages(self._client.ssh_keys.list, "ssh_keys"))
+            case "vpc":
+                rows = read_all(self._pages(self._client.vpcs.list, "vpcs"))
+            case "firewall":
+                rows = read_all(self._pages(self._client.firewalls.list, "firewalls"))
+            case _:
+                raise InvalidError(f"{TITLE} has no {kind}", fix="Use `vpc` for a private network.")
+        return {str(row["id"]): (str(row["name"]), str(row.get("fingerprint", ""))) for row in rows}
 
     def catalogue(self) -> Catalogue:
         with _asking("read the sizes and prices"):
@@ -226,7 +252,9 @@ class DigitalOceanCloud:
     def _act(self, id: str, action: str) -> None:
         with _asking(f"{action.replace('_', ' ')} droplet {id}", changing=True):
             try:
-                self._client.droplet_actions.post(_number(id), body={"type": action})
+                started = self._client.droplet_actions.post(_number(id), body={"type": action})["action"]
+                if action == "reboot":
+                    self._reboots[id] = (int(started["id"]), self._clock.monotonic())
             except InvalidError as error:
                 if not _ALREADY_SO.search(error.why):
                     raise

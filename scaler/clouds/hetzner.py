@@ -11,6 +11,7 @@ from typing import Any
 
 import hcloud
 import requests
+from hcloud.actions import BoundAction
 from hcloud.core import Meta
 from hcloud.firewalls import Firewall
 from hcloud.images import BoundImage
@@ -46,6 +47,7 @@ from scaler.clouds.deadlines import Deadlines
 from scaler.clouds.governor import Budget
 from scaler.clouds.names import unknown
 from scaler.clouds.paging import Page, read_all
+from scaler.clouds.references import Names, ReferenceLists, find
 from scaler.clouds.transport import Dialect, Refusal, asking, given, open_session
 from scaler.model import ImageRef, Machine, MachineRequest, Requests
 from scaler.model.lifecycle import Phase
@@ -54,6 +56,8 @@ from scaler.support.clock import Clock
 
 TITLE = "Hetzner Cloud"
 _PER_PAGE = 50
+_DELETION_S = 30.0
+_DELETION_POLL_S = 0.25
 _CPU_STEP = timedelta(minutes=1)
 
 _PHASES = {
@@ -74,14 +78,12 @@ _MEANINGS: Mapping[str, type[CloudError]] = {
     "maintenance": TransientError,
     "resource_limit_exceeded": QuotaError,
     "resource_unavailable": NoCapacityError,
-    "placement_error": NoCapacityError,
     "uniqueness_error": NameTakenError,
     "conflict": BusyError,
     "locked": BusyError,
     "protected": ProtectedError,
     "not_found": GoneError,
     "rate_limit_exceeded": RateLimitedError,
-    "service_error": AmbiguousError,
 }
 
 
@@ -91,6 +93,12 @@ def _error_of(body: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _meaning(refusal: Refusal) -> type[CloudError] | None:
+    # Also said of a request that cannot be met, such as "no subnet or IP available" (terraform-provider-hcloud#792).
+    if refusal.code == "service_error":
+        return InvalidError if refusal.status == 422 else AmbiguousError
+    # The placement group is full or cannot be met; that says nothing about the type at the location.
+    if refusal.code in ("placement_error", "placement_group_member_limit_reached"):
+        return InvalidError
     return _MEANINGS.get(refusal.code)
 
 
@@ -108,6 +116,7 @@ class HetznerCloud:
         self._clock = clock
         self._session, self._governor = open_session(_DIALECT, _BUDGET, token=token, clock=clock, deadlines=deadlines)
         self._client = _client(endpoint, token, self._session)
+        self._references = ReferenceLists(self._read_references, clock)
         self._cores: dict[str, int | None] = {}
         """By id of each server that was listed: Hetzner measures CPU use per core."""
 
@@ -147,7 +156,20 @@ class HetznerCloud:
 
     def delete(self, id: str) -> None:
         with _asking(f"delete server {id}", changing=True):
-            self._client.servers.delete(Server(id=_number(id)))
+            action = self._client.servers.delete(Server(id=_number(id)))
+        self._await_deletion(action)
+
+    def _await_deletion(self, action: BoundAction) -> None:
+        """Wait until the deletion has ended: only then are name, addresses, places and quota free again."""
+        end, pause = self._clock.monotonic() + _DELETION_S, _DELETION_POLL_S
+        while action.status == "running" and self._clock.monotonic() < end:
+            self._clock.sleep(pause)
+            pause = min(2 * pause, _DELETION_POLL_S * 8)
+            try:
+                with _asking("read the action that deletes a server"):
+                    action = self._client.actions.get_by_id(action.id)
+            except CloudError:  # the deletion was accepted all the same
+                return
 
     def power_on(self, id: str) -> None:
         with _asking(f"power on server {id}", changing=True):
@@ -195,11 +217,10 @@ class HetznerCloud:
 
     def reference(self, kind: Reference, name: str) -> str:
         with _asking(f"look up the {kind.replace('_', ' ')} {name}"):
-            known = {str(row.id): row.name for row in read_all(self._reference_pages(kind))}
-        for number, known_name in known.items():
-            if name in (number, known_name):
-                return number
-        raise unknown(TITLE, kind.replace("_", " "), name, list(known.values()))
+            known = self._references.names(kind, name)
+        if (found := find(known, name)) is None:
+            raise unknown(TITLE, kind.replace("_", " "), name, [word for words in known.values() for word in words])
+        return found
 
     def catalogue(self) -> Catalogue:
         with _asking("read the server types and prices"):
@@ -230,6 +251,9 @@ class HetznerCloud:
         machines = [machine for machine in map(machine_of, rows) if owner.owns(machine.labels)]
         self._cores.update((str(row.id), row.server_type.cores) for row in rows if row.server_type)
         return oldest_first(machines)
+
+    def _read_references(self, kind: Reference) -> Names:
+        return {str(row.id): (row.name,) for row in read_all(self._reference_pages(kind))}
 
     def _reference_pages(self, kind: Reference) -> Callable[[int], Page[Any]]:
         match kind:

@@ -35,7 +35,10 @@ class Cloud(Protocol):
         """Ask for a machine; return as soon as the cloud has accepted the request and answered with an id."""
 
     def delete(self, id: str) -> None:
-        """Ask for a machine's deletion; return on acceptance. GoneError if there is none."""
+        """Ask for a machine's deletion; GoneError if there is none.
+
+        Return on acceptance, or, where the name is taken until then, when the deletion has ended.
+        """
 
     def power_on(self, id: str) -> None:
         """Ask for it and return on acceptance, as do the next three."""

@@ -29,11 +29,13 @@ class Priced:
     location: str
     ipv4: bool
     """Whether it has a public IPv4 address, which Hetzner bills for itself."""
+    recorded: Price | None = None
+    """The price in its record. A withdrawn type is in no list of prices, and its servers still cost that."""
 
 
 def existing(server: Server) -> Priced:
     """Return what the price of an existing server depends on."""
-    return Priced(server.type or "", server.location or "", server.ipv4 is not None)
+    return Priced(server.type or "", server.location or "", server.ipv4 is not None, server.price)
 
 
 def coming(spec: Spec, step: Step) -> Priced:
@@ -44,7 +46,7 @@ def coming(spec: Spec, step: Step) -> Priced:
 def cost(catalogue: Catalogue | None, before: Iterable[Priced], after: Iterable[Priced]) -> Cost | None:
     """Return the cost per hour and month, before and after; None without a catalogue.
 
-    A server of a type that is not sold any more counts as 0: its price is unknown.
+    A server of a type that is not sold any more counts with the price in its record, and as 0 without one.
     """
     if catalogue is None:
         return None
@@ -60,10 +62,11 @@ def cost(catalogue: Catalogue | None, before: Iterable[Priced], after: Iterable[
 
 
 def price_of(catalogue: Catalogue, server: Priced) -> Price | None:
-    """Return a server's price; None if its type is not sold at its location (any more)."""
+    """Return a server's price: the list's, or the recorded one of a type that is in no list any more; None without."""
     offer = catalogue.offer(server.type, server.location)
     if offer is None:
-        return None
+        is_comparable = server.recorded is not None and server.recorded.currency == catalogue.currency
+        return server.recorded if is_comparable else None
     hour, month = (catalogue.ipv4_per_hour, catalogue.ipv4_per_month) if server.ipv4 else (Decimal(0), Decimal(0))
     return Price(catalogue.currency, (offer.per_hour + hour).normalize(), (offer.per_month + month).normalize())
 

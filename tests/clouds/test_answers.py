@@ -62,8 +62,8 @@ HETZNER_REFUSALS = [
     (403, "forbidden", AuthError),
     (403, "resource_limit_exceeded", QuotaError),
     (412, "resource_unavailable", NoCapacityError),
-    (412, "placement_error", NoCapacityError),
-    (422, "placement_error", NoCapacityError),
+    (422, "placement_error", InvalidError),
+    (422, "placement_group_member_limit_reached", InvalidError),
     (409, "uniqueness_error", NameTakenError),
     (409, "conflict", BusyError),
     (423, "locked", BusyError),
@@ -73,7 +73,8 @@ HETZNER_REFUSALS = [
     (410, "deprecated_api_endpoint", InvalidError),
     (422, "invalid_input", InvalidError),
     (403, "maintenance", TransientError),
-    (422, "service_error", AmbiguousError),
+    (422, "service_error", InvalidError),
+    (500, "service_error", AmbiguousError),
     (500, "server_error", AmbiguousError),
     (502, "bad_gateway", AmbiguousError),
     (503, "unavailable", AmbiguousError),
@@ -87,6 +88,7 @@ DIGITALOCEAN_REFUSALS = [
     (403, "forbidden", "creating this/these droplet(s) will exceed your droplet limit", QuotaError),
     (422, UNPROCESSABLE, "Region is not available", NoCapacityError),
     (422, UNPROCESSABLE, "Size is not available in this region.", NoCapacityError),
+    (422, UNPROCESSABLE, "The image you specified is not available in the selected region.", InvalidError),
     (422, UNPROCESSABLE, "Droplet already has a pending event.", BusyError),
     (409, "conflict", "The resource is in use", BusyError),
     (404, "not_found", "The resource you requested could not be found.", InvalidError),
@@ -685,3 +687,18 @@ def test_cpu_use_that_is_not_told_as_promised_is_a_passing_trouble(
     cloud, _ = on_stub(*cores(vendor), *[reply(200, body)] * 4)
     with pytest.raises(TransientError, match="read the CPU use"):
         cloud.cpu("42")
+
+
+# ---------------------------------------------------------------------------------------------
+# What the vendors' facts ask of the adapters (V2, V6, V7)
+
+
+def test_v6_a_deletion_is_over_when_its_action_has_ended(on_stub: Open, vendor: Vendor) -> None:
+    if vendor is not Hetzner:
+        pytest.skip("only at Hetzner a name is taken until the deletion has ended")
+    running, ended = ({"id": 1, "command": "delete_server", "status": status} for status in ("running", "success"))
+    cloud, stub = on_stub(
+        reply(200, {"action": running}), reply(200, {"action": running}), reply(200, {"action": ended})
+    )
+    cloud.delete("42")
+    assert [(request.method, request.path) for request in stub.requests][1:] == [("GET", "/v1/actions/1")] * 2

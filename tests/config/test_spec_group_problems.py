@@ -156,8 +156,18 @@ IN_GROUP: list[tuple[str, str, bool]] = [
         False,
     ),
     (
-        "public_ipv4: false\n    public_ipv6: false\n    ready: {tcp: 22}",
+        "networks: [inner]\n    public_ipv4: false\n    public_ipv6: false\n    ready: {tcp: 22}",
         "ready needs an address, and servers of this group have no public one; use a command",
+        False,
+    ),
+    (
+        "public_ipv4: false\n    public_ipv6: false",
+        "public_ipv6 cannot be false with public_ipv4, without a private network; add a network",
+        False,
+    ),
+    (
+        "networks: [inner]\n    firewalls: [web]\n    public_ipv4: false\n    public_ipv6: false",
+        "public_ipv6 cannot be false with public_ipv4: firewalls need a public address; remove firewalls",
         False,
     ),
     ("image_changes: roll", "image_changes must be new: roll is not supported yet; remove the line", True),

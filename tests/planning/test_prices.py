@@ -72,6 +72,18 @@ def test_nothing_costs_nothing_and_unknown_prices_are_not_invented() -> None:
     assert cost(None, [], [existing(server())]) is None
 
 
+def test_a_withdrawn_type_costs_what_its_record_says() -> None:
+    """V1: Hetzner takes a withdrawn type out of its prices, and goes on to bill the servers that have it."""
+    price = Price("EUR", Decimal("0.0080"), Decimal("4.99"))
+    withdrawn = existing(replace(server(), type="cpx11", price=price))
+    assert price_of(catalogue(), withdrawn) == price
+    told = cost(catalogue(), [withdrawn], [withdrawn, withdrawn])
+    assert told is not None
+    assert (told.per_hour_before, told.per_hour_after) == (0.008, 0.016)
+    foreign = existing(replace(server(), type="cpx11", price=replace(price, currency="USD")))
+    assert price_of(catalogue(), foreign) is None
+
+
 def test_a_server_s_price_has_its_address_and_no_idle_noughts() -> None:
     padded = replace(catalogue(), ipv4_per_hour=Decimal("0.0012000000"))
     assert price_of(padded, with_address(1)) == Price("EUR", Decimal("0.0100"), Decimal("5.99"))

@@ -15,7 +15,7 @@ class Hetzner:
     machines = "/v1/servers"
     type = "cx23"
     location = "fsn1"
-    ok_delete: tuple[int, Any] = (200, {"action": {"id": 1, "command": "delete_server", "status": "running"}})
+    ok_delete: tuple[int, Any] = (200, {"action": {"id": 1, "command": "delete_server", "status": "success"}})
     ok_action: tuple[int, Any] = (201, {"action": {"id": 1, "command": "x", "status": "running"}})
 
     @staticmethod

@@ -130,6 +130,17 @@ class GroupSchema(BaseModel):
     def _only_digitalocean(cls, value: object, info: Info) -> object:
         return _only_on("digitalocean", value, info.context)
 
+    @field_validator("public_ipv6")
+    @classmethod
+    def _has_an_interface(cls, public_ipv6: bool, info: Info) -> bool:
+        """Refuse what Hetzner refuses: no interface at all, or a firewall where there is no public one."""
+        if not public_ipv6 and not info.data.get("public_ipv4", True):
+            if not info.data.get("networks", True):
+                raise refusal("cannot be false with public_ipv4, without a private network", "add a network")
+            if info.data.get("firewalls"):
+                raise refusal("cannot be false with public_ipv4: firewalls need a public address", "remove firewalls")
+        return public_ipv6
+
     @field_validator("ready")
     @classmethod
     def _reachable(cls, ready: ReadySchema | None, info: Info) -> ReadySchema | None:

@@ -69,6 +69,7 @@ DROPLET = ResourceType(
     package="digitalocean",
     type="digitalocean:index/droplet:Droplet",
     labels_property="tags",
+    unique_names=False,
     replace_on=frozenset(
         {
             "image",

@@ -19,8 +19,10 @@ from scaler.model import Machine, MachineRequest
 from scaler.support.cancellation import cancelled_by
 from scaler.support.clock import Clock
 
-_LOOKUP_DELAYS_S = (0.0, 0.5, 1.5, 3.0)
-"""When to list a machine whose create request was not answered: lists can lag behind."""
+_LOOKUP_DELAYS_S = (0.0, 0.5, 1.5, 3.0, 5.0, 10.0)
+"""When to look for a machine whose create request was not answered: new droplets are missing from lists for seconds."""
+_LOOKUPS_FOR_UNIQUE_NAMES = 4
+"""Enough where a second request for the same name is refused."""
 
 _UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
 """The engine's mark for a value that is not known yet (pulumi: sdk/go/common/resource/plugin/rpc.go)."""
@@ -207,7 +209,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         with the name and our labels is this request's. Of several the oldest is taken; the others are
         orphans that the next observation finds.
         """
-        for delay in _LOOKUP_DELAYS_S:
+        for delay in _LOOKUP_DELAYS_S[: _LOOKUPS_FOR_UNIQUE_NAMES if self.resource.unique_names else None]:
             self._clock.sleep(delay)
             # A list that fails proves nothing; the create's own error stays the answer.
             with suppress(CloudError):

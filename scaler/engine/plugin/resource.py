@@ -33,6 +33,8 @@ class ResourceType:
     """Inputs and machine → every output of the official plugin."""
     observed: Callable[[Machine], Properties]
     """Machine → the outputs that a Read renews; the others stay as they were."""
+    unique_names: bool = True
+    """Whether the cloud refuses a second machine of a name."""
     labels: Callable[[Properties], dict[str, str]]
     """Inputs → labels."""
 

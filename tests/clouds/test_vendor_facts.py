@@ -1,0 +1,103 @@
+"""What the vendors' facts V2 to V8 ask of the adapters, against the embedded cloud that behaves like that."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from scaler.clouds import Cloud, InvalidError
+from scaler.clouds.registry import open_cloud
+from scaler.model import MachineRequest
+from scaler.model.ownership import Owner
+from scaler.simulator import EmbeddedCloud
+from scaler.support.clock import SystemClock
+from tests.support.vendors import ENVIRON, DigitalOcean, Hetzner, Vendor
+
+pytestmark = pytest.mark.server
+
+OWNER = Owner("shop", "prod")
+
+
+@pytest.fixture
+def embedded(tmp_path: Path) -> Iterator[EmbeddedCloud]:
+    with EmbeddedCloud(tmp_path / "world.db", profile="instant") as served:
+        yield served
+
+
+def opened(embedded: EmbeddedCloud, vendor: Vendor) -> Cloud:
+    endpoint = embedded.hetzner_endpoint if vendor is Hetzner else embedded.digitalocean_endpoint
+    return open_cloud(vendor.name, endpoint=endpoint, environ=ENVIRON, clock=SystemClock())
+
+
+def request_for(vendor: Vendor, name: str = "prod-worker-1", **more: object) -> MachineRequest:
+    image = "ubuntu-24.04" if vendor is Hetzner else "ubuntu-24-04-x64"
+    fields = {"type": vendor.type, "location": vendor.location, "image": image}
+    return MachineRequest(name=name, labels=OWNER.group_labels("worker", "a1b2"), **{**fields, **more})  # type: ignore[arg-type]
+
+
+def lists_of_keys(embedded: EmbeddedCloud) -> int:
+    return sum(entry.method == "GET" and entry.path.endswith("keys") for entry in embedded.world.log())
+
+
+@pytest.mark.parametrize("vendor", [Hetzner, DigitalOcean], ids=lambda vendor: vendor.name)
+def test_v2_one_list_of_keys_serves_all_of_their_names(embedded: EmbeddedCloud, vendor: Vendor) -> None:
+    names = [f"key-{number}" for number in range(12)]
+    keys = [embedded.world.add_ssh_key(vendor.name, name, f"ssh-ed25519 AAAA{name}") for name in names]
+    with closing(opened(embedded, vendor)) as cloud:
+        assert [cloud.reference("ssh_key", name) for name in names] == [str(key.id) for key in keys]
+        assert lists_of_keys(embedded) == 1
+        late = embedded.world.add_ssh_key(vendor.name, "late", "ssh-ed25519 AAAAlate")
+        assert cloud.reference("ssh_key", "late") == str(late.id)
+        with pytest.raises(InvalidError, match="key-13"):
+            cloud.reference("ssh_key", "key-13")
+
+
+def test_v5_a_full_placement_group_is_no_shortage_of_the_type(embedded: EmbeddedCloud) -> None:
+    group = embedded.world.add("hetzner", "placement_group", "g", {"type": "spread", "labels": {}})
+    with closing(opened(embedded, Hetzner)) as cloud:
+        for number in range(10):
+            cloud.create(request_for(Hetzner, f"prod-worker-{number}", placement_group=str(group.id)))
+        with pytest.raises(InvalidError) as raised:
+            cloud.create(request_for(Hetzner, "prod-worker-10", placement_group=str(group.id)))
+    assert "contains already 10 servers" in raised.value.why
+
+
+def test_v6_a_deleted_server_s_name_can_be_used_when_delete_returns(embedded: EmbeddedCloud) -> None:
+    embedded.world.set_knobs("hetzner", delete_s=0.8)
+    with closing(opened(embedded, Hetzner)) as cloud:
+        for _ in range(2):
+            cloud.delete(cloud.create(request_for(Hetzner)).id)
+
+
+def test_v7_a_droplet_reboots_until_its_action_ends(embedded: EmbeddedCloud) -> None:
+    world = embedded.world
+    with closing(opened(embedded, DigitalOcean)) as cloud:
+        droplet = cloud.create(request_for(DigitalOcean)).id
+        world.set_speed(0)
+        world.set_knobs("digitalocean", power_s=6.0, action_lag_s=1.0)
+        cloud.reboot(droplet)
+        locks = []
+        for _ in range(4):
+            locks.append((cloud.get(droplet).locked, cloud.list_owned(OWNER)[0].locked))
+            world.advance(2.5)
+    assert locks == [(True, True), (True, True), (True, True), (False, False)]
+
+
+def test_v8_an_image_elsewhere_is_no_shortage(embedded: EmbeddedCloud) -> None:
+    image = embedded.world.add_snapshot("digitalocean", "far", disk=25, regions=["nyc3"])
+    with closing(opened(embedded, DigitalOcean)) as cloud, pytest.raises(InvalidError, match="could not create"):
+        cloud.create(request_for(DigitalOcean, image=str(image.id), location="fra1"))
+
+
+def test_the_lists_of_references_are_read_once_by_all_threads(embedded: EmbeddedCloud) -> None:
+    with closing(opened(embedded, DigitalOcean)) as cloud:
+        threads = [threading.Thread(target=cloud.reference, args=("ssh_key", "deploy")) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert lists_of_keys(embedded) == 1
