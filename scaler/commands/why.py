@@ -73,6 +73,8 @@ def _facts(found: Explanation, context: Context) -> Iterator[tuple[str, str]]:
         yield "error", record.error
     if record and record.protected:
         yield "protected", "by `scaler protect`"
+    if record and record.set_aside:
+        yield "set aside", "its group label was changed at the cloud"
     if found.run:
         yield from _run_facts(found.run)
     if found.deadline:

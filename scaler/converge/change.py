@@ -49,10 +49,11 @@ def _declared(knowledge: Knowledge, name: str, creates: Mapping[str, Step], perm
     machine = knowledge.world.machines.get(name)
     if machine is None:
         return None
-    request = existing_server(knowledge.spec, machine)
+    group = knowledge.world.servers[name].group
+    request = existing_server(knowledge.spec, machine, group)
     if name not in permits.update:
         request = replace(request, labels=machine.labels)
-    return Declared(name, knowledge.world.servers[name].group, request, exists=name not in permits.adopt)
+    return Declared(name, group, request, exists=name not in permits.adopt)
 
 
 def _is_relabelled(knowledge: Knowledge) -> bool:

@@ -9,7 +9,7 @@ from scaler.converge.knowledge import Knowledge
 from scaler.converge.report import ids
 from scaler.errors import UsageError
 from scaler.model import Plan, Server, Spec, Step, World
-from scaler.planning.guards import check_unprotected, check_wanted
+from scaler.planning.guards import check_not_set_aside, check_unprotected, check_wanted
 from scaler.support.suggestions import nearest
 
 
@@ -27,6 +27,7 @@ def check_named(request: Request, world: World) -> None:
     demand = request.demand
     for name in sorted(demand.remove | demand.renew):
         server = find_server(request.spec, world, name)
+        check_not_set_aside(world, server)
         check_unprotected(request.spec, world, server)
         if name in demand.remove and not server.running and name not in world.orphans:
             raise wrong_status(server, "stopped")

@@ -65,7 +65,7 @@ def on_their_way(world: World) -> list[str]:
     return [
         name
         for name, server in world.servers.items()
-        if server.status in moving or (server.running and server.reboot_asked)
+        if not server.set_aside and (server.status in moving or (server.running and server.reboot_asked))
     ]
 
 
@@ -88,6 +88,6 @@ def _show(world: World, concerned: Collection[str], elapsed_s: float, progress: 
 def running(world: World, groups: Iterable[str]) -> dict[str, int]:
     """Ready servers per group."""
     return {
-        group: sum(1 for server in world.servers.values() if server.group == group and server.status is Status.RUNNING)
+        group: sum(1 for server in world.servers.values() if server.group == group and server.running)
         for group in groups
     }

@@ -350,7 +350,9 @@ def _is_reached(standing: Standing) -> bool:
     """
     knowledge, plan = standing.knowledge, standing.plan
     ready = running(knowledge.world, knowledge.wanted)
-    concerned = knowledge.world.servers.keys() - knowledge.advice.out_of_scope - plan.paid_until.keys()
+    left_alone = {name for name, server in knowledge.world.servers.items() if server.set_aside}
+    left_alone |= knowledge.advice.out_of_scope | plan.paid_until.keys()
+    concerned = knowledge.world.servers.keys() - left_alone
     exact = all(ready[group] == count for group, count in knowledge.wanted.items())
     return exact and len(concerned) == sum(ready.values()) and not plan.short
 

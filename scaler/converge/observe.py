@@ -75,12 +75,12 @@ def take_in(knowledge: Knowledge, machines: Sequence[Machine], ports: Ports) -> 
     spec = knowledge.spec
     answers = {missed: _find(missed, ports) for missed in sorted(_missed(knowledge, machines))}
     found = [machine for machine in answers.values() if machine]
-    ours = [machine for machine in found if spec.owner.owns(machine.labels)]
+    ours = [machine for machine in found if not spec.owner.excludes(machine.labels)]
     findings = Findings(
         is_ready=lambda server: _is_ready(spec, server, ports),
         trouble=ports.readiness.trouble,
         stopping=ports.stopping.busy,
-        relabelled=frozenset(machine.id for machine in found if not spec.owner.owns(machine.labels)),
+        relabelled=frozenset(machine.id for machine in found if spec.owner.excludes(machine.labels)),
         deadlines=knowledge.deadlines,
     )
     world = assess(spec, [*machines, *ours], knowledge.stack, knowledge.records, ports.clock.now(), findings)

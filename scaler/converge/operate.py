@@ -27,6 +27,7 @@ from scaler.converge.ports import Ports
 from scaler.errors import UsageError
 from scaler.model import Action, GroupReport, Outcome, Result, Server, Spec, Step, StepReport, StepResult
 from scaler.model.lifecycle import Status
+from scaler.planning.guards import check_not_set_aside
 from scaler.support.suggestions import nearest
 
 _REBOOTABLE = (Status.RUNNING, Status.STARTING, Status.REBOOTING)
@@ -144,6 +145,7 @@ def _rebootable(knowledge: Knowledge, names: Collection[str], group: str | None,
     if names:
         servers = _named(knowledge, names)
         for server in servers:
+            check_not_set_aside(knowledge.world, server)
             if server.status not in _REBOOTABLE:
                 raise wrong_status(server, "rebooted")
         return servers
@@ -152,9 +154,10 @@ def _rebootable(knowledge: Knowledge, names: Collection[str], group: str | None,
         raise UsageError(f"There is no group {group!r} in {spec.stack}.", fix=nearest(group, list(spec.groups)))
     servers = [server for server in knowledge.first.servers.values() if group in (None, server.group)]
     for server in servers:
-        if server.status not in _REBOOTABLE:
-            ports.progress.note(f"{server.name} is {server.status} and is not rebooted")
-    return [server for server in servers if server.status in _REBOOTABLE]
+        if server.set_aside or server.status not in _REBOOTABLE:
+            state = "set aside" if server.set_aside else server.status
+            ports.progress.note(f"{server.name} is {state} and is not rebooted")
+    return [server for server in servers if server.status in _REBOOTABLE and not server.set_aside]
 
 
 def _reboot(operation: _Operation, servers: Sequence[Server], ports: Ports) -> _Operation:

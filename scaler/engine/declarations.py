@@ -54,9 +54,11 @@ def declare(cloud: str, servers: Iterable[Declared], outputs: Mapping[str, Any],
         fixed.append(_LABELS.get(cloud, "labels"))
     groups: dict[str, ServerGroup] = {}
     for server in servers:
-        if server.group not in groups:
-            groups[server.group] = ServerGroup(server.group)
-        options = pulumi.ResourceOptions(parent=groups[server.group], ignore_changes=fixed if server.exists else None)
+        # A component needs a name, also where nobody knows a server's group any more.
+        group = server.group or "unknown"
+        if group not in groups:
+            groups[group] = ServerGroup(group)
+        options = pulumi.ResourceOptions(parent=groups[group], ignore_changes=fixed if server.exists else None)
         if cloud in _DECLARE:
             _DECLARE[cloud](server.name, server.request, options)
         else:

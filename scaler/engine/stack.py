@@ -176,10 +176,7 @@ class PulumiStack:
             in_stack = [machine for machine in machines if machine.id in held]
             declare(
                 self._spec.cloud,
-                [
-                    Declared(held[machine.id].name, machine.labels[GROUP], existing_server(self._spec, machine), True)
-                    for machine in in_stack
-                ],
+                [_declared(self._spec, held[machine.id], machine, recorded) for machine in in_stack],
                 {name: server_to_json(server) for name, server in recorded.items()},
             )
 
@@ -228,6 +225,13 @@ class PulumiStack:
             outputs=_servers(checkpoint.outputs),
             pending=tuple(map(_name, checkpoint.pending)),
         )
+
+
+def _declared(spec: Spec, entry: StackEntry, machine: Machine, records: Mapping[str, Server]) -> Declared:
+    """Declare an existing server in the group that it was made for: its label may have been changed by hand."""
+    record = records.get(entry.name)
+    group = record.group if record else entry.group
+    return Declared(entry.name, group, existing_server(spec, machine, group), True)
 
 
 def _name(urn: str) -> str:

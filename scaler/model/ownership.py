@@ -42,6 +42,10 @@ class Owner:
         """Return whether a server with these labels is this owner's."""
         return GROUP in labels and all(labels.get(key) == value for key, value in self.labels.items())
 
+    def excludes(self, labels: Mapping[str, str]) -> bool:
+        """Return whether these labels name another owner; labels that are merely absent name none."""
+        return any(labels.get(key, value) != value for key, value in self.labels.items())
+
 
 def server_name(stack: str, group: str, number: int) -> str:
     """Return `<stack>-<group>-<n>`, which is valid as a host name."""

@@ -28,6 +28,8 @@ class Server:
     error: str | None = None
     protected: bool = False
     """Set by `scaler protect`: never choose it for scale-down."""
+    set_aside: bool = False
+    """Its group label was changed at the cloud: it is no supply, and left alone."""
     reboot_asked: bool = False
     """Reboot it as soon as it runs."""
     price: Price | None = None
@@ -43,12 +45,12 @@ class Server:
     @property
     def counts(self) -> bool:
         """Whether it counts as supply."""
-        return self.status in SUPPLY
+        return self.status in SUPPLY and not self.set_aside
 
     @property
     def running(self) -> bool:
-        """Whether it is ready."""
-        return self.status is Status.RUNNING
+        """Whether it counts and is ready."""
+        return self.status is Status.RUNNING and not self.set_aside
 
     @property
     def finished(self) -> bool:

@@ -49,7 +49,7 @@ class World:
     drift: tuple[str, ...] = ()
     """What is not as it was recorded, one sentence each."""
     relabelled: frozenset[str] = frozenset()
-    """Ids of machines of the stack that exist but have lost the stack's labels."""
+    """Ids of machines of the stack that exist but have another owner's labels now."""
     recorded: bool = True
     """Whether the stack's outputs and resources are exactly as observed."""
 
@@ -62,8 +62,11 @@ class World:
 
     @property
     def orphans_left(self) -> frozenset[str]:
-        """The orphans that are not being deleted already."""
-        return frozenset(name for name in self.orphans if self.servers[name].status is not Status.DELETING)
+        """The orphans that are not being deleted already, apart from those that are set aside."""
+        servers = self.servers
+        return frozenset(
+            name for name in self.orphans if servers[name].status is not Status.DELETING and not servers[name].set_aside
+        )
 
     @property
     def vanished(self) -> frozenset[str]:

@@ -27,7 +27,7 @@ class Findings:
     stopping: frozenset[str] = frozenset()
     """Servers that the run is draining or shutting down."""
     relabelled: frozenset[str] = frozenset()
-    """Ids of machines that exist but no longer carry our labels."""
+    """Ids of machines that exist but carry another owner's labels now."""
     deadlines: Mapping[str, Deadline] = field(default_factory=dict)
     """By group; without one, the spec's `start_within` counts."""
 
@@ -52,7 +52,10 @@ def assess(
     by_id = {record.id: record for record in records.values() if record.id and not record.finished}
     servers = {
         name: observation.record(
-            name, machine, by_id.get(machine.id) or _intent(records.get(name)), _holds(stack, name, machine)
+            name,
+            machine,
+            by_id.get(machine.id) or _intent(records.get(name)),
+            stack.entries[name] if _holds(stack, name, machine) else None,
         )
         for name, machine in named.items()
     }
@@ -120,10 +123,13 @@ class _Observation:
     findings: Findings
     now: datetime
 
-    def record(self, name: str, machine: Machine, before: Server | None, in_stack: bool) -> Server:
-        """Return a machine's record as it is now; `before` is the last one, if there was any."""
-        current = self._with_facts(name, machine, before)
-        status = self._status(current, machine, before, in_stack)
+    def record(self, name: str, machine: Machine, before: Server | None, entry: StackEntry | None) -> Server:
+        """Return a machine's record as it is now.
+
+        `before` is the last one, and `entry` what the engine's state holds of the machine; None: nothing.
+        """
+        current = self._with_facts(name, machine, before, entry)
+        status = self._status(current, machine, before, in_stack=entry is not None)
         if before is None:
             since = current.created if machine.phase is Phase.BOOTING and current.created else self.now
             server = replace(current, status=status, since=since)
@@ -133,9 +139,10 @@ class _Observation:
                 server = replace(server, since=current.created)
         return self._within_deadline(server)
 
-    def _with_facts(self, name: str, machine: Machine, before: Server | None) -> Server:
+    def _with_facts(self, name: str, machine: Machine, before: Server | None, entry: StackEntry | None) -> Server:
         """Return the record with what the cloud says now, its status apart."""
-        group = machine.labels[GROUP]
+        label = machine.labels.get(GROUP)
+        group = (before.group if before else entry.group if entry else "") or label or ""
         server = before or Server(name=name, group=group, id=machine.id, status=Status.NEW, since=self.now)
         same_price = (server.type, server.location) == (machine.type, machine.location)
         return replace(
@@ -144,6 +151,8 @@ class _Observation:
             name=name,
             id=machine.id,
             group=group,
+            # A label that is absent is put back; one that says something else is somebody's decision.
+            set_aside=not group or label not in (None, group),
             ipv4=machine.ipv4,
             ipv6=machine.ipv6,
             type=machine.type,
@@ -152,7 +161,7 @@ class _Observation:
             created=machine.created.replace(microsecond=0),
         )
 
-    def _status(self, server: Server, machine: Machine, before: Server | None, in_stack: bool) -> Status:
+    def _status(self, server: Server, machine: Machine, before: Server | None, *, in_stack: bool) -> Status:
         if server.name in self.findings.stopping and machine.phase in (Phase.RUNNING, Phase.STOPPING):
             return Status.STOPPING
         last = before.status if before else None
@@ -207,7 +216,7 @@ def _drift_of_entries(
         record = records.get(name)
         if entry.id in relabelled:
             yield (
-                f"{name} ({entry.id}) exists but no longer carries this stack's labels; "
+                f"{name} ({entry.id}) exists but carries another owner's labels; "
                 "it was left alone and is still paid for"
             )
         elif entry.id not in ids and not (record and record.status is Status.DELETING):
@@ -219,10 +228,18 @@ def _drift_of_servers(
 ) -> Iterable[str]:
     """Say which servers at the cloud are not as the stack and the records hold them."""
     for name, server in servers.items():
-        if not _holds(stack, name, named[name]) and server.status is not Status.DELETING:
+        if server.set_aside:
+            yield _drift_of_group(server, named[name])
+        elif not _holds(stack, name, named[name]) and server.status is not Status.DELETING:
             yield f"{name} ({server.id}) exists and is in no state"
         if name in records:
             yield from _drift_since(records[name], server)
+
+
+def _drift_of_group(server: Server, machine: Machine) -> str:
+    label = machine.labels.get(GROUP, "")
+    was = f", not {server.group!r}" if server.group else ""
+    return f"{server.name} ({server.id}): its group label is {label!r}{was}; it was left alone and is still paid for"
 
 
 def _drift_since(record: Server, server: Server) -> Iterable[str]:
@@ -235,7 +252,9 @@ def _drift_since(record: Server, server: Server) -> Iterable[str]:
 def _is_recorded(servers: Mapping[str, Server], stack: StackState) -> bool:
     """Return whether the stack's outputs and resources say exactly this, and no operation is unfinished."""
     held = {name: entry.id for name, entry in stack.entries.items()}
-    if stack.pending or held != {name: server.id for name, server in servers.items()}:
+    # A server in no state that is set aside is not adopted.
+    expected = {name: server.id for name, server in servers.items() if name in held or not server.set_aside}
+    if stack.pending or held != expected:
         return False
     return _without_prices(stack.outputs) == _without_prices(servers)
 

@@ -32,6 +32,6 @@ def _outdated(spec: Spec, world: World, advice: Advice) -> dict[str, str]:
     found = {
         name: outdated(spec.groups[server.group], world.machines[name], advice.images.get(server.group, ()))
         for name, server in world.servers.items()
-        if server.group in spec.groups
+        if server.group in spec.groups and not server.set_aside
     }
     return {name: why for name, why in sorted(found.items()) if why}

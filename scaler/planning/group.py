@@ -102,7 +102,7 @@ def _members(facts: Facts, name: str) -> _Members:
     by_kind: dict[_Kind, list[Server]] = {kind: [] for kind in _Kind}
     protected = set()
     for key, server in sorted(facts.world.servers.items(), key=lambda item: natural(item[0])):
-        if server.group == name and key not in facts.advice.out_of_scope:
+        if server.group == name and not server.set_aside and key not in facts.advice.out_of_scope:
             by_kind[_kind(facts, server)].append(server)
             if protection_of(facts.spec, facts.world, server):
                 protected.add(key)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from scaler.errors import LimitError, RefusedError
 from scaler.model import LEAVING, Action, Cost, Group, Plan, Server, Spec, World
+from scaler.model.ownership import GROUP
 from scaler.planning.protection import is_protected_at_cloud, protection_of
 
 Change = tuple[Action, str]
@@ -63,8 +64,23 @@ def check_unprotected(spec: Spec, world: World, server: Server) -> None:
         raise RefusedError(f"{server.name} is protected.", why=protection.why, fix=protection.fix, code="protected")
 
 
+def check_not_set_aside(world: World, server: Server) -> None:
+    """Refuse to change a server whose group label somebody changed at the cloud."""
+    if server.set_aside:
+        label = world.machines[server.name].labels.get(GROUP, "")
+        fix = f"Give it the label {GROUP}={server.group} again" if server.group else f"Give it the label {GROUP}"
+        raise RefusedError(
+            f"{server.name} is set aside and left alone.",
+            why=f"its group label was changed at the cloud to {label!r}",
+            fix=f"{fix}, or delete it in the cloud's console.",
+            code="set_aside",
+        )
+
+
 def check_deletable(world: World) -> None:
-    """Refuse to destroy a stack of which the cloud protects servers: what scaler protects goes, these cannot."""
+    """Refuse to destroy a stack while servers are set aside, or the cloud refuses to delete some."""
+    for _, server in sorted(world.servers.items()):
+        check_not_set_aside(world, server)
     if protected := sorted(name for name in world.servers if is_protected_at_cloud(world, name)):
         raise RefusedError(
             f"{', '.join(protected)}: delete protection is on at the cloud.",
@@ -92,7 +108,8 @@ def check_plan(spec: Spec, world: World, plan: Plan, *, ignore_protection: bool 
     if plan.count(Action.CREATE) and spec.limit is not None and total > spec.limit:
         raise LimitError(
             f"{plan.stack} would hold {total} servers, {total - spec.limit} above its limit of {spec.limit}.",
-            why=f"limit is {spec.limit} in {spec.path}; servers that are being deleted count until they are gone",
+            why=f"limit is {spec.limit} in {spec.path}; servers that are set aside count, and those that"
+            " are being deleted until they are gone",
             fix="Raise limit, or ask for fewer.",
             code="above_limit",
         )

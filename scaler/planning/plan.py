@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
-from scaler.model import Action, Placement, Plan, Spec, Step, World
-from scaler.model.lifecycle import SUPPLY, Status
+from scaler.model import Action, Placement, Plan, Server, Spec, Step, World
+from scaler.model.lifecycle import Status
 from scaler.planning import steps
 from scaler.planning.advice import Advice
 from scaler.planning.facts import Facts
@@ -42,8 +42,8 @@ def _plan(facts: Facts, wanted: Mapping[str, int]) -> Plan:
     return Plan(
         stack=spec.stack,
         wanted=dict(wanted),
-        before=_count(world, wanted, SUPPLY),
-        ready=_count(world, wanted, {Status.RUNNING}),
+        before=_count(wanted, (server for server in world.servers.values() if server.counts)),
+        ready=_count(wanted, (server for server in world.servers.values() if server.running)),
         phases=phases_of(
             world,
             grow,
@@ -80,9 +80,9 @@ def _most_machines(spec: Spec, advice: Advice) -> int | None:
     return min((most for most in (spec.limit, advice.most) if most is not None), default=None)
 
 
-def _count(world: World, groups: Collection[str], statuses: Collection[Status]) -> dict[str, int]:
-    """Count the servers of each group that are in one of the statuses."""
-    counts = Counter(server.group for server in world.servers.values() if server.status in statuses)
+def _count(groups: Collection[str], servers: Iterable[Server]) -> dict[str, int]:
+    """Count the servers of each group."""
+    counts = Counter(server.group for server in servers)
     return {name: counts[name] for name in groups}
 
 
@@ -99,16 +99,15 @@ def _forget(world: World) -> Iterable[Step]:
 
 
 def _adopt(world: World) -> Iterable[Step]:
-    for name in sorted(world.orphans):
-        if world.servers[name].status is not Status.DELETING:
-            yield steps.adopt(world.servers[name])
+    for name in sorted(world.orphans_left):
+        yield steps.adopt(world.servers[name])
 
 
 def _update(spec: Spec, world: World, leaving: Collection[str]) -> Iterable[Step]:
     """Correct the labels of servers that stay."""
     for name in sorted(world.machines, key=natural):
         machine, server = world.machines[name], world.servers[name]
-        if server.group not in spec.groups or server.status is Status.DELETING or name in leaving:
+        if server.group not in spec.groups or server.status is Status.DELETING or name in leaving or server.set_aside:
             continue
-        if dict(machine.labels) != labels_of(spec, machine):
+        if dict(machine.labels) != labels_of(spec, machine, server.group):
             yield steps.update(server)

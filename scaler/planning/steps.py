@@ -27,8 +27,8 @@ def adopt(server: Server) -> Step:
 
 
 def forget(entry: StackEntry, *, relabelled: bool) -> Step:
-    """Remove from the stack what has no machine with our labels any more."""
-    reason = "it no longer carries this stack's labels" if relabelled else "it is gone from the cloud"
+    """Remove from the stack what has no machine of this owner any more."""
+    reason = "it carries another owner's labels" if relabelled else "it is gone from the cloud"
     return Step(action=Action.FORGET, server=entry.name, group=entry.group, reason=reason, id=entry.id)
 
 

@@ -41,9 +41,8 @@ def fingerprint(group: Group) -> str:
     return hashlib.sha256(made_of.encode()).hexdigest()[:8]
 
 
-def labels_of(spec: Spec, machine: Machine) -> dict[str, str]:
-    """Return the labels that an existing machine should carry; it keeps the template label of its creation."""
-    group = machine.labels[GROUP]
+def labels_of(spec: Spec, machine: Machine, group: str) -> dict[str, str]:
+    """Return the labels that an existing machine of a group should carry; it keeps its template label."""
     wanted = spec.groups[group].labels if group in spec.groups else {}
     template = machine.labels.get(TEMPLATE)
     labels = {**wanted, **spec.owner.labels, GROUP: group}
@@ -91,15 +90,15 @@ def new_server(spec: Spec, step: Step, references: References) -> MachineRequest
     )
 
 
-def existing_server(spec: Spec, machine: Machine) -> MachineRequest:
+def existing_server(spec: Spec, machine: Machine, group_name: str) -> MachineRequest:
     """Return the inputs to declare for an existing machine: its own facts, and the labels that it should have."""
-    group = spec.groups.get(machine.labels[GROUP])
+    group = spec.groups.get(group_name)
     return MachineRequest(
         name=machine.name,
         type=machine.type,
         location=machine.location,
         image=machine.image or "unknown",
-        labels=labels_of(spec, machine),
+        labels=labels_of(spec, machine, group_name),
         ssh_keys=group.ssh_keys if group else (),
         user_data=group.user_data if group else None,
         monitoring=group.monitoring if group else False,

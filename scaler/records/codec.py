@@ -71,6 +71,7 @@ def server_to_json(server: Server) -> dict[str, str | bool | None]:
         "created": None if server.created is None else format_time(server.created),
         "error": server.error,
         "protected": server.protected,
+        "set_aside": server.set_aside,
         "reboot_asked": server.reboot_asked,
         **_price_to_json(server.price),
     }
@@ -96,6 +97,7 @@ def server_from_json(document: object) -> Server:
         created=None if created is None else parse_time(created),
         error=fields.optional_text("error"),
         protected=fields.flag("protected"),
+        set_aside=fields.flag("set_aside"),
         reboot_asked=fields.flag("reboot_asked"),
         price=_price_from_json(fields),
     )

@@ -384,10 +384,10 @@ def test_a_relabelled_server_is_told_as_such_and_not_as_gone() -> None:
     setting = Setting().with_servers(worker=2)
     setting.cloud.named("prod-worker-1").labels["scaler-stack"] = "other"
     result = setting.ensure(1)
-    told = "prod-worker-1 (1) exists but no longer carries this stack's labels; it was left alone and is still paid for"
+    told = "prod-worker-1 (1) exists but carries another owner's labels; it was left alone and is still paid for"
     assert result.drift == (told,)
     assert [(report.step.action, report.step.reason) for report in result.steps] == [
-        ("forget", "it no longer carries this stack's labels")
+        ("forget", "it carries another owner's labels")
     ]
     assert "1" in setting.cloud.boxes
 

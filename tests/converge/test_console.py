@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from scaler.converge.demand import Demand, Options
-from scaler.converge.operate import protect
+from scaler.converge.operate import orphans, protect, reboot
 from scaler.errors import RefusedError
 from scaler.model import Outcome, Plan
 from scaler.model.lifecycle import Status
@@ -89,3 +89,99 @@ def test_destroy_removes_what_scaler_protects() -> None:
     protect(setting.spec, ["prod-worker-1"], setting.around, protected=True)
     assert setting.ensure(0, options=Options(everything=True)).outcome is Outcome.CONVERGED
     assert setting.owned == []
+
+
+# ---------------------------------------------------------------------------------------------
+# Labels
+
+
+@pytest.mark.acceptance("T07")
+@pytest.mark.parametrize("label", ["debug", "web", ""], ids=["unknown group", "another group", "emptied"])
+def test_a_server_whose_group_label_was_changed_is_named_left_alone_and_no_supply(label: str) -> None:
+    setting = Setting(spec(group("worker", 2), group("web", 1))).with_servers(worker=2, web=1)
+    box = setting.cloud.named("prod-worker-1")
+    box.labels["scaler-group"] = label
+    before = dict(box.labels)
+    result = setting.ensure(worker=2, web=1)
+    assert (result.outcome, taken(result)) == (Outcome.CONVERGED, [("create", "prod-worker-3")])
+    told = f"prod-worker-1 ({box.id}): its group label is {label!r}, not 'worker'"
+    assert [line for line in result.drift if line.startswith(told)]
+    again = setting.ensure(worker=2, web=1)
+    assert (again.outcome, len(again.drift)) == (Outcome.UNCHANGED, 1)
+    assert setting.ensure(worker=0, web=1).outcome is Outcome.CONVERGED
+    assert setting.ensure(worker=0, web=0).outcome is Outcome.CONVERGED
+    assert setting.owned == ["prod-worker-1"]
+    assert box.labels == before
+    assert "prod-worker-1" not in [about for _, about in setting.cloud.changes()]
+
+
+@pytest.mark.acceptance("T07")
+def test_a_server_that_was_set_aside_counts_again_when_its_label_is_put_back() -> None:
+    setting = Setting().with_servers(worker=2)
+    box = setting.cloud.named("prod-worker-1")
+    box.labels["scaler-group"] = "debug"
+    setting.ensure(1)
+    assert setting.records.servers["prod-worker-1"].set_aside
+    box.labels["scaler-group"] = "worker"
+    result = setting.ensure(2)
+    assert (result.outcome, taken(result), result.drift) == (Outcome.CONVERGED, [], ())
+    assert setting.is_in_order()
+
+
+def test_a_server_that_is_set_aside_counts_towards_the_limit() -> None:
+    setting = Setting(spec(group(), limit=3)).with_servers(worker=3)
+    setting.cloud.named("prod-worker-1").labels["scaler-group"] = "debug"
+    with pytest.raises(RefusedError, match="would hold 4 servers, 1 above its limit of 3"):
+        setting.ensure(3)
+    assert setting.cloud.changes() == []
+    assert taken(setting.ensure(2)) == []
+
+
+def test_a_server_that_is_set_aside_is_named_by_no_command() -> None:
+    setting = Setting().with_servers(worker=2)
+    setting.cloud.named("prod-worker-1").labels["scaler-group"] = "debug"
+    named = frozenset({"prod-worker-1"})
+    for demand in (Demand(renew=named), Demand(remove=named)):
+        with pytest.raises(RefusedError, match="prod-worker-1 is set aside"):
+            setting.run(demand)
+    with pytest.raises(RefusedError, match="prod-worker-1 is set aside"):
+        reboot(setting.spec, setting.around, names=named)
+    with pytest.raises(RefusedError, match="prod-worker-1 is set aside"):
+        setting.ensure(0, options=Options(everything=True))
+    reboot(setting.spec, setting.around)
+    assert [about for operation, about in setting.cloud.calls if operation == "reboot"] == ["2"]
+    assert setting.cloud.changes() == [("reboot", "2")]
+
+
+@pytest.mark.acceptance("T07")
+def test_a_server_in_no_state_whose_group_label_is_empty_is_left_alone() -> None:
+    setting = Setting().with_servers(worker=1)
+    setting.cloud.add("prod-worker-7", {**setting.label(), "scaler-group": ""})
+    result = setting.ensure(2)
+    assert (result.outcome, taken(result)) == (Outcome.CONVERGED, [("create", "prod-worker-2")])
+    assert result.drift == ("prod-worker-7 (2): its group label is ''; it was left alone and is still paid for",)
+    assert setting.ensure(2).outcome is Outcome.UNCHANGED
+    assert orphans(setting.spec, setting.around) == ()
+
+
+@pytest.mark.acceptance("T07")
+@pytest.mark.parametrize("absent", ["managed-by", "scaler-project", "scaler-stack", "scaler-group", None])
+def test_labels_of_ours_that_are_absent_are_put_back(absent: str | None) -> None:
+    setting = Setting().with_servers(worker=2)
+    box = setting.cloud.named("prod-worker-1")
+    gone = set(box.labels) - {"scaler-template"} if absent is None else {absent}
+    for label in gone:
+        del box.labels[label]
+    result = setting.ensure(2)
+    assert (result.outcome, taken(result)) == (Outcome.CONVERGED, [("update", "prod-worker-1")])
+    assert box.labels == setting.label()
+    assert setting.is_in_order()
+    assert setting.ensure(2).outcome is Outcome.UNCHANGED
+
+
+@pytest.mark.acceptance("T07")
+def test_a_server_without_labels_of_ours_can_be_removed() -> None:
+    setting = Setting().with_servers(worker=2)
+    setting.cloud.named("prod-worker-2").labels.clear()
+    assert taken(setting.ensure(1)) == [("delete", "prod-worker-2")]
+    assert [box.name for box in setting.cloud.boxes.values()] == ["prod-worker-1"]

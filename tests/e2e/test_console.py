@@ -42,3 +42,41 @@ def test_delete_protection_set_in_the_console(hetzner: Project) -> None:
     refused = hetzner.run("destroy", "--yes", "-o", "json", code=3).error
     assert (refused["code"], newest in refused["message"]) == ("protected", True)
     assert len(hetzner.agreed()) == 2
+
+
+@pytest.mark.acceptance("T07")
+def test_group_labels_that_were_changed_and_labels_that_were_removed(project: Project) -> None:
+    project.ensure("4")
+    four = project.agreed()
+    vendor, world = project.vendor, project.world
+    unknown, emptied, stripped = (f"demo-worker-{number}" for number in range(1, 4))
+    labels = {name: vendor.labels_of(project.machine(name)) for name in four}
+
+    def relabel(name: str, changed: dict[str, str]) -> None:
+        world.relabel(vendor.name, int(four[name]), **vendor.owned(changed))
+
+    relabel(unknown, {**labels[unknown], "scaler-group": "debug"})
+    relabel(emptied, {**labels[emptied], "scaler-group": ""})
+    relabel(stripped, {key: value for key, value in labels[stripped].items() if key != "scaler-stack"})
+
+    # A refresh names what was changed, and changes no server.
+    world.clear_log()
+    drift = project.run("refresh", "--detailed-exitcode", "-o", "json", code=2).document["drift"]
+    assert [name for name in (unknown, emptied) if any(name in line and "group label" in line for line in drift)]
+    assert project.changes == []
+
+    # Two are no supply and are left alone; the one whose tag or label is absent gets it back.
+    ran = project.ensure("4")
+    done = {(action, server) for action, server, _ in ran.steps}
+    assert done == {("update", stripped), ("create", "demo-worker-5"), ("create", "demo-worker-6")}
+    assert vendor.labels_of(project.machine(stripped)) == labels[stripped]
+    assert project.ensure("4").document["outcome"] == "unchanged"
+    project.ensure("0", "--allow-zero")
+    assert project.machines == {name: four[name] for name in (unknown, emptied)}
+    assert project.run("destroy", "--yes", "-o", "json", code=3).error["code"] == "set_aside"
+
+    # With its label back a server is supply again.
+    relabel(unknown, labels[unknown])
+    relabel(emptied, labels[emptied])
+    assert project.ensure("2").document["outcome"] in ("converged", "unchanged")
+    assert project.agreed() == {name: four[name] for name in (unknown, emptied)}

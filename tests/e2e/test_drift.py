@@ -15,7 +15,8 @@ def test_changed_by_hand(project: Project) -> None:
     gone, off, taken, edited = (f"demo-worker-{number}" for number in range(1, 5))
     world.vanish(vendor.name, int(four[gone]))
     world.power_off(vendor.name, int(four[off]))
-    world.relabel(vendor.name, int(four[taken]), **vendor.owned({"role": "mine-now"}))
+    anothers = {**vendor.labels_of(project.machine(taken)), "scaler-stack": "other"}
+    world.relabel(vendor.name, int(four[taken]), **vendor.owned(anothers))
     labels = vendor.labels_of(project.machine(edited))
     world.relabel(vendor.name, int(four[edited]), **vendor.owned({**labels, "note": "by-hand"}))
 
@@ -38,9 +39,9 @@ def test_changed_by_hand(project: Project) -> None:
     assert mended[edited] == four[edited]
     assert vendor.labels_of(project.machine(edited)) == labels
     assert {four[gone], four[taken]}.isdisjoint(mended.values())
-    # The one that carries our labels no more is somebody's, and still there.
+    # The one that carries another stack's labels is theirs, and still there.
     stranger = world.server(vendor.name, int(four[taken]))
-    assert vendor.labels_of(stranger) == {"role": "mine-now"}
+    assert vendor.labels_of(stranger) == anothers
     assert project.ensure("4").document["outcome"] == "unchanged"
 
 

@@ -54,6 +54,7 @@ DOCUMENT = {
             "created": None,
             "error": None,
             "protected": False,
+            "set_aside": False,
             "reboot_asked": False,
             "currency": None,
             "price_per_hour": None,

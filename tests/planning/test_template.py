@@ -56,29 +56,29 @@ def test_the_fingerprint_tells_user_data_and_keys_and_nothing_else() -> None:
 def test_an_existing_server_keeps_the_template_that_it_was_made_from() -> None:
     here = spec(group(user_data="new", labels={"role": "worker"}))
     old = replace(machine(here, server()), labels={"note": "x", **here.owner.group_labels("worker", "0ld")})
-    assert labels_of(here, old) == {"role": "worker", **here.owner.group_labels("worker", "0ld")}
-    assert existing_server(here, old).labels == labels_of(here, old)
+    assert labels_of(here, old, "worker") == {"role": "worker", **here.owner.group_labels("worker", "0ld")}
+    assert existing_server(here, old, "worker").labels == labels_of(here, old, "worker")
 
 
 def test_a_server_without_a_template_gets_none() -> None:
     here = spec()
     bare = machine(here, server())
     bare = replace(bare, labels={key: value for key, value in bare.labels.items() if key != TEMPLATE})
-    assert TEMPLATE not in labels_of(here, bare)
+    assert TEMPLATE not in labels_of(here, bare, "worker")
 
 
 def test_a_server_of_a_removed_group_keeps_its_group() -> None:
     here = spec()
     stray = machine(here, server("prod-old-1", group_name="old"))
-    assert labels_of(here, stray)["scaler-group"] == "old"
-    assert existing_server(here, stray).user_data is None
+    assert labels_of(here, stray, "old")["scaler-group"] == "old"
+    assert existing_server(here, stray, "old").user_data is None
 
 
 def test_an_existing_server_is_declared_as_what_it_is() -> None:
     here = spec(group(types=("cpx22",), locations=("nbg1",)))
-    request = existing_server(here, machine(here, server()))
+    request = existing_server(here, machine(here, server()), "worker")
     assert (request.type, request.location, request.image) == ("cx23", "fsn1", "100")
-    nameless = existing_server(here, replace(machine(here, server()), image=None))
+    nameless = existing_server(here, replace(machine(here, server()), image=None), "worker")
     assert nameless.image == "unknown"
 
 

@@ -46,6 +46,7 @@ servers = st.builds(
     created=st.none() | moments,
     error=optional_texts,
     protected=st.booleans(),
+    set_aside=st.booleans(),
     reboot_asked=st.booleans(),
     price=st.none() | prices,
 )
@@ -130,6 +131,7 @@ def test_document_is_exactly_the_contract() -> None:
                 "created": "2026-11-24T22:09:00Z",
                 "error": None,
                 "protected": False,
+                "set_aside": False,
                 "reboot_asked": False,
                 "currency": "EUR",
                 "price_per_hour": "0.0096",

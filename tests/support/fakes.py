@@ -470,6 +470,7 @@ class FakeStack:
         if self.moves:
             self.moves.pop(0)()
         found = {machine.id for machine in self.cloud.list_owned(self.owner)}
+        found |= set(filter(self._is_there, change.expected - found))
         if found != change.expected:
             return Applied(moved=True)
         operation = _Operation(self, change, self._refreshed(change) if change.refresh else dict(self.saved.entries))
@@ -499,6 +500,10 @@ class FakeStack:
         self.cloud.fuse.burn()
         self.saved = StackState(entries=self._read_again(self.saved.entries), outputs=dict(servers))
         return servers
+
+    def _is_there(self, missed: str) -> bool:
+        box = self.cloud.boxes.get(missed)
+        return box is not None and not self.owner.excludes(box.labels)
 
     def _refreshed(self, change: Change) -> dict[str, StackEntry]:
         kept = {
@@ -565,7 +570,7 @@ class _Operation:
 
     def _adopt(self, name: str) -> Machine:
         machine = self.cloud.get(self.change.permits.adopt[name])
-        self._require(self.owner.owns(machine.labels), f"adopt {name}")
+        self._require(not self.owner.excludes(machine.labels), f"adopt {name}")
         return machine
 
     def _create(self, name: str, request: MachineRequest) -> Machine:
@@ -582,7 +587,7 @@ class _Operation:
         entry = self.held[name]
         self._require(self.change.permits.delete.get(name) == entry.id, f"delete {name}")
         try:
-            self._require(self.owner.owns(self.cloud.get(entry.id).labels), f"delete {name}, which is not ours")
+            self._require(not self.owner.excludes(self.cloud.get(entry.id).labels), f"delete {name}, which is not ours")
             self.cloud.delete(entry.id)
         except GoneError:
             pass

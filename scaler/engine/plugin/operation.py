@@ -71,9 +71,9 @@ class Operation:
             raise
 
     def _exists(self, id: str) -> bool:
-        """Ask the cloud by id whether a machine exists and is the owner's."""
+        """Ask the cloud by id whether a machine exists and is no other owner's."""
         try:
-            return self.owner.owns(self.cloud.get(id).labels)
+            return not self.owner.excludes(self.cloud.get(id).labels)
         except GoneError:
             return False
 

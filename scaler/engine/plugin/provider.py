@@ -172,11 +172,11 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         return empty_pb2.Empty()
 
     def _delete_ours(self, name: str, id: str) -> None:
-        """Delete a machine that carries our labels; one that does not exist counts as deleted."""
+        """Delete a machine that is no other owner's; one that does not exist counts as deleted."""
         try:
             machine = self.operation.find(id) or self.operation.cloud.get(id)
-            if not self.operation.owner.owns(machine.labels):
-                raise RefusedByPluginError(f"{name} ({id}) does not carry this stack's labels; it was left alone")
+            if self.operation.owner.excludes(machine.labels):
+                raise RefusedByPluginError(f"{name} ({id}) carries another owner's labels; it was left alone")
             self.operation.cloud.delete(id)
         except GoneError:
             return
@@ -198,8 +198,8 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
 
     def _adopt(self, name: str, id: str) -> Machine:
         machine = self.operation.find(id) or self.operation.cloud.get(id)
-        if not self.operation.owner.owns(machine.labels):
-            raise RefusedByPluginError(f"{name} ({id}) does not carry this stack's labels any more")
+        if self.operation.owner.excludes(machine.labels):
+            raise RefusedByPluginError(f"{name} ({id}) carries another owner's labels now")
         return machine
 
     def _look_up(self, request: MachineRequest, known: Set[str], error: CloudError) -> Machine:

@@ -109,16 +109,23 @@ def test_only_the_named_machine_is_adopted(plug: Plug, vendor: Vendor) -> None:
     assert plugged.names() == [NAME]
 
 
-@pytest.mark.parametrize("labels", [{}, {**LABELS, "scaler-stack": "other"}], ids=["no labels", "another stack's"])
-def test_a_machine_that_is_not_ours_is_neither_adopted_nor_deleted(
-    plug: Plug, vendor: Vendor, labels: dict[str, str]
-) -> None:
-    machine_id = existing(plug, vendor, labels)
+def test_a_machine_of_another_owner_is_neither_adopted_nor_deleted(plug: Plug, vendor: Vendor) -> None:
+    machine_id = existing(plug, vendor, {**LABELS, "scaler-stack": "other"})
     adopting = plug(vendor, Permits(adopt={NAME: machine_id}))
-    assert "does not carry this stack's labels" in refused(lambda: adopting.create(vendor.inputs))
+    assert "carries another owner's labels" in refused(lambda: adopting.create(vendor.inputs))
     deleting = plug(vendor, Permits(delete={NAME: machine_id}))
-    assert "does not carry this stack's labels" in refused(lambda: deleting.delete(machine_id))
+    assert "carries another owner's labels" in refused(lambda: deleting.delete(machine_id))
     assert (changes(deleting), deleting.names(), deleting.operation.deleted) == ([], [NAME], {})
+
+
+@pytest.mark.acceptance("T07")
+def test_a_named_machine_whose_labels_of_ours_are_absent_is_ours(plug: Plug, vendor: Vendor) -> None:
+    machine_id = existing(plug, vendor, {"note": "by-hand"})
+    adopting = plug(vendor, Permits(adopt={NAME: machine_id}))
+    assert adopting.create(vendor.inputs)[0] == machine_id
+    deleting = plug(vendor, Permits(delete={NAME: machine_id}))
+    deleting.delete(machine_id)
+    assert deleting.operation.deleted == {NAME: machine_id}
 
 
 def test_delete_of_a_named_machine(plug: Plug, vendor: Vendor) -> None:
