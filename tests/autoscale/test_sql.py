@@ -1,6 +1,5 @@
 """The sql source on real databases, and the recipes of its page on tables as the systems' migrations make them."""
 
-import re
 import shutil
 import sqlite3
 import subprocess
@@ -12,10 +11,10 @@ from typing import Any
 import pytest
 
 from scaler.autoscale.metrics import Request, read
-from scaler.config.spec import load
 from scaler.model.autoscaling import SqlSource
 from scaler.support.clock import SystemClock
 from tests.autoscale.reading import number, refusal
+from tests.autoscale.test_queue_pages import examples, metrics
 from tests.support import servers
 
 pytest.importorskip("sqlalchemy", reason="SQLAlchemy is not installed (make test installs it)")
@@ -24,7 +23,6 @@ pytestmark = pytest.mark.server
 
 Query = Callable[..., SqlSource]
 
-PAGE = Path(__file__).parents[2] / "docs/how-to/queues-in-a-database.md"
 PASSWORD = {"DB_PASSWORD": servers.POSTGRESQL_PASSWORD}
 
 
@@ -242,27 +240,11 @@ TABLES = {
     """,
 }
 TABLES["The age of the oldest job"] = TABLES["River"]
-BLOCKS = dict(re.findall(r"^## (.+)\n(?:(?!^## )[\s\S])*?^```yaml\n([\s\S]*?)^```", PAGE.read_text(), re.MULTILINE))
-
-SPEC = """\
-cloud: hetzner
-groups:
-  worker:
-    count: 1
-    max: 10
-    image: ubuntu-24.04
-    type: cx23
-    location: fsn1
-    autoscale:
-"""
+BLOCKS = examples("queues-in-a-database.md")
 
 
 def recipe(folder: Path, name: str) -> SqlSource:
-    path = folder / "prod.yaml"
-    path.write_text(SPEC + "".join(f"      {line}\n" for line in BLOCKS[name].splitlines()))
-    policy = load(path, "shop").groups["worker"].autoscale
-    assert policy is not None
-    [metric] = policy.metrics.values()
+    [metric] = metrics(folder, BLOCKS[name]).values()
     assert isinstance(metric.source, SqlSource)
     return metric.source
 
