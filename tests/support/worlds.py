@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import timedelta
 
-from scaler.model import Machine, Server, Spec, StackEntry, World
+from scaler.converge.knowledge import Knowledge
+from scaler.model import Machine, Server, Spec, StackEntry, StackState, World
 from scaler.model.lifecycle import Phase, Status
 from scaler.planning.template import fingerprint
 from tests.support.fakes import LOCATIONS, START, TYPES
@@ -51,6 +52,18 @@ def world(made_for: Spec, *servers: Server, orphans: Iterable[str] = (), vanishe
     gone = {name: StackEntry(name, "worker", f"gone-{name}", {}) for name in vanished}
     return World(
         at=START, machines=machines, entries={**entries, **gone}, servers={item.name: item for item in servers}
+    )
+
+
+def known(made_for: Spec, *servers: Server) -> Knowledge:
+    """What a run knows that observed these servers, and has learned nothing yet."""
+    observed = world(made_for, *servers)
+    return Knowledge(
+        spec=made_for,
+        stack=StackState(entries=observed.entries),
+        world=observed,
+        first=observed,
+        records=dict(observed.servers),
     )
 
 
