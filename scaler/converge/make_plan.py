@@ -76,7 +76,7 @@ def check(request: Request, knowledge: Knowledge, made: Plan, journal: Journal) 
     if everything:
         check_deletable(knowledge.world)
     check_plan(request.spec, knowledge.world, made, ignore_protection=everything)
-    check_expectation(made, request.options.expect_current)
+    check_expectation(knowledge.world, made, request.options.expect_current)
     if request.demand.counts is not None and not everything:
         check_zero(knowledge.world, made, allowed=request.options.allow_zero)
     check_sums(request, made, journal)

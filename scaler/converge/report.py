@@ -38,6 +38,7 @@ def result_of(request: Request, standing: Standing, outcome: Outcome, ports: Por
         elapsed=timedelta(seconds=ports.clock.monotonic() - request.started),
         failures=standing.failures,
         outdated=plan.outdated,
+        renamed=plan.renamed,
         kept={name: until for name, until in plan.paid_until.items() if planned or name in off},
         seen=ids(knowledge.first),
     )

@@ -72,6 +72,8 @@ class Plan:
     """How many servers are missing with no type or location left to try, by group."""
     outdated: Mapping[str, str] = field(default_factory=dict)
     """Servers that differ from a new one → in what; they stay until they are replaced."""
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    """Groups with servers that the spec no longer has → the group that looks like their new name."""
     paid_until: Mapping[str, datetime] = field(default_factory=dict)
     """Servers that are off, or will be, and stay → until when, the end of their paid hour."""
 

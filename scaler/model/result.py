@@ -77,6 +77,8 @@ class Result:
     """All errors of the run; a step that failed has its own error in `steps` besides."""
     outdated: Mapping[str, str] = field(default_factory=dict)
     """Servers that differ from a new one → in what."""
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    """Groups with servers that the spec no longer has → the group that looks like their new name."""
     kept: Mapping[str, datetime] = field(default_factory=dict)
     """Servers that are off and paid for → until when they can be powered on again."""
     seen: Mapping[str, str] = field(default_factory=dict)

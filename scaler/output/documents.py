@@ -27,6 +27,7 @@ def result_document(result: Result) -> dict[str, object]:
         "servers": [server_to_json(server) for server in result.servers],
         "drift": list(result.drift),
         "outdated": dict(result.outdated),
+        "renamed": dict(result.renamed),
         "kept": {name: format_time(until) for name, until in result.kept.items()},
         "violations": [asdict(violation) for violation in result.violations],
         "cost": asdict(result.cost) if result.cost else None,

@@ -76,6 +76,7 @@ def planned(plan: Plan, *, servers: Sequence[Server] = (), cost: Cost | None = N
         servers=tuple(servers),
         drift=plan.drift,
         outdated=plan.outdated,
+        renamed=plan.renamed,
         kept=plan.paid_until,
         cost=cost or plan.cost,
     )

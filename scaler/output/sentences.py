@@ -73,11 +73,16 @@ def action_words(action: Action) -> str:
 
 
 def remarks(result: Result) -> list[str]:
-    """Return one sentence for each server that drifted, is outdated, or is off and still paid for."""
+    """Return a sentence for each renamed group, and each server that drifted, is outdated, or is off and paid for."""
     drift = [f"drift: {sentence}" for sentence in result.drift]
     outdated = [f"outdated: {name} ({why})" for name, why in result.outdated.items()]
     kept = [f"kept: {name}, off and paid for until {until:%H:%M} UTC" for name, until in result.kept.items()]
-    return drift + outdated + kept
+    renamed = [
+        f"renamed: {old} is not in the spec any more, and {new} looks like its new name;"
+        f" the servers of {old} are replaced by new ones"
+        for old, new in result.renamed.items()
+    ]
+    return drift + renamed + outdated + kept
 
 
 def cost_planned(cost: Cost) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from scaler.errors import LimitError, RefusedError
 from scaler.model import LEAVING, Action, Cost, Group, Plan, Server, Spec, World
 from scaler.model.ownership import GROUP
-from scaler.planning.protection import is_protected_at_cloud, protection_of
+from scaler.planning.protection import Protection, is_protected_at_cloud, protection_of
 
 Change = tuple[Action, str]
 """An action, and the server that it is done to."""
@@ -90,9 +91,9 @@ def check_deletable(world: World) -> None:
         )
 
 
-def check_expectation(plan: Plan, expected: int | None) -> None:
-    """Refuse if the supply is not what the caller expects (`--expect-current`)."""
-    have = sum(plan.before.values())
+def check_expectation(world: World, plan: Plan, expected: int | None) -> None:
+    """Refuse if the whole stack's supply is not what the caller expects (`--expect-current`)."""
+    have = sum(server.counts for server in world.servers.values())
     if expected is not None and have != expected:
         raise RefusedError(
             f"{plan.stack} has {have} servers, not the expected {expected}.",
@@ -114,15 +115,20 @@ def check_plan(spec: Spec, world: World, plan: Plan, *, ignore_protection: bool 
             code="above_limit",
         )
     if not ignore_protection:
-        for name, wanted in plan.wanted.items():
-            _check_protection(spec, world, plan, name, wanted)
+        have = Counter(server.group for server in world.servers.values() if server.counts)
+        for name in sorted({*plan.wanted, *have}):
+            _check_protection(spec, world, plan, name, have[name])
 
 
-def _check_protection(spec: Spec, world: World, plan: Plan, group: str, wanted: int) -> None:
+def _check_protection(spec: Spec, world: World, plan: Plan, group: str, have: int) -> None:
+    """Refuse if a group, also one that the spec no longer has, can only lose servers that are protected."""
+    wanted = plan.wanted.get(group, 0)
     leaving = [step.server for step in plan.steps if step.group == group and step.action in LEAVING]
-    if plan.before[group] - wanted > sum(world.servers[name].counts for name in leaving):
-        members = [server for _, server in sorted(world.servers.items()) if server.group == group]
+    if have - wanted > sum(world.servers[name].counts for name in leaving):
+        members = [server for _, server in sorted(world.servers.items()) if server.group == group and server.counts]
         protected = {server.name: found for server in members if (found := protection_of(spec, world, server))}
+        if group not in spec.groups:
+            raise _protected_of_removed(spec, plan, group, protected)
         raise RefusedError(
             f"{group} cannot go down to {wanted}: protected servers are in the way.",
             why="; ".join(f"{name}: {protection.why}" for name, protection in protected.items()),
@@ -131,9 +137,24 @@ def _check_protection(spec: Spec, world: World, plan: Plan, group: str, wanted: 
         )
 
 
+def _protected_of_removed(spec: Spec, plan: Plan, group: str, protected: Mapping[str, Protection]) -> RefusedError:
+    """Return the refusal to remove protected servers of a group that the spec no longer has."""
+    renamed = f" ({plan.renamed[group]} looks like its new name)" if group in plan.renamed else ""
+    return RefusedError(
+        f"{', '.join(protected)} cannot be removed: protected, of {group}, which the spec no longer has{renamed}.",
+        why="; ".join(f"{name}: {protection.why}" for name, protection in protected.items()),
+        fix=f"Put groups.{group} back into {spec.path}. Or: "
+        + " ".join(dict.fromkeys(protection.fix for protection in protected.values())),
+        code="protected",
+    )
+
+
 def check_zero(world: World, plan: Plan, *, allowed: bool) -> None:
-    """Refuse to remove the last servers of a whole stack, unless `allowed` says that it is intended."""
-    have = sum(plan.before.values())
+    """Refuse to remove the last servers of a whole stack, unless `allowed` says that it is intended.
+
+    Servers of groups that the spec no longer has count too.
+    """
+    have = sum(server.counts for server in world.servers.values())
     if not allowed and have and not sum(plan.wanted.values()) and world.machines:
         raise RefusedError(
             f"{plan.stack} would lose all its servers: {have} now, 0 wanted.",

@@ -15,6 +15,7 @@ from scaler.planning.group import GroupPlan, plan_group
 from scaler.planning.names import natural
 from scaler.planning.phases import phases_of
 from scaler.planning.placements import usable
+from scaler.planning.renames import renamed_groups
 from scaler.planning.template import labels_of
 
 
@@ -55,6 +56,7 @@ def _plan(facts: Facts, wanted: Mapping[str, int]) -> Plan:
         tries=_tries(facts, wanted, grow),
         short={name: group.short for name, group in groups.items() if group.short},
         outdated=facts.outdated,
+        renamed=renamed_groups(spec, world, wanted),
         paid_until={name: until for group in groups.values() for name, until in group.paid_until.items()},
     )
 

@@ -9,6 +9,7 @@ from scaler.converge.operate import orphans, protect, reboot
 from scaler.errors import RefusedError
 from scaler.model import Outcome, Plan
 from scaler.model.lifecycle import Status
+from scaler.output.sentences import remarks
 from tests.support.fakes import Setting, group, spec, taken
 
 # ---------------------------------------------------------------------------------------------
@@ -185,3 +186,28 @@ def test_a_server_without_labels_of_ours_can_be_removed() -> None:
     setting.cloud.named("prod-worker-2").labels.clear()
     assert taken(setting.ensure(1)) == [("delete", "prod-worker-2")]
     assert [box.name for box in setting.cloud.boxes.values()] == ["prod-worker-1"]
+
+
+# ---------------------------------------------------------------------------------------------
+# Groups that were removed from the spec, or renamed there
+
+
+def test_a_renamed_group_is_named_and_its_servers_are_replaced_when_the_new_ones_are_ready() -> None:
+    setting = Setting().with_servers(worker=2)
+    setting.spec = spec(group("jobs", 2))
+    previewed = setting.ensure(jobs=2, options=Options(apply=False))
+    assert previewed.renamed == {"worker": "jobs"}
+    assert [line for line in remarks(previewed) if line.startswith("renamed: worker is not in the spec any more")]
+    assert [str(report.step.action) for report in previewed.steps] == ["create", "create", "delete", "delete"]
+    assert setting.ensure(jobs=2).outcome is Outcome.CONVERGED
+    assert setting.ready == setting.owned == ["prod-jobs-1", "prod-jobs-2"]
+
+
+def test_a_run_does_not_remove_all_of_a_removed_group_unless_it_may() -> None:
+    setting = Setting().with_servers(worker=2)
+    setting.spec = spec(group("jobs", 0))
+    with pytest.raises(RefusedError, match="would lose all its servers"):
+        setting.ensure(jobs=0, options=Options(allow_zero=False))
+    assert setting.cloud.changes() == []
+    assert setting.ensure(jobs=0, options=Options(allow_zero=True)).outcome is Outcome.CONVERGED
+    assert setting.owned == []

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import pytest
+import yaml
 
 from tests.support.project import Project
 
 
-def protect_at_cloud(project: Project, name: str) -> None:
-    """Turn a server's delete protection on, as its owner does in the console."""
+def protect_at_cloud(project: Project, name: str, *, on: bool = True) -> None:
+    """Turn a server's delete protection on or off, as its owner does in the console."""
     machine = project.machine(name)
-    machine.body["protected"] = True
+    machine.body["protected"] = on
     project.world.save(machine)
 
 
@@ -80,3 +81,25 @@ def test_group_labels_that_were_changed_and_labels_that_were_removed(project: Pr
     relabel(emptied, labels[emptied])
     assert project.ensure("2").document["outcome"] in ("converged", "unchanged")
     assert project.agreed() == {name: four[name] for name in (unknown, emptied)}
+
+
+def test_a_group_that_was_renamed_or_removed(hetzner: Project) -> None:
+    hetzner.ensure("2")
+    two = hetzner.agreed()
+    spec = yaml.safe_load(hetzner.spec_path.read_text(encoding="utf-8"))
+    spec["groups"] = {"jobs": spec["groups"]["worker"]}
+    hetzner.spec_path.write_text(yaml.safe_dump(spec), encoding="utf-8")
+
+    assert "renamed: worker is not in the spec any more, and jobs looks" in hetzner.run("preview", "2").stdout
+    hetzner.world.clear_log()
+    assert hetzner.ensure("0", code=3).error["code"] == "to_zero"
+    assert hetzner.ensure("2", "--max-change", "3", code=3).error["code"] == "max_change"
+    protect_at_cloud(hetzner, "demo-worker-1")
+    refused = hetzner.ensure("2", code=3).error
+    assert (refused["code"], refused["message"].startswith("demo-worker-1 cannot be removed")) == ("protected", True)
+    assert hetzner.changes == []
+    assert hetzner.machines == two
+
+    protect_at_cloud(hetzner, "demo-worker-1", on=False)
+    hetzner.ensure("2")
+    assert hetzner.agreed().keys() == {"demo-jobs-1", "demo-jobs-2"}

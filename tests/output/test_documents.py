@@ -63,6 +63,7 @@ DOCUMENT = {
     ],
     "drift": ["prod-worker-2 is gone"],
     "outdated": {},
+    "renamed": {},
     "kept": {},
     "violations": [],
     "cost": {

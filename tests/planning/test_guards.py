@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from scaler.errors import ExitCode, RefusedError
-from scaler.model import Outcome
+from scaler.model import Action, Outcome, Server
 from scaler.model.lifecycle import Status
-from scaler.planning.guards import check_expectation, check_plan, check_wanted
+from scaler.planning.guards import check_change, check_expectation, check_plan, check_wanted, check_zero
 from scaler.planning.plan import plan
 from tests.support.fakes import Setting, group, spec
 from tests.support.worlds import numbered, server, world
@@ -85,7 +85,63 @@ def test_protected_servers_in_the_way_are_named() -> None:
 def test_another_number_than_expected() -> None:
     here = world(spec(), *numbered(Status.RUNNING, Status.STARTING, Status.STOPPED))
     made = plan(spec(), here, {"worker": 5})
-    check_expectation(made, None)
-    check_expectation(made, 2)
+    check_expectation(here, made, None)
+    check_expectation(here, made, 2)
     with pytest.raises(RefusedError, match="has 2 servers, not the expected 3"):
-        check_expectation(made, 3)
+        check_expectation(here, made, 3)
+
+
+# ---------------------------------------------------------------------------------------------
+# Groups that the spec no longer has
+
+
+def old(*statuses: Status) -> list[Server]:
+    """Servers of a group `old`."""
+    return [server(f"prod-old-{number}", status, group_name="old") for number, status in enumerate(statuses, 1)]
+
+
+def test_the_last_servers_of_a_removed_group_are_not_removed_unless_zero_is_allowed() -> None:
+    here = world(spec(), *old(Status.RUNNING, Status.RUNNING))
+    made = plan(spec(), here, {"worker": 0})
+    with pytest.raises(RefusedError, match="would lose all its servers: 2 now, 0 wanted") as refused:
+        check_zero(here, made, allowed=False)
+    assert refused.value.code == "to_zero"
+    check_zero(here, made, allowed=True)
+    check_zero(here, plan(spec(), here, {"worker": 1}), allowed=False)
+
+
+def test_servers_of_a_removed_group_count_in_a_change_in_the_limit_and_in_an_expectation() -> None:
+    tight = spec(group(), limit=3)
+    here = world(tight, *numbered(Status.RUNNING), *old(Status.RUNNING, Status.RUNNING))
+    made = plan(tight, here, {"worker": 2})
+    check_change(made, 3)
+    with pytest.raises(RefusedError, match="would change by 3 servers, 1 too many"):
+        check_change(made, 2)
+    check_plan(tight, here, made)
+    # There is no moment with more than the limit: the old ones go first.
+    assert [{step.action for step in phase.steps} for phase in made.phases] == [{Action.DELETE}, {Action.CREATE}]
+    check_expectation(here, made, 3)
+    with pytest.raises(RefusedError, match="has 3 servers, not the expected 1"):
+        check_expectation(here, made, 1)
+
+
+def test_servers_of_a_removed_group_that_stay_count_in_the_limit() -> None:
+    tight = spec(group(), limit=3)
+    here = world(tight, *old(Status.RUNNING, Status.DELETING, Status.DELETING))
+    with pytest.raises(RefusedError, match="would hold 4 servers, 1 above its limit of 3"):
+        check_plan(tight, here, plan(tight, here, {"worker": 2}))
+
+
+def test_a_protected_server_of_a_renamed_group_is_named() -> None:
+    renamed = spec(group("jobs", 2))
+    servers = old(Status.RUNNING, Status.RUNNING)
+    here = world(renamed, replace(servers[0], protected=True), servers[1])
+    made = plan(renamed, here, {"jobs": 2})
+    assert made.renamed == {"old": "jobs"}
+    with pytest.raises(RefusedError) as refused:
+        check_plan(renamed, here, made)
+    assert str(refused.value).startswith(
+        "prod-old-1 cannot be removed: protected, of old, which the spec no longer has (jobs looks like its new name)."
+    )
+    assert refused.value.why == "prod-old-1: by `scaler protect`"
+    assert "Put groups.old back into stacks/prod.yaml" in refused.value.fix
