@@ -20,7 +20,7 @@ def decision_document(decision: Decision) -> dict[str, object]:
         "supply": decision.supply.supply,
         "asked": decision.asked,
         "reason": decision.reason,
-        "metrics": {reading.metric: _reading_document(reading) for reading in decision.readings},
+        "metrics": {reading.metric: reading_document(reading) for reading in decision.readings},
         "proposals": [
             {"rule": proposal.rule, "count": proposal.count, "reason": proposal.reason}
             for proposal in decision.proposals
@@ -32,7 +32,8 @@ def decision_document(decision: Decision) -> dict[str, object]:
     }
 
 
-def _reading_document(reading: Reading) -> dict[str, object]:
+def reading_document(reading: Reading) -> dict[str, object]:
+    """Return a reading as plain values."""
     value = reading.value
     return {
         # JSON has no NaN and no infinity.

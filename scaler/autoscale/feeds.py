@@ -17,6 +17,7 @@ from scaler.model.autoscaling import (
     RedisSource,
     Rule,
     Schedule,
+    SqsSource,
     Target,
     Wait,
 )
@@ -91,7 +92,7 @@ def _recorded(name: str, policy: Policy, trace: Trace) -> Feed:
 def _by_source(metric: Metric, queue: Queue) -> Feed | None:
     """Return the feed if the source says what it measures of a queue."""
     source = metric.source
-    if isinstance(source, RedisSource):
+    if isinstance(source, RedisSource | SqsSource):
         return (lambda step, ready: queue.oldest()) if source.measure == "age" else (lambda step, ready: queue.backlog)
     if isinstance(source, HorizonSource) and source.measure == "wait":
         return lambda step, ready: queue.time_to_clear(ready)

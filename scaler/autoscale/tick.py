@@ -20,7 +20,7 @@ from scaler.autoscale.decide import decide_stack
 from scaler.autoscale.decision import Bound, Ceiling, Decision, History, Sample, Supply
 from scaler.autoscale.describe import decision_document
 from scaler.autoscale.memory import Memory, Remembered
-from scaler.autoscale.metrics import Fleet, Sources
+from scaler.autoscale.metrics import Fleet, Key, Sources
 from scaler.clouds import Catalogue
 from scaler.converge.confirm import confirm, on_their_way
 from scaler.converge.demand import Demand, Options
@@ -30,6 +30,7 @@ from scaler.converge.observe import look, observe, save
 from scaler.converge.ports import Ports
 from scaler.errors import UsageError
 from scaler.model import Outcome, Requests, Result, Server, Spec, World
+from scaler.model.autoscaling import Metric
 from scaler.model.lifecycle import DEAD, Status
 from scaler.planning.prices import is_kept
 
@@ -70,10 +71,16 @@ def require_policy(spec: Spec) -> None:
 
 def read_samples(spec: Spec, sources: Sources, fleet: Fleet | None = None) -> Samples:
     """Read all metrics of all groups at the same time. Metrics that the cloud measures need `fleet`."""
-    groups = {name: group.autoscale for name, group in spec.groups.items() if group.autoscale}
-    metrics = {(name, key): one for name, policy in groups.items() for key, one in policy.metrics.items()}
+    metrics = metrics_of(spec)
     read = sources.read(metrics, fleet)
-    return {name: {key: read[name, key] for key in policy.metrics} for name, policy in groups.items()}
+    groups = dict.fromkeys(group.name for group in spec.groups.values() if group.autoscale)
+    return {group: {name: read[owner, name] for owner, name in metrics if owner == group} for group in groups}
+
+
+def metrics_of(spec: Spec) -> dict[Key, Metric]:
+    """Return all metrics of all groups, by group and name."""
+    groups = {name: group.autoscale for name, group in spec.groups.items() if group.autoscale}
+    return {(name, key): metric for name, policy in groups.items() for key, metric in policy.metrics.items()}
 
 
 def run_tick(

@@ -55,7 +55,7 @@ class Ticker:
 
         context = self.context
         opener = partial(opened_cloud, self.project, spec, os.environ, context.clock)
-        fleet = Fleet(spec.owner, opener, coming=_starting(self.project, spec))
+        fleet = Fleet(spec.owner, opener, coming=starting_servers(self.project, spec))
         samples = read_samples(spec, self._sources, fleet)
         with opened_ports(context, self.project, spec, cause="autoscale", lock=self.lock, quiet=self.quiet) as ports:
             options = Options(
@@ -70,7 +70,7 @@ class Ticker:
             )
 
 
-def _starting(project: Project, spec: Spec) -> frozenset[str]:
+def starting_servers(project: Project, spec: Spec) -> frozenset[str]:
     """Ids of the servers that were not ready when they were last observed."""
     from scaler.errors import StateError
     from scaler.model.lifecycle import Status

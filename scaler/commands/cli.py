@@ -33,6 +33,7 @@ GROUPS = {
     },
     "Autoscale": {
         "autoscale": "Compute the number of servers from the load, and make it so.",
+        "metrics": "Read the metrics of the autoscale blocks once, and show them.",
         "simulate": "Replay recorded load against an autoscaling policy.",
     },
     "Repair": {

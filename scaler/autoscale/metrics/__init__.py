@@ -70,6 +70,16 @@ class Value:
 
 
 @dataclass(frozen=True, slots=True)
+class Measurement:
+    """A sample, and how it was made."""
+
+    sample: Sample
+    seconds: float
+    """How long the source took."""
+    parts: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Fleet:
     """The servers of the stack, for sources that ask the cloud about them."""
 
@@ -118,6 +128,12 @@ _MODULES: Mapping[type[Source], str] = {
 }
 """The module of each kind. It is imported when a spec has such a source, because it imports a library."""
 
+
+def kind_of(source: Source) -> str:
+    """Return the key of the spec that a source is written under."""
+    return _MODULES[type(source)]
+
+
 _EXTRAS: Mapping[type[Source], str] = {SqlSource: "sql", SqsSource: "sqs"}
 """The package's extra that has the library of a kind, where it is not `autoscale`."""
 
@@ -135,13 +151,17 @@ class Sources:
     _reading: dict[tuple[Key, Source], threading.Thread] = field(default_factory=dict)
 
     def read(self, metrics: Mapping[Key, Metric], fleet: Fleet | None = None) -> dict[Key, Sample]:
-        """Return a sample of each metric, by the same keys, within the longest time limit.
+        """Return a sample of each metric, by the same keys; see `measure`."""
+        return {key: measurement.sample for key, measurement in self.measure(metrics, fleet).items()}
+
+    def measure(self, metrics: Mapping[Key, Metric], fleet: Fleet | None = None) -> dict[Key, Measurement]:
+        """Read each metric once, by the same keys, within the longest time limit.
 
         Each metric has a thread, so the slowest one decides how long it takes, and one that hangs
         takes the value of its own metric only.
         """
         now, start = self.clock.now(), self.clock.monotonic()
-        answers: dict[Key, Sample] = {}
+        answers: dict[Key, Measurement] = {}
         threads = {
             key: self._start(key, metric, self._request(key, metric, now, fleet), answers)
             for key, metric in metrics.items()
@@ -152,22 +172,23 @@ class Sources:
                 thread.join(max(0.0, left))
         # A later answer is too late: decisions are made on this copy.
         in_time = dict(answers)
-        late = {key: Sample(None, now, self._lateness(metrics[key])) for key in metrics.keys() - in_time.keys()}
-        return {key: (in_time | late)[key] for key in metrics}
+        return {key: in_time.get(key) or _late(metric, now) for key, metric in metrics.items()}
 
     def _request(self, key: Key, metric: Metric, now: datetime, fleet: Fleet | None) -> Request:
         seconds = metric.timeout.total_seconds()
         return Request(seconds, now, self.environ, self.directory, self.clock, group=key[0], fleet=fleet)
 
-    def _start(self, key: Key, metric: Metric, request: Request, answers: dict[Key, Sample]) -> threading.Thread | None:
+    def _start(
+        self, key: Key, metric: Metric, request: Request, answers: dict[Key, Measurement]
+    ) -> threading.Thread | None:
         """Start a thread for this metric, unless its last one still runs."""
         known = self._reading.get((key, metric.source))
         if known and known.is_alive():
-            answers[key] = Sample(None, request.now, "the last request is still not answered")
+            answers[key] = Measurement(Sample(None, request.now, "the last request is still not answered"), 0.0)
             return None
 
         def work() -> None:
-            answers[key] = _sample(metric.source, request)
+            answers[key] = _measure(metric.source, request)
 
         # A daemon thread, so that a source that never answers does not keep the process alive.
         thread = threading.Thread(target=work, name=f"metric-{metric.name}", daemon=True)
@@ -175,20 +196,24 @@ class Sources:
         thread.start()
         return thread
 
-    @staticmethod
-    def _lateness(metric: Metric) -> str:
-        return f"no answer within {metric.timeout.total_seconds():g}s"
+
+def _late(metric: Metric, now: datetime) -> Measurement:
+    seconds = metric.timeout.total_seconds()
+    return Measurement(Sample(None, now, f"no answer within {seconds:g}s"), seconds)
 
 
-def _sample(source: Source, request: Request) -> Sample:
+def _measure(source: Source, request: Request) -> Measurement:
+    start = request.clock.monotonic()
+    parts: Mapping[str, float] = {}
     try:
         value = read(source, request)
+        sample, parts = Sample(value.number, value.at or request.now), value.parts
     except MetricError as error:
-        return Sample(None, request.now, str(error))
+        sample = Sample(None, request.now, str(error))
     except Exception as error:
         # The text of other exceptions may quote a whole request, so only their type is shown.
-        return Sample(None, request.now, type(error).__name__)
-    return Sample(value.number, value.at or request.now)
+        sample = Sample(None, request.now, type(error).__name__)
+    return Measurement(sample, request.clock.monotonic() - start, parts)
 
 
 def read(source: Source, request: Request) -> Value:

@@ -97,9 +97,16 @@ def read(source: HorizonSource, request: Request) -> Value:
         name: _Queue(_waiting(layout, answers, name), _runtime_ms(layout, answers, name)) for name in layout.names
     }
     _require_horizon(layout, answers, queues)
+    waiting = {f"jobs of {name}": float(queue.waiting) for name, queue in queues.items()}
     if source.measure == "pending":
-        return Value(float(sum(queue.waiting for queue in queues.values())))
-    return Value(max(_waits(source.queues, queues, _processes(source, supervisors))))
+        return Value(sum(waiting.values()), parts=waiting)
+    processes = _processes(source, supervisors)
+    parts = {
+        **waiting,
+        **{f"run time of {name}, s": queue.runtime_ms / 1000 for name, queue in queues.items()},
+        **{f"processes of {', '.join(sorted(names))}": float(count) for names, count in processes.items()},
+    }
+    return Value(max(_waits(source.queues, queues, processes)), parts=parts)
 
 
 # ---------------------------------------------------------------------------------------------

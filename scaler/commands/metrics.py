@@ -1,0 +1,137 @@
+"""`scaler metrics`: what the sources of the `autoscale` blocks say now."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import click
+
+from scaler.commands.command import Command, common_options
+from scaler.commands.context import Context, Output
+from scaler.commands.document import dump
+from scaler.commands.running import load
+from scaler.config.project import Project
+from scaler.errors import ExitCode
+from scaler.model import Spec
+from scaler.output.table import markdown_table, text_table
+
+if TYPE_CHECKING:
+    from scaler.autoscale.decision import Reading
+    from scaler.autoscale.metrics import Measurement
+
+_HEAD = ("group", "metric", "source", "value", "age", "took", "state")
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """One metric, read and judged."""
+
+    group: str
+    source: str
+    reading: Reading
+    measurement: Measurement
+    age_s: float
+
+    @property
+    def usable(self) -> bool:
+        from scaler.autoscale.decision import SampleState
+
+        return self.reading.state is SampleState.OK
+
+
+@click.command(cls=Command)
+@common_options
+def metrics(context: Context) -> int:
+    """Read the metrics of the autoscale blocks once, and show them.
+
+    Shows for each metric its value and age, how long its source took, and what the number was made of, such as the jobs
+    of each queue. A value that `scaler autoscale` would not use has its reason beside it. Nothing is decided or
+    recorded.
+
+    \b
+    Examples:
+      scaler metrics
+      scaler metrics -s prod -o json
+
+    \b
+    Exit codes: 0 every metric has a value that is used, 1 one has none, 64 usage, 65 the spec is invalid.
+    """
+    project, spec = load(context)
+    lines = _read(context, project, spec)
+    _show(context, spec, lines)
+    return ExitCode.OK if all(line.usable for line in lines) else ExitCode.ERROR
+
+
+def _read(context: Context, project: Project, spec: Spec) -> list[_Line]:
+    from scaler.autoscale.judge import judge
+    from scaler.autoscale.metrics import Fleet, Sources, kind_of
+    from scaler.autoscale.tick import metrics_of
+    from scaler.commands.autoscale_tick import starting_servers
+    from scaler.wiring import opened_cloud
+
+    opener = partial(opened_cloud, project, spec, os.environ, context.clock)
+    fleet = Fleet(spec.owner, opener, coming=starting_servers(project, spec))
+    found = metrics_of(spec)
+    measured = Sources(os.environ, project.directory, context.clock).measure(found, fleet)
+    now = context.clock.now()
+    return [
+        _Line(
+            group=group,
+            source=kind_of(metric.source),
+            reading=judge(metric, measured[group, name].sample, None, now),
+            measurement=measured[group, name],
+            age_s=max(0.0, (now - measured[group, name].sample.at).total_seconds()),
+        )
+        for (group, name), metric in found.items()
+    ]
+
+
+# ---------------------------------------------------------------------------------------------
+# Output
+
+
+def _show(context: Context, spec: Spec, lines: Sequence[_Line]) -> None:
+    if context.output in (Output.JSON, Output.YAML):
+        click.echo(dump({"stack": spec.stack, "metrics": [_document(line) for line in lines]}, context.output))
+    elif not lines:
+        click.echo(f"No group of {spec.stack} has a metric.")
+    elif context.output is Output.MARKDOWN:
+        click.echo(markdown_table(_HEAD, _rows(lines)))
+    else:
+        click.echo(text_table(_HEAD, _rows(lines)))
+
+
+def _rows(lines: Sequence[_Line]) -> list[tuple[str, ...]]:
+    """Return a row for each metric, and one for each part of a number that has several."""
+    rows: list[tuple[str, ...]] = []
+    for line in lines:
+        reading = line.reading
+        state = "ok" if line.usable else f"{reading.state}: {reading.error}"
+        took = f"{line.measurement.seconds:.2f}s"
+        age = "" if reading.value is None else f"{line.age_s:.0f}s"
+        rows.append((line.group, reading.metric, line.source, _number(reading.value), age, took, state))
+        parts = line.measurement.parts
+        rows += [("", f"  {name}", "", _number(value), "", "", "") for name, value in parts.items() if len(parts) > 1]
+    return rows
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.6g}"
+
+
+def _document(line: _Line) -> dict[str, object]:
+    from scaler.autoscale.describe import reading_document
+
+    return {
+        "group": line.group,
+        "name": line.reading.metric,
+        "source": line.source,
+        **reading_document(line.reading),
+        "age_s": round(line.age_s, 1),
+        "took_s": round(line.measurement.seconds, 3),
+        "parts": dict(line.measurement.parts),
+    }
