@@ -14,7 +14,7 @@ from scaler.converge.observe import PASSING
 from scaler.converge.ports import Progress
 from scaler.errors import ScalerError
 from scaler.model import World
-from scaler.model.lifecycle import DEAD, Status
+from scaler.model.lifecycle import DEAD, UNSETTLED, Status
 from scaler.support.clock import Clock
 
 _QUICK_LOOKS_S = 20.0
@@ -65,7 +65,13 @@ def on_their_way(world: World) -> list[str]:
     return [
         name
         for name, server in world.servers.items()
-        if not server.set_aside and (server.status in moving or (server.running and server.reboot_asked))
+        if not server.set_aside
+        and (
+            server.status in moving
+            or (server.running and server.reboot_asked)
+            # One that is off can be powered on when the vendor has finished its work on it.
+            or (server.status is Status.STOPPED and world.machines[name].phase in UNSETTLED)
+        )
     ]
 
 

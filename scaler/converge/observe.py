@@ -16,7 +16,7 @@ from scaler.clouds import (
 from scaler.converge.knowledge import Knowledge
 from scaler.converge.ports import Ports
 from scaler.model import Machine, Server, Spec, Step, World
-from scaler.model.lifecycle import Status
+from scaler.model.lifecycle import UNSETTLED, Status
 from scaler.planning.assess import Findings, assess, known
 from scaler.planning.deadlines import learn_deadline
 from scaler.planning.prices import existing, price_of
@@ -158,10 +158,13 @@ def give_up_waiting(knowledge: Knowledge, names: Sequence[str]) -> Knowledge:
     """The run's time is up: what still starts or stops is `hanging` from now on.
 
     Not what is being deleted: as `hanging` it would count again once its cloud calls it running.
-    Nor what runs, and could only not be rebooted.
+    Nor what runs, and could only not be rebooted; nor what the vendor works on.
     """
+    machines = knowledge.world.machines
     for name in names:
         server = knowledge.records[name]
+        if name in machines and machines[name].phase in UNSETTLED:
+            continue
         if server.status in (Status.DELETING, Status.RUNNING):
             continue
         error = f"still {server.status} when the run's time was up"

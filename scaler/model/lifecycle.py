@@ -41,9 +41,12 @@ class Phase(StrEnum):
     STOPPING = "stopping"
     DELETING = "deleting"
     BUSY = "busy"
-    """Being migrated, rebuilt or resized."""
+    """The vendor migrates, rebuilds or resizes it."""
     UNKNOWN = "unknown"
 
+
+UNSETTLED = frozenset({Phase.BUSY, Phase.UNKNOWN})
+"""The vendor is at work on the machine, or reports a condition that scaler does not know: wait for another."""
 
 _LIVE = {Status.STOPPING, Status.STOPPED, Status.DELETING, Status.DELETED, Status.HANGING, Status.ERRORED}
 
@@ -92,14 +95,22 @@ def status_of(phase: Phase, locked: bool, before: Status | None, *, in_stack: bo
         return _status_of_running(locked, before, ready)
     if phase is Phase.STOPPING:
         return Status.STOPPING
+    if phase in UNSETTLED:
+        return _status_of_unsettled(before)
     if before in (Status.HANGING, Status.REBOOTING):
         return before
     if phase is Phase.OFF:
         # Between "created" and "started" a machine is off and locked for a moment.
         return Status.STARTING if locked and before in (None, Status.NEW, Status.STARTING) else Status.STOPPED
-    if phase is Phase.BOOTING:
-        return Status.REBOOTING if before is Status.RUNNING else Status.STARTING
-    return Status.REBOOTING
+    return Status.REBOOTING if before is Status.RUNNING else Status.STARTING
+
+
+def _status_of_unsettled(before: Status | None) -> Status:
+    """Return the status from before the vendor began its work."""
+    if before in (None, Status.NEW):
+        return Status.STARTING
+    # A delete that was recorded was not sent, and nobody knows whether the machine runs.
+    return Status.REBOOTING if before is Status.DELETING else before
 
 
 def _status_of_running(locked: bool, before: Status | None, ready: bool) -> Status:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from scaler.model import Machine, Server, Spec, StackEntry, StackState, World
-from scaler.model.lifecycle import Phase, Status, deadline_of, status_of
+from scaler.model.lifecycle import UNSETTLED, Phase, Status, deadline_of, status_of
 from scaler.model.ownership import GROUP
 from scaler.planning.deadlines import Deadline
 from scaler.support.durations import format_duration
@@ -137,6 +137,9 @@ class _Observation:
             server = current.become(status, self.now, current.error if status is Status.HANGING else None)
             if status is Status.STARTING and before.status is Status.NEW and current.created:
                 server = replace(server, since=current.created)
+        if machine.phase in UNSETTLED and deadline_of(server.status, _START_WITHIN):
+            # Its time begins when the vendor has finished.
+            return replace(server, since=self.now)
         return self._within_deadline(server)
 
     def _with_facts(self, name: str, machine: Machine, before: Server | None, entry: StackEntry | None) -> Server:
@@ -232,6 +235,9 @@ def _drift_of_servers(
             yield _drift_of_group(server, named[name])
         elif not _holds(stack, name, named[name]) and server.status is not Status.DELETING:
             yield f"{name} ({server.id}) exists and is in no state"
+        if named[name].phase in UNSETTLED:
+            vendor_status = named[name].vendor_status
+            yield f"{name} ({server.id}) is {vendor_status} at the cloud; it stays {server.status} until that is over"
         if name in records:
             yield from _drift_since(records[name], server)
 

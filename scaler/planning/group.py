@@ -9,7 +9,7 @@ from enum import Enum, auto
 from itertools import chain
 
 from scaler.model import Extension, Group, Server, Step
-from scaler.model.lifecycle import DEAD, Status
+from scaler.model.lifecycle import DEAD, UNSETTLED, Status
 from scaler.planning import steps
 from scaler.planning.facts import Facts
 from scaler.planning.names import natural, new_names
@@ -117,7 +117,8 @@ def _kind(facts: Facts, server: Server) -> _Kind:
     # One that somebody protected since it was named stays, and counts.
     if server.name in advice.renew and not protection_of(facts.spec, facts.world, server):
         return _Kind.RENEWED
-    if server.counts:
+    if server.counts or (is_off and facts.world.machines[server.name].phase in UNSETTLED):
+        # One that is off and that the vendor works on is waited for: it can be powered on after that.
         return _Kind.SUPPLY
     return _Kind.OFF if is_off else _Kind.LEAVING
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from scaler.converge.demand import Demand, Options
-from scaler.converge.operate import orphans, protect, reboot
+from scaler.converge.operate import look, orphans, protect, reboot
 from scaler.errors import RefusedError
 from scaler.model import Outcome, Plan
-from scaler.model.lifecycle import Status
+from scaler.model.lifecycle import Phase, Status
 from scaler.output.sentences import remarks
 from tests.support.fakes import Setting, group, spec, taken
 
@@ -211,3 +211,54 @@ def test_a_run_does_not_remove_all_of_a_removed_group_unless_it_may() -> None:
     assert setting.cloud.changes() == []
     assert setting.ensure(jobs=0, options=Options(allow_zero=True)).outcome is Outcome.CONVERGED
     assert setting.owned == []
+
+
+# ---------------------------------------------------------------------------------------------
+# What the vendor does by itself
+
+VENDOR_AT_WORK = pytest.mark.parametrize("work", [Phase.BUSY, Phase.UNKNOWN])
+
+
+@VENDOR_AT_WORK
+def test_a_running_server_that_the_vendor_works_on_stays_supply_however_long(work: Phase) -> None:
+    setting = Setting().with_servers(worker=2)
+    box = setting.cloud.named("prod-worker-1")
+    box.work = work
+    for _ in range(3):
+        setting.clock.sleep(3600)
+        result = setting.ensure(2)
+        assert (result.outcome, taken(result)) == (Outcome.UNCHANGED, [])
+        assert result.drift == (f"prod-worker-1 (1) is {work} at the cloud; it stays running until that is over",)
+    box.work = None
+    assert (setting.ensure(2).drift, setting.ready) == ((), ["prod-worker-1", "prod-worker-2"])
+    assert setting.cloud.changes() == []
+
+
+@VENDOR_AT_WORK
+def test_a_starting_server_that_the_vendor_works_on_is_waited_for_and_given_its_time_afterwards(work: Phase) -> None:
+    setting = Setting()
+    setting.cloud.boot_s = 5.0
+    setting.cloud.on_change = lambda: setattr(setting.cloud.named("prod-worker-1"), "work", work)
+    for _ in range(2):
+        result = setting.ensure(1)
+        assert result.outcome is Outcome.UNCONFIRMED
+        assert setting.records.servers["prod-worker-1"].status is Status.STARTING
+    box = setting.cloud.named("prod-worker-1")
+    box.work, box.ready = None, setting.clock.monotonic() + 60
+    assert setting.ensure(1).outcome is Outcome.CONVERGED
+    assert [operation for operation, _ in setting.cloud.changes()] == ["create"]
+
+
+@VENDOR_AT_WORK
+def test_a_server_that_is_off_while_the_vendor_works_on_it_is_powered_on_after_that(work: Phase) -> None:
+    setting = Setting().with_servers(worker=2)
+    box = setting.cloud.named("prod-worker-1")
+    box.off = True
+    look(setting.spec, setting.around)
+    box.work = work
+    for _ in range(2):
+        result = setting.ensure(2)
+        assert (result.outcome, taken(result)) == (Outcome.UNCONFIRMED, [])
+    assert setting.cloud.changes() == []
+    box.work = None
+    assert taken(setting.ensure(2)) == [("power_on", "prod-worker-1")]

@@ -103,3 +103,18 @@ def test_a_group_that_was_renamed_or_removed(hetzner: Project) -> None:
     protect_at_cloud(hetzner, "demo-worker-1", on=False)
     hetzner.ensure("2")
     assert hetzner.agreed().keys() == {"demo-jobs-1", "demo-jobs-2"}
+
+
+def test_a_server_that_the_vendor_works_on(project: Project) -> None:
+    project.ensure("2")
+    two = project.agreed()
+    status = {"hetzner": "migrating", "digitalocean": "archive"}[project.vendor.name]
+    project.world.clear_log()
+    project.world.set_status(project.vendor.name, int(two["demo-worker-1"]), status)
+    for hours in range(1, 3):
+        project.world.advance(3600.0 * hours)
+        ran = project.ensure("2").document
+        assert (ran["outcome"], ran["steps"]) == ("unchanged", [])
+        assert [line for line in ran["drift"] if line.startswith(f"demo-worker-1 ({two['demo-worker-1']}) is {status}")]
+    assert project.agreed() == two
+    assert project.changes == []

@@ -121,12 +121,17 @@ def test_new_starting_running_and_rebooting_are_supply() -> None:
         (Phase.OFF, Status.REBOOTING, Status.REBOOTING),
         (Phase.STOPPING, Status.RUNNING, Status.STOPPING),
         (Phase.DELETING, Status.RUNNING, Status.DELETING),
-        (Phase.BUSY, Status.RUNNING, Status.REBOOTING),
-        (Phase.UNKNOWN, Status.RUNNING, Status.REBOOTING),
     ],
 )
 def test_what_a_condition_means(phase: Phase, before: Status | None, expected: Status) -> None:
     assert seen(phase, before) is expected
+
+
+@pytest.mark.parametrize("phase", [Phase.BUSY, Phase.UNKNOWN])
+@pytest.mark.parametrize("before", [None, *(status for status in Status if status is not Status.DELETED)])
+def test_what_the_vendor_works_on_keeps_its_status(phase: Phase, before: Status | None) -> None:
+    kept = {None: Status.STARTING, Status.NEW: Status.STARTING, Status.DELETING: Status.REBOOTING}
+    assert seen(phase, before) is kept.get(before, before)
 
 
 def test_between_created_and_started_a_machine_is_off_and_locked() -> None:

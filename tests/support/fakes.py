@@ -150,6 +150,8 @@ class Box:
     """When an accepted delete is through."""
     protected: bool = False
     """Whether a delete is refused."""
+    work: Phase | None = None
+    """What the vendor reports instead of how the machine is, while it works on it."""
 
 
 @dataclass
@@ -406,6 +408,8 @@ class FakeCloud:
     def _phase(self, box: Box) -> Phase:
         if box.gone is not None and self.tells_deleting:
             return Phase.DELETING
+        if box.work:
+            return box.work
         if box.off:
             return Phase.OFF
         return Phase.RUNNING if box.ready is not None and box.ready <= self.clock.monotonic() else Phase.BOOTING
