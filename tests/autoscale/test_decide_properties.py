@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import timedelta
 
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from scaler.autoscale.decide import decide, decide_stack
@@ -68,7 +68,8 @@ def histories(draw: st.DrawFn) -> History:
 
 
 @given(policies(), supplies(), histories(), LOADS, st.integers(0, 10), st.integers(0, 10), COUNTS)
-@settings(max_examples=300)
+# Neither a deadline nor slow generation: a loaded machine is no fault.
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_never_outside_min_max_and_limit(
     policy: Policy, supply: Supply, history: History, load: float, low: int, more: int, limit: int
 ) -> None:
@@ -104,7 +105,8 @@ def test_groups_together_keep_every_bound_and_only_the_limit_takes_servers_away(
 
 
 @given(policies(), supplies(), histories(), LOADS, LOADS)
-@settings(max_examples=300)
+# Neither a deadline nor slow generation: a loaded machine is no fault.
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_more_load_never_means_fewer_servers(
     policy: Policy, supply: Supply, history: History, one: float, other: float
 ) -> None:

@@ -102,6 +102,8 @@ def test_sets_hashes_and_strings(client: redis.Redis, make: Callable[..., RedisS
     assert number(make("number")) == 12
     assert refusal(make("set", measure="age")) == "set is a set, whose entries have no age"
     assert refusal(make("hash", field="none", missing="error")) == "hash has no field none"
+    client.set("large", "1" * (2 << 20))
+    assert refusal(make("large")) == "large is longer than 1 MiB"
     client.set("text", "many")
     assert refusal(make("text")) == "text is no number but '\"many\"'"
 

@@ -188,6 +188,7 @@ class Pages(ThreadingHTTPServer):
     """A web server whose answers a test sets: path → (status, headers, body) or a function that writes."""
 
     daemon_threads = True
+    request_queue_size = 128  # connections that come at once; the fifth waited for a second otherwise
 
     def __init__(self) -> None:
         self.pages: dict[str, Any] = {}

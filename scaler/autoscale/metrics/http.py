@@ -80,7 +80,7 @@ def get(
 
 
 def _redirected(url: str, location: str) -> str:
-    """Return where a redirect leads. Raise MetricError if that is another host, or no encryption any more."""
+    """Return where a redirect leads. Raise MetricError if that is another host, or the same one without TLS."""
     target = urljoin(url, location)
     here, there = urlsplit(url), urlsplit(target)
     try:
@@ -89,7 +89,7 @@ def _redirected(url: str, location: str) -> str:
     except ValueError:
         same = False
     if not same:
-        raise MetricError(f"it redirects to another host, {there.netloc or 'none'}: write the URL of that host")
+        raise MetricError(f"it redirects to {there.scheme}://{there.netloc}, which is not followed: write that URL")
     return target
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from scaler.autoscale.metrics import MetricError
-from scaler.autoscale.metrics.documents import at_pointer, number_of
+from scaler.autoscale.metrics.documents import LARGEST, at_pointer, number_of
 from scaler.autoscale.metrics.moments import PER_SECOND, seconds_since_1970
 from scaler.model.autoscaling import RedisSource
 
@@ -77,7 +77,7 @@ def _count_hash(client: Any, key: str, source: RedisSource, now: float) -> float
 
 def _count_string(client: Any, key: str, source: RedisSource, now: float) -> float:
     del source, now
-    return _number(client.get(key), key)
+    return _number(_text(client, key), key)
 
 
 def _count_stream(client: Any, key: str, source: RedisSource, now: float) -> float:
@@ -89,8 +89,16 @@ def _count_stream(client: Any, key: str, source: RedisSource, now: float) -> flo
     return float(group["pending"]) + (float(lag) if lag is not None else _undelivered(client, key, group))
 
 
-def _number(value: bytes, where: str) -> float:
-    return number_of(value.decode(errors="replace"), where)
+def _number(value: bytes | None, where: str) -> float:
+    return number_of((value or b"").decode(errors="replace"), where)
+
+
+def _text(client: Any, key: str) -> bytes | None:
+    """Return a string, which may be as long as an answer over HTTP; None if there is none."""
+    text: bytes = client.getrange(key, 0, LARGEST)
+    if len(text) > LARGEST:
+        raise MetricError(f"{key} is longer than 1 MiB")
+    return text or None
 
 
 def _field(client: Any, key: str, source: RedisSource) -> bytes | None:
@@ -185,7 +193,7 @@ def _oldest_in_hash(client: Any, key: str, source: RedisSource, now: float) -> f
 
 def _oldest_in_string(client: Any, key: str, source: RedisSource, now: float) -> float | None:
     del now
-    return seconds_since_1970(client.get(key), source.unit, key)
+    return seconds_since_1970(_text(client, key), source.unit, key)
 
 
 def _moment(client: Any, key: str, entry: bytes, source: RedisSource) -> float:
@@ -201,7 +209,7 @@ def _moment(client: Any, key: str, entry: bytes, source: RedisSource) -> float:
         if value is None:
             raise MetricError(f"{name} has no field {source.age_field}")
         return seconds_since_1970(value, source.unit, f"the field {source.age_field} of {name}")
-    return moment_in(client.get(name), source.age_field, source.unit, name)
+    return moment_in(_text(client, name), source.age_field, source.unit, name)
 
 
 def moment_in(text: bytes | None, field: str, unit: str | None, where: str) -> float:
