@@ -62,22 +62,27 @@ def unlock(context: Context, yes: bool, force: bool) -> int:
         locks += _engine_locks(backend)
     elif force:
         locks.append(_locks_elsewhere(context, project, spec, url))
+    _remove(context, spec.stack, locks, yes=yes, force=force)
+    if backend is None and not force:
+        click.echo(f"Scaler does not see the locks in {url.partition(':')[0]}: --force removes them.", err=True)
+    return ExitCode.OK
+
+
+def _remove(context: Context, stack: str, locks: Sequence[_Lock], *, yes: bool, force: bool) -> None:
+    """Remove the locks of holders that have ended, with `force` all of them; LockedError if one is left."""
     doomed = [lock for lock in locks if lock.dead or force]
     if doomed and not yes:
         _ask(context, doomed)
     for lock in doomed:
         lock.remove()
-    held = [lock for lock in locks if lock not in doomed]
-    if held:
+    left = [lock for lock in locks if lock not in doomed]
+    if left:
         raise LockedError(
-            f"{spec.stack} is locked, and its holder may still run.",
-            why="; ".join(f"{lock.kind} lock of {lock.holder}" for lock in held),
+            f"{stack} is locked, and its holder may still run.",
+            why="; ".join(f"{lock.kind} lock of {lock.holder}" for lock in left),
             fix="Wait until it ends. If you know that it has ended: scaler unlock --force",
         )
-    _show(context, spec.stack, doomed)
-    if backend is None and not force:
-        click.echo(f"Scaler does not see the locks in {url.partition(':')[0]}: --force removes them.", err=True)
-    return ExitCode.OK
+    _show(context, stack, doomed)
 
 
 def _run_locks(lock: RunLock) -> list[_Lock]:

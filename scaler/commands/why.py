@@ -14,6 +14,8 @@ from scaler.commands.document import dump
 from scaler.commands.history import read_events, table_of
 from scaler.commands.running import load
 from scaler.errors import UsageError
+from scaler.model import Server
+from scaler.model.events import Event
 from scaler.output.table import markdown_table, text_table
 from scaler.output.words import format_age, format_elapsed, one_line
 from scaler.records.codec import event_to_json, server_to_json
@@ -69,16 +71,21 @@ def _facts(found: Explanation, context: Context) -> Iterator[tuple[str, str]]:
     if decision:
         yield "why", decision.reason or "nothing was decided: the cloud reported it"
         yield "by", f"`{decision.cause}` (run {decision.run}, {format_time(decision.at) if decision.at else '?'})"
-    if record and record.error and (decision is None or record.error != decision.reason):
-        yield "error", record.error
-    if record and record.protected:
-        yield "protected", "by `scaler protect`"
-    if record and record.set_aside:
-        yield "set aside", "its group label was changed at the cloud"
+    if record:
+        yield from _record_facts(record, decision)
     if found.run:
         yield from _run_facts(found.run)
     if found.deadline:
         yield "deadline", f"{format_elapsed(found.deadline.length)} to start ({found.deadline.why})"
+
+
+def _record_facts(record: Server, decision: Event | None) -> Iterator[tuple[str, str]]:
+    if record.error and (decision is None or record.error != decision.reason):
+        yield "error", record.error
+    if record.protected:
+        yield "protected", "by `scaler protect`"
+    if record.set_aside:
+        yield "set aside", "its group label was changed at the cloud"
 
 
 def _run_facts(run: RunReport) -> Iterator[tuple[str, str]]:

@@ -149,6 +149,11 @@ def _rebootable(knowledge: Knowledge, names: Collection[str], group: str | None,
             if server.status not in _REBOOTABLE:
                 raise wrong_status(server, "rebooted")
         return servers
+    return _rebootable_of(knowledge, group, ports)
+
+
+def _rebootable_of(knowledge: Knowledge, group: str | None, ports: Ports) -> list[Server]:
+    """The servers of a group, or of all, that can be rebooted; says of the others that they are not."""
     spec = knowledge.spec
     if group is not None and group not in spec.groups:
         raise UsageError(f"There is no group {group!r} in {spec.stack}.", fix=nearest(group, list(spec.groups)))

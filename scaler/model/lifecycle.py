@@ -100,9 +100,13 @@ def status_of(phase: Phase, locked: bool, before: Status | None, *, in_stack: bo
     if before in (Status.HANGING, Status.REBOOTING):
         return before
     if phase is Phase.OFF:
-        # Between "created" and "started" a machine is off and locked for a moment.
-        return Status.STARTING if locked and before in (None, Status.NEW, Status.STARTING) else Status.STOPPED
+        return _status_of_off(locked, before)
     return Status.REBOOTING if before is Status.RUNNING else Status.STARTING
+
+
+def _status_of_off(locked: bool, before: Status | None) -> Status:
+    # Between "created" and "started" a machine is off and locked for a moment.
+    return Status.STARTING if locked and before in (None, Status.NEW, Status.STARTING) else Status.STOPPED
 
 
 def _status_of_unsettled(before: Status | None) -> Status:

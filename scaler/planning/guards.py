@@ -125,8 +125,7 @@ def _check_protection(spec: Spec, world: World, plan: Plan, group: str, have: in
     wanted = plan.wanted.get(group, 0)
     leaving = [step.server for step in plan.steps if step.group == group and step.action in LEAVING]
     if have - wanted > sum(world.servers[name].counts for name in leaving):
-        members = [server for _, server in sorted(world.servers.items()) if server.group == group and server.counts]
-        protected = {server.name: found for server in members if (found := protection_of(spec, world, server))}
+        protected = _protected_of(spec, world, group)
         if group not in spec.groups:
             raise _protected_of_removed(spec, plan, group, protected)
         raise RefusedError(
@@ -135,6 +134,12 @@ def _check_protection(spec: Spec, world: World, plan: Plan, group: str, have: in
             fix=" ".join(dict.fromkeys(protection.fix for protection in protected.values())) + " Or ask for more.",
             code="protected",
         )
+
+
+def _protected_of(spec: Spec, world: World, group: str) -> dict[str, Protection]:
+    """Return the servers of a group that count and may not be removed, each with what protects it."""
+    members = [server for _, server in sorted(world.servers.items()) if server.group == group and server.counts]
+    return {server.name: found for server in members if (found := protection_of(spec, world, server))}
 
 
 def _protected_of_removed(spec: Spec, plan: Plan, group: str, protected: Mapping[str, Protection]) -> RefusedError:

@@ -37,9 +37,7 @@ def plan(spec: Spec, world: World, wanted: Mapping[str, int], advice: Advice | N
 def _plan(facts: Facts, wanted: Mapping[str, int]) -> Plan:
     spec, world = facts.spec, facts.world
     groups = _plan_groups(facts, wanted)
-    grow = [*_forget(world), *_adopt(world), *(step for group in groups.values() for step in group.grow)]
-    shrink = [step for group in groups.values() for step in group.shrink]
-    grow += _update(spec, world, {step.server for step in (*grow, *shrink) if step.action is Action.DELETE})
+    grow, shrink = _steps(spec, world, groups.values())
     return Plan(
         stack=spec.stack,
         wanted=dict(wanted),
@@ -69,6 +67,14 @@ def _plan_groups(facts: Facts, wanted: Mapping[str, int]) -> dict[str, GroupPlan
         created = {step.server for step in plans[name].grow if step.action is Action.CREATE}
         facts = replace(facts, advice=replace(facts.advice, taken=facts.advice.taken | created))
     return plans
+
+
+def _steps(spec: Spec, world: World, groups: Collection[GroupPlan]) -> tuple[list[Step], list[Step]]:
+    """Return the steps that grow the stack or repair it, and those that shrink it."""
+    grow = [*_forget(world), *_adopt(world), *(step for group in groups for step in group.grow)]
+    shrink = [step for group in groups for step in group.shrink]
+    grow += _update(spec, world, {step.server for step in (*grow, *shrink) if step.action is Action.DELETE})
+    return grow, shrink
 
 
 def _lacks_room(made: Plan, spec: Spec, world: World, advice: Advice) -> bool:

@@ -52,8 +52,7 @@ def explain_server(
     own = [event for event in events if event.server == name]
     if not own and record is None:
         return None
-    reasoned = [event for event in own if event.reason]
-    decision = next(reversed(reasoned or own), None)
+    decision = _decision(own)
     group = groups.get(record.group if record else own[-1].group or "")
     return Explanation(
         server=name,
@@ -65,10 +64,15 @@ def explain_server(
     )
 
 
+def _decision(own: Sequence[Event]) -> Event | None:
+    reasoned = [event for event in own if event.reason]
+    return next(reversed(reasoned or own), None)
+
+
 def _run(decision: Event, events: Sequence[Event]) -> RunReport:
     of_run = [event for event in events if event.run == decision.run]
-    started = next((event for event in of_run if event.event == EventName.RUN_STARTED), None)
-    finished = next((event for event in of_run if event.event == EventName.RUN_FINISHED), None)
+    started = _first(EventName.RUN_STARTED, of_run)
+    finished = _first(EventName.RUN_FINISHED, of_run)
     around = (EventName.RUN_STARTED, EventName.RUN_FINISHED)
     return RunReport(
         id=decision.run,
@@ -79,6 +83,10 @@ def _run(decision: Event, events: Sequence[Event]) -> RunReport:
         error=finished.reason if finished else None,
         events=tuple(event for event in of_run if event.server is None and event.event not in around),
     )
+
+
+def _first(name: EventName, events: Sequence[Event]) -> Event | None:
+    return next((event for event in events if event.event == name), None)
 
 
 def _deadline(group: Group, events: Sequence[Event]) -> Deadline:

@@ -17,17 +17,14 @@ from scaler.simulator.things import Thing
 def list_images(call: Call) -> Reply:
     """Images by `type`, `status`, `architecture`, `name`, `label_selector`, `include_deprecated`."""
     query, view = call.query, shapes(call)
-    named = query.getlist("name")
     rows = [view.snapshot(thing) for thing in _selected_snapshots(call)]
     if not query.get("label_selector"):
         rows += [view.system_image(image) for image in IMAGES.values()]
     if query.get("include_deprecated", "").lower() != "true":
         rows = [row for row in rows if not _deprecated(row, call.now)]
-    for field in ("type", "status", "architecture"):
+    for field in ("type", "status", "architecture", "name"):
         if wanted := query.getlist(field):
             rows = [row for row in rows if row[field] in wanted]
-    if named:
-        rows = [row for row in rows if row["name"] in named]
     return page(call, "images", in_order(call, rows), lambda row: row)
 
 

@@ -112,13 +112,10 @@ def _check(call: Call) -> _Order:
     kind = find_server_type(call, fields.get("server_type"))
     image, from_snapshot = usable_image(call, fields.get("image"), kind)
     location = location_asked_for(call, fields.get("location"), kind)
-    user_data = fields.get("user_data") or ""
-    if not isinstance(user_data, str) or len(user_data.encode()) > USER_DATA_BYTES:
-        raise invalid("user_data", f"user_data must not exceed {USER_DATA_BYTES} bytes")
+    user_data = _user_data(call)
     keys = [reference(call, "ssh_key", key).id for key in fields.get("ssh_keys") or ()]
     firewalls = [reference(call, "firewall", item.get("firewall")).id for item in fields.get("firewalls") or ()]
     networks = [reference(call, "network", network) for network in fields.get("networks") or ()]
-    public_net = fields.get("public_net") or {}
     body = {
         "type": kind.name,
         "location": location,
@@ -143,10 +140,23 @@ def _check(call: Call) -> _Order:
         start=fields.get("start_after_create", True) is not False,
         keyless=not keys,
         networks=networks,
-        versions=[version for version in ("ipv4", "ipv6") if public_net.get(f"enable_{version}", True) is not False],
+        versions=_ip_versions(call),
     )
     _check_interfaces(order)
     return order
+
+
+def _user_data(call: Call) -> str:
+    user_data = call.fields.get("user_data") or ""
+    if not isinstance(user_data, str) or len(user_data.encode()) > USER_DATA_BYTES:
+        raise invalid("user_data", f"user_data must not exceed {USER_DATA_BYTES} bytes")
+    return user_data
+
+
+def _ip_versions(call: Call) -> list[str]:
+    """The versions of IP that the server gets a public address of: both, unless the request says otherwise."""
+    public_net = call.fields.get("public_net") or {}
+    return [version for version in ("ipv4", "ipv6") if public_net.get(f"enable_{version}", True) is not False]
 
 
 def _check_interfaces(order: _Order) -> None:

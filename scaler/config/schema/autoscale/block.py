@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, Field, field_validator
@@ -40,6 +41,14 @@ class DownSchema(DirectionSchema):
     cooldown: Pause = duration_key("The least time after a change.", "5m")
 
 
+def _require_known(rules: Sequence[RuleSchema], metrics: Collection[str]) -> None:
+    """Refuse a rule that names a metric that the block does not have."""
+    for index, schema in enumerate(rules):
+        for name, place in named_metrics(schema):
+            if name not in metrics:
+                raise refusal(f"names no metric: {shown(name)}", nearest(name, list(metrics)), at=(index, *place))
+
+
 class AutoscaleSchema(BaseModel):
     """How the group's count follows its load."""
 
@@ -72,10 +81,7 @@ class AutoscaleSchema(BaseModel):
             raise refusal("must have rules or a function", "add rules")
         if known is None:
             return rules
-        for index, schema in enumerate(rules):
-            for name, place in named_metrics(schema):
-                if name not in known:
-                    raise refusal(f"names no metric: {shown(name)}", nearest(name, list(known)), at=(index, *place))
+        _require_known(rules, known)
         used = {name for schema in rules for name, _ in named_metrics(schema)}
         if info.data.get("function", ...) is not None:
             return rules
