@@ -106,6 +106,12 @@ class RefusedError(ScalerError):
     code = "refused"
 
 
+class UnrecognisedError(RefusedError):
+    """The world is not the one that the stack's records are of; nothing was changed and nothing recorded."""
+
+    code = "unrecognised"
+
+
 class StalePlanError(ScalerError):
     """The servers, the spec or scaler itself have changed since the plan was made; it was not applied."""
 

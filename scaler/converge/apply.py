@@ -60,7 +60,7 @@ def apply_phase(phase: PlanPhase, request: Request, knowledge: Knowledge, ports:
 
 def _deletable(knowledge: Knowledge) -> set[tuple[str, bool]]:
     """Return the ids of the machines, each with whether the cloud would refuse to delete it."""
-    return {(machine.id, machine.protected) for machine in knowledge.world.machines.values()}
+    return {(machine.id, machine.protected) for machine in knowledge.world.machines.values() if machine.seen}
 
 
 def _apply_lot(lot: PlanPhase, knowledge: Knowledge, ports: Ports) -> Done:

@@ -27,6 +27,7 @@ from scaler.converge.observe import (
     look,
     look_patiently,
     observe,
+    prove_absences,
     read_stack,
     reboot_due,
     record,
@@ -222,7 +223,8 @@ def _confirm(request: Request, standing: Standing, ports: Ports) -> tuple[Standi
 
 def _plan_again(request: Request, standing: Standing, ports: Ports) -> Standing:
     """Plan for the world as it is now."""
-    knowledge, journal = standing.knowledge, standing.journal
+    # A plan needs to know which machines are gone.
+    knowledge, journal = prove_absences(standing.knowledge, ports), standing.journal
     if not journal.reports:
         # Nothing was done, since others were quicker: what is relative is so to what they left.
         knowledge = _resolve(request, knowledge)

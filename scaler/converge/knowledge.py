@@ -28,7 +28,9 @@ class Knowledge:
     records: Mapping[str, Server]
     """By name, finished ones included."""
     gone: frozenset[str] = frozenset()
-    """Ids that the cloud denied when they were asked for by their own address."""
+    """Ids of machines whose absence is proven."""
+    denied: Mapping[str, float] = field(default_factory=dict)
+    """By id: when the cloud first denied a machine whose absence is not proven yet, by `clock.monotonic`."""
     deadlines: Mapping[str, Deadline] = field(default_factory=dict)
     """By group, where its boots so far teach one."""
     wanted: Mapping[str, int] = field(default_factory=dict)

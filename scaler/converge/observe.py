@@ -17,6 +17,7 @@ from scaler.converge.knowledge import Knowledge
 from scaler.converge.ports import Ports
 from scaler.model import Machine, Server, Spec, Step, World
 from scaler.model.lifecycle import UNSETTLED, Status
+from scaler.planning.absence import MASS_PROOF_S, is_accepted, is_meant, proof_s, remembered
 from scaler.planning.assess import Findings, assess, known
 from scaler.planning.deadlines import learn_deadline
 from scaler.planning.prices import existing, price_of
@@ -44,7 +45,7 @@ def observe(spec: Spec, ports: Ports, *, rebuild: bool = False) -> Knowledge:
     }
     nothing = World(at=ports.clock.now(), machines={}, entries=stack.entries, servers={})
     unseen = Knowledge(spec=spec, stack=stack, world=nothing, first=nothing, records=records, deadlines=deadlines)
-    seen = look(unseen, ports)
+    seen = prove_absences(look(unseen, ports), ports)
     return replace(seen, first=seen.world)
 
 
@@ -73,38 +74,74 @@ def look_patiently(knowledge: Knowledge, ports: Ports, deadline: float) -> Knowl
 def take_in(knowledge: Knowledge, machines: Sequence[Machine], ports: Ports) -> Knowledge:
     """Make a world of a list that was read just now; a machine that it lacks is asked for by its id."""
     spec = knowledge.spec
-    answers = {missed: _find(missed, ports) for missed in sorted(_missed(knowledge, machines))}
-    found = [machine for machine in answers.values() if machine]
-    ours = [machine for machine in found if not spec.owner.excludes(machine.labels)]
+    knowledge, unlisted = _ask_for_missing(knowledge, machines, ports)
+    ours = [machine for machine in unlisted if not spec.owner.excludes(machine.labels)]
     findings = Findings(
         is_ready=lambda server: _is_ready(spec, server, ports),
         trouble=ports.readiness.trouble,
         stopping=ports.stopping.busy,
-        relabelled=frozenset(machine.id for machine in found if spec.owner.excludes(machine.labels)),
+        relabelled=frozenset(machine.id for machine in unlisted if spec.owner.excludes(machine.labels)),
         deadlines=knowledge.deadlines,
     )
     world = assess(spec, [*machines, *ours], knowledge.stack, knowledge.records, ports.clock.now(), findings)
     servers = {name: _priced(knowledge, server) for name, server in world.servers.items()}
-    return replace(
-        knowledge,
-        world=replace(world, servers=servers),
-        records={**world.past, **servers},
-        gone=knowledge.gone | {missed for missed, machine in answers.items() if machine is None},
-    )
+    return replace(knowledge, world=replace(world, servers=servers), records={**world.past, **servers})
 
 
-def _missed(knowledge: Knowledge, machines: Sequence[Machine]) -> set[str]:
-    expected = {server.id for server in knowledge.records.values() if server.id and not server.finished}
-    expected |= {entry.id for entry in knowledge.stack.entries.values()}
-    return expected - knowledge.gone - {machine.id for machine in machines}
+def _ask_for_missing(
+    knowledge: Knowledge, machines: Sequence[Machine], ports: Ports
+) -> tuple[Knowledge, list[Machine]]:
+    """Ask for each known machine that a list lacks; those that are there, or not proven to be gone."""
+    expected = _expected(knowledge)
+    missed = sorted(expected.keys() - knowledge.gone - {machine.id for machine in machines})
+    answers = {missing: _find(missing, ports) for missing in missed}
+    silent = [missing for missing, machine in answers.items() if machine is None]
+    now, moment = ports.clock.now(), ports.clock.monotonic()
+    unproven = [
+        missing for missing in silent if not (is_meant(expected[missing]) or is_accepted(expected[missing], now))
+    ]
+    denied = {missing: knowledge.denied.get(missing, moment) for missing in unproven}
+    within_s = proof_s(len(denied), len(expected))
+    proven = {missing for missing, since in denied.items() if moment - since >= within_s}
+    gone = proven | {missing for missing in silent if is_meant(expected[missing])}
+    entries = {entry.id: entry for entry in knowledge.stack.entries.values()}
+    found = [
+        machine or remembered(missing, expected[missing], entries.get(missing), knowledge.spec.owner, now)
+        for missing, machine in answers.items()
+        if missing not in gone
+    ]
+    waiting = {missing: since for missing, since in denied.items() if missing not in proven}
+    return replace(knowledge, gone=knowledge.gone | gone, denied=waiting), found
 
 
-def _find(id: str, ports: Ports) -> Machine | None:
-    """A machine by its own address; None if it is gone."""
+def _expected(knowledge: Knowledge) -> dict[str, Server | None]:
+    """The machines that records or the engine's state know of, by id, each with its record if it has one."""
+    records = {server.id: server for server in knowledge.records.values() if server.id}
+    live = {known: server for known, server in records.items() if not server.finished}
+    return {**{entry.id: records.get(entry.id) for entry in knowledge.stack.entries.values()}, **live}
+
+
+def _find(missing: str, ports: Ports) -> Machine | None:
+    """A machine by its own address; None if the cloud denies it."""
     try:
-        return ports.cloud.get(id)
+        return ports.cloud.get(missing)
     except GoneError:
         return None
+
+
+def prove_absences(knowledge: Knowledge, ports: Ports) -> Knowledge:
+    """Look again until each machine that the cloud denies is there again, or is proven to be gone."""
+    while knowledge.denied:
+        recorded = len(_expected(knowledge))
+        until = min(knowledge.denied.values()) + proof_s(len(knowledge.denied), recorded)
+        pause_s = max(until - ports.clock.monotonic(), _PAUSE_S)
+        ports.progress.note(
+            f"{len(knowledge.denied)} of {recorded} servers are missing: looking again in {pause_s:.0f} s,"
+            " since a cloud's lists can lag"
+        )
+        ports.clock.sleep(pause_s)
+        knowledge = look_patiently(knowledge, ports, ports.clock.monotonic() + MASS_PROOF_S)
+    return knowledge
 
 
 def _is_ready(spec: Spec, server: Server, ports: Ports) -> bool:

@@ -10,6 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 
+SERVER_GROUP = "scaler:index:ServerGroup"
+"""The type of the component that holds the servers of a group."""
+
+
 @dataclass(frozen=True, slots=True)
 class Resource:
     """A custom resource of the checkpoint."""
@@ -33,6 +37,8 @@ class Checkpoint:
     outputs: Mapping[str, Any] = field(default_factory=dict)
     pending: tuple[str, ...] = ()
     """URNs of resources whose operation was begun and not finished."""
+    foreign: tuple[str, ...] = ()
+    """URNs of resources that scaler did not declare: its program would delete them."""
 
 
 def read_deployment(deployment: Mapping[str, Any]) -> Checkpoint:
@@ -43,7 +49,16 @@ def read_deployment(deployment: Mapping[str, Any]) -> Checkpoint:
         resources=tuple(map(_resource, filter(_is_living, resources))),
         outputs=stack.get("outputs") or {},
         pending=tuple(item["resource"]["urn"] for item in deployment.get("pending_operations") or ()),
+        foreign=tuple(item["urn"] for item in resources if _is_foreign(item["urn"])),
     )
+
+
+def _is_foreign(urn: str) -> bool:
+    """Return whether a resource is neither the stack, nor a default provider, nor a group of ours or below one."""
+    _, _, types, name = urn.split("::", 3)
+    if types.startswith("pulumi:providers:"):
+        return not name.startswith("default")
+    return types != "pulumi:pulumi:Stack" and types.partition("$")[0] != SERVER_GROUP
 
 
 def _is_living(resource: Mapping[str, Any]) -> bool:

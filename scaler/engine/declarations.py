@@ -11,6 +11,7 @@ from typing import Any
 
 import pulumi
 
+from scaler.engine.checkpoint import SERVER_GROUP
 from scaler.engine.plugin import generic
 from scaler.model import Declared, MachineRequest
 from scaler.model.ownership import encode_tags
@@ -20,7 +21,7 @@ class ServerGroup(pulumi.ComponentResource):
     """The servers of one group, so that `pulumi stack` shows them together."""
 
     def __init__(self, name: str) -> None:
-        super().__init__("scaler:index:ServerGroup", name)
+        super().__init__(SERVER_GROUP, name)
 
 
 _FIXED = {

@@ -224,6 +224,7 @@ class PulumiStack:
             entries=entries,
             outputs=_servers(checkpoint.outputs),
             pending=tuple(map(_name, checkpoint.pending)),
+            foreign=checkpoint.foreign,
         )
 
 

@@ -28,6 +28,8 @@ class Machine:
     locked: bool = False
     protected: bool = False
     """Whether the cloud refuses to delete it, because its owner turned delete protection on."""
+    seen: bool = True
+    """False: the cloud denies it, but that does not prove yet that it is gone; all else is as remembered."""
     details: Mapping[str, object] = field(default_factory=dict)
     """What only the engine's plugin needs, under the field names of the API."""
 

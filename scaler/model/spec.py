@@ -168,6 +168,8 @@ class Spec:
     groups: Mapping[str, Group]
     notify: tuple[NotifyTarget, ...] = ()
     policies: tuple[PolicyPack, ...] = ()
+    accept_loss: Literal["ask", "always"] = "ask"
+    """`ask`: a run stops when more than half of the servers are missing at once."""
     retention: timedelta = timedelta(days=7)
     """How long records of deleted servers are kept."""
     path: Path

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from scaler.model.identity import Identity
 from scaler.model.lifecycle import Status
 from scaler.model.machine import Machine
 from scaler.model.server import Server
@@ -31,6 +32,10 @@ class StackState:
     """The servers in the stack's outputs, by name."""
     pending: tuple[str, ...] = ()
     """Names of resources with an operation that the engine started and did not finish."""
+    foreign: tuple[str, ...] = ()
+    """URNs of resources that scaler did not declare."""
+    identity: Identity | None = None
+    """As the stack's outputs have it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

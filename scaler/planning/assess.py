@@ -54,7 +54,7 @@ def assess(
         name: observation.record(
             name,
             machine,
-            by_id.get(machine.id) or _intent(records.get(name)),
+            by_id.get(machine.id) or _intent(records.get(name), machine),
             stack.entries[name] if _holds(stack, name, machine) else None,
         )
         for name, machine in named.items()
@@ -106,9 +106,9 @@ def _name(machines: Sequence[Machine], entries: Mapping[str, StackEntry]) -> dic
     return named
 
 
-def _intent(record: Server | None) -> Server | None:
+def _intent(record: Server | None, machine: Machine) -> Server | None:
     """Return the record of a create request that was intended: the machine of its name may have come of it."""
-    return record if record and record.id is None and record.status is Status.NEW else None
+    return record if record and record.id is None and record.status is Status.NEW and machine.seen else None
 
 
 def _holds(stack: StackState, name: str, machine: Machine) -> bool:
@@ -147,6 +147,8 @@ class _Observation:
         label = machine.labels.get(GROUP)
         group = (before.group if before else entry.group if entry else "") or label or ""
         server = before or Server(name=name, group=group, id=machine.id, status=Status.NEW, since=self.now)
+        if not machine.seen and before is not None:
+            return replace(server, name=name, id=machine.id, group=group)
         same_price = (server.type, server.location) == (machine.type, machine.location)
         return replace(
             server,
