@@ -18,7 +18,7 @@ from scaler.errors import ScalerError, UsageError
 from scaler.model import Declared
 from scaler.model.lifecycle import Status
 from scaler.planning.template import recorded_server
-from scaler.records.codec import server_to_json
+from scaler.records.codec import own_output, server_to_json
 from scaler.records.state_file import StateFile
 
 
@@ -48,7 +48,7 @@ def _declare_recorded() -> None:
     declare(
         spec.cloud,
         [Declared(server.name, server.group, recorded_server(spec, server), exists=True) for server in there],
-        {server.name: server_to_json(server) for server in there},
+        {**{server.name: server_to_json(server) for server in there}, **own_output(state.identity)},
         # The state file does not tell which template a server was made from; a label must not say a newer one.
         keep_labels=True,
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scaler.clouds import Cloud
-from scaler.clouds.registry import open_cloud
+from scaler.clouds.registry import endpoint_of, find_token, find_vendor, open_cloud
 from scaler.config.project import Project
 from scaler.converge.ports import Ports, Progress
 from scaler.engine import housekeeping
@@ -21,6 +21,7 @@ from scaler.hooks.notify import Notifier
 from scaler.hooks.readiness import ReadinessChecker
 from scaler.hooks.stopping import ServerStopper
 from scaler.model import Spec
+from scaler.model.identity import Place, normal_endpoint
 from scaler.records.run_lock import RunLock
 from scaler.records.shortages import Shortages
 from scaler.records.stack_records import StackRecords
@@ -74,6 +75,7 @@ def open_ports(run: RunSettings, *, clock: Clock, progress: Progress) -> Iterato
             ),
             readiness=ReadinessChecker(clock, project.directory),
             stopping=stopper,
+            place=place_of(project, spec, run.environ),
             clock=clock,
             progress=progress,
             shortages=Shortages(project.state_dir / f"{spec.stack}.shortages.json"),
@@ -106,6 +108,19 @@ def backend_url(project: Project, spec: Spec, environ: Mapping[str, str]) -> str
 def engine_home(project: Project) -> Path:
     """Return the project's PULUMI_HOME: it holds the engine's logs, and no plugins that others installed."""
     return project.state_dir / "engine"
+
+
+def place_of(project: Project, spec: Spec, environ: Mapping[str, str]) -> Place:
+    """Return where a run works, and with whose token; CredentialsError or UsageError as `open_cloud` raises them."""
+    if spec.endpoint == _EMBEDDED:
+        return Place(project=project.name, cloud=spec.cloud, endpoint=_EMBEDDED)
+    vendor = find_vendor(spec.cloud)
+    return Place(
+        project=project.name,
+        cloud=spec.cloud,
+        endpoint=normal_endpoint(endpoint_of(vendor, spec.endpoint, environ)),
+        token=find_token(vendor, environ) if vendor.token_variables else "",
+    )
 
 
 @contextmanager

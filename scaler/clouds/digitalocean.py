@@ -242,6 +242,11 @@ class DigitalOceanCloud:
         left, reset = self._governor.left()
         return Limits(servers=servers, in_use=in_use, requests_left=left, requests_reset=reset)
 
+    def account(self) -> str | None:
+        with _asking("read whose token it is"):
+            account = self._client.account.get()["account"]
+        return (account.get("team") or {}).get("uuid") or account.get("uuid")
+
     @property
     def requests(self) -> Requests:
         return self._governor.requests

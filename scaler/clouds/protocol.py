@@ -17,6 +17,9 @@ class Cloud(Protocol):
 
     If the cloud does not do what is asked, a method raises a `CloudError`, and nothing else. Every
     request has a deadline of its own.
+
+    A cloud may have one method more, `account() -> str | None`: the account's own id, which is the same
+    for all its tokens. A run compares it before it acts with a token that it has not seen before.
     """
 
     name: str

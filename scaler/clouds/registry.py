@@ -78,7 +78,7 @@ def open_cloud(
     no URL, and ScalerError if the vendor's client is not installed.
     """
     vendor = find_vendor(name)
-    url = _endpoint(vendor, endpoint, environ)
+    url = endpoint_of(vendor, endpoint, environ)
     token = find_token(vendor, environ) if vendor.token_variables else ""
     try:
         return vendor.open(url, token, clock, deadlines or Deadlines.of(environ))
@@ -117,7 +117,8 @@ def find_token(vendor: Vendor, environ: Mapping[str, str]) -> str:
     )
 
 
-def _endpoint(vendor: Vendor, endpoint: str | None, environ: Mapping[str, str]) -> str:
+def endpoint_of(vendor: Vendor, endpoint: str | None, environ: Mapping[str, str]) -> str:
+    """Return the URL that requests go to: as given, else from the environment, else the vendor's; UsageError."""
     url = (endpoint or environ.get(vendor.endpoint_variable) or vendor.endpoint).rstrip("/")
     if not _URL.fullmatch(url):
         raise UsageError(f"the endpoint {url} is no URL", fix=f"Give one such as {vendor.endpoint}, or leave it out.")

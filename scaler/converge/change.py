@@ -22,6 +22,7 @@ def change_of(knowledge: Knowledge, phase: PlanPhase, steps: Sequence[Step]) -> 
         outputs={
             server.name: knowledge.records[server.name] for server in declared if server.name in knowledge.records
         },
+        identity=knowledge.identity,
         expected=frozenset(machine.id for machine in world.machines.values()),
         refresh=bool(world.vanished) or _is_relabelled(knowledge),
     )

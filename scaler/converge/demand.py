@@ -27,6 +27,8 @@ class Options:
     """Most servers that the run may create and delete together."""
     allow_zero: bool = True
     """Whether counts may take the whole stack from some servers to none."""
+    accept_loss: bool = False
+    """Whether to go on although servers are missing that the records have."""
     everything: bool = False
     """Remove all, protected servers too: what `destroy` means."""
     reviewed: Reviewed | None = None

@@ -65,7 +65,7 @@ def _run(request: Request, seen: Knowledge | None, ports: Ports) -> Result:
     options = request.options
     if request.demand.counts is not None:
         check_counts(request, request.demand.counts)
-    knowledge = seen or observe(request.spec, ports)
+    knowledge = seen or observe(request.spec, ports, accept_loss=options.accept_loss)
     request = replace(request, demand=request.demand.name_orphans(knowledge.world))
     check_named(request, knowledge.world)
     knowledge = _resolve(request, knowledge)

@@ -8,6 +8,7 @@ from typing import Any
 
 from scaler.clouds import Catalogue, CloudError
 from scaler.model import Placement, Server, Spec, StackState, World
+from scaler.model.identity import Identity
 from scaler.planning.advice import Advice
 from scaler.planning.deadlines import Deadline
 from scaler.planning.guards import Quota
@@ -27,6 +28,8 @@ class Knowledge:
     """As observed first."""
     records: Mapping[str, Server]
     """By name, finished ones included."""
+    identity: Identity | None = None
+    """What the stack is, and where; recorded with everything else."""
     gone: frozenset[str] = frozenset()
     """Ids of machines whose absence is proven."""
     denied: Mapping[str, float] = field(default_factory=dict)

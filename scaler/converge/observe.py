@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from scaler.clouds import (
@@ -15,12 +15,14 @@ from scaler.clouds import (
 )
 from scaler.converge.knowledge import Knowledge
 from scaler.converge.ports import Ports
-from scaler.model import Machine, Server, Spec, Step, World
+from scaler.model import Machine, Server, Spec, StackState, Step, World
+from scaler.model.identity import Identity, new_id
 from scaler.model.lifecycle import UNSETTLED, Status
 from scaler.planning.absence import MASS_PROOF_S, is_accepted, is_meant, proof_s, remembered
 from scaler.planning.assess import Findings, assess, known
 from scaler.planning.deadlines import learn_deadline
 from scaler.planning.prices import existing, price_of
+from scaler.planning.recognition import check_account, check_foreign, check_missing, check_place
 
 PASSING = (TransientError, RateLimitedError, AmbiguousError)
 """Errors that say nothing about the servers: the next look may succeed."""
@@ -28,7 +30,7 @@ PASSING = (TransientError, RateLimitedError, AmbiguousError)
 _PAUSE_S = 2.0
 
 
-def observe(spec: Spec, ports: Ports, *, rebuild: bool = False) -> Knowledge:
+def observe(spec: Spec, ports: Ports, *, rebuild: bool = False, accept_loss: bool = False) -> Knowledge:
     """Read the stack and the records, and list the cloud's machines.
 
     `rebuild` goes on without records that cannot be read. Raises what the cloud, the engine's
@@ -43,10 +45,54 @@ def observe(spec: Spec, ports: Ports, *, rebuild: bool = False) -> Knowledge:
         for name, group in spec.groups.items()
         if (deadline := learn_deadline(times.get(name, ()), group.start_within))
     }
+    identity = _recorded_identity(stack, ports)
+    holds_servers = bool(stack.entries) or any(server.id and not server.finished for server in records.values())
+    if holds_servers:
+        _recognise_place(spec, identity, ports)
+    check_foreign(spec, stack.foreign)
     nothing = World(at=ports.clock.now(), machines={}, entries=stack.entries, servers={})
     unseen = Knowledge(spec=spec, stack=stack, world=nothing, first=nothing, records=records, deadlines=deadlines)
+    expected = {known: server for known, server in _expected(unseen).items() if not is_meant(server)}
     seen = prove_absences(look(unseen, ports), ports)
-    return replace(seen, first=seen.world)
+    missing = sorted(server.name if server else known for known, server in expected.items() if known in seen.gone)
+    is_proven = identity is None or not identity.id or identity.is_proven(ports.place)
+    check_missing(spec, missing, len(expected), is_proven=is_proven, accept_loss=accept_loss)
+    return replace(seen, first=seen.world, identity=_identity_here(identity, ports))
+
+
+def _recorded_identity(stack: StackState, ports: Ports) -> Identity | None:
+    """The stack's identity: as its outputs have it, which everyone shares, else as our records have it."""
+    recorded = ports.records.identity()
+    return stack.identity.united_with(recorded) if stack.identity else recorded
+
+
+def _recognise_place(spec: Spec, identity: Identity | None, ports: Ports) -> None:
+    """Refuse a place other than the recorded one; ask whose a new token is, where the cloud tells."""
+    if identity is None:
+        return
+    check_place(spec, identity, ports.place)
+    if identity.account and not identity.is_proven(ports.place):
+        check_account(spec, identity, _account(ports))
+
+
+def _identity_here(recorded: Identity | None, ports: Ports) -> Identity:
+    """The identity to record from now on: the token has seen all servers that there should be."""
+    if recorded is None or not recorded.id:
+        place = ports.place
+        made = Identity(id=new_id(), project=place.project, cloud=place.cloud, endpoint=place.endpoint)
+        return replace(made, account=_account(ports) or "").with_token(place)
+    return recorded.at(ports.place).with_token(ports.place)
+
+
+def _account(ports: Ports) -> str | None:
+    """The account's own id; None where the cloud does not tell it, or not with this token."""
+    ask: Callable[[], str | None] | None = getattr(ports.cloud, "account", None)
+    if ask is None:
+        return None
+    try:
+        return ask()
+    except CloudError:
+        return None
 
 
 def read_stack(knowledge: Knowledge, ports: Ports) -> Knowledge:
@@ -175,7 +221,7 @@ def learn_prices(knowledge: Knowledge, ports: Ports) -> Knowledge:
 
 def save(knowledge: Knowledge, ports: Ports, steps: Sequence[Step] = ()) -> None:
     """Replace the records in the state file."""
-    ports.records.save(knowledge.wanted, knowledge.records, steps)
+    ports.records.save(knowledge.wanted, knowledge.records, steps, knowledge.identity)
 
 
 def record(knowledge: Knowledge, ports: Ports) -> Knowledge:
@@ -187,7 +233,7 @@ def record(knowledge: Knowledge, ports: Ports) -> Knowledge:
         seen.append(take_in(seen[-1], machines, ports))
         return dict(seen[-1].world.servers)
 
-    ports.stack.record(describe)
+    ports.stack.record(describe, knowledge.identity)
     return read_stack(seen[-1], ports)
 
 

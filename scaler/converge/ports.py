@@ -21,6 +21,7 @@ from scaler.model import (
     Step,
     StopPolicy,
 )
+from scaler.model.identity import Identity, Place
 from scaler.model.lifecycle import Phase
 from scaler.records.shortages import Shortages
 from scaler.support.clock import Clock
@@ -41,7 +42,9 @@ class Stack(Protocol):
     def apply(self, change: Change) -> Applied:
         """Carry a change out under the stack's lock."""
 
-    def record(self, describe: Callable[[Sequence[Machine]], Mapping[str, Server]]) -> Mapping[str, Server]:
+    def record(
+        self, describe: Callable[[Sequence[Machine]], Mapping[str, Server]], identity: Identity | None = None
+    ) -> Mapping[str, Server]:
         """List our machines under the stack's lock and save what `describe` makes of them as outputs."""
 
     @property
@@ -61,7 +64,16 @@ class Records(Protocol):
     def wanted(self) -> Mapping[str, int]:
         """Return the counts of the last run that recorded something; empty if there is none."""
 
-    def save(self, wanted: Mapping[str, int], servers: Mapping[str, Server], steps: Sequence[Step]) -> None:
+    def identity(self) -> Identity | None:
+        """Return the stack's identity as `load` found it; None if nothing is recorded."""
+
+    def save(
+        self,
+        wanted: Mapping[str, int],
+        servers: Mapping[str, Server],
+        steps: Sequence[Step],
+        identity: Identity | None = None,
+    ) -> None:
         """Replace the records, and log what changed since the last save."""
 
     def log_run(self, run: Callable[[], Result]) -> Result:
@@ -142,6 +154,7 @@ class Ports:
     records: Records
     readiness: ReadinessChecks
     stopping: Stopping
+    place: Place
     clock: Clock
     progress: Progress
     shortages: Shortages = field(default_factory=Shortages)

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-
 SERVER_GROUP = "scaler:index:ServerGroup"
 """The type of the component that holds the servers of a group."""
 

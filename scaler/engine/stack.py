@@ -28,9 +28,10 @@ from scaler.model import (
     StackState,
     Violation,
 )
+from scaler.model.identity import OWN_OUTPUT, Identity
 from scaler.model.ownership import GROUP, Owner, decode_tags
 from scaler.planning.template import existing_server
-from scaler.records.codec import server_from_json, server_to_json
+from scaler.records.codec import identity_from_json, own_output, server_from_json, server_to_json
 from scaler.support.clock import Clock
 
 if TYPE_CHECKING:
@@ -158,7 +159,9 @@ class PulumiStack:
             failure=None if moved else ran.error,
         )
 
-    def record(self, describe: Callable[[Sequence[Machine]], Mapping[str, Server]]) -> Mapping[str, Server]:
+    def record(
+        self, describe: Callable[[Sequence[Machine]], Mapping[str, Server]], identity: Identity | None = None
+    ) -> Mapping[str, Server]:
         self._engine.prepare()
         operation = Operation(self._cloud, self._owner, Permits())
         recorded: dict[str, Server] = {}
@@ -177,7 +180,7 @@ class PulumiStack:
             declare(
                 self._spec.cloud,
                 [_declared(self._spec, held[machine.id], machine, recorded) for machine in in_stack],
-                {name: server_to_json(server) for name, server in recorded.items()},
+                _outputs(recorded, identity),
             )
 
         with self._serving(operation) as port:
@@ -199,7 +202,7 @@ class PulumiStack:
     def _program(self, change: Change) -> Program:
         from scaler.engine.declarations import declare
 
-        outputs = {name: server_to_json(server) for name, server in change.outputs.items()}
+        outputs = _outputs(change.outputs, change.identity)
         return lambda: declare(self._spec.cloud, change.declared, outputs)
 
     @contextmanager
@@ -225,6 +228,7 @@ class PulumiStack:
             outputs=_servers(checkpoint.outputs),
             pending=tuple(map(_name, checkpoint.pending)),
             foreign=checkpoint.foreign,
+            identity=_identity(checkpoint.outputs.get(OWN_OUTPUT)),
         )
 
 
@@ -237,6 +241,20 @@ def _declared(spec: Spec, entry: StackEntry, machine: Machine, records: Mapping[
 
 def _name(urn: str) -> str:
     return urn.rpartition("::")[2]
+
+
+def _outputs(servers: Mapping[str, Server], identity: Identity | None) -> dict[str, object]:
+    """Return all outputs of the stack: one per server, and its own."""
+    return {**{name: server_to_json(server) for name, server in servers.items()}, **own_output(identity)}
+
+
+def _identity(output: object) -> Identity | None:
+    if not isinstance(output, Mapping):
+        return None
+    try:
+        return identity_from_json(output.get("identity"))
+    except ValueError:
+        return None
 
 
 def _servers(outputs: Mapping[str, object]) -> dict[str, Server]:

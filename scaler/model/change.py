@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from scaler.model.identity import Identity
 from scaler.model.machine import MachineRequest
 from scaler.model.server import Server
 
@@ -44,6 +45,8 @@ class Change:
     declared: tuple[Declared, ...]
     permits: Permits
     outputs: Mapping[str, Server]
+    identity: Identity | None = None
+    """What the stack says of itself in its output `scaler`."""
     expected: frozenset[str]
     """Ids of the stack's machines. If the list under the stack's lock has others, do nothing."""
     refresh: bool = False

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import secrets
 from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
+
+OWN_OUTPUT = "scaler"
+"""The stack's output that says what the stack is; the others are its servers."""
 
 TOKENS_KEPT = 20
 """How many tokens' fingerprints are remembered, the newest ones."""
@@ -62,6 +66,11 @@ class Identity:
             return self
         tokens = tuple(dict.fromkeys((*other.tokens, *self.tokens)))
         return replace(self, tokens=tokens[-TOKENS_KEPT:], account=self.account or other.account)
+
+
+def new_id() -> str:
+    """A new stack's id."""
+    return secrets.token_hex(4)
 
 
 def normal_endpoint(url: str) -> str:

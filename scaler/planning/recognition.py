@@ -20,12 +20,17 @@ def check_place(spec: Spec, recorded: Identity, here: Place) -> None:
     """Refuse another project, cloud or endpoint than the recorded one."""
     found = {"project": here.project, "cloud": here.cloud, "endpoint": here.endpoint}
     known = {"project": recorded.project, "cloud": recorded.cloud, "endpoint": recorded.endpoint}
-    moved = [f"{name}: {known[name]} recorded, {found[name]} now" for name in found if known[name] and known[name] != found[name]]
+    moved = [
+        f"{name}: {known[name]} recorded, {found[name]} now"
+        for name in found
+        if known[name] and known[name] != found[name]
+    ]
     if moved:
         raise UnrecognisedError(
             f"{spec.stack} holds servers somewhere else; nothing was changed.",
             why="; ".join(moved),
-            fix=f"Set it back. To move {spec.stack}, run `scaler destroy` there first; for a second fleet, use another stack name.",
+            fix=f"Set it back. To move {spec.stack}, run `scaler destroy` there first; "
+            "for a second fleet, use another stack name.",
             code="identity_moved",
         )
 
@@ -52,9 +57,7 @@ def check_foreign(spec: Spec, foreign: Sequence[str]) -> None:
         )
 
 
-def check_missing(
-    spec: Spec, missing: Sequence[str], recorded: int, *, is_proven: bool, accept_loss: bool
-) -> None:
+def check_missing(spec: Spec, missing: Sequence[str], recorded: int, *, is_proven: bool, accept_loss: bool) -> None:
     """Refuse to go on when recorded servers are missing and that may be the looker's fault.
 
     `missing` are the names of recorded servers that the cloud denies, `recorded` is how many there

@@ -8,6 +8,7 @@ from __future__ import annotations
 from scaler.errors import StateError
 from scaler.model import Price, Server
 from scaler.model.events import Event
+from scaler.model.identity import OWN_OUTPUT, Identity
 from scaler.model.lifecycle import Status
 from scaler.records.json_fields import Fields
 from scaler.records.state import State
@@ -27,6 +28,7 @@ def to_json(state: State) -> dict[str, object]:
         "updated": format_time(state.updated),
         "wanted": dict(state.wanted),
         "servers": [server_to_json(server) for server in state.servers],
+        **({"identity": identity_to_json(state.identity)} if state.identity else {}),
     }
 
 
@@ -51,6 +53,39 @@ def from_json(document: object) -> State:
         updated=parse_time(fields.text("updated")),
         wanted=fields.whole_numbers("wanted"),
         servers=tuple(server_from_json(server) for server in fields.items("servers")),
+        identity=identity_from_json(fields.optional_object("identity")),
+    )
+
+
+def identity_to_json(identity: Identity) -> dict[str, object]:
+    """Return an identity as the state file and the stack's output `scaler` hold it."""
+    return {
+        "id": identity.id,
+        "cloud": identity.cloud,
+        "endpoint": identity.endpoint,
+        "project": identity.project,
+        "account": identity.account,
+        "tokens": list(identity.tokens),
+    }
+
+
+def own_output(identity: Identity | None) -> dict[str, object]:
+    """Return the stack's output that says what the stack is; empty if nothing is known of that."""
+    return {OWN_OUTPUT: {"identity": identity_to_json(identity)}} if identity else {}
+
+
+def identity_from_json(document: object) -> Identity | None:
+    """Return the identity that `identity_to_json` wrote. ValueError if the document is not one."""
+    if document is None:
+        return None
+    fields = Fields(document)
+    return Identity(
+        id=fields.text("id"),
+        project=fields.text("project"),
+        cloud=fields.text("cloud"),
+        endpoint=fields.text("endpoint"),
+        account=fields.text("account"),
+        tokens=fields.texts("tokens"),
     )
 
 

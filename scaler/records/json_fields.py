@@ -23,6 +23,12 @@ class Fields:
             raise MalformedError(f"`{name}` is not a text")
         return value
 
+    def texts(self, name: str) -> tuple[str, ...]:
+        values = self._fields.get(name)
+        if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+            raise MalformedError(f"`{name}` is not a list of texts")
+        return tuple(values)
+
     def optional_text(self, name: str) -> str | None:
         return None if self._fields.get(name) is None else self.text(name)
 

@@ -13,6 +13,7 @@ from scaler.errors import LimitError, RefusedError, ScalerError, StateError
 from scaler.hooks.notify import Notifier
 from scaler.model import Outcome, Result, Server, Spec, Step
 from scaler.model.events import Event, EventName
+from scaler.model.identity import Identity
 from scaler.records.boots import boot_times
 from scaler.records.codec import event_to_json
 from scaler.records.event_log import EventLog
@@ -63,10 +64,23 @@ class StackRecords:
             return {}
         return state.wanted if state else {}
 
-    def save(self, wanted: Mapping[str, int], servers: Mapping[str, Server], steps: Sequence[Step]) -> None:
+    def identity(self) -> Identity | None:
+        if self._state is None:
+            return None
+        # An older version recorded only the project and the cloud; its stack gets an id of its own.
+        older = Identity(id="", project=self._state.project, cloud=self._state.cloud)
+        return self._state.identity or older
+
+    def save(
+        self,
+        wanted: Mapping[str, int],
+        servers: Mapping[str, Server],
+        steps: Sequence[Step],
+        identity: Identity | None = None,
+    ) -> None:
         retained = prune_records([servers[name] for name in sorted(servers)], self._clock.now(), self._spec.retention)
         before = self._state
-        if before and self._is_saved(before, wanted, retained):
+        if before and before.identity == identity and self._is_saved(before, wanted, retained):
             return
         self._state = self._file.save(
             State(
@@ -77,6 +91,7 @@ class StackRecords:
                 updated=self._clock.now(),
                 wanted=dict(wanted),
                 servers=retained,
+                identity=identity,
             )
         )
         self._log(*transitions(before.records if before else {}, self._state.records, steps))

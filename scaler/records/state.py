@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from scaler.model import Server
+from scaler.model.identity import Identity
 from scaler.model.lifecycle import Status
 
 RETENTION = timedelta(days=7)
@@ -29,6 +30,8 @@ class State:
     wanted: Mapping[str, int] = field(default_factory=dict)
     """Servers wanted, by group."""
     servers: tuple[Server, ...] = ()
+    identity: Identity | None = None
+    """None: written by a version that recorded none."""
 
     @property
     def records(self) -> dict[str, Server]:

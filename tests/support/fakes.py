@@ -59,6 +59,7 @@ from scaler.model import (
     StopPolicy,
 )
 from scaler.model.events import Event
+from scaler.model.identity import Identity, Place
 from scaler.model.lifecycle import Phase
 from scaler.model.ownership import Owner
 from scaler.records.shortages import Shortages
@@ -168,6 +169,8 @@ class FakeCloud:
     """Whether a machine that is being deleted says so; DigitalOcean's go on running."""
     list_lag_s: float = 0.0
     """How long a new machine is missing from lists."""
+    account_id: str | None = None
+    """Hetzner's is not told."""
     quota: int | None = None
     tells_quota: bool = False
     """Whether the account's quota can be read; Hetzner's cannot."""
@@ -355,6 +358,9 @@ class FakeCloud:
             ),
         )
 
+    def account(self) -> str | None:
+        return self.account_id
+
     def limits(self) -> Limits:
         if self.quota is None or not self.tells_quota:
             return Limits()
@@ -488,21 +494,25 @@ class FakeStack:
             raise
         self.cloud.fuse.burn()
         self.saved = StackState(
-            entries=operation.held, outputs=self.saved.outputs if operation.failure else dict(change.outputs)
+            entries=operation.held,
+            outputs=self.saved.outputs if operation.failure else dict(change.outputs),
+            identity=self.saved.identity if operation.failure else change.identity,
         )
         self.cloud.fuse.burn()
         return Applied(
             accepted=operation.accepted, deleted=operation.deleted, errors=operation.errors, failure=operation.failure
         )
 
-    def record(self, describe: Callable[[Sequence[Machine]], Mapping[str, Server]]) -> Mapping[str, Server]:
+    def record(
+        self, describe: Callable[[Sequence[Machine]], Mapping[str, Server]], identity: Identity | None = None
+    ) -> Mapping[str, Server]:
         self.processes += 1
         if self.record_errors:
             raise self.record_errors.pop(0)
         machines = self.cloud.list_owned(self.owner)
         servers = describe(machines)
         self.cloud.fuse.burn()
-        self.saved = StackState(entries=self._read_again(self.saved.entries), outputs=dict(servers))
+        self.saved = StackState(entries=self._read_again(self.saved.entries), outputs=dict(servers), identity=identity)
         return servers
 
     def _is_there(self, missed: str) -> bool:
@@ -611,6 +621,7 @@ class FakeRecords:
         self.fuse = fuse
         self.servers: dict[str, Server] = {}
         self.counts: dict[str, int] = {}
+        self.known_identity: Identity | None = None
         self.events: list[Event] = []
         self.decisions: list[Any] = []
         self.notices: list[str] = []
@@ -622,12 +633,21 @@ class FakeRecords:
     def wanted(self) -> Mapping[str, int]:
         return self.counts
 
-    def save(self, wanted: Mapping[str, int], servers: Mapping[str, Server], steps: Sequence[Step]) -> None:
+    def identity(self) -> Identity | None:
+        return self.known_identity
+
+    def save(
+        self,
+        wanted: Mapping[str, int],
+        servers: Mapping[str, Server],
+        steps: Sequence[Step],
+        identity: Identity | None = None,
+    ) -> None:
         self.fuse.burn()
         if self.errors:
             raise self.errors.pop(0)
         self.events += transitions(self.servers, servers, steps)
-        self.servers, self.counts = dict(servers), dict(wanted)
+        self.servers, self.counts, self.known_identity = dict(servers), dict(wanted), identity
         self.fuse.burn()
 
     def log_run(self, run: Callable[[], Result]) -> Result:
@@ -643,7 +663,7 @@ class FakeRecords:
         return {}
 
     def lose(self) -> None:
-        self.servers, self.counts = {}, {}
+        self.servers, self.counts, self.known_identity = {}, {}, None
 
 
 class NoStopping:
@@ -711,6 +731,7 @@ class Setting:
         self.readiness = NamedReadiness()
         self.progress = RecordingProgress()
         self.shortages = Shortages()
+        self.place = Place(project="scaler", cloud="hetzner", endpoint="embedded", token="a")
 
     @property
     def around(self) -> Ports:
@@ -721,6 +742,7 @@ class Setting:
             records=self.records,
             readiness=self.readiness,
             stopping=ServerStopper(self.cloud, self.clock, Path()) if keeps else NoStopping(),
+            place=self.place,
             clock=self.clock,
             progress=self.progress,
             shortages=self.shortages,
