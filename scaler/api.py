@@ -76,6 +76,7 @@ class Scaler:
         expect_current: int | None = None,
         max_change: int | None = None,
         allow_zero: bool = False,
+        accept_loss: bool = False,
     ) -> Result:
         """Make exactly this many servers exist.
 
@@ -87,7 +88,12 @@ class Scaler:
         """
         spec = self._spec()
         options = Options(
-            timeout=timeout, wait=wait, expect_current=expect_current, max_change=max_change, allow_zero=allow_zero
+            timeout=timeout,
+            wait=wait,
+            expect_current=expect_current,
+            max_change=max_change,
+            allow_zero=allow_zero,
+            accept_loss=accept_loss,
         )
         return self._ensure(spec, Demand(_wanted(spec, counts)), options, "ensure")
 
@@ -116,12 +122,11 @@ class Scaler:
         """Create a new server for each of these, and remove the old one when the new one is ready."""
         return self._ensure(self._spec(), Demand(renew=frozenset(names)), Options(timeout=timeout), "replace")
 
-    def destroy(self, *, timeout: timedelta = TIMEOUT) -> Result:
+    def destroy(self, *, timeout: timedelta = TIMEOUT, accept_loss: bool = False) -> Result:
         """Remove every server of the stack, including protected ones and orphans, without confirmation."""
         spec = self._spec()
-        return self._ensure(
-            spec, Demand(dict.fromkeys(spec.groups, 0)), Options(timeout=timeout, everything=True), "destroy"
-        )
+        options = Options(timeout=timeout, everything=True, accept_loss=accept_loss)
+        return self._ensure(spec, Demand(dict.fromkeys(spec.groups, 0)), options, "destroy")
 
     # -- servers that exist --------------------------------------------------------------------
 

@@ -245,7 +245,8 @@ class DigitalOceanCloud:
     def account(self) -> str | None:
         with _asking("read whose token it is"):
             account = self._client.account.get()["account"]
-        return (account.get("team") or {}).get("uuid") or account.get("uuid")
+        known: str | None = (account.get("team") or {}).get("uuid") or account.get("uuid")
+        return known
 
     @property
     def requests(self) -> Requests:

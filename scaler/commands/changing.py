@@ -11,7 +11,14 @@ from typing import Any, TypeVar
 import click
 
 from scaler.commands.context import Context
-from scaler.commands.options import LockPolicy, lock_options, max_change_option, timeout_option, yes_option
+from scaler.commands.options import (
+    LockPolicy,
+    accept_loss_option,
+    lock_options,
+    max_change_option,
+    timeout_option,
+    yes_option,
+)
 from scaler.commands.reports import report_options
 from scaler.commands.running import ask, require_consent, require_time, run, show
 from scaler.config.project import Project
@@ -30,6 +37,7 @@ class How:
     no_wait: bool
     expect_current: int | None
     max_change: int | None
+    accept_loss: bool
     timeout: timedelta
     lock: LockPolicy
 
@@ -43,6 +51,7 @@ _OPTIONS: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
         "--expect-current", type=click.IntRange(min=0), metavar="N", help="Refuse unless there are N servers now."
     ),
     max_change_option,
+    accept_loss_option,
     timeout_option,
     lock_options,
 )
@@ -87,6 +96,7 @@ def change(
             approve=None if how.yes else ask(context, spec, ports),
             expect_current=how.expect_current,
             max_change=how.max_change,
+            accept_loss=how.accept_loss,
             allow_zero=allow_zero,
         )
         return ensure(spec, demand, options, ports)

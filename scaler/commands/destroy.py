@@ -10,7 +10,7 @@ import click
 
 from scaler.commands.command import Command, common_options
 from scaler.commands.context import Context
-from scaler.commands.options import LockPolicy, lock_options, timeout_option
+from scaler.commands.options import LockPolicy, accept_loss_option, lock_options, timeout_option
 from scaler.commands.reports import report_options
 from scaler.commands.running import load, require_consent, run, show
 from scaler.model import Plan, Result, Spec
@@ -18,11 +18,12 @@ from scaler.model import Plan, Result, Spec
 
 @click.command(cls=Command)
 @click.option("-y", "--yes", is_flag=True, help="Do not ask for the stack's name.")
+@accept_loss_option
 @timeout_option
 @lock_options
 @report_options
 @common_options
-def destroy(context: Context, yes: bool, timeout: timedelta, lock: LockPolicy) -> int:
+def destroy(context: Context, yes: bool, accept_loss: bool, timeout: timedelta, lock: LockPolicy) -> int:
     """Remove every server of a stack, including protected servers and orphans.
 
     Servers without the stack's labels are never changed.
@@ -43,7 +44,7 @@ def destroy(context: Context, yes: bool, timeout: timedelta, lock: LockPolicy) -
         from scaler.converge.ensure import ensure
 
         approve = None if yes else _ask_for_name(spec, ports)
-        options = Options(timeout=timeout, approve=approve, everything=True)
+        options = Options(timeout=timeout, approve=approve, everything=True, accept_loss=accept_loss)
         return ensure(spec, Demand(dict.fromkeys(spec.groups, 0)), options, ports)
 
     return show(context, run(context, project, spec, use_case, cause="destroy", lock=lock))

@@ -75,6 +75,11 @@ def _with_lock_policy(command: Callable[..., R]) -> Callable[..., R]:
     return with_lock
 
 
+accept_loss_option = click.option(
+    "--accept-loss",
+    is_flag=True,
+    help="Go on although servers are missing that the records have, and replace them.",
+)
 yes_option = click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
 timeout_option = click.option(
     "--timeout",

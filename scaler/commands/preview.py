@@ -12,7 +12,13 @@ from scaler.commands.command import common_options
 from scaler.commands.completers import complete_count
 from scaler.commands.context import Context
 from scaler.commands.counts import CountingCommand, parse_counts, tell
-from scaler.commands.options import LockPolicy, allow_zero_option, lock_timeout_option, max_change_option
+from scaler.commands.options import (
+    LockPolicy,
+    accept_loss_option,
+    allow_zero_option,
+    lock_timeout_option,
+    max_change_option,
+)
 from scaler.commands.reports import report_options
 from scaler.commands.running import load, run, show
 from scaler.errors import ExitCode
@@ -31,6 +37,7 @@ from scaler.support.clock import Clock
 )
 @max_change_option
 @allow_zero_option
+@accept_loss_option
 @lock_timeout_option
 @report_options
 @common_options
@@ -41,6 +48,7 @@ def preview(
     out: Path | None,
     max_change: int | None,
     allow_zero: bool,
+    accept_loss: bool,
     lock: LockPolicy,
 ) -> int:
     """Show what `scaler ensure` would do, without doing it.
@@ -64,7 +72,12 @@ def preview(
         from scaler.converge.demand import Demand, Options
         from scaler.converge.ensure import ensure
 
-        options = Options(apply=False, max_change=max_change, allow_zero=allow_zero or context.interactive)
+        options = Options(
+            apply=False,
+            max_change=max_change,
+            allow_zero=allow_zero or context.interactive,
+            accept_loss=accept_loss,
+        )
         return ensure(spec, Demand(wanted), options, ports)
 
     result = run(context, project, spec, use_case, cause=f"preview {tell(wanted)}", lock=lock)

@@ -82,7 +82,9 @@ def _run(request: Request, seen: Knowledge | None, ports: Ports) -> Result:
         return result_of(request, standing, Outcome.REFUSED, ports)
     if not options.apply:
         _warn_of_shortages(standing, ports)
-        return result_of(request, standing, Outcome.PLANNED, ports)
+        # Without a step there is nothing to do but wait, whatever is still to be recorded.
+        is_planned = plan.phases or plan.short
+        return result_of(request, standing, Outcome.PLANNED if is_planned else Outcome.UNCHANGED, ports)
     if options.approve and plan.phases and not options.approve(plan):
         return replace(result_of(request, standing, Outcome.PLANNED, ports), declined=True)
     if plan.phases:
@@ -261,7 +263,8 @@ def _end_unchanged(request: Request, standing: Standing, ports: Ports) -> Result
     else:
         standing = _note_shortages(standing)
         _warn(request.spec, standing, ports)
-    save(standing.knowledge, ports)
+    if request.options.apply:
+        save(standing.knowledge, ports)
     return result_of(request, standing, Outcome.UNCHANGED if reached else Outcome.FAILED, ports)
 
 

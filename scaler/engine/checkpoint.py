@@ -48,16 +48,17 @@ def read_deployment(deployment: Mapping[str, Any]) -> Checkpoint:
         resources=tuple(map(_resource, filter(_is_living, resources))),
         outputs=stack.get("outputs") or {},
         pending=tuple(item["resource"]["urn"] for item in deployment.get("pending_operations") or ()),
-        foreign=tuple(item["urn"] for item in resources if _is_foreign(item["urn"])),
+        foreign=tuple(item["urn"] for item in resources if _is_foreign(item)),
     )
 
 
-def _is_foreign(urn: str) -> bool:
-    """Return whether a resource is neither the stack, nor a default provider, nor a group of ours or below one."""
-    _, _, types, name = urn.split("::", 3)
-    if types.startswith("pulumi:providers:"):
-        return not name.startswith("default")
-    return types != "pulumi:pulumi:Stack" and types.partition("$")[0] != SERVER_GROUP
+def _is_foreign(resource: Mapping[str, Any]) -> bool:
+    """Return whether a resource is neither the stack, nor a provider of the engine's, nor a group of ours or in one."""
+    kind, urn = resource["type"], resource["urn"]
+    if kind.startswith("pulumi:providers:"):
+        # The engine's own are `default` or `default_<version>`; one with another name was declared.
+        return "::" in urn and not urn.rpartition("::")[2].startswith("default")
+    return kind not in ("pulumi:pulumi:Stack", SERVER_GROUP) and f"{SERVER_GROUP}$" not in urn
 
 
 def _is_living(resource: Mapping[str, Any]) -> bool:

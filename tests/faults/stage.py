@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from scaler.engine import binary
+from scaler.model.identity import OWN_OUTPUT
 from scaler.model.ownership import Owner
 from scaler.simulator import EmbeddedCloud, World
 from scaler.simulator.world import Thing
@@ -110,7 +111,7 @@ class Scene:
         self.check_foreign()
         owned, checkpoint = self.owned(), project.checkpoint
         resources = {resource.name: resource.id for resource in checkpoint.resources}
-        outputs = dict(checkpoint.outputs)
+        outputs = {name: value for name, value in checkpoint.outputs.items() if name != OWN_OUTPUT}
         demand(len(owned) == count + len(kept), f"{len(owned)} servers, not {count}: {owned}, {kept} kept")
         made = [name for number, name in owned.items() if number not in self.given_back]
         demand(len(set(made)) == len(made), f"two servers of one name: {owned}")

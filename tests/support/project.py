@@ -16,6 +16,7 @@ import yaml
 
 from scaler.engine.backend import LocalBackend
 from scaler.engine.checkpoint import Checkpoint
+from scaler.model.identity import OWN_OUTPUT
 from scaler.model.ownership import Owner, decode_tags
 from scaler.simulator import EmbeddedCloud, World
 from scaler.simulator.profiles import CloudName
@@ -274,7 +275,7 @@ class Project:
         """
         machines = self.machines
         resources = {resource.name: resource.id for resource in self.checkpoint.resources}
-        outputs = dict(self.checkpoint.outputs)
+        outputs = {name: value for name, value in self.checkpoint.outputs.items() if name != OWN_OUTPUT}
         assert resources == machines
         assert {name: server["id"] for name, server in outputs.items()} == machines
         assert self.records == outputs

@@ -73,6 +73,10 @@ class SpecSchema(BaseModel):
     plugin: Literal["scaler", "official"] = spec_key(
         "Who makes the servers: scaler's own provider, or the official one without its guarantees.", default="scaler"
     )
+    accept_loss: Literal["ask", "always"] = spec_key(
+        "ask: a run stops when more than half of the servers are missing at once. always: it replaces them.",
+        default="ask",
+    )
     limit: Number | None = spec_key(
         "The most servers this stack may hold, all groups together; exactly this many are allowed.", default=None
     )
