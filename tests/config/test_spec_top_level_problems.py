@@ -123,7 +123,8 @@ AT_TOP: list[tuple[str, str, bool]] = [
     ("group: {}", "group is not a known key; did you mean groups?", True),
     (
         "xyz: 1",
-        "xyz is not a known key; known: cloud, endpoint, backend, plugin, accept_loss, limit, budget, notify, policies, retention, "
+        "xyz is not a known key; known: cloud, endpoint, backend, plugin, accept_loss, limit, budget, "
+        "notify, policies, retention, "
         "groups",
         True,
     ),
