@@ -124,6 +124,31 @@ class SqsSource:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GithubApp:
+    """The credentials of a GitHub App's installation."""
+
+    id: str
+    installation: int
+    key_env: str
+    """The environment variable that holds the app's private key."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GithubSource:
+    """The jobs of GitHub Actions that runners with these labels can take."""
+
+    repositories: tuple[str, ...] = ()
+    """As `owner/name`; without any, all of the organization."""
+    organization: str | None = None
+    labels: tuple[str, ...] = ()
+    """The labels of the runners, besides `self-hosted`."""
+    jobs: Literal["all", "queued", "running"] = "all"
+    token_env: str | None = None
+    app: GithubApp | None = None
+    api: str = "https://api.github.com"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HttpSource:
     """A number in a JSON document at a URL."""
 
@@ -165,6 +190,7 @@ Source = (
     | SqlSource
     | RabbitmqSource
     | SqsSource
+    | GithubSource
     | HttpSource
     | CommandSource
     | CloudSource

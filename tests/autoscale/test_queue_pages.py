@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from scaler.config.spec import load
-from scaler.model.autoscaling import Metric, RedisSource
+from scaler.model.autoscaling import GithubSource, Metric, RedisSource
 from tests.autoscale.reading import number
 
 PAGES = Path(__file__).parents[2] / "docs/how-to"
@@ -131,6 +131,17 @@ def test_an_example_about_redis(client: Any, url: str, tmp_path: Path, name: str
 def test_the_examples_about_brokers_are_valid(tmp_path: Path) -> None:
     found = {name: set(metrics(tmp_path, block)) for name, block in examples("queues-of-brokers.md").items()}
     assert found == {"RabbitMQ": {"jobs"}, "Amazon SQS": {"jobs", "age"}}
+
+
+def test_the_example_about_github_is_a_whole_group(tmp_path: Path) -> None:
+    [block] = re.findall(r"^```yaml\n([\s\S]*?)^```", (PAGES / "github-runners.md").read_text(encoding="utf-8"), re.M)
+    path = tmp_path / "prod.yaml"
+    path.write_text("cloud: hetzner\ngroups:\n  runner:\n" + "".join(f"    {line}\n" for line in block.splitlines()))
+    group = load(path, "shop").groups["runner"]
+    assert group.min == 0
+    assert group.stop.drain
+    assert group.autoscale is not None
+    assert isinstance(group.autoscale.metrics["jobs"].source, GithubSource)
 
 
 def test_the_example_about_horizon_is_valid(tmp_path: Path) -> None:

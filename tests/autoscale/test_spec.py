@@ -20,6 +20,8 @@ from scaler.model.autoscaling import (
     CommandSource,
     Direction,
     FixedSource,
+    GithubApp,
+    GithubSource,
     HorizonSource,
     HttpSource,
     Learned,
@@ -210,6 +212,31 @@ def test_every_key_of_redis(tmp_path: Path) -> None:
     SCHEMA.validate(read(path).value)
 
 
+def test_every_key_of_github(tmp_path: Path) -> None:
+    block = """\
+      metrics:
+        all: {github: {organization: shop, labels: [linux, x64], app: {id: 12, installation: 77, key_env: KEY}}}
+        some: {github: {repositories: shop/web, labels: gpu, token_env: T, jobs: queued, api: "https://gh.x/api/v3"}}
+      rules:
+        - backlog: {metric: all, per_server: 1}
+        - backlog: {metric: some, per_server: 1}
+"""
+    path = write(tmp_path, block)
+    policy = load(path, "shop").groups["worker"].autoscale
+    assert policy is not None
+    assert {name: metric.source for name, metric in policy.metrics.items()} == {
+        "all": GithubSource(
+            organization="shop",
+            labels=("linux", "x64"),
+            app=GithubApp(id="12", installation=77, key_env="KEY"),
+        ),
+        "some": GithubSource(
+            repositories=("shop/web",), labels=("gpu",), token_env="T", jobs="queued", api="https://gh.x/api/v3"
+        ),
+    }
+    SCHEMA.validate(read(path).value)
+
+
 def test_a_group_without_a_block_has_no_policy(tmp_path: Path) -> None:
     assert load(write(tmp_path, "", START.replace("    autoscale:\n", "")), "shop").groups["worker"].autoscale is None
 
@@ -275,6 +302,12 @@ def rule(text: str) -> str:
         ),
         (metric("rabbitmq: {url: 'http://x'}"), "metrics.jobs.rabbitmq.queues is missing; add it"),
         (metric("sqs: {queue_url: 'https://sqs.x.amazonaws.com/'}"), "sqs.queue_url must be the URL of a queue; write"),
+        (metric("github: {labels: a, token_env: T}"), "github must have exactly one of the keys repositories and"),
+        (metric("github: {labels: a, organization: o}"), "github must have exactly one of the keys token_env and app"),
+        (
+            metric("github: {labels: a, repositories: [o/r, o], token_env: T}"),
+            "repositories[1] must be owner/name, not",
+        ),
         (metric("sql: {query: 'select 1'}"), "jobs.sql must have exactly one of the keys url and url_env"),
         (metric("sql: {url: 'postgresql://a:b@x/y', query: 'select 1'}"), "sql.url must not hold a password; name the"),
         (metric("sql: {url: 'oracle://x/y', query: 'select 1'}"), "sql.url must be the URL of a database; write it as"),
@@ -379,6 +412,10 @@ def test_the_page_describes_every_key_and_its_example_is_good(tmp_path: Path) ->
         "Redis",
         "Horizon",
         "Sql",
+        "Rabbitmq",
+        "Sqs",
+        "Github",
+        "GithubApp",
         "Http",
         "Command",
         "Direction",

@@ -8,13 +8,13 @@ import jsonschema
 import pytest
 
 from scaler.config.schema import GroupSchema, SpecSchema, json_schema
-from scaler.config.schema.autoscale import block, metrics, rules
+from scaler.config.schema.autoscale import block, ci_sources, metrics, rules
 from scaler.config.schema.generate import schema_file
 from scaler.config.strict_yaml import read
 from tests.config.spec_files import EVERYTHING_AT_DIGITALOCEAN, EVERYTHING_AT_HETZNER, SCHEMA, write
 
 ROOT = Path(__file__).parents[2]
-ON_ANOTHER_PAGE = {*vars(block), *vars(metrics), *vars(rules)}
+ON_ANOTHER_PAGE = {*vars(block), *vars(ci_sources), *vars(metrics), *vars(rules)}
 
 
 @pytest.mark.parametrize("text", [EVERYTHING_AT_HETZNER, EVERYTHING_AT_DIGITALOCEAN])

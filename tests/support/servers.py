@@ -218,6 +218,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body.encode())
 
+    do_POST = do_GET
+
     def log_message(self, *_: object) -> None:
         pass
 

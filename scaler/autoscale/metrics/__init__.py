@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import re
 import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, MutableMapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -23,6 +23,7 @@ from scaler.model.autoscaling import (
     CloudSource,
     CommandSource,
     FixedSource,
+    GithubSource,
     HorizonSource,
     HttpSource,
     Metric,
@@ -105,6 +106,8 @@ class Request:
     clock: Clock
     group: str = ""
     fleet: Fleet | None = None
+    cache: MutableMapping[object, object] = field(default_factory=dict)
+    """What a reader keeps from one tick to the next, by keys that begin with its source."""
 
 
 class Reader(Protocol):
@@ -121,6 +124,7 @@ _MODULES: Mapping[type[Source], str] = {
     SqlSource: "sql",
     RabbitmqSource: "rabbitmq",
     SqsSource: "sqs",
+    GithubSource: "github",
     HttpSource: "http",
     CommandSource: "command",
     CloudSource: "cloud",
@@ -134,7 +138,7 @@ def kind_of(source: Source) -> str:
     return _MODULES[type(source)]
 
 
-_EXTRAS: Mapping[type[Source], str] = {SqlSource: "sql", SqsSource: "sqs"}
+_EXTRAS: Mapping[type[Source], str] = {SqlSource: "sql", SqsSource: "sqs", GithubSource: "github"}
 """The package's extra that has the library of a kind, where it is not `autoscale`."""
 
 Key = tuple[str, str]
@@ -149,6 +153,7 @@ class Sources:
     directory: Path
     clock: Clock
     _reading: dict[tuple[Key, Source], threading.Thread] = field(default_factory=dict)
+    _cache: dict[object, object] = field(default_factory=dict)
 
     def read(self, metrics: Mapping[Key, Metric], fleet: Fleet | None = None) -> dict[Key, Sample]:
         """Return a sample of each metric, by the same keys; see `measure`."""
@@ -176,7 +181,9 @@ class Sources:
 
     def _request(self, key: Key, metric: Metric, now: datetime, fleet: Fleet | None) -> Request:
         seconds = metric.timeout.total_seconds()
-        return Request(seconds, now, self.environ, self.directory, self.clock, group=key[0], fleet=fleet)
+        return Request(
+            seconds, now, self.environ, self.directory, self.clock, group=key[0], fleet=fleet, cache=self._cache
+        )
 
     def _start(
         self, key: Key, metric: Metric, request: Request, answers: dict[Key, Measurement]

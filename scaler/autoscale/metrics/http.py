@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from urllib.parse import urljoin, urlsplit
 
@@ -45,8 +46,9 @@ def get(
     *,
     headers: Mapping[str, str] | None = None,
     auth: AuthBase | None = None,
+    largest: int = LARGEST,
 ) -> Answer:
-    """Send a GET. Raise MetricError if no answer is there in time, or if it is larger than 1 MiB.
+    """Send a GET. Raise MetricError if no answer is there in time, or if it has more than `largest` bytes.
 
     Redirects are followed on the same host only: an answer from elsewhere, such as a cloud's
     metadata address, would be shown to whoever reads the logs.
@@ -54,29 +56,41 @@ def get(
     auth = auth or (_Bearer(secret(token_env, request)) if token_env else None)
     deadline = request.clock.monotonic() + request.seconds
     full = requests.Request("GET", url, params=dict(parameters)).prepare().url or url
+    headers = {"Accept": "application/json", **(headers or {})}
+    with _errors(request), requests.Session() as session:
+        for _ in range(_MOST_REDIRECTS + 1):
+            left = deadline - request.clock.monotonic()
+            if left <= 0:
+                raise MetricError(f"no answer within {request.seconds:g}s")
+            with session.get(
+                full, auth=auth, timeout=left, headers=headers, stream=True, allow_redirects=False
+            ) as response:
+                if not response.is_redirect:
+                    body = _body(response, request.clock, deadline, largest)
+                    return Answer(response.status_code, body, response.headers)
+                full = _redirected(full, response.headers["Location"])
+    raise MetricError(f"more than {_MOST_REDIRECTS} redirects")
+
+
+def post(url: str, request: Request, *, headers: Mapping[str, str]) -> Answer:
+    """Send a POST without a body, and follow no redirect. Raise MetricError as `get` does."""
+    deadline = request.clock.monotonic() + request.seconds
+    with (
+        _errors(request),
+        requests.post(url, timeout=request.seconds, headers=headers, stream=True, allow_redirects=False) as response,
+    ):
+        body = _body(response, request.clock, deadline, LARGEST)
+        return Answer(response.status_code, body, response.headers)
+
+
+@contextmanager
+def _errors(request: Request) -> Iterator[None]:
     try:
-        with requests.Session() as session:
-            for _ in range(_MOST_REDIRECTS + 1):
-                left = deadline - request.clock.monotonic()
-                if left <= 0:
-                    raise MetricError(f"no answer within {request.seconds:g}s")
-                with session.get(
-                    full,
-                    auth=auth,
-                    timeout=left,
-                    headers={"Accept": "application/json", **(headers or {})},
-                    stream=True,
-                    allow_redirects=False,
-                ) as response:
-                    if not response.is_redirect:
-                        body = _body(response, request.clock, deadline)
-                        return Answer(response.status_code, body, response.headers)
-                    full = _redirected(full, response.headers["Location"])
+        yield
     except requests.Timeout:
         raise MetricError(f"no answer within {request.seconds:g}s") from None
     except requests.RequestException as error:
         raise MetricError(_reason(error)) from None
-    raise MetricError(f"more than {_MOST_REDIRECTS} redirects")
 
 
 def _redirected(url: str, location: str) -> str:
@@ -93,12 +107,12 @@ def _redirected(url: str, location: str) -> str:
     return target
 
 
-def _body(response: requests.Response, clock: Clock, deadline: float) -> str:
+def _body(response: requests.Response, clock: Clock, deadline: float, largest: int) -> str:
     content = b""
     for chunk in response.iter_content(64 * 1024):
         content += chunk
-        if len(content) > LARGEST:
-            raise MetricError("the answer is larger than 1 MiB")
+        if len(content) > largest:
+            raise MetricError(f"the answer is larger than {largest >> 20} MiB")
         if clock.monotonic() > deadline:
             raise MetricError("the answer takes too long")
     return content.decode(response.encoding or "utf-8", errors="replace")

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel
 
 from scaler.config.schema.autoscale.brokers import RabbitmqSchema, SqsSchema
+from scaler.config.schema.autoscale.ci_sources import GithubSchema, whole_github
 from scaler.config.schema.autoscale.quantities import Pause, Pointer, Quantity, Variable
 from scaler.config.schema.autoscale.redis_sources import HorizonSchema, RedisSchema, one_kind_of_keys
 from scaler.config.schema.autoscale.sql_source import SqlSchema, one_address
@@ -19,6 +20,7 @@ from scaler.model.autoscaling import (
     CloudSource,
     CommandSource,
     FixedSource,
+    GithubSource,
     HorizonSource,
     HttpSource,
     Metric,
@@ -72,6 +74,7 @@ _SOURCES: Mapping[str, type[Source]] = {
     "sql": SqlSource,
     "rabbitmq": RabbitmqSource,
     "sqs": SqsSource,
+    "github": GithubSource,
     "http": HttpSource,
     "command": CommandSource,
     "cloud": CloudSource,
@@ -94,6 +97,9 @@ class MetricSchema(BaseModel):
     )
     rabbitmq: RabbitmqSchema | None = spec_key("From RabbitMQ's management API.", default=None)
     sqs: SqsSchema | None = spec_key("From Amazon SQS.", default=None)
+    github: Annotated[GithubSchema, AfterValidator(whole_github)] | None = spec_key(
+        "From the jobs of GitHub Actions.", default=None
+    )
     http: HttpSchema | None = spec_key("From a JSON document at a URL.", default=None)
     command: CommandSchema | None = spec_key("From a program's output.", default=None)
     cloud: Literal["cpu"] | None = spec_key(
@@ -121,7 +127,7 @@ class MetricSchema(BaseModel):
 
     def _source(self, kind: str) -> Source:
         fields = getattr(self, kind)
-        if isinstance(fields, RedisSchema | HorizonSchema):
+        if isinstance(fields, RedisSchema | HorizonSchema | GithubSchema):
             return fields.source()
         if kind == "fixed":
             return FixedSource(value=fields)
