@@ -6,7 +6,7 @@ SHELL := bash
 .SILENT:
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit check faults soak lint format docs bench engine tools lock newest clean
+.PHONY: help demo test unit check faults soak hostile lint format docs bench engine tools lock newest clean
 
 # Where the virtual environment is. PYTHON=/path/to/python chooses the interpreter that it is made with.
 VENV ?= .venv
@@ -15,6 +15,9 @@ INSTALLED := $(VENV)/.installed
 
 # The exact versions to install, with their hashes. Empty (`LOCK=`): the newest that pyproject.toml allows.
 LOCK ?= requirements.lock
+
+# How the demo's cloud behaves: instant, fast, realistic or hostile. Empty: fast.
+PROFILE ?=
 
 # `make check` fails below this percentage of branch coverage.
 COVERAGE_FLOOR := 65
@@ -25,10 +28,15 @@ APT_INSTALL := DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-re
 help: ## list the targets
 	awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-demo: engine ## five servers on the embedded cloud, then two, then none
+demo: engine ## five servers on the embedded cloud, then two, then none; PROFILE=hostile: on an unpleasant one
 	project=$$(mktemp -d)
 	trap 'rm -rf "$$project"' EXIT
 	cp -R Pulumi.yaml stacks "$$project"
+	if [ -n "$(PROFILE)" ]; then
+	  mkdir "$$project/.scaler"
+	  $(BIN)/python -c 'import sys; from pathlib import Path; from scaler.simulator import World
+	World(Path(sys.argv[1])).set_profile(sys.argv[2])' "$$project/.scaler/embedded.sqlite" "$(PROFILE)"
+	fi
 	run() { printf '\n$$ scaler %s\n' "$$*"; $(BIN)/scaler -C "$$project" "$$@"; }
 	run ensure 5 --stack demo --yes
 	run status --stack demo
@@ -44,6 +52,9 @@ test: engine ## the tests alone; ARGS="-k name" chooses
 
 unit: $(INSTALLED) ## the tests that start no server, browser or engine; ARGS="-k name" chooses
 	$(BIN)/python -m pytest -m 'not server and not browser and not engine' $(ARGS)
+
+hostile: engine ## reach random counts on an unpleasant cloud, for a night; ARGS="--seeds 20 --counts 10 --cloud hetzner"
+	$(BIN)/python tests/faults/hostile.py $(ARGS)
 
 lint: $(INSTALLED) ## style, types and direction of imports
 	$(BIN)/ruff check .

@@ -39,7 +39,7 @@ def sim() -> None:
 )
 @click.option(
     "--profile",
-    type=click.Choice(["instant", "fast", "realistic"]),
+    type=click.Choice(["instant", "fast", "realistic", "hostile"]),
     help="How long boots and other actions take. Default: as stored in the file, and `fast` for a new one.",
 )
 @click.option("--clock-speed", type=click.FloatRange(min=0), metavar="X", help="Let time pass X times faster.")

@@ -46,7 +46,7 @@ class EmbeddedCloud:
     ) -> None:
         """Open the world in `path`, or make it.
 
-        `profile` (`instant`, `fast`, `realistic`), `knobs` (`profiles.Knobs`, both clouds) and
+        `profile` (`instant`, `fast`, `realistic`, `hostile`), `knobs` (`profiles.Knobs`, both clouds) and
         `clock_speed` are written into the world; without them it keeps what it has. `port` 0: any free one.
         `middleware` is put around the application, for who wants to see or hold single requests.
         """
