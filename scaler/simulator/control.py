@@ -13,7 +13,7 @@ POST   /_sim/{cloud}/{edit}   a method of `World` (`EDITS`), its arguments as a 
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -22,7 +22,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from scaler.simulator.clock import timestamp
+from scaler.simulator.digitalocean import catalogue as digitalocean
 from scaler.simulator.faults import FaultReport, Rule
+from scaler.simulator.hetzner import catalogue as hetzner
 from scaler.simulator.profiles import CLOUDS
 from scaler.simulator.things import Thing
 from scaler.simulator.world import World
@@ -45,6 +47,12 @@ EDITS: Mapping[str, Callable[..., Any]] = {
     "rate_limit": World.set_rate_limit,
 }
 
+_SOLD: Mapping[str, tuple[Collection[str], Collection[str]]] = {
+    "hetzner": (hetzner.SERVER_TYPES, hetzner.LOCATIONS),
+    "digitalocean": (digitalocean.SIZES, digitalocean.REGIONS),
+}
+"""Each cloud's types and places."""
+
 Action = Callable[[World, Request, dict[str, Any]], Any]
 
 
@@ -57,7 +65,7 @@ def _endpoint(action: Action) -> Callable[[Request], Awaitable[Response]]:
             if not isinstance(arguments, dict):
                 raise ValueError("the body must be a JSON object")  # noqa: TRY004 - one error for all of it
             return JSONResponse(action(request.app.state.world, request, arguments) or {})
-        except (TypeError, ValueError, LookupError) as error:
+        except (TypeError, ValueError, LookupError, AttributeError) as error:
             return JSONResponse({"error": str(error)}, status_code=400)
 
     return endpoint
@@ -128,8 +136,22 @@ def _edit(world: World, request: Request, arguments: dict[str, Any]) -> dict[str
     cloud, name = request.path_params["cloud"], request.path_params["edit"]
     if cloud not in CLOUDS or name not in EDITS:
         raise LookupError(f"no {cloud}/{name}: clouds are {', '.join(CLOUDS)}, edits are {', '.join(EDITS)}")
+    _check_catalogue(cloud, arguments)
     result = EDITS[name](world, cloud, **arguments)
     return {"id": result.id} if isinstance(result, Thing) else None
+
+
+def _check_catalogue(cloud: str, arguments: Mapping[str, Any]) -> None:
+    """Refuse what lists could not show: a type or a place that the cloud does not have, labels that are no strings."""
+    types, places = _SOLD[cloud]
+    for key, known in (("type", types), ("location", places)):
+        if arguments.get(key) not in (None, "*", *known):
+            raise ValueError(f"{cloud} has no {key} {arguments[key]!r}")
+    labels, tags = arguments.get("labels") or {}, arguments.get("tags") or []
+    if not isinstance(labels, dict) or not all(isinstance(value, str) for value in labels.values()):
+        raise ValueError("labels must be an object of strings")
+    if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+        raise ValueError("tags must be a list of strings")
 
 
 routes = [

@@ -33,6 +33,12 @@ BEHAVIOUR = frozenset(
 EFFECTS = WORLD_CHANGES | BEFORE | AFTER | BEHAVIOUR
 
 
+_PATTERN_LENGTH = 200
+_REPETITIONS = 3
+_PATH_LENGTH = 300
+"""Longer paths match no rule; no API has such."""
+
+
 @dataclass(frozen=True, slots=True)
 class Effect:
     """What happens, with its parameters: `respond` has `status`, `code`, `message`; `hang` has `seconds`; and so on."""
@@ -67,7 +73,8 @@ class Rule:
     def matches(self, method: str, path: str, body: Any) -> bool:
         """Whether a request is of the kind that this rule is about."""
         return (
-            re.fullmatch(self.method, method) is not None
+            len(path) <= _PATH_LENGTH
+            and re.fullmatch(self.method, method) is not None
             and re.search(self.path, path) is not None
             and (self.body is None or contains(body, self.body))
         )
@@ -89,7 +96,7 @@ class Rule:
         kind = str(described.pop("kind", ""))
         match = data.get("match") or {}
         try:
-            method, path = re.compile(match.get("method") or ".*"), re.compile(match.get("path") or "")
+            method, path = (_pattern(match.get(key) or default) for key, default in (("method", ".*"), ("path", "")))
         except re.error as error:
             raise ValueError(f"not a regular expression: {error}") from error
         return cls(
@@ -100,6 +107,16 @@ class Rule:
             skip=int(data.get("skip", 0)),
             times=data.get("times", 1),
         )
+
+
+def _pattern(text: object) -> re.Pattern[str]:
+    """A regular expression that ends soon on any path: one without repeated groups and with few repetitions."""
+    if not isinstance(text, str) or len(text) > _PATTERN_LENGTH:
+        raise ValueError(f"a pattern is a string of at most {_PATTERN_LENGTH} characters")
+    bare = re.sub(r"\\.|\[\^?\]?[^\]]*\]", "x", text)
+    if re.search(r"\)[*+{]", bare) or len(re.findall(r"[*+{]", bare)) > _REPETITIONS:
+        raise ValueError(f"a pattern has no repeated groups, and at most {_REPETITIONS} repetitions")
+    return re.compile(text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,7 @@ def test_profile_clock_and_faults(http: Http, world: World) -> None:
     assert (report["id"], report["fired"], report["effect"]["kind"]) == (number, 1, "respond")
     http.delete(f"/_sim/faults/{number}")
     assert world.faults() == []
-    http.post("/_sim/reset")
+    http.post("/_sim/reset", json={})
     assert world.profile == "fast"
 
 

@@ -88,8 +88,8 @@ class Record:
 
     def _add_if_meant(self, scope: Scope, asked: bytes, answered: list[Message]) -> None:
         """Remember an exchange of a cloud's API that no fault spoiled, before the client has the answer."""
-        spoiled = _SPOILED & set(scope.get("state", {}).get("effects", ()))
-        if not spoiled and not scope["path"].startswith("/_sim"):
+        effects = scope.get("state", {}).get("effects")
+        if effects is not None and not _SPOILED & set(effects):
             body = b"".join(message.get("body", b"") for message in answered)
             self._add(Exchanged(scope["method"], scope["path"], asked, answered[0]["status"], body))
 
