@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -46,7 +45,6 @@ from scaler.support.clock import Clock, parse_time
 TITLE = "DigitalOcean"
 _PER_PAGE = 200
 _NAMES_PER_CREATE = 10
-_ACTION_LAG_S = 30.0
 _CPU_WINDOW_S = 600
 _TAG = re.compile(r"[a-zA-Z0-9_\-:]{1,255}")
 
@@ -105,15 +103,13 @@ class DigitalOceanCloud:
         self._session, self._governor = open_session(_DIALECT, _BUDGET, token=token, clock=clock, deadlines=deadlines)
         self._client = _client(endpoint, token, self._session)
         self._references = ReferenceLists(self._read_references, clock)
-        self._reboots: dict[str, tuple[int, float]] = {}
-        """The actions that reboot droplets, and when they were asked for: neither `locked` nor `status` shows them."""
         self._bundler = Bundler(self._create, most=_NAMES_PER_CREATE, clock=clock)
 
     def list_owned(self, owner: Owner) -> list[Machine]:
         (tag,) = encode_tags({STACK: owner.stack})
         with _asking(f"list the droplets of stack {owner.stack}"):
             rows = read_all(self._pages(self._client.droplets.list, "droplets", tag_name=tag))
-            return [self._with_lock(machine) for machine in _owned(rows, owner)]
+            return _owned(rows, owner)
 
     def find(self, name: str, owner: Owner) -> list[Machine]:
         with _asking(f"look up droplet {name}"):
@@ -123,21 +119,12 @@ class DigitalOceanCloud:
 
     def get(self, id: str) -> Machine:
         with _asking(f"read droplet {id}"):
-            return self._with_lock(machine_of(self._client.droplets.get(_number(id))["droplet"]))
+            return machine_of(self._client.droplets.get(_number(id))["droplet"])
 
-    def _with_lock(self, machine: Machine) -> Machine:
-        """The machine, locked while a reboot that was asked for here goes on."""
-        if (reboot := self._reboots.get(machine.id)) is None:
-            return machine
-        action, asked_at = reboot
-        try:
-            is_running = self._client.actions.get(action)["action"]["status"] == "in-progress"
-        except InvalidError:  # not found: a new action may be missing for a while
-            is_running = self._clock.monotonic() - asked_at < _ACTION_LAG_S
-        if is_running:
-            return replace(machine, locked=True)
-        self._reboots.pop(machine.id, None)
-        return machine
+    def is_busy(self, id: str) -> bool:
+        with _asking(f"read the actions of droplet {id}"):
+            newest = self._client.droplet_actions.list(_number(id), per_page=1)["actions"]
+        return any(action["status"] == "in-progress" for action in newest)
 
     def create(self, request: MachineRequest) -> Machine:
         body = _create_body(request)
@@ -258,9 +245,7 @@ class DigitalOceanCloud:
     def _act(self, id: str, action: str) -> None:
         with _asking(f"{action.replace('_', ' ')} droplet {id}", changing=True):
             try:
-                started = self._client.droplet_actions.post(_number(id), body={"type": action})["action"]
-                if action == "reboot":
-                    self._reboots[id] = (int(started["id"]), self._clock.monotonic())
+                self._client.droplet_actions.post(_number(id), body={"type": action})
             except InvalidError as error:
                 if not _ALREADY_SO.search(error.why):
                     raise

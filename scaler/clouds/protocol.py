@@ -19,7 +19,8 @@ class Cloud(Protocol):
     request has a deadline of its own.
 
     A cloud may have one method more, `account() -> str | None`: the account's own id, which is the same
-    for all its tokens. A run compares it before it acts with a token that it has not seen before.
+    for all its tokens. A run compares it before it acts with a token that it has not seen before. And where
+    a machine's status and lock do not show a reboot, `is_busy(id) -> bool`: whether an action runs on it.
     """
 
     name: str

@@ -17,7 +17,7 @@ from scaler.converge.knowledge import Knowledge
 from scaler.converge.ports import Ports
 from scaler.model import Machine, Server, Spec, StackState, Step, World
 from scaler.model.identity import Identity, new_id
-from scaler.model.lifecycle import UNSETTLED, Status
+from scaler.model.lifecycle import UNSETTLED, Phase, Status
 from scaler.planning.absence import MASS_PROOF_S, is_accepted, is_meant, proof_s, remembered
 from scaler.planning.assess import Findings, assess, known
 from scaler.planning.deadlines import learn_deadline
@@ -122,6 +122,7 @@ def take_in(knowledge: Knowledge, machines: Sequence[Machine], ports: Ports) -> 
     spec = knowledge.spec
     knowledge, unlisted = _ask_for_missing(knowledge, machines, ports)
     ours = [machine for machine in unlisted if not spec.owner.excludes(machine.labels)]
+    seen = [_with_lock(knowledge, machine, ports) for machine in [*machines, *ours]]
     findings = Findings(
         is_ready=lambda server: _is_ready(spec, server, ports),
         trouble=ports.readiness.trouble,
@@ -129,7 +130,7 @@ def take_in(knowledge: Knowledge, machines: Sequence[Machine], ports: Ports) -> 
         relabelled=frozenset(machine.id for machine in unlisted if spec.owner.excludes(machine.labels)),
         deadlines=knowledge.deadlines,
     )
-    world = assess(spec, [*machines, *ours], knowledge.stack, knowledge.records, ports.clock.now(), findings)
+    world = assess(spec, seen, knowledge.stack, knowledge.records, ports.clock.now(), findings)
     servers = {name: _priced(knowledge, server) for name, server in world.servers.items()}
     return replace(knowledge, world=replace(world, servers=servers), records={**world.past, **servers})
 
@@ -188,6 +189,18 @@ def prove_absences(knowledge: Knowledge, ports: Ports) -> Knowledge:
         ports.clock.sleep(pause_s)
         knowledge = look_patiently(knowledge, ports, ports.clock.monotonic() + MASS_PROOF_S)
     return knowledge
+
+
+def _with_lock(knowledge: Knowledge, machine: Machine, ports: Ports) -> Machine:
+    """The machine, locked while a reboot goes on that only its actions show, as at DigitalOcean."""
+    is_busy: Callable[[str], bool] | None = getattr(ports.cloud, "is_busy", None)
+    rebooting = (server.id for server in knowledge.records.values() if server.status is Status.REBOOTING)
+    if is_busy is None or machine.locked or machine.phase is not Phase.RUNNING or machine.id not in rebooting:
+        return machine
+    try:
+        return replace(machine, locked=is_busy(machine.id))
+    except GoneError:
+        return machine
 
 
 def _is_ready(spec: Spec, server: Server, ports: Ports) -> bool:
