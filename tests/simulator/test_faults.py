@@ -328,8 +328,8 @@ def test_one_connection_for_many_requests(cloud: EmbeddedCloud) -> None:
     with socket.create_connection(("127.0.0.1", cloud.port)) as connection:
         reader = connection.makefile("rb")
         for line, body in (("DELETE /v1/servers/1", b'{"a": 1}'), ("GET /v1/nowhere", b""), ("GET /v1/locations", b"")):
-            head = f"{line} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {TOKEN}\r\nContent-Length: {len(body)}\r\n\r\n"
-            connection.sendall(head.encode() + body)
+            asked = ("Host: 127.0.0.1", f"Authorization: Bearer {TOKEN}", f"Content-Length: {len(body)}")
+            connection.sendall("\r\n".join([f"{line} HTTP/1.1", *asked, "", ""]).encode() + body)
             status = reader.readline()
             headers = dict(line.decode().strip().lower().split(": ", 1) for line in iter(reader.readline, b"\r\n"))
             answer = reader.read(int(headers["content-length"]))
