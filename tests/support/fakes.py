@@ -7,6 +7,7 @@ enforces the permits, and saves its checkpoint only at an operation's end.
 
 from __future__ import annotations
 
+import math
 import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -167,6 +168,10 @@ class FakeCloud:
     delete_s: float = 3.0
     tells_deleting: bool = True
     """Whether a machine that is being deleted says so; DigitalOcean's go on running."""
+    denied: dict[str, float] = field(default_factory=dict)
+    """By id: until when lists and addresses both deny a machine, by the clock."""
+    deny_new_s: float = 0.0
+    """How long lists and addresses deny a machine that was created just now."""
     list_lag_s: float = 0.0
     """How long a new machine is missing from lists."""
     account_id: str | None = None
@@ -252,12 +257,16 @@ class FakeCloud:
             [
                 self._machine(box)
                 for box in list(self.boxes.values())
-                if owner.owns(box.labels) and (self.list_lag_s == 0 or box.created <= young)
+                if owner.owns(box.labels)
+                and (self.list_lag_s == 0 or box.created <= young)
+                and not self._is_denied(box.id)
             ]
         )
 
     def get(self, id: str) -> Machine:
         self._asked("get", id)
+        if self._is_denied(id):
+            raise GoneError(f"there is no server {id}", why="not_found")
         return self._machine(self._box(id))
 
     def find(self, name: str, owner: Owner) -> list[Machine]:
@@ -272,6 +281,8 @@ class FakeCloud:
             self._refuse(request)
             box = self.add(request.name, request.labels, ready=False, age_s=0.0)
             box.type, box.location, box.image = request.type, request.location, request.image
+        if self.deny_new_s:
+            self.denied[box.id] = self.clock.monotonic() + self.deny_new_s
         if self.hang > 0:
             self.hang -= 1
             box.ready = None
@@ -384,6 +395,9 @@ class FakeCloud:
         self.calls.append((operation, about))
         if self.faults.get(operation):
             raise self.faults[operation].pop(0)
+
+    def _is_denied(self, id: str) -> bool:
+        return self.clock.monotonic() < self.denied.get(id, -math.inf)
 
     def _pass(self) -> None:
         """Let what time has brought about happen."""
