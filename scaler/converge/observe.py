@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 from scaler.clouds import (
@@ -53,10 +53,18 @@ def observe(spec: Spec, ports: Ports, *, rebuild: bool = False, accept_loss: boo
     nothing = World(at=ports.clock.now(), machines={}, entries=stack.entries, servers={})
     unseen = Knowledge(spec=spec, stack=stack, world=nothing, first=nothing, records=records, deadlines=deadlines)
     expected = {known: server for known, server in _expected(unseen).items() if not is_meant(server)}
-    seen = prove_absences(look(unseen, ports), ports)
-    missing = sorted(server.name if server else known for known, server in expected.items() if known in seen.gone)
     is_proven = identity is None or not identity.id or identity.is_proven(ports.place)
-    check_missing(spec, missing, len(expected), is_proven=is_proven, accept_loss=accept_loss)
+
+    def require_presence(absent: Collection[str]) -> None:
+        missing = sorted(server.name if server else known for known, server in expected.items() if known in absent)
+        check_missing(spec, missing, len(expected), is_proven=is_proven, accept_loss=accept_loss)
+
+    seen = look(unseen, ports)
+    if not is_proven:
+        # What a token denies that has never seen the servers proves nothing, however long it does.
+        require_presence(seen.denied)
+    seen = prove_absences(seen, ports)
+    require_presence(seen.gone)
     return replace(seen, first=seen.world, identity=_identity_here(identity, ports))
 
 
