@@ -183,6 +183,10 @@ def test_what_has_not_changed_is_not_sent_again(github: GitHub) -> None:
     assert github.unchanged == 5
     assert again("two") == 2
     assert github.unchanged == 5, "another token may see something else"
+    github.runs["shop/web"].clear()
+    assert again("two") == 0
+    [kept] = cache.values()
+    assert len(kept.answers) == 2, "the jobs of a run that is over are not kept"  # type: ignore[attr-defined]
 
 
 def test_an_app_gets_a_token_for_its_installation_and_keeps_it(github: GitHub) -> None:
@@ -240,6 +244,13 @@ def test_an_app_gets_a_token_for_its_installation_and_keeps_it(github: GitHub) -
 def test_what_github_refuses(github: GitHub, status: int, headers: dict[str, str], words: str) -> None:
     github.server.pages = _Everything(lambda handler: _send(handler, status, {"message": "no"}, headers))
     assert words in refusal(source(github, "shop/web"), GITHUB_TOKEN="s3cret")
+
+
+def test_something_else_than_github(github: GitHub) -> None:
+    github.server.pages = _Everything(lambda handler: _send(handler, 200, {"hello": "world"}, {}))
+    words = "the answer is not one of GitHub's API: look at `api`"
+    assert refusal(source(github, "shop/web"), GITHUB_TOKEN="one") == words
+    assert refusal(source(github, organization="shop"), GITHUB_TOKEN="one") == words
 
 
 def test_a_page_of_another_host_is_not_followed(github: GitHub) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -37,12 +37,18 @@ _STATUSES: Mapping[str, tuple[str, ...]] = {
 
 def read(source: GithubSource, request: Request) -> Value:
     """Return the number of jobs whose labels the runners have, in all repositories."""
-    ask = partial(_list, source, request, _token(source, request))
-    repositories = source.repositories or _repositories(ask, source.organization or "")
+    token = _token(source, request)
+    kept = request.cache.get(source)
+    # Another token may see something else, so its answers begin anew.
+    before = kept.answers if isinstance(kept, _Kept) and kept.token == token else {}
+    api = _Api(source, request, token, before)
+    repositories = source.repositories or _repositories(api.entries, source.organization or "")
     with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="github") as pool:
-        runs = list(pool.map(partial(_runs, ask), repositories))
+        runs = list(pool.map(partial(_runs, api.entries), repositories))
         of_runs = [(name, run) for name, found in zip(repositories, runs, strict=True) for run in found]
-        counts = list(pool.map(lambda one: _count(ask, source, *one), of_runs))
+        counts = list(pool.map(lambda one: _count(api.entries, source, *one), of_runs))
+    # Only what was asked now: a run that is over is not asked for again.
+    request.cache[source] = _Kept(token, api.answers)
     parts = dict.fromkeys(repositories, 0.0)
     for (name, _), count in zip(of_runs, counts, strict=True):
         parts[name] += count
@@ -80,40 +86,65 @@ def _fits(job: Mapping[str, Any], labels: Iterable[str]) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
-    """An answer with its ETag, or a token, for the next tick."""
+class _Page:
+    """One page of a list, with its ETag."""
 
     etag: str
     body: str
     link: str
 
 
-def _list(source: GithubSource, request: Request, token: str, path: str, key: str) -> Iterator[Mapping[str, Any]]:
-    """Yield the entries of a list, page by page."""
-    url: str | None = source.api.rstrip("/") + path
-    for _ in range(_PAGES):
-        if url is None:
-            return
-        body, link = _page(source, request, token, url)
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """The pages of one tick, for the next one."""
+
+    token: str
+    answers: Mapping[str, _Page]
+    """By their address."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Api:
+    """Reads lists of the API, each page only if it has changed since the last tick."""
+
+    source: GithubSource
+    request: Request
+    token: str
+    before: Mapping[str, _Page]
+    answers: dict[str, _Page] = field(default_factory=dict)
+    """The pages of this tick."""
+
+    def entries(self, path: str, key: str) -> Iterator[Mapping[str, Any]]:
+        """Yield the entries of a list, page by page."""
+        url: str | None = self.source.api.rstrip("/") + path
+        for _ in range(_PAGES):
+            if url is None:
+                return
+            page = self._page(url)
+            yield from _entries(page.body, key)
+            url = _next(page.link, self.source)
+        raise MetricError(f"GitHub lists more than {_PAGES * 100} entries of {path.partition('?')[0]}")
+
+    def _page(self, url: str) -> _Page:
+        known = self.before.get(url)
+        headers = _headers(self.token) | ({"If-None-Match": known.etag} if known and known.etag else {})
+        answer = get(url, {}, None, self.request, headers=headers, largest=_LARGEST)
+        if answer.status != 304 or known is None:
+            _require_success(answer, url.removeprefix(self.source.api).partition("?")[0])
+            known = _Page(answer.headers.get("ETag", ""), answer.body, answer.headers.get("Link", ""))
+        self.answers[url] = known
+        return known
+
+
+def _entries(body: str, key: str) -> list[Mapping[str, Any]]:
+    try:
         document = json.loads(body)
-        yield from document[key] if key else document
-        url = _next(link, source)
-    raise MetricError(f"GitHub lists more than {_PAGES * 100} entries of {path.partition('?')[0]}")
-
-
-def _page(source: GithubSource, request: Request, token: str, url: str) -> tuple[str, str]:
-    # The token belongs to the key: another token may see something else under the same address.
-    place = (source, token, url)
-    kept = request.cache.get(place)
-    headers = _headers(token) | ({"If-None-Match": kept.etag} if isinstance(kept, _Kept) else {})
-    answer = get(url, {}, None, request, headers=headers, largest=_LARGEST)
-    if answer.status == 304 and isinstance(kept, _Kept):
-        return kept.body, kept.link
-    _require_success(answer, url.removeprefix(source.api).partition("?")[0])
-    link = answer.headers.get("Link", "")
-    if etag := answer.headers.get("ETag"):
-        request.cache[place] = _Kept(etag, answer.body, link)
-    return answer.body, link
+        entries = document[key] if key else document
+    except (ValueError, KeyError, TypeError, RecursionError):
+        entries = None
+    if not isinstance(entries, list):
+        raise MetricError("the answer is not one of GitHub's API: look at `api`")
+    return entries
 
 
 _LARGEST = 16 << 20
