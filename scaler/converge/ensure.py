@@ -271,7 +271,7 @@ def _end_unchanged(request: Request, standing: Standing, ports: Ports) -> Result
 def _conclude(request: Request, ended: Ended, ports: Ports) -> Result:
     """Record what is there, and judge what was reached."""
     standing = ended.standing
-    standing = replace(standing, knowledge=give_up_waiting(standing.knowledge, ended.late))
+    standing = replace(standing, knowledge=give_up_waiting(standing.knowledge, ended.late, ports))
     standing = _record(standing, ports)
     if request.options.wait and not ended.late and not standing.failures and on_their_way(standing.world):
         # Rebooted just now, or listed as it was before the look that called it ready.
@@ -296,7 +296,7 @@ def _confirm_anew(request: Request, standing: Standing, ports: Ports) -> Standin
         return replace(standing, journal=standing.journal.fail(error))
     if confirmed.error:
         return replace(standing, journal=standing.journal.fail(confirmed.error))
-    return _record(replace(standing, knowledge=give_up_waiting(standing.knowledge, confirmed.late)), ports)
+    return _record(replace(standing, knowledge=give_up_waiting(standing.knowledge, confirmed.late, ports)), ports)
 
 
 def _record(standing: Standing, ports: Ports) -> Standing:

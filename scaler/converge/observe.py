@@ -22,6 +22,7 @@ from scaler.planning.absence import MASS_PROOF_S, is_accepted, is_meant, proof_s
 from scaler.planning.assess import Findings, assess, known
 from scaler.planning.deadlines import learn_deadline
 from scaler.planning.prices import existing, price_of
+from scaler.planning.reach import UNREACHABLE, excuse
 from scaler.planning.recognition import check_account, check_foreign, check_missing, check_place
 
 PASSING = (TransientError, RateLimitedError, AmbiguousError)
@@ -134,6 +135,7 @@ def take_in(knowledge: Knowledge, machines: Sequence[Machine], ports: Ports) -> 
     findings = Findings(
         is_ready=lambda server: _is_ready(spec, server, ports),
         trouble=ports.readiness.trouble,
+        probe=ports.readiness.probe,
         stopping=ports.stopping.busy,
         relabelled=frozenset(machine.id for machine in unlisted if spec.owner.excludes(machine.labels)),
         deadlines=knowledge.deadlines,
@@ -258,16 +260,19 @@ def record(knowledge: Knowledge, ports: Ports) -> Knowledge:
     return read_stack(seen[-1], ports)
 
 
-def give_up_waiting(knowledge: Knowledge, names: Sequence[str]) -> Knowledge:
+def give_up_waiting(knowledge: Knowledge, names: Sequence[str], ports: Ports) -> Knowledge:
     """The run's time is up: what still starts or stops is `hanging` from now on.
 
     Not what is being deleted: as `hanging` it would count again once its cloud calls it running.
-    Nor what runs, and could only not be rebooted; nor what the vendor works on.
+    Nor what runs, and could only not be rebooted; nor what the vendor works on, or what cannot be reached from here.
     """
-    machines = knowledge.world.machines
+    world, machines = knowledge.world, knowledge.world.machines
+    unreachable = excuse(knowledge.spec, machines, world.servers, names, ports.readiness.probe).unreachable
+    for name in sorted(unreachable):
+        ports.progress.warn(f"{name} {UNREACHABLE} ({ports.readiness.trouble(world.servers[name]) or 'no answer'})")
     for name in names:
         server = knowledge.records[name]
-        if name in machines and machines[name].phase in UNSETTLED:
+        if name in unreachable or (name in machines and machines[name].phase in UNSETTLED):
             continue
         if server.status in (Status.DELETING, Status.RUNNING):
             continue

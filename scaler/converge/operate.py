@@ -204,7 +204,7 @@ def _wait(operation: _Operation, deadline: float, ports: Ports) -> _Operation:
     )
     if confirmed.error:
         raise confirmed.error
-    knowledge = give_up_waiting(confirmed.knowledge, confirmed.late)
+    knowledge = give_up_waiting(confirmed.knowledge, confirmed.late, ports)
     return replace(operation, knowledge=knowledge, failures=operation.failures + tuple(refused))
 
 

@@ -11,6 +11,7 @@ from scaler.clouds import Cloud
 from scaler.model import (
     Applied,
     Change,
+    CheckResult,
     Machine,
     PolicyPack,
     Preview,
@@ -97,6 +98,9 @@ class ReadinessChecks(Protocol):
 
     def trouble(self, server: Server) -> str | None:
         """What was wrong at the last reading that was not good."""
+
+    def probe(self, how: Readiness, servers: Sequence[Server]) -> Mapping[str, CheckResult]:
+        """Check each of these servers once and wait for that; the results by name."""
 
 
 class Stop(Protocol):

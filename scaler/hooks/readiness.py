@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from scaler.errors import ExtensionError
 from scaler.hooks.processes import run_command
-from scaler.model import Readiness, Server
+from scaler.model import CheckResult, Readiness, Server
 from scaler.support.clock import Clock
 
 _CHECK_WITHIN_S = 5.0
@@ -25,7 +26,16 @@ _PAUSE_S = 1.0
 """Between two checks of one server."""
 
 Check = Callable[[Readiness, Server], str | None]
-"""Return None if the server passes, else what is wrong."""
+"""Return None if the server passes, else what is wrong; `Unreachable` if nothing came back from it."""
+
+_GATEWAY_TROUBLE = (502, 503, 504)
+"""The answers of a proxy that does not reach the server."""
+
+
+class Unreachable(str):
+    """What is wrong with a server that cannot be reached from here: this may be the trouble of this machine."""
+
+    __slots__ = ()
 
 
 class _RunningCheck:
@@ -34,7 +44,8 @@ class _RunningCheck:
     def __init__(self, check: Check, how: Readiness, server: Server) -> None:
         self.done = False
         self.problem: str | None = None
-        threading.Thread(target=self._run, args=(check, how, server), name="ready", daemon=True).start()
+        self.thread = threading.Thread(target=self._run, args=(check, how, server), name="ready", daemon=True)
+        self.thread.start()
 
     def _run(self, check: Check, how: Readiness, server: Server) -> None:
         try:
@@ -43,6 +54,13 @@ class _RunningCheck:
             # A check that raises has failed, whoever wrote it.
             self.problem = f"{type(error).__name__}: {error}"
         self.done = True
+
+    @property
+    def result(self) -> CheckResult:
+        """What came of it; a check that is not done by now counts as one without an answer."""
+        if not self.done or isinstance(self.problem, Unreachable):
+            return CheckResult.NO_ANSWER
+        return CheckResult.FAILED if self.problem else CheckResult.PASSED
 
 
 @dataclass
@@ -89,6 +107,14 @@ class ReadinessChecker:
         history = self._histories.get(_boot_key(server))
         return history.last_problem if history else None
 
+    def probe(self, how: Readiness, servers: Sequence[Server]) -> dict[str, CheckResult]:
+        """Check each of these servers once, all at the same time, and wait for that; the results by name."""
+        running = {server.name: _RunningCheck(self._checks[how.kind], how, server) for server in servers}
+        until = time.monotonic() + 2 * _CHECK_WITHIN_S
+        for check in running.values():
+            check.thread.join(max(0.0, until - time.monotonic()))
+        return {name: check.result for name, check in running.items()}
+
     def _collect(self, history: _History) -> None:
         """Enter the result of the running check, if it is done."""
         if history.running is None or not history.running.done:
@@ -107,12 +133,13 @@ def _boot_key(server: Server) -> tuple[str, str | None, datetime]:
 
 def _check_tcp(how: Readiness, server: Server) -> str | None:
     if not _address(server):
-        return "it has no public address"
+        return Unreachable("it has no public address")
     try:
         with socket.create_connection((_address(server), how.port or 0), timeout=_CHECK_WITHIN_S):
             return None
     except OSError as error:
-        return f"port {how.port}: {error.strerror or error}"
+        problem = f"port {how.port}: {error.strerror or error}"
+        return problem if isinstance(error, ConnectionError) else Unreachable(problem)
 
 
 def _check_http(how: Readiness, server: Server) -> str | None:
@@ -120,14 +147,48 @@ def _check_http(how: Readiness, server: Server) -> str | None:
 
     url = how.url or ""
     if "{ip}" in url and not _address(server):
-        return "it has no public address"
+        return Unreachable("it has no public address")
     url = fill_in(url, server, bracketed=True)
     try:
         # Follow no redirect and read no body: a redirect may lead to another server, and a body may never end.
         with requests.get(url, timeout=_CHECK_WITHIN_S, allow_redirects=False, stream=True) as answer:
-            return None if answer.status_code < 400 else f"{url}: HTTP {answer.status_code}"
+            problem = f"{url}: HTTP {answer.status_code}"
+            if answer.status_code in _GATEWAY_TROUBLE and _is_proxied(url):
+                return Unreachable(f"{problem} of a proxy")
+            return None if answer.status_code < 400 else problem
+    except requests.exceptions.ConnectionError as error:
+        problem = f"{url}: {type(error).__name__}"
+        return problem if _was_answered(error) else Unreachable(problem)
     except requests.RequestException as error:
         return f"{url}: {type(error).__name__}"
+
+
+def _is_proxied(url: str) -> bool:
+    """Return whether requests to a URL go through a proxy, by the environment."""
+    import requests.utils
+
+    return bool(requests.utils.get_environ_proxies(url))
+
+
+def _was_answered(error: BaseException) -> bool:
+    """Return whether a connection failed by an answer of the server's: it was refused, or reset."""
+    import requests
+
+    if isinstance(error, requests.exceptions.ProxyError):
+        return False
+    if isinstance(error, requests.exceptions.SSLError):
+        return True
+    seen: list[object] = []
+    waiting: list[object] = [error]
+    while waiting:
+        one = waiting.pop()
+        if not isinstance(one, BaseException) or one in seen:
+            continue
+        if isinstance(one, ConnectionError):
+            return True
+        seen.append(one)
+        waiting += [one.__cause__, one.__context__, getattr(one, "reason", None), *one.args]
+    return False
 
 
 def _command_check(folder: Path) -> Check:

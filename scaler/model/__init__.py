@@ -11,7 +11,17 @@ from scaler.model.plan import LEAVING, Action, Plan, PlanPhase, Step
 from scaler.model.prices import Cost, Price
 from scaler.model.result import GroupReport, Outcome, Requests, Result, StepReport, StepResult
 from scaler.model.server import Server
-from scaler.model.spec import Extension, Group, ImageRef, NotifyTarget, PolicyPack, Readiness, Spec, StopPolicy
+from scaler.model.spec import (
+    CheckResult,
+    Extension,
+    Group,
+    ImageRef,
+    NotifyTarget,
+    PolicyPack,
+    Readiness,
+    Spec,
+    StopPolicy,
+)
 from scaler.model.world import StackEntry, StackState, World
 
 __all__ = [
@@ -20,6 +30,7 @@ __all__ = [
     "Action",
     "Applied",
     "Change",
+    "CheckResult",
     "Cost",
     "Declared",
     "Extension",

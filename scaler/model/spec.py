@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import InitVar, dataclass, field
 from datetime import timedelta
 from decimal import Decimal
+from enum import Enum, auto
 from pathlib import Path
 from typing import Any, Literal
 
@@ -73,6 +74,15 @@ class Readiness:
     """(server) → None if the check passed, else what is wrong."""
     successes: int = 2
     """How many checks must pass in a row."""
+
+
+class CheckResult(Enum):
+    """What came of one check of a server."""
+
+    PASSED = auto()
+    FAILED = auto()
+    NO_ANSWER = auto()
+    """Nothing came back from the server: the trouble may be that of the machine that checks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

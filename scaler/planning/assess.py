@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from scaler.model import Machine, Server, Spec, StackEntry, StackState, World
+from scaler.model import CheckResult, Machine, Server, Spec, StackEntry, StackState, World
 from scaler.model.lifecycle import UNSETTLED, Phase, Status, deadline_of, status_of
 from scaler.model.ownership import GROUP
 from scaler.planning.deadlines import Deadline
+from scaler.planning.reach import UNREACHABLE, Probe, excuse
 from scaler.support.durations import format_duration
 
 _START_WITHIN = timedelta(minutes=10)
@@ -28,6 +29,8 @@ class Findings:
     """Servers that the run is draining or shutting down."""
     relabelled: frozenset[str] = frozenset()
     """Ids of machines that exist but carry another owner's labels now."""
+    probe: Probe = lambda how, servers: {server.name: CheckResult.FAILED for server in servers}
+    """Check servers now; asked only of groups with a late one."""
     deadlines: Mapping[str, Deadline] = field(default_factory=dict)
     """By group; without one, the spec's `start_within` counts."""
 
@@ -59,6 +62,10 @@ def assess(
         )
         for name, machine in named.items()
     }
+    late = {name: error for name, server in servers.items() if (error := observation.why_late(server))}
+    excused = excuse(spec, named, servers, late, findings.probe)
+    dead = late.keys() - excused.unreachable - excused.passing
+    servers |= {name: observation.hanging(servers[name], late[name]) for name in dead}
     return World(
         at=now,
         machines=named,
@@ -68,6 +75,7 @@ def assess(
         drift=(
             *_drift_of_entries(named, stack, records, findings.relabelled),
             *_drift_of_servers(named, servers, stack, records),
+            *(f"{name} ({servers[name].id}) {UNREACHABLE}" for name in sorted(excused.unreachable)),
         ),
         relabelled=findings.relabelled,
         recorded=_is_recorded(servers, stack),
@@ -140,7 +148,7 @@ class _Observation:
         if machine.phase in UNSETTLED and deadline_of(server.status, _START_WITHIN):
             # Its time begins when the vendor has finished.
             return replace(server, since=self.now)
-        return self._within_deadline(server)
+        return server
 
     def _with_facts(self, name: str, machine: Machine, before: Server | None, entry: StackEntry | None) -> Server:
         """Return the record with what the cloud says now, its status apart."""
@@ -179,17 +187,20 @@ class _Observation:
         group = self.spec.groups.get(server.group)
         return group is None or group.ready.kind == "none"
 
-    def _within_deadline(self, server: Server) -> Server:
-        """Return the record, or `hanging` if the server is in its status for too long."""
+    def why_late(self, server: Server) -> str | None:
+        """Return for how long a server is in its status, if that is too long."""
         if server.name in self.findings.stopping:
             # Draining and shutting down have deadlines of their own: a drain may take hours.
-            return server
+            return None
         deadline = self._deadline(server.group)
         limit = deadline_of(server.status, deadline.length)
         if limit is None or self.now - server.since <= limit:
-            return server
+            return None
         why = f" ({deadline.why})" if deadline.why and limit == deadline.length else ""
-        error = f"{server.status} for longer than {format_duration(limit)}{why}"
+        return f"{server.status} for longer than {format_duration(limit)}{why}"
+
+    def hanging(self, server: Server, error: str) -> Server:
+        """Return the record of a server that is late."""
         trouble = self.findings.trouble(server)
         return server.become(Status.HANGING, self.now, f"{error}; not ready: {trouble}" if trouble else error)
 

@@ -7,7 +7,7 @@ import pytest
 from scaler.converge.demand import Demand, Options
 from scaler.converge.operate import look, orphans, protect, reboot
 from scaler.errors import RefusedError
-from scaler.model import Outcome, Plan
+from scaler.model import Outcome, Plan, Readiness
 from scaler.model.lifecycle import Phase, Status
 from scaler.output.sentences import remarks
 from tests.support.fakes import Setting, group, spec, taken
@@ -262,3 +262,64 @@ def test_a_server_that_is_off_while_the_vendor_works_on_it_is_powered_on_after_t
     assert setting.cloud.changes() == []
     box.work = None
     assert taken(setting.ensure(2)) == [("power_on", "prod-worker-1")]
+
+
+# ---------------------------------------------------------------------------------------------
+# Servers that cannot be reached from here
+
+CHECKED = spec(group(ready=Readiness(kind="tcp", port=22)))
+
+
+def unreachable(setting: Setting, *numbers: int) -> None:
+    setting.readiness.unreachable = {f"prod-worker-{number}" for number in numbers}
+
+
+def test_when_no_server_of_a_group_can_be_reached_none_is_replaced_or_bought() -> None:
+    setting = Setting(CHECKED)
+    unreachable(setting, 1, 2, 3, 4, 5, 6)
+    for _ in range(3):
+        result = setting.ensure(3)
+        assert result.outcome is Outcome.UNCONFIRMED
+        assert {record.status for record in setting.records.servers.values()} == {Status.STARTING}
+        setting.clock.sleep(3600)
+    assert setting.owned == ["prod-worker-1", "prod-worker-2", "prod-worker-3"]
+    assert [operation for operation, _ in setting.cloud.changes()] == ["create"] * 3
+    told = [line for line in setting.progress.warnings if line.startswith("prod-worker-2 cannot be reached from here")]
+    assert len(told) == 3
+    assert [line for line in result.drift if line.startswith("prod-worker-2 (2) cannot be reached from here")]
+
+    # With the network back they are ready, and all is well.
+    unreachable(setting)
+    assert setting.ensure(3).outcome is Outcome.CONVERGED
+    assert len(setting.cloud.changes()) == 3
+
+
+def test_a_preview_plans_nothing_for_servers_that_cannot_be_reached() -> None:
+    setting = Setting(CHECKED)
+    unreachable(setting, 1, 2)
+    setting.ensure(2)
+    setting.clock.sleep(3600)
+    assert setting.ensure(2, options=Options(apply=False)).steps == ()
+
+
+def test_one_server_that_is_reached_proves_that_the_others_are_dead() -> None:
+    setting = Setting(CHECKED)
+    unreachable(setting, 1)
+    assert setting.ensure(2).outcome is Outcome.CONVERGED
+    assert setting.ready == setting.owned == ["prod-worker-2", "prod-worker-3"]
+
+
+def test_servers_that_answer_and_are_not_ready_are_replaced() -> None:
+    setting = Setting(CHECKED)
+    setting.readiness.failing = {"prod-worker-1", "prod-worker-2"}
+    assert setting.ensure(2).outcome is Outcome.CONVERGED
+    assert setting.owned == ["prod-worker-3", "prod-worker-4"]
+
+
+def test_a_server_that_never_boots_is_late_by_itself_though_none_can_be_reached() -> None:
+    setting = Setting(CHECKED)
+    setting.cloud.hang = 1
+    unreachable(setting, 2)
+    setting.ensure(2)
+    assert setting.records.servers["prod-worker-1"].status is Status.HANGING
+    assert setting.records.servers["prod-worker-2"].status is Status.STARTING

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
+from tests.support.processes import HttpServer
 from tests.support.project import Project
 
 
@@ -118,3 +119,23 @@ def test_a_server_that_the_vendor_works_on(project: Project) -> None:
         assert [line for line in ran["drift"] if line.startswith(f"demo-worker-1 ({two['demo-worker-1']}) is {status}")]
     assert project.agreed() == two
     assert project.changes == []
+
+
+def test_servers_that_cannot_be_reached_from_here(project: Project) -> None:
+    """The requests of the checks go through a proxy, which answers 503 for every server."""
+    check = {"http": "http://{name}.test/health"}
+    project.describe(groups={"worker": {"ready": check, "start_within": "3s"}})
+    with HttpServer(503) as proxy:
+        project.environ |= {"http_proxy": proxy.url, "no_proxy": "127.0.0.1,localhost"}
+        for timeout in ("15s", "2s"):
+            ran = project.ensure("2", "--timeout", timeout, code=4)
+            assert ran.named("starting") == {"demo-worker-1", "demo-worker-2"}
+            assert "demo-worker-1 cannot be reached from here" in ran.stderr
+    two = project.machines
+    assert len(project.asked_for) == len(two) == 2
+    assert len([request for request in project.changes if request.method == "DELETE"]) == 0
+
+    with HttpServer(200) as proxy:
+        project.environ["http_proxy"] = proxy.url
+        project.ensure("2")
+        assert project.agreed() == two

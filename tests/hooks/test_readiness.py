@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from scaler.hooks.readiness import ReadinessChecker, fill_in
-from scaler.model import Readiness, Server
+from scaler.model import CheckResult, Readiness, Server
 from tests.support.processes import HandClock, HttpServer, is_alive, script, server, wait_until, waiting_ends
 
 NAP_S = 1.0
@@ -251,3 +252,69 @@ print("done")
         check=True,
     )
     assert done.stdout == "done\n"
+
+
+# ---------------------------------------------------------------------------------------------
+# Reached from here, or not
+
+
+def probed(looks: Looks, how: Readiness, *servers: Server) -> list[CheckResult]:
+    return list(looks.checks.probe(how, servers or [server()]).values())
+
+
+@pytest.mark.server
+def test_a_server_that_answers_badly_or_refuses_a_connection_is_reached(looks: Looks) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    assert probed(looks, Readiness(kind="tcp", port=port)) == [CheckResult.FAILED]
+    assert probed(looks, Readiness(kind="http", url=f"http://127.0.0.1:{port}/")) == [CheckResult.FAILED]
+    for status in (404, 503):
+        with HttpServer(status) as http:
+            assert probed(looks, Readiness(kind="http", url=http.url)) == [CheckResult.FAILED]
+    with HttpServer(200) as plain:
+        assert probed(looks, Readiness(kind="http", url=f"https://127.0.0.1:{plain.port}/")) == [CheckResult.FAILED]
+        assert probed(looks, Readiness(kind="http", url=plain.url)) == [CheckResult.PASSED]
+
+
+@pytest.mark.server
+def test_each_server_is_probed_for_itself_and_one_without_an_address_gives_no_answer(looks: Looks) -> None:
+    homeless = server("prod-worker-2", ipv4=None)
+    with HttpServer(200) as http:
+        for how in (Readiness(kind="tcp", port=http.port), Readiness(kind="http", url=f"http://{{ip}}:{http.port}/")):
+            assert probed(looks, how, homeless, server()) == [CheckResult.NO_ANSWER, CheckResult.PASSED]
+
+
+@pytest.mark.server
+def test_a_connection_that_nobody_accepts_gives_no_answer(looks: Looks) -> None:
+    """The listener's queue is full, so that further connections wait until their time is up."""
+    with socket.socket() as listener, contextlib.ExitStack() as queue:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(4):
+            client = queue.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex(listener.getsockname())
+        port = listener.getsockname()[1]
+        assert probed(looks, Readiness(kind="tcp", port=port)) == [CheckResult.NO_ANSWER]
+        assert probed(looks, Readiness(kind="http", url=f"http://127.0.0.1:{port}/")) == [CheckResult.NO_ANSWER]
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("status", [502, 503, 504])
+def test_a_proxy_that_does_not_get_through_gives_no_answer(
+    looks: Looks, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    how = Readiness(kind="http", url="http://{name}.test/health", successes=1)
+    with HttpServer(status) as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        assert probed(looks, how) == [CheckResult.NO_ANSWER]
+        assert looks.read(how, server()) == [False]
+        assert looks.checks.trouble(server()) == f"http://prod-worker-1.test/health: HTTP {status} of a proxy"
+        gone = proxy.url
+    monkeypatch.setenv("http_proxy", gone)
+    assert probed(looks, how) == [CheckResult.NO_ANSWER]
+    with HttpServer(404) as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        assert probed(looks, how) == [CheckResult.FAILED]

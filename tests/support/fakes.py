@@ -42,6 +42,7 @@ from scaler.hooks.stopping import ServerStopper
 from scaler.model import (
     Applied,
     Change,
+    CheckResult,
     Declared,
     Group,
     ImageRef,
@@ -698,9 +699,15 @@ class NamedReadiness:
 
     def __init__(self) -> None:
         self.failing: set[str] = set()
+        self.unreachable: set[str] = set()
 
     def is_ready(self, how: Readiness, server: Server) -> bool:
-        return server.name not in self.failing
+        return server.name not in self.failing | self.unreachable
+
+    def probe(self, how: Readiness, servers: Sequence[Server]) -> Mapping[str, CheckResult]:
+        failed = dict.fromkeys(self.failing, CheckResult.FAILED)
+        results = failed | dict.fromkeys(self.unreachable, CheckResult.NO_ANSWER)
+        return {server.name: results.get(server.name, CheckResult.PASSED) for server in servers}
 
     def trouble(self, server: Server) -> str | None:
         return "its check fails" if server.name in self.failing else None
