@@ -149,6 +149,19 @@ class GithubSource:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ForgejoSource:
+    """The jobs of Forgejo Actions that runners with these labels can take."""
+
+    url: str
+    token_env: str
+    labels: tuple[str, ...]
+    repository: str | None = None
+    organization: str | None = None
+    """Without it and without a repository: the whole instance."""
+    jobs: Literal["all", "queued", "running"] = "all"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HttpSource:
     """A number in a JSON document at a URL."""
 
@@ -191,6 +204,7 @@ Source = (
     | RabbitmqSource
     | SqsSource
     | GithubSource
+    | ForgejoSource
     | HttpSource
     | CommandSource
     | CloudSource

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from scaler.config.spec import load
-from scaler.model.autoscaling import GithubSource, Metric, RedisSource
+from scaler.model.autoscaling import ForgejoSource, GithubSource, Metric, RedisSource
 from tests.autoscale.reading import number
 
 PAGES = Path(__file__).parents[2] / "docs/how-to"
@@ -133,15 +133,16 @@ def test_the_examples_about_brokers_are_valid(tmp_path: Path) -> None:
     assert found == {"RabbitMQ": {"jobs"}, "Amazon SQS": {"jobs", "age"}}
 
 
-def test_the_example_about_github_is_a_whole_group(tmp_path: Path) -> None:
-    [block] = re.findall(r"^```yaml\n([\s\S]*?)^```", (PAGES / "github-runners.md").read_text(encoding="utf-8"), re.M)
+@pytest.mark.parametrize(("page", "kind"), [("github-runners", GithubSource), ("forgejo-runners", ForgejoSource)])
+def test_the_example_about_runners_is_a_whole_group(tmp_path: Path, page: str, kind: type) -> None:
+    [block] = re.findall(r"^```yaml\n([\s\S]*?)^```", (PAGES / f"{page}.md").read_text(encoding="utf-8"), re.M)
     path = tmp_path / "prod.yaml"
     path.write_text("cloud: hetzner\ngroups:\n  runner:\n" + "".join(f"    {line}\n" for line in block.splitlines()))
     group = load(path, "shop").groups["runner"]
     assert group.min == 0
     assert group.stop.drain
     assert group.autoscale is not None
-    assert isinstance(group.autoscale.metrics["jobs"].source, GithubSource)
+    assert isinstance(group.autoscale.metrics["jobs"].source, kind)
 
 
 def test_the_example_about_horizon_is_valid(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from scaler.model.autoscaling import (
     CommandSource,
     Direction,
     FixedSource,
+    ForgejoSource,
     GithubApp,
     GithubSource,
     HorizonSource,
@@ -237,6 +238,25 @@ def test_every_key_of_github(tmp_path: Path) -> None:
     SCHEMA.validate(read(path).value)
 
 
+def test_every_key_of_forgejo(tmp_path: Path) -> None:
+    block = """\
+      metrics:
+        one: {forgejo: {url: "https://f", labels: docker, token_env: T, repository: shop/web, jobs: running}}
+        all: {forgejo: {url: "https://f", labels: [docker, gpu], token_env: T, organization: shop}}
+      rules:
+        - backlog: {metric: one, per_server: 1}
+        - backlog: {metric: all, per_server: 1}
+"""
+    path = write(tmp_path, block)
+    policy = load(path, "shop").groups["worker"].autoscale
+    assert policy is not None
+    assert {name: metric.source for name, metric in policy.metrics.items()} == {
+        "one": ForgejoSource(url="https://f", labels=("docker",), token_env="T", repository="shop/web", jobs="running"),
+        "all": ForgejoSource(url="https://f", labels=("docker", "gpu"), token_env="T", organization="shop"),
+    }
+    SCHEMA.validate(read(path).value)
+
+
 def test_a_group_without_a_block_has_no_policy(tmp_path: Path) -> None:
     assert load(write(tmp_path, "", START.replace("    autoscale:\n", "")), "shop").groups["worker"].autoscale is None
 
@@ -307,6 +327,14 @@ def rule(text: str) -> str:
         (
             metric("github: {labels: a, repositories: [o/r, o], token_env: T}"),
             "repositories[1] must be owner/name, not",
+        ),
+        (
+            metric("forgejo: {url: 'https://f', labels: a, token_env: T, repository: a/b, organization: o}"),
+            "jobs.forgejo must not have both repository and organization; remove one of them",
+        ),
+        (
+            metric("forgejo: {url: 'https://f', labels: a, token_env: T, repository: a}"),
+            "forgejo.repository must be owner/name, not 'a'",
         ),
         (metric("sql: {query: 'select 1'}"), "jobs.sql must have exactly one of the keys url and url_env"),
         (metric("sql: {url: 'postgresql://a:b@x/y', query: 'select 1'}"), "sql.url must not hold a password; name the"),
@@ -416,6 +444,7 @@ def test_the_page_describes_every_key_and_its_example_is_good(tmp_path: Path) ->
         "Sqs",
         "Github",
         "GithubApp",
+        "Forgejo",
         "Http",
         "Command",
         "Direction",

@@ -1,4 +1,4 @@
-"""Sources that are queues of CI systems: GitHub Actions."""
+"""Sources that are queues of CI systems: GitHub Actions and Forgejo Actions."""
 
 from __future__ import annotations
 
@@ -15,6 +15,12 @@ from scaler.config.schema.values import Choices, Text
 from scaler.model.autoscaling import GithubApp, GithubSource
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+")
+
+
+def _full_name(value: str) -> str:
+    if not _NAME.fullmatch(value):
+        raise refusal(f"must be owner/name, not {shown(value)}")
+    return value
 
 
 def _full_names(values: tuple[str, ...]) -> tuple[str, ...]:
@@ -68,4 +74,29 @@ class GithubSchema(BaseModel):
 def whole_github(value: GithubSchema) -> GithubSchema:
     given_key(value, ("repositories", "organization"))
     given_key(value, ("token_env", "app"))
+    return value
+
+
+class ForgejoSchema(BaseModel):
+    """The jobs of Forgejo Actions for runners with these labels."""
+
+    model_config = strict_config("Forgejo")
+
+    url: Url = spec_key("The Forgejo instance, such as https://code.example.com.")
+    repository: Annotated[Text, AfterValidator(_full_name)] | None = spec_key(
+        "One repository, as owner/name.", default=None
+    )
+    organization: Text | None = spec_key(
+        "All repositories of this organization. Default: of the whole instance.", default=None
+    )
+    labels: Choices = spec_key("The labels of the runners.")
+    jobs: Literal["all", "queued", "running"] = spec_key(
+        "Which jobs count: those that wait, those that run, or all.", default="all"
+    )
+    token_env: Variable = spec_key("The environment variable that holds a token.")
+
+
+def one_scope(value: ForgejoSchema) -> ForgejoSchema:
+    if value.repository is not None and value.organization is not None:
+        raise refusal("must not have both repository and organization", "remove one of them")
     return value

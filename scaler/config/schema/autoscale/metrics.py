@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel
 
 from scaler.config.schema.autoscale.brokers import RabbitmqSchema, SqsSchema
-from scaler.config.schema.autoscale.ci_sources import GithubSchema, whole_github
+from scaler.config.schema.autoscale.ci_sources import ForgejoSchema, GithubSchema, one_scope, whole_github
 from scaler.config.schema.autoscale.quantities import Pause, Pointer, Quantity, Variable
 from scaler.config.schema.autoscale.redis_sources import HorizonSchema, RedisSchema, one_kind_of_keys
 from scaler.config.schema.autoscale.sql_source import SqlSchema, one_address
@@ -20,6 +20,7 @@ from scaler.model.autoscaling import (
     CloudSource,
     CommandSource,
     FixedSource,
+    ForgejoSource,
     GithubSource,
     HorizonSource,
     HttpSource,
@@ -75,6 +76,7 @@ _SOURCES: Mapping[str, type[Source]] = {
     "rabbitmq": RabbitmqSource,
     "sqs": SqsSource,
     "github": GithubSource,
+    "forgejo": ForgejoSource,
     "http": HttpSource,
     "command": CommandSource,
     "cloud": CloudSource,
@@ -99,6 +101,9 @@ class MetricSchema(BaseModel):
     sqs: SqsSchema | None = spec_key("From Amazon SQS.", default=None)
     github: Annotated[GithubSchema, AfterValidator(whole_github)] | None = spec_key(
         "From the jobs of GitHub Actions.", default=None
+    )
+    forgejo: Annotated[ForgejoSchema, AfterValidator(one_scope)] | None = spec_key(
+        "From the jobs of Forgejo Actions.", default=None
     )
     http: HttpSchema | None = spec_key("From a JSON document at a URL.", default=None)
     command: CommandSchema | None = spec_key("From a program's output.", default=None)

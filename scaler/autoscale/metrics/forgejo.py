@@ -1,0 +1,62 @@
+"""The jobs of Forgejo Actions that wait for, or run on, runners with given labels."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from scaler.autoscale.metrics import MetricError, Request, Value
+from scaler.autoscale.metrics.http import Answer, get, secret
+from scaler.model.autoscaling import ForgejoSource
+
+_LARGEST = 16 << 20
+"""Bytes of an answer, which lists all unfinished jobs."""
+
+_STATUSES: Mapping[str, tuple[str, ...]] = {
+    "all": ("waiting", "running"),
+    "queued": ("waiting",),
+    "running": ("running",),
+}
+
+
+def read(source: ForgejoSource, request: Request) -> Value:
+    """Return the number of jobs whose labels the runners have.
+
+    Forgejo lists the waiting and the running jobs of a repository, an organization or the whole
+    instance, in one answer without pages.
+    """
+    url = f"{source.url.rstrip('/')}/api/v1{_path(source)}"
+    headers = {"Authorization": f"token {secret(source.token_env, request)}"}
+    answer = get(url, {"labels": ",".join(source.labels)}, None, request, headers=headers, largest=_LARGEST)
+    return Value(float(sum(1 for job in _jobs(answer) if _counts(job, source))))
+
+
+def _path(source: ForgejoSource) -> str:
+    if source.repository:
+        return f"/repos/{quote(source.repository)}/actions/runners/jobs"
+    if source.organization:
+        return f"/orgs/{quote(source.organization, safe='')}/actions/runners/jobs"
+    return "/admin/runners/jobs"
+
+
+def _jobs(answer: Answer) -> list[Mapping[str, Any]]:
+    if answer.status in (401, 403, 404):
+        raise MetricError(f"Forgejo does not show the jobs (HTTP {answer.status}): look at the name and the token")
+    if answer.status != 200:
+        raise MetricError(f"HTTP {answer.status}")
+    try:
+        # Without a job the answer is null.
+        jobs = json.loads(answer.body) or []
+    except (ValueError, RecursionError):
+        jobs = None
+    if not isinstance(jobs, list):
+        raise MetricError("the answer is not one of Forgejo's API: look at `url`")
+    return jobs
+
+
+def _counts(job: Mapping[str, Any], source: ForgejoSource) -> bool:
+    # Asked for by labels already; checked again, because versions of Forgejo differ in what they do with them.
+    needed = set(job.get("runs_on") or ())
+    return bool(needed) and needed <= set(source.labels) and job.get("status") in _STATUSES[source.jobs]
