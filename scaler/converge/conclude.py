@@ -1,0 +1,136 @@
+"""The end of a run: record what is there, and judge what was reached."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from scaler.clouds import AuthError
+from scaler.converge.confirm import on_their_way, running
+from scaler.converge.demand import Request
+from scaler.converge.knowledge import Knowledge
+from scaler.converge.make_plan import shortages
+from scaler.converge.observe import (
+    give_up_waiting,
+    record,
+    save,
+)
+from scaler.converge.ports import Ports
+from scaler.converge.report import result_of
+from scaler.converge.rounds import Ended, confirm_round
+from scaler.converge.standing import Standing
+from scaler.errors import ScalerError
+from scaler.model import Outcome, Result, Server, Spec, StepResult
+from scaler.model.lifecycle import Status
+from scaler.planning.protection import protection_of
+
+
+def end_unchanged(request: Request, standing: Standing, ports: Ports) -> Result:
+    """End a run that has nothing to do: all is as wanted, or cannot be."""
+    reached = _is_reached(standing)
+    if reached:
+        standing = replace(standing, knowledge=_forget_refusals(standing.knowledge))
+    else:
+        standing = _note_shortages(standing)
+        _warn(request.spec, standing, ports)
+    if request.options.apply:
+        save(standing.knowledge, ports)
+    return result_of(request, standing, Outcome.UNCHANGED if reached else Outcome.FAILED, ports)
+
+
+def conclude(request: Request, ended: Ended, ports: Ports) -> Result:
+    """Record what is there, and judge what was reached."""
+    standing = ended.standing
+    standing = replace(standing, knowledge=give_up_waiting(standing.knowledge, ended.late, ports))
+    standing = _record(standing, ports)
+    if request.options.wait and not ended.late and not standing.failures and on_their_way(standing.world):
+        # Rebooted just now, or listed as it was before the look that called it ready.
+        standing = _confirm_anew(request, standing, ports)
+    standing = _note_shortages(standing)
+    reached = _is_reached(standing)
+    if reached:
+        standing = replace(standing, knowledge=_forget_refusals(standing.knowledge))
+    standing = _save_or_note(standing, ports)
+    if reached and not standing.failures:
+        return result_of(request, standing, Outcome.CONVERGED, ports)
+    _raise_if_only_refused(standing)
+    _warn(request.spec, standing, ports)
+    return result_of(request, standing, Outcome.FAILED if standing.failures else Outcome.UNCONFIRMED, ports)
+
+
+def _confirm_anew(request: Request, standing: Standing, ports: Ports) -> Standing:
+    """Wait for what the record step saw on its way, and record it once more."""
+    try:
+        standing, confirmed = confirm_round(request, standing, ports)
+    except ScalerError as error:
+        return replace(standing, journal=standing.journal.fail(error))
+    if confirmed.error:
+        return replace(standing, journal=standing.journal.fail(confirmed.error))
+    return _record(replace(standing, knowledge=give_up_waiting(standing.knowledge, confirmed.late, ports)), ports)
+
+
+def _record(standing: Standing, ports: Ports) -> Standing:
+    """Save what is there in the stack; if the engine cannot, the state file at least says it."""
+    try:
+        return replace(standing, knowledge=record(standing.knowledge, ports))
+    except ScalerError as error:
+        return replace(standing, journal=standing.journal.fail(error))
+
+
+def _save_or_note(standing: Standing, ports: Ports) -> Standing:
+    """Save the records; when that fails after something was changed, the result must still tell of it."""
+    try:
+        save(standing.knowledge, ports, standing.journal.steps)
+    except ScalerError as error:
+        if not standing.journal.reports:
+            raise
+        return replace(standing, journal=standing.journal.fail(error))
+    return standing
+
+
+def _note_shortages(standing: Standing) -> Standing:
+    """What is missing because there was no capacity is a failure of the run, whatever else was done."""
+    if standing.knowledge.advice.withheld:
+        return standing
+    return replace(standing, journal=standing.journal.fail(*shortages(standing.plan, standing.knowledge)))
+
+
+def _raise_if_only_refused(standing: Standing) -> None:
+    """If no step was done and one failed with `AuthError`, raise it (exit 77)."""
+    if any(report.result is StepResult.DONE for report in standing.journal.reports):
+        return
+    for failure in standing.failures:
+        if isinstance(failure, AuthError):
+            raise failure
+
+
+def _warn(spec: Spec, standing: Standing, ports: Ports) -> None:
+    """Warn of what went wrong, and of servers that are not as they should be and may not be touched."""
+    for failure in standing.failures:
+        ports.progress.warn(str(failure))
+    for server in standing.world.servers.values():
+        if not server.counts and protection_of(spec, standing.world, server):
+            ports.progress.warn(f"{server.name} is {server.status} and protected: nothing was done about it")
+
+
+def _is_reached(standing: Standing) -> bool:
+    """Whether exactly the wanted servers exist, every one is ready, and none lacks a place for its successor.
+
+    Beside them there may be servers that are off, for as long as they are paid for.
+    """
+    knowledge, plan = standing.knowledge, standing.plan
+    ready = running(knowledge.world, knowledge.wanted)
+    left_alone = {name for name, server in knowledge.world.servers.items() if server.set_aside}
+    left_alone |= knowledge.advice.out_of_scope | plan.paid_until.keys()
+    concerned = knowledge.world.servers.keys() - left_alone
+    exact = all(ready[group] == count for group, count in knowledge.wanted.items())
+    return exact and len(concerned) == sum(ready.values()) and not plan.short
+
+
+def _forget_refusals(knowledge: Knowledge) -> Knowledge:
+    """Forget what was refused on the way: it is history once the wanted count is there."""
+    records = {name: server for name, server in knowledge.records.items() if not _is_refused(server)}
+    return replace(knowledge, records=records)
+
+
+def _is_refused(server: Server) -> bool:
+    return server.status is Status.ERRORED and server.id is None

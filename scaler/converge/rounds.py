@@ -1,0 +1,191 @@
+"""The rounds of a run: apply a phase, confirm it, learn from it, plan again."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+
+from scaler.converge.apply import apply_phase
+from scaler.converge.checks import check_counts
+from scaler.converge.confirm import Confirmed, confirm, on_their_way
+from scaler.converge.decide import Next, Verdict, decide_next
+from scaler.converge.demand import Request, stale
+from scaler.converge.done import Done
+from scaler.converge.knowledge import Knowledge
+from scaler.converge.lessons import full_placements, learn, machines_held, passing_power_on, quota_refusal
+from scaler.converge.make_plan import check_sums, make_plan
+from scaler.converge.observe import (
+    due_for_reboot,
+    look,
+    look_patiently,
+    prove_absences,
+    read_stack,
+    reboot_due,
+    save,
+)
+from scaler.converge.ports import Ports
+from scaler.converge.preview import preview_again
+from scaler.converge.standing import Standing
+from scaler.errors import ScalerError
+from scaler.model import Action, Server, Spec
+from scaler.model.lifecycle import DEAD
+
+_ROUNDS = 12
+"""Most rounds of one run: each makes progress, or learns something, or waits for another run's."""
+
+_REPLACEMENTS = 2
+"""How often one run replaces servers that hang or fail before it gives up."""
+
+
+def resolve(request: Request, knowledge: Knowledge) -> Knowledge:
+    """Know what the demand means for the servers that there are."""
+    demand, world = request.demand, knowledge.world
+    wanted = demand.resolve(request.spec, world)
+    if demand.counts is None:
+        check_counts(request, wanted, Counter(server.group for server in world.servers.values() if server.counts))
+    advice = replace(knowledge.advice, remove=demand.remove, renew=demand.renew, out_of_scope=demand.not_about(world))
+    return replace(knowledge, wanted=wanted, advice=advice)
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """Where the rounds of a run ended."""
+
+    standing: Standing
+    late: tuple[str, ...] = ()
+    """The servers that were still on their way when the time was up."""
+
+
+def converge(request: Request, standing: Standing, ports: Ports) -> Ended:
+    """Apply and confirm until there is nothing left to do, or nothing more to try.
+
+    Once something was changed, whatever ends the rounds is a failure in the journal.
+    """
+    rounds = 0
+    while rounds < _ROUNDS:
+        try:
+            standing, verdict = _apply(request, standing, ports)
+            rounds += verdict.next is not Next.WAIT
+            if verdict.next is Next.END or (verdict.next in (Next.CONFIRM, Next.STOP) and not request.options.wait):
+                return Ended(standing)
+            standing, confirmed = _wait(request, standing, verdict, ports)
+            if confirmed.error:
+                raise confirmed.error
+            if verdict.next is Next.STOP or confirmed.late:
+                return Ended(standing, confirmed.late)
+            standing = _plan_again(request, standing, ports)
+        except ScalerError as error:
+            if not standing.journal.reports:
+                raise
+            return Ended(replace(standing, journal=standing.journal.fail(error)))
+        if not standing.plan.phases and not on_their_way(standing.world):
+            return Ended(standing)
+        if verdict.next is Next.CONFIRM and (dying := _dying(standing)):
+            standing = replace(standing, journal=standing.journal.tally("replace"))
+            if standing.journal.count("replace") > _REPLACEMENTS:
+                hanging = _keeps_hanging(request.spec, standing.world.servers[dying[0]])
+                return Ended(replace(standing, journal=standing.journal.fail(hanging)))
+    return Ended(standing)
+
+
+def _apply(request: Request, standing: Standing, ports: Ports) -> tuple[Standing, Verdict]:
+    """Carry out the plan's first phase; what it taught, and how the run goes on."""
+    plan = standing.plan
+    if not plan.phases:
+        return standing, Verdict(next=Next.CONFIRM)
+    journal = preview_again(request, standing.knowledge, plan, standing.journal, ports)
+    done = apply_phase(plan.phases[0], request, standing.knowledge, ports)
+    journal = journal.report(done.reports).fail(*done.failures)
+    if passing_power_on(done):
+        journal = journal.tally("power_on")
+    verdict = decide_next(done, journal, is_late=ports.clock.monotonic() >= request.deadline)
+    if done.moved and request.options.reviewed:
+        save(done.knowledge, ports)
+        raise stale("servers came or went while it was applied", ())
+    if done.error and not journal.reports:
+        raise done.error
+    knowledge = learn(done, plan, journal)
+    _remember_shortages(done, ports)
+    if verdict.trouble:
+        journal = journal.tally(verdict.trouble)
+    if verdict.failure:
+        journal = journal.fail(verdict.failure)
+    if verdict.note:
+        ports.progress.note(verdict.note)
+    if verdict.pause_s:
+        ports.clock.sleep(verdict.pause_s)
+    if done.moved:
+        knowledge = read_stack(knowledge, ports)
+    return Standing(knowledge, plan, journal), verdict
+
+
+def _remember_shortages(done: Done, ports: Ports) -> None:
+    """Have the next runs know what this one met, and say it."""
+    now = ports.clock.now()
+    full = full_placements(done)
+    for (kind, location), why in full.items():
+        ports.progress.note(f"passing over {kind} in {location}: {why}")
+    if full:
+        ports.shortages.note_full(full, now)
+    if quota_refusal(done):
+        ports.shortages.note_quota(machines_held(done.knowledge), now)
+
+
+def _wait(request: Request, standing: Standing, verdict: Verdict, ports: Ports) -> tuple[Standing, Confirmed]:
+    """Confirm what was done; where nothing was, only observe again."""
+    if verdict.next in (Next.CONFIRM, Next.STOP):
+        return confirm_round(request, standing, ports)
+    seen = look_patiently(standing.knowledge, ports, request.deadline)
+    return replace(standing, knowledge=seen), Confirmed(seen)
+
+
+def confirm_round(request: Request, standing: Standing, ports: Ports) -> tuple[Standing, Confirmed]:
+    """Wait for what is on its way, and reboot what is due for it."""
+    refused: list[Exception] = []
+    steps = standing.journal.steps
+
+    def look_and_reboot(knowledge: Knowledge) -> Knowledge:
+        return reboot_what_is_due(look(knowledge, ports))
+
+    def reboot_what_is_due(knowledge: Knowledge) -> Knowledge:
+        if not due_for_reboot(knowledge.world):
+            return knowledge
+        knowledge, errors = reboot_due(knowledge, ports)
+        refused.extend(errors)
+        # Save at once: the run after a kill must not reboot a second time.
+        save(knowledge, ports, steps)
+        return knowledge
+
+    ports.progress.phase("confirming")
+    seen = reboot_what_is_due(look_patiently(standing.knowledge, ports, request.deadline))
+    confirmed = confirm(look_and_reboot, seen, clock=ports.clock, deadline=request.deadline, progress=ports.progress)
+    journal = standing.journal.fail(*refused)
+    return replace(standing, knowledge=confirmed.knowledge, journal=journal), confirmed
+
+
+def _plan_again(request: Request, standing: Standing, ports: Ports) -> Standing:
+    """Plan for the world as it is now."""
+    # A plan needs to know which machines are gone.
+    knowledge, journal = prove_absences(standing.knowledge, ports), standing.journal
+    if not journal.reports:
+        # Nothing was done, since others were quicker: what is relative is so to what they left.
+        knowledge = resolve(request, knowledge)
+    plan, knowledge = make_plan(request, knowledge, journal, ports)
+    check_sums(request, plan, journal)
+    return Standing(knowledge, plan, journal)
+
+
+def _dying(standing: Standing) -> list[str]:
+    """The dead servers that the plan replaces."""
+    servers = standing.world.servers
+    deletes = (step.server for step in standing.plan.steps if step.action is Action.DELETE)
+    return [name for name in deletes if servers[name].status in DEAD]
+
+
+def _keeps_hanging(spec: Spec, server: Server) -> ScalerError:
+    return ScalerError(
+        f"Servers of {spec.stack} keep hanging; {_REPLACEMENTS} rounds of replacing them did not help.",
+        why=f"{server.name}: {server.error}",
+        fix="Check that the image boots, and groups.*.start_within.",
+        code="keeps_hanging",
+    )
