@@ -1,15 +1,17 @@
-"""The ASGI application: both clouds' routes, the control plane, and 404 for everything else."""
+"""The ASGI application: both clouds' routes, the control plane, and a refusal for everything else."""
 
 from __future__ import annotations
 
 import asyncio
+import re
+from collections.abc import Sequence
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.routing import Route
 
 from scaler.simulator import control
-from scaler.simulator.call import Call, Reply
+from scaler.simulator.call import Call, Handler, Refusal, Reply
 from scaler.simulator.digitalocean import api as digitalocean
 from scaler.simulator.exchange import route
 from scaler.simulator.guard import LoopbackOnly
@@ -28,11 +30,21 @@ def make_app(world: World) -> Starlette:
 def _cloud_routes() -> list[Route]:
     return [
         *hetzner.routes,
-        route(hetzner.API, "*", "/v1/{rest:path}", _unknown),
+        route(hetzner.API, "*", "/v1/{rest:path}", _elsewhere(hetzner.routes, hetzner.NOT_SERVED)),
         *digitalocean.routes,
-        route(digitalocean.API, "*", "/{rest:path}", _unknown),
+        route(digitalocean.API, "*", "/{rest:path}", _elsewhere(digitalocean.routes, digitalocean.NOT_SERVED)),
     ]
 
 
-def _unknown(call: Call) -> Reply:
-    raise call.api.not_found
+def _elsewhere(routes: Sequence[Route], not_served: re.Pattern[str]) -> Handler:
+    """Refuse what no route takes: another method of a path, a part of the API that is not served, or nothing at all."""
+
+    def refuse(call: Call) -> Reply:
+        if not_served.match(call.path):
+            raise Refusal(501, "not_implemented", "the embedded cloud does not serve this part of the API")
+        if any(each.path_regex.match(call.path) for each in routes):
+            code = call.api.codes.get(405, "method_not_allowed")
+            raise Refusal(405, code, f"{call.method} is not allowed here")
+        raise call.api.not_found
+
+    return refuse

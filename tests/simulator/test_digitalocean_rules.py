@@ -201,8 +201,6 @@ def test_all_droplets_with_a_tag_are_acted_on_together(http: Http) -> None:
         ("GET", "/v2/vpcs/nothing"),
         ("GET", "/v2/projects/nothing"),
         ("GET", "/v2/reserved_ips/203.0.113.1"),
-        ("GET", "/v2/kubernetes/clusters"),
-        ("PATCH", "/v2/droplets"),
     ],
 )
 def test_what_is_not_there_is_404_in_the_vendors_shape(http: Http, method: str, path: str) -> None:

@@ -119,7 +119,7 @@ def test_only_listed_tokens(http: Http, world: World) -> None:
     ("method", "path", "status", "code"),
     [
         ("GET", "/v1/nowhere", 404, "not_found"),
-        ("PATCH", "/v1/servers", 404, "not_found"),
+        ("PATCH", "/v1/servers", 405, "method_not_allowed"),
         ("GET", "/v1/servers/42", 404, "not_found"),
         ("GET", "/v1/servers/web-1", 404, "not_found"),
         ("DELETE", "/v1/servers/42", 404, "not_found"),

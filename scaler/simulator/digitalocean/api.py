@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 
 from scaler.simulator.bodies import Kind, anything, flag, number, several, text, text_or_number
@@ -16,6 +17,7 @@ CODES = {
     401: "unauthorized",
     403: "forbidden",
     404: "not_found",
+    405: "method_not_allowed",
     409: "conflict",
     412: "precondition_failed",
     422: "unprocessable_entity",
@@ -119,5 +121,12 @@ _ENDPOINTS = (
     ("DELETE", "/v2/reserved_ips/{ip}", account.delete_reserved_ip),
     ("POST", "/v2/reserved_ips/{ip}/actions", account.act_on_reserved_ip),
 )
+
+NOT_SERVED = re.compile(
+    r"/v2/(firewalls|volumes|load_balancers|databases|kubernetes|domains|apps|certificates|cdn|registr(y|ies)|functions"
+    r"|floating_ips|reserved_ipv6|customers|invoices|monitoring|uptime|spaces|vpc_peerings|vpcs/[^/]+/\w+|images"
+    r"|droplets/autoscale|droplets/backups|droplets/[0-9]+/\w+)\b"
+)
+"""Parts of the API that exist at DigitalOcean and not here."""
 
 routes = [route(API, method, path, handler) for method, path, handler in _ENDPOINTS]

@@ -86,7 +86,8 @@ def delete_droplet(call: Call) -> Reply:
 def delete_droplets(call: Call) -> Reply:
     """DELETE /v2/droplets?tag_name=."""
     for droplet in _tagged(call):
-        _destroy(call, droplet)
+        if droplet.gone is None:  # else it is being deleted already
+            _destroy(call, droplet)
     return NO_CONTENT
 
 

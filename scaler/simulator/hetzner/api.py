@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Callable
 
@@ -9,10 +10,17 @@ from scaler.simulator.bodies import Kind, flag, mapping, number, record, several
 from scaler.simulator.call import Api, Handler, Refusal
 from scaler.simulator.exchange import route
 from scaler.simulator.hetzner.actions import get_action, list_actions, list_server_actions
-from scaler.simulator.hetzner.firewalls import apply_firewall, create_firewall
+from scaler.simulator.hetzner.firewalls import apply_firewall, create_firewall, set_rules
 from scaler.simulator.hetzner.images import delete_image, get_image, list_images, protect_image, update_image
 from scaler.simulator.hetzner.metrics import get_metrics
-from scaler.simulator.hetzner.networks import add_subnet, create_network
+from scaler.simulator.hetzner.networks import (
+    add_route,
+    add_subnet,
+    create_network,
+    delete_route,
+    delete_subnet,
+    protect_network,
+)
 from scaler.simulator.hetzner.offers import (
     datacenters,
     get_catalogue,
@@ -23,12 +31,19 @@ from scaler.simulator.hetzner.offers import (
     server_types,
 )
 from scaler.simulator.hetzner.orders import create_server
-from scaler.simulator.hetzner.primary_ips import create_primary_ip, delete_primary_ip
+from scaler.simulator.hetzner.primary_ips import (
+    assign_primary_ip,
+    create_primary_ip,
+    delete_primary_ip,
+    protect_primary_ip,
+    unassign_primary_ip,
+)
 from scaler.simulator.hetzner.replies import invalid
 from scaler.simulator.hetzner.resources import create_placement_group, create_ssh_key, deleter, getter, lister, updater
 from scaler.simulator.hetzner.server_actions import (
     add_to_placement_group,
     attach_to_network,
+    change_alias_ips,
     change_protection,
     change_type,
     create_image,
@@ -138,6 +153,7 @@ _SERVER_ACTIONS: dict[str, Handler] = {
     "enable_backup": switcher("enable_backup", "backup_window", "22-02"),
     "disable_backup": switcher("disable_backup", "backup_window", None),
     "reset_password": switcher("reset_password", "reset", True, root_password=None),
+    "change_alias_ips": change_alias_ips,
     "attach_to_network": attach_to_network,
     "detach_from_network": detach_from_network,
     "add_to_placement_group": add_to_placement_group,
@@ -190,6 +206,14 @@ _TABLE: list[tuple[str, str, Handler]] = [
     ("POST", "/firewalls/{id:int}/actions/remove_from_resources", apply_firewall("remove_firewall", apply=False)),
     ("POST", "/networks", create_network),
     ("POST", "/networks/{id:int}/actions/add_subnet", add_subnet),
+    ("POST", "/networks/{id:int}/actions/delete_subnet", delete_subnet),
+    ("POST", "/networks/{id:int}/actions/add_route", add_route),
+    ("POST", "/networks/{id:int}/actions/delete_route", delete_route),
+    ("POST", "/networks/{id:int}/actions/change_protection", protect_network),
+    ("POST", "/firewalls/{id:int}/actions/set_rules", set_rules),
+    ("POST", "/primary_ips/{id:int}/actions/assign", assign_primary_ip),
+    ("POST", "/primary_ips/{id:int}/actions/unassign", unassign_primary_ip),
+    ("POST", "/primary_ips/{id:int}/actions/change_protection", protect_primary_ip),
     ("POST", "/primary_ips", create_primary_ip),
     ("DELETE", "/primary_ips/{id:int}", delete_primary_ip),
     *(("DELETE", f"/{kind}s/{{id:int}}", deleter(kind, in_use)) for kind, in_use in _IN_USE.items()),
@@ -203,5 +227,11 @@ for _kind in (*_IN_USE, "primary_ip"):
         ("PUT", f"/{_kind}s/{{id:int}}", updater(_kind)),
     ]
 
+
+NOT_SERVED = re.compile(
+    r"/v1/(isos|volumes|floating_ips|load_balancers|load_balancer_types|certificates|zones|storage_boxes)\b"
+    r"|/v1/(servers|images|networks|firewalls|primary_ips)/([0-9]+/)?actions\b"
+)
+"""Parts of the API that exist at Hetzner and not here."""
 
 routes = [route(API, method, f"/v1{path}", handler) for method, path, handler in _TABLE]

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from scaler.simulator.call import Call, Handler, Reply
+from scaler.simulator.call import Call, Handler, Refusal, Reply
 from scaler.simulator.hetzner.actions import act
-from scaler.simulator.hetzner.replies import get, labels_asked_for, new_name, shapes
+from scaler.simulator.hetzner.labels import parse_selector
+from scaler.simulator.hetzner.replies import get, invalid, labels_asked_for, new_name, shapes
+from scaler.simulator.things import Thing
 
 
 def create_firewall(call: Call) -> Reply:
-    """Add a firewall."""
+    """Add a firewall, and apply it to what the request names."""
     body = {"rules": call.fields.get("rules") or [], "labels": labels_asked_for(call)}
     firewall = call.world.add("hetzner", "firewall", new_name(call, "firewall"), body)
-    return Reply({"firewall": shapes(call).firewall(firewall), "actions": []}, 201)
+    actions = [_apply(call, firewall, server, "apply_firewall") for server in _targets(call, "apply_to")]
+    view = shapes(call)
+    return Reply({"firewall": view.firewall(firewall), "actions": [view.action(action) for action in actions]}, 201)
 
 
 def apply_firewall(command: str, *, apply: bool) -> Handler:
@@ -19,15 +23,42 @@ def apply_firewall(command: str, *, apply: bool) -> Handler:
 
     def handler(call: Call) -> Reply:
         firewall = get(call, "firewall")
-        targets = call.fields.get("apply_to" if apply else "remove_from") or ()
-        actions = []
-        for target in targets:
-            server = get(call, "server", (target.get("server") or {}).get("id"))
-            others = [applied for applied in server.body.get("firewalls", ()) if applied != firewall.id]
-            server.body["firewalls"] = [*others, firewall.id] if apply else others
-            call.world.save(server)
-            resource = {"id": firewall.id, "type": "firewall"}
-            actions.append(act(call, command, 0.0, server=server, others=[resource]))
+        targets = _targets(call, "apply_to" if apply else "remove_from")
+        actions = [_apply(call, firewall, server, command) for server in targets]
         return Reply({"actions": [shapes(call).action(action) for action in actions]}, 201)
 
     return handler
+
+
+def set_rules(call: Call) -> Reply:
+    """Replace a firewall's rules."""
+    firewall = get(call, "firewall")
+    firewall.body["rules"] = call.fields.get("rules") or []
+    call.world.save(firewall)
+    action = act(call, "set_firewall_rules", 0.0, others=[{"id": firewall.id, "type": "firewall"}])
+    return Reply({"actions": [shapes(call).action(action)]}, 201)
+
+
+def _targets(call: Call, field: str) -> list[Thing]:
+    """The servers that a request names, by their ids or by a label selector as it matches now."""
+    servers: list[Thing] = []
+    for target in call.fields.get(field) or ():
+        selector = (target.get("label_selector") or {}).get("selector")
+        if selector is None:
+            servers.append(get(call, "server", (target.get("server") or {}).get("id") or 0))
+            continue
+        try:
+            chosen = parse_selector(selector)
+        except ValueError as error:
+            raise invalid(field, str(error)) from error
+        servers += [server for server in call.world.servers() if chosen(server.body["labels"])]
+    return servers
+
+
+def _apply(call: Call, firewall: Thing, server: Thing, command: str) -> Thing:
+    others = [applied for applied in server.body.get("firewalls", ()) if applied != firewall.id]
+    if command == "apply_firewall" and not (server.body.get("ipv4") or server.body.get("ipv6")):
+        raise Refusal(422, "private_net_only_server", "firewalls need a server with a public interface")
+    server.body["firewalls"] = [*others, firewall.id] if command == "apply_firewall" else others
+    call.world.save(server)
+    return act(call, command, 0.0, server=server, others=[{"id": firewall.id, "type": "firewall"}])

@@ -8,18 +8,18 @@ from typing import Any
 from scaler.simulator.call import Call, Refusal, Reply
 from scaler.simulator.hetzner.actions import act
 from scaler.simulator.hetzner.catalogue import IMAGES, ServerType
-from scaler.simulator.hetzner.labels import parse_selector
+from scaler.simulator.hetzner.labels import Selector, parse_selector
 from scaler.simulator.hetzner.replies import get, in_order, invalid, labels_asked_for, missing, page, shapes
 from scaler.simulator.hetzner.shapes import Json
-from scaler.simulator.things import Thing
 
 
 def list_images(call: Call) -> Reply:
     """Images by `type`, `status`, `architecture`, `name`, `label_selector`, `include_deprecated`."""
     query, view = call.query, shapes(call)
-    rows = [view.snapshot(thing) for thing in _selected_snapshots(call)]
-    if not query.get("label_selector"):
-        rows += [view.system_image(image) for image in IMAGES.values()]
+    chosen = _selector(call)
+    rows = [view.snapshot(thing) for thing in call.listed("snapshot")]
+    rows += [view.system_image(image) for image in IMAGES.values()]
+    rows = [row for row in rows if chosen(row["labels"])]
     if query.get("include_deprecated", "").lower() != "true":
         rows = [row for row in rows if not _deprecated(row, call.now)]
     for field in ("type", "status", "architecture", "name"):
@@ -33,12 +33,11 @@ def _deprecated(row: Json, now: float) -> bool:
     return moment is not None and datetime.fromisoformat(moment).astimezone(UTC).timestamp() <= now
 
 
-def _selected_snapshots(call: Call) -> list[Thing]:
+def _selector(call: Call) -> Selector:
     try:
-        chosen = parse_selector(call.query.get("label_selector", ""))
+        return parse_selector(call.query.get("label_selector", ""))
     except ValueError as error:
         raise invalid("label_selector", str(error)) from error
-    return [thing for thing in call.listed("snapshot") if chosen(thing.body["labels"])]
 
 
 def get_image(call: Call) -> Reply:

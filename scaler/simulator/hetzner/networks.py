@@ -17,7 +17,13 @@ def create_network(call: Call) -> Reply:
     ip_range = call.fields.get("ip_range")
     if not isinstance(ip_range, str) or "/" not in ip_range:
         raise invalid("ip_range", "invalid ip range")
-    body: Json = {"ip_range": ip_range, "labels": labels_asked_for(call), "subnets": []}
+    body: Json = {
+        "ip_range": ip_range,
+        "labels": labels_asked_for(call),
+        "subnets": [],
+        "routes": call.fields.get("routes") or [],
+        "expose_routes_to_vswitch": bool(call.fields.get("expose_routes_to_vswitch")),
+    }
     body["subnets"] = [_subnet(body, subnet) for subnet in call.fields.get("subnets") or ()]
     network = call.world.add("hetzner", "network", new_name(call, "network"), body)
     return Reply({"network": shapes(call).network(network)}, 201)
@@ -36,6 +42,56 @@ def add_subnet(call: Call) -> Reply:
     network.body["subnets"].append(_subnet(network.body, call.fields))
     call.world.save(network)
     action = act(call, "add_subnet", 0.0, others=[{"id": network.id, "type": "network"}])
+    return Reply({"action": shapes(call).action(action)}, 201)
+
+
+def protect_network(call: Call) -> Reply:
+    """Protect a network against deletion."""
+    network = get(call, "network")
+    network.body["protected"] = bool(call.fields.get("delete"))
+    return _changed(call, network, "change_protection")
+
+
+def add_route(call: Call) -> Reply:
+    """Add a route to a network."""
+    network = get(call, "network")
+    network.body["routes"] = [*network.body.get("routes", ()), _route(call)]
+    return _changed(call, network, "add_route")
+
+
+def delete_route(call: Call) -> Reply:
+    """Take a route out of a network."""
+    network, route = get(call, "network"), _route(call)
+    if route not in network.body.get("routes", ()):
+        raise invalid("destination", "route not found")
+    network.body["routes"] = [other for other in network.body["routes"] if other != route]
+    return _changed(call, network, "delete_route")
+
+
+def _route(call: Call) -> Json:
+    route = {"destination": call.fields.get("destination"), "gateway": call.fields.get("gateway")}
+    if not all(route.values()):
+        raise invalid("destination", "destination and gateway are required")
+    return route
+
+
+def delete_subnet(call: Call) -> Reply:
+    """Take a subnet out of a network, if no server has an address in it."""
+    network, ip_range = get(call, "network"), call.fields.get("ip_range")
+    subnet = next((each for each in network.body["subnets"] if each["ip_range"] == ip_range), None)
+    if subnet is None:
+        raise invalid("ip_range", "subnet not found")
+    hosts = ipaddress.ip_network(subnet["ip_range"], strict=False)
+    nets = (net for server in call.world.servers() for net in server.body.get("private_net", ()))
+    if any(net["network"] == network.id and ipaddress.ip_address(net["ip"]) in hosts for net in nets):
+        raise Refusal(409, "conflict", "subnet is still in use")
+    network.body["subnets"].remove(subnet)
+    return _changed(call, network, "delete_subnet")
+
+
+def _changed(call: Call, network: Thing, command: str) -> Reply:
+    call.world.save(network)
+    action = act(call, command, 0.0, others=[{"id": network.id, "type": "network"}])
     return Reply({"action": shapes(call).action(action)}, 201)
 
 

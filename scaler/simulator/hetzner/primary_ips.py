@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from scaler.simulator.call import Call, Refusal, Reply
+from scaler.simulator.hetzner.actions import act
 from scaler.simulator.hetzner.offers import find_location
 from scaler.simulator.hetzner.replies import get, invalid, labels_asked_for, new_name, shapes
 from scaler.simulator.things import Thing, address
@@ -28,9 +29,54 @@ def create_primary_ip(call: Call) -> Reply:
     return Reply({"primary_ip": shapes(call).primary_ip(ip)}, 201)
 
 
+def assign_primary_ip(call: Call) -> Reply:
+    """Give an address to a server that is off and has none of its version."""
+    ip = get(call, "primary_ip")
+    if ip.parent is not None:
+        raise Refusal(422, "primary_ip_already_assigned", "primary IP is already assigned")
+    server = get(call, "server", call.fields.get("assignee_id") or 0)
+    if server.status(call.now) != "off":
+        raise Refusal(422, "server_not_stopped", "server must be stopped")
+    if server.body.get(ip.body["type"]):
+        raise Refusal(422, f"server_has_{ip.body['type']}", f"server already has an {ip.body['type']} address")
+    ip.parent = server.id
+    server.body[ip.body["type"]] = {"id": ip.id, "ip": ip.body["ip"]}
+    call.world.save(server)
+    return _changed(call, ip, "assign_primary_ip")
+
+
+def unassign_primary_ip(call: Call) -> Reply:
+    """Take an address from its server, which must be off."""
+    ip = get(call, "primary_ip")
+    server = call.world.get("hetzner", "server", ip.parent or 0)
+    if server is None:
+        raise Refusal(422, "primary_ip_not_assigned", "primary IP is not assigned")
+    if server.status(call.now) != "off":
+        raise Refusal(422, "server_not_stopped", "server must be stopped")
+    server.body.pop(ip.body["type"], None)
+    call.world.save(server)
+    ip.parent = None
+    return _changed(call, ip, "unassign_primary_ip")
+
+
+def protect_primary_ip(call: Call) -> Reply:
+    """Protect an address against deletion."""
+    ip = get(call, "primary_ip")
+    ip.body["protected"] = bool(call.fields.get("delete"))
+    return _changed(call, ip, "change_protection")
+
+
+def _changed(call: Call, ip: Thing, command: str) -> Reply:
+    call.world.save(ip)
+    action = act(call, command, 0.0, others=[{"id": ip.id, "type": "primary_ip"}])
+    return Reply({"action": shapes(call).action(action)}, 201)
+
+
 def delete_primary_ip(call: Call) -> Reply:
     """Delete a primary IP that belongs to no server."""
     ip = get(call, "primary_ip")
+    if ip.body.get("protected"):
+        raise Refusal(423, "protected", "primary IP deletion is protected")
     if ip.parent is not None:
         raise Refusal(422, "must_be_unassigned", "primary IP must be unassigned")
     call.world.remove(ip)

@@ -73,6 +73,8 @@ def deleter(kind: str, in_use: Callable[[Thing, Thing], bool]) -> Handler:
 
     def handler(call: Call) -> Reply:
         thing = get(call, kind)
+        if thing.body.get("protected"):
+            raise Refusal(423, "protected", f"{kind.replace('_', ' ')} deletion is protected")
         if any(in_use(thing, server) for server in call.world.servers()):
             raise Refusal(422, "resource_in_use", f"{kind.replace('_', ' ')} is still in use")
         call.world.remove(thing)

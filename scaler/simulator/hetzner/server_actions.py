@@ -124,7 +124,21 @@ def attach_to_network(call: Call) -> Reply:
     if any(net["network"] == network.id for net in server.body.get("private_net", ())):
         raise Refusal(422, "server_already_attached", "server is already attached to network")
     join(call, network, server.body, call.fields.get("ip"))
+    server.body["private_net"][-1]["alias_ips"] = call.fields.get("alias_ips") or []
     return done(call, server, "attach_to_network", 0.0, others=[{"id": network.id, "type": "network"}])
+
+
+def change_alias_ips(call: Call) -> Reply:
+    """Give a server other alias addresses in a network that it is in."""
+    server = unlocked(call)
+    network = reference(call, "network", call.fields.get("network"))
+    nets = server.body.get("private_net", [])
+    if all(net["network"] != network.id for net in nets):
+        raise invalid("network", "server is not attached to network")
+    for net in nets:
+        if net["network"] == network.id:
+            net["alias_ips"] = call.fields.get("alias_ips") or []
+    return done(call, server, "change_alias_ips", 0.0, others=[{"id": network.id, "type": "network"}])
 
 
 def detach_from_network(call: Call) -> Reply:

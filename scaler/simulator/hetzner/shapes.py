@@ -311,11 +311,11 @@ class Shapes:
             **self._labelled(thing),
             "ip_range": thing.body["ip_range"],
             "subnets": thing.body["subnets"],
-            "routes": [],
+            "routes": thing.body.get("routes", []),
             "servers": members,
             "load_balancers": [],
-            "protection": {"delete": False},
-            "expose_routes_to_vswitch": False,
+            "protection": {"delete": bool(thing.body.get("protected"))},
+            "expose_routes_to_vswitch": thing.body.get("expose_routes_to_vswitch", False),
         }
 
     def primary_ip(self, thing: Thing) -> Json:
@@ -331,7 +331,7 @@ class Shapes:
             "auto_delete": body["auto_delete"],
             "blocked": False,
             "dns_ptr": [pointer] if body["type"] == "ipv4" else [],
-            "protection": {"delete": False},
+            "protection": {"delete": bool(thing.body.get("protected"))},
             "location": asdict(LOCATIONS[body["location"]]),
         }
 

@@ -1,0 +1,128 @@
+"""What clients of the vendors asked for and once got wrong, and what is not served and says so."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from scaler.simulator import World
+from tests.simulator.droplets import made
+from tests.support.sim_http import Http
+
+SUBNET = {"type": "cloud", "ip_range": "10.0.1.0/24", "network_zone": "eu-central"}
+
+
+def network(http: Http, **more: Any) -> dict[str, Any]:
+    answer = http.post("/v1/networks", json={"name": "inner", "ip_range": "10.0.0.0/16", "subnets": [SUBNET], **more})
+    assert answer.status_code == 201
+    shown: dict[str, Any] = answer.json()["network"]
+    return shown
+
+
+def server(http: Http, **more: Any) -> int:
+    return int(http.create(**more).json()["server"]["id"])
+
+
+def test_addresses_and_aliases_in_a_network(http: Http) -> None:
+    inner, machine = network(http)["id"], server(http)
+    act = f"/v1/servers/{machine}/actions"
+    outside = http.post(f"{act}/attach_to_network", json={"network": inner, "ip": "10.0.2.7"})
+    assert (outside.status_code, outside.json()["error"]["code"]) == (422, "invalid_input")
+    inside = {"network": inner, "ip": "10.0.1.7", "alias_ips": ["10.0.1.8"]}
+    assert http.post(f"{act}/attach_to_network", json=inside).status_code == 201
+    (net,) = http.get(f"/v1/servers/{machine}").json()["server"]["private_net"]
+    assert (net["ip"], net["alias_ips"]) == ("10.0.1.7", ["10.0.1.8"])
+    assert http.post(f"{act}/change_alias_ips", json={"network": inner, "alias_ips": []}).status_code == 201
+    (net,) = http.get(f"/v1/servers/{machine}").json()["server"]["private_net"]
+    assert net["alias_ips"] == []
+    assert http.post(f"/v1/networks/{inner}/actions/delete_subnet", json={"ip_range": "10.0.1.0/24"}).status_code == 409
+
+
+def test_a_network_keeps_its_routes_and_its_protection(http: Http) -> None:
+    route = {"destination": "10.100.1.0/24", "gateway": "10.0.1.1"}
+    made_so = network(http, routes=[route], expose_routes_to_vswitch=True)
+    assert (made_so["routes"], made_so["expose_routes_to_vswitch"]) == ([route], True)
+    act = f"/v1/networks/{made_so['id']}/actions"
+    assert http.post(f"{act}/delete_route", json=route).status_code == 201
+    assert http.post(f"{act}/delete_route", json=route).status_code == 422
+    assert http.post(f"{act}/add_route", json=route).status_code == 201
+    assert http.post(f"{act}/change_protection", json={"delete": True}).status_code == 201
+    shown = http.get(f"/v1/networks/{made_so['id']}").json()["network"]
+    assert (shown["routes"], shown["protection"]) == ([route], {"delete": True})
+    assert http.delete(f"/v1/networks/{made_so['id']}").status_code == 423
+    http.post(f"{act}/change_protection", json={"delete": False})
+    assert http.post(f"{act}/delete_subnet", json={"ip_range": "10.0.1.0/24"}).status_code == 201
+    assert http.delete(f"/v1/networks/{made_so['id']}").status_code == 204
+
+
+def test_a_firewall_is_applied_at_creation_and_by_labels(http: Http) -> None:
+    first, second = server(http, labels={"role": "web"}), server(http, name="web-2")
+    target = {"type": "server", "server": {"id": second}}
+    firewall = http.post("/v1/firewalls", json={"name": "web", "apply_to": [target]}).json()
+    assert [action["command"] for action in firewall["actions"]] == ["apply_firewall"]
+    act = f"/v1/firewalls/{firewall['firewall']['id']}/actions"
+    by_label = {"type": "label_selector", "label_selector": {"selector": "role=web"}}
+    assert http.post(f"{act}/apply_to_resources", json={"apply_to": [by_label]}).status_code == 201
+    shown = http.get(f"/v1/firewalls/{firewall['firewall']['id']}").json()["firewall"]
+    assert {row["server"]["id"] for row in shown["applied_to"]} == {first, second}
+    rule = {"direction": "in", "protocol": "tcp", "port": "22", "source_ips": ["0.0.0.0/0"]}
+    assert http.post(f"{act}/set_rules", json={"rules": [rule]}).status_code == 201
+
+
+def test_a_primary_ip_is_assigned_to_a_server_that_is_off(http: Http) -> None:
+    machine = server(http, public_net={"enable_ipv4": False}, start_after_create=False)
+    ip = http.post("/v1/primary_ips", json={"name": "front", "type": "ipv4", "location": "fsn1"}).json()["primary_ip"]
+    act = f"/v1/primary_ips/{ip['id']}/actions"
+    assert http.post(f"{act}/assign", json={"assignee_id": machine, "assignee_type": "server"}).status_code == 201
+    shown = http.get(f"/v1/servers/{machine}").json()["server"]["public_net"]["ipv4"]
+    assert shown["ip"] == ip["ip"]
+    assert http.post(f"{act}/unassign").status_code == 201
+    assert http.post(f"{act}/change_protection", json={"delete": True}).status_code == 201
+    assert http.delete(f"/v1/primary_ips/{ip['id']}").status_code == 423
+
+
+def test_server_types_have_the_vendor_s_ids(http: Http) -> None:
+    types = http.get("/v1/server_types?per_page=50").json()["server_types"]
+    ids = {row["name"]: row["id"] for row in types}
+    assert {name: ids[name] for name in ("cpx12", "cpx22", "cpx32", "cx23")} == {
+        "cpx12": 108,
+        "cpx22": 109,
+        "cpx32": 110,
+        "cx23": 114,
+    }
+
+
+def test_images_without_a_label_and_for_arm(http: Http) -> None:
+    images = http.get("/v1/images?label_selector=!role&architecture=arm&per_page=50").json()["images"]
+    assert {image["architecture"] for image in images} == {"arm"}
+    assert "ubuntu-24.04" in {image["name"] for image in images}
+    assert http.get("/v1/images?label_selector=role").json()["meta"]["pagination"]["total_entries"] == 1
+
+
+def test_droplets_of_a_tag_are_deleted_while_one_of_them_is_being_deleted(http: Http, world: World) -> None:
+    first, second = made(http, tags=["doomed"]), made(http, name="web-2", tags=["doomed"])
+    world.set_knobs("digitalocean", visible_after_delete_s=8.0)
+    assert http.delete(f"/v2/droplets/{first}").status_code == 204
+    assert http.delete("/v2/droplets?tag_name=doomed").status_code == 204
+    world.advance(9)
+    assert http.get(f"/v2/droplets/{second}").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/v1/load_balancers/1", 501),
+        ("POST", "/v1/volumes", 501),
+        ("POST", "/v1/servers/1/actions/attach_iso", 501),
+        ("GET", "/v2/firewalls", 501),
+        ("GET", "/v2/droplets/1/neighbors", 501),
+        ("POST", "/v2/volumes", 501),
+        ("PATCH", "/v1/servers", 405),
+        ("DELETE", "/v2/sizes", 405),
+        ("GET", "/v1/nowhere", 404),
+        ("GET", "/v2/nowhere", 404),
+    ],
+)
+def test_what_is_not_served_is_refused_as_what_it_is(http: Http, method: str, path: str, status: int) -> None:
+    assert http.request(method, path).status_code == status
