@@ -157,6 +157,14 @@ class Scene:
         return Owner("scaler", "demo").owns(self.vendor.labels_of(thing))
 
 
+def _move(folder: Path, old: str, new: str) -> None:
+    """Make the records and checkpoints name the address of this scene's cloud: a stack is recognised by it."""
+    for file in folder.rglob("*.json"):
+        text = file.read_text(encoding="utf-8")
+        if old in text:
+            file.write_text(text.replace(old, new), encoding="utf-8")
+
+
 class Theatre:
     """Prepares a stack per cloud, and makes scenes of it."""
 
@@ -165,11 +173,14 @@ class Theatre:
         self._cache = folder / "cache"
         self._engine = wrap_engine(binary.find(os.environ), folder)
         self._made = 0
+        self._addresses: dict[str, str] = {}
+        """Where the cloud of each prepared stack was served."""
         self._prepared = {vendor.name: self._prepare(vendor) for vendor in VENDORS}
 
     def _prepare(self, vendor: Vendor) -> Path:
         folder = self.folder / f"prepared-{vendor.name}"
         with EmbeddedCloud(folder / "world.db") as served:
+            self._addresses[vendor.name] = served.url
             project = Project(folder / "project", vendor, self._engine, self._cache, served)
             served.world.add_server(vendor.name, "demo-worker-99")
             others = vendor.owned(Owner("scaler", "other").group_labels("worker", "0"))
@@ -191,6 +202,7 @@ class Theatre:
             project = Project(folder / "project", vendor, self._engine, self._cache, served)
             prepared = self._prepared[vendor.name] / "project"
             shutil.copytree(prepared, project.folder, dirs_exist_ok=True)
+            _move(project.folder, self._addresses[vendor.name], served.url)
             served.world.set_knobs(boot_s=BOOT_S, power_s=0.1, visible_after_delete_s=0.2)
             scene = Scene(project, gate, {}, project.machines)
             scene.foreign = scene._foreign()
