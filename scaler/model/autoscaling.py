@@ -162,6 +162,19 @@ class ForgejoSource:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WoodpeckerSource:
+    """The workflows that agents of Woodpecker with these labels can take."""
+
+    url: str
+    token_env: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    jobs: Literal["all", "queued", "running"] = "all"
+
+    def __hash__(self) -> int:
+        return hash((self.url, self.token_env, tuple(sorted(self.labels.items())), self.jobs))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HttpSource:
     """A number in a JSON document at a URL."""
 
@@ -205,6 +218,7 @@ Source = (
     | SqsSource
     | GithubSource
     | ForgejoSource
+    | WoodpeckerSource
     | HttpSource
     | CommandSource
     | CloudSource

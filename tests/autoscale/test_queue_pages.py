@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from scaler.config.spec import load
-from scaler.model.autoscaling import ForgejoSource, GithubSource, Metric, RedisSource
+from scaler.model.autoscaling import ForgejoSource, GithubSource, Metric, RedisSource, WoodpeckerSource
 from tests.autoscale.reading import number
 
 PAGES = Path(__file__).parents[2] / "docs/how-to"
@@ -133,7 +133,14 @@ def test_the_examples_about_brokers_are_valid(tmp_path: Path) -> None:
     assert found == {"RabbitMQ": {"jobs"}, "Amazon SQS": {"jobs", "age"}}
 
 
-@pytest.mark.parametrize(("page", "kind"), [("github-runners", GithubSource), ("forgejo-runners", ForgejoSource)])
+@pytest.mark.parametrize(
+    ("page", "kind"),
+    [
+        ("github-runners", GithubSource),
+        ("forgejo-runners", ForgejoSource),
+        ("woodpecker-agents", WoodpeckerSource),
+    ],
+)
 def test_the_example_about_runners_is_a_whole_group(tmp_path: Path, page: str, kind: type) -> None:
     [block] = re.findall(r"^```yaml\n([\s\S]*?)^```", (PAGES / f"{page}.md").read_text(encoding="utf-8"), re.M)
     path = tmp_path / "prod.yaml"

@@ -39,6 +39,7 @@ from scaler.model.autoscaling import (
     Threshold,
     Wait,
     Window,
+    WoodpeckerSource,
 )
 
 SCHEMA = jsonschema.Draft202012Validator(json_schema())
@@ -257,6 +258,24 @@ def test_every_key_of_forgejo(tmp_path: Path) -> None:
     SCHEMA.validate(read(path).value)
 
 
+def test_every_key_of_woodpecker(tmp_path: Path) -> None:
+    block = """\
+      metrics:
+        jobs: {woodpecker: {url: "https://ci", labels: {gpu: "yes", platform: linux/amd64}, jobs: queued, token_env: T}}
+      rules:
+        - backlog: {metric: jobs, per_server: 1}
+"""
+    path = write(tmp_path, block)
+    policy = load(path, "shop").groups["worker"].autoscale
+    assert policy is not None
+    source = WoodpeckerSource(
+        url="https://ci", labels={"gpu": "yes", "platform": "linux/amd64"}, jobs="queued", token_env="T"
+    )
+    assert policy.metrics["jobs"].source == source
+    assert hash(policy.metrics["jobs"].source) == hash(source), "readers that still run are found by their source"
+    SCHEMA.validate(read(path).value)
+
+
 def test_a_group_without_a_block_has_no_policy(tmp_path: Path) -> None:
     assert load(write(tmp_path, "", START.replace("    autoscale:\n", "")), "shop").groups["worker"].autoscale is None
 
@@ -445,6 +464,7 @@ def test_the_page_describes_every_key_and_its_example_is_good(tmp_path: Path) ->
         "Github",
         "GithubApp",
         "Forgejo",
+        "Woodpecker",
         "Http",
         "Command",
         "Direction",

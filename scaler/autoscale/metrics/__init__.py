@@ -34,6 +34,7 @@ from scaler.model.autoscaling import (
     Source,
     SqlSource,
     SqsSource,
+    WoodpeckerSource,
 )
 from scaler.model.ownership import Owner
 from scaler.output.words import one_line
@@ -127,6 +128,7 @@ _MODULES: Mapping[type[Source], str] = {
     SqsSource: "sqs",
     GithubSource: "github",
     ForgejoSource: "forgejo",
+    WoodpeckerSource: "woodpecker",
     HttpSource: "http",
     CommandSource: "command",
     CloudSource: "cloud",

@@ -1,4 +1,4 @@
-"""Sources that are queues of CI systems: GitHub Actions and Forgejo Actions."""
+"""Sources that are queues of CI systems: GitHub Actions, Forgejo Actions and Woodpecker."""
 
 from __future__ import annotations
 
@@ -100,3 +100,16 @@ def one_scope(value: ForgejoSchema) -> ForgejoSchema:
     if value.repository is not None and value.organization is not None:
         raise refusal("must not have both repository and organization", "remove one of them")
     return value
+
+
+class WoodpeckerSchema(BaseModel):
+    """The workflows of Woodpecker for agents with these labels."""
+
+    model_config = strict_config("Woodpecker")
+
+    url: Url = spec_key("The Woodpecker server, such as https://ci.example.com.")
+    labels: dict[Text, Text] = spec_key("The labels of the agents, besides those that every agent has.", default={})
+    jobs: Literal["all", "queued", "running"] = spec_key(
+        "Which workflows count: those that wait, those that run, or all.", default="all"
+    )
+    token_env: Variable = spec_key("The environment variable that holds the token of an admin.")

@@ -8,7 +8,13 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel
 
 from scaler.config.schema.autoscale.brokers import RabbitmqSchema, SqsSchema
-from scaler.config.schema.autoscale.ci_sources import ForgejoSchema, GithubSchema, one_scope, whole_github
+from scaler.config.schema.autoscale.ci_sources import (
+    ForgejoSchema,
+    GithubSchema,
+    WoodpeckerSchema,
+    one_scope,
+    whole_github,
+)
 from scaler.config.schema.autoscale.quantities import Pause, Pointer, Quantity, Variable
 from scaler.config.schema.autoscale.redis_sources import HorizonSchema, RedisSchema, one_kind_of_keys
 from scaler.config.schema.autoscale.sql_source import SqlSchema, one_address
@@ -31,6 +37,7 @@ from scaler.model.autoscaling import (
     Source,
     SqlSource,
     SqsSource,
+    WoodpeckerSource,
 )
 
 
@@ -77,6 +84,7 @@ _SOURCES: Mapping[str, type[Source]] = {
     "sqs": SqsSource,
     "github": GithubSource,
     "forgejo": ForgejoSource,
+    "woodpecker": WoodpeckerSource,
     "http": HttpSource,
     "command": CommandSource,
     "cloud": CloudSource,
@@ -105,6 +113,7 @@ class MetricSchema(BaseModel):
     forgejo: Annotated[ForgejoSchema, AfterValidator(one_scope)] | None = spec_key(
         "From the jobs of Forgejo Actions.", default=None
     )
+    woodpecker: WoodpeckerSchema | None = spec_key("From the queue of Woodpecker.", default=None)
     http: HttpSchema | None = spec_key("From a JSON document at a URL.", default=None)
     command: CommandSchema | None = spec_key("From a program's output.", default=None)
     cloud: Literal["cpu"] | None = spec_key(
