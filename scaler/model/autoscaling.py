@@ -162,6 +162,21 @@ class ForgejoSource:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GitlabSource:
+    """The jobs of GitLab CI that runners with these tags can take."""
+
+    token_env: str
+    projects: tuple[str, ...] = ()
+    """With their whole paths; without any, all of the group."""
+    group: str | None = None
+    tags: tuple[str, ...] = ()
+    untagged: bool = False
+    """Whether jobs without tags count."""
+    jobs: Literal["all", "queued", "running"] = "all"
+    url: str = "https://gitlab.com"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WoodpeckerSource:
     """The workflows that agents of Woodpecker with these labels can take."""
 
@@ -217,6 +232,7 @@ Source = (
     | RabbitmqSource
     | SqsSource
     | GithubSource
+    | GitlabSource
     | ForgejoSource
     | WoodpeckerSource
     | HttpSource

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from scaler.config.spec import load
-from scaler.model.autoscaling import ForgejoSource, GithubSource, Metric, RedisSource, WoodpeckerSource
+from scaler.model.autoscaling import ForgejoSource, GithubSource, GitlabSource, Metric, RedisSource, WoodpeckerSource
 from tests.autoscale.reading import number
 
 PAGES = Path(__file__).parents[2] / "docs/how-to"
@@ -137,6 +137,7 @@ def test_the_examples_about_brokers_are_valid(tmp_path: Path) -> None:
     ("page", "kind"),
     [
         ("github-runners", GithubSource),
+        ("gitlab-runners", GitlabSource),
         ("forgejo-runners", ForgejoSource),
         ("woodpecker-agents", WoodpeckerSource),
     ],

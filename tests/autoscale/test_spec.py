@@ -23,6 +23,7 @@ from scaler.model.autoscaling import (
     ForgejoSource,
     GithubApp,
     GithubSource,
+    GitlabSource,
     HorizonSource,
     HttpSource,
     Learned,
@@ -276,6 +277,25 @@ def test_every_key_of_woodpecker(tmp_path: Path) -> None:
     SCHEMA.validate(read(path).value)
 
 
+def test_every_key_of_gitlab(tmp_path: Path) -> None:
+    block = """\
+      metrics:
+        all: {gitlab: {group: shop, tags: [docker, gpu], token_env: T, jobs: running}}
+        one: {gitlab: {projects: shop/web, untagged: true, token_env: T, url: "https://gl"}}
+      rules:
+        - backlog: {metric: all, per_server: 1}
+        - backlog: {metric: one, per_server: 1}
+"""
+    path = write(tmp_path, block)
+    policy = load(path, "shop").groups["worker"].autoscale
+    assert policy is not None
+    assert {name: metric.source for name, metric in policy.metrics.items()} == {
+        "all": GitlabSource(group="shop", tags=("docker", "gpu"), token_env="T", jobs="running"),
+        "one": GitlabSource(projects=("shop/web",), untagged=True, token_env="T", url="https://gl"),
+    }
+    SCHEMA.validate(read(path).value)
+
+
 def test_a_group_without_a_block_has_no_policy(tmp_path: Path) -> None:
     assert load(write(tmp_path, "", START.replace("    autoscale:\n", "")), "shop").groups["worker"].autoscale is None
 
@@ -355,6 +375,8 @@ def rule(text: str) -> str:
             metric("forgejo: {url: 'https://f', labels: a, token_env: T, repository: a}"),
             "forgejo.repository must be owner/name, not 'a'",
         ),
+        (metric("gitlab: {tags: a, token_env: T}"), "jobs.gitlab must have exactly one of the keys projects and group"),
+        (metric("gitlab: {group: a, token_env: T}"), "gitlab counts no job; add tags, or untagged: true"),
         (metric("sql: {query: 'select 1'}"), "jobs.sql must have exactly one of the keys url and url_env"),
         (metric("sql: {url: 'postgresql://a:b@x/y', query: 'select 1'}"), "sql.url must not hold a password; name the"),
         (metric("sql: {url: 'oracle://x/y', query: 'select 1'}"), "sql.url must be the URL of a database; write it as"),
@@ -463,6 +485,7 @@ def test_the_page_describes_every_key_and_its_example_is_good(tmp_path: Path) ->
         "Sqs",
         "Github",
         "GithubApp",
+        "Gitlab",
         "Forgejo",
         "Woodpecker",
         "Http",

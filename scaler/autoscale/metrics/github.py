@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import quote
 
 from scaler.autoscale.metrics import MetricError, Request, Value
-from scaler.autoscale.metrics.http import Answer, get, post, secret
+from scaler.autoscale.metrics.http import Answer, get, next_page, post, secret
 from scaler.model.autoscaling import GithubSource
 
 _AT_ONCE = 8
@@ -122,7 +122,7 @@ class _Api:
                 return
             page = self._page(url)
             yield from _entries(page.body, key)
-            url = _next(page.link, self.source)
+            url = next_page(page.link, self.source.api)
         raise MetricError(f"GitHub lists more than {_PAGES * 100} entries of {path.partition('?')[0]}")
 
     def _page(self, url: str) -> _Page:
@@ -157,18 +157,6 @@ def _headers(token: str) -> dict[str, str]:
         "Authorization": f"Bearer {token}",
         "X-GitHub-Api-Version": "2022-11-28",
     }
-
-
-def _next(link: str, source: GithubSource) -> str | None:
-    """Return the address of the next page, which must be of the same API."""
-    for part in link.split(","):
-        address, _, relation = part.partition(";")
-        if 'rel="next"' in relation:
-            url = address.strip().strip("<>")
-            if not url.startswith(source.api.rstrip("/") + "/"):
-                raise MetricError("the next page is of another API")
-            return url
-    return None
 
 
 def _require_success(answer: Answer, path: str) -> None:

@@ -83,6 +83,18 @@ def post(url: str, request: Request, *, headers: Mapping[str, str]) -> Answer:
         return Answer(response.status_code, body, response.headers)
 
 
+def next_page(link: str, api: str) -> str | None:
+    """Return the address of a list's next page from a Link header. It must be of the same API, which gets the token."""
+    for part in link.split(","):
+        address, _, relation = part.partition(";")
+        if 'rel="next"' in relation:
+            url = address.strip().strip("<>")
+            if not url.startswith(api.rstrip("/") + "/"):
+                raise MetricError("the next page is of another API")
+            return url
+    return None
+
+
 @contextmanager
 def _errors(request: Request) -> Iterator[None]:
     try:

@@ -1,4 +1,4 @@
-"""Sources that are queues of CI systems: GitHub Actions, Forgejo Actions and Woodpecker."""
+"""Sources that are queues of CI systems: GitHub Actions, GitLab CI, Forgejo Actions and Woodpecker."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scaler.config.schema.fields import given_key, one_of_required, spec_key, st
 from scaler.config.schema.refusals import refusal, shown
 from scaler.config.schema.urls import Url
 from scaler.config.schema.values import Choices, Text
-from scaler.model.autoscaling import GithubApp, GithubSource
+from scaler.model.autoscaling import GithubApp, GithubSource, GitlabSource
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+")
 
@@ -113,3 +113,30 @@ class WoodpeckerSchema(BaseModel):
         "Which workflows count: those that wait, those that run, or all.", default="all"
     )
     token_env: Variable = spec_key("The environment variable that holds the token of an admin.")
+
+
+class GitlabSchema(BaseModel):
+    """The jobs of GitLab CI for runners with these tags."""
+
+    model_config = strict_config("Gitlab", one_of_required("projects", "group"))
+
+    projects: Choices | None = spec_key("The projects, with their whole paths.", default=None)
+    group: Text | None = spec_key("All projects of this group and its subgroups.", default=None)
+    tags: Choices | None = spec_key("The tags of the runners.", default=None)
+    untagged: Annotated[bool, Field(strict=True)] = spec_key("Whether jobs without tags count.", default=False)
+    jobs: Literal["all", "queued", "running"] = spec_key(
+        "Which jobs count: those that wait, those that run, or all.", default="all"
+    )
+    token_env: Variable = spec_key("The environment variable that holds a token.")
+    url: Url = spec_key("The GitLab instance.", default="https://gitlab.com")
+
+    def source(self) -> GitlabSource:
+        """Convert it to the model."""
+        return GitlabSource(**{**self.model_dump(), "projects": self.projects or (), "tags": self.tags or ()})
+
+
+def whole_gitlab(value: GitlabSchema) -> GitlabSchema:
+    given_key(value, ("projects", "group"))
+    if not value.tags and not value.untagged:
+        raise refusal("counts no job", "add tags, or untagged: true")
+    return value

@@ -11,9 +11,11 @@ from scaler.config.schema.autoscale.brokers import RabbitmqSchema, SqsSchema
 from scaler.config.schema.autoscale.ci_sources import (
     ForgejoSchema,
     GithubSchema,
+    GitlabSchema,
     WoodpeckerSchema,
     one_scope,
     whole_github,
+    whole_gitlab,
 )
 from scaler.config.schema.autoscale.quantities import Pause, Pointer, Quantity, Variable
 from scaler.config.schema.autoscale.redis_sources import HorizonSchema, RedisSchema, one_kind_of_keys
@@ -28,6 +30,7 @@ from scaler.model.autoscaling import (
     FixedSource,
     ForgejoSource,
     GithubSource,
+    GitlabSource,
     HorizonSource,
     HttpSource,
     Metric,
@@ -83,6 +86,7 @@ _SOURCES: Mapping[str, type[Source]] = {
     "rabbitmq": RabbitmqSource,
     "sqs": SqsSource,
     "github": GithubSource,
+    "gitlab": GitlabSource,
     "forgejo": ForgejoSource,
     "woodpecker": WoodpeckerSource,
     "http": HttpSource,
@@ -109,6 +113,9 @@ class MetricSchema(BaseModel):
     sqs: SqsSchema | None = spec_key("From Amazon SQS.", default=None)
     github: Annotated[GithubSchema, AfterValidator(whole_github)] | None = spec_key(
         "From the jobs of GitHub Actions.", default=None
+    )
+    gitlab: Annotated[GitlabSchema, AfterValidator(whole_gitlab)] | None = spec_key(
+        "From the jobs of GitLab CI.", default=None
     )
     forgejo: Annotated[ForgejoSchema, AfterValidator(one_scope)] | None = spec_key(
         "From the jobs of Forgejo Actions.", default=None
@@ -141,7 +148,7 @@ class MetricSchema(BaseModel):
 
     def _source(self, kind: str) -> Source:
         fields = getattr(self, kind)
-        if isinstance(fields, RedisSchema | HorizonSchema | GithubSchema):
+        if isinstance(fields, RedisSchema | HorizonSchema | GithubSchema | GitlabSchema):
             return fields.source()
         if kind == "fixed":
             return FixedSource(value=fields)
