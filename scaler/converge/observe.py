@@ -64,9 +64,12 @@ def observe(spec: Spec, ports: Ports, *, rebuild: bool = False, accept_loss: boo
     if not is_proven:
         # What a token denies that has never seen the servers proves nothing, however long it does.
         require_presence(seen.denied)
+    drift = seen.world.drift
     seen = prove_absences(seen, ports)
     require_presence(seen.gone)
-    return replace(seen, first=seen.world, identity=_identity_here(identity, ports))
+    # A second look compares with the first one, and no longer sees what the first found.
+    world = replace(seen.world, drift=tuple(dict.fromkeys((*drift, *seen.world.drift))))
+    return replace(seen, world=world, first=world, identity=_identity_here(identity, ports))
 
 
 def _recorded_identity(stack: StackState, ports: Ports) -> Identity | None:

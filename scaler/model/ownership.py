@@ -75,7 +75,7 @@ def free_names(stack: str, group: str, taken: Collection[str], count: int) -> li
 
 def encode_tags(labels: Mapping[str, str]) -> list[str]:
     """Encode labels as tags: `managed-by=scaler` as `scaler`, `key=value` as `key:value`, `key=` as `key`."""
-    return [_encode_tag(key, value) for key, value in labels.items()]
+    return list(dict.fromkeys(_encode_tag(key, value) for key, value in labels.items()))
 
 
 def _encode_tag(key: str, value: str) -> str:
@@ -86,11 +86,16 @@ def _encode_tag(key: str, value: str) -> str:
 
 
 def decode_tags(tags: Collection[str]) -> dict[str, str]:
-    """Decode tags to labels; the inverse of `encode_tags`."""
+    """Decode tags to labels; the inverse of `encode_tags`.
+
+    A further tag of the same key, as people may set them, is a label of its own without a value.
+    """
     labels: dict[str, str] = {}
-    for tag in tags:
+    for tag in sorted(tags):
         key, _, value = tag.partition(":")
         if tag == "scaler":
             key, value = MANAGED_BY, "scaler"
+        if key in labels:
+            key, value = tag, ""
         labels[key] = value
     return labels

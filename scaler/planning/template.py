@@ -42,11 +42,13 @@ def fingerprint(group: Group) -> str:
 
 
 def labels_of(spec: Spec, machine: Machine, group: str) -> dict[str, str]:
-    """Return the labels that an existing machine of a group should carry; it keeps its template label."""
+    """Return the labels that an existing machine of a group should carry.
+
+    It keeps its template label, and those that people and other tools gave it: the spec and scaler
+    decide only about labels of their own.
+    """
     wanted = spec.groups[group].labels if group in spec.groups else {}
-    template = machine.labels.get(TEMPLATE)
-    labels = {**wanted, **spec.owner.labels, GROUP: group}
-    return labels if template is None else {**labels, TEMPLATE: template}
+    return {**machine.labels, **wanted, **spec.owner.labels, GROUP: group}
 
 
 def outdated(group: Group, machine: Machine, images: Collection[str] = ()) -> str | None:

@@ -122,6 +122,13 @@ def test_labels_survive_being_tags(labels: dict[str, str]) -> None:
     assert decode_tags(encode_tags(labels)) == labels
 
 
+def test_tags_of_one_key_are_all_kept() -> None:
+    tags = ["env:eu", "env:prod", "env", "role:worker"]
+    assert sorted(encode_tags(decode_tags(tags))) == sorted(tags)
+    labels = {"env": "", "env:eu": "", "env:prod": "", "role": "worker"}
+    assert decode_tags(tags) == decode_tags(tags[::-1]) == labels
+
+
 @given(project=LABEL, stack=LABEL, group=LABEL)
 def test_ownership_survives_being_tags(project: str, stack: str, group: str) -> None:
     owner = Owner(project, stack)

@@ -170,12 +170,13 @@ def test_a_server_in_no_state_whose_group_label_is_empty_is_left_alone() -> None
 def test_labels_of_ours_that_are_absent_are_put_back(absent: str | None) -> None:
     setting = Setting().with_servers(worker=2)
     box = setting.cloud.named("prod-worker-1")
-    gone = set(box.labels) - {"scaler-template"} if absent is None else {absent}
+    box.labels["note"] = "by hand"
+    gone = set(box.labels) - {"scaler-template", "note"} if absent is None else {absent}
     for label in gone:
         del box.labels[label]
     result = setting.ensure(2)
     assert (result.outcome, taken(result)) == (Outcome.CONVERGED, [("update", "prod-worker-1")])
-    assert box.labels == setting.label()
+    assert box.labels == {**setting.label(), "note": "by hand"}
     assert setting.is_in_order()
     assert setting.ensure(2).outcome is Outcome.UNCHANGED
 

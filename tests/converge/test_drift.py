@@ -8,7 +8,7 @@ from scaler.converge.operate import look
 from scaler.model import Outcome
 from scaler.model.lifecycle import Status
 from tests.converge.settings import status
-from tests.support.fakes import Setting, taken
+from tests.support.fakes import Setting, group, spec, taken
 
 
 @pytest.mark.acceptance("R06", "S02")
@@ -22,6 +22,18 @@ def test_a_server_removed_by_hand_is_named_and_replaced() -> None:
     assert setting.is_in_order()
     vanished = [event for event in setting.records.events if event.event == "server.vanished"]
     assert [(event.server, event.reason) for event in vanished] == [("prod-worker-2", "it is gone from the cloud")]
+
+
+@pytest.mark.acceptance("S02")
+def test_what_else_was_found_is_named_beside_a_server_that_is_gone() -> None:
+    """That a server is gone takes a second look to prove."""
+    setting = Setting().with_servers(worker=4)
+    setting.cloud.remove("prod-worker-2")
+    setting.cloud.named("prod-worker-3").off = True
+    assert setting.ensure(4).drift == (
+        "prod-worker-3 (3) was running and is off",
+        "prod-worker-2 (2) is gone from the cloud",
+    )
 
 
 @pytest.mark.acceptance("S02")
@@ -58,12 +70,23 @@ def test_a_relabelled_server_is_forgotten_and_never_deleted() -> None:
 
 
 @pytest.mark.acceptance("S02")
-def test_a_label_added_by_hand_is_taken_off() -> None:
-    setting = Setting().with_servers(worker=2)
-    setting.cloud.named("prod-worker-1").labels["note"] = "by hand"
+def test_a_label_added_by_hand_is_left_alone_and_one_of_the_spec_gets_its_value_back() -> None:
+    setting = Setting(spec(group(labels={"role": "worker"}))).with_servers(worker=2)
+    labels = setting.cloud.named("prod-worker-1").labels
+    labels["note"] = "by hand"
+    assert setting.ensure(2).steps == ()
+    labels["role"] = "mine"
     assert taken(setting.ensure(2)) == [("update", "prod-worker-1")]
-    assert setting.cloud.named("prod-worker-1").labels == setting.label()
+    assert setting.cloud.named("prod-worker-1").labels == {**setting.label(), "role": "worker", "note": "by hand"}
     assert setting.ensure(2).outcome is Outcome.UNCHANGED
+
+
+def test_a_label_that_the_spec_no_longer_has_stays_on_the_servers_that_have_it() -> None:
+    setting = Setting(spec(group(labels={"role": "worker"}))).with_servers(worker=1)
+    setting.spec = spec(group(labels={}))
+    assert setting.ensure(2).outcome is Outcome.CONVERGED
+    assert setting.cloud.named("prod-worker-1").labels["role"] == "worker"
+    assert "role" not in setting.cloud.named("prod-worker-2").labels
 
 
 def test_a_server_powered_on_by_hand_while_it_was_known_to_be_off() -> None:

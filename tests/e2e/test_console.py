@@ -139,3 +139,21 @@ def test_servers_that_cannot_be_reached_from_here(project: Project) -> None:
         project.environ["http_proxy"] = proxy.url
         project.ensure("2")
         assert project.agreed() == two
+
+
+def test_labels_and_tags_of_others_stay(project: Project) -> None:
+    project.ensure("2")
+    two = project.agreed()
+    name = "demo-worker-1"
+    ours = project.vendor.labels_of(project.machine(name))
+    theirs = {"env": "eu", "backup": ""}
+    project.world.relabel(project.vendor.name, int(two[name]), **project.vendor.owned({**ours, **theirs}))
+    project.world.clear_log()
+    assert project.ensure("2").document["outcome"] == "unchanged"
+    assert project.changes == []
+    # A label of ours is put back, and one server more is created: theirs are still there.
+    stripped = {key: value for key, value in ours.items() if key != "managed-by"}
+    project.world.relabel(project.vendor.name, int(two[name]), **project.vendor.owned({**stripped, **theirs}))
+    project.ensure("3")
+    assert project.vendor.labels_of(project.machine(name)) == {**ours, **theirs}
+    assert project.agreed().items() > two.items()

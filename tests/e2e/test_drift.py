@@ -37,7 +37,7 @@ def test_changed_by_hand(project: Project) -> None:
     assert len(mended) == 4
     assert mended[off] == four[off]
     assert mended[edited] == four[edited]
-    assert vendor.labels_of(project.machine(edited)) == labels
+    assert vendor.labels_of(project.machine(edited)) == {**labels, "note": "by-hand"}
     assert {four[gone], four[taken]}.isdisjoint(mended.values())
     # The one that carries another stack's labels is theirs, and still there.
     stranger = world.server(vendor.name, int(four[taken]))

@@ -211,7 +211,12 @@ def test_a_vanished_server_is_forgotten_and_its_name_made_anew() -> None:
 
 def test_labels_are_mended_where_the_server_stays() -> None:
     here = world(ONE, server("prod-worker-1"), server("prod-worker-2"))
-    odd = {name: replace(item, labels={**item.labels, "note": "x"}) for name, item in here.machines.items()}
+    foreign = {name: replace(item, labels={**item.labels, "note": "x"}) for name, item in here.machines.items()}
+    assert names(plan(ONE, replace(here, machines=foreign), {"worker": 2}), Action.UPDATE) == []
+    odd = {
+        name: replace(item, labels={key: value for key, value in item.labels.items() if key != "scaler-stack"})
+        for name, item in here.machines.items()
+    }
     made = plan(ONE, replace(here, machines=odd), {"worker": 1})
     assert [(step.action, step.server) for step in made.steps] == [
         (Action.UPDATE, "prod-worker-1"),

@@ -56,7 +56,7 @@ def test_the_fingerprint_tells_user_data_and_keys_and_nothing_else() -> None:
 def test_an_existing_server_keeps_the_template_that_it_was_made_from() -> None:
     here = spec(group(user_data="new", labels={"role": "worker"}))
     old = replace(machine(here, server()), labels={"note": "x", **here.owner.group_labels("worker", "0ld")})
-    assert labels_of(here, old, "worker") == {"role": "worker", **here.owner.group_labels("worker", "0ld")}
+    assert labels_of(here, old, "worker") == {"note": "x", "role": "worker", **here.owner.group_labels("worker", "0ld")}
     assert existing_server(here, old, "worker").labels == labels_of(here, old, "worker")
 
 
