@@ -21,6 +21,9 @@ from scaler.simulator.hetzner.replies import (
 from scaler.simulator.hetzner.shapes import Json
 from scaler.simulator.things import Thing
 
+SPREAD_SIZE = 10
+"""Servers that a placement group holds at most."""
+
 
 def _render(call: Call, kind: str) -> Callable[[Thing], Json]:
     view = shapes(call)
@@ -98,9 +101,6 @@ def create_ssh_key(call: Call) -> Reply:
     key.body["labels"] = labels_asked_for(call)
     call.world.save(key)
     return Reply({"ssh_key": shapes(call).ssh_key(key)}, 201)
-
-
-SPREAD_SIZE = 10
 
 
 def create_placement_group(call: Call) -> Reply:

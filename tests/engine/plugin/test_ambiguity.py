@@ -43,6 +43,18 @@ def test_made_and_the_lists_lag_behind(plug: Plug, vendor: Vendor) -> None:
     assert (plugged.names(), plugged.operation.accepted) == ([NAME], {NAME: machine_id})
 
 
+def test_v4_a_lost_droplet_is_looked_for_as_long_as_lists_lag(plug: Plug) -> None:
+    """New droplets are missing from lists for seconds (pydo#468); a second one of the name would be one too many."""
+    plugged = plug(DIGITALOCEAN, MAY_CREATE)
+    plugged.operation.snapshot()
+    began = plugged.operation.cloud.requests
+    plugged.world.add_fault("accept_then_drop", method="POST", path="/v2/droplets$")
+    plugged.world.add_fault("list_misses", path="/v2/droplets$", method="GET", names=[NAME], times=5)
+    machine_id, _ = plugged.create(DIGITALOCEAN.inputs)
+    assert (plugged.names(), plugged.operation.accepted, posts(plugged)) == ([NAME], {NAME: machine_id}, 1)
+    assert began.list + 6 == plugged.operation.cloud.requests.list
+
+
 def test_a_look_that_fails_is_repeated(plug: Plug, vendor: Vendor) -> None:
     plugged = plug(vendor, MAY_CREATE)
     plugged.operation.snapshot()
