@@ -53,7 +53,8 @@ def observe(spec: Spec, ports: Ports, *, rebuild: bool = False, accept_loss: boo
     check_foreign(spec, stack.foreign)
     nothing = World(at=ports.clock.now(), machines={}, entries=stack.entries, servers={})
     unseen = Knowledge(spec=spec, stack=stack, world=nothing, first=nothing, records=records, deadlines=deadlines)
-    expected = {known: server for known, server in _expected(unseen).items() if not is_meant(server)}
+    held = _held(unseen)
+    expected = {known: server for known, server in _expected(unseen).items() if known in held}
     is_proven = identity is None or not identity.id or identity.is_proven(ports.place)
 
     def require_presence(absent: Collection[str]) -> None:
@@ -157,13 +158,12 @@ def _ask_for_missing(
     answers = {missing: _find(missing, ports) for missing in missed}
     silent = [missing for missing, machine in answers.items() if machine is None]
     now, moment = ports.clock.now(), ports.clock.monotonic()
-    unproven = [
-        missing for missing in silent if not (is_meant(expected[missing]) or is_accepted(expected[missing], now))
-    ]
-    denied = {missing: knowledge.denied.get(missing, moment) for missing in unproven}
-    within_s = proof_s(len(denied), len(expected))
+    young = {missing for missing in silent if is_accepted(expected[missing], now)}
+    held = _held(knowledge)
+    denied = {missing: knowledge.denied.get(missing, moment) for missing in silent if missing in held - young}
+    within_s = proof_s(len(denied), len(held))
     proven = {missing for missing, since in denied.items() if moment - since >= within_s}
-    gone = proven | {missing for missing in silent if is_meant(expected[missing])}
+    gone = proven | {missing for missing in silent if missing not in held | young}
     entries = {entry.id: entry for entry in knowledge.stack.entries.values()}
     found = [
         machine or remembered(missing, expected[missing], entries.get(missing), knowledge.spec.owner, now)
@@ -181,6 +181,21 @@ def _expected(knowledge: Knowledge) -> dict[str, Server | None]:
     return {**{entry.id: records.get(entry.id) for entry in knowledge.stack.entries.values()}, **live}
 
 
+def _held(knowledge: Knowledge) -> set[str]:
+    """The machines that there should be, by id: what the stack holds, but for those whose absence was meant.
+
+    Where the engine has saved nothing, what the records have. A record of this machine alone proves
+    nothing beside a stack: another machine's run may have removed the server since (contract 7.4).
+    """
+    in_stack = {entry.id for entry in knowledge.stack.entries.values()}
+    known = _expected(knowledge)
+    return {
+        known_id
+        for known_id, server in known.items()
+        if not is_meant(server) and (known_id in in_stack or not knowledge.stack.is_known)
+    }
+
+
 def _find(missing: str, ports: Ports) -> Machine | None:
     """A machine by its own address; None if the cloud denies it."""
     try:
@@ -192,7 +207,7 @@ def _find(missing: str, ports: Ports) -> Machine | None:
 def prove_absences(knowledge: Knowledge, ports: Ports) -> Knowledge:
     """Look again until each machine that the cloud denies is there again, or is proven to be gone."""
     while knowledge.denied:
-        recorded = len(_expected(knowledge))
+        recorded = len(_held(knowledge))
         until = min(knowledge.denied.values()) + proof_s(len(knowledge.denied), recorded)
         pause_s = max(until - ports.clock.monotonic(), _PAUSE_S)
         ports.progress.note(

@@ -37,6 +37,11 @@ class StackState:
     identity: Identity | None = None
     """As the stack's outputs have it."""
 
+    @property
+    def is_known(self) -> bool:
+        """Whether the engine has ever saved anything of this stack."""
+        return bool(self.entries or self.outputs or self.identity)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:

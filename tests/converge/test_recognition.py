@@ -197,6 +197,19 @@ def test_servers_that_a_killed_run_deleted_are_no_loss() -> None:
     assert setting.ensure(1).outcome == "converged"
 
 
+def test_a_stale_record_of_another_machine_is_no_loss() -> None:
+    """Another machine removed servers since: the stack says so, and this machine's state file does not."""
+    setting = Setting().with_servers(worker=3)
+    stale = dict(setting.records.servers)
+    setting.ensure(1)
+    setting.records.servers = stale
+    started = setting.clock.passed
+    assert look(setting.spec, setting.around).outcome == "unchanged"
+    assert setting.clock.passed == started
+    setting.records.servers = stale
+    assert setting.ensure(1).outcome == "unchanged"
+
+
 def deleting(server: Server) -> Server:
     """Return the record of a server whose deletion was asked for."""
     from scaler.model.lifecycle import Status
