@@ -34,8 +34,8 @@ demo: engine ## five servers on the embedded cloud, then two, then none; PROFILE
 	cp -R Pulumi.yaml stacks "$$project"
 	if [ -n "$(PROFILE)" ]; then
 	  mkdir "$$project/.scaler"
-	  $(BIN)/python -c 'import sys; from pathlib import Path; from scaler.simulator import World
-	World(Path(sys.argv[1])).set_profile(sys.argv[2])' "$$project/.scaler/embedded.sqlite" "$(PROFILE)"
+	  $(BIN)/python -c 'import sys; from pathlib import Path; from scaler.simulator import SimulatedWorld
+	SimulatedWorld(Path(sys.argv[1])).set_profile(sys.argv[2])' "$$project/.scaler/embedded.sqlite" "$(PROFILE)"
 	fi
 	run() { printf '\n$$ scaler %s\n' "$$*"; $(BIN)/scaler -C "$$project" "$$@"; }
 	run ensure 5 --stack demo --yes

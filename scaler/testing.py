@@ -27,7 +27,7 @@ from scaler.clouds import Cloud, GoneError, InvalidError, NameTakenError
 from scaler.model import Machine, MachineRequest
 from scaler.model.lifecycle import Phase
 from scaler.model.ownership import Owner
-from scaler.simulator import EmbeddedCloud, World
+from scaler.simulator import EmbeddedCloud, SimulatedWorld
 
 OWNER = Owner("conformance", "prod")
 STRANGER = Owner("conformance", "staging")
@@ -46,7 +46,7 @@ __all__ = [
 class EmbeddedClock:
     """A `scaler.support.clock.Clock` over an embedded cloud's world: sleeping moves its time, and takes none."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: SimulatedWorld) -> None:
         self._world = world
         world.set_speed(0)
 
@@ -63,11 +63,14 @@ class EmbeddedClock:
 class FaultRules:
     """Failures on order, each of which has to come about: a rule that hits no request proves nothing."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: SimulatedWorld) -> None:
         self._world = world
 
     def __call__(self, effect: str, **rule: Any) -> int:
-        """`World.add_fault`: what happens (`scaler.simulator.faults`), to which requests, how often. The rule's id."""
+        """`SimulatedWorld.add_fault`: what happens (`scaler.simulator.faults`), to which requests, how often.
+
+        Return the rule's id.
+        """
         return self._world.add_fault(effect, **rule)
 
     @property

@@ -9,6 +9,6 @@ answer, `hetzner` and `digitalocean` are the two APIs, `control` is the tests' s
 """
 
 from scaler.simulator.server import EmbeddedCloud
-from scaler.simulator.world import World
+from scaler.simulator.world import SimulatedWorld
 
-__all__ = ["EmbeddedCloud", "World"]
+__all__ = ["EmbeddedCloud", "SimulatedWorld"]

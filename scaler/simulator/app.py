@@ -16,10 +16,10 @@ from scaler.simulator.digitalocean import api as digitalocean
 from scaler.simulator.exchange import route
 from scaler.simulator.guard import LoopbackOnly
 from scaler.simulator.hetzner import api as hetzner
-from scaler.simulator.world import World
+from scaler.simulator.world import SimulatedWorld
 
 
-def make_app(world: World) -> Starlette:
+def make_app(world: SimulatedWorld) -> Starlette:
     """One application for one world. `state.stopping` is set when the server is about to stop."""
     app = Starlette(routes=[*control.routes, *_cloud_routes()], middleware=[Middleware(LoopbackOnly)])
     app.state.world = world

@@ -16,7 +16,7 @@ from scaler.simulator.bodies import Kind
 from scaler.simulator.faults import Effect
 from scaler.simulator.profiles import CloudName, Knobs
 from scaler.simulator.things import Thing
-from scaler.simulator.world import World
+from scaler.simulator.world import SimulatedWorld
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class Api:
 class Call:
     """A request as a handler sees it."""
 
-    world: World
+    world: SimulatedWorld
     api: Api
     now: float
     """The moment that holds for all of the request."""

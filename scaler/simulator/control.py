@@ -6,7 +6,7 @@ POST   /_sim/reset            a new world
 POST   /_sim/clock            {"advance_s": 60} or {"speed": 10}
 POST   /_sim/profile          {"profile": "instant", "knobs": {"boot_s": 8}}
 GET, POST, DELETE /_sim/faults[/ID]      rules, see `faults.Rule`
-POST   /_sim/{cloud}/{edit}   a method of `World` (`EDITS`), its arguments as a JSON object:
+POST   /_sim/{cloud}/{edit}   a method of `SimulatedWorld` (`EDITS`), its arguments as a JSON object:
                               /_sim/hetzner/vanish {"id": 4000003}
 """
 
@@ -27,24 +27,24 @@ from scaler.simulator.faults import FaultReport, Rule
 from scaler.simulator.hetzner import catalogue as hetzner
 from scaler.simulator.profiles import CLOUDS
 from scaler.simulator.things import Thing
-from scaler.simulator.world import World
+from scaler.simulator.world import SimulatedWorld
 
 EDITS: Mapping[str, Callable[..., Any]] = {
-    "add_server": World.add_server,
-    "vanish": World.vanish,
-    "power_off": World.power_off,
-    "cpu": World.set_cpu,
-    "set_status": World.set_status,
-    "relabel": World.relabel,
-    "rename": World.rename,
-    "resize": World.resize,
-    "add_snapshot": World.add_snapshot,
-    "remove_snapshot": World.remove_snapshot,
-    "quota": World.set_quota,
-    "capacity": World.set_capacity,
-    "deprecate": World.deprecate,
-    "tokens": World.set_tokens,
-    "rate_limit": World.set_rate_limit,
+    "add_server": SimulatedWorld.add_server,
+    "vanish": SimulatedWorld.vanish,
+    "power_off": SimulatedWorld.power_off,
+    "cpu": SimulatedWorld.set_cpu,
+    "set_status": SimulatedWorld.set_status,
+    "relabel": SimulatedWorld.relabel,
+    "rename": SimulatedWorld.rename,
+    "resize": SimulatedWorld.resize,
+    "add_snapshot": SimulatedWorld.add_snapshot,
+    "remove_snapshot": SimulatedWorld.remove_snapshot,
+    "quota": SimulatedWorld.set_quota,
+    "capacity": SimulatedWorld.set_capacity,
+    "deprecate": SimulatedWorld.deprecate,
+    "tokens": SimulatedWorld.set_tokens,
+    "rate_limit": SimulatedWorld.set_rate_limit,
 }
 
 _SOLD: Mapping[str, tuple[Collection[str], Collection[str]]] = {
@@ -53,7 +53,7 @@ _SOLD: Mapping[str, tuple[Collection[str], Collection[str]]] = {
 }
 """Each cloud's types and places."""
 
-Action = Callable[[World, Request, dict[str, Any]], Any]
+Action = Callable[[SimulatedWorld, Request, dict[str, Any]], Any]
 
 
 def _endpoint(action: Action) -> Callable[[Request], Awaitable[Response]]:
@@ -71,7 +71,7 @@ def _endpoint(action: Action) -> Callable[[Request], Awaitable[Response]]:
     return endpoint
 
 
-def _state(world: World, request: Request, arguments: dict[str, Any]) -> dict[str, Any]:
+def _state(world: SimulatedWorld, request: Request, arguments: dict[str, Any]) -> dict[str, Any]:
     with world.transaction() as now:
         return {
             "now": timestamp(now),
@@ -97,42 +97,42 @@ def _fault(report: FaultReport) -> dict[str, Any]:
     return {"id": report.id, **report.rule.to_json(), "seen": report.seen, "fired": report.fired}
 
 
-def _log(world: World, request: Request, arguments: dict[str, Any]) -> dict[str, Any]:
+def _log(world: SimulatedWorld, request: Request, arguments: dict[str, Any]) -> dict[str, Any]:
     return {"log": [asdict(entry) for entry in world.log(after=int(request.query_params.get("after", 0)))]}
 
 
-def _clear_log(world: World, request: Request, arguments: dict[str, Any]) -> None:
+def _clear_log(world: SimulatedWorld, request: Request, arguments: dict[str, Any]) -> None:
     world.clear_log()
 
 
-def _reset(world: World, request: Request, arguments: dict[str, Any]) -> None:
+def _reset(world: SimulatedWorld, request: Request, arguments: dict[str, Any]) -> None:
     world.reset()
 
 
-def _clock(world: World, request: Request, arguments: dict[str, Any]) -> dict[str, Any]:
+def _clock(world: SimulatedWorld, request: Request, arguments: dict[str, Any]) -> dict[str, Any]:
     if "speed" in arguments:
         world.set_speed(float(arguments["speed"]))
     world.advance(float(arguments.get("advance_s", 0)))
     return {"now": timestamp(world.now)}
 
 
-def _profile(world: World, request: Request, arguments: dict[str, Any]) -> None:
+def _profile(world: SimulatedWorld, request: Request, arguments: dict[str, Any]) -> None:
     world.set_profile(arguments.get("profile", world.profile), **arguments.get("knobs", {}))
 
 
-def _faults(world: World, request: Request, arguments: dict[str, Any]) -> dict[str, Any]:
+def _faults(world: SimulatedWorld, request: Request, arguments: dict[str, Any]) -> dict[str, Any]:
     return {"faults": [_fault(report) for report in world.faults()]}
 
 
-def _add_fault(world: World, request: Request, arguments: dict[str, Any]) -> dict[str, Any]:
+def _add_fault(world: SimulatedWorld, request: Request, arguments: dict[str, Any]) -> dict[str, Any]:
     return {"id": world.add_rule(Rule.from_json(arguments))}
 
 
-def _clear_faults(world: World, request: Request, arguments: dict[str, Any]) -> None:
+def _clear_faults(world: SimulatedWorld, request: Request, arguments: dict[str, Any]) -> None:
     world.clear_faults(request.path_params.get("id"))
 
 
-def _edit(world: World, request: Request, arguments: dict[str, Any]) -> dict[str, Any] | None:
+def _edit(world: SimulatedWorld, request: Request, arguments: dict[str, Any]) -> dict[str, Any] | None:
     cloud, name = request.path_params["cloud"], request.path_params["edit"]
     if cloud not in CLOUDS or name not in EDITS:
         raise LookupError(f"no {cloud}/{name}: clouds are {', '.join(CLOUDS)}, edits are {', '.join(EDITS)}")

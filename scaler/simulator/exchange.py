@@ -16,7 +16,7 @@ from starlette.types import Message, Receive, Scope, Send
 from scaler.simulator.bodies import wrong_field
 from scaler.simulator.call import Api, Call, Handler, Refusal
 from scaler.simulator.faults import AFTER, BEFORE, BEHAVIOUR, WORLD_CHANGES, Effect
-from scaler.simulator.world import World
+from scaler.simulator.world import SimulatedWorld
 
 HTML_502 = b"<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -120,7 +120,7 @@ class Exchange:
             )
             return answer
 
-    def _trouble(self, world: World) -> Effect | None:
+    def _trouble(self, world: SimulatedWorld) -> Effect | None:
         """What hits the share `failing_requests` of all requests: each of the kinds as often as the others."""
         if not world.chance(world.knobs(self._api.cloud).failing_requests):
             return None
@@ -244,9 +244,9 @@ class Exchange:
         return answer
 
 
-def _world(request: Request) -> World:
+def _world(request: Request) -> SimulatedWorld:
     world = request.app.state.world
-    assert isinstance(world, World)  # noqa: S101
+    assert isinstance(world, SimulatedWorld)  # noqa: S101
     return world
 
 

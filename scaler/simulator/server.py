@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from scaler.errors import ScalerError
-from scaler.simulator.world import World
+from scaler.simulator.world import SimulatedWorld
 from scaler.support.installation import install_command
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class EmbeddedCloud:
         `clock_speed` are written into the world; without them it keeps what it has. `port` 0: any free one.
         `middleware` is put around the application, for who wants to see or hold single requests.
         """
-        self.world = World(path)
+        self.world = SimulatedWorld(path)
         self._middleware = middleware
         self._port = port
         self._socket: socket.socket | None = None
@@ -152,7 +152,7 @@ def _need_server() -> None:
         ) from error
 
 
-def _make_server(world: World, around: Sequence[Middleware]) -> tuple[Server, Starlette]:
+def _make_server(world: SimulatedWorld, around: Sequence[Middleware]) -> tuple[Server, Starlette]:
     """The server and its application; imported late, since most commands never serve."""
     import uvicorn
     from uvicorn.protocols.http.auto import AutoHTTPProtocol

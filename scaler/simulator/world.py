@@ -14,7 +14,7 @@ from scaler.simulator.profiles import CloudName, Knobs
 from scaler.simulator.store import LOG_ROWS, Store
 from scaler.simulator.things import FOREVER, LoggedRequest, Thing, address
 
-__all__ = ["FOREVER", "LOG_ROWS", "LoggedRequest", "Thing", "World", "address", "token_hash"]
+__all__ = ["FOREVER", "LOG_ROWS", "LoggedRequest", "SimulatedWorld", "Thing", "address", "token_hash"]
 
 CPU_KEPT = 100
 """How many changes of a machine's load are remembered."""
@@ -34,7 +34,7 @@ def token_hash(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-class World(Store):
+class SimulatedWorld(Store):
     """One embedded cloud. A new one has a key `deploy` and a snapshot `worker-golden` at each cloud."""
 
     def _seed(self) -> None:

@@ -22,7 +22,7 @@ from scaler.converge.demand import Options
 from scaler.model import MachineRequest
 from scaler.model.autoscaling import CloudSource, CommandSource, Metric
 from scaler.model.ownership import Owner
-from scaler.simulator import EmbeddedCloud, World
+from scaler.simulator import EmbeddedCloud, SimulatedWorld
 from scaler.support.clock import SystemClock
 from scaler.testing import embedded_cloud
 from tests.autoscale.live import Live
@@ -49,7 +49,7 @@ def hetzner(embedded: EmbeddedCloud) -> Iterator[Cloud]:
     cloud.close()
 
 
-def add(world: World, name: str, cpu: float | None = None, group: str = "worker", **facts: Any) -> int:
+def add(world: SimulatedWorld, name: str, cpu: float | None = None, group: str = "worker", **facts: Any) -> int:
     world.advance(-600)  # it has been there for a while
     server = world.add_server("hetzner", name, labels=OWNER.group_labels(group, "a"), **facts)
     world.advance(600)

@@ -34,7 +34,7 @@ from scaler.clouds.registry import open_cloud
 from scaler.model import ImageRef, Machine, MachineRequest
 from scaler.model.lifecycle import Phase
 from scaler.model.ownership import Owner, encode_tags
-from scaler.simulator import EmbeddedCloud, World
+from scaler.simulator import EmbeddedCloud, SimulatedWorld
 from tests.support.http_stub import HurriedClock
 from tests.support.vendors import ENVIRON, DigitalOcean, Hetzner, Vendor
 
@@ -58,7 +58,7 @@ class Setting:
 
     vendor: Vendor
     cloud: Cloud
-    world: World
+    world: SimulatedWorld
     clock: HurriedClock
     endpoint: str
 

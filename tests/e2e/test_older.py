@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from scaler.simulator import World
+from scaler.simulator import SimulatedWorld
 from tests.support.project import Project, Vendor
 
 OLDER = Path(__file__).parent / "older"
@@ -28,7 +28,7 @@ def older(make_project: Callable[[Vendor], Project], vendor: Vendor) -> Project:
     with sqlite3.connect(project.state_dir / "embedded.sqlite") as world:
         world.executescript((left / "world.sql").read_text(encoding="utf-8"))
     world.close()
-    project.world = World(project.state_dir / "embedded.sqlite")
+    project.world = SimulatedWorld(project.state_dir / "embedded.sqlite")
     project.world.set_profile("instant")
     return project
 

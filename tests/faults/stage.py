@@ -14,7 +14,7 @@ from typing import Any
 from scaler.engine import binary
 from scaler.model.identity import OWN_OUTPUT
 from scaler.model.ownership import Owner
-from scaler.simulator import EmbeddedCloud, World
+from scaler.simulator import EmbeddedCloud, SimulatedWorld
 from scaler.simulator.world import Thing
 from tests.faults.gate import Gate
 from tests.support.project import VENDORS, Project, Ran, Vendor, finish, is_alive, wait_until, wrap_engine
@@ -90,7 +90,7 @@ class Scene:
         return self.project.vendor
 
     @property
-    def world(self) -> World:
+    def world(self) -> SimulatedWorld:
         return self.project.world
 
     def run(self, *arguments: str, environ: Mapping[str, str] | None = None) -> Ran:

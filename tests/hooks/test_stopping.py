@@ -19,7 +19,7 @@ from scaler.hooks.stopping import ServerStopper, StoppingServer
 from scaler.model import Server, StopPolicy
 from scaler.model.lifecycle import Phase, Status
 from scaler.model.ownership import Owner, encode_tags
-from scaler.simulator import EmbeddedCloud, World
+from scaler.simulator import EmbeddedCloud, SimulatedWorld
 from scaler.simulator.profiles import CLOUDS, CloudName
 from scaler.support.clock import SystemClock
 from tests.support.processes import NOW, HandClock, is_alive, script, wait_until
@@ -35,7 +35,7 @@ class Place:
     """A cloud with servers, the stopping of them, and a clock that only the test moves."""
 
     vendor: CloudName
-    world: World
+    world: SimulatedWorld
     cloud: Cloud
     folder: Path
     clock: HandClock = field(default_factory=HandClock)

@@ -8,7 +8,7 @@ from pathlib import Path
 import hcloud
 import pytest
 
-from scaler.simulator import EmbeddedCloud, World
+from scaler.simulator import EmbeddedCloud, SimulatedWorld
 from tests.support.sim_http import TOKEN, Http
 
 
@@ -20,7 +20,7 @@ def cloud(tmp_path: Path) -> Iterator[EmbeddedCloud]:
 
 
 @pytest.fixture
-def world(cloud: EmbeddedCloud) -> World:
+def world(cloud: EmbeddedCloud) -> SimulatedWorld:
     """Its world."""
     return cloud.world
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from scaler.simulator import World
+from scaler.simulator import SimulatedWorld
 from tests.support.sim_http import Http
 
 
@@ -40,7 +40,7 @@ def test_it_prints_what_to_export_and_serves_until_a_signal(tmp_path: Path, numb
     rest, errors = server.communicate(timeout=20)
     assert (server.returncode, rest) == (0, "")
     assert errors == f"scaler: serving {tmp_path / 'my.db'}; stop with Ctrl-C\n"
-    assert [row.name for row in World(tmp_path / "my.db").servers()] == ["web-1"]
+    assert [row.name for row in SimulatedWorld(tmp_path / "my.db").servers()] == ["web-1"]
 
 
 def test_a_port_that_is_taken(tmp_path: Path) -> None:

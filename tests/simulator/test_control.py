@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from scaler.simulator import World
+from scaler.simulator import SimulatedWorld
 from scaler.simulator.clock import timestamp
 from tests.support.sim_http import Http
 
@@ -33,7 +33,7 @@ def test_the_log(http: Http) -> None:
     assert http.get("/_sim/log").json() == {"log": []}
 
 
-def test_profile_clock_and_faults(http: Http, world: World) -> None:
+def test_profile_clock_and_faults(http: Http, world: SimulatedWorld) -> None:
     assert http.post("/_sim/profile", json={"profile": "realistic", "knobs": {"boot_s": 5}}).status_code == 200
     assert (world.profile, world.knobs("digitalocean").boot_s) == ("realistic", 5)
     before = world.now
@@ -50,7 +50,7 @@ def test_profile_clock_and_faults(http: Http, world: World) -> None:
     assert world.profile == "fast"
 
 
-def test_edits(http: Http, world: World) -> None:
+def test_edits(http: Http, world: SimulatedWorld) -> None:
     number = http.post("/_sim/hetzner/add_server", json={"name": "foreign", "labels": {"a": "b"}}).json()["id"]
     for edit, arguments in (
         ("rename", {"name": "other"}),
@@ -66,7 +66,7 @@ def test_edits(http: Http, world: World) -> None:
     assert http.create().json()["error"]["code"] == "resource_limit_exceeded"
 
 
-def test_a_load_that_is_set_is_measured_from_then_on(http: Http, world: World) -> None:
+def test_a_load_that_is_set_is_measured_from_then_on(http: Http, world: SimulatedWorld) -> None:
     number = http.post("/_sim/hetzner/add_server", json={"name": "a", "type": "cpx22"}).json()["id"]
     world.set_speed(0)
     world.advance(120)

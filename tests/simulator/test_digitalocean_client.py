@@ -12,7 +12,7 @@ import pydo
 import pytest
 from azure.core.exceptions import ClientAuthenticationError, HttpResponseError
 
-from scaler.simulator import EmbeddedCloud, World
+from scaler.simulator import EmbeddedCloud, SimulatedWorld
 from tests.simulator.droplets import DROPLET, pydo_client
 
 
@@ -21,7 +21,7 @@ def client(cloud: EmbeddedCloud) -> pydo.Client:
     return pydo_client(cloud)
 
 
-def test_a_droplet_is_accepted_boots_and_serves(client: pydo.Client, world: World) -> None:
+def test_a_droplet_is_accepted_boots_and_serves(client: pydo.Client, world: SimulatedWorld) -> None:
     world.set_knobs(boot_s=32.0)
     answer = client.droplets.create({**DROPLET, "tags": ["scaler"], "ssh_keys": None, "backups": False})
     droplet = answer["droplet"]
@@ -45,7 +45,7 @@ def test_an_accepted_droplet_is_new_and_locked_however_fast_it_boots(client: pyd
     assert client.droplets.get(droplet["id"])["droplet"]["status"] == "active"
 
 
-def test_up_to_ten_droplets_are_made_by_one_request(client: pydo.Client, world: World) -> None:
+def test_up_to_ten_droplets_are_made_by_one_request(client: pydo.Client, world: SimulatedWorld) -> None:
     template = {key: value for key, value in DROPLET.items() if key != "name"}
     answer = client.droplets.create({**template, "names": [f"web-{n}" for n in range(10)]})
     assert [droplet["name"] for droplet in answer["droplets"]] == [f"web-{n}" for n in range(10)]
@@ -86,7 +86,7 @@ def test_a_list_is_paged_with_absolute_links_on_the_host_that_was_asked(
     assert seen == sorted(seen, reverse=True)
 
 
-def test_two_hundred_fit_on_a_page_and_one_page_has_no_links(client: pydo.Client, world: World) -> None:
+def test_two_hundred_fit_on_a_page_and_one_page_has_no_links(client: pydo.Client, world: SimulatedWorld) -> None:
     for n in range(125):
         world.add_server("digitalocean", f"web-{n}")
     answer = client.droplets.list(per_page=200)
@@ -97,7 +97,7 @@ def _page_of(url: str) -> int:
     return int(parse_qs(urlsplit(url).query)["page"][0])
 
 
-def test_tags_are_put_on_and_taken_off(client: pydo.Client, world: World) -> None:
+def test_tags_are_put_on_and_taken_off(client: pydo.Client, world: SimulatedWorld) -> None:
     droplet = client.droplets.create(DROPLET)["droplet"]["id"]
     named = {"resources": [{"resource_id": str(droplet), "resource_type": "droplet"}]}
     client.tags.create({"name": "scaler-group:Web"})
@@ -114,7 +114,7 @@ def test_tags_are_put_on_and_taken_off(client: pydo.Client, world: World) -> Non
     assert client.tags.get("scaler-group:Web")["id"] == "not_found"
 
 
-def test_everything_with_a_tag_is_deleted_and_nothing_else(client: pydo.Client, world: World) -> None:
+def test_everything_with_a_tag_is_deleted_and_nothing_else(client: pydo.Client, world: SimulatedWorld) -> None:
     for n in range(3):
         client.droplets.create({**DROPLET, "name": f"web-{n}", "tags": ["doomed"]})
     client.droplets.create({**DROPLET, "name": "kept", "tags": ["other"]})
@@ -122,7 +122,9 @@ def test_everything_with_a_tag_is_deleted_and_nothing_else(client: pydo.Client, 
     assert [thing.name for thing in world.servers("digitalocean")] == ["kept"]
 
 
-def test_actions_take_their_time_exclude_others_and_change_the_status(client: pydo.Client, world: World) -> None:
+def test_actions_take_their_time_exclude_others_and_change_the_status(
+    client: pydo.Client, world: SimulatedWorld
+) -> None:
     droplet = client.droplets.create(DROPLET)["droplet"]["id"]
     world.set_knobs(power_s=5.0, shutdown_s=10.0)
     for kind, status in (("power_off", "off"), ("power_on", "active"), ("shutdown", "off"), ("power_cycle", "active")):
@@ -138,7 +140,7 @@ def test_actions_take_their_time_exclude_others_and_change_the_status(client: py
     assert kinds == ["power_cycle", "shutdown", "power_on", "power_off", "create"]
 
 
-def test_a_snapshot_becomes_an_image_of_its_region(client: pydo.Client, world: World) -> None:
+def test_a_snapshot_becomes_an_image_of_its_region(client: pydo.Client, world: SimulatedWorld) -> None:
     droplet = client.droplets.create({**DROPLET, "region": "lon1"})["droplet"]["id"]
     world.set_knobs(snapshot_s_per_gb=2.0)
     action = client.droplet_actions.post(droplet, {"type": "snapshot", "name": "golden"})["action"]
@@ -158,7 +160,7 @@ def test_a_snapshot_becomes_an_image_of_its_region(client: pydo.Client, world: W
 
 
 def test_a_deleted_droplet_stays_visible_for_a_while_and_its_actions_for_ever(
-    client: pydo.Client, world: World
+    client: pydo.Client, world: SimulatedWorld
 ) -> None:
     answer = client.droplets.create(DROPLET)
     droplet, action = answer["droplet"]["id"], answer["links"]["actions"][0]["id"]
@@ -174,13 +176,13 @@ def test_a_deleted_droplet_stays_visible_for_a_while_and_its_actions_for_ever(
     assert client.actions.get(action)["action"]["status"] == "completed"
 
 
-def test_a_refused_token_is_an_authentication_error(client: pydo.Client, world: World) -> None:
+def test_a_refused_token_is_an_authentication_error(client: pydo.Client, world: SimulatedWorld) -> None:
     world.set_tokens("digitalocean", revoked=True)
     with pytest.raises(ClientAuthenticationError, match="Unable to authenticate you"):
         client.account.get()
 
 
-def test_a_burst_is_refused_until_a_minute_has_passed(client: pydo.Client, world: World) -> None:
+def test_a_burst_is_refused_until_a_minute_has_passed(client: pydo.Client, world: SimulatedWorld) -> None:
     world.set_rate_limit("digitalocean", per_minute=3)
     for _ in range(3):
         client.account.get()
@@ -196,7 +198,7 @@ def test_a_burst_is_refused_until_a_minute_has_passed(client: pydo.Client, world
     assert client.droplets.create(DROPLET)["droplet"]["name"] == "web-1"
 
 
-def test_the_hourly_limit_has_no_retry_after(client: pydo.Client, world: World) -> None:
+def test_the_hourly_limit_has_no_retry_after(client: pydo.Client, world: SimulatedWorld) -> None:
     world.set_rate_limit("digitalocean", per_hour=2)
     for _ in range(2):
         client.account.get()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from scaler.simulator import World
+from scaler.simulator import SimulatedWorld
 from tests.simulator.droplets import DROPLET, act, made, order, refusal, seen
 from tests.support.sim_http import Http
 
@@ -31,7 +31,7 @@ UNPROCESSABLE = (422, "unprocessable_entity")
     ],
 )
 def test_a_wrong_order_is_refused_and_makes_nothing(
-    http: Http, world: World, fields: dict[str, Any], words: str
+    http: Http, world: SimulatedWorld, fields: dict[str, Any], words: str
 ) -> None:
     assert refusal(order(http, tags=["left-behind"], **fields)) == (*UNPROCESSABLE, words)
     assert world.servers("digitalocean") == []
@@ -39,12 +39,14 @@ def test_a_wrong_order_is_refused_and_makes_nothing(
 
 
 @pytest.mark.parametrize("tag", ["a.b", "a/b", "a=b", "", "t" * 256, 7])
-def test_a_tag_with_other_characters_is_refused(http: Http, world: World, tag: object) -> None:
+def test_a_tag_with_other_characters_is_refused(http: Http, world: SimulatedWorld, tag: object) -> None:
     assert refusal(order(http, tags=[tag]))[:2] == UNPROCESSABLE
     assert world.servers("digitalocean") == []
 
 
-def test_a_snapshot_is_usable_in_its_regions_and_on_disks_that_are_large_enough(http: Http, world: World) -> None:
+def test_a_snapshot_is_usable_in_its_regions_and_on_disks_that_are_large_enough(
+    http: Http, world: SimulatedWorld
+) -> None:
     snapshot = world.add_snapshot("digitalocean", "big", disk=60, regions=["fra1"])
     assert made(http, image=snapshot.id, size="s-2vcpu-2gb")
     assert made(http, image=str(snapshot.id), size="s-2vcpu-2gb", region=None)
@@ -55,7 +57,7 @@ def test_a_snapshot_is_usable_in_its_regions_and_on_disks_that_are_large_enough(
     assert made(http, image=snapshot.id, size="s-2vcpu-2gb", region="nyc3")
 
 
-def test_an_unfinished_snapshot_is_pending_and_makes_no_droplet(http: Http, world: World) -> None:
+def test_an_unfinished_snapshot_is_pending_and_makes_no_droplet(http: Http, world: SimulatedWorld) -> None:
     snapshot = world.add_snapshot("digitalocean", "young", disk=25, ready_in=60)
     assert http.get(f"/v2/images/{snapshot.id}").json()["image"]["status"] == "pending"
     assert refusal(order(http, image=snapshot.id))[2] == "You specified an invalid image for Droplet creation."
@@ -64,7 +66,7 @@ def test_an_unfinished_snapshot_is_pending_and_makes_no_droplet(http: Http, worl
     assert made(http, image=snapshot.id)
 
 
-def test_the_droplet_limit_counts_what_is_still_being_deleted(http: Http, world: World) -> None:
+def test_the_droplet_limit_counts_what_is_still_being_deleted(http: Http, world: SimulatedWorld) -> None:
     world.set_quota("digitalocean", droplets=2)
     world.set_knobs(visible_after_delete_s=8.0)
     assert http.get("/v2/account").json()["account"]["droplet_limit"] == 2
@@ -79,7 +81,7 @@ def test_the_droplet_limit_counts_what_is_still_being_deleted(http: Http, world:
     assert made(http)
 
 
-def test_a_full_region_refuses_all_of_a_request_and_its_sizes_say_so(http: Http, world: World) -> None:
+def test_a_full_region_refuses_all_of_a_request_and_its_sizes_say_so(http: Http, world: SimulatedWorld) -> None:
     world.set_capacity("digitalocean", "s-1vcpu-1gb", "fra1", 2)
     several = http.post("/v2/droplets", json={**DROPLET, "names": ["a", "b", "c"]})
     assert refusal(several) == (*UNPROCESSABLE, "Region is not available")
@@ -93,7 +95,7 @@ def test_a_full_region_refuses_all_of_a_request_and_its_sizes_say_so(http: Http,
     assert made(http, region="nyc3")
 
 
-def test_a_withdrawn_size_is_no_longer_sold(http: Http, world: World) -> None:
+def test_a_withdrawn_size_is_no_longer_sold(http: Http, world: SimulatedWorld) -> None:
     world.deprecate("digitalocean", "c-2")
     sizes = {size["slug"]: size for size in http.get("/v2/sizes").json()["sizes"]}
     assert (sizes["c-2"]["available"], sizes["c-2"]["regions"]) == (False, [])
@@ -123,7 +125,7 @@ def test_a_tag_keeps_the_spelling_it_was_made_with(http: Http) -> None:
     assert [tag["name"] for tag in http.get("/v2/tags").json()["tags"]] == ["Scaler:Web", "role:worker"]
 
 
-def test_tags_put_on_from_outside_count(http: Http, world: World) -> None:
+def test_tags_put_on_from_outside_count(http: Http, world: SimulatedWorld) -> None:
     droplet = made(http)
     world.relabel("digitalocean", droplet, tags=["by-hand"])
     assert http.get("/v2/droplets?tag_name=by-hand").json()["meta"]["total"] == 1
@@ -139,7 +141,7 @@ def test_what_does_not_exist_cannot_be_tagged(http: Http, resource: dict[str, st
     assert refusal(answer)[:2] == (404, "not_found")
 
 
-def test_a_locked_droplet_takes_neither_actions_nor_its_deletion(http: Http, world: World) -> None:
+def test_a_locked_droplet_takes_neither_actions_nor_its_deletion(http: Http, world: SimulatedWorld) -> None:
     world.set_knobs(boot_s=10)
     droplet = made(http)
     pending = (*UNPROCESSABLE, "Droplet already has a pending event.")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from scaler.simulator import World
+from scaler.simulator import SimulatedWorld
 from tests.simulator.droplets import act, made
 from tests.support.sim_http import Http
 
@@ -170,7 +170,7 @@ def check(body: Any, schema: Schema) -> None:
 
 
 @pytest.mark.parametrize("path", LISTS)
-def test_an_answer_has_the_required_keys(http: Http, world: World, path: str) -> None:
+def test_an_answer_has_the_required_keys(http: Http, world: SimulatedWorld, path: str) -> None:
     droplet = made(http, tags=["scaler"], ipv6=True, monitoring=True)
     act(http, droplet, "snapshot", name="golden")
     made(http, image=http.get("/v2/snapshots").json()["snapshots"][0]["id"])
@@ -194,7 +194,7 @@ def test_what_was_accepted_is_told_with_its_actions(http: Http, fields: dict[str
     check(answer.json(), thing(**told, links=links))
 
 
-def test_every_answer_tells_the_rate_limit_and_its_own_id(http: Http, world: World) -> None:
+def test_every_answer_tells_the_rate_limit_and_its_own_id(http: Http, world: SimulatedWorld) -> None:
     first, second = http.get("/v2/account"), http.get("/v2/nothing")
     assert (first.headers["ratelimit-limit"], first.headers["ratelimit-remaining"]) == ("5000", "4999")
     assert second.headers["ratelimit-remaining"] == "4998"

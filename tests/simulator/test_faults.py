@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 import requests
 
-from scaler.simulator import EmbeddedCloud, World
+from scaler.simulator import EmbeddedCloud, SimulatedWorld
 from scaler.simulator.faults import Effect, Rule, contains
 from tests.support.sim_http import SERVER, TOKEN, Http
 
 POST_SERVERS: dict[str, Any] = {"method": "POST", "path": "/v1/servers$"}
 
 
-def names(world: World) -> list[str | None]:
+def names(world: SimulatedWorld) -> list[str | None]:
     return [server.name for server in world.servers()]
 
 
@@ -50,7 +50,7 @@ def test_a_rule_that_is_none(data: dict[str, object]) -> None:
         Rule.from_json(data)
 
 
-def test_skip_and_times_and_the_count(world: World, http: Http) -> None:
+def test_skip_and_times_and_the_count(world: SimulatedWorld, http: Http) -> None:
     rule = world.add_fault("respond", path="/servers$", status=503, skip=1, times=2)
     assert [http.get("/v1/servers").status_code for _ in range(5)] == [200, 503, 503, 200, 200]
     assert http.get("/v1/locations").status_code == 200
@@ -58,7 +58,7 @@ def test_skip_and_times_and_the_count(world: World, http: Http) -> None:
     assert [entry.effects for entry in world.log()] == [(), ("respond",), ("respond",), (), (), ()]
 
 
-def test_respond_has_the_clouds_error_shape(world: World, http: Http) -> None:
+def test_respond_has_the_clouds_error_shape(world: SimulatedWorld, http: Http) -> None:
     world.add_fault("respond", status=412, message="error during placement", **POST_SERVERS)
     answer = http.create()
     assert answer.json() == {
@@ -68,7 +68,7 @@ def test_respond_has_the_clouds_error_shape(world: World, http: Http) -> None:
     assert names(world) == []
 
 
-def test_accepted_and_dropped(world: World, http: Http) -> None:
+def test_accepted_and_dropped(world: SimulatedWorld, http: Http) -> None:
     world.add_fault("accept_then_drop", **POST_SERVERS)
     with pytest.raises(requests.ConnectionError):
         http.create()
@@ -76,7 +76,7 @@ def test_accepted_and_dropped(world: World, http: Http) -> None:
     assert http.create().json()["error"]["code"] == "uniqueness_error"
 
 
-def test_dropped_and_not_accepted(world: World, http: Http) -> None:
+def test_dropped_and_not_accepted(world: SimulatedWorld, http: Http) -> None:
     world.add_fault("drop_before", **POST_SERVERS)
     with pytest.raises(requests.ConnectionError):
         http.create()
@@ -86,7 +86,7 @@ def test_dropped_and_not_accepted(world: World, http: Http) -> None:
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504])
 @pytest.mark.parametrize("html", [False, True])
-def test_accepted_and_answered_with_an_error(world: World, http: Http, status: int, html: bool) -> None:
+def test_accepted_and_answered_with_an_error(world: SimulatedWorld, http: Http, status: int, html: bool) -> None:
     world.add_fault("accept_then_status", status=status, html=html, **POST_SERVERS)
     answer = http.create()
     assert answer.status_code == status
@@ -94,27 +94,27 @@ def test_accepted_and_answered_with_an_error(world: World, http: Http, status: i
     assert names(world) == ["web-1"]
 
 
-def test_html_502(world: World, http: Http) -> None:
+def test_html_502(world: SimulatedWorld, http: Http) -> None:
     world.add_fault("html_502", **POST_SERVERS)
     answer = http.create()
     assert (answer.status_code, answer.headers["content-type"]) == (502, "text/html")
     assert names(world) == []
 
 
-def test_a_hang_ends_in_the_answer(world: World, http: Http) -> None:
+def test_a_hang_ends_in_the_answer(world: SimulatedWorld, http: Http) -> None:
     rule = world.add_fault("hang", seconds=0.05, **POST_SERVERS)
     assert http.create().status_code == 201
     assert world.fired(rule) == 1
 
 
-def test_carried_out_and_never_answered(world: World, http: Http) -> None:
+def test_carried_out_and_never_answered(world: SimulatedWorld, http: Http) -> None:
     world.add_fault("accept_then_hang", **POST_SERVERS)
     with pytest.raises(requests.Timeout):
         http.post("/v1/servers", json=SERVER, timeout=0.1)
     assert names(world) == ["web-1"]
 
 
-def test_a_client_that_gives_up_on_a_hang_has_no_server(world: World, http: Http) -> None:
+def test_a_client_that_gives_up_on_a_hang_has_no_server(world: SimulatedWorld, http: Http) -> None:
     world.add_fault("hang", seconds=30, **POST_SERVERS)
     with pytest.raises(requests.Timeout):
         http.post("/v1/servers", json=SERVER, timeout=0.1)
@@ -142,7 +142,7 @@ def test_a_hang_for_ever_ends_with_the_server(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("json", [False, True])
-def test_a_rate_limit(world: World, http: Http, json: bool) -> None:
+def test_a_rate_limit(world: SimulatedWorld, http: Http, json: bool) -> None:
     world.add_fault("rate_limit", json=json, headers={"Retry-After": "7"}, **POST_SERVERS)
     answer = http.create()
     assert (answer.status_code, answer.headers["retry-after"]) == (429, "7")
@@ -154,14 +154,14 @@ def test_a_rate_limit(world: World, http: Http, json: bool) -> None:
     assert names(world) == []
 
 
-def test_the_vendors_own_rate_limit(world: World, http: Http) -> None:
+def test_the_vendors_own_rate_limit(world: SimulatedWorld, http: Http) -> None:
     world.set_rate_limit("hetzner", per_hour=3)
     assert [http.get("/v1/locations").status_code for _ in range(4)] == [200, 200, 200, 429]
     world.advance(1200)
     assert http.get("/v1/locations").headers["RateLimit-Remaining"] == "0"
 
 
-def test_truncated_json(world: World, http: Http) -> None:
+def test_truncated_json(world: SimulatedWorld, http: Http) -> None:
     world.add_fault("truncated_json", **POST_SERVERS)
     answer = http.create()
     assert answer.status_code == 201
@@ -170,13 +170,13 @@ def test_truncated_json(world: World, http: Http) -> None:
     assert names(world) == ["web-1"]
 
 
-def test_null_fields(world: World, http: Http) -> None:
+def test_null_fields(world: SimulatedWorld, http: Http) -> None:
     world.add_fault("null_fields", fields=["location", "labels"], **POST_SERVERS)
     server = http.create().json()["server"]
     assert (server["location"], server["labels"], server["name"]) == (None, None, "web-1")
 
 
-def test_stuck_initializing(world: World, http: Http) -> None:
+def test_stuck_initializing(world: SimulatedWorld, http: Http) -> None:
     world.add_fault("stuck_initializing", body={"name": "web-1"}, **POST_SERVERS)
     stuck, fine = http.create().json(), http.create(name="web-2").json()
     world.advance(1_000_000)
@@ -187,7 +187,7 @@ def test_stuck_initializing(world: World, http: Http) -> None:
     assert http.get(f"/v1/servers/{fine['server']['id']}").json()["server"]["status"] == "running"
 
 
-def test_stuck_locked(world: World, http: Http) -> None:
+def test_stuck_locked(world: SimulatedWorld, http: Http) -> None:
     world.add_fault("stuck_locked", path="/poweroff$")
     number = http.create().json()["server"]["id"]
     assert http.post(f"/v1/servers/{number}/actions/poweroff").json()["action"]["status"] == "running"
@@ -196,7 +196,7 @@ def test_stuck_locked(world: World, http: Http) -> None:
 
 
 @pytest.mark.parametrize("keep", [True, False])
-def test_an_action_that_fails(world: World, http: Http, keep: bool) -> None:
+def test_an_action_that_fails(world: SimulatedWorld, http: Http, keep: bool) -> None:
     world.set_knobs("hetzner", boot_s=10)
     world.add_fault("action_error", command="create_server", code="server_error", keep=keep, **POST_SERVERS)
     created = http.create().json()
@@ -210,7 +210,7 @@ def test_an_action_that_fails(world: World, http: Http, keep: bool) -> None:
         assert (server.json()["server"]["status"], server.json()["server"]["locked"]) == ("off", False)
 
 
-def test_a_slow_server(world: World, http: Http) -> None:
+def test_a_slow_server(world: SimulatedWorld, http: Http) -> None:
     world.set_knobs("hetzner", boot_s=10)
     world.add_fault("slow", factor=5, body={"name": "web-1"}, **POST_SERVERS)
     http.create()
@@ -224,7 +224,7 @@ def test_a_slow_server(world: World, http: Http) -> None:
     assert {row["status"] for row in http.get("/v1/servers").json()["servers"]} == {"running"}
 
 
-def test_lists_that_miss_servers(world: World, http: Http) -> None:
+def test_lists_that_miss_servers(world: SimulatedWorld, http: Http) -> None:
     first = http.create().json()["server"]["id"]
     http.create(name="web-2")
     world.add_fault("list_misses", names=["web-1"], method="GET", path="/servers$")
@@ -234,7 +234,7 @@ def test_lists_that_miss_servers(world: World, http: Http) -> None:
     assert http.get(f"/v1/servers/{first}").status_code == 200
 
 
-def test_a_stale_list(world: World, http: Http) -> None:
+def test_a_stale_list(world: SimulatedWorld, http: Http) -> None:
     old = http.create().json()["server"]["id"]
     world.advance(60)
     http.delete(f"/v1/servers/{old}")
@@ -246,7 +246,7 @@ def test_a_stale_list(world: World, http: Http) -> None:
     assert [row["name"] for row in http.get("/v1/servers").json()["servers"]] == ["web-2"]
 
 
-def test_a_shutdown_that_is_ignored(world: World, http: Http) -> None:
+def test_a_shutdown_that_is_ignored(world: SimulatedWorld, http: Http) -> None:
     world.add_fault("shutdown_ignored", path="/shutdown$")
     number = http.create().json()["server"]["id"]
     for expected in ("running", "off"):
@@ -255,7 +255,7 @@ def test_a_shutdown_that_is_ignored(world: World, http: Http) -> None:
         assert http.get(f"/v1/servers/{number}").json()["server"]["status"] == expected
 
 
-def test_capacity_runs_out_and_comes_back(world: World, http: Http) -> None:
+def test_capacity_runs_out_and_comes_back(world: SimulatedWorld, http: Http) -> None:
     world.add_fault("capacity", type="cx23", location="fsn1", left=1, **POST_SERVERS)
     assert http.create().status_code == 201
     refused = http.create(name="web-2")
@@ -271,14 +271,14 @@ def test_capacity_runs_out_and_comes_back(world: World, http: Http) -> None:
     assert http.create(name="web-3").status_code == 201
 
 
-def test_quota(world: World, http: Http) -> None:
+def test_quota(world: SimulatedWorld, http: Http) -> None:
     world.add_fault("quota", servers=1, **POST_SERVERS)
     assert http.create().status_code == 201
     refused = http.create(name="web-2").json()["error"]
     assert (refused["code"], refused["message"]) == ("resource_limit_exceeded", "server limit exceeded")
 
 
-def test_addresses_count_for_a_while_after_their_server(world: World, http: Http) -> None:
+def test_addresses_count_for_a_while_after_their_server(world: SimulatedWorld, http: Http) -> None:
     world.set_knobs("hetzner", ip_release_lag_s=30)
     world.set_quota("hetzner", primary_ips=2)
     number = http.create().json()["server"]["id"]
@@ -289,28 +289,28 @@ def test_addresses_count_for_a_while_after_their_server(world: World, http: Http
     assert http.create().status_code == 201
 
 
-def test_a_token_that_is_revoked_midway(world: World, http: Http) -> None:
+def test_a_token_that_is_revoked_midway(world: SimulatedWorld, http: Http) -> None:
     world.add_fault("token_revoked", skip=2)
     assert [http.get("/v1/servers").status_code for _ in range(4)] == [200, 200, 401, 401]
     world.set_tokens("hetzner", allowed=[TOKEN])
     assert http.get("/v1/servers").status_code == 200
 
 
-def test_a_token_that_may_only_read(world: World, http: Http) -> None:
+def test_a_token_that_may_only_read(world: SimulatedWorld, http: Http) -> None:
     world.add_fault("token_readonly")
     assert http.get("/v1/servers").status_code == 200
     assert http.create().json()["error"]["code"] == "token_readonly"
     assert names(world) == []
 
 
-def test_a_type_that_is_withdrawn(world: World, http: Http) -> None:
+def test_a_type_that_is_withdrawn(world: SimulatedWorld, http: Http) -> None:
     world.add_fault("deprecate", type="cx23", **POST_SERVERS)
     assert http.create().json()["error"]["code"] == "invalid_input"
     (kind,) = http.get("/v1/server_types?name=cx23").json()["server_types"]
     assert kind["deprecation"]["unavailable_after"]
 
 
-def test_many_connections_at_once(cloud: EmbeddedCloud, world: World, http: Http) -> None:
+def test_many_connections_at_once(cloud: EmbeddedCloud, world: SimulatedWorld, http: Http) -> None:
     rule = world.add_fault("hang", seconds=0.2, path="/locations$", times=None)
     host, port = "127.0.0.1", cloud.port
     request = f"GET /v1/locations HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {TOKEN}\r\n\r\n".encode()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from scaler.simulator import World
+from scaler.simulator import SimulatedWorld
 from tests.support.sim_http import Http
 
 FOREIGN_HOSTS = ["example.com", "127.0.0.1.example.com", "example.com:80", "10.0.0.1", "[::2]", "[broken"]
@@ -21,7 +21,7 @@ def test_a_foreign_host_is_refused(http: Http, path: str, host: str) -> None:
 
 
 @pytest.mark.parametrize("origin", FOREIGN_ORIGINS)
-def test_a_web_page_cannot_reset_the_world_or_make_servers(http: Http, world: World, origin: str) -> None:
+def test_a_web_page_cannot_reset_the_world_or_make_servers(http: Http, world: SimulatedWorld, origin: str) -> None:
     world.add_server("hetzner", "kept")
     headers = {"Origin": origin}
     assert http.post("/_sim/reset", json={}, headers=headers).status_code == 403
@@ -31,7 +31,7 @@ def test_a_web_page_cannot_reset_the_world_or_make_servers(http: Http, world: Wo
 
 
 @pytest.mark.parametrize("kind", [None, "text/plain", "application/x-www-form-urlencoded", "multipart/form-data"])
-def test_a_control_request_must_be_json(http: Http, world: World, kind: str | None) -> None:
+def test_a_control_request_must_be_json(http: Http, world: SimulatedWorld, kind: str | None) -> None:
     world.add_server("hetzner", "kept")
     assert http.post("/_sim/reset", headers={"Content-Type": kind} if kind else {}).status_code == 415
     assert len(world.servers()) == 1

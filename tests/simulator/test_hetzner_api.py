@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from scaler.simulator import World
+from scaler.simulator import SimulatedWorld
 from tests.support.sim_http import Http
 
 REFUSED: list[tuple[dict[str, object], int, str]] = [
@@ -36,7 +36,7 @@ REFUSED: list[tuple[dict[str, object], int, str]] = [
 
 @pytest.mark.parametrize(("fields", "status", "code"), REFUSED, ids=lambda value: str(value)[:40])
 def test_a_create_request_that_is_refused(
-    http: Http, world: World, fields: dict[str, object], status: int, code: str
+    http: Http, world: SimulatedWorld, fields: dict[str, object], status: int, code: str
 ) -> None:
     answer = http.create(**fields)
     assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
@@ -80,7 +80,7 @@ def test_a_name_is_taken_until_its_server_is_gone(http: Http) -> None:
     assert http.create().status_code == 201
 
 
-def test_images_must_fit(http: Http, world: World) -> None:
+def test_images_must_fit(http: Http, world: SimulatedWorld) -> None:
     big = world.add_snapshot("hetzner", "big", disk=80)
     arm = world.add_snapshot("hetzner", "arm", architecture="arm")
     details = http.create(image=big.id).json()["error"]["details"]
@@ -108,7 +108,7 @@ def test_tokens_of_the_wrong_length(http: Http, token: str) -> None:
     assert (answer.status_code, answer.json()["error"]["code"]) == (401, "unauthorized")
 
 
-def test_only_listed_tokens(http: Http, world: World) -> None:
+def test_only_listed_tokens(http: Http, world: SimulatedWorld) -> None:
     world.set_tokens("hetzner", allowed=["y" * 64])
     assert http.get("/v1/servers").status_code == 401
     http.headers["Authorization"] = "Bearer " + "y" * 64
@@ -145,7 +145,7 @@ def test_a_body_that_is_no_json(http: Http) -> None:
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "json_error")
 
 
-def test_204_has_no_body(http: Http, world: World) -> None:
+def test_204_has_no_body(http: Http, world: SimulatedWorld) -> None:
     (snapshot,) = world.things("hetzner", "snapshot")
     answer = http.delete(f"/v1/images/{snapshot.id}")
     assert (answer.status_code, answer.content) == (204, b"")
@@ -176,7 +176,7 @@ def test_actions_by_their_ids(http: Http) -> None:
         ("?sort=created:desc", "acb"),
     ],
 )
-def test_the_order_of_a_list(http: Http, world: World, sort: str, expected: str) -> None:
+def test_the_order_of_a_list(http: Http, world: SimulatedWorld, sort: str, expected: str) -> None:
     for name in "bc":
         http.create(name=name)
     world.advance(1)
@@ -184,7 +184,7 @@ def test_the_order_of_a_list(http: Http, world: World, sort: str, expected: str)
     assert "".join(row["name"] for row in http.get(f"/v1/servers{sort}").json()["servers"]) == expected
 
 
-def test_the_lag_of_lists_and_actions(http: Http, world: World) -> None:
+def test_the_lag_of_lists_and_actions(http: Http, world: SimulatedWorld) -> None:
     world.set_knobs("hetzner", list_lag_s=5, action_lag_s=2)
     created = http.create().json()
     action = f"/v1/actions/{created['action']['id']}"
@@ -197,7 +197,7 @@ def test_the_lag_of_lists_and_actions(http: Http, world: World) -> None:
     assert len(http.get("/v1/servers").json()["servers"]) == 1
 
 
-def test_a_deleted_server_that_lingers(http: Http, world: World) -> None:
+def test_a_deleted_server_that_lingers(http: Http, world: SimulatedWorld) -> None:
     world.set_knobs("hetzner", visible_after_delete_s=8)
     number = http.create().json()["server"]["id"]
     assert http.delete(f"/v1/servers/{number}").status_code == 200
@@ -207,7 +207,7 @@ def test_a_deleted_server_that_lingers(http: Http, world: World) -> None:
     assert http.get(f"/v1/servers/{number}").status_code == 404
 
 
-EDITS: list[tuple[str, Callable[[World, int], object], dict[str, object]]] = [
+EDITS: list[tuple[str, Callable[[SimulatedWorld, int], object], dict[str, object]]] = [
     ("power_off", lambda world, number: world.power_off("hetzner", number), {"status": "off"}),
     ("status", lambda world, number: world.set_status("hetzner", number, "unknown"), {"status": "unknown"}),
     ("rename", lambda world, number: world.rename("hetzner", number, "other"), {"name": "other"}),
@@ -217,7 +217,7 @@ EDITS: list[tuple[str, Callable[[World, int], object], dict[str, object]]] = [
 
 @pytest.mark.parametrize(("edit", "changed"), [row[1:] for row in EDITS], ids=[row[0] for row in EDITS])
 def test_edits_from_outside(
-    http: Http, world: World, edit: Callable[[World, int], object], changed: dict[str, object]
+    http: Http, world: SimulatedWorld, edit: Callable[[SimulatedWorld, int], object], changed: dict[str, object]
 ) -> None:
     number = http.create().json()["server"]["id"]
     before = http.get(f"/v1/servers/{number}").json()["server"]
@@ -225,7 +225,7 @@ def test_edits_from_outside(
     assert http.get(f"/v1/servers/{number}").json()["server"] == {**before, **changed}
 
 
-def test_a_server_that_vanishes_and_one_that_appears(http: Http, world: World) -> None:
+def test_a_server_that_vanishes_and_one_that_appears(http: Http, world: SimulatedWorld) -> None:
     number = http.create().json()["server"]["id"]
     world.vanish("hetzner", number)
     foreign = world.add_server("hetzner", "prod-worker-1", labels={"owner": "somebody"})

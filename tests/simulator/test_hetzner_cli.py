@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from scaler.simulator import EmbeddedCloud, World
+from scaler.simulator import EmbeddedCloud, SimulatedWorld
 from tests.support.sim_http import TOKEN
 
 BINARY = shutil.which("hcloud")
@@ -46,7 +46,7 @@ def create(hcloud: Run, name: str, *more: str, code: int = 0) -> subprocess.Comp
     return hcloud("server", "create", "--name", name, *options, code=code)
 
 
-def test_a_servers_life(hcloud: Run, world: World) -> None:
+def test_a_servers_life(hcloud: Run, world: SimulatedWorld) -> None:
     create(hcloud, "web-1", "--label", "role=web")
     (server,) = world.servers()
     shown = json.loads(hcloud("server", "describe", "web-1", "-o", "json").stdout)
@@ -65,7 +65,7 @@ def test_a_servers_life(hcloud: Run, world: World) -> None:
     assert "not found" in hcloud("server", "delete", "web-1", code=1).stderr
 
 
-def test_refusals_are_understood(hcloud: Run, world: World) -> None:
+def test_refusals_are_understood(hcloud: Run, world: SimulatedWorld) -> None:
     create(hcloud, "web-1")
     assert "uniqueness_error" in create(hcloud, "web-1", code=1).stderr
     world.set_capacity("hetzner", "cx23", "nbg1", 0)
@@ -76,7 +76,7 @@ def test_refusals_are_understood(hcloud: Run, world: World) -> None:
     assert "unauthorized" in hcloud("server", "list", code=1).stderr
 
 
-def test_a_long_list(hcloud: Run, world: World) -> None:
+def test_a_long_list(hcloud: Run, world: SimulatedWorld) -> None:
     for number in range(60):
         world.add_server("hetzner", f"web-{number}")
     assert len(hcloud("server", "list", "-o", "noheader").stdout.splitlines()) == 60
@@ -100,7 +100,7 @@ def test_lists(hcloud: Run, what: str, row: str) -> None:
     assert row in hcloud(what, "list").stdout
 
 
-def test_the_rest_of_the_inventory(hcloud: Run, world: World) -> None:
+def test_the_rest_of_the_inventory(hcloud: Run, world: SimulatedWorld) -> None:
     hcloud("placement-group", "create", "--name", "spread", "--type", "spread")
     hcloud("network", "create", "--name", "inner", "--ip-range", "10.0.0.0/16")
     hcloud("network", "add-subnet", "inner", "--type", "cloud", "--network-zone", "eu-central")

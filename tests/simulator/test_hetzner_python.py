@@ -15,7 +15,7 @@ from hcloud.server_types import ServerType
 from hcloud.servers import ServerCreatePublicNetwork
 from hcloud.servers.client import BoundServer
 
-from scaler.simulator import World
+from scaler.simulator import SimulatedWorld
 
 CX23, UBUNTU = ServerType(name="cx23"), Image(name="ubuntu-24.04")
 
@@ -63,7 +63,7 @@ def test_create_with_everything(hetzner: hcloud.Client) -> None:
     assert hetzner.primary_ips.get_all()[0].assignee_id == server.id
 
 
-def test_a_boot_takes_the_time_that_the_profile_says(hetzner: hcloud.Client, world: World) -> None:
+def test_a_boot_takes_the_time_that_the_profile_says(hetzner: hcloud.Client, world: SimulatedWorld) -> None:
     world.set_knobs("hetzner", boot_s=8)
     response = hetzner.servers.create("web-1", CX23, image=UBUNTU)
     seen = []
@@ -81,7 +81,7 @@ def test_a_boot_takes_the_time_that_the_profile_says(hetzner: hcloud.Client, wor
     ]
 
 
-def test_waiting_for_an_action_in_real_time(hetzner: hcloud.Client, world: World) -> None:
+def test_waiting_for_an_action_in_real_time(hetzner: hcloud.Client, world: SimulatedWorld) -> None:
     world.set_knobs("hetzner", boot_s=1)
     world.set_speed(20)
     response = hetzner.servers.create("web-1", CX23, image=UBUNTU)
@@ -90,7 +90,7 @@ def test_waiting_for_an_action_in_real_time(hetzner: hcloud.Client, world: World
     assert hetzner.servers.get_by_id(response.server.id).status == "running"
 
 
-def test_120_servers_over_pages(hetzner: hcloud.Client, world: World) -> None:
+def test_120_servers_over_pages(hetzner: hcloud.Client, world: SimulatedWorld) -> None:
     for number in range(120):
         make(hetzner, f"web-{number}", labels={"parity": str(number % 2)})
     world.clear_log()
@@ -117,7 +117,7 @@ def test_filters(hetzner: hcloud.Client) -> None:
     assert [row.name for row in hetzner.servers.get_all(status=["off", "running"])] == ["b", "c", "a"]
 
 
-def test_power(hetzner: hcloud.Client, world: World) -> None:
+def test_power(hetzner: hcloud.Client, world: SimulatedWorld) -> None:
     world.set_knobs("hetzner", power_s=2, shutdown_s=10)
     server = make(hetzner)
 
@@ -153,7 +153,7 @@ def test_labels_and_name(hetzner: hcloud.Client) -> None:
     assert raised.value.code == "uniqueness_error"
 
 
-def test_delete(hetzner: hcloud.Client, world: World) -> None:
+def test_delete(hetzner: hcloud.Client, world: SimulatedWorld) -> None:
     world.set_knobs("hetzner", delete_s=2)
     server = make(hetzner)
     action = server.delete()
@@ -181,7 +181,7 @@ def test_protection(hetzner: hcloud.Client) -> None:
     server.delete()
 
 
-def test_snapshots(hetzner: hcloud.Client, world: World) -> None:
+def test_snapshots(hetzner: hcloud.Client, world: SimulatedWorld) -> None:
     world.set_knobs("hetzner", snapshot_s_per_gb=1)
     server = make(hetzner)
     response = server.create_image(description="web golden", labels={"role": "web"})
@@ -200,7 +200,7 @@ def test_snapshots(hetzner: hcloud.Client, world: World) -> None:
     assert hetzner.servers.get_by_id(made.id).image is None
 
 
-def test_change_type_and_rebuild(hetzner: hcloud.Client, world: World) -> None:
+def test_change_type_and_rebuild(hetzner: hcloud.Client, world: SimulatedWorld) -> None:
     server = make(hetzner)
     with pytest.raises(hcloud.APIException) as raised:
         server.change_type(ServerType(name="cx33"), upgrade_disk=True)

@@ -8,7 +8,7 @@ from dataclasses import asdict
 import pytest
 import requests
 
-from scaler.simulator import World
+from scaler.simulator import SimulatedWorld
 from scaler.simulator.profiles import PROFILES
 from tests.simulator.droplets import made, order, seen
 from tests.support.sim_http import Http
@@ -17,7 +17,7 @@ TROUBLES = {"rate_limit", "respond", "drop_before", "accept_then_drop", "accept_
 
 
 @pytest.fixture
-def hostile(world: World) -> World:
+def hostile(world: SimulatedWorld) -> SimulatedWorld:
     """A hostile world whose answers come at once and in which no request fails."""
     world.set_profile("hostile", http_latency_s=0, http_jitter_s=0, failing_requests=0)
     return world
@@ -32,7 +32,7 @@ def test_it_is_hostile_in_every_knob_that_other_profiles_leave_alone(cloud: str)
     assert (hostile["list_lag_s"], hostile["delete_s"], hostile["failing_requests"]) == (8.0, 8.0, 0.01)
 
 
-def test_so_many_requests_fail_and_in_each_way(http: Http, world: World) -> None:
+def test_so_many_requests_fail_and_in_each_way(http: Http, world: SimulatedWorld) -> None:
     world.set_knobs("hetzner", failing_requests=0.2)
     answers: Counter[str] = Counter()
     for _ in range(300):
@@ -47,14 +47,14 @@ def test_so_many_requests_fail_and_in_each_way(http: Http, world: World) -> None
     assert 30 <= effects.total() <= 90
 
 
-def test_the_same_world_fails_in_the_same_way(world: World) -> None:
+def test_the_same_world_fails_in_the_same_way(world: SimulatedWorld) -> None:
     first = [world.chance(0.3) for _ in range(50)]
     world.set("drawn", 0)
     assert [world.chance(0.3) for _ in range(50)] == first
     assert 5 <= sum(first) <= 25
 
 
-def test_creations_are_accepted_and_fail_later(http: Http, hostile: World) -> None:
+def test_creations_are_accepted_and_fail_later(http: Http, hostile: SimulatedWorld) -> None:
     hostile.set_knobs(failing_creates=1.0)
     created = http.create().json()
     assert created["action"]["status"] == "running"
@@ -66,7 +66,7 @@ def test_creations_are_accepted_and_fail_later(http: Http, hostile: World) -> No
     assert seen(http, droplet)["status"] == "off"
 
 
-def test_actions_fail_half_way(http: Http, hostile: World) -> None:
+def test_actions_fail_half_way(http: Http, hostile: SimulatedWorld) -> None:
     server = hostile.add_server("hetzner", "web-1").id
     hostile.set_knobs(failing_actions=1.0)
     action = http.post(f"/v1/servers/{server}/actions/poweroff").json()["action"]["id"]
@@ -75,7 +75,7 @@ def test_actions_fail_half_way(http: Http, hostile: World) -> None:
     assert http.get(f"/v1/servers/{server}").json()["server"]["status"] == "running"
 
 
-def test_lists_and_their_numbers_lag_and_so_do_reads_after_changes(http: Http, hostile: World) -> None:
+def test_lists_and_their_numbers_lag_and_so_do_reads_after_changes(http: Http, hostile: SimulatedWorld) -> None:
     hostile.set_knobs(failing_creates=0, failing_actions=0)
     server, droplet = http.create().json()["server"]["id"], made(http, tags=["old"])
 
@@ -102,7 +102,7 @@ def test_lists_and_their_numbers_lag_and_so_do_reads_after_changes(http: Http, h
     assert listed() == (0, 0)
 
 
-def test_withdrawn_types_are_gone_and_keys_have_a_small_window(http: Http, hostile: World) -> None:
+def test_withdrawn_types_are_gone_and_keys_have_a_small_window(http: Http, hostile: SimulatedWorld) -> None:
     hostile.deprecate("hetzner", "cx23")
     assert http.get("/v1/server_types?name=cx23").json()["server_types"] == []
     assert [http.get("/v2/account/keys").status_code for _ in range(4)] == [200, 200, 200, 429]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from scaler.simulator import World
+from scaler.simulator import SimulatedWorld
 from tests.simulator.droplets import made
 from tests.support.sim_http import Http
 
@@ -100,7 +100,7 @@ def test_images_without_a_label_and_for_arm(http: Http) -> None:
     assert http.get("/v1/images?label_selector=role").json()["meta"]["pagination"]["total_entries"] == 1
 
 
-def test_droplets_of_a_tag_are_deleted_while_one_of_them_is_being_deleted(http: Http, world: World) -> None:
+def test_droplets_of_a_tag_are_deleted_while_one_of_them_is_being_deleted(http: Http, world: SimulatedWorld) -> None:
     first, second = made(http, tags=["doomed"]), made(http, name="web-2", tags=["doomed"])
     world.set_knobs("digitalocean", visible_after_delete_s=8.0)
     assert http.delete(f"/v2/droplets/{first}").status_code == 204

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from scaler.simulator import World
+from scaler.simulator import SimulatedWorld
 from tests.simulator.droplets import act, made, order, refusal, seen
 from tests.support.sim_http import SERVER, Http
 
@@ -31,7 +31,7 @@ def network(http: Http, *zones: str, name: str = "inner") -> int:
     return int(answer.json()["network"]["id"])
 
 
-def test_v1_a_withdrawn_type_vanishes_from_types_and_prices(http: Http, world: World) -> None:
+def test_v1_a_withdrawn_type_vanishes_from_types_and_prices(http: Http, world: SimulatedWorld) -> None:
     """[spec] [staff] terraform-provider-hcloud PR#1233: a removed type is in no list; servers of it stay."""
 
     def names() -> tuple[set[str], set[str]]:
@@ -51,7 +51,7 @@ def test_v1_a_withdrawn_type_vanishes_from_types_and_prices(http: Http, world: W
     assert http.get(f"/v1/servers/{server}").json()["server"]["server_type"]["name"] == "cx23"
 
 
-def test_v2_ssh_keys_can_be_listed_ten_times_a_minute(http: Http, world: World) -> None:
+def test_v2_ssh_keys_can_be_listed_ten_times_a_minute(http: Http, world: SimulatedWorld) -> None:
     """[spec] digitalocean/openapi: GET /v2/account/keys has a limit of its own."""
     assert [http.get("/v2/account/keys").status_code for _ in range(11)] == [200] * 10 + [429]
     refused = http.get("/v2/account/keys")
@@ -69,7 +69,9 @@ def test_v3_a_server_without_any_interface_is_refused(http: Http) -> None:
 
 
 @pytest.mark.parametrize("zones", [(), ("us-east",)])
-def test_v3_a_network_without_a_subnet_in_the_location_s_zone(http: Http, world: World, zones: tuple[str, ...]) -> None:
+def test_v3_a_network_without_a_subnet_in_the_location_s_zone(
+    http: Http, world: SimulatedWorld, zones: tuple[str, ...]
+) -> None:
     """[field] terraform-provider-hcloud#792: 422 `service_error`, and nothing is created."""
     answer = http.create(networks=[network(http, *zones)])
     assert error_of(answer) == (422, "service_error", "no subnet or IP available")
@@ -84,7 +86,7 @@ def test_v3_a_firewall_needs_a_public_interface(http: Http) -> None:
     assert error_of(answer)[:2] == (422, "private_net_only_server")
 
 
-def test_v4_lists_and_their_totals_lag(http: Http, world: World) -> None:
+def test_v4_lists_and_their_totals_lag(http: Http, world: SimulatedWorld) -> None:
     """[field] pydo#468, api-v2#202: new droplets are missing from lists and from `meta.total` for seconds."""
     world.set_knobs("digitalocean", list_lag_s=8.0)
     droplet = made(http, tags=["scaler"])
@@ -112,7 +114,7 @@ def test_v5_an_eleventh_server_in_a_placement_group(http: Http) -> None:
     assert http.create(name="web-10").status_code == 201
 
 
-def test_v6_what_a_deleted_server_holds_is_free_when_the_deletion_has_ended(http: Http, world: World) -> None:
+def test_v6_what_a_deleted_server_holds_is_free_when_the_deletion_has_ended(http: Http, world: SimulatedWorld) -> None:
     """[staff] cli PR#482, terraform-provider-hcloud PR#590: name, place, addresses and quota."""
     group = http.post("/v1/placement_groups", json={"name": "g", "type": "spread"}).json()["placement_group"]["id"]
     servers = [http.create(name=f"web-{n}", placement_group=group).json()["server"]["id"] for n in range(10)]
@@ -132,7 +134,7 @@ def test_v6_what_a_deleted_server_holds_is_free_when_the_deletion_has_ended(http
     assert http.create(name="web-0", placement_group=group).status_code == 201
 
 
-def test_v7_a_droplet_is_locked_only_while_it_is_new(http: Http, world: World) -> None:
+def test_v7_a_droplet_is_locked_only_while_it_is_new(http: Http, world: SimulatedWorld) -> None:
     """[staff] 2020, droplet_kit#218: `locked` says nothing about other actions; they are to be polled."""
     world.set_knobs("digitalocean", boot_s=5.0, power_s=6.0)
     droplet = made(http)
@@ -147,14 +149,14 @@ def test_v7_a_droplet_is_locked_only_while_it_is_new(http: Http, world: World) -
     assert http.get(f"/v2/actions/{action}").json()["action"]["status"] == "completed"
 
 
-def test_v8_an_image_that_is_not_in_the_region(http: Http, world: World) -> None:
+def test_v8_an_image_that_is_not_in_the_region(http: Http, world: SimulatedWorld) -> None:
     """[field] api-v2#36."""
     image = world.add_snapshot("digitalocean", "far", disk=25, regions=["nyc3"]).id
     status, _, message = refusal(order(http, image=image, region="fra1"))
     assert (status, "image you specified is not available in the selected region" in message) == (422, True)
 
 
-def test_v9_networks_and_firewalls_come_with_actions_of_their_own(http: Http, world: World) -> None:
+def test_v9_networks_and_firewalls_come_with_actions_of_their_own(http: Http, world: SimulatedWorld) -> None:
     """[staff] hcloud-go#168: `private_net` is filled by the `attach_to_network` among the `next_actions`."""
     world.set_knobs("hetzner", boot_s=8.0)
     firewall = http.post("/v1/firewalls", json={"name": "web"}).json()["firewall"]["id"]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from scaler.errors import StateError
-from scaler.simulator import EmbeddedCloud, World
+from scaler.simulator import EmbeddedCloud, SimulatedWorld
 from scaler.simulator.clock import WorldClock, timestamp
 from scaler.simulator.profiles import PROFILES
 from scaler.simulator.world import LOG_ROWS
@@ -45,7 +45,7 @@ def test_boot_times_differ_by_server_and_never_by_run() -> None:
 
 
 def test_a_new_world_is_ready_for_a_demo(tmp_path: Path) -> None:
-    world = World(tmp_path / "deep" / "world.db")
+    world = SimulatedWorld(tmp_path / "deep" / "world.db")
     (snapshot,) = world.things("hetzner", "snapshot")
     assert (snapshot.name, snapshot.body["labels"], snapshot.body["disk"]) == ("worker-golden", {"role": "worker"}, 40)
     assert [key.name for key in world.things("hetzner", "ssh_key")] == ["deploy"]
@@ -90,13 +90,13 @@ def test_several_processes_serve_one_world(tmp_path: Path) -> None:
     own = [code for lines in answers for code in lines[1::2]]
     assert sorted(contested) == ["201"] * 10 + ["409"] * 30, "each name goes to exactly one of the processes"
     assert own == ["201"] * 40
-    world = World(path)
+    world = SimulatedWorld(path)
     names = [server.name for server in world.servers()]
     assert len(names) == len(set(names)) == 50
     assert len(world.log()) == 80
 
 
-def test_threads_share_one_handle(world: World) -> None:
+def test_threads_share_one_handle(world: SimulatedWorld) -> None:
     def add(prefix: str) -> None:
         for number in range(20):
             world.add_server("hetzner", f"{prefix}-{number}")
@@ -109,7 +109,7 @@ def test_threads_share_one_handle(world: World) -> None:
     assert world.count("hetzner", "server") == 80
 
 
-def test_a_refused_request_leaves_nothing_behind(world: World, http: Http) -> None:
+def test_a_refused_request_leaves_nothing_behind(world: SimulatedWorld, http: Http) -> None:
     world.set_capacity("hetzner", "cx23", "fsn1", 1)
     assert http.create(ssh_keys=["nobody"]).status_code == 404
     assert http.create(labels={"-": ""}).status_code == 422
@@ -117,7 +117,7 @@ def test_a_refused_request_leaves_nothing_behind(world: World, http: Http) -> No
     assert http.create(name="web-2").json()["error"]["code"] == "resource_unavailable"
 
 
-def test_the_log_is_bounded(world: World) -> None:
+def test_the_log_is_bounded(world: SimulatedWorld) -> None:
     with world.transaction():
         for number in range(LOG_ROWS + 600):
             world.record("hetzner", "GET", f"/v1/{number}", status=200)
@@ -126,7 +126,7 @@ def test_the_log_is_bounded(world: World) -> None:
     assert log[-1].path == f"/v1/{LOG_ROWS + 599}"
 
 
-def test_the_log_never_holds_the_token(world: World, http: Http) -> None:
+def test_the_log_never_holds_the_token(world: SimulatedWorld, http: Http) -> None:
     secret = "s3cr3t" + "x" * 58
     http.headers["Authorization"] = f"Bearer {secret}"
     http.create(user_data=f"export TOKEN={secret}").raise_for_status()
@@ -137,7 +137,7 @@ def test_the_log_never_holds_the_token(world: World, http: Http) -> None:
     assert secret not in repr(world.log())
 
 
-def test_reset_makes_a_new_world(world: World, http: Http) -> None:
+def test_reset_makes_a_new_world(world: SimulatedWorld, http: Http) -> None:
     http.create().raise_for_status()
     world.add_fault("respond", status=500)
     world.reset()
@@ -151,7 +151,7 @@ def test_a_file_that_is_no_world(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "notes.txt"
     path.write_bytes(content)
     with pytest.raises(StateError) as raised:
-        World(path)
+        SimulatedWorld(path)
     assert "notes.txt" in raised.value.what
     assert raised.value.fix
     assert path.read_bytes() == content
@@ -163,7 +163,7 @@ def test_another_programs_database_is_left_alone(tmp_path: Path) -> None:
     other.execute("CREATE TABLE customers (name TEXT)")
     other.close()
     with pytest.raises(StateError):
-        World(path)
+        SimulatedWorld(path)
     with closing(sqlite3.connect(path)) as again:
         tables = again.execute("SELECT name FROM sqlite_master").fetchall()
     assert tables == [("customers",)]

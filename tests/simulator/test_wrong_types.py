@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from starlette.routing import Route
 
-from scaler.simulator import World
+from scaler.simulator import SimulatedWorld
 from scaler.simulator.digitalocean import api as digitalocean
 from scaler.simulator.hetzner import api as hetzner
 from tests.simulator.droplets import DROPLET
@@ -42,14 +42,14 @@ def all_wrong(fields: Mapping[str, object], base: dict[str, Any]) -> Iterator[An
 
 
 @pytest.mark.parametrize(("method", "path"), with_body(hetzner.routes), ids=" ".join)
-def test_every_route_of_hetzner(http: Http, world: World, method: str, path: str) -> None:
+def test_every_route_of_hetzner(http: Http, world: SimulatedWorld, method: str, path: str) -> None:
     server = world.add_server("hetzner", "web-7")
     base = SERVER if path == "/v1/servers" else {"name": "x", "type": "ipv4", "ip_range": "10.0.0.0/16"}
     assert crashes(http, method, concrete(path, server.id), all_wrong(hetzner.API.fields, base)) == []
 
 
 @pytest.mark.parametrize(("method", "path"), with_body(digitalocean.routes), ids=" ".join)
-def test_every_route_of_digitalocean(http: Http, world: World, method: str, path: str) -> None:
+def test_every_route_of_digitalocean(http: Http, world: SimulatedWorld, method: str, path: str) -> None:
     droplet = world.add_server("digitalocean", "web-7")
     assert crashes(http, method, concrete(path, droplet.id), all_wrong(digitalocean.API.fields, DROPLET)) == []
 
@@ -83,7 +83,7 @@ def test_an_id_that_no_database_holds(http: Http, route: Route) -> None:
 
 
 @pytest.mark.parametrize("step", ["x", "1e999", "nan", "-1", "1" * 400])
-def test_a_metric_s_step(http: Http, world: World, step: str) -> None:
+def test_a_metric_s_step(http: Http, world: SimulatedWorld, step: str) -> None:
     server = world.add_server("hetzner", "web-7")
     window = "start=2026-11-28T00:00:00Z&end=2026-11-28T01:00:00Z"
     assert http.get(f"/v1/servers/{server.id}/metrics?type=cpu&{window}&step={step}").status_code == 422

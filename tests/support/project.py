@@ -18,7 +18,7 @@ from scaler.engine.backend import LocalBackend
 from scaler.engine.checkpoint import Checkpoint
 from scaler.model.identity import OWN_OUTPUT
 from scaler.model.ownership import Owner, decode_tags
-from scaler.simulator import EmbeddedCloud, World
+from scaler.simulator import EmbeddedCloud, SimulatedWorld
 from scaler.simulator.profiles import CloudName
 from scaler.simulator.world import LoggedRequest, Thing
 
@@ -61,7 +61,7 @@ class Vendor:
         return cloud.hetzner_endpoint if self.name == "hetzner" else cloud.digitalocean_endpoint
 
     def owned(self, labels: Mapping[str, str]) -> dict[str, Any]:
-        """How `World.add_server` and `World.relabel` take labels."""
+        """How `SimulatedWorld.add_server` and `SimulatedWorld.relabel` take labels."""
         from scaler.model.ownership import encode_tags
 
         return {"labels": dict(labels)} if self.name == "hetzner" else {"tags": encode_tags(labels)}
@@ -142,7 +142,7 @@ class Project:
         (self.folder / "stacks").mkdir(parents=True)
         (self.folder / "Pulumi.yaml").write_bytes((ROOT / "Pulumi.yaml").read_bytes())
         (self.folder / "stacks" / "__main__.py").write_bytes((ROOT / "stacks" / "__main__.py").read_bytes())
-        self.world = self.served.world if self.served else World(self.state_dir / "embedded.sqlite")
+        self.world = self.served.world if self.served else SimulatedWorld(self.state_dir / "embedded.sqlite")
         self.world.set_profile("instant")
         self.environ = {
             "PATH": "/usr/bin:/bin",

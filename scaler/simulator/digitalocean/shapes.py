@@ -17,7 +17,7 @@ from scaler.simulator.digitalocean.catalogue import (
     BaseImage,
 )
 from scaler.simulator.things import Thing, address
-from scaler.simulator.world import World
+from scaler.simulator.world import SimulatedWorld
 
 Json = dict[str, Any]
 
@@ -33,7 +33,7 @@ def vpc_id(region: str) -> str:
 class Shapes:
     """Makes the JSON of one answer. Everything shown together is looked up once."""
 
-    def __init__(self, world: World, now: float, root: str) -> None:
+    def __init__(self, world: SimulatedWorld, now: float, root: str) -> None:
         """`root` is where the API was asked, for absolute addresses: `http://127.0.0.1:4711`."""
         self._world = world
         self._now = now

@@ -9,7 +9,7 @@ from scaler.simulator.hetzner.actions import act
 from scaler.simulator.hetzner.offers import find_location
 from scaler.simulator.hetzner.replies import get, invalid, labels_asked_for, new_name, shapes
 from scaler.simulator.things import Thing, address
-from scaler.simulator.world import World
+from scaler.simulator.world import SimulatedWorld
 
 
 def create_primary_ip(call: Call) -> Reply:
@@ -105,7 +105,9 @@ def take_addresses(call: Call, server: Thing, versions: Sequence[str]) -> None:
         server.body[version] = {"id": ip.id, "ip": ip.body["ip"]}
 
 
-def new_ip(world: World, version: str, location: str, *, name: str | None = None, auto_delete: bool = True) -> Thing:
+def new_ip(
+    world: SimulatedWorld, version: str, location: str, *, name: str | None = None, auto_delete: bool = True
+) -> Thing:
     """Add an address. It is a loopback one, so that nobody who probes it leaves the machine."""
     body = {"type": version, "ip": "", "auto_delete": auto_delete, "location": location, "labels": {}}
     ip = world.add("hetzner", "primary_ip", name, body)

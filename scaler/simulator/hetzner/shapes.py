@@ -23,7 +23,7 @@ from scaler.simulator.hetzner.catalogue import (
     SystemImage,
 )
 from scaler.simulator.things import Thing
-from scaler.simulator.world import World
+from scaler.simulator.world import SimulatedWorld
 
 Json = dict[str, Any]
 ANNOUNCED_BEFORE_S = 90 * 86_400
@@ -32,7 +32,7 @@ ANNOUNCED_BEFORE_S = 90 * 86_400
 class Shapes:
     """Makes the JSON of one answer. Everything shown together is looked up once."""
 
-    def __init__(self, world: World, now: float) -> None:
+    def __init__(self, world: SimulatedWorld, now: float) -> None:
         self._world = world
         self._now = now
         self._types: dict[str, Json] = {}

@@ -18,7 +18,7 @@ from scaler.engine.plugin.operation import Operation
 from scaler.engine.plugin.provider import Provider
 from scaler.model import Permits
 from scaler.model.ownership import Owner, encode_tags
-from scaler.simulator import World
+from scaler.simulator import SimulatedWorld
 from scaler.simulator.profiles import CloudName
 from scaler.simulator.world import LoggedRequest
 from scaler.support.clock import SystemClock
@@ -124,7 +124,7 @@ class Plugged:
     """One engine operation: what it may do, the cloud that it does it to, and calls to its plugin."""
 
     vendor: Vendor
-    world: World
+    world: SimulatedWorld
     cloud: Cloud
     operation: Operation
     provider: Provider
