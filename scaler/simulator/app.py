@@ -11,7 +11,7 @@ from starlette.middleware import Middleware
 from starlette.routing import Route
 
 from scaler.simulator import control
-from scaler.simulator.call import Call, Handler, Refusal, Reply
+from scaler.simulator.call import ApiError, Call, Handler, Reply
 from scaler.simulator.digitalocean import api as digitalocean
 from scaler.simulator.exchange import route
 from scaler.simulator.guard import LoopbackOnly
@@ -41,10 +41,10 @@ def _elsewhere(routes: Sequence[Route], not_served: re.Pattern[str]) -> Handler:
 
     def refuse(call: Call) -> Reply:
         if not_served.match(call.path):
-            raise Refusal(501, "not_implemented", "the embedded cloud does not serve this part of the API")
+            raise ApiError(501, "not_implemented", "the embedded cloud does not serve this part of the API")
         if any(each.path_regex.match(call.path) for each in routes):
             code = call.api.codes.get(405, "method_not_allowed")
-            raise Refusal(405, code, f"{call.method} is not allowed here")
+            raise ApiError(405, code, f"{call.method} is not allowed here")
         raise call.api.not_found
 
     return refuse

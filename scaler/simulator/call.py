@@ -1,7 +1,7 @@
 """A request as a cloud's API code sees it, and what it may answer.
 
 An API states its conventions in an `Api`. A handler is a plain function from a `Call` to a `Reply`
-that raises `Refusal`. It runs inside one transaction, and leaves nothing behind when it raises.
+that raises `ApiError`. It runs inside one transaction, and leaves nothing behind when it raises.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-class Refusal(Exception):  # noqa: N818 - an answer, not a failure of ours
-    """The request is answered with an error in the API's own shape, and has changed nothing."""
+class ApiError(Exception):
+    """Answer the request with an error in the API's own shape; nothing is changed. It is no failure of ours."""
 
     def __init__(
         self, status: int, code: str, message: str, details: Any = None, headers: Mapping[str, str] | None = None
@@ -47,22 +47,22 @@ class Api:
     """One cloud's conventions."""
 
     cloud: CloudName
-    error_body: Callable[[Refusal, str], Any]
+    error_body: Callable[[ApiError, str], Any]
     """The JSON of an error, given the request's id."""
     request_id: Callable[[], str]
     request_id_header: str
     codes: Mapping[int, str]
     """The usual error code of an HTTP status."""
-    unauthorized: Refusal
-    readonly: Refusal
-    rate_limited: Refusal
-    not_found: Refusal
+    unauthorized: ApiError
+    readonly: ApiError
+    rate_limited: ApiError
+    not_found: ApiError
     well_formed: Callable[[str], bool]
     """Whether a token looks like one of this cloud's."""
     fields: Mapping[str, Kind]
     """The types of the fields that requests have, by name: a field means the same everywhere."""
-    wrong_type: Callable[[str], Refusal]
-    """The refusal of a field that has another type."""
+    wrong_type: Callable[[str], ApiError]
+    """Make the error for the field of this name, which has another type."""
 
 
 @dataclass(slots=True)

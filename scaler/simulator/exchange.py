@@ -14,7 +14,7 @@ from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
 from scaler.simulator.bodies import wrong_field
-from scaler.simulator.call import Api, Call, Handler, Refusal
+from scaler.simulator.call import Api, ApiError, Call, Handler
 from scaler.simulator.faults import AFTER, BEFORE, BEHAVIOUR, WORLD_CHANGES, Effect
 from scaler.simulator.world import SimulatedWorld
 
@@ -135,7 +135,7 @@ class Exchange:
 
     @staticmethod
     def _before(fault: Effect | None, effects: Sequence[Effect]) -> _Answer | _Hang | None:
-        """What happens to a request that is not even looked at, if a fault says so."""
+        """Return what a fault does to a request before it is read; None if no fault does."""
         match fault:
             case Effect("hang_forever"):
                 return _Hang(None, effects)
@@ -181,15 +181,15 @@ class Exchange:
                 raise self._api.rate_limited
             self._authorize(call, arrival.token)
             if arrival.malformed:
-                raise Refusal(400, self._api.codes[400], "the request's body is no JSON object")
+                raise ApiError(400, self._api.codes[400], "the request's body is no JSON object")
             if wrong := wrong_field(call.fields, self._api.fields):
                 raise self._api.wrong_type(wrong)
             with call.world.savepoint():
                 reply = self._handler(call)
-        except Refusal as refusal:
-            return self._error(refusal, verdict.headers)
+        except ApiError as error:
+            return self._error(error, verdict.headers)
         except Exception as error:  # a mistake of ours is answered like one of the vendor's
-            return self._error(Refusal(500, self._api.codes[500], f"simulator: {error!r}"), verdict.headers)
+            return self._error(ApiError(500, self._api.codes[500], f"simulator: {error!r}"), verdict.headers)
         headers = {**verdict.headers, self._api.request_id_header: self._api.request_id(), **reply.headers}
         return _json_answer(reply.status, reply.body, headers)
 
@@ -200,12 +200,10 @@ class Exchange:
         if call.method not in READING and call.world.token_readonly(cloud):
             raise self._api.readonly
 
-    def _error(self, refusal: Refusal, headers: Mapping[str, str]) -> _Answer:
+    def _error(self, error: ApiError, headers: Mapping[str, str]) -> _Answer:
         request_id = self._api.request_id()
-        body = self._api.error_body(refusal, request_id)
-        return _json_answer(
-            refusal.status, body, {**headers, self._api.request_id_header: request_id, **refusal.headers}
-        )
+        body = self._api.error_body(error, request_id)
+        return _json_answer(error.status, body, {**headers, self._api.request_id_header: request_id, **error.headers})
 
     def _refuse(self, effect: Effect, headers: Mapping[str, str]) -> _Answer:
         """The answer of a fault that keeps the request from being carried out."""
@@ -226,7 +224,7 @@ class Exchange:
         if effect.get("body") is not None:
             return _json_answer(status, effect.get("body"), headers)
         code = effect.get("code") or self._api.codes.get(status, "error")
-        return self._error(Refusal(status, code, effect.get("message", code), effect.get("details")), headers)
+        return self._error(ApiError(status, code, effect.get("message", code), effect.get("details")), headers)
 
     def _spoil(self, answer: _Answer, effect: Effect) -> _Answer:
         """The answer after a fault that hits what was carried out."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class LimitVerdict:
     """Whether a request may pass, and the headers that every answer carries."""
 
     allowed: bool
@@ -23,7 +23,7 @@ class Bucket:
     level: float
     at: float
 
-    def take(self, now: float) -> tuple[Verdict, Bucket]:
+    def take(self, now: float) -> tuple[LimitVerdict, Bucket]:
         """Ask for one request at `now`."""
         rate = self.per_hour / 3600
         level = min(self.per_hour, self.level + max(0.0, now - self.at) * rate)
@@ -35,10 +35,10 @@ class Bucket:
             "RateLimit-Remaining": str(int(level)),
             "RateLimit-Reset": str(math.ceil(full)) if rate else "0",
         }
-        return Verdict(allowed, headers), Bucket(self.per_hour, level, now)
+        return LimitVerdict(allowed, headers), Bucket(self.per_hour, level, now)
 
 
-def sliding(hits: Mapping[int, int], now: float, *, per_hour: int, per_minute: int) -> Verdict:
+def sliding(hits: Mapping[int, int], now: float, *, per_hour: int, per_minute: int) -> LimitVerdict:
     """DigitalOcean's two sliding windows. `hits` counts the allowed requests of the last hour by second."""
     hour = sum(count for second, count in hits.items() if second > now - 3600)
     recent = {second: count for second, count in hits.items() if second > now - 60}
@@ -47,7 +47,7 @@ def sliding(hits: Mapping[int, int], now: float, *, per_hour: int, per_minute: i
     headers = {"ratelimit-limit": str(per_hour), "ratelimit-reset": str(oldest + 3600)}
     if minute >= per_minute:
         retry = max(1, math.ceil(min(recent, default=now) + 60 - now))
-        return Verdict(False, {**headers, "ratelimit-remaining": "0", "retry-after": str(retry)})
+        return LimitVerdict(False, {**headers, "ratelimit-remaining": "0", "retry-after": str(retry)})
     allowed = hour < per_hour
     remaining = max(0, per_hour - hour - 1)
-    return Verdict(allowed, {**headers, "ratelimit-remaining": str(remaining)})
+    return LimitVerdict(allowed, {**headers, "ratelimit-remaining": str(remaining)})

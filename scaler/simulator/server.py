@@ -102,7 +102,7 @@ class EmbeddedCloud:
             self._loop.close()
 
     def stop(self) -> None:
-        """Stop serving, end what hangs, close the world. A second call does nothing."""
+        """Stop serving, end the requests that hang, and close the world. A second call does nothing."""
         if self._thread and self._loop and self._app:
             self._loop.call_soon_threadsafe(self._app.state.stopping.set)
             self._thread.join(timeout=10)
@@ -169,7 +169,7 @@ def _make_server(world: SimulatedWorld, around: Sequence[Middleware]) -> tuple[S
             super().connection_made(transport)
 
     class UntilStopped(uvicorn.Server):
-        """Runs until the application is told to stop, without waking up every 100 ms."""
+        """Run until `stopping` of the application is set, without waking up every 100 ms."""
 
         async def main_loop(self) -> None:
             await app.state.stopping.wait()

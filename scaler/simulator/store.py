@@ -68,7 +68,7 @@ class Store:
         self._settings: dict[str, Any] = {}
         try:
             make_folder(path.parent)
-            # Made here, since SQLite heeds nothing but the umask; its other files follow this one.
+            # Made here, since SQLite reads only the umask; its other files get the mode of this one.
             os.close(open_file(path, os.O_RDWR | os.O_CREAT))
             self._db = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
             # Losing the last second in a power cut is fine for a simulated cloud; waiting for the disk is not.

@@ -9,7 +9,7 @@ from typing import Any
 
 from scaler.simulator import profiles
 from scaler.simulator.faults import Effect, FaultReport, Rule
-from scaler.simulator.limits import Bucket, Verdict, sliding
+from scaler.simulator.limits import Bucket, LimitVerdict, sliding
 from scaler.simulator.profiles import CloudName, Knobs
 from scaler.simulator.store import LOG_ROWS, Store
 from scaler.simulator.things import FOREVER, LoggedRequest, Thing, address
@@ -296,20 +296,20 @@ class SimulatedWorld(Store):
             self.set("bucket", None)
             self._db.execute("DELETE FROM hits WHERE cloud = ?", (cloud,))
 
-    def take_request(self, cloud: CloudName) -> Verdict:
+    def take_request(self, cloud: CloudName) -> LimitVerdict:
         """Count a request against the vendor's rate limit."""
         limits = self.setting("rates", {}).get(cloud, _DEFAULT_RATES[cloud])
         with self.transaction() as now:
             return self._take_token(limits, now) if cloud == "hetzner" else self._take_hit(cloud, limits, now)
 
-    def _take_token(self, limits: Mapping[str, int], now: float) -> Verdict:
+    def _take_token(self, limits: Mapping[str, int], now: float) -> LimitVerdict:
         per_hour = limits["per_hour"]
         level, at = self.setting("bucket") or (per_hour, now)
         verdict, bucket = Bucket(per_hour, level, at).take(now)
         self.set("bucket", [bucket.level, bucket.at])
         return verdict
 
-    def _take_hit(self, cloud: CloudName, limits: Mapping[str, int], now: float) -> Verdict:
+    def _take_hit(self, cloud: CloudName, limits: Mapping[str, int], now: float) -> LimitVerdict:
         rows = self._db.execute("SELECT second, count FROM hits WHERE cloud = ? AND second > ?", (cloud, now - 3600))
         verdict = sliding(dict(rows.fetchall()), now, per_hour=limits["per_hour"], per_minute=limits["per_minute"])
         if verdict.allowed:
@@ -368,8 +368,8 @@ class SimulatedWorld(Store):
         with self.transaction():
             for report in self.faults():
                 rule = report.rule
-                spent = rule.times is not None and report.fired >= rule.times
-                if spent or not rule.matches(method, path, body):
+                used_up = rule.times is not None and report.fired >= rule.times
+                if used_up or not rule.matches(method, path, body):
                     continue
                 fires = report.seen >= rule.skip
                 self._db.execute(

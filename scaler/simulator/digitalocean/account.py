@@ -6,7 +6,7 @@ import math
 import uuid
 from typing import Any
 
-from scaler.simulator.call import Call, Refusal, Reply
+from scaler.simulator.call import ApiError, Call, Reply
 from scaler.simulator.digitalocean.catalogue import REGIONS, SIZES
 from scaler.simulator.digitalocean.replies import (
     CLOUD,
@@ -138,7 +138,7 @@ def _count_listing(call: Call) -> None:
     recent = [moment for moment in call.world.setting("key_listings", ()) if moment > call.now - 60]
     if len(recent) >= call.knobs.keys_per_minute:
         wait = max(1, math.ceil(recent[0] + 60 - call.now))
-        raise Refusal(429, "too_many_requests", "API Rate limit exceeded.", headers={"retry-after": str(wait)})
+        raise ApiError(429, "too_many_requests", "API Rate limit exceeded.", headers={"retry-after": str(wait)})
     call.world.set("key_listings", [*recent, call.now])
 
 
@@ -256,7 +256,7 @@ def delete_vpc(call: Call) -> Reply:
     if made is None:
         raise not_found()
     if any(droplet.body.get("vpc") == wanted for droplet in call.world.servers(CLOUD)):
-        raise Refusal(403, "forbidden", "Can not delete VPC with members")
+        raise ApiError(403, "forbidden", "Can not delete VPC with members")
     call.world.remove(made)
     return NO_CONTENT
 

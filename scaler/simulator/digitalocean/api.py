@@ -6,7 +6,7 @@ import re
 import uuid
 
 from scaler.simulator.bodies import Kind, anything, flag, number, several, text, text_or_number
-from scaler.simulator.call import Api, Refusal
+from scaler.simulator.call import Api, ApiError
 from scaler.simulator.digitalocean import account, droplets, images, monitoring
 from scaler.simulator.digitalocean.replies import CLOUD, not_found, refused
 from scaler.simulator.digitalocean.shapes import Json
@@ -29,8 +29,8 @@ CODES = {
 }
 
 
-def _error_body(refusal: Refusal, request_id: str) -> Json:
-    return {"id": refusal.code, "message": refusal.message, "request_id": request_id}
+def _error_body(error: ApiError, request_id: str) -> Json:
+    return {"id": error.code, "message": error.message, "request_id": request_id}
 
 
 _FIELDS: dict[str, Kind] = {
@@ -62,9 +62,9 @@ API = Api(
     request_id=lambda: str(uuid.uuid4()),
     request_id_header="x-request-id",
     codes=CODES,
-    unauthorized=Refusal(401, "unauthorized", "Unable to authenticate you"),
-    readonly=Refusal(403, "forbidden", "You do not have access for the attempted action."),
-    rate_limited=Refusal(429, "too_many_requests", "API Rate limit exceeded."),
+    unauthorized=ApiError(401, "unauthorized", "Unable to authenticate you"),
+    readonly=ApiError(403, "forbidden", "You do not have access for the attempted action."),
+    rate_limited=ApiError(429, "too_many_requests", "API Rate limit exceeded."),
     not_found=not_found(),
     well_formed=bool,
     fields=_FIELDS,

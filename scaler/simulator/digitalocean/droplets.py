@@ -68,8 +68,8 @@ def create_droplets(call: Call) -> Reply:
     links = [
         {"id": action.id, "rel": "create", "href": f"{call.base_url}/v2/actions/{action.id}"} for action in actions
     ]
-    told: Json = {"droplets": shown} if call.fields.get("names") else {"droplet": shown[0]}
-    return Reply({**told, "links": {"actions": links}}, 202)
+    answer: Json = {"droplets": shown} if call.fields.get("names") else {"droplet": shown[0]}
+    return Reply({**answer, "links": {"actions": links}}, 202)
 
 
 def get_droplet(call: Call) -> Reply:

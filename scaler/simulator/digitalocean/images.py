@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scaler.simulator.call import Call, Refusal, Reply
+from scaler.simulator.call import ApiError, Call, Reply
 from scaler.simulator.digitalocean.catalogue import BASE_IMAGES, REGIONS, BaseImage
 from scaler.simulator.digitalocean.replies import (
     CLOUD,
@@ -94,5 +94,5 @@ def _image(call: Call) -> BaseImage | Thing:
 
 def _own(image: BaseImage | Thing) -> Thing:
     if isinstance(image, BaseImage):
-        raise Refusal(403, "forbidden", "You do not have access for the attempted action.")
+        raise ApiError(403, "forbidden", "You do not have access for the attempted action.")
     return image

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 from urllib.parse import urlencode
 
-from scaler.simulator.call import Call, Refusal, Reply
+from scaler.simulator.call import ApiError, Call, Reply
 from scaler.simulator.digitalocean.catalogue import BASE_IMAGES, BaseImage
 from scaler.simulator.digitalocean.shapes import Json, Shapes
 from scaler.simulator.profiles import CloudName
@@ -27,14 +27,14 @@ def shapes(call: Call) -> Shapes:
     return Shapes(call.world, call.now, call.base_url)
 
 
-def refused(message: str) -> Refusal:
+def refused(message: str) -> ApiError:
     """422: there is no finer code, so clients match the words."""
-    return Refusal(422, "unprocessable_entity", message)
+    return ApiError(422, "unprocessable_entity", message)
 
 
-def not_found() -> Refusal:
+def not_found() -> ApiError:
     """404."""
-    return Refusal(404, "not_found", "The resource you requested could not be found.")
+    return ApiError(404, "not_found", "The resource you requested could not be found.")
 
 
 # ---------------------------------------------------------------------------------------------

@@ -148,7 +148,7 @@ class Shapes:
         base = next((image for image in BASE_IMAGES if image.id == id), None)
         snapshot = self._snapshots.get(id or 0)
         if base is None and snapshot is None and id is not None:
-            # Clients crash on a droplet without an image, so a deleted one is still told.
+            # Clients crash on a droplet without an image, so a deleted one is still shown.
             return {**_base_image(BASE_IMAGES[0]), "id": id, "slug": None, "public": False, "status": "deleted"}
         return self.image(snapshot or base or BASE_IMAGES[0])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from scaler.simulator.call import Call, Refusal, Reply
+from scaler.simulator.call import ApiError, Call, Reply
 from scaler.simulator.hetzner.replies import get, in_order, missing, page, shapes
 from scaler.simulator.hetzner.shapes import Json
 from scaler.simulator.profiles import Knobs
@@ -50,7 +50,7 @@ def list_actions(call: Call) -> Reply:
     ids = call.query.getlist("id")
     if not ids:
         details = {"announcement": "https://docs.hetzner.cloud/changelog#2025-01-30-listing-all-actions-removed"}
-        raise Refusal(410, "deprecated_api_endpoint", "listing all actions is not supported", details)
+        raise ApiError(410, "deprecated_api_endpoint", "listing all actions is not supported", details)
     wanted = [int(text) for text in ids if text.isascii() and text.isdigit()]
     found = [action for number in wanted if (action := call.world.get("hetzner", "action", number))]
     view = shapes(call)

@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Callable
 
 from scaler.simulator.bodies import Kind, flag, mapping, number, record, several, text, text_or_number
-from scaler.simulator.call import Api, Handler, Refusal
+from scaler.simulator.call import Api, ApiError, Handler
 from scaler.simulator.exchange import route
 from scaler.simulator.hetzner.actions import get_action, list_actions, list_server_actions
 from scaler.simulator.hetzner.firewalls import apply_firewall, create_firewall, set_rules
@@ -62,8 +62,8 @@ from scaler.simulator.things import Thing
 TOKEN_LENGTH = 64
 
 
-def _error_body(refusal: Refusal, request_id: str) -> Json:
-    return {"error": {"code": refusal.code, "message": refusal.message, "details": refusal.details}}
+def _error_body(error: ApiError, request_id: str) -> Json:
+    return {"error": {"code": error.code, "message": error.message, "details": error.details}}
 
 
 _FIELDS: dict[str, Kind] = {
@@ -128,10 +128,10 @@ API = Api(
         503: "unavailable",
         504: "timeout",
     },
-    unauthorized=Refusal(401, "unauthorized", "unable to authenticate"),
-    readonly=Refusal(401, "token_readonly", "token is only allowed to perform GET requests"),
-    rate_limited=Refusal(429, "rate_limit_exceeded", "limit of 3600 requests per hour reached"),
-    not_found=Refusal(404, "not_found", "not found"),
+    unauthorized=ApiError(401, "unauthorized", "unable to authenticate"),
+    readonly=ApiError(401, "token_readonly", "token is only allowed to perform GET requests"),
+    rate_limited=ApiError(429, "rate_limit_exceeded", "limit of 3600 requests per hour reached"),
+    not_found=ApiError(404, "not_found", "not found"),
     well_formed=lambda token: len(token) == TOKEN_LENGTH,
     fields=_FIELDS,
     wrong_type=lambda field: invalid(field, "has the wrong type"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scaler.simulator.call import Call, Handler, Refusal, Reply
+from scaler.simulator.call import ApiError, Call, Handler, Reply
 from scaler.simulator.hetzner.actions import act
 from scaler.simulator.hetzner.labels import parse_selector
 from scaler.simulator.hetzner.replies import get, invalid, labels_asked_for, new_name, shapes
@@ -58,7 +58,7 @@ def _targets(call: Call, field: str) -> list[Thing]:
 def _apply(call: Call, firewall: Thing, server: Thing, command: str) -> Thing:
     others = [applied for applied in server.body.get("firewalls", ()) if applied != firewall.id]
     if command == "apply_firewall" and not (server.body.get("ipv4") or server.body.get("ipv6")):
-        raise Refusal(422, "private_net_only_server", "firewalls need a server with a public interface")
+        raise ApiError(422, "private_net_only_server", "firewalls need a server with a public interface")
     server.body["firewalls"] = [*others, firewall.id] if command == "apply_firewall" else others
     call.world.save(server)
     return act(call, command, 0.0, server=server, others=[{"id": firewall.id, "type": "firewall"}])

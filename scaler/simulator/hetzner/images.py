@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from scaler.simulator.call import Call, Refusal, Reply
+from scaler.simulator.call import ApiError, Call, Reply
 from scaler.simulator.hetzner.actions import act
 from scaler.simulator.hetzner.catalogue import IMAGES, ServerType
 from scaler.simulator.hetzner.labels import Selector, parse_selector
@@ -62,7 +62,7 @@ def delete_image(call: Call) -> Reply:
     """Delete a snapshot."""
     snapshot = get(call, "snapshot")
     if snapshot.body.get("protected"):
-        raise Refusal(423, "protected", "image deletion is protected")
+        raise ApiError(423, "protected", "image deletion is protected")
     call.world.remove(snapshot)
     return Reply(status=204)
 
@@ -90,7 +90,7 @@ def usable_image(call: Call, wanted: Any, kind: ServerType) -> tuple[int, bool]:
     if shape["disk_size"] > kind.disk:
         raise invalid("image", "image disk is bigger than server type disk")
     if shape["status"] != "available":
-        raise Refusal(412, "resource_unavailable", "image is not available")
+        raise ApiError(412, "resource_unavailable", "image is not available")
     return int(shape["id"]), shape["type"] != "system"
 
 

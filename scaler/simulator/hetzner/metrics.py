@@ -31,8 +31,8 @@ def get_metrics(call: Call) -> Reply:
         raise invalid("end", "must not be before start")
     step = max(_step(call), (end - start) / _MOST_POINTS, 1.0)
     series = {"cpu": {"values": _cpu_values(call, server, start, end, step)}} if "cpu" in types else {}
-    told = {"start": call.query["start"], "end": call.query["end"], "step": step, "time_series": series}
-    return Reply({"metrics": told})
+    metrics = {"start": call.query["start"], "end": call.query["end"], "step": step, "time_series": series}
+    return Reply({"metrics": metrics})
 
 
 def _step(call: Call) -> float:

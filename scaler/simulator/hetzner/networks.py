@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 
-from scaler.simulator.call import Call, Refusal, Reply
+from scaler.simulator.call import ApiError, Call, Reply
 from scaler.simulator.hetzner.actions import act
 from scaler.simulator.hetzner.catalogue import LOCATIONS
 from scaler.simulator.hetzner.replies import get, invalid, labels_asked_for, new_name, shapes
@@ -84,7 +84,7 @@ def delete_subnet(call: Call) -> Reply:
     hosts = ipaddress.ip_network(subnet["ip_range"], strict=False)
     nets = (net for server in call.world.servers() for net in server.body.get("private_net", ()))
     if any(net["network"] == network.id and ipaddress.ip_address(net["ip"]) in hosts for net in nets):
-        raise Refusal(409, "conflict", "subnet is still in use")
+        raise ApiError(409, "conflict", "subnet is still in use")
     network.body["subnets"].remove(subnet)
     return _changed(call, network, "delete_subnet")
 
@@ -105,7 +105,7 @@ def join(call: Call, network: Thing, body: Json, wanted: str | None = None, *, a
     """Give a server an address in a network, from a moment on."""
     subnet = subnet_of(network, body["location"])
     if subnet is None:
-        raise Refusal(422, "service_error", "no subnet or IP available")
+        raise ApiError(422, "service_error", "no subnet or IP available")
     number = int(network.body.get("used", 1)) + 1
     network.body["used"] = number
     call.world.save(network)

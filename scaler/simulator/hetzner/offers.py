@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from scaler.simulator.call import Call, Handler, Refusal, Reply
+from scaler.simulator.call import ApiError, Call, Handler, Reply
 from scaler.simulator.hetzner.catalogue import LOCATIONS, SERVER_TYPES, Location, ServerType
 from scaler.simulator.hetzner.replies import in_order, invalid, missing, page, shapes
 from scaler.simulator.hetzner.shapes import Json
@@ -54,7 +54,7 @@ def pricing(call: Call) -> Reply:
 def datacenters(call: Call) -> Reply:
     """Removed by Hetzner on 2026-10-01."""
     details = {"announcement": "https://docs.hetzner.cloud/changelog#2026-10-01-datacenters-removed"}
-    raise Refusal(410, "deprecated_api_endpoint", "the datacenters endpoint has been removed", details)
+    raise ApiError(410, "deprecated_api_endpoint", "the datacenters endpoint has been removed", details)
 
 
 def list_nothing(key: str) -> Handler:

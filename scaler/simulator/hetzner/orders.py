@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 
-from scaler.simulator.call import Call, Refusal, Reply
+from scaler.simulator.call import ApiError, Call, Reply
 from scaler.simulator.hetzner.actions import act
 from scaler.simulator.hetzner.catalogue import ServerType
 from scaler.simulator.hetzner.images import usable_image
@@ -46,7 +46,7 @@ def create_server(call: Call) -> Reply:
     order = _check(call)
     world = call.world
     if not world.take_capacity("hetzner", order.kind.name, order.location):
-        raise Refusal(412, "resource_unavailable", "error during placement")
+        raise ApiError(412, "resource_unavailable", "error during placement")
     slow = call.effect("slow")
     boot = call.knobs.boot_of(
         order.name, from_snapshot=order.from_snapshot, factor=float(slow.get("factor", 10)) if slow else 1.0
@@ -164,6 +164,6 @@ def _check_interfaces(order: _Order) -> None:
     if not order.versions and not order.networks and order.start:
         raise invalid("public_net", "server needs at least one public or private network interface")
     if not order.versions and order.body["firewalls"]:
-        raise Refusal(422, "private_net_only_server", "firewalls need a server with a public interface")
+        raise ApiError(422, "private_net_only_server", "firewalls need a server with a public interface")
     if any(subnet_of(network, order.location) is None for network in order.networks):
-        raise Refusal(422, "service_error", "no subnet or IP available")
+        raise ApiError(422, "service_error", "no subnet or IP available")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from scaler.simulator.call import Call, Refusal, Reply
+from scaler.simulator.call import ApiError, Call, Reply
 from scaler.simulator.hetzner.actions import act
 from scaler.simulator.hetzner.offers import find_location
 from scaler.simulator.hetzner.replies import get, invalid, labels_asked_for, new_name, shapes
@@ -33,12 +33,12 @@ def assign_primary_ip(call: Call) -> Reply:
     """Give an address to a server that is off and has none of its version."""
     ip = get(call, "primary_ip")
     if ip.parent is not None:
-        raise Refusal(422, "primary_ip_already_assigned", "primary IP is already assigned")
+        raise ApiError(422, "primary_ip_already_assigned", "primary IP is already assigned")
     server = get(call, "server", call.fields.get("assignee_id") or 0)
     if server.status(call.now) != "off":
-        raise Refusal(422, "server_not_stopped", "server must be stopped")
+        raise ApiError(422, "server_not_stopped", "server must be stopped")
     if server.body.get(ip.body["type"]):
-        raise Refusal(422, f"server_has_{ip.body['type']}", f"server already has an {ip.body['type']} address")
+        raise ApiError(422, f"server_has_{ip.body['type']}", f"server already has an {ip.body['type']} address")
     ip.parent = server.id
     server.body[ip.body["type"]] = {"id": ip.id, "ip": ip.body["ip"]}
     call.world.save(server)
@@ -50,9 +50,9 @@ def unassign_primary_ip(call: Call) -> Reply:
     ip = get(call, "primary_ip")
     server = call.world.get("hetzner", "server", ip.parent or 0)
     if server is None:
-        raise Refusal(422, "primary_ip_not_assigned", "primary IP is not assigned")
+        raise ApiError(422, "primary_ip_not_assigned", "primary IP is not assigned")
     if server.status(call.now) != "off":
-        raise Refusal(422, "server_not_stopped", "server must be stopped")
+        raise ApiError(422, "server_not_stopped", "server must be stopped")
     server.body.pop(ip.body["type"], None)
     call.world.save(server)
     ip.parent = None
@@ -76,9 +76,9 @@ def delete_primary_ip(call: Call) -> Reply:
     """Delete a primary IP that belongs to no server."""
     ip = get(call, "primary_ip")
     if ip.body.get("protected"):
-        raise Refusal(423, "protected", "primary IP deletion is protected")
+        raise ApiError(423, "protected", "primary IP deletion is protected")
     if ip.parent is not None:
-        raise Refusal(422, "must_be_unassigned", "primary IP must be unassigned")
+        raise ApiError(422, "must_be_unassigned", "primary IP must be unassigned")
     call.world.remove(ip)
     return Reply(status=204)
 
@@ -88,10 +88,10 @@ def check_quota(call: Call) -> None:
     world = call.world
     if len(world.held("hetzner", "server")) >= world.quota("hetzner", "servers"):
         details = {"limits": [{"name": "server_limit"}]}
-        raise Refusal(403, "resource_limit_exceeded", "server limit exceeded", details)
+        raise ApiError(403, "resource_limit_exceeded", "server limit exceeded", details)
     if len(world.held("hetzner", "primary_ip")) >= world.quota("hetzner", "primary_ips"):
         details = {"limits": [{"name": "primary_ip_limit"}]}
-        raise Refusal(403, "resource_limit_exceeded", "Primary IP limit exceeded", details)
+        raise ApiError(403, "resource_limit_exceeded", "Primary IP limit exceeded", details)
 
 
 def take_addresses(call: Call, server: Thing, versions: Sequence[str]) -> None:

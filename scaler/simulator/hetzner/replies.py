@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
-from scaler.simulator.call import Call, Refusal, Reply
+from scaler.simulator.call import ApiError, Call, Reply
 from scaler.simulator.hetzner.labels import parse_selector, problem
 from scaler.simulator.hetzner.shapes import Json, Shapes
 from scaler.simulator.things import Thing
@@ -20,21 +20,21 @@ _HOSTNAME = re.compile(
 )
 
 
-def invalid(field: str, message: str) -> Refusal:
+def invalid(field: str, message: str) -> ApiError:
     """422 `invalid_input` for one field."""
     details = {"fields": [{"name": field, "messages": [message]}]}
-    return Refusal(422, "invalid_input", f"invalid input in field '{field}'", details)
+    return ApiError(422, "invalid_input", f"invalid input in field '{field}'", details)
 
 
-def missing(kind: str, id: object) -> Refusal:
+def missing(kind: str, id: object) -> ApiError:
     """404 for a kind and the id or name that was asked for."""
-    return Refusal(404, "not_found", f"{kind.replace('_', ' ')} with ID '{id}' not found")
+    return ApiError(404, "not_found", f"{kind.replace('_', ' ')} with ID '{id}' not found")
 
 
-def taken(kind: str, field: str = "name") -> Refusal:
+def taken(kind: str, field: str = "name") -> ApiError:
     """409 `uniqueness_error`."""
     details = {"fields": [{"name": field}]}
-    return Refusal(409, "uniqueness_error", f"{kind.replace('_', ' ')} {field} is already used", details)
+    return ApiError(409, "uniqueness_error", f"{kind.replace('_', ' ')} {field} is already used", details)
 
 
 def shapes(call: Call) -> Shapes:

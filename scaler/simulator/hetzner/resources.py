@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from scaler.simulator.call import Call, Handler, Refusal, Reply
+from scaler.simulator.call import ApiError, Call, Handler, Reply
 from scaler.simulator.hetzner.replies import (
     get,
     invalid,
@@ -77,9 +77,9 @@ def deleter(kind: str, in_use: Callable[[Thing, Thing], bool]) -> Handler:
     def handler(call: Call) -> Reply:
         thing = get(call, kind)
         if thing.body.get("protected"):
-            raise Refusal(423, "protected", f"{kind.replace('_', ' ')} deletion is protected")
+            raise ApiError(423, "protected", f"{kind.replace('_', ' ')} deletion is protected")
         if any(in_use(thing, server) for server in call.world.servers()):
-            raise Refusal(422, "resource_in_use", f"{kind.replace('_', ' ')} is still in use")
+            raise ApiError(422, "resource_in_use", f"{kind.replace('_', ' ')} is still in use")
         call.world.remove(thing)
         return Reply(status=204)
 
@@ -118,5 +118,5 @@ def find_placement(call: Call, wanted: Any) -> int | None:
     members = [thing for thing in call.world.held("hetzner", "server") if thing.body.get("placement_group") == group.id]
     if len(members) >= SPREAD_SIZE:
         message = f"placement group with ID {group.id} contains already {len(members)} servers"
-        raise Refusal(422, "placement_group_member_limit_reached", message)
+        raise ApiError(422, "placement_group_member_limit_reached", message)
     return group.id

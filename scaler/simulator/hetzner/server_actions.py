@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from scaler.simulator.call import Call, Handler, Refusal, Reply
+from scaler.simulator.call import ApiError, Call, Handler, Reply
 from scaler.simulator.hetzner.catalogue import SERVER_TYPES
 from scaler.simulator.hetzner.images import usable_image
 from scaler.simulator.hetzner.networks import join
@@ -52,9 +52,9 @@ def change_type(call: Call) -> Reply:
     server, now = stopped(call), call.now
     kind = find_server_type(call, call.fields.get("server_type"))
     if server.body["location"] not in kind.locations:
-        raise Refusal(422, "unsupported_error", "server type is not supported in this location")
+        raise ApiError(422, "unsupported_error", "server type is not supported in this location")
     if kind.architecture != SERVER_TYPES[server.body["type"]].architecture or kind.disk < server.body.get("disk", 0):
-        raise Refusal(422, "invalid_server_type", "server type is not compatible with this server")
+        raise ApiError(422, "invalid_server_type", "server type is not compatible with this server")
     server.body["type"] = kind.name
     if call.fields.get("upgrade_disk"):
         server.body["disk"] = kind.disk
@@ -66,7 +66,7 @@ def rebuild(call: Call) -> Reply:
     """Write an image over a server's disk."""
     server, now = unlocked(call), call.now
     if server.body.get("protected"):
-        raise Refusal(423, "protected", "server rebuild is protected")
+        raise ApiError(423, "protected", "server rebuild is protected")
     image, from_snapshot = usable_image(call, call.fields.get("image"), SERVER_TYPES[server.body["type"]])
     server.body["image"] = image
     seconds = call.knobs.boot_of(server.name or "", from_snapshot=from_snapshot)
@@ -122,7 +122,7 @@ def attach_to_network(call: Call) -> Reply:
     server = unlocked(call)
     network = reference(call, "network", call.fields.get("network"))
     if any(net["network"] == network.id for net in server.body.get("private_net", ())):
-        raise Refusal(422, "server_already_attached", "server is already attached to network")
+        raise ApiError(422, "server_already_attached", "server is already attached to network")
     join(call, network, server.body, call.fields.get("ip"))
     server.body["private_net"][-1]["alias_ips"] = call.fields.get("alias_ips") or []
     return done(call, server, "attach_to_network", 0.0, others=[{"id": network.id, "type": "network"}])

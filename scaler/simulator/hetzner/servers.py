@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from scaler.simulator.call import Call, Refusal, Reply
+from scaler.simulator.call import ApiError, Call, Reply
 from scaler.simulator.hetzner.actions import act
 from scaler.simulator.hetzner.replies import get, labels_asked_for, new_name, page, selected, shapes, things_in_order
 from scaler.simulator.hetzner.shapes import Shapes
@@ -43,7 +43,7 @@ def delete_server(call: Call) -> Reply:
     """Delete a server: it is gone at once; its name, places and addresses are free when the action has ended."""
     server = unlocked(call)
     if server.body.get("protected"):
-        raise Refusal(423, "protected", "server deletion is protected")
+        raise ApiError(423, "protected", "server deletion is protected")
     action = act(call, "delete_server", call.knobs.delete_s, server=server)
     gone = call.now + call.knobs.visible_after_delete_s
     server.become(call.now, (call.now, "deleting"))
@@ -63,7 +63,7 @@ def unlocked(call: Call) -> Thing:
     """The server that the path names, if nothing else is being done to it."""
     server = get(call, "server")
     if server.locked(call.now):
-        raise Refusal(423, "locked", "server is locked")
+        raise ApiError(423, "locked", "server is locked")
     return server
 
 
@@ -71,7 +71,7 @@ def stopped(call: Call) -> Thing:
     """The same, if it is off."""
     server = unlocked(call)
     if server.status(call.now) != "off":
-        raise Refusal(422, "server_not_stopped", "server must be stopped")
+        raise ApiError(422, "server_not_stopped", "server must be stopped")
     return server
 
 
