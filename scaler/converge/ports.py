@@ -107,7 +107,7 @@ class Stop(Protocol):
     """One server on its way to rest."""
 
     @property
-    def at_rest(self) -> bool: ...
+    def is_stopped(self) -> bool: ...
 
     @property
     def kept(self) -> bool:

@@ -70,7 +70,7 @@ def wait_for_some(waiting: Mapping[str, Step], knowledge: Knowledge, ports: Port
         for name, step in stopped.waiting.items():
             machine = seen.world.machines.get(name)
             stop = ports.stopping.advance(seen.records[name], machine.phase if machine else None)
-            if stop.at_rest or stop.kept:
+            if stop.is_stopped or stop.kept:
                 stopped = _end(stopped, step, stop, machine, ports)
     return stopped
 

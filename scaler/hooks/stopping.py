@@ -50,7 +50,7 @@ class StoppingServer:
     drain: CommandProcess | None = None
 
     @property
-    def at_rest(self) -> bool:
+    def is_stopped(self) -> bool:
         """Whether the server is stopped, and may be deleted."""
         return self.stage is _Stage.STOPPED
 
@@ -99,7 +99,7 @@ class ServerStopper:
     @property
     def busy(self) -> frozenset[str]:
         """Names of servers that are still being stopped."""
-        return frozenset(name for name, stop in self._servers.items() if not (stop.at_rest or stop.kept))
+        return frozenset(name for name, stop in self._servers.items() if not (stop.is_stopped or stop.kept))
 
     @property
     def kept(self) -> frozenset[str]:

@@ -64,9 +64,9 @@ class Place:
         return self.stopping.advance(server, self.phase(server))
 
     def wait(self, server: Server) -> StoppingServer:
-        """Look until the server is at rest or kept, without any time going by."""
+        """Observe until the server is stopped or kept, without any time going by."""
         stopped: StoppingServer = wait_until(
-            lambda: (stop := self.look(server)).at_rest + stop.kept and stop, f"{server.name} at rest"
+            lambda: (stop := self.look(server)).is_stopped + stop.kept and stop, f"{server.name} stopped"
         )
         return stopped
 
@@ -111,7 +111,7 @@ MINUTE = timedelta(minutes=1)
 def test_a_drain_runs_in_the_project_folder_with_the_servers_name_and_address(place: Place) -> None:
     server = place.begin(drain(place, 'echo "$PWD $@" > drained'))
     stop = place.wait(server)
-    assert (stop.at_rest, stop.kept, stop.notes) == (True, False, [])
+    assert (stop.is_stopped, stop.kept, stop.notes) == (True, False, [])
     assert (place.folder / "drained").read_text() == f"{place.folder} demo-worker-1 127.0.0.9\n"
     assert place.asked == []
 
@@ -119,10 +119,10 @@ def test_a_drain_runs_in_the_project_folder_with_the_servers_name_and_address(pl
 def test_a_server_is_stopped_when_its_drain_has_ended_and_not_before(place: Place) -> None:
     server = place.begin(drain(place, "while [ ! -e done ]; do sleep 0.02; done"))
     for _ in range(5):
-        assert not place.look(server).at_rest
+        assert not place.look(server).is_stopped
     assert place.stopping.busy == {"demo-worker-1"}
     (place.folder / "done").touch()
-    assert place.wait(server).at_rest
+    assert place.wait(server).is_stopped
     assert place.stopping.busy == frozenset()
 
 
@@ -132,7 +132,7 @@ def test_begin_starts_one_drain_per_machine(place: Place) -> None:
     place.stopping.begin(server, policy)
     place.wait(server)
     place.stopping.begin(server, policy)
-    assert place.look(server).at_rest
+    assert place.look(server).is_stopped
     assert (place.folder / "drained").read_text() == "once\n"
     place.world.vanish(place.vendor, int(server.id or ""))
     place.wait(place.begin(policy))
@@ -150,7 +150,7 @@ FAILURES = [
 @pytest.mark.parametrize(("text", "note"), FAILURES)
 def test_a_failed_drain_is_noted_and_the_server_removed(place: Place, text: str, note: str) -> None:
     stop = place.wait(place.begin(drain(place, text)))
-    assert (stop.at_rest, stop.kept, stop.notes) == (True, False, [note])
+    assert (stop.is_stopped, stop.kept, stop.notes) == (True, False, [note])
 
 
 @pytest.mark.acceptance("S10")
@@ -159,7 +159,7 @@ def test_a_failed_drain_keeps_the_server_if_the_spec_says_so(place: Place, text:
     policy = drain(place, text, on_drain_failure="keep", shutdown_within=MINUTE)
     server = place.begin(policy)
     stop = place.wait(server)
-    assert (stop.at_rest, stop.kept, stop.notes) == (False, True, [note])
+    assert (stop.is_stopped, stop.kept, stop.notes) == (False, True, [note])
     assert place.stopping.kept == {"demo-worker-1"}
     assert place.stopping.busy == frozenset()
     for _ in range(3):
@@ -180,7 +180,7 @@ def test_a_drain_that_cannot_be_started_is_a_failed_one(place: Place, keep: bool
     for number, (program, note) in enumerate(words.items(), start=1):
         policy = StopPolicy(drain=(program,), on_drain_failure="keep" if keep else "remove")
         stop = place.look(place.begin(policy, f"demo-worker-{number}"))
-        assert (stop.at_rest, stop.kept, stop.notes) == (not keep, keep, [note])
+        assert (stop.is_stopped, stop.kept, stop.notes) == (not keep, keep, [note])
 
 
 def test_a_drain_that_never_ends_is_killed_at_its_deadline_with_its_children(place: Place) -> None:
@@ -188,11 +188,11 @@ def test_a_drain_that_never_ends_is_killed_at_its_deadline_with_its_children(pla
     server = place.begin(drain(place, text, drain_within=5 * MINUTE))
     child = int(wait_until(lambda: (path := place.folder / "child").exists() and path.read_text(), "the child"))
     place.clock.sleep(299)
-    assert not place.look(server).at_rest
+    assert not place.look(server).is_stopped
     assert is_alive(child)
     place.clock.sleep(1)
     stop = place.look(server)
-    assert stop.at_rest
+    assert stop.is_stopped
     assert stop.notes == ["the drain command did not end within 5m: waiting for jobs"]
     wait_until(lambda: not is_alive(child), "the child's end")
 
@@ -201,7 +201,7 @@ def test_a_drain_that_never_ends_is_killed_at_its_deadline_with_its_children(pla
 def test_a_drain_that_never_ends_delays_no_other(place: Place) -> None:
     stuck = place.begin(drain(place, "sleep 1000"), "demo-worker-1")
     others = [place.begin(drain(place, "exit 0"), f"demo-worker-{number}") for number in range(2, 6)]
-    assert all(place.wait(other).at_rest for other in others)
+    assert all(place.wait(other).is_stopped for other in others)
     assert place.stopping.busy == {stuck.name}
 
 
@@ -217,7 +217,7 @@ def test_a_drain_that_leaves_a_child_behind_has_ended(place: Place) -> None:
     stop = place.wait(place.begin(drain(place, "sleep 1000 & echo $! > child")))
     child = int((place.folder / "child").read_text())
     try:
-        assert (stop.at_rest, stop.notes) == (True, [])
+        assert (stop.is_stopped, stop.notes) == (True, [])
     finally:
         # What a drain leaves running on purpose is its own.
         assert is_alive(child)
@@ -226,7 +226,7 @@ def test_a_drain_that_leaves_a_child_behind_has_ended(place: Place) -> None:
 
 def test_a_drain_has_an_empty_standard_input(place: Place) -> None:
     stop = place.wait(place.begin(drain(place, "read line && exit 9; exit 0")))
-    assert (stop.at_rest, stop.notes) == (True, [])
+    assert (stop.is_stopped, stop.notes) == (True, [])
 
 
 def test_close_kills_running_drains(place: Place) -> None:
@@ -243,7 +243,7 @@ def test_the_drain_of_a_server_that_vanishes_is_killed(place: Place) -> None:
     pid = int(wait_until(lambda: (path := place.folder / "pid").exists() and path.read_text(), "the drain"))
     place.world.vanish(place.vendor, int(server.id or ""))
     stop = place.look(server)
-    assert (stop.at_rest, stop.kept, stop.notes) == (True, False, [])
+    assert (stop.is_stopped, stop.kept, stop.notes) == (True, False, [])
     wait_until(lambda: not is_alive(pid), "the drain's end")
     assert place.asked == []
 
@@ -274,9 +274,9 @@ def test_an_ignored_shutdown_is_followed_by_the_power_cut(place: Place) -> None:
     place.world.add_fault("shutdown_ignored", method="POST", times=None)
     server = place.begin(StopPolicy(shutdown_within=MINUTE))
     for _ in range(3):
-        assert not place.look(server).at_rest
+        assert not place.look(server).is_stopped
     place.clock.sleep(59)
-    assert not place.look(server).at_rest
+    assert not place.look(server).is_stopped
     assert place.asked == ["shutdown"]
     place.clock.sleep(1)
     stop = place.wait(server)
@@ -290,7 +290,7 @@ def test_a_server_whose_drain_powers_it_off_gets_no_request(place: Place) -> Non
     place.world.power_off(place.vendor, int(server.id or ""))
     (place.folder / "off").touch()
     stop = place.wait(server)
-    assert (stop.at_rest, stop.notes, place.asked) == (True, [], [])
+    assert (stop.is_stopped, stop.notes, place.asked) == (True, [], [])
 
 
 def test_a_refused_shutdown_cuts_the_power(place: Place) -> None:
@@ -308,7 +308,7 @@ def test_a_server_whose_power_cut_is_refused_may_still_be_deleted(place: Place) 
     place.world.add_fault("respond", method="POST", path="actions", times=None, status=422, code="invalid_input")
     server = place.begin(StopPolicy(shutdown_within=MINUTE))
     stop = place.wait(server)
-    assert (stop.at_rest, len(stop.notes), place.phase(server)) == (True, 2, Phase.RUNNING)
+    assert (stop.is_stopped, len(stop.notes), place.phase(server)) == (True, 2, Phase.RUNNING)
 
 
 def test_a_server_whose_power_cut_does_nothing_may_still_be_deleted(place: Place) -> None:
@@ -317,10 +317,10 @@ def test_a_server_whose_power_cut_does_nothing_may_still_be_deleted(place: Place
     server = place.begin(StopPolicy(shutdown_within=MINUTE))
     place.look(server)
     place.clock.sleep(60)
-    assert not place.look(server).at_rest
+    assert not place.look(server).is_stopped
     place.clock.sleep(60)
     stop = place.look(server)
-    assert stop.at_rest
+    assert stop.is_stopped
     assert stop.notes == ["did not shut down within 1m", "the power could not be cut in time"]
 
 
@@ -350,11 +350,11 @@ def test_a_server_that_is_deleted_before_its_shutdown_is_stopped(place: Place) -
     place.world.vanish(place.vendor, int(server.id or ""))
     # The last look was before.
     stop = place.stopping.advance(server, Phase.RUNNING)
-    assert (stop.at_rest, stop.notes) == (True, [])
+    assert (stop.is_stopped, stop.notes) == (True, [])
 
 
 def test_without_drain_and_shutdown_a_server_counts_as_stopped_at_once(place: Place) -> None:
     server = place.begin(StopPolicy())
     assert place.stopping.busy == frozenset()
-    assert place.look(server).at_rest
+    assert place.look(server).is_stopped
     assert place.asked == []
