@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 
-from scaler.autoscale.metrics import MetricError, Request
+from scaler.autoscale.metrics import MetricError, MetricRead
 from scaler.autoscale.trace import Trace
 from scaler.errors import UnavailableError, UsageError
 from scaler.model import Group
@@ -43,7 +43,7 @@ def fetch_trace(
             why=f"others: {', '.join(others) or 'it has none'}",
             fix="Record them in a file, and pass that file.",
         )
-    request = Request(_TIMEOUT_S, clock.now(), environ, directory, clock)
+    request = MetricRead(_TIMEOUT_S, clock.now(), environ, directory, clock)
     seconds = step.total_seconds()
     end = request.now.timestamp() // seconds * seconds
     length = int(since.total_seconds() // seconds)
@@ -51,7 +51,7 @@ def fetch_trace(
     return Trace(times, {one.name: _column(one, times, seconds, request) for one in metrics})
 
 
-def _column(metric: Metric, times: list[float], step: float, request: Request) -> list[float | None]:
+def _column(metric: Metric, times: list[float], step: float, request: MetricRead) -> list[float | None]:
     from scaler.autoscale.metrics.prometheus import query_range
 
     found: dict[int, float] = {}

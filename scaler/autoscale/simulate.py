@@ -101,7 +101,7 @@ def simulate(
 
 
 @dataclass(slots=True, eq=False)
-class _Server:
+class _SimulatedServer:
     created: float
     ready_at: float
 
@@ -114,10 +114,10 @@ class _Replay:
     policy: Policy
     trace: Trace
     setting: Setting
-    servers: list[_Server] = field(default_factory=list)
+    servers: list[_SimulatedServer] = field(default_factory=list)
     """Oldest first."""
-    booting: list[_Server] = field(default_factory=list)
-    stopped: list[tuple[float, _Server]] = field(default_factory=list)
+    booting: list[_SimulatedServer] = field(default_factory=list)
+    stopped: list[tuple[float, _SimulatedServer]] = field(default_factory=list)
     """Servers that are off for the rest of their paid hour, each with the time when it is deleted."""
     lives: list[tuple[float, float]] = field(default_factory=list)
     history: History = field(default_factory=History)
@@ -130,7 +130,7 @@ class _Replay:
     def __post_init__(self) -> None:
         count = self.group.count if self.setting.start is None else self.setting.start
         begin = self.trace.times[0]
-        self.servers = [_Server(begin, begin) for _ in range(count)]
+        self.servers = [_SimulatedServer(begin, begin) for _ in range(count)]
         self.boots: Iterator[timedelta] = cycle(self.setting.boots)
         self.queue = queue_of(self.trace, self.policy, self.setting.throughput)
         self.feeds = {
@@ -165,7 +165,7 @@ class _Replay:
 
     def _carry_out(self, count: int, now: float) -> None:
         while len(self.servers) < count:
-            server = self.stopped.pop(0)[1] if self.stopped else _Server(now, now)
+            server = self.stopped.pop(0)[1] if self.stopped else _SimulatedServer(now, now)
             server.ready_at = now + next(self.boots).total_seconds()
             insort(self.servers, server, key=lambda server: server.created)
             self.booting.append(server)
@@ -178,7 +178,7 @@ class _Replay:
             else:
                 self.lives.append((server.created, now))
 
-    def _stays_until(self, server: _Server, now: float) -> float:
+    def _stays_until(self, server: _SimulatedServer, now: float) -> float:
         """Return until when a removed server stays stopped. A server that is not ready yet does not stay."""
         if not self.group.keep_paid or server.ready_at > now:
             return now
@@ -189,7 +189,7 @@ class _Replay:
         self.lives += [(server.created, now) for until, server in self.stopped if until <= now]
         self.stopped = [(until, server) for until, server in self.stopped if until > now]
 
-    def _victim(self) -> _Server:
+    def _victim(self) -> _SimulatedServer:
         """Choose as a plan does: a server that is not ready yet, then the newest or the oldest."""
         if self.booting:
             return self.booting.pop()

@@ -35,7 +35,7 @@ from scaler.clouds.deadlines import Deadlines
 from scaler.clouds.governor import Budget
 from scaler.clouds.names import unknown
 from scaler.clouds.paging import Page, read_all
-from scaler.clouds.references import Names, ReferenceLists, find
+from scaler.clouds.references import Names, ReferenceLists, id_of
 from scaler.clouds.transport import Dialect, Refusal, asking, given, open_session
 from scaler.model import ImageRef, Machine, MachineRequest, Requests
 from scaler.model.lifecycle import Phase
@@ -199,7 +199,7 @@ class DigitalOceanCloud:
     def reference(self, kind: Reference, name: str) -> str:
         with _asking(f"look up the {kind.replace('_', ' ')} {name}"):
             known = self._references.names(kind, name)
-        if (found := find(known, name)) is None:
+        if (found := id_of(known, name)) is None:
             raise unknown(TITLE, kind.replace("_", " "), name, [words[0] for words in known.values()])
         return found
 

@@ -32,12 +32,12 @@ class ReferenceLists:
         with self._lock:
             now = self._clock.monotonic()
             read_at, known = self._lists.get(kind, (None, {}))
-            if read_at is None or now - read_at > KEPT_S or (find(known, wanted) is None and now > read_at):
+            if read_at is None or now - read_at > KEPT_S or (id_of(known, wanted) is None and now > read_at):
                 known = self._read(kind)
                 self._lists[kind] = (self._clock.monotonic(), known)
             return known
 
 
-def find(names: Names, wanted: str) -> str | None:
+def id_of(names: Names, wanted: str) -> str | None:
     """The id of the thing that a word names."""
     return next((number for number, words in names.items() if wanted == number or wanted in words), None)

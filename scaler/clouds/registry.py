@@ -11,7 +11,7 @@ from scaler.clouds import Cloud
 from scaler.clouds.deadlines import Deadlines
 from scaler.errors import CredentialsError, ScalerError, UsageError
 from scaler.support.clock import Clock
-from scaler.support.entry_points import offered_clouds
+from scaler.support.entry_points import cloud_entry_points
 from scaler.support.installation import install_command
 from scaler.support.suggestions import nearest
 
@@ -95,11 +95,11 @@ def find_vendor(name: str) -> Vendor:
     """Return a cloud of ours, or of an installed package; UsageError if there is none of this name."""
     if name in CLOUDS:
         return CLOUDS[name]
-    offered = offered_clouds()
-    if name in offered:
-        vendor: Vendor = offered[name].load()
+    entry_points = cloud_entry_points()
+    if name in entry_points:
+        vendor: Vendor = entry_points[name].load()
         return vendor
-    raise UsageError(f"there is no cloud {name}", fix=nearest(name, [*CLOUDS, *sorted(offered)]))
+    raise UsageError(f"there is no cloud {name}", fix=nearest(name, [*CLOUDS, *sorted(entry_points)]))
 
 
 def find_token(vendor: Vendor, environ: Mapping[str, str]) -> str:

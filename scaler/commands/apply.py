@@ -12,7 +12,7 @@ from scaler.commands.command import Command, common_options
 from scaler.commands.context import Context
 from scaler.commands.options import Duration, LockPolicy, lock_options, timeout_option
 from scaler.commands.reports import report_options
-from scaler.commands.running import load, run, show
+from scaler.commands.running import load_stack, run, show
 from scaler.errors import UsageError
 from scaler.model import Result
 
@@ -40,7 +40,7 @@ def apply(context: Context, plan: Path, max_age: timedelta, timeout: timedelta, 
     from scaler.records.plan_file import check_plan_file, read_plan_file
 
     reviewed = read_plan_file(plan)
-    project, spec = load(context.of(reviewed.stack))
+    project, spec = load_stack(context.of(reviewed.stack))
     check_plan_file(reviewed, spec, now=context.clock.now(), max_age=max_age)
     if set(reviewed.wanted) != set(spec.groups):
         raise UsageError("The groups of the plan are not the groups of the spec.")

@@ -6,13 +6,13 @@ from datetime import timedelta
 
 import click
 
-from scaler.commands.autoscale_output import show, show_nothing
+from scaler.commands.autoscale_output import show_nothing, show_tick
 from scaler.commands.autoscale_tick import Ticker
 from scaler.commands.command import Command, common_options
 from scaler.commands.context import Context
 from scaler.commands.options import Duration, LockPolicy, lock_options, timeout_option, yes_option
 from scaler.commands.reports import report_options
-from scaler.commands.running import EXIT_CODES, load, require_consent
+from scaler.commands.running import EXIT_CODES, load_stack, require_consent
 from scaler.errors import ExitCode, UsageError
 from scaler.model import Outcome
 
@@ -59,7 +59,7 @@ def autoscale(
     _check(preview, watch, metrics_listen)
     if watch is None and not preview:
         require_consent(context, yes, "autoscale")
-    project, spec = load(context)
+    project, spec = load_stack(context)
     ticker = Ticker(
         context=context,
         project=project,
@@ -78,7 +78,7 @@ def autoscale(
         show_nothing(context, spec)
         return ExitCode.OK
     done = ticker.tick(spec, context.clock.now())
-    show(context, done)
+    show_tick(context, done)
     if done.outcome is Outcome.UNCONFIRMED and not wait:
         return ExitCode.OK
     return EXIT_CODES[done.outcome]

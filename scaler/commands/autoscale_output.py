@@ -25,7 +25,7 @@ def show_nothing(context: Context, spec: Spec) -> None:
         click.echo(f"No group of {spec.stack} has an autoscale block. Nothing to do.")
 
 
-def show(context: Context, done: Tick) -> None:
+def show_tick(context: Context, done: Tick) -> None:
     """Print the decisions, then the result of the run."""
     keep_result(done.result or _unchanged(done))
     match context.output:

@@ -19,7 +19,7 @@ from scaler.autoscale.tick import Tick, require_policy
 from scaler.autoscale.watch import Listener, Watch
 from scaler.commands.autoscale_tick import Ticker
 from scaler.commands.context import Context, Output
-from scaler.commands.running import load
+from scaler.commands.running import load_stack
 from scaler.errors import ExitCode, ScalerError, Terminated, UsageError
 from scaler.model import Spec
 from scaler.support.clock import format_time
@@ -41,7 +41,7 @@ def run_watch(context: Context, spec: Spec, ticker: Ticker, interval: timedelta,
         loop = Watch(
             interval=interval,
             clock=context.clock,
-            load=lambda: load(context)[1],
+            load=lambda: load_stack(context)[1],
             tick=ticker.tick,
             listener=_Listeners(listeners),
         )

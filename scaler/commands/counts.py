@@ -55,6 +55,6 @@ def _whole(given: str, argument: str) -> int:
     return int(given) if len(given) <= len(str(MOST)) else check_count(MOST + 1)
 
 
-def tell(wanted: Mapping[str, int]) -> str:
+def format_counts(wanted: Mapping[str, int]) -> str:
     """Return the counts as a person types them."""
     return " ".join(f"{name}={count}" for name, count in wanted.items())

@@ -12,7 +12,7 @@ from scaler.commands.command import Command, common_options
 from scaler.commands.context import Context
 from scaler.commands.options import LockPolicy, accept_loss_option, lock_options, timeout_option
 from scaler.commands.reports import report_options
-from scaler.commands.running import load, require_consent, run, show
+from scaler.commands.running import load_stack, require_consent, run, show
 from scaler.model import Plan, Result, Spec
 
 
@@ -37,7 +37,7 @@ def destroy(context: Context, yes: bool, accept_loss: bool, timeout: timedelta, 
     Exit codes: 0 all deleted, 1 error, 4 not confirmed in time, 5 locked, 64 usage.
     """
     require_consent(context, yes, "destroy")
-    project, spec = load(context)
+    project, spec = load_stack(context)
 
     def use_case(ports: Any) -> Result:
         from scaler.converge.demand import Demand, Options

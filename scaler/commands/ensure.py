@@ -8,9 +8,9 @@ from scaler.commands.changing import How, change, change_options, check
 from scaler.commands.command import common_options
 from scaler.commands.completers import complete_count
 from scaler.commands.context import Context
-from scaler.commands.counts import CountingCommand, parse_counts, tell
+from scaler.commands.counts import CountingCommand, format_counts, parse_counts
 from scaler.commands.options import allow_zero_option
-from scaler.commands.running import load
+from scaler.commands.running import load_stack
 from scaler.converge.demand import Demand
 
 
@@ -35,7 +35,7 @@ def ensure(context: Context, counts: tuple[str, ...], allow_zero: bool, how: How
     Exit codes: 0 reached, 1 error, 3 refused, 4 not confirmed in time, 5 locked, 64 usage.
     """
     check(context, "ensure", how)
-    project, spec = load(context)
+    project, spec = load_stack(context)
     wanted = Demand(parse_counts(spec, counts))
     return change(
         context,
@@ -43,6 +43,6 @@ def ensure(context: Context, counts: tuple[str, ...], allow_zero: bool, how: How
         spec,
         wanted,
         how,
-        cause=f"ensure {tell(wanted.counts or {})}",
+        cause=f"ensure {format_counts(wanted.counts or {})}",
         allow_zero=allow_zero or not how.yes,
     )

@@ -13,7 +13,7 @@ import click
 from scaler.commands.command import Command, common_options
 from scaler.commands.context import Context, Output
 from scaler.commands.document import dump
-from scaler.commands.running import load
+from scaler.commands.running import load_stack
 from scaler.config.project import Project
 from scaler.errors import ExitCode
 from scaler.model import Spec
@@ -60,7 +60,7 @@ def metrics(context: Context) -> int:
     \b
     Exit codes: 0 every metric has a value that is used, 1 one has none, 64 usage, 65 the spec is invalid.
     """
-    project, spec = load(context)
+    project, spec = load_stack(context)
     lines = _read(context, project, spec)
     _show(context, spec, lines)
     return ExitCode.OK if all(line.usable for line in lines) else ExitCode.ERROR

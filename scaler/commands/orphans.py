@@ -9,7 +9,7 @@ from scaler.commands.command import Command, common_options
 from scaler.commands.context import Context, Output
 from scaler.commands.document import dump
 from scaler.commands.options import LockPolicy
-from scaler.commands.running import load, opened_ports
+from scaler.commands.running import load_stack, opened_ports
 from scaler.converge import operate
 from scaler.converge.demand import Demand
 from scaler.errors import ExitCode, UsageError
@@ -45,14 +45,14 @@ def orphans(context: Context, adopt: bool, delete: bool, how: How) -> int:
     if not (adopt or delete):
         return _list(context, how)
     check(context, "orphans", how)
-    project, spec = load(context)
+    project, spec = load_stack(context)
 
     cause = f"orphans {'--delete' if delete else '--adopt'}"
     return change(context, project, spec, Demand(remove_orphans=delete), how, cause=cause)
 
 
 def _list(context: Context, how: How) -> int:
-    project, spec = load(context)
+    project, spec = load_stack(context)
     with opened_ports(context, project, spec, cause="orphans", lock=LockPolicy(how.lock.timeout), quiet=True) as ports:
         found = operate.orphans(spec, ports)
     _show(context, spec.stack, found)

@@ -11,7 +11,7 @@ import click
 from scaler.commands.command import common_options
 from scaler.commands.completers import complete_count
 from scaler.commands.context import Context
-from scaler.commands.counts import CountingCommand, parse_counts, tell
+from scaler.commands.counts import CountingCommand, format_counts, parse_counts
 from scaler.commands.options import (
     LockPolicy,
     accept_loss_option,
@@ -20,7 +20,7 @@ from scaler.commands.options import (
     max_change_option,
 )
 from scaler.commands.reports import report_options
-from scaler.commands.running import load, run, show
+from scaler.commands.running import load_stack, run, show
 from scaler.errors import ExitCode
 from scaler.model import Outcome, Result, Spec
 from scaler.support.clock import Clock
@@ -65,7 +65,7 @@ def preview(
     \b
     Exit codes: 0 shown, 1 error, 2 something to change (with --detailed-exitcode), 3 refused, 5 locked, 64 usage.
     """
-    project, spec = load(context)
+    project, spec = load_stack(context)
     wanted = parse_counts(spec, counts)
 
     def use_case(ports: Any) -> Result:
@@ -80,7 +80,7 @@ def preview(
         )
         return ensure(spec, Demand(wanted), options, ports)
 
-    result = run(context, project, spec, use_case, cause=f"preview {tell(wanted)}", lock=lock)
+    result = run(context, project, spec, use_case, cause=f"preview {format_counts(wanted)}", lock=lock)
     if out and result.outcome is not Outcome.REFUSED:
         _write(result, spec, out, context.clock)
     code = show(context, result)

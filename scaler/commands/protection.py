@@ -8,7 +8,7 @@ from scaler.commands.command import Command, common_options
 from scaler.commands.completers import complete_server
 from scaler.commands.context import Context
 from scaler.commands.options import LockPolicy, lock_timeout_option
-from scaler.commands.running import load, run, show
+from scaler.commands.running import load_stack, run, show
 from scaler.converge import operate
 
 
@@ -20,7 +20,7 @@ def protection_command(name: str, *, protected: bool, text: str) -> click.Comman
     @lock_timeout_option
     @common_options
     def command(context: Context, names: tuple[str, ...], lock: LockPolicy) -> int:
-        project, spec = load(context)
+        project, spec = load_stack(context)
         result = run(
             context,
             project,

@@ -13,7 +13,7 @@ from scaler.commands.command import Command, common_options
 from scaler.commands.context import Context, Output
 from scaler.commands.document import dump
 from scaler.commands.options import Duration, LockPolicy, lock_timeout_option
-from scaler.commands.running import load
+from scaler.commands.running import load_stack
 from scaler.config.project import Project
 from scaler.engine import housekeeping
 from scaler.engine.backend import LocalBackend
@@ -53,7 +53,7 @@ def prune(context: Context, older_than: timedelta | None, preview: bool, lock: L
     from scaler.records.run_lock import RunLock
     from scaler.wiring import backend_url, engine_home
 
-    project, spec = load(context)
+    project, spec = load_stack(context)
     age = spec.retention if older_than is None else older_than
     run_lock = RunLock(project.state_dir, spec.stack)
     with run_lock.held("prune", context.clock, within=lock.timeout, note=lambda text: click.echo(text, err=True)):

@@ -12,7 +12,7 @@ from scaler.commands.command import Command, common_options
 from scaler.commands.completers import complete_group, complete_server
 from scaler.commands.context import Context
 from scaler.commands.options import LockPolicy, lock_options, timeout_option
-from scaler.commands.running import load, require_consent, run, show
+from scaler.commands.running import load_stack, require_consent, run, show
 from scaler.converge import operate
 from scaler.errors import UsageError
 from scaler.model import Result, Server
@@ -53,7 +53,7 @@ def reboot(
         raise UsageError("Give names or --group, not both.")
     if not names:
         require_consent(context, yes, "reboot")
-    project, spec = load(context)
+    project, spec = load_stack(context)
 
     def use_case(ports: Any) -> Result:
         approve = None if names or yes else _ask(spec.stack, ports)

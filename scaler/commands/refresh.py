@@ -10,7 +10,7 @@ from scaler.commands.command import Command, common_options
 from scaler.commands.context import Context
 from scaler.commands.options import LockPolicy, lock_options
 from scaler.commands.reports import report_options
-from scaler.commands.running import load, run, show
+from scaler.commands.running import load_stack, run, show
 from scaler.errors import ExitCode
 from scaler.model import Result
 
@@ -34,7 +34,7 @@ def refresh(context: Context, detailed_exitcode: bool, lock: LockPolicy) -> int:
     \b
     Exit codes: 0 recorded, 1 error, 2 drift (with --detailed-exitcode), 5 locked, 64 usage, 69 unreachable.
     """
-    project, spec = load(context)
+    project, spec = load_stack(context)
 
     def use_case(ports: Any) -> Result:
         from scaler.converge import operate

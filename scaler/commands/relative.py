@@ -9,7 +9,7 @@ from scaler.commands.command import common_options
 from scaler.commands.completers import complete_group
 from scaler.commands.context import Context
 from scaler.commands.counts import CountingCommand, parse_by
-from scaler.commands.running import load
+from scaler.commands.running import load_stack
 from scaler.converge.counts import known_group, only_group
 from scaler.converge.demand import Demand
 
@@ -27,7 +27,7 @@ def relative_command(name: str, sign: int, text: str) -> click.Command:
     def command(context: Context, by: str, group: str | None, how: How) -> int:
         number = parse_by(by)
         check(context, name, how)
-        project, spec = load(context)
+        project, spec = load_stack(context)
         chosen = known_group(spec, group) if group else only_group(spec, fix="Say which with --group.")
         demand = Demand(by={chosen: sign * number})
         return change(context, project, spec, demand, how, cause=f"{name} {number} --group {chosen}")

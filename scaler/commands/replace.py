@@ -8,7 +8,7 @@ from scaler.commands.changing import How, change, change_options, check
 from scaler.commands.command import Command, common_options
 from scaler.commands.completers import complete_server
 from scaler.commands.context import Context
-from scaler.commands.running import load
+from scaler.commands.running import load_stack
 from scaler.converge.demand import Demand
 
 
@@ -30,6 +30,6 @@ def replace(context: Context, names: tuple[str, ...], how: How) -> int:
     Exit codes: 0 replaced, 1 error, 3 refused (protected), 4 not confirmed in time, 5 locked, 64 usage.
     """
     check(context, "replace", how)
-    project, spec = load(context)
+    project, spec = load_stack(context)
     demand = Demand(renew=frozenset(names))
     return change(context, project, spec, demand, how, cause=f"replace {' '.join(sorted(names))}")

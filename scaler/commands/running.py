@@ -31,7 +31,7 @@ EXIT_CODES = {
 }
 
 
-def load(context: Context) -> tuple[Project, Spec]:
+def load_stack(context: Context) -> tuple[Project, Spec]:
     """Load the project and the chosen stack's spec."""
     from scaler.config import spec
 

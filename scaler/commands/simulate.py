@@ -13,8 +13,8 @@ from scaler.commands.command import Command, common_options
 from scaler.commands.completers import complete_group
 from scaler.commands.context import Context, Output
 from scaler.commands.options import Duration
-from scaler.commands.running import load
-from scaler.commands.simulate_inputs import Given, choose_group, group_of, load_specs, load_trace, make_setting
+from scaler.commands.running import load_stack
+from scaler.commands.simulate_inputs import Given, choose_group, group_of, load_specs, make_setting, read_trace
 from scaler.errors import UsageError
 
 if TYPE_CHECKING:
@@ -106,10 +106,10 @@ def simulate(
     """
     from scaler.autoscale.simulate import simulate as replay
 
-    project, spec = load(context)
+    project, spec = load_stack(context)
     name = choose_group(spec, group)
     specs = load_specs(project, spec, policies, name)
-    trace = load_trace(context, project, spec.groups[name], metrics, since=since, step=step)
+    trace = read_trace(context, project, spec.groups[name], metrics, since=since, step=step)
     results = []
     for label, one in specs.items():
         chosen = group_of(one, name)

@@ -68,15 +68,15 @@ def group_of(spec: Spec, name: str) -> Group:
     return spec.groups[name if name in spec.groups else choose_group(spec, None)]
 
 
-def load_trace(
+def read_trace(
     context: Context, project: Project, group: Group, metrics: str, *, since: timedelta, step: timedelta
 ) -> Trace:
     """Read the recorded load from a file, or ask Prometheus for it."""
     from scaler.autoscale.prometheus_trace import fetch_trace
-    from scaler.autoscale.trace import load_trace as read
+    from scaler.autoscale.trace import load_trace
 
     if metrics != _PROMETHEUS:
-        return read(Path(metrics))
+        return load_trace(Path(metrics))
     return fetch_trace(
         group, since=since, step=step, clock=context.clock, environ=os.environ, directory=project.directory
     )

@@ -45,8 +45,8 @@ def status(context: Context, refresh: bool) -> int:
 
 def _ask_the_cloud(context: Context) -> None:
     from scaler.commands.options import LockPolicy
-    from scaler.commands.running import load, run
+    from scaler.commands.running import load_stack, run
     from scaler.converge.operate import look
 
-    project, spec = load(context)
+    project, spec = load_stack(context)
     run(context, project, spec, lambda ports: look(spec, ports), cause="status --refresh", lock=LockPolicy())

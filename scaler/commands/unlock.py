@@ -12,7 +12,7 @@ import click
 from scaler.commands.command import Command, common_options
 from scaler.commands.context import Context, Output
 from scaler.commands.document import dump
-from scaler.commands.running import load
+from scaler.commands.running import load_stack
 from scaler.config.project import Project
 from scaler.engine.backend import LocalBackend
 from scaler.engine.locks import describe, is_stale, remove_lock
@@ -54,7 +54,7 @@ def unlock(context: Context, yes: bool, force: bool) -> int:
     """
     from scaler.wiring import backend_url
 
-    project, spec = load(context)
+    project, spec = load_stack(context)
     url = backend_url(project, spec, os.environ)
     backend = LocalBackend.at(url, project.name, spec.stack)
     locks = _run_locks(RunLock(project.state_dir, spec.stack))

@@ -12,7 +12,7 @@ from scaler.commands.completers import complete_server
 from scaler.commands.context import Context, Output
 from scaler.commands.document import dump
 from scaler.commands.history import read_events, table_of
-from scaler.commands.running import load
+from scaler.commands.running import load_stack
 from scaler.errors import UsageError
 from scaler.model import Server
 from scaler.model.events import Event
@@ -43,7 +43,7 @@ def why(context: Context, server: str) -> None:
     \b
     Exit codes: 0 explained, 64 usage, such as an unknown server.
     """
-    project, spec = load(context)
+    project, spec = load_stack(context)
     state = StateFile(project.state_dir, spec.stack).load()
     records = state.records if state else {}
     events = read_events(project, spec.stack)

@@ -23,7 +23,7 @@ class CannotLoadError(Exception):
         self.fix = fix
 
 
-def load(reference: str, folder: Path) -> Callable[..., Any]:
+def load_function(reference: str, folder: Path) -> Callable[..., Any]:
     """Return the function that `module:function` names; look for the module in `folder` first.
 
     Raises CannotLoadError if there is no such module or function, if the module cannot be

@@ -8,6 +8,6 @@ ENTRY_POINTS = "scaler.clouds"
 """The entry point group: each entry is a `scaler.clouds.registry.Vendor` under the cloud's name."""
 
 
-def offered_clouds() -> dict[str, EntryPoint]:
+def cloud_entry_points() -> dict[str, EntryPoint]:
     """Return the entry points by the cloud's name, without loading any."""
     return {point.name: point for point in entry_points(group=ENTRY_POINTS)}

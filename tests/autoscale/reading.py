@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from scaler.autoscale.metrics import MetricError, Request, read
+from scaler.autoscale.metrics import MetricError, MetricRead, read
 from scaler.model.autoscaling import Source
 from scaler.support.clock import SystemClock
 
 
-def request(seconds: float = 5, **environ: str) -> Request:
-    return Request(seconds, datetime.now(UTC), {"PATH": "/usr/bin:/bin", **environ}, Path("/"), SystemClock())
+def request(seconds: float = 5, **environ: str) -> MetricRead:
+    return MetricRead(seconds, datetime.now(UTC), {"PATH": "/usr/bin:/bin", **environ}, Path("/"), SystemClock())
 
 
 def number(source: Source, **environ: str) -> float:

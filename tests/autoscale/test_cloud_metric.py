@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from scaler.autoscale.decision import Sample
-from scaler.autoscale.metrics import Fleet, MetricError, Request, Sources, read
+from scaler.autoscale.metrics import Fleet, MetricError, MetricRead, Sources, read
 from scaler.autoscale.tick import run_tick
 from scaler.clouds import Cloud
 from scaler.clouds.registry import open_cloud
@@ -37,9 +37,9 @@ OWNER = Owner("shop", "prod")
 TOKENS = {"HCLOUD_TOKEN": "t" * 64, "DIGITALOCEAN_TOKEN": "t"}
 
 
-def asked(open_one: Callable[[], AbstractContextManager[Cloud]], group: str = "worker") -> Request:
+def asked(open_one: Callable[[], AbstractContextManager[Cloud]], group: str = "worker") -> MetricRead:
     fleet = Fleet(OWNER, open_one)
-    return Request(5, datetime.now(UTC), {}, Path("/"), SystemClock(), group=group, fleet=fleet)
+    return MetricRead(5, datetime.now(UTC), {}, Path("/"), SystemClock(), group=group, fleet=fleet)
 
 
 @contextlib.contextmanager
@@ -163,7 +163,7 @@ def test_a_users_cloud_without_cpu_is_named_in_the_error(tmp_path: Path) -> None
 
 def test_without_a_cloud_there_is_no_number() -> None:
     with pytest.raises(MetricError, match="there is no cloud to ask"):
-        read(CloudSource(), Request(5, datetime.now(UTC), {}, Path("/"), SystemClock()))
+        read(CloudSource(), MetricRead(5, datetime.now(UTC), {}, Path("/"), SystemClock()))
 
 
 # ---------------------------------------------------------------------------------------------

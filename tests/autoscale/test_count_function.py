@@ -187,7 +187,7 @@ def test_functions_that_a_spec_cannot_name(tmp_path: Path, block: str, problem: 
 def test_the_documented_function_does_what_the_page_says(tmp_path: Path) -> None:
     [code] = re.findall(r"```python\n(# load\.py\n.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     (tmp_path / "load.py").write_text(code)
-    from scaler.hooks.functions import load as load_function
+    from scaler.hooks.functions import load_function
 
     function = Extension("load:count", load_function("load:count", tmp_path))
     jobs = {"jobs": metric("jobs"), "cpu": metric("cpu")}

@@ -16,7 +16,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from scaler.autoscale.metrics import Request, read
+from scaler.autoscale.metrics import MetricRead, read
 from scaler.model.autoscaling import GithubApp, GithubSource
 from scaler.support.clock import SystemClock
 from tests.autoscale.reading import number, refusal
@@ -171,7 +171,7 @@ def test_what_has_not_changed_is_not_sent_again(github: GitHub) -> None:
 
     def again(token: str) -> float:
         environ = {"GITHUB_TOKEN": token}
-        request = Request(5, datetime.now(UTC), environ, Path("/"), SystemClock(), cache=cache)
+        request = MetricRead(5, datetime.now(UTC), environ, Path("/"), SystemClock(), cache=cache)
         return read(source(github, "shop/web"), request).number
 
     assert again("one") == 1
@@ -219,7 +219,7 @@ def test_an_app_gets_a_token_for_its_installation_and_keeps_it(github: GitHub) -
     environ = {"KEY": pem.replace("\n", "\\n")}
     for later, tokens in ((0, 1), (30, 1), (56, 2)):
         moment = datetime.now(UTC) + timedelta(minutes=later)
-        request = Request(5, moment, environ, Path("/"), SystemClock(), cache=cache)
+        request = MetricRead(5, moment, environ, Path("/"), SystemClock(), cache=cache)
         assert read(made, request).number == 1
         assert asked == ["12"] * tokens, f"after {later} minutes"
     assert set(github.tokens) == {"Bearer ghs_1", "Bearer ghs_2"}

@@ -195,10 +195,10 @@ def test_a_command_that_prints_without_end_is_killed_and_its_output_is_not_kept(
     code = """
 import pathlib, resource, subprocess, sys
 from datetime import UTC, datetime
-from scaler.autoscale.metrics import MetricError, Request, read
+from scaler.autoscale.metrics import MetricError, MetricRead, read
 from scaler.model.autoscaling import CommandSource
 from scaler.support.clock import SystemClock
-request = Request(3, datetime.now(UTC), {"PATH": "/usr/bin:/bin"}, pathlib.Path("/"), SystemClock())
+request = MetricRead(3, datetime.now(UTC), {"PATH": "/usr/bin:/bin"}, pathlib.Path("/"), SystemClock())
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 for command in (("yes",), ("sh", "-c", "yes >&2")):
     try:

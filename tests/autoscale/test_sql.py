@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from scaler.autoscale.metrics import Request, read
+from scaler.autoscale.metrics import MetricRead, read
 from scaler.model.autoscaling import SqlSource
 from scaler.support.clock import SystemClock
 from tests.autoscale.reading import number, refusal
@@ -68,7 +68,7 @@ def test_a_number(database: Any, query: Query, text: str) -> None:
     ["timestamptz '2026-01-01 01:00:00+01'", "timestamp '2026-01-01 00:00:00'", "1767225600", "1767225600000"],
 )
 def test_a_number_with_its_time(database: Any, query: Query, second: str) -> None:
-    request = Request(5, datetime.now(UTC), PASSWORD, Path("/"), SystemClock())
+    request = MetricRead(5, datetime.now(UTC), PASSWORD, Path("/"), SystemClock())
     assert read(query(f"select 1, {second}"), request).at == datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -122,7 +122,7 @@ def test_sqlite(tmp_path: Path) -> None:
         connection.execute("create table jobs (id int)")
         connection.executemany("insert into jobs values (?)", [(1,), (2,)])
     connection.close()
-    request = Request(1, datetime.now(UTC), {}, tmp_path, SystemClock())
+    request = MetricRead(1, datetime.now(UTC), {}, tmp_path, SystemClock())
     source = SqlSource(url="sqlite:///app #1.db", query="select count(*) from jobs")
     assert read(source, request).number == 2
     assert number(SqlSource(url=f"sqlite:///{tmp_path}/app #1.db", query="select 3")) == 3

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaler.commands.counts import CountingCommand, parse_by, parse_counts, tell
+from scaler.commands.counts import CountingCommand, format_counts, parse_by, parse_counts
 from scaler.errors import UsageError
 from tests.support.fakes import group, spec
 
@@ -91,4 +91,4 @@ def test_a_negative_number_typed_as_an_option_is_told_as_such() -> None:
 
 @given(st.dictionaries(st.sampled_from(["worker", "web"]), st.integers(0, 10_000), min_size=2))
 def test_told_counts_can_be_typed_again(counts: dict[str, int]) -> None:
-    assert parse_counts(TWO, tell(counts).split()) == counts
+    assert parse_counts(TWO, format_counts(counts).split()) == counts

@@ -6,37 +6,37 @@ from pathlib import Path
 
 import pytest
 
-from scaler.hooks.functions import CannotLoadError, load
+from scaler.hooks.functions import CannotLoadError, load_function
 from tests.hooks.user_functions import module
 
 
 def test_modules_of_the_project_folder_hide_installed_ones(tmp_path: Path) -> None:
     module(tmp_path, "def loads(text): return 'ours'", "json")
-    assert load("json:loads", tmp_path)("1") == "ours"
+    assert load_function("json:loads", tmp_path)("1") == "ours"
     import json
 
     assert json.loads("1") == 1
-    assert load("colorsys:rgb_to_hsv", tmp_path)(0, 0, 0) == (0, 0, 0)
+    assert load_function("colorsys:rgb_to_hsv", tmp_path)(0, 0, 0) == (0, 0, 0)
 
 
 def test_two_projects_can_have_modules_with_the_same_name(tmp_path: Path) -> None:
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         module(tmp_path / name, f"def which(): return '{name}'")
-    assert [load("fleet:which", tmp_path / name)() for name in ("one", "two")] == ["one", "two"]
+    assert [load_function("fleet:which", tmp_path / name)() for name in ("one", "two")] == ["one", "two"]
 
 
 def test_functions_of_one_module_share_its_state(tmp_path: Path) -> None:
     module(tmp_path, "seen = []\ndef note(): seen.append(1)\ndef count(): return len(seen)")
-    load("fleet:note", tmp_path)()
-    assert load("fleet:count", tmp_path)() == 1
+    load_function("fleet:note", tmp_path)()
+    assert load_function("fleet:count", tmp_path)() == 1
 
 
 def test_a_module_in_a_package_can_import_from_the_project_folder(tmp_path: Path) -> None:
     (tmp_path / "ops").mkdir()
     module(tmp_path / "ops", "from beside_the_fleet import NAME\ndef name(): return NAME")
     module(tmp_path, "NAME = 'found'", "beside_the_fleet")
-    assert load("ops.fleet:name", tmp_path)() == "found"
+    assert load_function("ops.fleet:name", tmp_path)() == "found"
 
 
 @pytest.mark.acceptance("P34", "Q11")
@@ -55,7 +55,7 @@ def test_a_module_in_a_package_can_import_from_the_project_folder(tmp_path: Path
 def test_errors_keep_pythons_message(tmp_path: Path, reference: str, text: str, message: str) -> None:
     module(tmp_path, text)
     with pytest.raises(CannotLoadError) as caught:
-        load(reference, tmp_path)
+        load_function(reference, tmp_path)
     assert message in str(caught.value)
 
 
@@ -63,5 +63,5 @@ def test_errors_keep_pythons_message(tmp_path: Path, reference: str, text: str, 
 def test_a_misspelled_function_suggests_the_nearest(tmp_path: Path) -> None:
     module(tmp_path, "def least_busy(): pass")
     with pytest.raises(CannotLoadError) as caught:
-        load("fleet:least_bussy", tmp_path)
+        load_function("fleet:least_bussy", tmp_path)
     assert caught.value.fix == "did you mean least_busy?"

@@ -97,7 +97,7 @@ class Fleet:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class MetricRead:
     """What a reader gets besides its source."""
 
     seconds: float
@@ -116,7 +116,7 @@ class Request:
 class Reader(Protocol):
     """Reads one kind of source."""
 
-    def __call__(self, source: Source, request: Request, /) -> Value:
+    def __call__(self, source: Source, request: MetricRead, /) -> Value:
         """Return the number now. Raise MetricError, or any other exception, if there is none."""
 
 
@@ -185,14 +185,14 @@ class Sources:
         in_time = dict(answers)
         return {key: in_time.get(key) or _late(metric, now) for key, metric in metrics.items()}
 
-    def _request(self, key: Key, metric: Metric, now: datetime, fleet: Fleet | None) -> Request:
+    def _request(self, key: Key, metric: Metric, now: datetime, fleet: Fleet | None) -> MetricRead:
         seconds = metric.timeout.total_seconds()
-        return Request(
+        return MetricRead(
             seconds, now, self.environ, self.directory, self.clock, group=key[0], fleet=fleet, cache=self._cache
         )
 
     def _start(
-        self, key: Key, metric: Metric, request: Request, answers: dict[Key, Measurement]
+        self, key: Key, metric: Metric, request: MetricRead, answers: dict[Key, Measurement]
     ) -> threading.Thread | None:
         """Start a thread for this metric, unless its last one still runs."""
         known = self._reading.get((key, metric.source))
@@ -215,7 +215,7 @@ def _late(metric: Metric, now: datetime) -> Measurement:
     return Measurement(Sample(None, now, f"no answer within {seconds:g}s"), seconds)
 
 
-def _measure(source: Source, request: Request) -> Measurement:
+def _measure(source: Source, request: MetricRead) -> Measurement:
     start = request.clock.monotonic()
     parts: Mapping[str, float] = {}
     try:
@@ -229,7 +229,7 @@ def _measure(source: Source, request: Request) -> Measurement:
     return Measurement(sample, request.clock.monotonic() - start, parts)
 
 
-def read(source: Source, request: Request) -> Value:
+def read(source: Source, request: MetricRead) -> Value:
     """Read a source now. Raise MetricError if it gives no number."""
     try:
         module = importlib.import_module(f"{__name__}.{_MODULES[type(source)]}")

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from statistics import fmean
 
-from scaler.autoscale.metrics import Fleet, MetricError, Request, Value
+from scaler.autoscale.metrics import Fleet, MetricError, MetricRead, Value
 from scaler.clouds import Cloud, GoneError
 from scaler.errors import ScalerError
 from scaler.model.autoscaling import CloudSource
@@ -17,7 +17,7 @@ from scaler.model.ownership import GROUP
 _AT_ONCE = 10
 
 
-def read(source: CloudSource, request: Request) -> Value:
+def read(source: CloudSource, request: MetricRead) -> Value:
     """The mean of the running servers that were measured, in percent of a whole server."""
     del source
     if request.fleet is None:

@@ -10,7 +10,7 @@ import subprocess
 import time
 from typing import IO
 
-from scaler.autoscale.metrics import MetricError, Request, Value
+from scaler.autoscale.metrics import MetricError, MetricRead, Value
 from scaler.autoscale.metrics.documents import LARGEST, value_in
 from scaler.model.autoscaling import CommandSource
 
@@ -23,7 +23,7 @@ _LOOK_S = 0.05
 """The end of the program is noticed within this time, even if something else holds its output open."""
 
 
-def read(source: CommandSource, request: Request) -> Value:
+def read(source: CommandSource, request: MetricRead) -> Value:
     """Return what the command prints. Raise MetricError if it fails, prints too much or takes too long.
 
     In the last two cases it is killed with its children. A child that outlives the command and

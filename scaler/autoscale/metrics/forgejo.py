@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from scaler.autoscale.metrics import MetricError, Request, Value
+from scaler.autoscale.metrics import MetricError, MetricRead, Value
 from scaler.autoscale.metrics.http import Answer, get, secret
 from scaler.model.autoscaling import ForgejoSource
 
@@ -21,7 +21,7 @@ _STATUSES: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def read(source: ForgejoSource, request: Request) -> Value:
+def read(source: ForgejoSource, request: MetricRead) -> Value:
     """Return the number of jobs whose labels the runners have.
 
     Forgejo lists the waiting and the running jobs of a repository, an organization or the whole

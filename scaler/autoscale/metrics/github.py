@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import quote
 
-from scaler.autoscale.metrics import MetricError, Request, Value
+from scaler.autoscale.metrics import MetricError, MetricRead, Value
 from scaler.autoscale.metrics.http import Answer, get, next_page, post, secret
 from scaler.model.autoscaling import GithubSource
 
@@ -35,7 +35,7 @@ _STATUSES: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def read(source: GithubSource, request: Request) -> Value:
+def read(source: GithubSource, request: MetricRead) -> Value:
     """Return the number of jobs whose labels the runners have, in all repositories."""
     token = _token(source, request)
     kept = request.cache.get(source)
@@ -108,7 +108,7 @@ class _Api:
     """Reads lists of the API, each page only if it has changed since the last tick."""
 
     source: GithubSource
-    request: Request
+    request: MetricRead
     token: str
     before: Mapping[str, _Page]
     answers: dict[str, _Page] = field(default_factory=dict)
@@ -190,7 +190,7 @@ class _Token:
     until: datetime
 
 
-def _token(source: GithubSource, request: Request) -> str:
+def _token(source: GithubSource, request: MetricRead) -> str:
     """Return the token of the spec, or of the app's installation, which lives for an hour."""
     if source.app is None:
         return secret(source.token_env or "", request)
@@ -207,7 +207,7 @@ def _token(source: GithubSource, request: Request) -> str:
     return made.text
 
 
-def _signed(source: GithubSource, request: Request) -> str:
+def _signed(source: GithubSource, request: MetricRead) -> str:
     """Return the app's own token (a JWT), by which it asks for one of its installation."""
     import jwt
 

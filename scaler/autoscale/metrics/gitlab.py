@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import quote
 
-from scaler.autoscale.metrics import MetricError, Request, Value
+from scaler.autoscale.metrics import MetricError, MetricRead, Value
 from scaler.autoscale.metrics.http import Answer, get, next_page, secret
 from scaler.model.autoscaling import GitlabSource
 
@@ -24,7 +24,7 @@ _SCOPES: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def read(source: GitlabSource, request: Request) -> Value:
+def read(source: GitlabSource, request: MetricRead) -> Value:
     """Return the number of jobs whose tags the runners have, in all projects.
 
     GitLab has no list of the waiting jobs of a group, so this asks each project.
@@ -54,7 +54,7 @@ def _fits(tags: Any, source: GitlabSource) -> bool:
     return set(tags) <= set(source.tags) if tags else source.untagged
 
 
-def _list(source: GitlabSource, request: Request, token: str, path: str) -> Iterator[Mapping[str, Any]]:
+def _list(source: GitlabSource, request: MetricRead, token: str, path: str) -> Iterator[Mapping[str, Any]]:
     """Yield the entries of a list, page by page."""
     api = f"{source.url.rstrip('/')}/api/v4"
     url: str | None = api + path

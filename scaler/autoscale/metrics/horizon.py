@@ -21,7 +21,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from scaler.autoscale.metrics import MetricError, Request, Value
+from scaler.autoscale.metrics import MetricError, MetricRead, Value
 from scaler.autoscale.metrics.php_values import unserialized
 from scaler.autoscale.metrics.redis_client import connected, server_time
 from scaler.model.autoscaling import HorizonSource
@@ -88,7 +88,7 @@ def _members(entry: str) -> frozenset[str]:
     return frozenset(name.strip().removeprefix("{").removesuffix("}") for name in entry.split(","))
 
 
-def read(source: HorizonSource, request: Request) -> Value:
+def read(source: HorizonSource, request: MetricRead) -> Value:
     """Return the sum of the queues' waiting jobs, or the longest of their waits in seconds."""
     layout = _Layout.of(source)
     with connected(source, request) as client:

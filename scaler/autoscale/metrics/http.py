@@ -10,7 +10,7 @@ from urllib.parse import urljoin, urlsplit
 import requests
 from requests.auth import AuthBase
 
-from scaler.autoscale.metrics import MetricError, Request, Value
+from scaler.autoscale.metrics import MetricError, MetricRead, Value
 from scaler.autoscale.metrics.documents import LARGEST, value_in
 from scaler.model.autoscaling import HttpSource
 from scaler.support.clock import Clock
@@ -42,7 +42,7 @@ def get(
     url: str,
     parameters: Mapping[str, str],
     token_env: str | None,
-    request: Request,
+    request: MetricRead,
     *,
     headers: Mapping[str, str] | None = None,
     auth: AuthBase | None = None,
@@ -72,7 +72,7 @@ def get(
     raise MetricError(f"more than {_MOST_REDIRECTS} redirects")
 
 
-def post(url: str, request: Request, *, headers: Mapping[str, str]) -> Answer:
+def post(url: str, request: MetricRead, *, headers: Mapping[str, str]) -> Answer:
     """Send a POST without a body, and follow no redirect. Raise MetricError as `get` does."""
     deadline = request.clock.monotonic() + request.seconds
     with (
@@ -96,7 +96,7 @@ def next_page(link: str, api: str) -> str | None:
 
 
 @contextmanager
-def _errors(request: Request) -> Iterator[None]:
+def _errors(request: MetricRead) -> Iterator[None]:
     try:
         yield
     except requests.Timeout:
@@ -130,7 +130,7 @@ def _body(response: requests.Response, clock: Clock, deadline: float, largest: i
     return content.decode(response.encoding or "utf-8", errors="replace")
 
 
-def secret(variable: str, request: Request) -> str:
+def secret(variable: str, request: MetricRead) -> str:
     """Return the value of an environment variable that the spec names. Raise MetricError if it is not set."""
     value = request.environ.get(variable, "")
     if not value:
@@ -146,7 +146,7 @@ def _reason(error: requests.RequestException) -> str:
     return getattr(cause, "strerror", None) or type(cause).__name__
 
 
-def read(source: HttpSource, request: Request) -> Value:
+def read(source: HttpSource, request: MetricRead) -> Value:
     """Read the number in the document."""
     answer = get(source.url, {}, source.token_env, request)
     if answer.status != 200:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from statistics import fmean
 from typing import Any
 
-from scaler.autoscale.metrics import MetricError, Request, Value
+from scaler.autoscale.metrics import MetricError, MetricRead, Value
 from scaler.autoscale.metrics.http import get
 from scaler.model.autoscaling import PrometheusSource
 
@@ -21,7 +21,7 @@ _AGGREGATES: Mapping[str, Callable[[Sequence[float]], float]] = {
 }
 
 
-def read(source: PrometheusSource, request: Request) -> Value:
+def read(source: PrometheusSource, request: MetricRead) -> Value:
     """Return the number of the query. Raise MetricError if it returns none, or several series."""
     if source.window is None:
         return _instant(source, request)
@@ -33,7 +33,7 @@ def read(source: PrometheusSource, request: Request) -> Value:
     return Value(_AGGREGATES[source.aggregate](numbers), datetime.fromtimestamp(points[-1][0], UTC))
 
 
-def _instant(source: PrometheusSource, request: Request) -> Value:
+def _instant(source: PrometheusSource, request: MetricRead) -> Value:
     data = _ask(source, "query", {"query": source.query}, request)
     if data["resultType"] == "scalar":
         moment, number = data["result"]
@@ -43,7 +43,7 @@ def _instant(source: PrometheusSource, request: Request) -> Value:
 
 
 def query_range(
-    source: PrometheusSource, start: float, end: float, step: float, request: Request
+    source: PrometheusSource, start: float, end: float, step: float, request: MetricRead
 ) -> list[tuple[float, float]]:
     """Return the times (seconds since 1970) and numbers of a query between two times."""
     parameters = {"query": source.query, "start": f"{start:.3f}", "end": f"{end:.3f}", "step": f"{step:g}"}
@@ -51,7 +51,7 @@ def query_range(
     return [(float(moment), float(number)) for moment, number in series["values"]]
 
 
-def _ask(source: PrometheusSource, path: str, parameters: Mapping[str, str], request: Request) -> dict[str, Any]:
+def _ask(source: PrometheusSource, path: str, parameters: Mapping[str, str], request: MetricRead) -> dict[str, Any]:
     timeout = {"timeout": f"{request.seconds:g}s"}
     url = f"{source.url.rstrip('/')}/api/v1/{path}"
     answer = get(url, {**parameters, **timeout}, source.token_env, request)

@@ -8,14 +8,14 @@ from urllib.parse import quote
 
 from requests.auth import HTTPBasicAuth
 
-from scaler.autoscale.metrics import MetricError, Request, Value
+from scaler.autoscale.metrics import MetricError, MetricRead, Value
 from scaler.autoscale.metrics.http import get, secret
 from scaler.model.autoscaling import RabbitmqSource
 
 _FIELDS = {"all": "messages", "ready": "messages_ready", "unacknowledged": "messages_unacknowledged"}
 
 
-def read(source: RabbitmqSource, request: Request) -> Value:
+def read(source: RabbitmqSource, request: MetricRead) -> Value:
     """Return the sum of the queues' messages.
 
     RabbitMQ updates these numbers every five seconds (`collect_statistics_interval`).
@@ -26,7 +26,7 @@ def read(source: RabbitmqSource, request: Request) -> Value:
     return Value(sum(counts.values()), parts=counts)
 
 
-def _count(source: RabbitmqSource, queue: str, auth: HTTPBasicAuth, request: Request) -> float:
+def _count(source: RabbitmqSource, queue: str, auth: HTTPBasicAuth, request: MetricRead) -> float:
     place = f"{quote(source.vhost, safe='')}/{quote(queue, safe='')}"
     field = _FIELDS[source.messages]
     url = f"{source.url.rstrip('/')}/api/queues/{place}"

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from scaler.autoscale.metrics import MetricError, Request, Value
+from scaler.autoscale.metrics import MetricError, MetricRead, Value
 from scaler.autoscale.metrics.redis_client import connected, server_time
 from scaler.autoscale.metrics.redis_keys import count_key, oldest_in_key
-from scaler.autoscale.metrics.redis_systems import SYSTEMS, Queue
+from scaler.autoscale.metrics.redis_systems import SYSTEMS, RedisQueue
 from scaler.model.autoscaling import RedisSource
 
 _MOST_KEYS = 1_000
@@ -18,7 +18,7 @@ Measured = Mapping[str, Callable[[], float | None]]
 """By key or queue: what returns its count, or the time of its oldest entry."""
 
 
-def read(source: RedisSource, request: Request) -> Value:
+def read(source: RedisSource, request: MetricRead) -> Value:
     """Return the number of entries of all keys or queues, or the age in seconds of the oldest entry."""
     with connected(source, request) as client:
         now = server_time(client)
@@ -35,7 +35,7 @@ def read(source: RedisSource, request: Request) -> Value:
 def _by_queue(client: Any, source: RedisSource, now: float) -> Measured:
     system = SYSTEMS[source.system or ""]
     queues = [
-        Queue(client, system.prefix if source.prefix is None else source.prefix, name, now)
+        RedisQueue(client, system.prefix if source.prefix is None else source.prefix, name, now)
         for name in source.queues or system.queues
     ]
     measure = system.count if source.measure == "length" else system.oldest

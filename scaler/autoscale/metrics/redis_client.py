@@ -12,13 +12,13 @@ from redis.cluster import RedisCluster
 from redis.exceptions import RedisClusterException
 from redis.retry import Retry
 
-from scaler.autoscale.metrics import MetricError, Request
+from scaler.autoscale.metrics import MetricError, MetricRead
 from scaler.autoscale.metrics.http import secret
 from scaler.model.autoscaling import RedisAccess
 
 
 @contextmanager
-def connected(access: RedisAccess, request: Request) -> Iterator[Any]:
+def connected(access: RedisAccess, request: MetricRead) -> Iterator[Any]:
     """Open a client that returns bytes. Raise MetricError, with the server's own words, for whatever Redis refuses."""
     client: Any = None
     try:
@@ -33,7 +33,7 @@ def connected(access: RedisAccess, request: Request) -> Iterator[Any]:
             client.close()
 
 
-def _open(access: RedisAccess, request: Request) -> Any:
+def _open(access: RedisAccess, request: MetricRead) -> Any:
     options: dict[str, Any] = {
         "username": access.username,
         "password": secret(access.password_env, request) if access.password_env else None,

@@ -22,7 +22,7 @@ _MOST_READ = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Queue:
+class RedisQueue:
     """One queue, and what it is read with."""
 
     client: Any
@@ -32,8 +32,8 @@ class Queue:
     """The server's time, in seconds since 1970."""
 
 
-Count = Callable[[Queue], float]
-Oldest = Callable[[Queue], float | None]
+Count = Callable[[RedisQueue], float]
+Oldest = Callable[[RedisQueue], float | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +47,11 @@ class System:
     counts: Sequence[Count]
     oldests: Sequence[Oldest]
 
-    def count(self, queue: Queue) -> float:
+    def count(self, queue: RedisQueue) -> float:
         """Return how many jobs wait."""
         return float(sum(count(queue) for count in self.counts))
 
-    def oldest(self, queue: Queue) -> float | None:
+    def oldest(self, queue: RedisQueue) -> float | None:
         """Return when the oldest waiting job was enqueued or became due; None if none waits."""
         found = (oldest(queue) for oldest in self.oldests)
         return min((moment for moment in found if moment is not None), default=None)
@@ -61,7 +61,7 @@ class System:
 # What systems have in common
 
 
-def _key(template: str, queue: Queue) -> str:
+def _key(template: str, queue: RedisQueue) -> str:
     return template.replace("PREFIX", queue.prefix).replace("QUEUE", queue.name)
 
 
@@ -75,7 +75,7 @@ def _due(template: str, per_second: float) -> Count:
 
 
 def _first_due(template: str, per_second: float) -> Oldest:
-    def oldest(queue: Queue) -> float | None:
+    def oldest(queue: RedisQueue) -> float | None:
         found = queue.client.zrange(_key(template, queue), 0, 0, withscores=True)
         moment = float(found[0][1]) / per_second if found else None
         return moment if moment is not None and moment <= queue.now else None
@@ -83,20 +83,20 @@ def _first_due(template: str, per_second: float) -> Oldest:
     return oldest
 
 
-def _oldest_entry(template: str, index: int, moment: Callable[[Queue, bytes], float | None]) -> Oldest:
+def _oldest_entry(template: str, index: int, moment: Callable[[RedisQueue, bytes], float | None]) -> Oldest:
     """Return the time of a list's oldest entry, which is its first (0) or its last (-1)."""
 
-    def oldest(queue: Queue) -> float | None:
+    def oldest(queue: RedisQueue) -> float | None:
         entry = queue.client.lindex(_key(template, queue), index)
         return None if entry is None else moment(queue, entry)
 
     return oldest
 
 
-def _in_record(template: str, field: str, unit: str | None = None) -> Callable[[Queue, bytes], float | None]:
+def _in_record(template: str, field: str, unit: str | None = None) -> Callable[[RedisQueue, bytes], float | None]:
     """Read the time from a field of the job's hash. A job that was deleted meanwhile has none."""
 
-    def moment(queue: Queue, id: bytes) -> float | None:
+    def moment(queue: RedisQueue, id: bytes) -> float | None:
         name = _key(template, queue) + id.decode(errors="surrogateescape")
         value = queue.client.hget(name, field)
         return None if value is None else seconds_since_1970(value, unit, f"{field} of {name}")
@@ -108,7 +108,7 @@ def _in_record(template: str, field: str, unit: str | None = None) -> Callable[[
 # Sidekiq: `schedule` and `retry` hold the jobs of all queues
 
 
-def _sidekiq_due(queue: Queue) -> Iterable[float]:
+def _sidekiq_due(queue: RedisQueue) -> Iterable[float]:
     for name in ("schedule", "retry"):
         entries = queue.client.zrangebyscore(
             f"{queue.prefix}{name}", "-inf", queue.now, start=0, num=_MOST_READ, withscores=True
@@ -133,12 +133,12 @@ _VISIBILITY_S = 3600
 """Celery's `visibility_timeout`: after it, a worker restores a message that was not acknowledged."""
 
 
-def _celery_lists(queue: Queue) -> float:
+def _celery_lists(queue: RedisQueue) -> float:
     names = [queue.name, *(f"{queue.name}\x06\x16{priority}" for priority in (3, 6, 9))]
     return float(sum(queue.client.llen(queue.prefix + name) for name in names))
 
 
-def _celery_lost(queue: Queue) -> float:
+def _celery_lost(queue: RedisQueue) -> float:
     expired = queue.client.zrangebyscore(
         f"{queue.prefix}unacked_index", "-inf", queue.now - _VISIBILITY_S, start=0, num=_MOST_READ
     )
@@ -154,7 +154,7 @@ def _routing_key(message: bytes) -> str | None:
     return routing_key if isinstance(routing_key, str) else None
 
 
-def _no_age(queue: Queue) -> float | None:
+def _no_age(queue: RedisQueue) -> float | None:
     raise MetricError(f"the messages of Celery have no time, so {queue.name} has no age: measure its length")
 
 
@@ -162,7 +162,7 @@ def _no_age(queue: Queue) -> float | None:
 # Dramatiq: delayed messages are in a queue of their own, with their time inside
 
 
-def _dramatiq_due(queue: Queue) -> Iterable[float]:
+def _dramatiq_due(queue: RedisQueue) -> Iterable[float]:
     key = f"{queue.prefix}:{queue.name}.DQ"
     ids = queue.client.lrange(key, 0, _MOST_READ - 1)
     for message in queue.client.hmget(f"{key}.msgs", ids) if ids else []:
@@ -171,7 +171,7 @@ def _dramatiq_due(queue: Queue) -> Iterable[float]:
             yield eta / 1e3
 
 
-def _dramatiq_moment(queue: Queue, id: bytes) -> float | None:
+def _dramatiq_moment(queue: RedisQueue, id: bytes) -> float | None:
     message = queue.client.hget(f"{queue.prefix}:{queue.name}.msgs", id)
     return None if message is None else moment_in(message, "message_timestamp", "ms", f"the message of {queue.name}")
 
@@ -180,7 +180,7 @@ def _dramatiq_moment(queue: Queue, id: bytes) -> float | None:
 # BullMQ and arq
 
 
-def _bull_waiting(queue: Queue) -> float:
+def _bull_waiting(queue: RedisQueue) -> float:
     """Count the waiting jobs, without the marker that versions before 5 put into an empty list."""
     key = f"{queue.prefix}:{queue.name}:wait"
     length = int(queue.client.llen(key))
@@ -189,17 +189,17 @@ def _bull_waiting(queue: Queue) -> float:
     return float(sum(1 for job in queue.client.lrange(key, 0, 0) if not job.startswith(b"0:")))
 
 
-def _bull_prioritized(queue: Queue) -> float:
+def _bull_prioritized(queue: RedisQueue) -> float:
     return float(queue.client.zcard(f"{queue.prefix}:{queue.name}:prioritized"))
 
 
-def _bull_oldest_prioritized(queue: Queue) -> float | None:
+def _bull_oldest_prioritized(queue: RedisQueue) -> float | None:
     jobs = queue.client.zrange(f"{queue.prefix}:{queue.name}:prioritized", 0, 99)
     moments = (_in_record("PREFIX:QUEUE:", "timestamp", "ms")(queue, job) for job in jobs)
     return min((moment for moment in moments if moment is not None), default=None)
 
 
-def _arq_waiting(queue: Queue) -> list[float]:
+def _arq_waiting(queue: RedisQueue) -> list[float]:
     """Return the times of the due jobs that no worker has taken; a taken one stays in the sorted set until its end."""
     due = queue.client.zrangebyscore(
         queue.prefix + queue.name, "-inf", queue.now * 1e3, start=0, num=_MOST_READ, withscores=True
@@ -215,7 +215,7 @@ def _arq_waiting(queue: Queue) -> list[float]:
 # Laravel without Horizon
 
 
-def _laravel_moment(queue: Queue, entry: bytes) -> float | None:
+def _laravel_moment(queue: RedisQueue, entry: bytes) -> float | None:
     fields = _fields(entry)
     value = fields.get("createdAt", fields.get("pushedAt"))
     if value is None:

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import URL, Connection, NullPool, create_engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
-from scaler.autoscale.metrics import MetricError, Request, Value
+from scaler.autoscale.metrics import MetricError, MetricRead, Value
 from scaler.autoscale.metrics.documents import number_of
 from scaler.autoscale.metrics.http import secret
 from scaler.autoscale.metrics.moments import seconds_since_1970
@@ -31,7 +31,7 @@ _STEPS = 10_000
 """Instructions of SQLite between two looks at the clock."""
 
 
-def read(source: SqlSource, request: Request) -> Value:
+def read(source: SqlSource, request: MetricRead) -> Value:
     """Return the number in the only row of the query, and the time in its second column if it has one.
 
     The session can only read, and a statement is cancelled by the server when the metric's time is over.
@@ -47,7 +47,7 @@ def read(source: SqlSource, request: Request) -> Value:
     return _value(tuple(rows[0]))
 
 
-def _url(source: SqlSource, request: Request) -> URL:
+def _url(source: SqlSource, request: MetricRead) -> URL:
     """Return the database's address with its driver and password. No message repeats it: it may hold a password."""
     text = secret(source.url_env, request) if source.url_env else source.url or ""
     try:

@@ -12,7 +12,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, ConnectTimeoutError, ReadTimeoutError
 
-from scaler.autoscale.metrics import MetricError, Request, Value
+from scaler.autoscale.metrics import MetricError, MetricRead, Value
 from scaler.model.autoscaling import SqsSource
 
 _HOST = re.compile(r"https://(?:sqs\.([a-z0-9-]+)|([a-z0-9-]+)\.queue)\.amazonaws\.com")
@@ -27,20 +27,20 @@ _AGE_WINDOW = timedelta(minutes=15)
 """CloudWatch has a value each minute, up to some minutes late."""
 
 
-def read(source: SqsSource, request: Request) -> Value:
+def read(source: SqsSource, request: MetricRead) -> Value:
     """Return the number of messages, or the age of the oldest in seconds, as CloudWatch has measured it."""
     with _errors(request):
         return _age(source, request) if source.measure == "age" else _count(source, request)
 
 
-def _count(source: SqsSource, request: Request) -> Value:
+def _count(source: SqsSource, request: MetricRead) -> Value:
     names = _ATTRIBUTES[source.measure]
     answer = _client("sqs", source, request).get_queue_attributes(QueueUrl=source.queue_url, AttributeNames=names)
     counts = {name: float(answer["Attributes"][name]) for name in names}
     return Value(sum(counts.values()), parts=counts)
 
 
-def _age(source: SqsSource, request: Request) -> Value:
+def _age(source: SqsSource, request: MetricRead) -> Value:
     answer = _client("cloudwatch", source, request).get_metric_statistics(
         Namespace="AWS/SQS",
         MetricName="ApproximateAgeOfOldestMessage",
@@ -56,7 +56,7 @@ def _age(source: SqsSource, request: Request) -> Value:
     return Value(float(points[-1]["Maximum"]), points[-1]["Timestamp"])
 
 
-def _client(service: str, source: SqsSource, request: Request) -> Any:
+def _client(service: str, source: SqsSource, request: MetricRead) -> Any:
     config = Config(connect_timeout=request.seconds, read_timeout=request.seconds, retries={"total_max_attempts": 1})
     # Credentials come as everywhere with AWS: from variables, files or the machine's role.
     return boto3.session.Session().client(
@@ -70,7 +70,7 @@ def _region(queue_url: str) -> str | None:
 
 
 @contextmanager
-def _errors(request: Request) -> Iterator[None]:
+def _errors(request: MetricRead) -> Iterator[None]:
     try:
         yield
     except (ConnectTimeoutError, ReadTimeoutError):

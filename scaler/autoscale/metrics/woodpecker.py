@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from scaler.autoscale.metrics import MetricError, Request, Value
+from scaler.autoscale.metrics import MetricError, MetricRead, Value
 from scaler.autoscale.metrics.http import Answer, get
 from scaler.model.autoscaling import WoodpeckerSource
 
@@ -23,7 +23,7 @@ _OF_EVERY_AGENT = ("backend", "hostname", "org-id", "platform", "repo")
 """Labels that every agent has by itself. They matter only if the spec names them."""
 
 
-def read(source: WoodpeckerSource, request: Request) -> Value:
+def read(source: WoodpeckerSource, request: MetricRead) -> Value:
     """Return the number of workflows whose labels the agents have. Those that wait for others do not count."""
     answer = get(f"{source.url.rstrip('/')}/api/queue/info", {}, source.token_env, request, largest=_LARGEST)
     queue = _queue(answer)

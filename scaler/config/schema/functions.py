@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, ValidatorFunctionWrapHandler, WithJsonSche
 from scaler.config.schema.context import Info
 from scaler.config.schema.refusals import refusal, shown
 from scaler.config.schema.values import typed_text
-from scaler.hooks.functions import CannotLoadError, load
+from scaler.hooks.functions import CannotLoadError, load_function
 from scaler.model import Extension
 
 _REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
@@ -21,7 +21,7 @@ def _function(value: object, info: Info) -> Extension:
     if not _REFERENCE.fullmatch(reference):
         raise refusal(f"must be module:function, not {shown(reference)}")
     try:
-        return Extension(reference, load(reference, info.context.project_folder))
+        return Extension(reference, load_function(reference, info.context.project_folder))
     except CannotLoadError as error:
         raise refusal(str(error), error.fix) from None
 

@@ -27,15 +27,15 @@ from scaler.config.schema.policies import PolicyPackSchema, pack_or_path, show_p
 from scaler.config.schema.refusals import refusal
 from scaler.config.schema.urls import Backend, Endpoint
 from scaler.config.schema.values import Number, Retention
-from scaler.support.entry_points import offered_clouds
+from scaler.support.entry_points import cloud_entry_points
 
 
-def _or_offered(value: object, check: ValidatorFunctionWrapHandler) -> object:
+def _or_installed(value: object, check: ValidatorFunctionWrapHandler) -> object:
     """Accept also the clouds that installed packages offer; the JSON Schema names only ours."""
     try:
         return check(value)
     except ValidationError:
-        if isinstance(value, str) and value in offered_clouds():
+        if isinstance(value, str) and value in cloud_entry_points():
             return value
         raise
 
@@ -59,7 +59,7 @@ class SpecSchema(BaseModel):
         },
     )
 
-    cloud: Annotated[Literal["hetzner", "digitalocean"], WrapValidator(_or_offered)] = spec_key(
+    cloud: Annotated[Literal["hetzner", "digitalocean"], WrapValidator(_or_installed)] = spec_key(
         "Where the servers are."
     )
     endpoint: Endpoint | None = spec_key(
