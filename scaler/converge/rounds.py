@@ -11,6 +11,7 @@ from scaler.converge.confirm import Confirmed, confirm, on_their_way
 from scaler.converge.decide import Next, Verdict, decide_next
 from scaler.converge.demand import Request, stale
 from scaler.converge.done import Done
+from scaler.converge.journal import Journal
 from scaler.converge.knowledge import Knowledge
 from scaler.converge.lessons import full_placements, learn, machines_held, passing_power_on, quota_refusal
 from scaler.converge.make_plan import check_sums, make_plan
@@ -27,8 +28,9 @@ from scaler.converge.ports import Ports
 from scaler.converge.preview import preview_again
 from scaler.converge.standing import Standing
 from scaler.errors import ScalerError
-from scaler.model import Action, Server, Spec
-from scaler.model.lifecycle import DEAD
+from scaler.model import LEAVING, Action, Server, Spec
+from scaler.model.lifecycle import DEAD, Status
+from scaler.planning.recognition import check_missing
 
 _ROUNDS = 12
 """Most rounds of one run: each makes progress, or learns something, or waits for another run's."""
@@ -167,12 +169,22 @@ def _plan_again(request: Request, standing: Standing, ports: Ports) -> Standing:
     """Plan for the world as it is now."""
     # A plan needs to know which machines are gone.
     knowledge, journal = prove_absences(standing.knowledge, ports), standing.journal
+    _check_loss(request, knowledge, journal)
     if not journal.reports:
         # Nothing was done, since others were quicker: what is relative is so to what they left.
         knowledge = resolve(request, knowledge)
     plan, knowledge = make_plan(request, knowledge, journal, ports)
     check_sums(request, plan, journal)
     return Standing(knowledge, plan, journal)
+
+
+def _check_loss(request: Request, knowledge: Knowledge, journal: Journal) -> None:
+    """Refuse to replace most of the stack's servers, when they went missing after the run began."""
+    deleted = {step.id for step in journal.steps if step.action in LEAVING}
+    deleted |= {server.id for server in knowledge.first.servers.values() if server.status is Status.DELETING}
+    there = {machine.id: name for name, machine in knowledge.first.machines.items() if machine.id not in deleted}
+    missing = sorted(name for known, name in there.items() if known in knowledge.gone)
+    check_missing(request.spec, missing, len(there), is_proven=True, accept_loss=request.options.accept_loss)
 
 
 def _dying(standing: Standing) -> list[str]:

@@ -217,6 +217,26 @@ def deleting(server: Server) -> Server:
     return server.become(Status.DELETING, server.since)
 
 
+def test_most_servers_that_go_missing_during_a_run_are_not_made_again() -> None:
+    setting = Setting(spec(group(), limit=20)).with_servers(worker=6)
+    ids = sorted(setting.cloud.boxes)
+
+    def hide() -> None:
+        setting.cloud.denied = dict.fromkeys(ids[:5], setting.clock.monotonic() + 300)
+
+    setting.cloud.on_change = hide
+    result = setting.ensure(7)
+    assert result.outcome == "failed"
+    assert [getattr(failure, "code", "") for failure in result.failures] == ["mass_loss"]
+    assert len(setting.cloud.boxes) == 7
+
+    setting.cloud.on_change = lambda: None
+    setting.clock.sleep(300)
+    assert setting.ensure(7).outcome == "converged"
+    assert ids == sorted(setting.cloud.boxes)[:6]
+    assert len(setting.cloud.boxes) == 7
+
+
 @pytest.mark.parametrize("hidden_s", [3.0, 8.0, 30.0])
 def test_what_was_accepted_is_not_made_again_while_the_cloud_denies_it(hidden_s: float) -> None:
     setting = Setting(spec(group(), limit=5))
