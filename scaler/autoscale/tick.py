@@ -26,8 +26,9 @@ from scaler.converge.confirm import confirm, on_their_way
 from scaler.converge.demand import Demand, Options
 from scaler.converge.ensure import ensure
 from scaler.converge.knowledge import Knowledge
-from scaler.converge.observe import look, observe, save
+from scaler.converge.observe import observe, observe_again
 from scaler.converge.ports import Ports
+from scaler.converge.record import save
 from scaler.errors import UsageError
 from scaler.model import Outcome, Requests, Result, Server, Spec, World
 from scaler.model.autoscaling import Metric
@@ -199,7 +200,7 @@ def _observe(spec: Spec, ports: Ports) -> Knowledge:
     if not checks:
         return seen
     confirmed = confirm(
-        lambda knowledge: look(knowledge, ports),
+        lambda knowledge: observe_again(knowledge, ports),
         seen,
         clock=ports.clock,
         deadline=ports.clock.monotonic() + max(checks) + 2,

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from scaler.clouds.errors import (
+    PASSING,
     AmbiguousError,
     AuthError,
     BusyError,
@@ -28,6 +29,7 @@ from scaler.clouds.protocol import Cloud, Reference
 from scaler.model import Machine
 
 __all__ = [
+    "PASSING",
     "AmbiguousError",
     "AuthError",
     "BusyError",

@@ -84,3 +84,7 @@ class BusyError(CloudError):
     """Another action runs on the machine; nothing was changed, and the request can be sent again."""
 
     code = "busy"
+
+
+PASSING = (TransientError, RateLimitedError, AmbiguousError)
+"""Errors that say nothing about the servers: the same request may succeed a moment later."""

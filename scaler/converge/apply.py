@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-from scaler.clouds import CloudError
+from scaler.clouds import PASSING, CloudError
 from scaler.converge import shutdown
 from scaler.converge.change import change_of
 from scaler.converge.demand import Request
 from scaler.converge.done import Done, placements_of
 from scaler.converge.knowledge import Knowledge
-from scaler.converge.observe import PASSING, look_patiently, read_stack, save
+from scaler.converge.observe import observe_patiently, read_stack
 from scaler.converge.ports import Ports
+from scaler.converge.record import save
 from scaler.errors import ScalerError
 from scaler.model import Action, Applied, PlanPhase, Server, Step, StepReport, StepResult
 from scaler.model.lifecycle import Status
@@ -41,7 +42,7 @@ def apply_phase(phase: PlanPhase, request: Request, knowledge: Knowledge, ports:
             done = _apply_lot(at_once, knowledge, ports)
         if not waiting or not done.is_clean:
             return done
-        seen = look_patiently(done.knowledge, ports, request.deadline)
+        seen = observe_patiently(done.knowledge, ports, request.deadline)
         is_planned_world = _deletable(seen) == _deletable(done.knowledge)
         done = replace(done, knowledge=seen)
         if not is_planned_world:
@@ -152,7 +153,7 @@ def _is_done(step: Step, applied: Applied) -> bool:
 
 
 def _server_after(step: Step, applied: Applied, knowledge: Knowledge) -> Server | None:
-    """The record of a step's server after it; None if it stays as it was announced.
+    """Return the record of a step's server after it; None if it stays as it was announced.
 
     A refused create leaves an `errored` record with the cloud's words; a refused delete leaves the server.
     """

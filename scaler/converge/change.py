@@ -11,7 +11,7 @@ from scaler.planning.template import existing_server, new_server
 
 
 def change_of(knowledge: Knowledge, phase: PlanPhase, steps: Sequence[Step]) -> Change:
-    """What the engine is asked to do for these steps, so that the stack holds what the phase declares."""
+    """Return what the engine is asked to do for these steps, so that the stack holds what the phase declares."""
     world = knowledge.world
     permits = _permits(steps)
     creates = {step.server: step for step in steps if step.action is Action.CREATE}
@@ -42,7 +42,7 @@ def _permits(steps: Sequence[Step]) -> Permits:
 
 
 def _declared(knowledge: Knowledge, name: str, creates: Mapping[str, Step], permits: Permits) -> Declared | None:
-    """A server as it is declared to the engine; None if it is neither there nor to be created."""
+    """Return a server as it is declared to the engine; None if it is neither there nor to be created."""
     if name in creates:
         step = creates[name]
         request = new_server(knowledge.spec, step, knowledge.templates.of(step))
@@ -58,7 +58,7 @@ def _declared(knowledge: Knowledge, name: str, creates: Mapping[str, Step], perm
 
 
 def _is_relabelled(knowledge: Knowledge) -> bool:
-    """Whether the engine's idea of some server's labels is not the cloud's."""
+    """Return whether the engine's idea of some server's labels is not the cloud's."""
     machines = knowledge.world.machines
     return any(
         dict(entry.labels) != dict(machines[name].labels)

@@ -34,14 +34,14 @@ def check_named(request: Request, world: World) -> None:
 
 
 def find_server(spec: Spec, world: World, name: str) -> Server:
-    """The server of a name; UsageError if there is none."""
+    """Return the server of a name; UsageError if there is none."""
     if name not in world.servers:
         raise UsageError(f"There is no server {name} in {spec.stack}.", fix=nearest(name, sorted(world.servers)))
     return world.servers[name]
 
 
 def wrong_status(server: Server, done: str) -> UsageError:
-    """The error for a server that must run to be stopped or rebooted, and does not."""
+    """Return the error for a server that must run to be stopped or rebooted, and does not."""
     return UsageError(
         f"{server.name} cannot be {done}: it is {server.status}.",
         why=server.error or "",

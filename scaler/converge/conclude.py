@@ -9,12 +9,8 @@ from scaler.converge.confirm import on_their_way, running
 from scaler.converge.demand import Request
 from scaler.converge.knowledge import Knowledge
 from scaler.converge.make_plan import shortages
-from scaler.converge.observe import (
-    give_up_waiting,
-    record,
-    save,
-)
 from scaler.converge.ports import Ports
+from scaler.converge.record import give_up_waiting, record, save
 from scaler.converge.report import result_of
 from scaler.converge.rounds import Ended, confirm_round
 from scaler.converge.standing import Standing
@@ -43,7 +39,7 @@ def conclude(request: Request, ended: Ended, ports: Ports) -> Result:
     standing = replace(standing, knowledge=give_up_waiting(standing.knowledge, ended.late, ports))
     standing = _record(standing, ports)
     if request.options.wait and not ended.late and not standing.failures and on_their_way(standing.world):
-        # Rebooted just now, or listed as it was before the look that called it ready.
+        # Rebooted just now, or listed as it was before the observation that found it ready.
         standing = _confirm_anew(request, standing, ports)
     standing = _note_shortages(standing)
     reached = _is_reached(standing)
@@ -77,7 +73,7 @@ def _record(standing: Standing, ports: Ports) -> Standing:
 
 
 def _save_or_note(standing: Standing, ports: Ports) -> Standing:
-    """Save the records; when that fails after something was changed, the result must still tell of it."""
+    """Save the records. If that fails after something was changed, note it: the result must report the change."""
     try:
         save(standing.knowledge, ports, standing.journal.steps)
     except ScalerError as error:
@@ -88,7 +84,7 @@ def _save_or_note(standing: Standing, ports: Ports) -> Standing:
 
 
 def _note_shortages(standing: Standing) -> Standing:
-    """What is missing because there was no capacity is a failure of the run, whatever else was done."""
+    """Add a failure for each group whose servers are missing because there was no capacity."""
     if standing.knowledge.advice.withheld:
         return standing
     return replace(standing, journal=standing.journal.fail(*shortages(standing.plan, standing.knowledge)))
@@ -113,7 +109,7 @@ def _warn(spec: Spec, standing: Standing, ports: Ports) -> None:
 
 
 def _is_reached(standing: Standing) -> bool:
-    """Whether exactly the wanted servers exist, every one is ready, and none lacks a place for its successor.
+    """Return whether exactly the wanted servers exist, every one is ready, and none lacks a place for its successor.
 
     Beside them there may be servers that are off, for as long as they are paid for.
     """

@@ -1,6 +1,6 @@
-"""Confirm: look again and again until what was asked for is there, and what was removed is not.
+"""Confirm: observe again and again until what was asked for is there, and what was removed is not.
 
-It runs outside the engine and holds no lock while machines boot. One look is one list call, for
+It runs outside the engine and holds no lock while machines boot. One observation is one list call, for
 all servers together; a passing trouble of the cloud ends nothing.
 """
 
@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
+from scaler.clouds import PASSING
 from scaler.converge.knowledge import Knowledge
-from scaler.converge.observe import PASSING
 from scaler.converge.ports import Progress
 from scaler.errors import ScalerError
 from scaler.model import World
@@ -18,7 +18,7 @@ from scaler.model.lifecycle import DEAD, UNSETTLED, Status
 from scaler.support.clock import Clock
 
 _QUICK_LOOKS_S = 20.0
-"""Servers that start within this time are seen within a second; the patience of later looks saves requests."""
+"""Servers that start within this time are seen within a second; longer pauses after that save requests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ def confirm(
 
 
 def on_their_way(world: World) -> list[str]:
-    """The servers that time alone brings to an end, and those that run and are to be rebooted."""
+    """Return the servers that time alone brings to an end, and those that run and are to be rebooted."""
     moving = (Status.NEW, Status.STARTING, Status.REBOOTING, Status.STOPPING, Status.DELETING)
     return [
         name
@@ -92,7 +92,7 @@ def _show(world: World, concerned: Collection[str], elapsed_s: float, progress: 
 
 
 def running(world: World, groups: Iterable[str]) -> dict[str, int]:
-    """Ready servers per group."""
+    """Return ready servers per group."""
     return {
         group: sum(1 for server in world.servers.values() if server.group == group and server.running)
         for group in groups

@@ -13,7 +13,7 @@ MOST = 10_000
 
 
 def all_counts(spec: Spec, counts: Mapping[str, int]) -> dict[str, int]:
-    """The wanted count of every group: the spec's, where `counts` says nothing else. UsageError."""
+    """Return the wanted count of every group: the spec's, where `counts` says nothing else. UsageError."""
     return {
         **{name: group.count for name, group in spec.groups.items()},
         **{known_group(spec, name): check_count(count) for name, count in counts.items()},
@@ -21,7 +21,7 @@ def all_counts(spec: Spec, counts: Mapping[str, int]) -> dict[str, int]:
 
 
 def check_count(count: int) -> int:
-    """The count, if it is a whole number from 0 to `MOST`; else UsageError."""
+    """Return the count, if it is a whole number from 0 to `MOST`; else UsageError."""
     if not isinstance(count, int) or isinstance(count, bool):
         raise UsageError(f"{count!r} is no count.", fix="Give a whole number, such as 5.")
     if count < 0:
@@ -32,21 +32,21 @@ def check_count(count: int) -> int:
 
 
 def check_by(by: int) -> int:
-    """The number of servers to add or remove, if it is one from 1 to `MOST`; else UsageError."""
+    """Return the number of servers to add or remove, if it is one from 1 to `MOST`; else UsageError."""
     if check_count(by) == 0:
-        raise UsageError("By 0 servers is no change.", fix="Give 1 or more.")
+        raise UsageError("Nothing to change: the amount must be at least 1.", fix="Give 1 or more.")
     return by
 
 
 def known_group(spec: Spec, name: str) -> str:
-    """The group's name; UsageError, with the known ones, if the spec has no such group."""
+    """Return the group's name; UsageError, with the known ones, if the spec has no such group."""
     if name not in spec.groups:
         raise UsageError(f"There is no group {name!r} in {spec.stack}.", fix=nearest(name, list(spec.groups)))
     return name
 
 
 def only_group(spec: Spec, *, fix: str) -> str:
-    """The spec's group, when it has one; UsageError with this cure when it has several."""
+    """Return the spec's group, when it has one; UsageError with this cure when it has several."""
     if len(spec.groups) > 1:
         raise UsageError(
             f"{spec.stack} has several groups, and none was named.",

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from scaler.clouds import BusyError
+from scaler.clouds import PASSING, BusyError
 from scaler.converge.done import Done
 from scaler.converge.journal import Journal
 from scaler.converge.lessons import POWER_ON_TRIES, is_lasting, passing_power_on
-from scaler.converge.observe import PASSING
 from scaler.errors import EngineError
 
 PAUSE_S = 2.0
@@ -93,7 +92,7 @@ def _try_again(error: Exception, journal: Journal) -> Verdict:
 
 
 def _wait_for(error: BusyError, journal: Journal, *, is_late: bool) -> Verdict:
-    """A server that boots is locked at some clouds, and cannot be deleted until it has booted."""
+    """Wait for a server that boots: some clouds lock it, so that it cannot be deleted until it has booted."""
     if is_late or journal.count("busy") >= _BUSY_WAITS:
         return Verdict(next=Next.STOP, trouble="busy", failure=error)
     return Verdict(next=Next.WAIT, trouble="busy", pause_s=_BUSY_PAUSE_S, note=f"waiting: {error}")

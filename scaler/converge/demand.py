@@ -60,11 +60,11 @@ class Demand:
     """Also remove every machine that is in no state."""
 
     def name_orphans(self, world: World) -> Demand:
-        """The same demand with the orphans of this world among the servers to remove."""
+        """Return the same demand with the orphans of this world among the servers to remove."""
         return replace(self, remove=self.remove | world.orphans_left) if self.remove_orphans else self
 
     def resolve(self, spec: Spec, world: World) -> dict[str, int]:
-        """The wanted count of every group; a server to replace counts, whatever its state."""
+        """Return the wanted count of every group; a server to replace counts, whatever its state."""
         servers = world.servers.values()
         there = Counter(server.group for server in servers if server.counts or server.name in self.renew)
         leaving = Counter(server.group for server in servers if server.counts and server.name in self.remove)
@@ -100,12 +100,12 @@ class Request:
 
     @property
     def packs(self) -> tuple[PolicyPack, ...]:
-        """The policy packs that judge this run: all of the spec's, unless everything is to be removed."""
+        """Return the policy packs that judge this run: all of the spec's, unless everything is to be removed."""
         return () if self.options.everything else self.spec.policies
 
 
 def stale(what: str, moved: Iterable[str]) -> StalePlanError:
-    """The error for a reviewed plan that is not to be carried out any more."""
+    """Return the error for a reviewed plan that is not to be carried out any more."""
     return StalePlanError(
         f"The plan is out of date: {what}. Nothing was changed.",
         why="; ".join(moved),

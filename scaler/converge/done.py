@@ -40,11 +40,11 @@ class Done:
 
     @property
     def is_clean(self) -> bool:
-        """Whether the rest of the phase may follow."""
+        """Return whether the rest of the phase may follow."""
         return not (self.refusals or self.moved or self.unanswered or self.engine_failure or self.error)
 
     def then(self, later: Done) -> Done:
-        """What was done before and what was done after it, as one."""
+        """Return what was done before and what was done after it, as one."""
         return replace(
             later,
             reports=self.reports + later.reports,

@@ -66,7 +66,7 @@ def _plan(request: Request, seen: Knowledge | None, ports: Ports) -> tuple[Reque
 
 
 def _preview(request: Request, standing: Standing, ports: Ports) -> Standing:
-    """Preview in the engine, if a person or a policy looks at it: the plugin enforces the plan anyway."""
+    """Preview in the engine, if a person or a policy reads it: the plugin enforces the plan anyway."""
     if request.options.apply and not request.options.approve and not request.packs:
         return standing
     journal = preview(request, standing.knowledge, standing.plan, standing.journal, ports)
@@ -74,7 +74,7 @@ def _preview(request: Request, standing: Standing, ports: Ports) -> Standing:
 
 
 def _stop_before_acting(request: Request, standing: Standing, ports: Ports) -> Result | None:
-    """The result of a run that ends here: a policy forbids it, nobody wants more than to look, or a person says no."""
+    """Return the result of a run that ends before it acts: forbidden by a policy, a preview, or declined."""
     options, plan = request.options, standing.plan
     if forbidding(standing.journal):
         return result_of(request, standing, Outcome.REFUSED, ports)

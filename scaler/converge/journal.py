@@ -42,17 +42,17 @@ class Journal:
         return replace(self, tallies={**self.tallies, trouble: self.count(trouble) + 1})
 
     def count(self, trouble: str) -> int:
-        """How many rounds had this trouble."""
+        """Return how many rounds had this trouble."""
         return self.tallies.get(trouble, 0)
 
     @property
     def steps(self) -> list[Step]:
-        """The steps that were tried."""
+        """Return the steps that were tried."""
         return [report.step for report in self.reports]
 
     @property
     def done(self) -> set[tuple[Action, str]]:
-        """The steps that were carried out."""
+        """Return the steps that were carried out."""
         return {_key(report.step) for report in self.reports if report.result is StepResult.DONE}
 
 

@@ -81,6 +81,6 @@ class Knowledge:
 
 
 def describe_placement(place: Placement) -> str:
-    """A placement in words, such as `cx23 in fsn1`."""
+    """Return a placement in words, such as `cx23 in fsn1`."""
     kind, location = place
     return f"{kind} in {location}"

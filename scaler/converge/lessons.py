@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from scaler.clouds import BusyError, CloudError, NameTakenError, NoCapacityError, QuotaError
+from scaler.clouds import PASSING, BusyError, CloudError, NameTakenError, NoCapacityError, QuotaError
 from scaler.converge.done import Done
 from scaler.converge.journal import Journal
 from scaler.converge.knowledge import Knowledge
-from scaler.converge.observe import PASSING
 from scaler.model import Action, Placement, Plan, StepResult
 
 POWER_ON_TRIES = 3
@@ -14,7 +13,7 @@ POWER_ON_TRIES = 3
 
 
 def learn(done: Done, plan: Plan, journal: Journal) -> Knowledge:
-    """What is known after a phase, with the lessons of its refusals; `journal` has the phase in it."""
+    """Return what is known after a phase, with the lessons of its refusals; `journal` has the phase in it."""
     adopted = (report for report in done.reports if report.step.action is Action.ADOPT)
     learned = done.knowledge.advise(
         adopted=frozenset(report.step.server for report in adopted if report.result is StepResult.DONE),
@@ -29,7 +28,7 @@ def learn(done: Done, plan: Plan, journal: Journal) -> Knowledge:
 
 
 def full_placements(done: Done) -> dict[Placement, CloudError | str]:
-    """The placements that the cloud has no capacity at, and its words."""
+    """Return the placements that the cloud has no capacity at, and its words."""
     return {
         done.placements[name]: error
         for name, error in sorted(done.refusals.items(), key=lambda item: done.placements[item[0]])
@@ -38,36 +37,36 @@ def full_placements(done: Done) -> dict[Placement, CloudError | str]:
 
 
 def quota_refusal(done: Done) -> QuotaError | None:
-    """The account's refusal to create more, unless something else ends the run anyway."""
+    """Return the account's refusal to create more, unless something else ends the run anyway."""
     if any(is_lasting(error) for error in done.refusals.values()):
         return None
     return next((error for error in done.refusals.values() if isinstance(error, QuotaError)), None)
 
 
 def is_lasting(error: Exception) -> bool:
-    """Whether asking again, elsewhere or under another name, would be no use, and nothing else can go on."""
+    """Return whether asking again, elsewhere or under another name, would be no use, and nothing else can go on."""
     return not isinstance(error, (NoCapacityError, QuotaError, NameTakenError, BusyError, *PASSING))
 
 
 def passing_power_on(done: Done) -> frozenset[str]:
-    """The servers whose power-on failed by a passing trouble."""
+    """Return the servers whose power-on failed by a passing trouble."""
     return frozenset(name for name, error in done.power_on_refusals.items() if isinstance(error, (BusyError, *PASSING)))
 
 
 def power_on_failed(done: Done, journal: Journal) -> frozenset[str]:
-    """The servers that are not powered on again: refused for good, or for a passing trouble too often."""
+    """Return the servers that are not powered on again: refused for good, or for a passing trouble too often."""
     may_try_again = journal.count("power_on") <= POWER_ON_TRIES
     again = passing_power_on(done) if may_try_again else frozenset()
     return frozenset(done.power_on_refusals) - again
 
 
 def machines_held(knowledge: Knowledge) -> int:
-    """How many machines of this stack the account holds, by the records."""
+    """Return how many machines of this stack the account holds, by the records."""
     return sum(1 for server in knowledge.records.values() if server.id and not server.finished)
 
 
 def _meet_quota(knowledge: Knowledge, plan: Plan, error: QuotaError) -> Knowledge:
-    """The account allows no more: what is only paid for makes room first; else nothing more is created."""
+    """Learn that the account allows no more: what is only paid for makes room first; else create nothing more."""
     there = machines_held(knowledge)
     if plan.paid_until and knowledge.advice.most != there:
         return knowledge.advise(most=there)

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from scaler.clouds import Catalogue, CloudError, InvalidError, NoCapacityError
+from scaler.clouds import PASSING, Catalogue, CloudError, InvalidError, NoCapacityError
 from scaler.converge.demand import Request
 from scaler.converge.journal import Journal
 from scaler.converge.knowledge import Knowledge, describe_placement
-from scaler.converge.observe import PASSING
 from scaler.converge.ports import Ports
-from scaler.converge.references import current_image, find_parts
+from scaler.converge.references import current_image, find_references
 from scaler.converge.report import cost_of, servers_after
 from scaler.errors import LimitError
 from scaler.model import LEAVING, Action, Group, Placement, Plan, Spec, Step, World
@@ -55,7 +54,7 @@ def make_plan(request: Request, knowledge: Knowledge, journal: Journal, ports: P
 
 
 def _without_protection(spec: Spec) -> Spec:
-    """The spec of a stack that is to be destroyed: no server stays, protected or paid for."""
+    """Return the spec of a stack that is to be destroyed: no server stays, protected or paid for."""
     groups = {name: replace(group, protect=frozenset(), keep_paid=False) for name, group in spec.groups.items()}
     return replace(spec, groups=groups)
 
@@ -102,7 +101,7 @@ def _look_up(made: Plan, knowledge: Knowledge, journal: Journal, ports: Ports) -
     learned = _learn_placements(creates, knowledge, ports)
     if learned.advice != knowledge.advice:
         return learned
-    return _heed_quota(made, learned, journal, ports)
+    return _obey_quota(made, learned, journal, ports)
 
 
 def _learn_images(made: Plan, knowledge: Knowledge, ports: Ports) -> Knowledge:
@@ -119,7 +118,7 @@ def _learn_images(made: Plan, knowledge: Knowledge, ports: Ports) -> Knowledge:
 
 
 def _image_names(group: Group, knowledge: Knowledge, ports: Ports) -> tuple[Knowledge, frozenset[str]]:
-    """What a group's image goes by; nothing if the cloud cannot say, for a count must go down all the same."""
+    """Return what a group's image goes by; nothing if the cloud cannot say, for a count must go down all the same."""
     try:
         knowledge, catalogue = _read_catalogue(knowledge, ports)
         image = current_image(group, ports.cloud, catalogue)
@@ -132,7 +131,7 @@ def _image_names(group: Group, knowledge: Knowledge, ports: Ports) -> tuple[Know
 def _learn_placements(creates: Sequence[Step], knowledge: Knowledge, ports: Ports) -> Knowledge:
     """Look up what the names in the spec mean, for every placement that servers are to be created at."""
     knowledge, catalogue = _read_catalogue(knowledge, ports)
-    found = find_parts(knowledge.spec, creates, ports.cloud, catalogue, knowledge.templates, ports.clock.now())
+    found = find_references(knowledge.spec, creates, ports.cloud, catalogue, knowledge.templates, ports.clock.now())
     for _, kind, location in found.templates.by_placement.keys() - knowledge.templates.by_placement.keys():
         offer = catalogue.offer(kind, location)
         if offer and offer.deprecated_after:
@@ -168,7 +167,7 @@ def _read_catalogue(knowledge: Knowledge, ports: Ports) -> tuple[Knowledge, Cata
 
 
 def _read_prices(knowledge: Knowledge, ports: Ports) -> Knowledge:
-    """Read the prices for whoever looks at the plan; it can be carried out without them."""
+    """Read the prices for whoever reads the plan; it can be carried out without them."""
     try:
         return _read_catalogue(knowledge, ports)[0]
     except CloudError as error:
@@ -180,7 +179,7 @@ def _read_prices(knowledge: Knowledge, ports: Ports) -> Knowledge:
 # Quota
 
 
-def _heed_quota(made: Plan, knowledge: Knowledge, journal: Journal, ports: Ports) -> Knowledge:
+def _obey_quota(made: Plan, knowledge: Knowledge, journal: Journal, ports: Ports) -> Knowledge:
     """Refuse what the account does not allow; what other groups only lose goes on without it."""
     knowledge = _read_quota(knowledge, ports)
     if knowledge.quota is None:
@@ -198,7 +197,7 @@ def _heed_quota(made: Plan, knowledge: Knowledge, journal: Journal, ports: Ports
 
 
 def _read_quota(knowledge: Knowledge, ports: Ports) -> Knowledge:
-    """Learn once what the account lets this stack have: as the cloud tells, or as it was met within the hour."""
+    """Learn once what the account lets this stack have: as the cloud says, or as it was met within the hour."""
     if knowledge.is_quota_read:
         return knowledge
     return replace(knowledge, quota=_quota(knowledge, ports), is_quota_read=True)
@@ -248,7 +247,7 @@ def _require_fit(group: Group, knowledge: Knowledge) -> None:
 
 
 def shortages(made: Plan, knowledge: Knowledge) -> tuple[NoCapacityError, ...]:
-    """The errors for servers that there is no capacity for, one per group."""
+    """Return the errors for servers that there is no capacity for, one per group."""
     return tuple(_shortage(name, count, knowledge) for name, count in made.short.items())
 
 

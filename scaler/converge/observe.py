@@ -6,27 +6,20 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 from scaler.clouds import (
-    AmbiguousError,
-    BusyError,
+    PASSING,
     CloudError,
     GoneError,
-    RateLimitedError,
-    TransientError,
 )
 from scaler.converge.knowledge import Knowledge
 from scaler.converge.ports import Ports
-from scaler.model import Machine, Server, Spec, StackState, Step, World
-from scaler.model.identity import Identity, new_id
-from scaler.model.lifecycle import UNSETTLED, Phase, Status
+from scaler.converge.recognise import identity_here, recognise_place, recorded_identity
+from scaler.model import Machine, Server, Spec, World
+from scaler.model.lifecycle import Phase, Status
 from scaler.planning.absence import MASS_PROOF_S, is_accepted, is_meant, proof_s, remembered
 from scaler.planning.assess import Findings, assess, known
 from scaler.planning.deadlines import learn_deadline
 from scaler.planning.prices import existing, price_of
-from scaler.planning.reach import UNREACHABLE, excuse
-from scaler.planning.recognition import check_account, check_foreign, check_missing, check_place
-
-PASSING = (TransientError, RateLimitedError, AmbiguousError)
-"""Errors that say nothing about the servers: the next look may succeed."""
+from scaler.planning.recognition import check_foreign, check_missing
 
 _PAUSE_S = 2.0
 
@@ -46,10 +39,10 @@ def observe(spec: Spec, ports: Ports, *, rebuild: bool = False, accept_loss: boo
         for name, group in spec.groups.items()
         if (deadline := learn_deadline(times.get(name, ()), group.start_within))
     }
-    identity = _recorded_identity(stack, ports)
+    identity = recorded_identity(stack, ports)
     holds_servers = bool(stack.entries) or any(server.id and not server.finished for server in records.values())
     if holds_servers:
-        _recognise_place(spec, identity, ports)
+        recognise_place(spec, identity, ports)
     check_foreign(spec, stack.foreign)
     nothing = World(at=ports.clock.now(), machines={}, entries=stack.entries, servers={})
     unseen = Knowledge(spec=spec, stack=stack, world=nothing, first=nothing, records=records, deadlines=deadlines)
@@ -61,51 +54,16 @@ def observe(spec: Spec, ports: Ports, *, rebuild: bool = False, accept_loss: boo
         missing = sorted(server.name if server else known for known, server in expected.items() if known in absent)
         check_missing(spec, missing, len(expected), is_proven=is_proven, accept_loss=accept_loss)
 
-    seen = look(unseen, ports)
+    seen = observe_again(unseen, ports)
     if not is_proven:
         # What a token denies that has never seen the servers proves nothing, however long it does.
         require_presence(seen.denied)
     drift = seen.world.drift
     seen = prove_absences(seen, ports)
     require_presence(seen.gone)
-    # A second look compares with the first one, and no longer sees what the first found.
+    # A second observation compares with the first one, and no longer reports what the first found.
     world = replace(seen.world, drift=tuple(dict.fromkeys((*drift, *seen.world.drift))))
-    return replace(seen, world=world, first=world, identity=_identity_here(identity, ports))
-
-
-def _recorded_identity(stack: StackState, ports: Ports) -> Identity | None:
-    """The stack's identity: as its outputs have it, which everyone shares, else as our records have it."""
-    recorded = ports.records.identity()
-    return stack.identity.united_with(recorded) if stack.identity else recorded
-
-
-def _recognise_place(spec: Spec, identity: Identity | None, ports: Ports) -> None:
-    """Refuse a place other than the recorded one; ask whose a new token is, where the cloud tells."""
-    if identity is None:
-        return
-    check_place(spec, identity, ports.place)
-    if identity.account and not identity.is_proven(ports.place):
-        check_account(spec, identity, _account(ports))
-
-
-def _identity_here(recorded: Identity | None, ports: Ports) -> Identity:
-    """The identity to record from now on: the token has seen all servers that there should be."""
-    if recorded is None or not recorded.id:
-        place = ports.place
-        made = Identity(id=new_id(), project=place.project, cloud=place.cloud, endpoint=place.endpoint)
-        return replace(made, account=_account(ports) or "").with_token(place)
-    return recorded.at(ports.place).with_token(ports.place)
-
-
-def _account(ports: Ports) -> str | None:
-    """The account's own id; None where the cloud does not tell it, or not with this token."""
-    ask: Callable[[], str | None] | None = getattr(ports.cloud, "account", None)
-    if ask is None:
-        return None
-    try:
-        return ask()
-    except CloudError:
-        return None
+    return replace(seen, world=world, first=world, identity=identity_here(identity, ports))
 
 
 def read_stack(knowledge: Knowledge, ports: Ports) -> Knowledge:
@@ -113,16 +71,16 @@ def read_stack(knowledge: Knowledge, ports: Ports) -> Knowledge:
     return replace(knowledge, stack=ports.stack.read())
 
 
-def look(knowledge: Knowledge, ports: Ports) -> Knowledge:
+def observe_again(knowledge: Knowledge, ports: Ports) -> Knowledge:
     """Observe again: one list call per page, and one request for each known machine that the list lacks."""
     return take_in(knowledge, ports.cloud.list_owned(knowledge.spec.owner), ports)
 
 
-def look_patiently(knowledge: Knowledge, ports: Ports, deadline: float) -> Knowledge:
+def observe_patiently(knowledge: Knowledge, ports: Ports, deadline: float) -> Knowledge:
     """Observe again, however often it takes until `deadline` (of `clock.monotonic`)."""
     while True:
         try:
-            return look(knowledge, ports)
+            return observe_again(knowledge, ports)
         except PASSING as error:
             if ports.clock.monotonic() >= deadline:
                 raise
@@ -175,14 +133,14 @@ def _ask_for_missing(
 
 
 def _expected(knowledge: Knowledge) -> dict[str, Server | None]:
-    """The machines that records or the engine's state know of, by id, each with its record if it has one."""
+    """Return the machines that records or the engine's state know of, by id, each with its record if it has one."""
     records = {server.id: server for server in knowledge.records.values() if server.id}
     live = {known: server for known, server in records.items() if not server.finished}
     return {**{entry.id: records.get(entry.id) for entry in knowledge.stack.entries.values()}, **live}
 
 
 def _held(knowledge: Knowledge) -> set[str]:
-    """The machines that there should be, by id: what the stack holds, but for those whose absence was meant.
+    """Return the machines that there should be, by id: what the stack holds, but for those whose absence was meant.
 
     Where the engine has saved nothing, what the records have. A record of this machine alone proves
     nothing beside a stack: another machine's run may have removed the server since (contract 7.4).
@@ -197,7 +155,7 @@ def _held(knowledge: Knowledge) -> set[str]:
 
 
 def _find(missing: str, ports: Ports) -> Machine | None:
-    """A machine by its own address; None if the cloud denies it."""
+    """Return a machine by its own address; None if the cloud denies it."""
     try:
         return ports.cloud.get(missing)
     except GoneError:
@@ -215,12 +173,12 @@ def prove_absences(knowledge: Knowledge, ports: Ports) -> Knowledge:
             " since a cloud's lists can lag"
         )
         ports.clock.sleep(pause_s)
-        knowledge = look_patiently(knowledge, ports, ports.clock.monotonic() + MASS_PROOF_S)
+        knowledge = observe_patiently(knowledge, ports, ports.clock.monotonic() + MASS_PROOF_S)
     return knowledge
 
 
 def _with_lock(knowledge: Knowledge, machine: Machine, ports: Ports) -> Machine:
-    """The machine, locked while a reboot goes on that only its actions show, as at DigitalOcean."""
+    """Return the machine, locked while a reboot goes on that only its actions show, as at DigitalOcean."""
     is_busy: Callable[[str], bool] | None = getattr(ports.cloud, "is_busy", None)
     rebooting = (server.id for server in knowledge.records.values() if server.status is Status.REBOOTING)
     if is_busy is None or machine.locked or machine.phase is not Phase.RUNNING or machine.id not in rebooting:
@@ -254,75 +212,3 @@ def learn_prices(knowledge: Knowledge, ports: Ports) -> Knowledge:
     for server in knowledge.world.servers.values():
         learned = learned.amend(_priced(learned, server))
     return learned
-
-
-# ---------------------------------------------------------------------------------------------
-# Records and reboots
-
-
-def save(knowledge: Knowledge, ports: Ports, steps: Sequence[Step] = ()) -> None:
-    """Replace the records in the state file."""
-    ports.records.save(knowledge.wanted, knowledge.records, steps, knowledge.identity)
-
-
-def record(knowledge: Knowledge, ports: Ports) -> Knowledge:
-    """Save what is there in the stack, from a list that is read under its lock."""
-    ports.progress.phase("recording")
-    seen = [read_stack(knowledge, ports)]
-
-    def describe(machines: Sequence[Machine]) -> dict[str, Server]:
-        seen.append(take_in(seen[-1], machines, ports))
-        return dict(seen[-1].world.servers)
-
-    ports.stack.record(describe, knowledge.identity)
-    return read_stack(seen[-1], ports)
-
-
-def give_up_waiting(knowledge: Knowledge, names: Sequence[str], ports: Ports) -> Knowledge:
-    """The run's time is up: what still starts or stops is `hanging` from now on.
-
-    Not what is being deleted: as `hanging` it would count again once its cloud calls it running.
-    Nor what runs, and could only not be rebooted; nor what the vendor works on, or what cannot be reached from here.
-    """
-    world, machines = knowledge.world, knowledge.world.machines
-    unreachable = excuse(knowledge.spec, machines, world.servers, names, ports.readiness.probe).unreachable
-    for name in sorted(unreachable):
-        ports.progress.warn(f"{name} {UNREACHABLE} ({ports.readiness.trouble(world.servers[name]) or 'no answer'})")
-    for name in names:
-        server = knowledge.records[name]
-        if name in unreachable or (name in machines and machines[name].phase in UNSETTLED):
-            continue
-        if server.status in (Status.DELETING, Status.RUNNING):
-            continue
-        error = f"still {server.status} when the run's time was up"
-        knowledge = knowledge.note(server.become(Status.HANGING, knowledge.world.at, error))
-    return knowledge
-
-
-def due_for_reboot(world: World) -> list[str]:
-    """The running servers for which a reboot was asked while they could not be rebooted."""
-    return [name for name, server in world.servers.items() if server.reboot_asked and server.running]
-
-
-def reboot(knowledge: Knowledge, name: str, ports: Ports) -> tuple[Knowledge, CloudError | None]:
-    """Reboot one running server; the error if that was refused for good.
-
-    After a passing trouble the reboot stays asked for, and is due at the next look.
-    """
-    server = replace(knowledge.world.servers[name], reboot_asked=False)
-    try:
-        ports.cloud.reboot(server.id or "")
-    except (BusyError, *PASSING):
-        return knowledge.amend(replace(server, reboot_asked=True)), None
-    except CloudError as error:
-        return knowledge.amend(server.become(Status.ERRORED, knowledge.world.at, str(error))), error
-    return knowledge.amend(server.become(Status.REBOOTING, knowledge.world.at)), None
-
-
-def reboot_due(knowledge: Knowledge, ports: Ports) -> tuple[Knowledge, tuple[CloudError, ...]]:
-    """Reboot what is due; what was refused for good."""
-    refused: list[CloudError] = []
-    for name in due_for_reboot(knowledge.world):
-        knowledge, error = reboot(knowledge, name, ports)
-        refused += [error] if error else []
-    return knowledge, tuple(refused)

@@ -1,4 +1,4 @@
-"""What changes no number: look, record, reboot, protect.
+"""What changes no number: observe, record, reboot, protect.
 
 None of it goes through the engine's `up`; what the stack must know is saved by the record step.
 """
@@ -13,17 +13,10 @@ from datetime import timedelta
 from scaler.converge.checks import find_server, wrong_status
 from scaler.converge.confirm import confirm, on_their_way, running
 from scaler.converge.knowledge import Knowledge
-from scaler.converge.observe import (
-    give_up_waiting,
-    learn_prices,
-    observe,
-    reboot_due,
-    record,
-    save,
-)
-from scaler.converge.observe import look as observe_again
-from scaler.converge.observe import reboot as reboot_one
+from scaler.converge.observe import learn_prices, observe, observe_again
 from scaler.converge.ports import Ports
+from scaler.converge.reboots import reboot_due, reboot_server
+from scaler.converge.record import give_up_waiting, record, save
 from scaler.errors import UsageError
 from scaler.model import Action, GroupReport, Outcome, Result, Server, Spec, Step, StepReport, StepResult
 from scaler.model.lifecycle import Status
@@ -55,7 +48,7 @@ def refresh(spec: Spec, ports: Ports) -> Result:
 
 
 def orphans(spec: Spec, ports: Ports) -> tuple[Server, ...]:
-    """The machines that carry our labels and are in no state, but those that are being deleted."""
+    """Return the machines that carry our labels and are in no state, but those that are being deleted."""
     world = observe(spec, ports).world
     return tuple(world.servers[name] for name in sorted(world.orphans_left))
 
@@ -126,7 +119,7 @@ class _Operation:
 
 
 def _observe(spec: Spec, ports: Ports, *, rebuild: bool = False) -> Knowledge:
-    """What is there; wanted stays what it was."""
+    """Return what is there; wanted stays what it was."""
     recorded = ports.records.wanted()
     wanted = {name: recorded.get(name, group.count) for name, group in spec.groups.items()}
     return replace(observe(spec, ports, rebuild=rebuild), wanted=wanted)
@@ -141,7 +134,7 @@ def _named(knowledge: Knowledge, names: Collection[str]) -> list[Server]:
 
 
 def _rebootable(knowledge: Knowledge, names: Collection[str], group: str | None, ports: Ports) -> list[Server]:
-    """The servers to reboot; UsageError for a named one that is not there or in another status."""
+    """Return the servers to reboot; UsageError for a named one that is not there or in another status."""
     if names:
         servers = _named(knowledge, names)
         for server in servers:
@@ -153,7 +146,7 @@ def _rebootable(knowledge: Knowledge, names: Collection[str], group: str | None,
 
 
 def _rebootable_of(knowledge: Knowledge, group: str | None, ports: Ports) -> list[Server]:
-    """The servers of a group, or of all, that can be rebooted; says of the others that they are not."""
+    """Return the servers of a group, or of all, that can be rebooted; says of the others that they are not."""
     spec = knowledge.spec
     if group is not None and group not in spec.groups:
         raise UsageError(f"There is no group {group!r} in {spec.stack}.", fix=nearest(group, list(spec.groups)))
@@ -177,7 +170,7 @@ def _reboot(operation: _Operation, servers: Sequence[Server], ports: Ports) -> _
     errors = {}
     for server in servers:
         if server.running:
-            knowledge, error = reboot_one(knowledge, server.name, ports)
+            knowledge, error = reboot_server(knowledge, server.name, ports)
             if error:
                 errors[server.name] = error
         ports.progress.server(server.name, knowledge.records[server.name].status)
@@ -222,12 +215,12 @@ def _protect(operation: _Operation, names: Collection[str], *, protected: bool) 
             raise UsageError(
                 f"{server.name} is protected by the spec.",
                 why=f"groups.{server.group}.protect names it in {spec.path}",
-                fix="take it out there",
+                fix="Remove it from that list.",
                 code="protected_by_spec",
             )
     for server in servers:
         if server.protected is not protected:
-            reason = "it is protected from scale-down" if protected else "it is protected no more"
+            reason = "it is protected from scale-down" if protected else "its protection was removed"
             operation = operation.note(Action.UPDATE, server, reason)
             knowledge = operation.knowledge.amend(replace(server, protected=protected))
             operation = replace(operation, knowledge=knowledge)

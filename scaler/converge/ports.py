@@ -32,13 +32,13 @@ class Stack(Protocol):
     """The Pulumi stack: the engine, the program and the plugin, put together."""
 
     def read(self) -> StackState:
-        """The stack as last saved; heals locks whose owner is dead."""
+        """Return the stack as last saved; heals locks whose owner is dead."""
 
     def prepare(self) -> None:
         """Make sure that the engine is there and that it knows the stack."""
 
     def preview(self, change: Change, packs: Sequence[PolicyPack] = ()) -> Preview:
-        """The engine's own view of a change, and what the packs' policies say of what it leaves."""
+        """Return the engine's own view of a change, and what the packs' policies say of what it leaves."""
 
     def apply(self, change: Change) -> Applied:
         """Carry a change out under the stack's lock."""
@@ -97,7 +97,7 @@ class ReadinessChecks(Protocol):
         """By the readings so far; never waits for one."""
 
     def trouble(self, server: Server) -> str | None:
-        """What was wrong at the last reading that was not good."""
+        """Return what was wrong at the last reading that was not good."""
 
     def probe(self, how: Readiness, servers: Sequence[Server]) -> Mapping[str, CheckResult]:
         """Check each of these servers once and wait for that; the results by name."""
@@ -111,11 +111,11 @@ class Stop(Protocol):
 
     @property
     def kept(self) -> bool:
-        """Whether its drain failed and the spec says to keep it then."""
+        """Return whether its drain failed and the spec says to keep it then."""
 
     @property
     def notes(self) -> Sequence[str]:
-        """What went wrong."""
+        """Return what went wrong."""
 
 
 class Stopping(Protocol):

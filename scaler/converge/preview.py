@@ -58,12 +58,12 @@ def preview_again(request: Request, knowledge: Knowledge, plan: Plan, journal: J
 
 
 def forbidding(journal: Journal) -> list[Violation]:
-    """The violations that forbid the plan that was previewed last."""
+    """Return the violations that forbid the plan that was previewed last."""
     return [violation for violation in journal.violations if violation.forbids]
 
 
 def planned_operations(plan: Plan, knowledge: Knowledge) -> dict[str, str]:
-    """What the engine's preview should show of a plan, by server."""
+    """Return what the engine's preview should show of a plan, by server."""
     declared = set(plan.phases[-1].declared)
     # Reversed: what is adopted first and changed later is new to the engine.
     return {

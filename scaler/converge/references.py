@@ -23,10 +23,10 @@ class Found:
     """Sold, but not to be had now by the cloud's own catalogue."""
 
 
-def find_parts(
+def find_references(
     spec: Spec, creates: Iterable[Step], cloud: Cloud, catalogue: Catalogue, found: Templates, now: datetime
 ) -> Found:
-    """The references for every placement of these create steps, beyond those already found.
+    """Return the references for every placement of these create steps, beyond those already found.
 
     Raises InvalidError for a key, network or other thing that does not exist, wherever the server is.
     """
@@ -52,7 +52,7 @@ def find_parts(
 
 
 def current_image(group: Group, cloud: Cloud, catalogue: Catalogue) -> Image:
-    """The image that a new server of a group would be made from; InvalidError if there is none."""
+    """Return the image that a new server of a group would be made from; InvalidError if there is none."""
     known = [offer for kind in group.types for place in group.locations if (offer := catalogue.offer(kind, place))]
     if not known:
         raise InvalidError(f"No type of {group.name} is sold in its locations.")

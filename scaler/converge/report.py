@@ -64,7 +64,7 @@ def _paid_now(knowledge: Knowledge, plan: Plan) -> list[prices.Priced]:
 
 
 def servers_after(knowledge: Knowledge, plan: Plan) -> list[prices.Priced]:
-    """The servers that are paid for after a plan, when the hours are over that are paid already."""
+    """Return the servers that are paid for after a plan, when the hours are over that are paid already."""
     leaving = {step.server for step in plan.steps if step.action is Action.DELETE} | plan.paid_until.keys()
     staying = [
         prices.existing(server)
@@ -75,12 +75,12 @@ def servers_after(knowledge: Knowledge, plan: Plan) -> list[prices.Priced]:
 
 
 def cost_of(knowledge: Knowledge, before: Iterable[Server], after: Iterable[prices.Priced]) -> Cost | None:
-    """The costs of servers before and after; None when the prices were not read."""
+    """Return the costs of servers before and after; None when the prices were not read."""
     at = knowledge.world.at
     staying = (server for server in before if not prices.is_kept(knowledge.spec, server, at))
     return prices.cost(knowledge.catalogue, map(prices.existing, staying), after)
 
 
 def ids(world: World) -> dict[str, str]:
-    """The machines of a world, name → id."""
+    """Return the machines of a world, name → id."""
     return {name: machine.id for name, machine in world.machines.items()}

@@ -15,17 +15,11 @@ from scaler.converge.journal import Journal
 from scaler.converge.knowledge import Knowledge
 from scaler.converge.lessons import full_placements, learn, machines_held, passing_power_on, quota_refusal
 from scaler.converge.make_plan import check_sums, make_plan
-from scaler.converge.observe import (
-    due_for_reboot,
-    look,
-    look_patiently,
-    prove_absences,
-    read_stack,
-    reboot_due,
-    save,
-)
+from scaler.converge.observe import observe_again, observe_patiently, prove_absences, read_stack
 from scaler.converge.ports import Ports
 from scaler.converge.preview import preview_again
+from scaler.converge.reboots import due_for_reboot, reboot_due
+from scaler.converge.record import save
 from scaler.converge.standing import Standing
 from scaler.errors import ScalerError
 from scaler.model import LEAVING, Action, Server, Spec
@@ -137,7 +131,7 @@ def _wait(request: Request, standing: Standing, verdict: Verdict, ports: Ports) 
     """Confirm what was done; where nothing was, only observe again."""
     if verdict.next in (Next.CONFIRM, Next.STOP):
         return confirm_round(request, standing, ports)
-    seen = look_patiently(standing.knowledge, ports, request.deadline)
+    seen = observe_patiently(standing.knowledge, ports, request.deadline)
     return replace(standing, knowledge=seen), Confirmed(seen)
 
 
@@ -147,7 +141,7 @@ def confirm_round(request: Request, standing: Standing, ports: Ports) -> tuple[S
     steps = standing.journal.steps
 
     def look_and_reboot(knowledge: Knowledge) -> Knowledge:
-        return reboot_what_is_due(look(knowledge, ports))
+        return reboot_what_is_due(observe_again(knowledge, ports))
 
     def reboot_what_is_due(knowledge: Knowledge) -> Knowledge:
         if not due_for_reboot(knowledge.world):
@@ -159,7 +153,7 @@ def confirm_round(request: Request, standing: Standing, ports: Ports) -> tuple[S
         return knowledge
 
     ports.progress.phase("confirming")
-    seen = reboot_what_is_due(look_patiently(standing.knowledge, ports, request.deadline))
+    seen = reboot_what_is_due(observe_patiently(standing.knowledge, ports, request.deadline))
     confirmed = confirm(look_and_reboot, seen, clock=ports.clock, deadline=request.deadline, progress=ports.progress)
     journal = standing.journal.fail(*refused)
     return replace(standing, knowledge=confirmed.knowledge, journal=journal), confirmed
@@ -188,7 +182,7 @@ def _check_loss(request: Request, knowledge: Knowledge, journal: Journal) -> Non
 
 
 def _dying(standing: Standing) -> list[str]:
-    """The dead servers that the plan replaces."""
+    """Return the dead servers that the plan replaces."""
     servers = standing.world.servers
     deletes = (step.server for step in standing.plan.steps if step.action is Action.DELETE)
     return [name for name in deletes if servers[name].status in DEAD]

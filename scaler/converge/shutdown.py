@@ -11,15 +11,16 @@ from datetime import timedelta
 
 from scaler.converge.done import Done
 from scaler.converge.knowledge import Knowledge
-from scaler.converge.observe import look_patiently, save
+from scaler.converge.observe import observe_patiently
 from scaler.converge.ports import Ports, Stop
+from scaler.converge.record import save
 from scaler.errors import ScalerError
 from scaler.model import Action, Machine, PlanPhase, Server, Spec, Step, StepReport, StepResult, StopPolicy
 from scaler.model.lifecycle import Phase, Status
 from scaler.planning.names import natural
 
-_LOOK_EVERY_S = 1.0
-"""Between two looks at servers that are being stopped."""
+_OBSERVE_EVERY_S = 1.0
+"""Between two observations of servers that are being stopped."""
 
 _SHUTDOWN_WITHIN = timedelta(minutes=1)
 """What a server that is to be powered off gets for its shutdown, where its group says nothing of it."""
@@ -38,14 +39,14 @@ class Stopped:
 
 
 def split(phase: PlanPhase, knowledge: Knowledge) -> tuple[PlanPhase, dict[str, Step]]:
-    """What can be done at once, and the steps that must wait until their servers have stopped."""
+    """Return what can be done at once, and the steps that must wait until their servers have stopped."""
     stopping = {step.server: step for step in phase.steps if _must_stop(step, knowledge)}
     at_once = tuple(step for step in phase.steps if step.server not in stopping)
     return lot(phase, at_once, stopping), stopping
 
 
 def lot(phase: PlanPhase, steps: tuple[Step, ...], waiting: Iterable[str]) -> PlanPhase:
-    """A part of a phase; the servers that are still waited for stay declared."""
+    """Return a part of a phase; the servers that are still waited for stay declared."""
     return PlanPhase(steps=steps, declared=tuple(sorted({*phase.declared, *waiting}, key=natural)))
 
 
@@ -64,8 +65,8 @@ def wait_for_some(waiting: Mapping[str, Step], knowledge: Knowledge, ports: Port
     """Wait until at least one of these servers has stopped, or is kept after all."""
     stopped = Stopped(Done(knowledge=knowledge), waiting=waiting)
     while stopped.waiting and len(stopped.waiting) == len(waiting):
-        ports.clock.sleep(_LOOK_EVERY_S)
-        seen = look_patiently(stopped.done.knowledge, ports, deadline)
+        ports.clock.sleep(_OBSERVE_EVERY_S)
+        seen = observe_patiently(stopped.done.knowledge, ports, deadline)
         stopped = replace(stopped, done=replace(stopped.done, knowledge=seen))
         for name, step in stopped.waiting.items():
             machine = seen.world.machines.get(name)
@@ -84,8 +85,8 @@ def _end(stopped: Stopped, step: Step, stop: Stop, machine: Machine | None, port
         return replace(stopped, done=stopped.done.then(_kept(step, stop.notes, stopped.done)), waiting=waiting)
     if step.action is Action.POWER_OFF:
         return replace(stopped, done=stopped.done.then(_off(step, machine, stop.notes, stopped.done)), waiting=waiting)
-    told = replace(step, reason="; ".join([step.reason, *stop.notes]))
-    return replace(stopped, steps=(*stopped.steps, told), waiting=waiting)
+    noted = replace(step, reason="; ".join([step.reason, *stop.notes]))
+    return replace(stopped, steps=(*stopped.steps, noted), waiting=waiting)
 
 
 def _off(step: Step, machine: Machine | None, notes: Sequence[str], before: Done) -> Done:
@@ -112,7 +113,7 @@ def _kept(step: Step, notes: Sequence[str], before: Done) -> Done:
 
 
 def _must_stop(step: Step, knowledge: Knowledge) -> bool:
-    """Whether a server is to be powered off, or serves, or may, and its group says how to stop it."""
+    """Return whether a server is to be powered off, or serves, or may, and its group says how to stop it."""
     if step.action is not Action.DELETE:
         return step.action is Action.POWER_OFF
     server: Server = knowledge.world.servers[step.server]

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from scaler.clouds import Image, InvalidError, Reference
-from scaler.converge.references import Found, find_parts
+from scaler.converge.references import Found, find_references
 from scaler.model import Action, ImageRef, Spec, Step
 from scaler.planning.template import References, Templates
 from tests.support.fakes import START, FakeClock, FakeCloud, group, spec
@@ -37,7 +37,7 @@ def create(type: str = "cx23", location: str = "fsn1", number: int = 1) -> Step:
 
 
 def look(cloud: FakeCloud, *steps: Step, made_for: Spec | None = None, before: Templates | None = None) -> Found:
-    return find_parts(made_for or spec(), steps, cloud, cloud.catalogue(), before or Templates(), START)
+    return find_references(made_for or spec(), steps, cloud, cloud.catalogue(), before or Templates(), START)
 
 
 def found(cloud: FakeCloud, *steps: Step, made_for: Spec | None = None, before: Templates | None = None) -> Templates:
@@ -108,7 +108,7 @@ def test_a_type_past_its_end_is_not_ordered(days: int, sold: bool) -> None:
     cloud = Shop()
     catalogue = cloud.catalogue()
     ending = [replace(offer, deprecated_after=START + timedelta(days=days)) for offer in catalogue.offers]
-    looked = find_parts(spec(), [create()], cloud, replace(catalogue, offers=tuple(ending)), Templates(), START)
+    looked = find_references(spec(), [create()], cloud, replace(catalogue, offers=tuple(ending)), Templates(), START)
     assert bool(looked.templates.by_placement) is sold
     assert [error.what for error in looked.unfit.values()] == ["cx23 cannot be ordered in fsn1 any more."] * (not sold)
 
