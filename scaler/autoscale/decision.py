@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
+from scaler.support.clock import not_after
+
 # ---------------------------------------------------------------------------------------------
 # Input
 
@@ -118,6 +120,29 @@ class History:
     lowered: datetime | None = None
     health: Mapping[str, MetricHealth] = field(default_factory=dict)
     rates: Mapping[str, Rate] = field(default_factory=dict)
+
+    @property
+    def moments(self) -> tuple[datetime, ...]:
+        """All times in it."""
+        return (
+            *(moment for moment, _ in self.asked),
+            *(moment for moment in (self.raised, self.lowered) if moment),
+            *(health.since for health in self.health.values()),
+            *(rate.at for rate in self.rates.values()),
+        )
+
+    def none_after(self, now: datetime) -> History:
+        """Return the history with each time in the future replaced by `now`."""
+        if all(moment <= now for moment in self.moments):
+            return self
+        return replace(
+            self,
+            asked=tuple((not_after(moment, now), count) for moment, count in self.asked),
+            raised=self.raised and not_after(self.raised, now),
+            lowered=self.lowered and not_after(self.lowered, now),
+            health={name: replace(one, since=not_after(one.since, now)) for name, one in self.health.items()},
+            rates={name: replace(rate, at=not_after(rate.at, now)) for name, rate in self.rates.items()},
+        )
 
 
 # ---------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from datetime import datetime
 from scaler.autoscale.decision import MetricHealth, Reading, Sample, SampleState
 from scaler.autoscale.numbers import short
 from scaler.model.autoscaling import Metric
+from scaler.support.clock import CLOCK_SKEW
 from scaler.support.durations import format_duration
 
 
@@ -33,6 +34,9 @@ def _state(metric: Metric, sample: Sample, now: datetime) -> tuple[SampleState, 
     age = now - sample.at
     if age > metric.max_age:
         return SampleState.STALE, f"{format_duration(age)} old"
+    # It is read after `now`, within the metric's time limit.
+    if -age > metric.timeout + CLOCK_SKEW:
+        return SampleState.STALE, f"dated {format_duration(-age)} in the future"
     return SampleState.OK, ""
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,15 @@ class Remembered:
     histories: Mapping[str, History]
     logged: Mapping[str, str]
     """By group: the key of the last logged decision, so that each is logged once."""
+
+    @property
+    def moments(self) -> tuple[datetime, ...]:
+        """All times in the histories."""
+        return tuple(moment for history in self.histories.values() for moment in history.moments)
+
+    def none_after(self, now: datetime) -> Remembered:
+        """Return the same memory with each time in the future replaced by `now`."""
+        return replace(self, histories={name: history.none_after(now) for name, history in self.histories.items()})
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ from scaler.model import Outcome, Requests, Result, Server, Spec, World
 from scaler.model.autoscaling import Metric
 from scaler.model.lifecycle import DEAD, Status
 from scaler.planning.prices import is_kept
+from scaler.support.clock import future_notice
 
 Samples = Mapping[str, Mapping[str, Sample]]
 """By group and metric."""
@@ -105,9 +106,10 @@ def run_tick(
     # Whole seconds, as in the records, so that a later tick reads exactly what was decided on.
     now = now.replace(microsecond=0)
     sent = ports.cloud.requests
-    remembered = memory.load()
+    stored = memory.load()
     recorded = ports.records.wanted()
     seen = _observe(spec, ports)
+    remembered = _none_after(now, stored, seen, ports)
     world = seen.world
     supplies = _supplies(spec, world, recorded, remembered.histories)
     catalogue = (prices or Prices(ports.clock)).of(ports.cloud) if spec.budget is not None else None
@@ -209,6 +211,15 @@ def _observe(spec: Spec, ports: Ports) -> Knowledge:
     if confirmed.error:
         raise confirmed.error
     return confirmed.knowledge
+
+
+def _none_after(now: datetime, stored: Remembered, seen: Knowledge, ports: Ports) -> Remembered:
+    """Return the memory without times in the future; tell of them, unless the observation told of the records' own."""
+    # By the clock: another process may have saved it while this one waited for the lock, after its own `now`.
+    notice = future_notice(stored.moments, ports.clock.now())
+    if notice and not seen.was_ahead:
+        ports.progress.warn(notice)
+    return stored.none_after(now)
 
 
 def _supplies(

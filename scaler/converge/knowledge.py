@@ -30,6 +30,8 @@ class Knowledge:
     """By name, finished ones included."""
     identity: Identity | None = None
     """What the stack is, and where; recorded with everything else."""
+    was_ahead: bool = False
+    """Whether records were dated in the future when they were read, and a notice told of it."""
     gone: frozenset[str] = frozenset()
     """Ids of machines whose absence is proven."""
     denied: Mapping[str, float] = field(default_factory=dict)

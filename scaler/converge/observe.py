@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 
 from scaler.clouds import (
     PASSING,
@@ -16,10 +17,11 @@ from scaler.converge.recognise import identity_here, recognise_place, recorded_i
 from scaler.model import Machine, Server, Spec, World
 from scaler.model.lifecycle import Phase, Status
 from scaler.planning.absence import MASS_PROOF_S, is_accepted, is_meant, proof_s, remembered
-from scaler.planning.assess import Findings, assess, known
+from scaler.planning.assess import Findings, assess, known, none_after
 from scaler.planning.deadlines import learn_deadline
 from scaler.planning.prices import existing, price_of
 from scaler.planning.recognition import check_foreign, check_missing
+from scaler.support.clock import future_notice
 
 _PAUSE_S = 2.0
 
@@ -31,39 +33,69 @@ def observe(spec: Spec, ports: Ports, *, rebuild: bool = False, accept_loss: boo
     backend or the state file raises.
     """
     ports.progress.phase("observing")
+    unseen = _read_records(spec, ports, rebuild=rebuild)
+    identity = recorded_identity(unseen.stack, ports)
+    if _expected(unseen):
+        recognise_place(spec, identity, ports)
+    check_foreign(spec, unseen.stack.foreign)
+    is_proven = identity is None or not identity.id or identity.is_proven(ports.place)
+    seen = _look_for_all(unseen, ports, is_proven=is_proven, accept_loss=accept_loss)
+    return replace(seen, first=seen.world, identity=identity_here(identity, ports))
+
+
+def _read_records(spec: Spec, ports: Ports, *, rebuild: bool) -> Knowledge:
+    """Know what the stack and the records say, and nothing of the cloud yet."""
     stack = ports.stack.read()
-    records = known(stack, ports.records.load(set_aside_damaged=rebuild))
+    # Whole seconds, as in the records.
+    now = ports.clock.now().replace(microsecond=0)
+    records, was_ahead = _none_after(now, known(stack, ports.records.load(set_aside_damaged=rebuild)), ports)
     times = ports.records.boot_times()
     deadlines = {
         name: deadline
         for name, group in spec.groups.items()
         if (deadline := learn_deadline(times.get(name, ()), group.start_within))
     }
-    identity = recorded_identity(stack, ports)
-    holds_servers = bool(stack.entries) or any(server.id and not server.finished for server in records.values())
-    if holds_servers:
-        recognise_place(spec, identity, ports)
-    check_foreign(spec, stack.foreign)
-    nothing = World(at=ports.clock.now(), machines={}, entries=stack.entries, servers={})
-    unseen = Knowledge(spec=spec, stack=stack, world=nothing, first=nothing, records=records, deadlines=deadlines)
+    nothing = World(at=now, machines={}, entries=stack.entries, servers={})
+    return Knowledge(
+        spec=spec,
+        stack=stack,
+        world=nothing,
+        first=nothing,
+        records=records,
+        was_ahead=was_ahead,
+        deadlines=deadlines,
+    )
+
+
+def _look_for_all(unseen: Knowledge, ports: Ports, *, is_proven: bool, accept_loss: bool) -> Knowledge:
+    """Observe until each server that there should be is found or proven to be gone; UnrecognisedError.
+
+    `is_proven`: the token has seen all servers of the stack before.
+    """
     held = _held(unseen)
-    expected = {known: server for known, server in _expected(unseen).items() if known in held}
-    is_proven = identity is None or not identity.id or identity.is_proven(ports.place)
+    names = {known: server.name if server else known for known, server in _expected(unseen).items() if known in held}
 
     def require_presence(absent: Collection[str]) -> None:
-        missing = sorted(server.name if server else known for known, server in expected.items() if known in absent)
-        check_missing(spec, missing, len(expected), is_proven=is_proven, accept_loss=accept_loss)
+        missing = sorted(name for known, name in names.items() if known in absent)
+        check_missing(unseen.spec, missing, len(names), is_proven=is_proven, accept_loss=accept_loss)
 
-    seen = observe_again(unseen, ports)
+    first = observe_again(unseen, ports)
     if not is_proven:
         # What a token denies that has never seen the servers proves nothing, however long it does.
-        require_presence(seen.denied)
-    drift = seen.world.drift
-    seen = prove_absences(seen, ports)
+        require_presence(first.denied)
+    seen = prove_absences(first, ports)
     require_presence(seen.gone)
     # A second observation compares with the first one, and no longer reports what the first found.
-    world = replace(seen.world, drift=tuple(dict.fromkeys((*drift, *seen.world.drift))))
-    return replace(seen, world=world, first=world, identity=identity_here(identity, ports))
+    drift = dict.fromkeys((*first.world.drift, *seen.world.drift))
+    return replace(seen, world=replace(seen.world, drift=tuple(drift)))
+
+
+def _none_after(now: datetime, records: Mapping[str, Server], ports: Ports) -> tuple[dict[str, Server], bool]:
+    """The records without times in the future, and whether there were any worth a notice."""
+    notice = future_notice((server.since for server in records.values()), now)
+    if notice:
+        ports.progress.warn(notice)
+    return none_after(records, now), notice is not None
 
 
 def read_stack(knowledge: Knowledge, ports: Ports) -> Knowledge:

@@ -11,6 +11,7 @@ from scaler.model.lifecycle import UNSETTLED, Phase, Status, deadline_of, status
 from scaler.model.ownership import GROUP
 from scaler.planning.deadlines import Deadline
 from scaler.planning.reach import UNREACHABLE, Probe, excuse
+from scaler.support.clock import not_after
 from scaler.support.durations import format_duration
 
 _START_WITHIN = timedelta(minutes=10)
@@ -99,6 +100,14 @@ def known(stack: StackState, records: Iterable[Server]) -> dict[str, Server]:
     return merged
 
 
+def none_after(records: Mapping[str, Server], now: datetime) -> dict[str, Server]:
+    """Return the records with each `since` in the future replaced by `now`.
+
+    `created` stays: it is the cloud's own time, and nothing waits for it.
+    """
+    return {name: replace(server, since=not_after(server.since, now)) for name, server in records.items()}
+
+
 def _name(machines: Sequence[Machine], entries: Mapping[str, StackEntry]) -> dict[str, Machine]:
     """Return the machines by the name of their record: the stack's name for it, else its own.
 
@@ -139,16 +148,20 @@ class _Observation:
         current = self._with_facts(name, machine, before, entry)
         status = self._status(current, machine, before, in_stack=entry is not None)
         if before is None:
-            since = current.created if machine.phase is Phase.BOOTING and current.created else self.now
+            since = self._created(current) if machine.phase is Phase.BOOTING else self.now
             server = replace(current, status=status, since=since)
         else:
             server = current.become(status, self.now, current.error if status is Status.HANGING else None)
-            if status is Status.STARTING and before.status is Status.NEW and current.created:
-                server = replace(server, since=current.created)
+            if status is Status.STARTING and before.status is Status.NEW:
+                server = replace(server, since=self._created(current))
         if machine.phase in UNSETTLED and deadline_of(server.status, _START_WITHIN):
             # Its time begins when the vendor has finished.
             return replace(server, since=self.now)
         return server
+
+    def _created(self, server: Server) -> datetime:
+        """Return when the cloud created a server; `now`, if the cloud's clock is ahead of ours, or did not tell."""
+        return not_after(server.created or self.now, self.now)
 
     def _with_facts(self, name: str, machine: Machine, before: Server | None, entry: StackEntry | None) -> Server:
         """Return the record with what the cloud says now, its status apart."""

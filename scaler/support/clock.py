@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
+
+from scaler.support.durations import format_duration
+
+CLOCK_SKEW = timedelta(minutes=1)
+"""How far the clocks of machines that work together may differ, without a word about it."""
 
 
 class Clock(Protocol):
@@ -31,6 +37,26 @@ class SystemClock:
 
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds)
+
+
+def not_after(moment: datetime, now: datetime) -> datetime:
+    """Return a recorded moment, or `now` if it lies in the future.
+
+    A clock was ahead when it was recorded, or was set back since. Taken as it is, it would make a
+    cooldown, a deadline or a grace time last until the clock has caught up, which may be years.
+    """
+    return min(moment, now)
+
+
+def future_notice(moments: Iterable[datetime], now: datetime) -> str | None:
+    """Return what to tell of recorded moments in the future; None if none is ahead by more than `CLOCK_SKEW`."""
+    ahead = max(moments, default=now) - now
+    if ahead <= CLOCK_SKEW:
+        return None
+    return (
+        f"what was recorded is dated up to {format_duration(ahead)} in the future: a clock was ahead then,"
+        " or this one is behind; it counts from now"
+    )
 
 
 def format_time(moment: datetime) -> str:

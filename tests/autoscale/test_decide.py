@@ -195,6 +195,22 @@ def test_up_only_when_asked_for_the_whole_window() -> None:
     assert fleet.step(jobs=70).count == 5
 
 
+@pytest.mark.acceptance("T14")
+@pytest.mark.parametrize(
+    ("ahead", "state", "error"),
+    [
+        (timedelta(days=27_000), SampleState.STALE, "dated 27000d in the future"),
+        (timedelta(seconds=67), SampleState.STALE, "dated 1m7s in the future"),
+        # The source's clock is a minute ahead, and it took the five seconds that it may.
+        (timedelta(seconds=65), SampleState.OK, ""),
+    ],
+)
+def test_a_sample_of_the_future_is_not_fresh(ahead: timedelta, state: SampleState, error: str) -> None:
+    decision = Fleet(group(policy(JOBS)), 3).decide(jobs=Sample(80, START + ahead))
+    assert [(reading.state, reading.error) for reading in decision.readings] == [(state, error)]
+    assert decision.count == (8 if state is SampleState.OK else 3)
+
+
 def test_a_lost_memory_shrinks_nothing_at_once() -> None:
     fleet = Fleet(group(policy(JOBS, down=Direction(stabilise=minutes(5)))), 6)
     assert fleet.step(jobs=0).count == 6

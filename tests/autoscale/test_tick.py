@@ -20,7 +20,7 @@ from scaler.clouds import Catalogue, TransientError
 from scaler.converge.demand import Options
 from scaler.errors import LimitError, RefusedError
 from scaler.model import Outcome
-from scaler.model.autoscaling import Direction, Rule, Target, Wait
+from scaler.model.autoscaling import Direction, Policy, Rule, Target, Wait
 from tests.autoscale.live import JOBS, Live
 from tests.autoscale.load import policy
 from tests.support.fakes import passing
@@ -162,6 +162,76 @@ def test_a_change_by_hand_is_kept_for_the_cooldown(tmp_path: Path) -> None:
     assert len(live.ready) == 6
     live.tick(jobs=20)
     assert live.counts[-1] == 2
+
+
+# ---------------------------------------------------------------------------------------------
+# A clock that was ahead
+
+
+def ahead(made: Policy, folder: Path) -> Live:
+    """A stack whose ticks were a day ahead, until the clock was set back."""
+    live = Live(folder, made)
+    live.clock.ahead = timedelta(days=1)
+    live.loop(10, 60, jobs=50)
+    assert len(live.ready) == 5
+    live.clock.ahead = timedelta(0)
+    return live
+
+
+@pytest.mark.acceptance("T14")
+def test_after_a_clock_was_ahead_growth_waits_for_no_cooldown_that_is_none(tmp_path: Path) -> None:
+    live = ahead(policy(JOBS), tmp_path)
+    live.tick(jobs=90)
+    assert live.counts[-1] == 9
+    live.loop(4, 60, jobs=90)
+    assert (len(live.ready), live.is_in_order()) == (9, True)
+    assert [text for text in live.progress.warnings if "in the future" in text] == [
+        "what was recorded is dated up to 23h51m in the future: a clock was ahead then, or this one is behind;"
+        " it counts from now"
+    ]
+
+
+@pytest.mark.acceptance("T14")
+def test_after_a_clock_was_ahead_cooldown_and_stabilisation_begin_now(tmp_path: Path) -> None:
+    five = timedelta(minutes=5)
+    live = ahead(policy(JOBS, up=Direction(cooldown=five), down=CALM), tmp_path)
+    live.loop(5, 60, jobs=90)
+    assert set(live.counts[-5:]) == {5}
+    assert live.decisions[-5].reason.endswith("cooldown for 5m more")
+    live.tick(jobs=90)
+    assert live.counts[-1] == 9
+    live.loop(6, 60, jobs=10)
+    assert live.counts[-6:] == [9, 9, 9, 9, 9, 1]
+
+
+@pytest.mark.acceptance("T14")
+def test_a_memory_of_the_future_is_told_of_once_where_the_records_are_not(tmp_path: Path) -> None:
+    live = ahead(policy(JOBS), tmp_path)
+    now = live.clock.now()
+    live.records.servers = {name: replace(one, since=now) for name, one in live.records.servers.items()}
+    live.stack.saved = replace(live.stack.saved, outputs=dict(live.records.servers))
+    live.loop(3, 60, jobs=90)
+    assert len(live.progress.warnings) == 1
+    assert "in the future" in live.progress.warnings[0]
+    assert max(live.memory.load().moments) <= live.clock.now()
+
+
+@pytest.mark.acceptance("T14")
+def test_clocks_that_differ_by_seconds_are_no_news(tmp_path: Path) -> None:
+    live = Live(tmp_path, policy(JOBS))
+    live.clock.ahead = timedelta(seconds=20)
+    live.tick(jobs=50)
+    live.clock.ahead = timedelta(0)
+    live.loop(3, 60, jobs=50)
+    assert live.progress.warnings == []
+    assert max(live.memory.load().moments) <= live.clock.now()
+
+
+def test_a_memory_of_the_past_stays_as_it_is(tmp_path: Path) -> None:
+    live = ahead(policy(JOBS, up=CALM), tmp_path)
+    told = live.memory.load()
+    assert told.none_after(live.clock.now() + timedelta(days=1)) == told
+    assert set(told.none_after(live.clock.now()).moments) == {live.clock.now()}
 
 
 # ---------------------------------------------------------------------------------------------

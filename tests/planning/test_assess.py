@@ -9,7 +9,7 @@ import pytest
 
 from scaler.model import Machine, Readiness, Server, StackEntry, StackState, World
 from scaler.model.lifecycle import DELETE_WITHIN, Phase, Status
-from scaler.planning.assess import Findings, assess, known
+from scaler.planning.assess import Findings, assess, known, none_after
 from scaler.planning.deadlines import Deadline
 from tests.support.fakes import LOCATIONS, START, TYPES, group, spec
 
@@ -50,6 +50,24 @@ def look(
 ) -> World:
     held = stack(*machines) if held is None else held
     return assess(SPEC, machines, held, {item.name: item for item in records}, START + after)
+
+
+# ---------------------------------------------------------------------------------------------
+# Clocks that differ
+
+
+@pytest.mark.acceptance("T14")
+@pytest.mark.parametrize("records", [(), (record(None, status=Status.NEW),)])
+def test_a_server_that_was_created_in_our_future_starts_now(records: tuple[Server, ...]) -> None:
+    booting = machine(phase=Phase.BOOTING, age_s=-3600)
+    server = look(booting, records=records).servers["prod-worker-1"]
+    assert (server.status, server.since, server.created) == (Status.STARTING, START, booting.created)
+
+
+@pytest.mark.acceptance("T14")
+def test_a_status_that_is_recorded_for_the_future_counts_from_now() -> None:
+    records = {"a": record(since=START + SECOND), "b": record(since=START - SECOND)}
+    assert {name: one.since for name, one in none_after(records, START).items()} == {"a": START, "b": START - SECOND}
 
 
 # ---------------------------------------------------------------------------------------------

@@ -37,6 +37,7 @@ def test_a_later_shortage_does_not_make_an_earlier_one_last(path: Path) -> None:
     assert Shortages(path).full(START + CAPACITY_FOR) == {("cx33", "nbg1"): START + CAPACITY_FOR - MOMENT}
 
 
+@pytest.mark.acceptance("T14")
 def test_a_moment_in_the_future_proves_nothing(path: Path) -> None:
     known = Shortages(path)
     known.note_full([PLACE], START + timedelta(days=1))

@@ -122,10 +122,12 @@ class FakeClock:
 
     def __init__(self) -> None:
         self.passed = 0.0
+        self.ahead = timedelta(0)
+        """How far the time of day is ahead of the cloud's; negative: behind."""
         self.on_tick: Callable[[], None] = lambda: None
 
     def now(self) -> datetime:
-        return START + timedelta(seconds=self.passed)
+        return START + self.ahead + timedelta(seconds=self.passed)
 
     def monotonic(self) -> float:
         return self.passed
