@@ -76,7 +76,7 @@ def decide(
         caps=caps,
         count=count,
         notices=(*changed_elsewhere, *notices),
-        history=replace(history, asked=asks, count=current, health=health, rates=rates),
+        history=replace(history, asked=asks, count=current, meant=None, health=health, rates=rates),
     )
 
 
@@ -87,11 +87,11 @@ def _judge_all(policy: Policy, samples: Mapping[str, Sample], history: History, 
 
 
 def _notice_change(history: History, current: int, now: datetime) -> tuple[History, tuple[str, ...]]:
-    """Start the cooldowns after a change by somebody else, so that it is not reverted at once."""
-    if history.count is None or history.count == current:
-        return history, ()
+    """Start the cooldowns after a change by something else, so that it is not reverted at once; see `Limiter`."""
+    if history.count is None or current in (history.count, history.meant):
+        return history.changed_to(current, now), ()
     text = f"the count was changed from {history.count} to {current} by something else"
-    return replace(history, raised=now, lowered=now, count=current), (text,)
+    return replace(history, raised=now, lowered=now, by_hand=now, count=current), (text,)
 
 
 def _by_schedule(group: Group, windows: Sequence[OpenWindow]) -> Proposal:

@@ -116,17 +116,30 @@ class History:
     """What the rules asked for; a new entry only where it changed."""
     count: int | None = None
     """The count after the last decision. If the current count differs, something else changed it."""
+    meant: int | None = None
+    """The count that a decision is about to set. If it is the current one, that decision was carried out, but its end
+    was not saved: its process was killed."""
     raised: datetime | None = None
     lowered: datetime | None = None
+    by_hand: datetime | None = None
+    """When something else changed the count: a person, mostly."""
     health: Mapping[str, MetricHealth] = field(default_factory=dict)
     rates: Mapping[str, Rate] = field(default_factory=dict)
+
+    def changed_to(self, count: int, at: datetime) -> History:
+        """Return the history after autoscaling changed the count; the same if it is no other one."""
+        if self.count is None or self.count == count:
+            return replace(self, count=count)
+        if count > self.count:
+            return replace(self, count=count, raised=at)
+        return replace(self, count=count, lowered=at)
 
     @property
     def moments(self) -> tuple[datetime, ...]:
         """All times in it."""
         return (
             *(moment for moment, _ in self.asked),
-            *(moment for moment in (self.raised, self.lowered) if moment),
+            *(moment for moment in (self.raised, self.lowered, self.by_hand) if moment),
             *(health.since for health in self.health.values()),
             *(rate.at for rate in self.rates.values()),
         )
@@ -140,6 +153,7 @@ class History:
             asked=tuple((not_after(moment, now), count) for moment, count in self.asked),
             raised=self.raised and not_after(self.raised, now),
             lowered=self.lowered and not_after(self.lowered, now),
+            by_hand=self.by_hand and not_after(self.by_hand, now),
             health={name: replace(one, since=not_after(one.since, now)) for name, one in self.health.items()},
             rates={name: replace(rate, at=not_after(rate.at, now)) for name, rate in self.rates.items()},
         )
@@ -213,8 +227,9 @@ class Decision:
     @property
     def carried_out(self) -> History:
         """The history after the count was changed. Only a change starts a cooldown."""
-        if not self.change:
-            return self.history
-        if self.change > 0:
-            return replace(self.history, count=self.count, raised=self.at)
-        return replace(self.history, count=self.count, lowered=self.at)
+        return self.history.changed_to(self.count, self.at)
+
+    @property
+    def meant(self) -> History:
+        """The history to save before the count is changed."""
+        return replace(self.history, meant=self.count)

@@ -16,6 +16,14 @@ from scaler.support.durations import format_duration
 
 Limited = tuple[int, Cap | None]
 
+BY_HAND_FOR = timedelta(minutes=10)
+"""For how long a count that something else set is kept at least, in both directions.
+
+A person who scales by hand, as in an incident, has a reason that the load does not show. Cooldowns
+are made for the load, and may be 0: the next decision would revert what the person did. Ten minutes
+are enough to see what it did, and to change the spec or stop the watch if it is to last.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class OpenWindow:
@@ -97,7 +105,10 @@ class Limiter:
         return count, Cap("stabilisation", asked, count, reason)
 
     def _cool_down(self, count: int) -> Limited:
-        """Hold the count for a while: going up after a raise, going down after any change."""
+        """Hold the count for a while: going up after a raise, going down after any change.
+
+        A change by hand counts as both, and is held for `BY_HAND_FOR` if that is longer.
+        """
         current, history = self.current, self.history
         if count == current:
             return count, None
@@ -106,10 +117,18 @@ class Limiter:
         else:
             last = max((moment for moment in (history.raised, history.lowered) if moment), default=None)
             pause = self.policy.down.cooldown
-        if last is None or self.now - last >= pause:
+        left = self._left(last, pause)
+        left_by_hand = self._left(history.by_hand, BY_HAND_FOR)
+        if max(left, left_by_hand) <= timedelta(0):
             return count, None
-        reason = f"cooldown for {format_duration(pause - (self.now - last))} more"
+        reason = f"cooldown for {format_duration(left)} more"
+        if left_by_hand > left:
+            reason = f"the change by hand is kept for {format_duration(left_by_hand)} more"
         return current, Cap("cooldown", count, current, reason)
+
+    def _left(self, since: datetime | None, length: timedelta) -> timedelta:
+        """Return what is left of a time that began then; 0 or less if it is over, or never began."""
+        return timedelta(0) if since is None else since + length - self.now
 
     def _step(self, count: int) -> Limited:
         """Change by at most the direction's `step` servers."""

@@ -97,8 +97,10 @@ class Memory:
 def _fields(history: History) -> dict[str, Any]:
     return {
         "count": history.count,
+        "meant": history.meant,
         "raised": _text(history.raised),
         "lowered": _text(history.lowered),
+        "by_hand": _text(history.by_hand),
         "asked": [[format_time(moment), count] for moment, count in history.asked],
         "health": {
             name: {"state": str(health.state), "since": format_time(health.since)}
@@ -122,6 +124,9 @@ def _history(fields: Mapping[str, Any]) -> History:
         count=None if fields["count"] is None else int(fields["count"]),
         raised=_moment(fields["raised"]),
         lowered=_moment(fields["lowered"]),
+        # Earlier versions saved neither.
+        by_hand=_moment(fields.get("by_hand")),
+        meant=None if fields.get("meant") is None else int(fields["meant"]),
         health={
             name: MetricHealth(SampleState(health["state"]), parse_time(health["since"]))
             for name, health in fields["health"].items()

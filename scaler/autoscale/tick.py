@@ -3,9 +3,9 @@
 A watch loop and a cron job run the same ticks and decide the same, because what a decision needs
 to know of earlier ones is in the stack's records.
 
-The next tick can start from any end of this one. The memory is saved last: after a kill between
-the change of the count and the saving, the next tick finds a count that the memory does not know,
-treats it as changed by somebody else, and does not revert it at once.
+The next tick can start from any end of this one. The memory is saved before the count is changed, with
+the count that is meant, and after it: so a tick after a kill knows whether the count is autoscaling's own.
+A count that the memory does not know was changed by something else, and is not reverted at once.
 """
 
 from __future__ import annotations
@@ -129,6 +129,9 @@ def run_tick(
     else:
         logged = _log(decisions, remembered, ports)
         try:
+            if any(decision.change for decision in decisions.values()):
+                meant = {name: decision.meant for name, decision in decisions.items()}
+                memory.save(replace(remembered, histories={**remembered.histories, **meant}))
             if not recorded.keys() >= spec.groups.keys() or wanted != counts or _needs_work(spec, world, wanted):
                 result = ensure(spec, Demand(wanted), options, ports, seen)
             else:

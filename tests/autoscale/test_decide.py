@@ -245,6 +245,41 @@ def test_a_change_by_hand_starts_the_cooldowns_and_is_reported_once() -> None:
     assert fleet.notices == ["the count was changed from 3 to 8 by something else"]
 
 
+@pytest.mark.parametrize("by_hand", [0, 1, 8])
+def test_without_cooldowns_a_change_by_hand_is_kept_for_ten_minutes(by_hand: int) -> None:
+    fleet = Fleet(group(policy(JOBS)), 3)
+    fleet.step(jobs=30)
+    fleet.by_hand(by_hand)
+    for left in range(10, 0, -1):
+        assert fleet.step(jobs=30).count == by_hand
+        assert fleet.decisions[-1].reason.endswith(f"the change by hand is kept for {left}m more")
+    assert fleet.step(jobs=30).count == 3
+    assert fleet.step(jobs=50).count == 5, "what it decides itself is not kept"
+    assert fleet.notices == [f"the count was changed from 3 to {by_hand} by something else"]
+
+
+@pytest.mark.parametrize(("by_hand", "minutes_kept"), [(1, 20), (8, 15)])
+def test_a_longer_cooldown_keeps_a_change_by_hand_for_longer(by_hand: int, minutes_kept: int) -> None:
+    slow = policy(JOBS, up=Direction(cooldown=minutes(20)), down=Direction(cooldown=minutes(15)))
+    fleet = Fleet(group(slow), 3)
+    fleet.step(jobs=30)
+    fleet.by_hand(by_hand)
+    for _ in range(minutes_kept):
+        assert fleet.step(jobs=30).count == by_hand
+    assert fleet.step(jobs=30).count == 3
+
+
+def test_a_second_change_by_hand_is_kept_as_long() -> None:
+    fleet = Fleet(group(policy(JOBS)), 3)
+    fleet.step(jobs=30)
+    for by_hand in (8, 5):
+        fleet.by_hand(by_hand)
+        for _ in range(9):
+            assert fleet.step(jobs=30).count == by_hand
+    fleet.step(jobs=30)
+    assert fleet.step(jobs=30).count == 3
+
+
 def test_a_decision_that_was_not_carried_out_starts_no_cooldown() -> None:
     fleet = Fleet(group(policy(JOBS, up=Direction(cooldown=minutes(10)))), 1)
     fleet.history = fleet.decide(jobs=30).history

@@ -64,6 +64,7 @@ def histories(draw: st.DrawFn) -> History:
         count=draw(st.none() | COUNTS),
         raised=draw(moment),
         lowered=draw(moment),
+        by_hand=draw(moment),
     )
 
 

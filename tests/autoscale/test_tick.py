@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -17,7 +19,7 @@ from scaler.autoscale.memory import Memory
 from scaler.autoscale.simulate import Setting, simulate
 from scaler.autoscale.trace import Trace
 from scaler.clouds import Catalogue, TransientError
-from scaler.converge.demand import Options
+from scaler.converge.demand import Demand, Options
 from scaler.errors import LimitError, RefusedError
 from scaler.model import Outcome
 from scaler.model.autoscaling import Direction, Policy, Rule, Target, Wait
@@ -164,6 +166,73 @@ def test_a_change_by_hand_is_kept_for_the_cooldown(tmp_path: Path) -> None:
     assert live.counts[-1] == 2
 
 
+@pytest.mark.parametrize(
+    ("by_hand", "count"),
+    [
+        (lambda live: live.ensure(6), 6),
+        (lambda live: live.ensure(1), 1),
+        (lambda live: live.run(Demand({"worker": 0}), Options(everything=True)), 0),
+    ],
+    ids=["up", "down", "destroy"],
+)
+def test_a_change_by_hand_is_not_reverted_for_ten_minutes(
+    tmp_path: Path, by_hand: Callable[[Live], object], count: int
+) -> None:
+    live = Live(tmp_path, policy(JOBS))
+    live.loop(3, 60, jobs=30)
+    by_hand(live)
+    live.loop(10, 60, jobs=30)
+    assert (len(live.ready), set(live.counts[-10:])) == (count, {count})
+    live.loop(2, 60, jobs=30)
+    assert len(live.ready) == 3
+    assert live.progress.warnings == [f"worker: the count was changed from 3 to {count} by something else"]
+
+
+def killed_after_acting(live: Live, **values: float) -> None:
+    """A tick whose process is killed when the count is changed, and before it can save that."""
+    memory: list[bytes] = []
+    live.stack.moves.append(lambda: memory.append(live.memory.path.read_bytes()))
+    live.tick(None, **values)
+    live.memory.path.write_bytes(memory[0])
+
+
+def test_a_tick_that_was_killed_is_not_taken_for_a_hand(tmp_path: Path) -> None:
+    live = Live(tmp_path, policy(JOBS, down=Direction(cooldown=timedelta(minutes=3))))
+    live.tick(jobs=20)
+    live.wait(timedelta(minutes=1))
+    killed_after_acting(live, jobs=50)
+    live.wait(timedelta(minutes=1))
+    live.tick(jobs=80)
+    assert live.counts == [2, 5, 8]
+    assert live.progress.warnings == []
+    live.wait(timedelta(minutes=1))
+    killed_after_acting(live, jobs=90)
+    live.loop(4, 60, jobs=30)
+    assert live.counts[-4:] == [9, 9, 9, 3], "the cooldown began after the change"
+
+
+def test_a_hand_that_comes_after_a_killed_tick_is_told_from_it(tmp_path: Path) -> None:
+    live = Live(tmp_path, policy(JOBS))
+    live.tick(jobs=20)
+    live.wait(timedelta(minutes=1))
+    killed_after_acting(live, jobs=50)
+    live.ensure(7)
+    live.loop(5, 60, jobs=50)
+    assert set(live.counts[-5:]) == {7}
+    assert live.progress.warnings == ["worker: the count was changed from 2 to 7 by something else"]
+
+
+def test_the_memory_of_an_earlier_version_is_read(live: Live) -> None:
+    live.tick(jobs=50)
+    document = json.loads(live.memory.path.read_text())
+    for fields in document["groups"].values():
+        del fields["by_hand"], fields["meant"]
+    live.memory.path.write_text(json.dumps(document))
+    live.tick(jobs=70)
+    assert live.counts == [5, 7]
+    assert live.progress.warnings == []
+
+
 # ---------------------------------------------------------------------------------------------
 # A clock that was ahead
 
@@ -289,6 +358,11 @@ def test_the_memory_survives_a_round_trip(tmp_path: Path) -> None:
     other.save(told)
     assert other.load() == told
     assert told.histories["worker"].asked
+    live.ensure(3)
+    live.tick(jobs=80, cpu=70)
+    other.save(changed := live.memory.load())
+    assert other.load() == changed
+    assert changed.histories["worker"].by_hand == live.clock.now().replace(microsecond=0)
 
 
 def test_one_process_or_many_decide_the_same(tmp_path: Path) -> None:
