@@ -95,7 +95,7 @@ class InvalidSpecError(SpecError):
     def __init__(self, problems: Sequence[Problem]) -> None:
         files = list(dict.fromkeys(problem.file for problem in problems))
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-        super().__init__(f"{count} in {', '.join(files)}.", fix="correct these lines; nothing was changed")
+        super().__init__(f"{count} in {', '.join(files)}.", fix="Correct these lines; nothing was changed.")
         self.problems = tuple(problems)
 
 

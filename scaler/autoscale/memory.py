@@ -68,7 +68,7 @@ class Memory:
             raise StateError(
                 f"The memory of autoscaling, {self.path}, cannot be read.",
                 why=error.strerror or str(error),
-                fix="make it readable for this user, or name another folder with --state-dir",
+                fix="Make it readable for this user, or name another folder with --state-dir.",
             ) from error
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             self.warn(f"{self.path.name} is damaged and is replaced by a new one: {type(error).__name__}")
@@ -90,7 +90,7 @@ class Memory:
             raise StateError(
                 f"The memory of autoscaling, {self.path}, cannot be written.",
                 why=error.strerror or str(error),
-                fix="free disk space and make the folder writable, or name another folder with --state-dir",
+                fix="Free disk space and make the folder writable, or name another folder with --state-dir.",
             ) from error
 
 

@@ -191,7 +191,7 @@ class DigitalOceanCloud:
             if _why_not(row, architecture, location) is None:
                 return row
         raise InvalidError(
-            f"the image {image} cannot be used",
+            f"The image {image} cannot be used.",
             why=str(_why_not(candidates[0], architecture, location)),
             fix="Wait until it is finished, transfer it to the region, or name another.",
         )
@@ -455,5 +455,5 @@ def _asking(what: str, *, changing: bool = False) -> AbstractContextManager[None
 
 def _number(id: str) -> int:
     if not id.isdecimal():
-        raise GoneError(f"there is no droplet {id}", why=f"ids at {TITLE} are numbers")
+        raise GoneError(f"There is no droplet {id}.", why=f"ids at {TITLE} are numbers")
     return int(id)

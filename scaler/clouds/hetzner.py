@@ -386,13 +386,13 @@ def _usable(row: BoundImage, image: ImageRef, architecture: str) -> Image:
     found = image_of(row)
     if not found.available:
         raise InvalidError(
-            f"the image {image} cannot be used yet",
+            f"The image {image} cannot be used yet.",
             why=f"{found.id} {found.name} is {row.status}",
             fix="Wait until the snapshot is finished, or name another.",
         )
     if found.architecture != architecture:
         raise InvalidError(
-            f"the image {image} does not run on {architecture} servers",
+            f"The image {image} does not run on {architecture} servers.",
             why=f"{found.id} {found.name} is made for {found.architecture}",
             fix="Name server types of the same architecture as the image.",
         )
@@ -449,7 +449,7 @@ def _asking(what: str, *, changing: bool = False) -> AbstractContextManager[None
 
 def _number(id: str) -> int:
     if not id.isdecimal():
-        raise GoneError(f"there is no {id}", why="ids at Hetzner Cloud are numbers")
+        raise GoneError(f"There is no {id}.", why="ids at Hetzner Cloud are numbers")
     return int(id)
 
 

@@ -84,9 +84,9 @@ def open_cloud(
         return vendor.open(url, token, clock, deadlines or Deadlines.of(environ))
     except ModuleNotFoundError as error:
         raise ScalerError(
-            f"the client for {vendor.title} is not installed",
+            f"The client for {vendor.title} is not installed.",
             why=str(error),
-            fix=install_command(name) if name in CLOUDS else f"install {error.name} where scaler is installed",
+            fix=install_command(name) if name in CLOUDS else f"Install {error.name} where scaler is installed.",
             code="client_missing",
         ) from error
 
@@ -99,7 +99,7 @@ def find_vendor(name: str) -> Vendor:
     if name in entry_points:
         vendor: Vendor = entry_points[name].load()
         return vendor
-    raise UsageError(f"there is no cloud {name}", fix=nearest(name, [*CLOUDS, *sorted(entry_points)]))
+    raise UsageError(f"There is no cloud {name}.", fix=nearest(name, [*CLOUDS, *sorted(entry_points)]))
 
 
 def find_token(vendor: Vendor, environ: Mapping[str, str]) -> str:
@@ -111,7 +111,7 @@ def find_token(vendor: Vendor, environ: Mapping[str, str]) -> str:
             return _checked(_read(Path(environ[f"{variable}_FILE"]), f"{variable}_FILE"), f"{variable}_FILE")
     variables = " or ".join(vendor.token_variables)
     raise CredentialsError(
-        f"there is no token for {vendor.title}",
+        f"There is no token for {vendor.title}.",
         why=f"{variables} is not set",
         fix=f"Set {vendor.token_variables[0]}, or {vendor.token_variables[0]}_FILE to a file that holds it.",
     )
@@ -121,7 +121,7 @@ def endpoint_of(vendor: Vendor, endpoint: str | None, environ: Mapping[str, str]
     """Return the URL that requests go to: as given, else from the environment, else the vendor's; UsageError."""
     url = (endpoint or environ.get(vendor.endpoint_variable) or vendor.endpoint).rstrip("/")
     if not _URL.fullmatch(url):
-        raise UsageError(f"the endpoint {url} is no URL", fix=f"Give one such as {vendor.endpoint}, or leave it out.")
+        raise UsageError(f"The endpoint {url} is no URL.", fix=f"Give one such as {vendor.endpoint}, or leave it out.")
     return url
 
 
@@ -129,7 +129,7 @@ def _read(path: Path, variable: str) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise CredentialsError(f"the file that {variable} names cannot be read", why=str(error)) from error
+        raise CredentialsError(f"The file that {variable} names cannot be read.", why=str(error)) from error
 
 
 def _checked(text: str, variable: str) -> str:
@@ -137,7 +137,7 @@ def _checked(text: str, variable: str) -> str:
     token = text.strip()
     if not token or not token.isascii() or not token.isprintable() or " " in token:
         raise CredentialsError(
-            f"{variable} does not hold a token",
+            f"{variable} does not hold a token.",
             why="it is empty, or has spaces, line breaks or other characters that no token has",
             fix="Copy the token again from the vendor's console.",
         )

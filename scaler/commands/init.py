@@ -143,7 +143,7 @@ def _ignore(path: Path) -> bool:
 def _unwritable(path: Path, error: Exception) -> ScalerError:
     why = getattr(error, "strerror", None) or str(error)
     return ScalerError(
-        f"Cannot write {displayed(path)}.", why=why, fix="fix this and run again; the files written so far are kept"
+        f"Cannot write {displayed(path)}.", why=why, fix="Fix this and run again; the files written so far are kept."
     )
 
 

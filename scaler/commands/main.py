@@ -73,7 +73,7 @@ def _fail_usage(error: click.UsageError, arguments: Sequence[str]) -> int:
         error.show()
         return ExitCode.USAGE
     path = error.ctx.command_path if error.ctx else "scaler"
-    failure = ScalerError(error.format_message(), fix=f"run: {path} --help", code="usage")
+    failure = ScalerError(error.format_message(), fix=f"Run: {path} --help", code="usage")
     failure.exit_code = ExitCode.USAGE
     return _fail(failure, arguments)
 
@@ -83,7 +83,7 @@ def _fail_unexpectedly(error: Exception, arguments: Sequence[str]) -> int:
         "scaler stopped because of an internal error.",
         # The text of an unknown exception may quote anything, even a request with its token: print only its type.
         why=f"{type(error).__name__} in {_place(error)}",
-        fix="run again with --debug for the traceback, and report it",
+        fix="Run again with --debug for the traceback, and report it.",
         code="internal",
     )
     if "--debug" in arguments:

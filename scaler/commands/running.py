@@ -102,7 +102,7 @@ def require_consent(context: Context, yes: bool, command: str) -> None:
         raise UsageError(
             f"scaler {command} would ask before it acts, and nobody can be asked here.",
             why="standard input or standard error is no terminal, or CI is set",
-            fix="add --yes",
+            fix="Add --yes.",
             code="consent_missing",
         )
 

@@ -69,7 +69,7 @@ def serve(context: Context, *, port: int, world: Path | None, profile: str | Non
         raise UnavailableError(
             f"The embedded cloud cannot listen on port {port}.",
             why=error.strerror or str(error),
-            fix="leave out --port, or choose another one",
+            fix="Leave out --port, or choose another one.",
         ) from error
     click.echo(
         f"export HCLOUD_ENDPOINT={cloud.hetzner_endpoint}\n"

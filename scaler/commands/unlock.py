@@ -119,7 +119,7 @@ def _ask(context: Context, locks: Sequence[_Lock]) -> None:
         raise UsageError(
             "scaler unlock would ask before it removes a lock, and nobody can be asked here.",
             why="; ".join(lines),
-            fix="add --yes",
+            fix="Add --yes.",
             code="consent_missing",
         )
     for line in lines:

@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 from scaler.config.schema import GroupSchema, SpecSchema
 from scaler.config.schema.refusals import shown
 from scaler.config.strict_yaml import Document, Location
-from scaler.support.suggestions import nearest
+from scaler.support.suggestions import nearest_clause
 
 _OTHER_WORDS = {"region": "location", "size": "type", "server_type": "type", "keys": "ssh_keys", "tags": "labels"}
 """The clouds' words for keys that have another name in a spec."""
@@ -81,7 +81,7 @@ def _unknown_key(key: str, schema: type[BaseModel]) -> tuple[str, str]:
         return "is not a key: credentials are never in the spec", "set HCLOUD_TOKEN or DIGITALOCEAN_TOKEN"
     known = list(schema.model_fields)
     other_word = _OTHER_WORDS.get(key)
-    return "is not a known key", f"did you mean {other_word}?" if other_word in known else nearest(key, known)
+    return "is not a known key", f"did you mean {other_word}?" if other_word in known else nearest_clause(key, known)
 
 
 def _wrong_value(error: ErrorDetails) -> tuple[str, str, Location]:
@@ -105,7 +105,7 @@ def _fix(kind: str, value: object, words: list[str]) -> str:
     if not isinstance(value, str):
         return ""
     if kind == "literal_error" and len(words) > 1:
-        return nearest(value, words)
+        return nearest_clause(value, words)
     if kind == "int_type" and re.fullmatch(r"0|[1-9][0-9]{0,8}", value):
         return "remove the quotes"
     meant = _BOOLEANS.get(value.lower())

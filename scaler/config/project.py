@@ -51,20 +51,20 @@ class Project:
         if stack in known:
             return stack
         if not known:
-            raise UsageError("There is no spec in stacks/.", fix="run scaler init to write one")
+            raise UsageError("There is no spec in stacks/.", fix="Run `scaler init` to write one.")
         if stack is not None:
             raise UsageError(f"There is no stack {stack!r}.", why=_listed(known), fix=self._fix(stack, known))
         if len(known) > 1:
             raise UsageError(
                 f"The project has {len(known)} stacks, and none was named.",
                 why=_listed(known),
-                fix="name one with --stack",
+                fix="Name one with --stack.",
             )
         return known[0]
 
     def _fix(self, stack: str, known: list[str]) -> str:
         if self.spec_path(stack).with_suffix(".yml").exists():
-            return f"rename stacks/{stack}.yml to stacks/{stack}.yaml"
+            return f"Rename stacks/{stack}.yml to stacks/{stack}.yaml."
         return nearest(stack, known)
 
 
@@ -86,7 +86,7 @@ def _read_name(directory: Path) -> str:
     if not path.exists():
         raise UsageError(
             "This folder is not a scaler project: it has no Pulumi.yaml.",
-            fix="run scaler init, or name the folder with -C",
+            fix="Run `scaler init`, or name the folder with -C.",
         )
     document = read(path)
     name = document.value.get("name") if isinstance(document.value, dict) else None

@@ -30,7 +30,7 @@ PINNED = "v3.274.1"
 MINIMUM = (3, 250)
 """The oldest version that is accepted, from PATH or from an earlier install."""
 
-INSTALL = "run: scaler engine install"
+INSTALL = "scaler engine install"
 
 Report = Callable[[str], None]
 """Takes one line of progress."""
@@ -79,7 +79,7 @@ def find(environ: Mapping[str, str]) -> Path:
         return installed
     needed = f"Pulumi {_dotted(MINIMUM)} or newer is needed"
     why = f"{found} is {version or 'not a working Pulumi'}; {needed}" if found else f"no pulumi on PATH; {needed}"
-    raise UnavailableError("The Pulumi engine was not found.", why=why, fix=INSTALL, code="engine_missing")
+    raise UnavailableError("The Pulumi engine was not found.", why=why, fix=f"Run: {INSTALL}", code="engine_missing")
 
 
 def version_of(binary: Path, environ: Mapping[str, str]) -> str | None:
@@ -121,7 +121,7 @@ def install(environ: Mapping[str, str], *, report: Report, from_source: bool = F
         raise UnavailableError(
             "The Pulumi engine cannot be installed.",
             why=f"the cache folder cannot be made: {error}",
-            fix="set XDG_CACHE_HOME to a folder that can be written",
+            fix="Set XDG_CACHE_HOME to a folder that can be written.",
         ) from error
     with _locked(folder / f"{version}.lock", report):
         if _is_executable(binary):
@@ -151,7 +151,7 @@ def _explicit(binary: Path, environ: Mapping[str, str]) -> Path:
     raise UnavailableError(
         "SCALER_ENGINE names no Pulumi engine that can be used.",
         why=f"{binary} is {version or 'not a working Pulumi'}; {_dotted(MINIMUM)} or newer is needed",
-        fix=f"correct or unset SCALER_ENGINE, or {INSTALL}",
+        fix=f"Correct or unset SCALER_ENGINE, or run: {INSTALL}",
         code="engine_missing",
     )
 
@@ -244,8 +244,8 @@ def _obtain(version: str, folder: Path, environ: Mapping[str, str], *, report: R
     raise UnavailableError(
         f"The Pulumi engine {version} could not be installed.",
         why="\n".join(failures),
-        fix=f"install Go ({_go_needed()} or newer) and {INSTALL.removeprefix('run: ')} again,\n"
-        f"or install Pulumi {_dotted(MINIMUM)} or newer yourself and put it on PATH",
+        fix=f"Install Go ({_go_needed()} or newer) and run `{INSTALL}` again,\n"
+        f"or install Pulumi {_dotted(MINIMUM)} or newer yourself and put it on PATH.",
         code="engine_install_failed",
     )
 
@@ -343,5 +343,5 @@ def _locked(path: Path, report: Report) -> FileLock:
     raise LockedError(
         "Another install of the engine does not end.",
         why=f"{path} is held by a running process",
-        fix="end that process and install again",
+        fix="End that process and install again.",
     )

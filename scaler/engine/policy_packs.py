@@ -20,6 +20,7 @@ from typing import Any
 
 from scaler.errors import EngineError, ScalerError
 from scaler.model import PolicyPack
+from scaler.support.installation import install_command
 
 PROJECT_FILE = "PulumiPolicy.yaml"
 
@@ -110,6 +111,6 @@ def _python(pack: PolicyPack, options: Mapping[str, Any]) -> Path:
         raise PolicyPackError(
             "Policy packs need the package pulumi-policy, which is not installed.",
             why=f"the spec names {pack.path}",
-            fix="Install scaler with the extra `policies`.",
+            fix=install_command("policies"),
         )
     return Path(sys.executable)

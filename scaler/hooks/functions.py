@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from scaler.support.suggestions import nearest
+from scaler.support.suggestions import nearest_clause
 
 
 class CannotLoadError(Exception):
@@ -33,7 +33,7 @@ def load_function(reference: str, folder: Path) -> Callable[..., Any]:
     module = _import(name, folder)
     if not hasattr(module, attribute):
         known = sorted(key for key, value in vars(module).items() if callable(value) and not key.startswith("_"))
-        raise CannotLoadError(f"names what is not in {name}: {attribute}", nearest(attribute, known))
+        raise CannotLoadError(f"names what is not in {name}: {attribute}", nearest_clause(attribute, known))
     function: Callable[..., Any] = getattr(module, attribute)
     if not callable(function):
         raise CannotLoadError(f"names what is no function: {reference}")

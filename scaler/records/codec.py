@@ -42,7 +42,7 @@ def from_json(document: object) -> State:
         raise StateError(
             "The state was written by a newer scaler.",
             why=f"it has schema {schema}, and this scaler reads schema {SCHEMA}",
-            fix="upgrade scaler",
+            fix="Upgrade scaler.",
             code="state_newer",
         )
     return State(

@@ -85,7 +85,7 @@ class EventLog:
             raise StateError(
                 f"The event log {self.path} cannot be read.",
                 why=failure_reason(error),
-                fix="make it readable for this user",
+                fix="Make it readable for this user.",
                 code="state_unreadable",
             ) from error
         return events

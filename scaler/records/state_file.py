@@ -44,7 +44,7 @@ class StateFile:
             raise StateError(
                 f"The state file {self.path} cannot be read.",
                 why=failure_reason(error),
-                fix="make it readable for this user, or name another folder with --state-dir",
+                fix="Make it readable for this user, or name another folder with --state-dir.",
                 code="state_unreadable",
             ) from error
         return self._parse(content)
@@ -67,7 +67,7 @@ class StateFile:
             raise StateError(
                 f"The state file {self.path} cannot be written.",
                 why=failure_reason(error),
-                fix="make room and the folder writable, or name another with --state-dir; "
+                fix="Free disk space and make the folder writable, or name another folder with --state-dir; "
                 f"then run: scaler status --refresh --stack {self._stack}",
                 code="state_unwritable",
             ) from error
@@ -84,7 +84,7 @@ class StateFile:
             raise StateError(
                 f"The damaged state file {self.path} cannot be renamed.",
                 why=failure_reason(error),
-                fix=f"move it away by hand, then run: scaler status --refresh --stack {self._stack}",
+                fix=f"Move it away by hand, then run: scaler status --refresh --stack {self._stack}",
                 code="state_unwritable",
             ) from error
 
@@ -101,7 +101,7 @@ class StateFile:
         return CorruptStateError(
             f"The state file {self.path} is damaged.",
             why=why,
-            fix=f"run: scaler status --refresh --stack {self._stack} "
+            fix=f"Run: scaler status --refresh --stack {self._stack} "
             "(keeps the damaged file beside it and rebuilds the state from the stack and the cloud)",
         )
 

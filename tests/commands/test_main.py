@@ -170,7 +170,7 @@ def test_a_usage_error_is_one_document_where_json_is_asked_for(json_option: list
     assert done.returncode == 64
     assert error["code"] == "usage"
     assert "--bogus" in error["message"]
-    assert error["fix"] == "run: scaler version --help"
+    assert error["fix"] == "Run: scaler version --help"
     assert done.stderr == ""
 
 

@@ -62,7 +62,7 @@ def test_the_problems_of_all_specs_come_in_one_run_on_standard_error(capsys: pyt
         "  stacks/a.yaml:1: cloud must be hetzner or digitalocean, not 'aws'; known: hetzner, digitalocean\n"
         "  stacks/a.yaml:2: groups must not be empty; name at least one\n"
         "  stacks/c.yaml:1: the file is empty; scaler init writes one to start from\n"
-        "  fix: correct these lines; nothing was changed   (exit 65)\n"
+        "  fix: Correct these lines; nothing was changed.   (exit 65)\n"
     )
 
 
@@ -75,7 +75,7 @@ def test_problems_as_a_document(capsys: pytest.CaptureFixture[str]) -> None:
             "code": "spec_invalid",
             "message": "2 problems in stacks/prod.yaml.",
             "why": "",
-            "fix": "correct these lines; nothing was changed",
+            "fix": "Correct these lines; nothing was changed.",
             "problems": [
                 {"file": "stacks/prod.yaml", "line": 1, "message": "cloud is missing", "fix": "add it"},
                 {
@@ -93,7 +93,7 @@ def test_one_bad_spec_does_not_matter_to_another(capsys: pytest.CaptureFixture[s
     project(a="", b=GOOD)
     assert main(["validate", "-s", "b"]) == 0
     assert main(["validate", "-s", "bb"]) == 64
-    assert "did you mean b?" in capsys.readouterr().err
+    assert "Did you mean b?" in capsys.readouterr().err
 
 
 def test_a_folder_that_is_no_project(capsys: pytest.CaptureFixture[str]) -> None:
@@ -171,7 +171,7 @@ def test_init_says_what_it_cannot_write(capsys: pytest.CaptureFixture[str]) -> N
     assert capsys.readouterr().err == (
         "Error: Cannot write stacks/__main__.py.\n"
         "  why: File exists\n"
-        "  fix: fix this and run again; the files written so far are kept   (exit 1)\n"
+        "  fix: Fix this and run again; the files written so far are kept.   (exit 1)\n"
     )
 
 

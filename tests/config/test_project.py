@@ -97,26 +97,26 @@ def test_the_given_stack_is_chosen_else_the_only_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "stack", "what", "why", "fix"),
     [
-        (["dev.yaml", "prod.yaml"], "prdo", "There is no stack 'prdo'.", "stacks/ has dev, prod", "did you mean prod?"),
-        (["dev.yaml", "prod.yaml"], "x", "There is no stack 'x'.", "stacks/ has dev, prod", "known: dev, prod"),
-        (["dev.yaml"], "../dev", "There is no stack '../dev'.", "stacks/ has dev", "did you mean dev?"),
-        (["dev.yaml"], "", "There is no stack ''.", "stacks/ has dev", "known: dev"),
+        (["dev.yaml", "prod.yaml"], "prdo", "There is no stack 'prdo'.", "stacks/ has dev, prod", "Did you mean prod?"),
+        (["dev.yaml", "prod.yaml"], "x", "There is no stack 'x'.", "stacks/ has dev, prod", "Use one of: dev, prod."),
+        (["dev.yaml"], "../dev", "There is no stack '../dev'.", "stacks/ has dev", "Did you mean dev?"),
+        (["dev.yaml"], "", "There is no stack ''.", "stacks/ has dev", "Use one of: dev."),
         (
             ["dev.yaml", "prod.yml"],
             "prod",
             "There is no stack 'prod'.",
             "stacks/ has dev",
-            "rename stacks/prod.yml to stacks/prod.yaml",
+            "Rename stacks/prod.yml to stacks/prod.yaml.",
         ),
         (
             ["dev.yaml", "prod.yaml"],
             None,
             "The project has 2 stacks, and none was named.",
             "stacks/ has dev, prod",
-            "name one with --stack",
+            "Name one with --stack.",
         ),
-        ([], None, "There is no spec in stacks/.", "", "run scaler init to write one"),
-        ([], "prod", "There is no spec in stacks/.", "", "run scaler init to write one"),
+        ([], None, "There is no spec in stacks/.", "", "Run `scaler init` to write one."),
+        ([], "prod", "There is no spec in stacks/.", "", "Run `scaler init` to write one."),
     ],
 )
 def test_an_unclear_choice_is_a_usage_error_that_names_the_stacks(

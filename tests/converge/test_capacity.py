@@ -138,7 +138,7 @@ def test_a_type_that_does_not_exist_is_told_with_the_nearest() -> None:
     setting = Setting(spec(group(types=("cx32",))))
     with pytest.raises(InvalidError) as refused:
         setting.ensure(1)
-    assert (refused.value.what, refused.value.fix) == ("There is no server type cx32.", "did you mean cx23?")
+    assert (refused.value.what, refused.value.fix) == ("There is no server type cx32.", "Did you mean cx23?")
 
 
 def test_all_that_is_wrong_with_the_placements_is_told_at_once() -> None:

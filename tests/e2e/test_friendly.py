@@ -33,16 +33,16 @@ def at_a_terminal(project: Project, typed: str, *arguments: str, **environ: str)
 
 
 WRONG_NAMES = [
-    (("status", "--stack", "dmeo"), 64, "did you mean demo?"),
-    (("ensure", "wroker=2", "--yes"), 64, "did you mean worker?"),
-    (("increase", "--group", "wroker", "--yes"), 64, "did you mean worker?"),
-    (("reboot", "--group", "wroker", "--yes"), 64, "did you mean worker?"),
-    (("reboot", "demo-wroker-1"), 64, "did you mean demo-worker-1?"),
-    (("protect", "demo-wroker-1"), 64, "did you mean demo-worker-1?"),
-    (("stop", "demo-worker1", "--yes"), 64, "did you mean demo-worker-1?"),
-    (("replace", "demo-worker1", "--yes"), 64, "did you mean demo-worker-1?"),
-    (("why", "demo-worker1"), 64, "did you mean demo-worker-1?"),
-    (("history", "--server", "demo-worker1"), 64, "did you mean demo-worker-1?"),
+    (("status", "--stack", "dmeo"), 64, "Did you mean demo?"),
+    (("ensure", "wroker=2", "--yes"), 64, "Did you mean worker?"),
+    (("increase", "--group", "wroker", "--yes"), 64, "Did you mean worker?"),
+    (("reboot", "--group", "wroker", "--yes"), 64, "Did you mean worker?"),
+    (("reboot", "demo-wroker-1"), 64, "Did you mean demo-worker-1?"),
+    (("protect", "demo-wroker-1"), 64, "Did you mean demo-worker-1?"),
+    (("stop", "demo-worker1", "--yes"), 64, "Did you mean demo-worker-1?"),
+    (("replace", "demo-worker1", "--yes"), 64, "Did you mean demo-worker-1?"),
+    (("why", "demo-worker1"), 64, "Did you mean demo-worker-1?"),
+    (("history", "--server", "demo-worker1"), 64, "Did you mean demo-worker-1?"),
 ]
 
 
@@ -76,7 +76,7 @@ def test_the_nearest_key_of_a_spec_is_told(
 def test_the_nearest_type_and_location_are_told(hetzner: Project, key: str, wrong: str, right: str) -> None:
     hetzner.describe(groups={"worker": {key: wrong}})
     ran = hetzner.run("preview", "1", "-o", "json", code=1)
-    assert ran.error["fix"].startswith(f"did you mean {right}")
+    assert ran.error["fix"].startswith(f"Did you mean {right}")
 
 
 def test_a_question_tells_who_is_ready_and_a_no_changes_nothing(hetzner: Project) -> None:

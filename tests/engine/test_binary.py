@@ -197,7 +197,7 @@ def test_the_error_says_why_each_way_failed(environ: dict[str, str], folder: Pat
         install(environ, report=Lines())
     assert "download failed" in caught.value.why
     assert "no `go` on PATH" in caught.value.why
-    assert "install Go" in caught.value.fix
+    assert "Install Go" in caught.value.fix
     assert not (folder / PINNED).exists()
 
 

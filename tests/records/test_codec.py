@@ -171,7 +171,7 @@ def test_a_newer_schema_says_to_upgrade() -> None:
     with pytest.raises(StateError) as caught:
         from_json(to_json(state()) | {"schema": 2})
     assert caught.value.code == "state_newer"
-    assert caught.value.fix == "upgrade scaler"
+    assert caught.value.fix == "Upgrade scaler."
     assert "schema 2" in caught.value.why
 
 

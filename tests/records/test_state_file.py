@@ -119,7 +119,7 @@ def test_full_disk_keeps_the_old_state_and_leaves_nothing_behind(tmp_path: Path)
         file.save(state(*(server(f"prod-worker-{number}") for number in range(50))))
     assert caught.value.code == "state_unwritable"
     assert caught.value.why == os.strerror(27)  # EFBIG
-    assert "make room" in caught.value.fix
+    assert "Free disk space" in caught.value.fix
     assert file.load() == before
     assert not list(tmp_path.glob(".prod.json*tmp"))
 

@@ -73,7 +73,7 @@ def _check_limits(check: str, subject: _Subject) -> Finding:
     if limits.requests_left >= LOW_BUDGET:
         return Finding(check=check, message=message)
     reset = f" until {format_time(limits.requests_reset)}" if limits.requests_reset else ""
-    fix = f"wait{reset}, or stop the other programs that use this account's requests"
+    fix = f"Wait{reset}, or stop the other programs that use this account's requests."
     return Finding(check=check, level=Level.WARN, message=message, fix=fix)
 
 
@@ -88,7 +88,7 @@ def _check_catalogue(check: str, subject: _Subject) -> Finding:
     ]
     unknown = [f"{kind} is not sold in {place}" for kind, place in sorted(named) if not catalogue.offer(kind, place)]
     if ending or unknown:
-        fix = "name other types or locations in the spec"
+        fix = "Name other types or locations in the spec."
         return Finding(check=check, level=Level.WARN, message="\n".join(ending + unknown), fix=fix)
     return Finding(check=check, message=f"{len(catalogue.types)} types; those of {subject.spec.stack} are sold")
 
@@ -96,7 +96,7 @@ def _check_catalogue(check: str, subject: _Subject) -> Finding:
 def _check_notices(check: str, subject: _Subject) -> Finding:
     found = list(dict.fromkeys(subject.notices))
     if found:
-        return Finding(check=check, level=Level.WARN, message="\n".join(found), fix="look for a newer scaler")
+        return Finding(check=check, level=Level.WARN, message="\n".join(found), fix="Look for a newer scaler.")
     return Finding(check=check, message="the cloud announces no end of what scaler uses")
 
 
@@ -147,5 +147,5 @@ def _check_clock(spec: Spec, environ: Mapping[str, str], clock: Clock) -> Findin
         check="clock",
         level=Level.WARN,
         message=f"{skew.total_seconds():.0f} s away from {vendor.title}'s: deadlines and waits will be wrong",
-        fix="set this machine's clock, for instance with NTP",
+        fix="Set this machine's clock, for instance with NTP.",
     )

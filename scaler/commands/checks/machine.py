@@ -31,7 +31,7 @@ def check_engine(environ: Mapping[str, str]) -> Finding:
             check="engine",
             level=Level.FAIL,
             message=f"{binary} does not start",
-            fix=f"remove it, and {engine_binary.INSTALL}",
+            fix=f"Remove it, and run: {engine_binary.INSTALL}",
             exit_code=ExitCode.UNAVAILABLE,
         )
     return Finding(check="engine", message=f"{version} at {binary}")
@@ -46,7 +46,7 @@ def check_state_folder(folder: Path) -> Finding:
         check="state",
         level=Level.FAIL,
         message=f"{folder} cannot be written: {existing} is {'read-only' if existing.is_dir() else 'no folder'}",
-        fix="change its permissions, or name another folder with --state-dir",
+        fix="Change its permissions, or name another folder with --state-dir.",
         exit_code=ExitCode.ERROR,
     )
 

@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 from scaler.config.schema.refusals import refusal, shown
 from scaler.config.schema.values import TEXT_SCHEMA, not_blank, typed_text
 from scaler.model import ImageRef
-from scaler.support.suggestions import nearest
+from scaler.support.suggestions import nearest_clause
 
 _SLUG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -40,7 +40,7 @@ def _image(value: object) -> ImageRef:
 def _image_by_key(value: dict[str, object]) -> ImageRef:
     for key in value:
         if key not in ("selector", "name"):
-            raise refusal("is not a known key", nearest(key, ["selector", "name"]), at=(key,))
+            raise refusal("is not a known key", nearest_clause(key, ["selector", "name"]), at=(key,))
     if len(value) != 1:
         raise refusal("must have exactly one of the keys selector and name")
     [(key, text)] = value.items()

@@ -12,7 +12,7 @@ from scaler.config.schema.refusals import refusal, shown
 from scaler.config.schema.urls import Url
 from scaler.config.schema.values import Choices
 from scaler.model.events import EventName
-from scaler.support.suggestions import nearest
+from scaler.support.suggestions import nearest_clause
 
 _EVENTS = tuple(map(str, EventName))
 _EVENT_PATTERNS = tuple(dict.fromkeys(f"{event.partition('.')[0]}.*" for event in _EVENTS))
@@ -32,7 +32,7 @@ class NotifySchema(BaseModel):
     def _known(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
         for index, pattern in enumerate(patterns):
             if not fnmatch.filter(_EVENTS, pattern):
-                fix = nearest(pattern, _EVENTS + _EVENT_PATTERNS)
+                fix = nearest_clause(pattern, _EVENTS + _EVENT_PATTERNS)
                 raise refusal(f"names no event: {shown(pattern)}", fix, at=(index,))
         return patterns
 

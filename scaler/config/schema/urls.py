@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 
 from scaler.config.schema.refusals import refusal, shown
 from scaler.config.schema.values import Text
-from scaler.support.suggestions import nearest
+from scaler.support.suggestions import nearest_clause
 
 BACKENDS = ("file", "s3", "gs", "azblob", "postgres", "https")
 """The URL schemes of Pulumi's state backends."""
@@ -22,7 +22,7 @@ PLACEHOLDERS = ("ip", "name")
 def _endpoint(value: str) -> str:
     url = split_url(value)
     if value != "embedded" and (url is None or url[0] not in ("http", "https") or not url[1]):
-        raise refusal(f"must be embedded or an http(s) URL, not {shown(value)}", nearest(value, ["embedded"]))
+        raise refusal(f"must be embedded or an http(s) URL, not {shown(value)}", nearest_clause(value, ["embedded"]))
     return value
 
 
@@ -30,7 +30,9 @@ def _backend(value: str) -> str:
     url = split_url(value)
     if url is None or url[0] not in BACKENDS or "://" not in value:
         scheme = value.partition(":")[0]
-        raise refusal(f"must be the URL of a Pulumi backend, not {shown(value)}", nearest(scheme, list(BACKENDS)))
+        raise refusal(
+            f"must be the URL of a Pulumi backend, not {shown(value)}", nearest_clause(scheme, list(BACKENDS))
+        )
     return value
 
 
@@ -71,7 +73,7 @@ def _url(value: str) -> str:
 def _server_url(value: str) -> str:
     for word in re.findall(r"\{([^{}]*)\}", value):
         if word not in PLACEHOLDERS:
-            raise refusal(f"has an unknown placeholder {shown(word)}", nearest(word, PLACEHOLDERS))
+            raise refusal(f"has an unknown placeholder {shown(word)}", nearest_clause(word, PLACEHOLDERS))
     _url(value.replace("{ip}", "192.0.2.1").replace("{name}", "server"))
     return value
 

@@ -16,7 +16,7 @@ from scaler.config.schema.functions import Function
 from scaler.config.schema.refusals import refusal, shown
 from scaler.config.schema.values import MOST_SERVERS
 from scaler.model.autoscaling import Direction, Policy
-from scaler.support.suggestions import nearest
+from scaler.support.suggestions import nearest_clause
 
 
 class DirectionSchema(BaseModel):
@@ -46,7 +46,9 @@ def _require_known(rules: Sequence[RuleSchema], metrics: Collection[str]) -> Non
     for index, schema in enumerate(rules):
         for name, place in named_metrics(schema):
             if name not in metrics:
-                raise refusal(f"names no metric: {shown(name)}", nearest(name, list(metrics)), at=(index, *place))
+                raise refusal(
+                    f"names no metric: {shown(name)}", nearest_clause(name, list(metrics)), at=(index, *place)
+                )
 
 
 class AutoscaleSchema(BaseModel):
