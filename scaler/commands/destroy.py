@@ -10,7 +10,7 @@ import click
 
 from scaler.commands.command import Command, common_options
 from scaler.commands.context import Context
-from scaler.commands.options import LockPolicy, accept_loss_option, lock_options, timeout_option
+from scaler.commands.options import LockPolicy, lock_options, timeout_option
 from scaler.commands.reports import report_options
 from scaler.commands.running import load_stack, require_consent, run, show
 from scaler.model import Plan, Result, Spec
@@ -18,7 +18,7 @@ from scaler.model import Plan, Result, Spec
 
 @click.command(cls=Command)
 @click.option("-y", "--yes", is_flag=True, help="Do not ask for the stack's name.")
-@accept_loss_option
+@click.option("--accept-loss", is_flag=True, help="Go on although servers are missing that the records have.")
 @timeout_option
 @lock_options
 @report_options
