@@ -49,6 +49,6 @@ def _declare_recorded() -> None:
         spec.cloud,
         [Declared(server.name, server.group, recorded_server(spec, server), exists=True) for server in there],
         {**{server.name: server_to_json(server) for server in there}, **own_output(state.identity)},
-        # The state file does not tell which template a server was made from; a label must not say a newer one.
+        # The state file does not record which template a server was made from; a label must not say a newer one.
         keep_labels=True,
     )

@@ -1,7 +1,7 @@
 """For authors of clouds and of programs on top of scaler: a cloud to test against, and what every cloud must do.
 
 In a project's top-level `conftest.py`, `pytest_plugins = ["scaler.testing"]` gives the fixtures
-`embedded_cloud`, `embedded_clock` and `embedded_faults`, and failed checks tell their values. A
+`embedded_cloud`, `embedded_clock` and `embedded_faults`, and failed checks show their values. A
 cloud of one's own is proved by a subclass of `CloudConformance` that says how to open it:
 
     class TestMyCloud(CloudConformance):

@@ -99,7 +99,7 @@ def make_setting(context: Context, project: Project, spec: Spec, group: Group, g
 
 
 def _recorded_boots(project: Project, spec: Spec, group: Group) -> tuple[timedelta, ...]:
-    """How long the stack's own servers took to boot, as far as they are on record."""
+    """How long the stack's own servers took to boot, as far as the records show."""
     from scaler.records.boots import boot_times
     from scaler.records.event_log import EventLog
     from scaler.records.state_file import StateFile
@@ -110,7 +110,7 @@ def _recorded_boots(project: Project, spec: Spec, group: Group) -> tuple[timedel
 
 
 def _price(context: Context, project: Project, spec: Spec, group: Group, given: Decimal | None) -> Price | None:
-    """The price of the command line, else the cloud's; None, after a warning, if the cloud tells none."""
+    """The price of the command line, else the cloud's; None, after a warning, if the cloud reports none."""
     currency = {"hetzner": "EUR", "digitalocean": "USD"}.get(spec.cloud, "")
     if given is not None:
         return Price(currency, given)

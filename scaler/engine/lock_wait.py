@@ -32,7 +32,7 @@ class LockWait:
         warn: Callable[[str], None],
         unlock: Callable[[], None],
     ) -> None:
-        """`warn` is told whose lock was stolen; `unlock` removes all locks of the stack."""
+        """`warn` gets a message that names the owner of a stolen lock; `unlock` removes all locks of the stack."""
         self._settings = settings
         self._local = local
         self._clock = clock

@@ -89,7 +89,7 @@ class _Process(automation.PulumiCommand):
             code = self._wait(process)
             stdout, stderr = _content(output), _content(errors)
         if code != 0:
-            # The SDK searches only the standard error to tell a held lock from other failures.
+            # The SDK searches only the standard error to distinguish a held lock from other failures.
             failed = automation.CommandResult(stdout="", stderr=stdout + stderr, code=code)
             raise automation.errors.create_command_error(failed)
         return automation.CommandResult(stdout=stdout, stderr=stderr, code=code)
@@ -151,7 +151,7 @@ class Engine:
     """One stack's engine: every method is one process at most, and waits for a lock that others hold."""
 
     def __init__(self, settings: EngineSettings, clock: Clock, warn: Callable[[str], None] = lambda text: None) -> None:
-        """`warn` is told whose lock was stolen."""
+        """`warn` gets a message that names the owner of a stolen lock."""
         self._settings = settings
         self._warn = warn
         self._clock = clock

@@ -127,7 +127,7 @@ class ReadinessChecker:
 
 
 def _boot_key(server: Server) -> tuple[str, str | None, datetime]:
-    """Tell boots apart: a check before a reboot, or of an earlier machine with this name, does not count."""
+    """Identify a boot: a check before a reboot, or of an earlier machine with this name, does not count."""
     return server.name, server.id, server.since
 
 

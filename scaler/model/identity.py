@@ -28,7 +28,7 @@ class Place:
     token: str = field(default="", repr=False)
 
     def fingerprint(self, stack_id: str) -> str:
-        """A keyed hash of the token: it tells tokens apart, and does not tell the token."""
+        """A keyed hash of the token: it distinguishes tokens, and does not reveal the token."""
         return hmac.new(stack_id.encode(), self.token.encode(), hashlib.sha256).hexdigest()[:16]
 
 
@@ -42,7 +42,7 @@ class Identity:
     cloud: str
     endpoint: str = ""
     account: str = ""
-    """The account's own id, at clouds that tell it."""
+    """The account's own id, at clouds that report it."""
     tokens: tuple[str, ...] = ()
     """Fingerprints of the tokens that have seen all servers of the stack, the newest last."""
 
@@ -57,7 +57,7 @@ class Identity:
         return replace(self, tokens=(*self.tokens, place.fingerprint(self.id))[-TOKENS_KEPT:])
 
     def at(self, place: Place) -> Identity:
-        """The identity at another place: for a stack that holds no servers, or that was told to move."""
+        """The identity at another place: for a stack that holds no servers, or whose move was accepted."""
         return replace(self, project=place.project, cloud=place.cloud, endpoint=place.endpoint)
 
     def united_with(self, other: Identity | None) -> Identity:

@@ -164,7 +164,7 @@ def check_zero(world: World, plan: Plan, *, allowed: bool) -> None:
         raise RefusedError(
             f"{plan.stack} would lose all its servers: {have} now, 0 wanted.",
             why="the run asks for no confirmation here, and a count can be 0 by mistake",
-            fix="Add --allow-zero if that is meant; `scaler destroy` removes everything.",
+            fix="If you intend that, add --allow-zero; `scaler destroy` removes everything.",
             code="to_zero",
         )
 

@@ -36,7 +36,7 @@ def check_place(spec: Spec, recorded: Identity, here: Place) -> None:
 
 
 def check_account(spec: Spec, recorded: Identity, account: str | None) -> None:
-    """Refuse a token of another account, where the cloud tells whose it is."""
+    """Refuse a token of another account, where the cloud reports whose it is."""
     if account and recorded.account and account != recorded.account:
         raise UnrecognisedError(
             f"The token is of another account than the servers of {spec.stack}; nothing was changed.",

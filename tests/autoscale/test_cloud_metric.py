@@ -156,9 +156,9 @@ def test_a_users_cloud_with_cpu(tmp_path: Path) -> None:
 
 
 def test_a_users_cloud_without_cpu_is_named_in_the_error(tmp_path: Path) -> None:
-    assert refusal(folder(tmp_path, Older)) == "the cloud folder does not tell how busy its servers are"
+    assert refusal(folder(tmp_path, Older)) == "the cloud folder does not report how busy its servers are"
     told = refusal(folder(tmp_path / "b", Unwilling))
-    assert told == "the cloud folder does not tell how busy server 1 is: NotImplementedError"
+    assert told == "the cloud folder does not report how busy server 1 is: NotImplementedError"
 
 
 def test_without_a_cloud_there_is_no_number() -> None:

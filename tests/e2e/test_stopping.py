@@ -173,7 +173,7 @@ def test_a_run_that_is_killed_while_it_drains_leaves_a_server_that_runs(hetzner:
 
 
 def powers(project: Project) -> list[str]:
-    """The requests by which servers were brought to rest and removed, in order."""
+    """The requests by which servers were stopped and removed, in order."""
     words = []
     for request in project.changes:
         kind = json.loads(request.body or "{}").get("type") or request.path.rpartition("/")[2]

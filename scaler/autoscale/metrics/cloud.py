@@ -35,7 +35,7 @@ def read(source: CloudSource, request: MetricRead) -> Value:
 def _mean(cloud: Cloud, fleet: Fleet, group: str) -> float:
     ask: Callable[[str], float | None] | None = getattr(cloud, "cpu", None)
     if ask is None:
-        raise MetricError(f"the cloud {cloud.name} does not tell how busy its servers are")
+        raise MetricError(f"the cloud {cloud.name} does not report how busy its servers are")
     running = [
         machine.id
         for machine in cloud.list_owned(fleet.owner)
@@ -58,4 +58,4 @@ def _share(name: str, ask: Callable[[str], float | None], id: str) -> float | No
         raise
     except Exception as error:
         # A cloud of somebody else's may raise anything, and its words may quote anything.
-        raise MetricError(f"the cloud {name} does not tell how busy server {id} is: {type(error).__name__}") from None
+        raise MetricError(f"the cloud {name} does not report how busy server {id} is: {type(error).__name__}") from None

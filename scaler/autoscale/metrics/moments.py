@@ -14,7 +14,7 @@ _LARGEST = ((1e11, "s"), (1e14, "ms"), (1e17, "us"))
 
 
 def seconds_since_1970(value: object, unit: str | None, where: str) -> float:
-    """Return a time in seconds since 1970. Without a unit, the size of a number tells it."""
+    """Return a time in seconds since 1970. Without a unit, take it from the number's size."""
     text = value.decode(errors="replace") if isinstance(value, bytes) else value
     if isinstance(text, int | float | str) and not isinstance(text, bool):
         try:

@@ -28,7 +28,7 @@ _DRIVERS = {
 }
 
 _STEPS = 10_000
-"""Instructions of SQLite between two looks at the clock."""
+"""Instructions of SQLite between two checks of the time."""
 
 
 def read(source: SqlSource, request: MetricRead) -> Value:

@@ -66,7 +66,7 @@ class GroupSchema(BaseModel):
         json_schema_extra={"default": "10m"},
     )
     stop: StopSchema = spec_key(
-        "How a serving server is brought to rest before it is deleted.",
+        "How a serving server is stopped before it is deleted.",
         default=StopSchema(),
         json_schema_extra={"default": {}},
     )

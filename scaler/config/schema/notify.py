@@ -19,7 +19,7 @@ _EVENT_PATTERNS = tuple(dict.fromkeys(f"{event.partition('.')[0]}.*" for event i
 
 
 class NotifySchema(BaseModel):
-    """Who is told of events: a URL or a command."""
+    """Where events are sent: a URL or a command."""
 
     model_config = strict_config("Notify", one_of_required("url", "command"))
 

@@ -83,7 +83,7 @@ class SpecSchema(BaseModel):
     budget: BudgetSchema | None = spec_key(
         "What the stack may cost; a plan that creates servers and comes above it is refused.", default=None
     )
-    notify: tuple[NotifySchema, ...] = spec_key("Who is told of events.", default=())
+    notify: tuple[NotifySchema, ...] = spec_key("Where events are sent.", default=())
     policies: tuple[Annotated[PolicyPackSchema, BeforeValidator(pack_or_path)], ...] = spec_key(
         "Packs of CrossGuard policies that every plan must pass before anything is changed.",
         default=(),

@@ -60,7 +60,7 @@ class AutoscaleSchema(BaseModel):
         "The numbers, by name.", default={}
     )
     function: Function | None = spec_key(
-        "A function, module:function, that is told the load and answers the count; it counts as one more rule.",
+        "A function, module:function, that gets the load and returns the count; it counts as one more rule.",
         default=None,
     )
     rules: Annotated[tuple[Annotated[RuleSchema, AfterValidator(one_rule)], ...], Some] | None = spec_key(
