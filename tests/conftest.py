@@ -45,6 +45,8 @@ _PROGRAMS = {
     "postgres": "server",
     "pg_ctl": "server",
     "initdb": "server",
+    "rabbitmq-server": "server",
+    "mariadbd": "server",
 }
 """Programs that only marked tests start, with the mark."""
 

@@ -94,7 +94,7 @@ def write(folder: Path, block: str, start: str = START) -> Path:
     return path
 
 
-def test_everything(tmp_path: Path) -> None:
+def test_a_spec_with_every_source_and_rule_is_read(tmp_path: Path) -> None:
     path = write(tmp_path, EVERYTHING)
     second = timedelta(seconds=1)
     assert load(path, "shop").groups["worker"].autoscale == Policy(
@@ -165,7 +165,7 @@ def test_everything(tmp_path: Path) -> None:
     SCHEMA.validate(read(path).value)
 
 
-def test_the_least(tmp_path: Path) -> None:
+def test_a_rule_alone_is_enough_and_the_rest_has_defaults(tmp_path: Path) -> None:
     path = write(
         tmp_path, "      rules: [{schedule: {timezone: UTC, windows: [{cron: '0 0 * * *', for: 1h, min: 2}]}}]\n"
     )

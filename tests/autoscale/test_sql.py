@@ -59,7 +59,7 @@ def query(port: int) -> Query:
 
 
 @pytest.mark.parametrize("text", ["select 42", "select 42.0", "select '42'", "select 42::numeric", "select 42 % 100"])
-def test_a_number(database: Any, query: Query, text: str) -> None:
+def test_a_number_is_read_from_any_type_of_column(database: Any, query: Query, text: str) -> None:
     assert number(query(text), **PASSWORD) == 42
 
 
@@ -254,7 +254,7 @@ def test_every_recipe_of_the_page_is_tested() -> None:
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_a_recipe(database: Any, query: Query, tmp_path: Path, name: str) -> None:
+def test_each_recipe_reads_the_table_of_its_system(database: Any, query: Query, tmp_path: Path, name: str) -> None:
     for zone in ("UTC", "Pacific/Auckland"):
         database.execute(f"alter database postgres set timezone to '{zone}'")
         database.execute("drop schema public cascade; create schema public; drop schema if exists pgboss cascade")

@@ -329,7 +329,7 @@ def test_a_lost_memory_removes_nothing_at_once(tmp_path: Path) -> None:
     assert len(live.ready) == 1
 
 
-def test_both_lost(tmp_path: Path) -> None:
+def test_the_servers_stay_when_memory_and_records_are_lost(tmp_path: Path) -> None:
     live = Live(tmp_path, policy(JOBS, down=CALM))
     live.loop(10, 60, jobs=80)
     live.memory.path.unlink()

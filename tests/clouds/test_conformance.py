@@ -175,7 +175,7 @@ def test_a_delete_that_takes_its_time_returns_at_once(setting: Setting) -> None:
         setting.cloud.get(made.id)
 
 
-def test_power(setting: Setting) -> None:
+def test_each_power_call_changes_the_phase(setting: Setting) -> None:
     made = setting.cloud.create(setting.request())
 
     for call in (setting.cloud.power_off, setting.cloud.power_off):

@@ -93,7 +93,7 @@ def test_engine_that_is_not_there(hetzner: Project) -> None:
     assert hetzner.run("ensure", "0", "--yes", "-o", "json", environ=nowhere).document["outcome"] == "unchanged"
 
 
-def test_nobody_to_ask(hetzner: Project) -> None:
+def test_without_a_terminal_yes_is_required(hetzner: Project) -> None:
     for command in ("ensure", "destroy"):
         error = refused(hetzner, command, code=64)
         assert "--yes" in error["fix"]

@@ -135,7 +135,9 @@ def test_an_interrupt_is_forwarded_once(
     assert project.checkpoint().pending == ()
 
 
-def test_a_deadline(project: Project, served: EmbeddedCloud) -> None:
+def test_an_operation_that_exceeds_the_deadline_fails_and_leaves_no_lock(
+    project: Project, served: EmbeddedCloud
+) -> None:
     served.world.add_fault("hang", method="POST", seconds=HANG_S)
     project.engine.prepare()
     project.engine = project.open_engine(deadline=timedelta(seconds=1))

@@ -270,7 +270,7 @@ def test_describing_that_fails_leaves_the_outputs(project: Project) -> None:
     assert saved(project) == before
 
 
-def test_processes(project: Project) -> None:
+def test_each_operation_starts_one_process(project: Project) -> None:
     """One to make the stack, once; then one per operation: no `select`, `output` or `history`."""
     assert project.stack.processes == 0
     project.stack.read()

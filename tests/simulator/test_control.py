@@ -50,7 +50,7 @@ def test_profile_clock_and_faults(http: Http, world: SimulatedWorld) -> None:
     assert world.profile == "fast"
 
 
-def test_edits(http: Http, world: SimulatedWorld) -> None:
+def test_edits_over_http_change_the_world(http: Http, world: SimulatedWorld) -> None:
     number = http.post("/_sim/hetzner/add_server", json={"name": "foreign", "labels": {"a": "b"}}).json()["id"]
     for edit, arguments in (
         ("rename", {"name": "other"}),

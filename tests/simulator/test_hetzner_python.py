@@ -117,7 +117,7 @@ def test_filters(hetzner: hcloud.Client) -> None:
     assert [row.name for row in hetzner.servers.get_all(status=["off", "running"])] == ["b", "c", "a"]
 
 
-def test_power(hetzner: hcloud.Client, world: SimulatedWorld) -> None:
+def test_power_actions_take_their_time_and_change_the_status(hetzner: hcloud.Client, world: SimulatedWorld) -> None:
     world.set_knobs("hetzner", power_s=2, shutdown_s=10)
     server = make(hetzner)
 
