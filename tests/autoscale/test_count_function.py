@@ -21,8 +21,8 @@ from scaler.model import Extension
 from scaler.model.autoscaling import Direction, HttpSource, Metric, Policy
 from tests.autoscale.live import JOBS, Live
 from tests.autoscale.load import START, Fleet, group, metric, policy
-from tests.autoscale.test_spec import START as SPEC
-from tests.autoscale.test_spec import write
+from tests.config.test_autoscale import START as SPEC
+from tests.config.test_autoscale import write
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "extend.md"
 

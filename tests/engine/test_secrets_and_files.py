@@ -2,35 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import os
-import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from concurrent import futures
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 
-import grpc
 import pytest
-from pulumi.automation._server import LanguageServer
-from pulumi.runtime.proto import language_pb2_grpc
 
-from scaler.engine import binary
 from scaler.engine.backend import LocalBackend, absolute_url
-from scaler.engine.plugin import resource_type
-from scaler.engine.plugin.operation import Operation
-from scaler.engine.plugin.server import serve
 from scaler.engine.stack import PulumiStack
 from scaler.errors import EngineError, UnavailableError
-from scaler.model import Permits, Server
-from scaler.model.lifecycle import Status
-from scaler.program import run_by_hand
-from scaler.records.state import State
-from scaler.records.state_file import StateFile
 from scaler.simulator import EmbeddedCloud
 from tests.engine.stack_project import STACK, TOKEN, Project, names, wait_until
 
@@ -200,125 +183,3 @@ def test_the_engine_is_let_in_and_others_are_not(project: Project, served: Embed
     assert said.stdout == "PERMISSION_DENIED\n"
     assert project.held() == project.machines()
     assert sorted(project.held()) == names(1)
-
-
-# ---------------------------------------------------------------------------------------------
-# The program that `pulumi up` runs by hand
-
-
-def save_state(project: Project, servers: dict[str, Server]) -> None:
-    StateFile(project.directory / ".scaler", STACK).save(
-        State(
-            stack=STACK,
-            project="scaler",
-            cloud=project.cloud_name,
-            serial=1,
-            updated=project.clock.now(),
-            wanted={"worker": len(servers)},
-            servers=tuple(servers.values()),
-        )
-    )
-
-
-def by_hand(project: Project, monkeypatch: pytest.MonkeyPatch) -> tuple[dict[str, str], str | None]:
-    """Preview the program as the engine runs it in `stacks/`; returns the operations but `same`, and the error."""
-    monkeypatch.chdir(project.directory / "stacks")
-    monkeypatch.delenv("SCALER_STATE_DIR", raising=False)
-    with project.serving() as port:
-        ran = project.engine.preview(run_by_hand, port, refresh=False)
-    return {urn.rpartition("::")[2]: kind for urn, kind in ran.events.operations.items()}, ran.error
-
-
-def test_by_hand_nothing_differs(either: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither what the spec changed since, nor a template that the state file does not know, is a difference."""
-    either.scale(names(2))
-    recorded = dict(either.record())
-    gone = either.record_of("demo-worker-7", None)
-    save_state(either, {**recorded, gone.name: gone})
-    spec = either.directory / "stacks" / f"{STACK}.yaml"
-    spec.write_text(spec.read_text().replace("#cloud-config", "#changed") + "    labels: {role: web}\n")
-    assert by_hand(either, monkeypatch) == ({}, None)
-
-
-def test_by_hand_without_a_state_file_it_stops(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    project.scale(names(1))
-    operations, error = by_hand(project, monkeypatch)
-    assert "scaler status --refresh" in str(error)
-    assert "Traceback" not in str(error)
-    assert "delete" not in operations.values()
-
-
-def test_by_hand_a_deleted_record_is_not_declared(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    project.scale(names(1))
-    recorded = dict(project.record())
-    deleted = dataclasses.replace(recorded["demo-worker-1"], name="demo-worker-2", id="99", status=Status.DELETED)
-    save_state(project, {**recorded, "demo-worker-2": deleted})
-    assert by_hand(project, monkeypatch) == ({}, None)
-
-
-@contextmanager
-def language_host(program: Callable[[], None]) -> Iterator[int]:
-    """What runs a program for the engine in place of `pulumi-language-python`; yields its port."""
-    server = grpc.server(futures.ThreadPoolExecutor(max_workers=4))
-    language_pb2_grpc.add_LanguageRuntimeServicer_to_server(LanguageServer(program), server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    yield port
-    server.stop(0).wait()
-
-
-def preview_by_hand(project: Project, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """`pulumi preview …` in the project folder, by the engine's own command line and without scaler's run."""
-    with (
-        language_host(run_by_hand) as host,
-        serve(Operation(project.cloud, project.spec.owner, Permits()), workers=4, clock=project.clock) as provider,
-    ):
-        command = [str(binary.find(project.environ)), "preview", "--stack", STACK, "--non-interactive"]
-        process = subprocess.Popen(
-            [*command, *arguments, f"--client=127.0.0.1:{host}"],
-            cwd=project.directory,
-            env={
-                "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
-                "HOME": str(project.directory / "home"),
-                "PULUMI_BACKEND_URL": project.backend_url,
-                "PULUMI_CONFIG_PASSPHRASE": "",
-                "PULUMI_SKIP_UPDATE_CHECK": "true",
-                "PULUMI_DEBUG_PROVIDERS": f"{resource_type(project.cloud_name).package}:{provider.port}",
-            },
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        provider.peers.admit(process.pid)
-        output, _ = process.communicate(timeout=60)
-    return subprocess.CompletedProcess(process.args, process.returncode, output)
-
-
-def test_the_policy_pack_judges_plain_pulumi_too(either: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As the page on policies has it for a machine without Python's language host."""
-    shutil.copytree(Path(__file__).parents[2] / "policies", either.directory / "policies")
-    # Absolute: the engine starts it in the folder of the program.
-    pack = either.directory / "policies" / "analyzer"
-    monkeypatch.chdir(either.directory)
-    monkeypatch.delenv("SCALER_STATE_DIR", raising=False)
-    either.scale(names(2))
-    save_state(either, dict(either.record()))
-    types = next(iter(either.spec.groups.values())).types
-
-    def judged(config: dict[str, object]) -> subprocess.CompletedProcess[str]:
-        (either.directory / "config.json").write_text(json.dumps(config), encoding="utf-8")
-        return preview_by_hand(either, "--policy-pack", str(pack), "--policy-pack-config", "config.json")
-
-    content = judged({"allowed-types": {"types": list(types)}, "largest-stack": {"most": 2}})
-    assert content.returncode == 0, content.stdout
-    assert "scaler-policies" in content.stdout
-    assert "violation" not in content.stdout
-
-    complaining = judged({"allowed-types": {"types": ["another"]}, "largest-stack": {"most": 1}})
-    assert complaining.returncode != 0
-    for words in ("allowed-types", "largest-stack", f"{types[0]} is not allowed", "demo-worker-1", "demo-worker-2"):
-        assert words in complaining.stdout
-    advised = judged({"largest-stack": {"most": 1, "enforcementLevel": "advisory"}})
-    assert advised.returncode == 0, advised.stdout
-    assert "[advisory]" in advised.stdout
-    assert "largest-stack" in advised.stdout
