@@ -27,6 +27,8 @@ class Check:
         self.record = Record()
         self.occurred: set[Known] = set()
         self.found: set[Deviation] = set()
+        self.unneeded: list[Known] = []
+        """The known deviations of which a whole run of the simulator's tests saw none."""
         if self.schemas:
             EmbeddedCloud.watchers.append(self.record.around)
 
@@ -43,6 +45,11 @@ class Check:
             if not known:
                 unknown.append(deviation)
         return unknown
+
+    @property
+    def has_checked(self) -> bool:
+        """Whether any answer was checked: none is if tests are only collected, or use no embedded cloud."""
+        return self.schemas is not None and self.schemas.checked.total() > 0
 
     def summary(self) -> str:
         """One line for the end of the run."""
@@ -80,25 +87,25 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     session.config.stash[_FILES] = {item.path for item in session.items}
 
 
-def pytest_sessionfinish(session: pytest.Session) -> None:
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """After a whole run of the simulator's tests: fail for rules that nothing needs any more."""
     check = session.config.stash[CHECK]
-    if check.schemas and _whole(session) and set(KNOWN) - check.occurred:
+    if check.has_checked and exitstatus == pytest.ExitCode.OK and _whole(session):
+        check.unneeded = [known for known in KNOWN if known not in check.occurred]
+    if check.unneeded:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def _whole(session: pytest.Session) -> bool:
     options = session.config.option
     chosen = options.keyword or options.markexpr or any("::" in argument for argument in session.config.args)
-    return not chosen and not session.testsfailed and set(_SIMULATOR.glob("test_*.py")) <= session.config.stash[_FILES]
+    return not chosen and set(_SIMULATOR.glob("test_*.py")) <= session.config.stash[_FILES]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Say how much was checked, and what is left over."""
+    """Say how much was checked, and what is left over. Without a document to check with, say so if tests ran."""
     check = config.stash[CHECK]
-    terminalreporter.write_line(check.summary())
-    session = terminalreporter._session
-    if check.schemas and session and _whole(session):
-        for known in KNOWN:
-            if known not in check.occurred:
-                terminalreporter.write_line(f"no longer occurs, so remove it from deviations.py: {known}", red=True)
+    if check.has_checked or (check.schemas is None and not config.option.collectonly):
+        terminalreporter.write_line(check.summary())
+    for known in check.unneeded:
+        terminalreporter.write_line(f"no longer occurs, so remove it from deviations.py: {known}", red=True)
