@@ -156,7 +156,7 @@ class DigitalOceanCloud:
         self._act(id, "reboot")
 
     def cpu(self, id: str) -> float | None:
-        with _asking(f"read the CPU use of droplet {id}"):
+        with _asking(f"read the CPU use of droplet {id}."):
             now = int(self._clock.now().timestamp())
             window = {"start": str(now - _CPU_WINDOW_S), "end": str(now)}
             answer = self._client.monitoring.get_droplet_cpu_metrics(host_id=str(_number(id)), **window)
@@ -165,7 +165,7 @@ class DigitalOceanCloud:
             if "monitoring" in self._client.droplets.get(_number(id))["droplet"]["features"]:
                 return None
         raise InvalidError(
-            f"{TITLE} does not measure the CPU use of droplet {id}",
+            f"{TITLE} does not measure the CPU use of droplet {id}.",
             why="it was made without monitoring",
             fix="Set monitoring: true in the group, and replace its droplets.",
         )
@@ -212,7 +212,7 @@ class DigitalOceanCloud:
             case "firewall":
                 rows = read_all(self._pages(self._client.firewalls.list, "firewalls"))
             case _:
-                raise InvalidError(f"{TITLE} has no {kind}", fix="Use `vpc` for a private network.")
+                raise InvalidError(f"{TITLE} has no {kind}.", fix="Use `vpc` for a private network.")
         return {str(row["id"]): (str(row["name"]), str(row.get("fingerprint", ""))) for row in rows}
 
     def catalogue(self) -> Catalogue:
@@ -396,7 +396,7 @@ def _tags(labels: Mapping[str, str]) -> list[str]:
     for tag in tags:
         if not _TAG.fullmatch(tag):
             raise InvalidError(
-                f"{tag!r} cannot be a tag at {TITLE}",
+                f"{tag!r} cannot be a tag at {TITLE}.",
                 why="a tag has 1 to 255 letters, digits, `_`, `-` and `:`",
                 fix="Change the label in the spec.",
             )

@@ -266,7 +266,7 @@ class HetznerCloud:
             case "placement_group":
                 return _pages(self._client.placement_groups.get_list)
             case _:
-                raise InvalidError(f"{TITLE} has no {kind}", fix="Use `networks` instead.")
+                raise InvalidError(f"{TITLE} has no {kind}.", fix="Use `networks` instead.")
 
     def _snapshots(self, **filters: Any) -> list[BoundImage]:
         return read_all(_pages(self._client.images.get_list, type=["snapshot"], **filters))
@@ -455,7 +455,7 @@ def _number(id: str) -> int:
 
 def _digits(kind: str, id: str) -> int:
     if not id.isdecimal():
-        raise InvalidError(f"{id} is no {kind}'s id", why="ids at Hetzner Cloud are numbers")
+        raise InvalidError(f"{id} is no {kind}'s id.", why="ids at Hetzner Cloud are numbers")
     return int(id)
 
 

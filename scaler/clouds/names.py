@@ -15,7 +15,7 @@ def unknown(title: str, kind: str, name: str, known: Collection[str]) -> Invalid
     nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     listed = ", ".join(sorted(known)[:_SHOWN]) + (f" and {len(known) - _SHOWN} more" if len(known) > _SHOWN else "")
     return InvalidError(
-        f"{title} has no {kind} {name}",
+        f"{title} has no {kind} {name}.",
         why=f"there is {listed}" if known else f"there is no {kind} in this account",
         fix=f"Did you mean {nearest[0]}?" if nearest else f"Name a {kind} that exists, or create it first.",
     )

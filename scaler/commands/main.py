@@ -80,7 +80,7 @@ def _fail_usage(error: click.UsageError, arguments: Sequence[str]) -> int:
 
 def _fail_unexpectedly(error: Exception, arguments: Sequence[str]) -> int:
     failure = ScalerError(
-        "scaler stopped because of an internal error.",
+        "An internal error stopped scaler.",
         # The text of an unknown exception may quote anything, even a request with its token: print only its type.
         why=f"{type(error).__name__} in {_place(error)}",
         fix="Run again with --debug for the traceback, and report it.",

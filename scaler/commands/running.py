@@ -100,7 +100,7 @@ def require_consent(context: Context, yes: bool, command: str) -> None:
     """UsageError without `--yes` where nobody can be asked, before anything is looked at."""
     if not yes and not context.interactive:
         raise UsageError(
-            f"scaler {command} would ask before it acts, and nobody can be asked here.",
+            f"Nobody can be asked here, and scaler {command} would ask before it acts.",
             why="standard input or standard error is no terminal, or CI is set",
             fix="Add --yes.",
             code="consent_missing",

@@ -117,7 +117,7 @@ def _ask(context: Context, locks: Sequence[_Lock]) -> None:
     lines = [f"{lock.kind} lock of {lock.holder}{' (dead)' if lock.dead else ''}" for lock in locks]
     if not context.interactive:
         raise UsageError(
-            "scaler unlock would ask before it removes a lock, and nobody can be asked here.",
+            "Nobody can be asked here, and scaler unlock would ask before it removes a lock.",
             why="; ".join(lines),
             fix="Add --yes.",
             code="consent_missing",
