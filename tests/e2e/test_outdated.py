@@ -28,7 +28,7 @@ def test_of_ten_the_right_four_go(hetzner: Project) -> None:
     hetzner.ensure("10")
     hetzner.run("protect", *PROTECTED)
     hetzner.describe(groups={"worker": {"start_within": "1s"}})
-    hetzner.world.set_status("hetzner", hetzner.machine("demo-worker-5").id, "unknown")
+    hetzner.world.set_status("hetzner", hetzner.machine("demo-worker-5").id, "starting")
 
     def hangs() -> bool:
         hetzner.run("status", "--refresh")
