@@ -79,7 +79,7 @@ HOW: dict[tuple[str, str], Run | Elsewhere | Not] = {
         tells=("dev · hetzner · 2 of 3 ready", "No orphans.", "dev: 3 of 3 ready (+1, -0)", "run.finished"),
         left=3,
     ),
-    ("docs/reference/embedded-cloud.md", "scaler sim serve"): Elsewhere("tests/simulator/test_command.py"),
+    ("docs/reference/embedded-cloud.md", "*"): Elsewhere("tests/simulator/test_command.py"),
     ("docs/reference/scripting.md", "code=0"): Run(tells=("reached",), left=3),
     ("CONTRIBUTING.md", "go get -tool"): Not("raises the engine's version in this repository"),
 }
