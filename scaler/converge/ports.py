@@ -104,7 +104,7 @@ class ReadinessChecks(Protocol):
 
 
 class Stop(Protocol):
-    """One server on its way to rest."""
+    """One server that is being drained and shut down."""
 
     @property
     def is_stopped(self) -> bool: ...
@@ -128,7 +128,7 @@ class Stopping(Protocol):
 
     @property
     def busy(self) -> frozenset[str]:
-        """Names of servers that are not at rest yet."""
+        """Names of servers that have not stopped yet."""
 
     @property
     def kept(self) -> frozenset[str]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import pytest
 
+from tests.support.accounts import one_endpoint
 from tests.support.project import TOKEN, Project, Ran, wait_until
 
 
@@ -74,13 +75,17 @@ def test_credentials_missing_and_refused(served: Project) -> None:
     assert len(served.agreed()) == 2
 
 
-def test_cloud_that_is_not_there(hetzner: Project) -> None:
-    hetzner.ensure("1")
-    hetzner.describe(endpoint="http://127.0.0.1:9/v1")
-    one = hetzner.agreed()
-    error = hetzner.run("ensure", "2", "--yes", "-o", "json", code=69, environ={"HCLOUD_TOKEN": TOKEN}).error
+def test_cloud_that_is_not_there(served: Project) -> None:
+    assert served.served
+    path = served.vendor.endpoint_of(served.served).removeprefix(served.served.url)
+    with one_endpoint({TOKEN: served.served.url}) as url:
+        served.environ[served.vendor.endpoint] = url + path
+        served.ensure("1")
+        one = served.agreed()
+    # Nobody listens there now.
+    error = served.run("ensure", "2", "--yes", "-o", "json", code=69).error
     assert "refused" in error["why"].lower()
-    assert hetzner.agreed() == one
+    assert served.agreed() == one
 
 
 def test_engine_that_is_not_there(hetzner: Project) -> None:
