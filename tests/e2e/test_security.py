@@ -54,7 +54,8 @@ def test_whatever_the_umask_no_file_is_writable_by_others(served: Project, vendo
     run("preview", "3", "--out", "plan.json")
     run("apply", "plan.json")
     run("refresh")
-    # The embedded cloud's world, and the memory of autoscaling.
+    # The embedded cloud's world, and the memory of autoscaling; a stack that holds servers would not move there.
+    run("destroy", "--yes")
     project.describe(endpoint="embedded", groups={"worker": AUTOSCALED})
     run("autoscale", "--yes", "--state-dir", "second/state")
     run("init", "-C", "second")
