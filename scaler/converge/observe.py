@@ -125,7 +125,8 @@ def take_in(knowledge: Knowledge, machines: Sequence[Machine], ports: Ports) -> 
     spec = knowledge.spec
     knowledge, unlisted = _ask_for_missing(knowledge, machines, ports)
     ours = [machine for machine in unlisted if not spec.owner.excludes(machine.labels)]
-    seen = [_with_lock(knowledge, machine, ports) for machine in [*machines, *ours]]
+    rebooting = {server.id for server in knowledge.records.values() if server.status is Status.REBOOTING}
+    seen = [_with_lock(machine, ports) if machine.id in rebooting else machine for machine in [*machines, *ours]]
     findings = Findings(
         is_ready=lambda server: _is_ready(spec, server, ports),
         trouble=ports.readiness.trouble,
@@ -209,11 +210,10 @@ def prove_absences(knowledge: Knowledge, ports: Ports) -> Knowledge:
     return knowledge
 
 
-def _with_lock(knowledge: Knowledge, machine: Machine, ports: Ports) -> Machine:
+def _with_lock(machine: Machine, ports: Ports) -> Machine:
     """Return the machine, locked while a reboot goes on that only its actions show, as at DigitalOcean."""
     is_busy: Callable[[str], bool] | None = getattr(ports.cloud, "is_busy", None)
-    rebooting = (server.id for server in knowledge.records.values() if server.status is Status.REBOOTING)
-    if is_busy is None or machine.locked or machine.phase is not Phase.RUNNING or machine.id not in rebooting:
+    if is_busy is None or machine.locked or machine.phase is not Phase.RUNNING:
         return machine
     try:
         return replace(machine, locked=is_busy(machine.id))

@@ -12,7 +12,7 @@ from scaler.converge.decide import Next, Verdict, decide_next
 from scaler.converge.demand import Request, stale
 from scaler.converge.done import Done
 from scaler.converge.journal import Journal
-from scaler.converge.knowledge import Knowledge
+from scaler.converge.knowledge import Knowledge, describe_placement
 from scaler.converge.lessons import full_placements, learn, machines_held, passing_power_on, quota_refusal
 from scaler.converge.make_plan import check_sums, make_plan
 from scaler.converge.observe import observe_again, observe_patiently, prove_absences, read_stack
@@ -119,8 +119,8 @@ def _remember_shortages(done: Done, ports: Ports) -> None:
     """Have the next runs know what this one met, and say it."""
     now = ports.clock.now()
     full = full_placements(done)
-    for (kind, location), why in full.items():
-        ports.progress.note(f"passing over {kind} in {location}: {why}")
+    for place, why in full.items():
+        ports.progress.note(f"passing over {describe_placement(place)}: {why}")
     if full:
         ports.shortages.note_full(full, now)
     if quota_refusal(done):
