@@ -72,8 +72,9 @@ def _look_for_all(unseen: Knowledge, ports: Ports, *, is_proven: bool, accept_lo
 
     `is_proven`: the token has seen all servers of the stack before.
     """
-    held = _held(unseen)
-    names = {known: server.name if server else known for known, server in _expected(unseen).items() if known in held}
+    expected = _expected(unseen)
+    held = _held(unseen, expected)
+    names = {known: server.name if server else known for known, server in expected.items() if known in held}
 
     def require_presence(absent: Collection[str]) -> None:
         missing = sorted(name for known, name in names.items() if known in absent)
@@ -150,7 +151,7 @@ def _ask_for_missing(
     silent = [missing for missing, machine in answers.items() if machine is None]
     now, moment = ports.clock.now(), ports.clock.monotonic()
     young = {missing for missing in silent if is_accepted(expected[missing], now)}
-    held = _held(knowledge)
+    held = _held(knowledge, expected)
     denied = {missing: knowledge.denied.get(missing, moment) for missing in silent if missing in held - young}
     within_s = proof_s(len(denied), len(held))
     proven = {missing for missing, since in denied.items() if moment - since >= within_s}
@@ -172,17 +173,16 @@ def _expected(knowledge: Knowledge) -> dict[str, Server | None]:
     return {**{entry.id: records.get(entry.id) for entry in knowledge.stack.entries.values()}, **live}
 
 
-def _held(knowledge: Knowledge) -> set[str]:
+def _held(knowledge: Knowledge, expected: Mapping[str, Server | None]) -> set[str]:
     """Return the machines that there should be, by id: what the stack holds, but for those whose absence was meant.
 
     Where the engine has saved nothing, what the records have. A record of this machine alone proves
     nothing beside a stack: another machine's run may have removed the server since (contract 7.4).
     """
     in_stack = {entry.id for entry in knowledge.stack.entries.values()}
-    known = _expected(knowledge)
     return {
         known_id
-        for known_id, server in known.items()
+        for known_id, server in expected.items()
         if not is_meant(server) and (known_id in in_stack or not knowledge.stack.is_known)
     }
 
@@ -198,7 +198,7 @@ def _find(missing: str, ports: Ports) -> Machine | None:
 def prove_absences(knowledge: Knowledge, ports: Ports) -> Knowledge:
     """Look again until each machine that the cloud denies is there again, or is proven to be gone."""
     while knowledge.denied:
-        recorded = len(_held(knowledge))
+        recorded = len(_held(knowledge, _expected(knowledge)))
         until = min(knowledge.denied.values()) + proof_s(len(knowledge.denied), recorded)
         pause_s = max(until - ports.clock.monotonic(), _PAUSE_S)
         ports.progress.note(
