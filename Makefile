@@ -20,7 +20,7 @@ LOCK ?= requirements.lock
 PROFILE ?=
 
 # `make check` fails below this percentage of branch coverage.
-COVERAGE_FLOOR := 60
+COVERAGE_FLOOR := 88
 
 # Installs Debian packages and shows what apt-get prints.
 APT_INSTALL := DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends
