@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from scaler.errors import LockedError, UnavailableError
+from scaler.hooks.processes import ask_command
 
 if TYPE_CHECKING:
     from filelock import FileLock
@@ -42,6 +43,10 @@ _HEARTBEAT = 30.0
 _DOWNLOAD_WITHIN = 180.0
 _BUILD_WITHIN = 40 * 60.0
 _PROBE_WITHIN = 30.0
+_LONGEST_VERSION = 200
+"""Bytes: a program that prints more than this for its version is no Pulumi."""
+_LOG_TAIL = 4096
+"""Bytes of an install's log that are read for its last lines."""
 
 # Runs as a process, since the SDK's download has no deadline. With the socket time-out a network that
 # drops packets fails as fast as one that refuses connections.
@@ -188,19 +193,17 @@ def _dotted(version: Sequence[int]) -> str:
 
 def _probe(binary: Path, environ: Mapping[str, str]) -> str | None:
     try:
-        done = subprocess.run(
-            [binary, "version"],
-            env={**environ, "PULUMI_SKIP_UPDATE_CHECK": "true"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=_PROBE_WITHIN,
-            check=False,
+        done = ask_command(
+            [str(binary.absolute()), "version"],
+            binary.parent,
+            _PROBE_WITHIN,
+            largest=_LONGEST_VERSION,
+            environ={**environ, "PULUMI_SKIP_UPDATE_CHECK": "true"},
         )
-    except (OSError, subprocess.TimeoutExpired):
+    except (OSError, ValueError):
         return None
-    version = done.stdout.strip()
-    return version if done.returncode == 0 and _parse(version) else None
+    version = done.output.decode(errors="replace").strip()
+    return version if done.code == 0 and not done.too_long and _parse(version) else None
 
 
 def _read_versions(cache: Path) -> dict[str, str]:
@@ -292,7 +295,7 @@ def _run(
     name: str, command: Sequence[str], *, folder: Path, environ: Mapping[str, str], within: float, report: Report
 ) -> None:
     """Run a long command and report every 30 s that it still runs; _AttemptError with its last lines if it fails."""
-    with (folder / "log").open("w+") as log:
+    with (folder / "log").open("w+", errors="replace") as log:
         try:
             process = subprocess.Popen(
                 command, env=environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
@@ -324,7 +327,7 @@ def _wait(process: subprocess.Popen[bytes], name: str, within: float, report: Re
 
 
 def _last_lines(log: IO[str], lines: int = 3) -> str:
-    log.seek(0)
+    log.seek(max(0, log.seek(0, os.SEEK_END) - _LOG_TAIL))
     return " / ".join(line.strip() for line in log.read().splitlines()[-lines:] if line.strip()) or "it said nothing"
 
 

@@ -136,6 +136,10 @@ def test_a_scaler_engine_that_will_not_do_is_an_error_even_if_another_would(
     assert str(binary) in caught.value.why
 
 
+def test_an_engine_that_prints_without_end_is_none(environ: dict[str, str]) -> None:
+    assert version_of(Path("/usr/bin/yes"), environ) is None
+
+
 def test_without_an_engine_the_error_names_the_command_that_installs_it(environ: dict[str, str]) -> None:
     with pytest.raises(UnavailableError) as caught:
         find(environ)
