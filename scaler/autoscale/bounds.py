@@ -9,8 +9,9 @@ from decimal import Decimal
 
 from scaler.autoscale.decision import Bound, Supply
 from scaler.clouds import Catalogue, Cloud, CloudError
-from scaler.model import Group, Server, Spec
+from scaler.model import PLACED_TOGETHER, Group, Server, Spec
 from scaler.planning import prices
+from scaler.planning.guards import overfull
 from scaler.planning.placements import placements
 from scaler.records.shortages import QUOTA_FOR, Shortages
 from scaler.support.clock import Clock
@@ -46,19 +47,24 @@ def budget(spec: Spec, catalogue: Catalogue, servers: Iterable[Server], supplies
     """Return the spec's budget as a bound; None if it has none.
 
     A new server costs the list price of its group's first placement. The bound prevents new servers
-    and removes none, like the budget guard of every plan.
+    and removes none, like the budget guard of every plan. While the price of a server is not known, nothing new fits.
     """
     most = spec.budget
     if most is None:
         return None
-    existing = per_month(catalogue, (server for server in servers if server.counts))
+    counted = [server for server in servers if server.counts]
+    existing = per_month(catalogue, counted)
+    unknown = prices.unpriced(catalogue, map(prices.existing, counted))
     each = {name: _price(catalogue, group) for name, group in spec.groups.items()}
 
     def fits(counts: Mapping[str, int]) -> bool:
-        new = (max(0, count - supplies[name].supply) * each[name] for name, count in counts.items())
-        return existing + sum(new, Decimal(0)) <= most
+        new = {name: max(0, count - supplies[name].supply) for name, count in counts.items()}
+        if unknown and any(new.values()):
+            return False
+        return existing + sum((number * each[name] for name, number in new.items()), Decimal(0)) <= most
 
-    return Bound("budget", f"the budget is {catalogue.currency} {most} a month", fits)
+    why = f"the budget is {catalogue.currency} {most} a month"
+    return Bound("budget", f"{why}, and the price of {', '.join(unknown)} is not known" if unknown else why, fits)
 
 
 def _price(catalogue: Catalogue, group: Group) -> Decimal:
@@ -70,6 +76,17 @@ def _price(catalogue: Catalogue, group: Group) -> Decimal:
 def _sum(catalogue: Catalogue, servers: Iterable[prices.Priced]) -> Decimal:
     cost = prices.cost(catalogue, (), servers)
     return Decimal(str(cost.per_month_after)) if cost else Decimal(0)
+
+
+def placement_groups(spec: Spec) -> Bound | None:
+    """Return the room in the spec's placement groups as a bound; None if it names none."""
+    if not any(group.placement_group for group in spec.groups.values()):
+        return None
+    return Bound(
+        "placement_group",
+        f"a placement group has at most {PLACED_TOGETHER} servers",
+        lambda counts: not overfull(spec, counts),
+    )
 
 
 def quota(cloud: Cloud, shortages: Shortages, machines: int, now: datetime) -> Bound | None:

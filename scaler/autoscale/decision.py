@@ -64,7 +64,7 @@ class Bound:
     """An upper limit for all groups together. If not all counts fit, the group with the largest growth gets less."""
 
     name: str
-    """The name of the cap that it causes: `limit`, `quota`, `budget`."""
+    """The name of the cap that it causes: `limit`, `quota`, `budget`, `placement_group`."""
     why: str
     fits: Callable[[Mapping[str, int]], bool]
     """Return whether these counts, of every group of the spec, are within the bound."""

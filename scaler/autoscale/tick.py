@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from scaler.autoscale.bounds import Prices, budget, per_month, quota
+from scaler.autoscale.bounds import Prices, budget, per_month, placement_groups, quota
 from scaler.autoscale.decide import decide_stack
 from scaler.autoscale.decision import Bound, Ceiling, Decision, History, Sample, Supply
 from scaler.autoscale.describe import decision_document
@@ -152,9 +152,10 @@ def run_tick(
 def _bounds(
     spec: Spec, world: World, supplies: Mapping[str, Supply], catalogue: Catalogue | None, ports: Ports
 ) -> Sequence[Bound]:
-    """Return the budget and the account's quota as bounds."""
+    """Return the budget, the room in placement groups and the account's quota as bounds."""
     found = [
         budget(spec, catalogue, world.servers.values(), supplies) if catalogue else None,
+        placement_groups(spec),
         quota(ports.cloud, ports.shortages, len(world.machines), ports.clock.now()),
     ]
     return [bound for bound in found if bound]

@@ -35,7 +35,7 @@ from scaler.clouds.deadlines import Deadlines
 from scaler.clouds.governor import Budget
 from scaler.clouds.names import unknown
 from scaler.clouds.paging import Page, read_all
-from scaler.clouds.references import Names, ReferenceLists, id_of
+from scaler.clouds.references import Named, Names, ReferenceLists, id_of
 from scaler.clouds.transport import Dialect, Refusal, asking, given, open_session
 from scaler.model import ImageRef, Machine, MachineRequest, Requests
 from scaler.model.lifecycle import Phase
@@ -200,8 +200,17 @@ class DigitalOceanCloud:
         with _asking(f"look up the {kind.replace('_', ' ')} {name}"):
             known = self._references.names(kind, name)
         if (found := id_of(known, name)) is None:
-            raise unknown(TITLE, kind.replace("_", " "), name, [words[0] for words in known.values()])
+            raise unknown(TITLE, kind.replace("_", " "), name, [named.words[0] for named in known.values()])
         return found
+
+    def misplaced(self, kind: Reference, name: str, location: str) -> str | None:
+        """Return why droplets in a region cannot be in a VPC: it is another region's."""
+        if kind != "vpc":
+            return None
+        with _asking(f"look up the VPC {name}"):
+            vpcs = self._references.names(kind, name)
+            regions = vpcs[id_of(vpcs, name) or ""].places or frozenset()
+        return None if location in regions else f"the VPC {name} is in {', '.join(sorted(regions))}, not in {location}"
 
     def _read_references(self, kind: Reference) -> Names:
         match kind:
@@ -213,7 +222,13 @@ class DigitalOceanCloud:
                 rows = read_all(self._pages(self._client.firewalls.list, "firewalls"))
             case _:
                 raise InvalidError(f"{TITLE} has no {kind}.", fix="Use `vpc` for a private network.")
-        return {str(row["id"]): (str(row["name"]), str(row.get("fingerprint", ""))) for row in rows}
+        return {
+            str(row["id"]): Named(
+                (str(row["name"]), str(row.get("fingerprint", ""))),
+                frozenset([str(row["region"])]) if kind == "vpc" else None,
+            )
+            for row in rows
+        }
 
     def catalogue(self) -> Catalogue:
         with _asking("read the sizes and prices"):

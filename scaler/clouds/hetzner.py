@@ -17,7 +17,7 @@ from hcloud.firewalls import Firewall
 from hcloud.images import BoundImage
 from hcloud.images import Image as ImageName
 from hcloud.locations import Location
-from hcloud.networks import Network
+from hcloud.networks import BoundNetwork, Network, NetworkSubnet
 from hcloud.placement_groups import PlacementGroup
 from hcloud.server_types import BoundServerType, ServerType
 from hcloud.servers import BoundServer, PrivateNet, Server, ServerCreatePublicNetwork
@@ -47,7 +47,7 @@ from scaler.clouds.deadlines import Deadlines
 from scaler.clouds.governor import Budget
 from scaler.clouds.names import unknown
 from scaler.clouds.paging import Page, read_all
-from scaler.clouds.references import Names, ReferenceLists, id_of
+from scaler.clouds.references import Named, Names, ReferenceLists, id_of
 from scaler.clouds.transport import Dialect, Refusal, asking, given, open_session
 from scaler.model import ImageRef, Machine, MachineRequest, Requests
 from scaler.model.lifecycle import Phase
@@ -117,6 +117,8 @@ class HetznerCloud:
         self._session, self._governor = open_session(_DIALECT, _BUDGET, token=token, clock=clock, deadlines=deadlines)
         self._client = _client(endpoint, token, self._session)
         self._references = ReferenceLists(self._read_references, clock)
+        self._zones: dict[str, str] = {}
+        """By location: its network zone."""
         self._cores: dict[str, int | None] = {}
         """By id of each server that was listed: Hetzner measures CPU use per core."""
 
@@ -219,8 +221,32 @@ class HetznerCloud:
         with _asking(f"look up the {kind.replace('_', ' ')} {name}"):
             known = self._references.names(kind, name)
         if (found := id_of(known, name)) is None:
-            raise unknown(TITLE, kind.replace("_", " "), name, [word for words in known.values() for word in words])
+            raise unknown(
+                TITLE, kind.replace("_", " "), name, [word for named in known.values() for word in named.words]
+            )
         return found
+
+    def misplaced(self, kind: Reference, name: str, location: str) -> str | None:
+        """Return why servers at a location cannot be in a network: it has no subnet in the location's zone."""
+        if kind != "network":
+            return None
+        with _asking(f"look up the network {name} and the zone of {location}"):
+            networks = self._references.names(kind, name)
+            zones = networks[id_of(networks, name) or ""].places or frozenset()
+            zone = self._zone(location)
+        if zone is None or zone in zones:
+            return None
+        if not zones:
+            return f"the network {name} has no subnet for servers"
+        return (
+            f"{location} is in the zone {zone}, and the subnets of the network {name} are in {', '.join(sorted(zones))}"
+        )
+
+    def _zone(self, location: str) -> str | None:
+        if not self._zones:
+            rows = read_all(_pages(self._client.locations.get_list))
+            self._zones = {str(row.name): str(row.network_zone) for row in rows}
+        return self._zones.get(location)
 
     def catalogue(self) -> Catalogue:
         with _asking("read the server types and prices"):
@@ -253,7 +279,8 @@ class HetznerCloud:
         return oldest_first(machines)
 
     def _read_references(self, kind: Reference) -> Names:
-        return {str(row.id): (row.name,) for row in read_all(self._reference_pages(kind))}
+        rows = read_all(self._reference_pages(kind))
+        return {str(row.id): Named((row.name,), _zones_of(row) if kind == "network" else None) for row in rows}
 
     def _reference_pages(self, kind: Reference) -> Callable[[int], Page[Any]]:
         match kind:
@@ -415,6 +442,13 @@ def _offers(row: BoundServerType) -> Iterable[Offer]:
                 architecture=given(row.architecture, "server_type.architecture"),
                 deprecated_after=place.deprecation.unavailable_after if place.deprecation else None,
             )
+
+
+def _zones_of(network: BoundNetwork) -> frozenset[str]:
+    """Return the zones of a network's subnets for servers; a vSwitch's subnet takes none."""
+    return frozenset(
+        str(subnet.network_zone) for subnet in network.subnets or () if subnet.type != NetworkSubnet.TYPE_VSWITCH
+    )
 
 
 def _ipv4_prices(pricing: Mapping[str, Any]) -> tuple[Decimal, Decimal]:

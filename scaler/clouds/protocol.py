@@ -21,6 +21,8 @@ class Cloud(Protocol):
     A cloud may have one method more, `account() -> str | None`: the account's own id, which is the same
     for all its tokens. A run compares it before it acts with a token that it has not seen before. And where
     a machine's status and lock do not show a reboot, `is_busy(id) -> bool`: whether an action runs on it.
+    And where some things serve only some locations, `misplaced(kind, name, location) -> str | None`: why servers
+    there cannot use what a spec names, None if they can; asked after `reference`, before anything is created.
     """
 
     name: str

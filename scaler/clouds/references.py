@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from scaler.clouds.protocol import Reference
 from scaler.support.clock import Clock
@@ -14,8 +15,19 @@ from scaler.support.clock import Clock
 KEPT_S = 60.0
 """How long a list is used; DigitalOcean answers ten lists of SSH keys in a minute."""
 
-Names = Mapping[str, tuple[str, ...]]
-"""By id: the other words that name a thing."""
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A thing that a spec can name."""
+
+    words: tuple[str, ...]
+    """The words that name it beside its id."""
+    places: frozenset[str] | None = None
+    """The locations, or the zones of locations, in which servers can use it; None: all."""
+
+
+Names = Mapping[str, Named]
+"""The things of a kind, by id."""
 
 
 class ReferenceLists:
@@ -40,4 +52,4 @@ class ReferenceLists:
 
 def id_of(names: Names, wanted: str) -> str | None:
     """The id of the thing that a word names."""
-    return next((number for number, words in names.items() if wanted == number or wanted in words), None)
+    return next((number for number, named in names.items() if wanted == number or wanted in named.words), None)

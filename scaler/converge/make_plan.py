@@ -27,6 +27,7 @@ from scaler.planning.guards import (
 )
 from scaler.planning.placements import placements
 from scaler.planning.plan import plan
+from scaler.planning.prices import unpriced
 from scaler.records.shortages import QUOTA_FOR
 
 
@@ -78,13 +79,14 @@ def check(request: Request, knowledge: Knowledge, made: Plan, journal: Journal) 
     check_expectation(knowledge.world, made, request.options.expect_current)
     if request.demand.counts is not None and not everything:
         check_zero(knowledge.world, made, allowed=request.options.allow_zero)
-    check_sums(request, made, journal)
+    check_sums(request, knowledge, made, journal)
 
 
-def check_sums(request: Request, made: Plan, journal: Journal) -> None:
+def check_sums(request: Request, knowledge: Knowledge, made: Plan, journal: Journal) -> None:
     """Check the guards that hold for all rounds of the run together; RefusedError."""
     check_change(made, request.options.max_change, journal.done)
-    check_budget(request.spec, made, made.cost)
+    unknown = unpriced(knowledge.catalogue, servers_after(knowledge, made))
+    check_budget(request.spec, made, made.cost, unknown)
 
 
 # ---------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ class Found:
 
     templates: Templates
     unfit: Mapping[tuple[str, Placement], InvalidError]
-    """By group: it is not sold there, or the image does not fit; it will stay so."""
+    """By group: it is not sold there, or the image or a network does not fit; it will stay so."""
     unavailable: Mapping[Placement, NoCapacityError]
     """Sold, but not to be had now by the cloud's own catalogue."""
 
@@ -42,12 +42,16 @@ def find_references(
         except InvalidError as error:
             unfit[group, (kind, location)] = error
             continue
-        if offer.available:
-            references[group, kind, location] = _references(spec.groups[group], cloud, image)
-        else:
+        if not offer.available:
             unavailable[kind, location] = NoCapacityError(
                 f"{kind} is not to be had in {location} now.", why="the cloud's catalogue says so"
             )
+            continue
+        looked_up = _references(spec.groups[group], cloud, image)
+        if why := _misplaced(spec.groups[group], cloud, location):
+            unfit[group, (kind, location)] = _unserved(spec.groups[group], location, why)
+        else:
+            references[group, kind, location] = looked_up
     return Found(templates=Templates(by_placement=references), unfit=unfit, unavailable=unavailable)
 
 
@@ -81,6 +85,28 @@ def _references(group: Group, cloud: Cloud, image: Image) -> References:
         firewalls=ids("firewall", group.firewalls),
         placement_group=_optional(cloud.reference, "placement_group", group.placement_group),
         vpc=_optional(cloud.reference, "vpc", group.vpc),
+    )
+
+
+def _misplaced(group: Group, cloud: Cloud, location: str) -> str | None:
+    """Return why servers of a group cannot use at a location what the spec names; None if they can."""
+    misplaced: Callable[[Reference, str, str], str | None] | None = getattr(cloud, "misplaced", None)
+    if misplaced is None:
+        return None
+    named: list[tuple[Reference, str]] = [("network", network) for network in group.networks]
+    if group.vpc is not None:
+        named.append(("vpc", group.vpc))
+    return next((why for kind, name in named if (why := misplaced(kind, name, location))), None)
+
+
+def _unserved(group: Group, location: str, why: str) -> InvalidError:
+    fix = (
+        f"Give the network a subnet in the zone of {location}, or change groups.{group.name}.location."
+        if group.networks
+        else f"Change groups.{group.name}.vpc or location."
+    )
+    return InvalidError(
+        f"Servers of {group.name} in {location} cannot be in the network that the spec names.", why=why, fix=fix
     )
 
 

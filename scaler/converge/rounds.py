@@ -168,7 +168,7 @@ def _plan_again(request: Request, standing: Standing, ports: Ports) -> Standing:
         # Nothing was done, since others were quicker: what is relative is so to what they left.
         knowledge = resolve(request, knowledge)
     plan, knowledge = make_plan(request, knowledge, journal, ports)
-    check_sums(request, plan, journal)
+    check_sums(request, knowledge, plan, journal)
     return Standing(knowledge, plan, journal)
 
 

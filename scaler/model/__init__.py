@@ -12,6 +12,7 @@ from scaler.model.prices import Cost, Price
 from scaler.model.result import GroupReport, Outcome, Requests, Result, StepReport, StepResult
 from scaler.model.server import Server
 from scaler.model.spec import (
+    PLACED_TOGETHER,
     CheckResult,
     Extension,
     Group,
@@ -26,6 +27,7 @@ from scaler.model.world import StackEntry, StackState, World
 
 __all__ = [
     "LEAVING",
+    "PLACED_TOGETHER",
     "SUPPLY",
     "Action",
     "Applied",

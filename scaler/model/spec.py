@@ -14,6 +14,9 @@ from scaler.errors import ExtensionError
 from scaler.model.autoscaling import Policy
 from scaler.model.ownership import Owner
 
+PLACED_TOGETHER = 10
+"""Servers in one placement group of Hetzner's, at most (terraform-provider-hcloud#1170)."""
+
 
 @dataclass(frozen=True, slots=True)
 class ImageRef:

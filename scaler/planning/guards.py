@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from scaler.errors import LimitError, RefusedError
-from scaler.model import LEAVING, Action, Cost, Group, Plan, Server, Spec, World
+from scaler.model import LEAVING, PLACED_TOGETHER, Action, Cost, Group, Plan, Server, Spec, World
 from scaler.model.ownership import GROUP
 from scaler.planning.protection import Protection, is_protected_at_cloud, protection_of
 
@@ -32,6 +32,7 @@ def check_wanted(spec: Spec, wanted: Mapping[str, int], have: Mapping[str, int] 
     """
     for name, count in wanted.items():
         _check_bounds(spec, spec.groups[name], count, None if have is None else have[name])
+    _check_placement_groups(spec, wanted, have)
     total = sum(wanted.values())
     if spec.limit is not None and total > spec.limit and (have is None or total > sum(have.values())):
         raise LimitError(
@@ -40,6 +41,32 @@ def check_wanted(spec: Spec, wanted: Mapping[str, int], have: Mapping[str, int] 
             fix=f"Raise limit, or ask for at most {spec.limit}.",
             code="above_limit",
         )
+
+
+def overfull(spec: Spec, wanted: Mapping[str, int]) -> dict[str, list[str]]:
+    """Return the placement groups that are to have more servers than fit, each with the groups that name it."""
+    members: dict[str, list[str]] = {}
+    for name in wanted:
+        if placement_group := spec.groups[name].placement_group:
+            members.setdefault(placement_group, []).append(name)
+    return {
+        name: groups
+        for name, groups in sorted(members.items())
+        if sum(wanted[each] for each in groups) > PLACED_TOGETHER
+    }
+
+
+def _check_placement_groups(spec: Spec, wanted: Mapping[str, int], have: Mapping[str, int] | None) -> None:
+    """Refuse more servers in one placement group than fit: the cloud would refuse the eleventh, with ten created."""
+    for name, members in overfull(spec, wanted).items():
+        total = sum(wanted[member] for member in members)
+        if have is None or total > sum(have[member] for member in members):
+            raise LimitError(
+                f"{', '.join(members)}: {total} servers are too many for the placement group {name}.",
+                why=f"a placement group at Hetzner Cloud has at most {PLACED_TOGETHER} servers",
+                fix="Ask for fewer, or make another group with a placement group of its own.",
+                code="placement_group_full",
+            )
 
 
 def _check_bounds(spec: Spec, group: Group, count: int, have: int | None) -> None:
@@ -198,10 +225,21 @@ def check_quota(world: World, plan: Plan, quota: Quota | None) -> None:
         )
 
 
-def check_budget(spec: Spec, plan: Plan, cost: Cost | None) -> None:
-    """Refuse a plan that creates servers and costs more than the budget; one that costs less than before passes."""
-    if spec.budget is None or cost is None or not any(step.action is Action.CREATE for step in plan.steps):
+def check_budget(spec: Spec, plan: Plan, cost: Cost | None, unpriced: Sequence[str] = ()) -> None:
+    """Refuse a plan that creates servers and costs more than the budget; one that costs less than before passes.
+
+    `unpriced`: the types of servers after the plan whose price is not known. No sum with them can be compared.
+    """
+    if spec.budget is None or cost is None or not plan.count(Action.CREATE):
         return
+    if unpriced:
+        raise LimitError(
+            f"What {plan.stack} would cost is not known, so it cannot be held against its budget.",
+            why=f"the cloud's price list has no {', '.join(unpriced)} any more, and no record of these servers"
+            f" has a price; budget.per_month in {spec.path}",
+            fix="Replace the servers of these types with `scaler replace`, or remove the budget.",
+            code="price_unknown",
+        )
     budget, sum_after = float(spec.budget), cost.per_month_after
     if sum_after > budget and sum_after > cost.per_month_before:
         raise LimitError(

@@ -7,7 +7,7 @@ A month is the most that a server can cost in one: both clouds stop the meter at
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -16,6 +16,9 @@ from scaler.model import Cost, Price, Server, Spec, Step
 from scaler.model.lifecycle import Status
 
 _HOUR = timedelta(hours=1)
+
+_HOURS_PER_MONTH = 31 * 24
+"""Of the longest month: what a recorded price without a monthly cap is multiplied by."""
 
 _DELETED_BEFORE = timedelta(minutes=5)
 """How long before the end of its paid hour a server is deleted: deleting takes time, and so may the next run."""
@@ -46,7 +49,8 @@ def coming(spec: Spec, step: Step) -> Priced:
 def cost(catalogue: Catalogue | None, before: Iterable[Priced], after: Iterable[Priced]) -> Cost | None:
     """Return the cost per hour and month, before and after; None without a catalogue.
 
-    A server of a type that is not sold any more counts with the price in its record, and as 0 without one.
+    A server of a type that is not sold any more counts with the price in its record, and as 0 without one:
+    `unpriced` returns those.
     """
     if catalogue is None:
         return None
@@ -71,15 +75,28 @@ def price_of(catalogue: Catalogue, server: Priced) -> Price | None:
     return Price(catalogue.currency, (offer.per_hour + hour).normalize(), (offer.per_month + month).normalize())
 
 
+def unpriced(catalogue: Catalogue | None, servers: Iterable[Priced]) -> tuple[str, ...]:
+    """Return the types, each with its location, of servers whose price is not known; a sum leaves them out."""
+    if catalogue is None:
+        return ()
+    unknown = {f"{item.type} in {item.location}" for item in servers if item.type and not price_of(catalogue, item)}
+    return tuple(sorted(unknown))
+
+
 def _total(catalogue: Catalogue, servers: Iterable[Priced]) -> tuple[Decimal, Decimal]:
     known = [price for server in servers if (price := price_of(catalogue, server))]
-    return _sum(known)
+    return _sum([replace(price, per_month=_month(price)) for price in known])
 
 
 def _sum(prices: Sequence[Price]) -> tuple[Decimal, Decimal]:
     """Return the sums per hour and per month."""
     hour = sum((price.per_hour for price in prices), Decimal(0))
     return hour, sum((price.per_month or Decimal(0) for price in prices), Decimal(0))
+
+
+def _month(price: Price) -> Decimal:
+    """Return the most that a month costs: by the hour where the price has no cap of its own."""
+    return _HOURS_PER_MONTH * price.per_hour if price.per_month is None else price.per_month
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -477,6 +478,7 @@ def test_a_request_that_is_wrong(setting: Setting, wrong: dict[str, str]) -> Non
 
 def test_a_busy_machine_is_waited_for_a_little(setting: Setting) -> None:
     setting.world.set_knobs(power_s=2)
+    setting.world.set_speed(0)
     made = setting.cloud.create(setting.request())
     setting.cloud.power_off(made.id)
 
@@ -631,6 +633,41 @@ def test_references_to_nothing(setting: Setting, kind: Any) -> None:
         pytest.skip("the embedded DigitalOcean has no firewalls")
     with pytest.raises(InvalidError):
         setting.cloud.reference(kind, "nothing")
+
+
+def test_a_network_serves_the_zone_of_its_subnets(setting: Setting) -> None:
+    """V3: Hetzner refuses the create alone, DigitalOcean a VPC of another region."""
+    is_hetzner = setting.vendor is Hetzner
+    kind: Any = "network" if is_hetzner else "vpc"
+    for name, places in (
+        {"here": [0], "there": [1], "bare": []}.items() if is_hetzner else {"here": [0], "there": [1]}.items()
+    ):
+        subnets = [
+            {
+                "type": "cloud",
+                "ip_range": "10.0.0.0/24",
+                "network_zone": ("eu-central", "us-east")[place],
+                "gateway": "10.0.0.1",
+            }
+            for place in places
+        ]
+        network = {"ip_range": "10.0.0.0/16", "labels": {}, "subnets": subnets}
+        vpc = {
+            "uuid": str(uuid4()),
+            "region": ("fra1", "nyc3")[sum(places)],
+            "ip_range": "10.9.0.0/20",
+            "description": "",
+        }
+        setting.world.add(setting.vendor.name, kind, name, network if is_hetzner else vpc)
+    location, misplaced = setting.vendor.location, setting.cloud.misplaced  # type: ignore[attr-defined]
+    assert misplaced(kind, "here", location) is None
+    assert ("us-east" if is_hetzner else "nyc3") in misplaced(kind, "there", location)
+    assert misplaced("ssh_key", "deploy", location) is None
+    if is_hetzner:
+        assert misplaced(kind, "bare", location) == "the network bare has no subnet for servers"
+        assert misplaced(kind, "there", "ash") is None
+    reads = {path: setting.asked("GET").count(path) for path in set(setting.asked("GET"))}
+    assert set(reads.values()) == {1}, "one list per kind"
 
 
 def test_the_catalogue(setting: Setting) -> None:

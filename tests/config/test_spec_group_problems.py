@@ -170,6 +170,12 @@ IN_GROUP: list[tuple[str, str, bool]] = [
         "public_ipv6 cannot be false with public_ipv4: firewalls need a public address; remove firewalls",
         False,
     ),
+    (
+        "count: 11\n    placement_group: apart",
+        "placement_group cannot have all 11 servers: a placement group has at most 10; "
+        "use several groups, each with a placement group of its own",
+        False,
+    ),
     ("image_changes: roll", "image_changes must be new: roll is not supported yet; remove the line", True),
     ("image_changes: old", "image_changes must be new, not 'old'", True),
     ("stop: now", "stop must be a mapping, not 'now'", True),

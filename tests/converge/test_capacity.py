@@ -243,6 +243,23 @@ def test_a_plan_above_the_budget_is_refused_with_the_sum() -> None:
     assert (result.cost.per_month_before, result.cost.per_month_after) == (0.0, 15.0)
 
 
+def test_a_server_whose_price_nobody_knows_is_held_against_no_budget() -> None:
+    """V1: a withdrawn type is in no price list: it counts with the price in its record, and without one it stops."""
+    setting = Setting().with_servers(worker=2)
+    setting.spec = replace(setting.spec, budget=Decimal(15))
+    setting.cloud.unsold = {(TYPES[0], location) for location in LOCATIONS}
+    setting.spec = replace(setting.spec, groups={"worker": replace(setting.spec.groups["worker"], types=TYPES)})
+    with pytest.raises(LimitError, match=r"cost EUR 20\.00 a month"):
+        setting.ensure(4)
+    setting.records.servers = {name: replace(one, price=None) for name, one in setting.records.servers.items()}
+    setting.stack.saved = replace(setting.stack.saved, outputs={})
+    before = len(setting.cloud.changes())
+    with pytest.raises(LimitError, match="is not known, so it cannot be held against its budget") as refused:
+        setting.ensure(3)
+    assert (refused.value.code, len(setting.cloud.changes())) == ("price_unknown", before)
+    assert f"{TYPES[0]} in {LOCATIONS[0]}" in refused.value.why
+
+
 def test_a_plan_that_only_removes_tells_what_is_saved_and_needs_no_prices() -> None:
     setting = Setting().with_servers(worker=3)
     shown = setting.ensure(1, options=Options(apply=False)).cost

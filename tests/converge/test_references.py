@@ -129,3 +129,20 @@ def test_a_key_that_does_not_exist_is_an_error_at_every_placement() -> None:
 
     with pytest.raises(InvalidError, match="no ssh_key deploy"):
         look(Keyless(), create(), made_for=spec(group(ssh_keys=("deploy",))))
+
+
+def test_a_network_that_a_location_cannot_use_is_found_before_anything_is_created() -> None:
+    """V3: the create alone was refused; and other locations are tried."""
+
+    class Zoned(Shop):
+        def misplaced(self, kind: Reference, name: str, location: str) -> str | None:
+            self.asked.append(("misplaced", f"{kind} {name} {location}"))
+            return "no subnet there" if location == "fsn1" else None
+
+    cloud, inner = Zoned(), spec(group(networks=("lan",), vpc="net"))
+    looked = look(cloud, create(), create(location="nbg1", number=2), made_for=inner)
+    assert list(looked.templates.by_placement) == [("worker", "cx23", "nbg1")]
+    ((group_name, place), error) = next(iter(looked.unfit.items()))
+    assert (group_name, place, error.why) == ("worker", ("cx23", "fsn1"), "no subnet there")
+    assert "groups.worker" in error.fix
+    assert ("misplaced", "vpc net nbg1") in cloud.asked

@@ -38,6 +38,16 @@ def test_counts_stay_within_a_groups_bounds(count: int, code: str | None) -> Non
     assert str(spec().path) in refused.value.why
 
 
+def test_a_placement_group_has_ten_servers_at_most() -> None:
+    """V5: the cloud refuses the eleventh, with ten created; so it is refused before the first."""
+    shared = spec(group("worker", placement_group="apart"), group("web", placement_group="apart"), group("free"))
+    check_wanted(shared, {"worker": 6, "web": 4, "free": 30})
+    with pytest.raises(RefusedError, match="worker, web: 11 servers are too many for the placement group apart") as no:
+        check_wanted(shared, {"worker": 6, "web": 5, "free": 0})
+    assert no.value.code == "placement_group_full"
+    check_wanted(shared, {"worker": 6, "web": 5}, have={"worker": 7, "web": 5})
+
+
 def test_servers_being_deleted_count_towards_the_limit() -> None:
     tight = spec(group(), limit=3)
     here = world(tight, *numbered(Status.RUNNING, Status.DELETING, Status.DELETING), orphans=["prod-worker-2"])

@@ -15,7 +15,7 @@ from scaler.autoscale.billing import bill
 from scaler.clouds import Catalogue, Offer
 from scaler.model import Action, Cost, Price, Server, Step
 from scaler.model.lifecycle import Status
-from scaler.planning.prices import Priced, coming, cost, existing, paid_left, price_of, recorded_cost
+from scaler.planning.prices import Priced, coming, cost, existing, paid_left, price_of, recorded_cost, unpriced
 from tests.support.fakes import START, TYPES, FakeClock, FakeCloud, group, spec
 from tests.support.worlds import server
 
@@ -82,6 +82,16 @@ def test_a_withdrawn_type_costs_what_its_record_says() -> None:
     assert (told.per_hour_before, told.per_hour_after) == (0.008, 0.016)
     foreign = existing(replace(server(), type="cpx11", price=replace(price, currency="USD")))
     assert price_of(catalogue(), foreign) is None
+
+
+def test_what_has_no_price_is_named_and_a_price_without_a_cap_costs_all_hours() -> None:
+    priced = existing(replace(server(), type="cpx11", price=Price("EUR", Decimal("0.01"))))
+    unknown, undecided = Priced("cpx21", "nbg1", ipv4=True), Priced("", "", ipv4=True)
+    assert unpriced(catalogue(), [priced, unknown, with_address(1), unknown, undecided]) == ("cpx21 in nbg1",)
+    assert unpriced(None, [unknown]) == ()
+    told = cost(catalogue(), [], [priced])
+    assert told is not None
+    assert told.per_month_after == 7.44
 
 
 def test_a_server_s_price_has_its_address_and_no_idle_noughts() -> None:

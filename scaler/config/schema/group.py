@@ -19,6 +19,7 @@ from scaler.config.schema.refusals import refusal, shown
 from scaler.config.schema.stopping import StopSchema
 from scaler.config.schema.user_data import check_size, read_user_data
 from scaler.config.schema.values import Choices, Duration, Flag, Number, Text, Texts
+from scaler.model import PLACED_TOGETHER
 from scaler.model.ownership import RESERVED, is_host_name
 
 HETZNER_ONLY = ("networks", "firewalls", "placement_group", "public_ipv4", "public_ipv6", "keep_paid")
@@ -129,6 +130,16 @@ class GroupSchema(BaseModel):
     @classmethod
     def _only_digitalocean(cls, value: object, info: Info) -> object:
         return _only_on("digitalocean", value, info.context)
+
+    @field_validator("placement_group")
+    @classmethod
+    def _holds_count(cls, name: str | None, info: Info) -> str | None:
+        if name is not None and info.data.get("count", 0) > PLACED_TOGETHER:
+            raise refusal(
+                f"cannot have all {info.data['count']} servers: a placement group has at most {PLACED_TOGETHER}",
+                "use several groups, each with a placement group of its own",
+            )
+        return name
 
     @field_validator("public_ipv6")
     @classmethod
