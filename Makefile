@@ -19,6 +19,10 @@ LOCK ?= requirements.lock
 # How the demo's cloud behaves: instant, fast, realistic or hostile. Empty: fast.
 PROFILE ?=
 
+# Test processes at a time.
+JOBS ?= 2
+PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+
 # `make check` fails below this percentage of branch coverage.
 COVERAGE_FLOOR := 88
 
@@ -45,13 +49,13 @@ demo: engine ## five servers on the embedded cloud, then two, then none; PROFILE
 	run destroy --stack demo --yes
 
 check: lint engine ## style, types, direction of imports, all tests with branch coverage: run it before each commit
-	$(BIN)/python -m pytest --cov --cov-report=term --cov-fail-under=$(COVERAGE_FLOOR) $(ARGS)
+	$(PYTEST) --cov --cov-report=term --cov-fail-under=$(COVERAGE_FLOOR) $(ARGS)
 
-test: engine ## the tests alone; ARGS="-k name" chooses
-	$(BIN)/python -m pytest $(ARGS)
+test: engine ## the tests alone; ARGS="-k name" chooses, JOBS=0 runs them in one process
+	$(PYTEST) $(ARGS)
 
 unit: $(INSTALLED) ## the tests that start no server, browser or engine; ARGS="-k name" chooses
-	$(BIN)/python -m pytest -m 'not server and not browser and not engine' $(ARGS)
+	$(PYTEST) -m 'not server and not browser and not engine' $(ARGS)
 
 hostile: engine ## reach random counts on an unpleasant cloud, for a night; ARGS="--seeds 20 --counts 10 --cloud hetzner"
 	$(BIN)/python tests/faults/hostile.py $(ARGS)

@@ -14,7 +14,10 @@ from scaler.model import Machine
 from scaler.support.clock import Clock
 
 WINDOW_S = 0.1
-"""How long the first call waits for others like it: much shorter than a boot, but enough for all threads to call."""
+"""The first call waits for others like it until none came for so long: much shorter than a boot."""
+
+LONGEST_S = 1.0
+"""How long the first call waits at most, on a machine so busy that its threads call one by one."""
 
 Body = Mapping[str, Any]
 """Everything that a create request says except the name."""
@@ -52,10 +55,18 @@ class Bundler:
             bundle, is_first = self._bundle_for(name, body)
             bundle.calls[name] = call
         if is_first:
-            self._clock.sleep(WINDOW_S)
+            self._wait_for_others(bundle)
         if (is_first or len(bundle.calls) == self._most) and self._close(bundle):
             self._answer(bundle)
         return call.result()
+
+    def _wait_for_others(self, bundle: _Bundle) -> None:
+        """Wait until the bundle is full, or no call has joined it for a moment."""
+        until = self._clock.monotonic() + LONGEST_S
+        seen = 0
+        while seen < len(bundle.calls) < self._most and self._clock.monotonic() < until:
+            seen = len(bundle.calls)
+            self._clock.sleep(WINDOW_S)
 
     def _bundle_for(self, name: str, body: Body) -> tuple[_Bundle, bool]:
         """Return an open bundle of this kind with room for the name, or a new one; and whether it is new."""

@@ -30,7 +30,7 @@ from scaler.clouds.registry import open_cloud
 from scaler.model import MachineRequest
 from scaler.model.lifecycle import Phase
 from scaler.model.ownership import Owner
-from tests.support.http_stub import Answer, HurriedClock, Stub, cut, drip, drop, hang, reply
+from tests.support.http_stub import Answer, HurriedClock, Stub, cut, drip, drop, hang, name_of, reply
 from tests.support.vendors import ENVIRON, TOKEN, DigitalOcean, Hetzner, Vendor
 
 pytestmark = pytest.mark.server
@@ -186,7 +186,7 @@ def test_powering_off_what_is_off_is_done(clock: HurriedClock) -> None:
 # Answers that never came
 
 
-@pytest.mark.parametrize("fault", [drop, hang, drip, reply(201, "<html></html>"), reply(202, [1])], ids=str)
+@pytest.mark.parametrize("fault", [drop, hang, drip, reply(201, "<html></html>"), reply(202, [1])], ids=name_of)
 def test_a_create_without_an_answer_is_ambiguous_and_sent_once(vendor: Vendor, on_stub: Open, fault: Answer) -> None:
     cloud, stub = on_stub(fault, created(vendor))
 
@@ -225,7 +225,7 @@ def test_an_action_without_an_answer_is_ambiguous_and_sent_once(vendor: Vendor, 
     assert posts(stub) == 1
 
 
-@pytest.mark.parametrize("fault", [drop, hang, reply(503)], ids=str)
+@pytest.mark.parametrize("fault", [drop, hang, reply(503)], ids=name_of)
 def test_a_delete_without_an_answer_is_sent_again(vendor: Vendor, on_stub: Open, fault: Answer) -> None:
     cloud, stub = on_stub(fault, reply(404, vendor.error("not_found")))
 
@@ -257,7 +257,9 @@ def test_a_delete_in_doubt_stays_in_doubt_whatever_the_last_answer_was(
         cloud.delete("42")
 
 
-@pytest.mark.parametrize("fault", [drop, hang, drip, reply(500), reply(502, "<html>"), reply(200, "<html>")], ids=str)
+@pytest.mark.parametrize(
+    "fault", [drop, hang, drip, reply(500), reply(502, "<html>"), reply(200, "<html>")], ids=name_of
+)
 def test_a_read_is_sent_again_until_it_has_an_answer(vendor: Vendor, on_stub: Open, fault: Answer) -> None:
     machine = vendor.machine(42, "prod-worker-1", LABELS)
     cloud, stub = on_stub(fault, cut(vendor.page([machine])), reply(200, vendor.page([machine])))
@@ -266,7 +268,7 @@ def test_a_read_is_sent_again_until_it_has_an_answer(vendor: Vendor, on_stub: Op
     assert len(stub.requests) == 3
 
 
-@pytest.mark.parametrize("fault", [drop, reply(500), reply(504, "<html>"), reply(200, "<html>")], ids=str)
+@pytest.mark.parametrize("fault", [drop, reply(500), reply(504, "<html>"), reply(200, "<html>")], ids=name_of)
 def test_a_read_that_never_gets_an_answer_is_transient(vendor: Vendor, on_stub: Open, fault: Answer) -> None:
     cloud, stub = on_stub(fault)
 

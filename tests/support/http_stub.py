@@ -66,7 +66,13 @@ def reply(status: int, body: Any = None, **headers: str) -> Answer:
         handler.end_headers()
         handler.wfile.write(text.encode())
 
+    write.__name__ = f"{status}-{text[:20]}"
     return write
+
+
+def name_of(answer: Answer) -> str:
+    """What a test is called by an answer: the same in each process that collects it."""
+    return str(getattr(answer, "__name__", answer))
 
 
 def drop(handler: _Handler) -> None:

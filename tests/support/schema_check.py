@@ -1,13 +1,15 @@
 """Fail a test during which an embedded cloud answered other than its vendor's document says.
 
 Known deviations are in `tests.support.deviations`, each with its source. After a whole run of `tests/simulator`,
-one that no longer occurs fails the run.
+one that no longer occurs fails the run. With `pytest -n`, each process checks its own tests, and the first one adds up.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,6 +29,8 @@ class Check:
         self.record = Record()
         self.occurred: set[Known] = set()
         self.found: set[Deviation] = set()
+        self.whole = False
+        """Whether all of the simulator's tests took part."""
         self.unneeded: list[Known] = []
         """The known deviations of which a whole run of the simulator's tests saw none."""
         if self.schemas:
@@ -46,6 +50,28 @@ class Check:
                 unknown.append(deviation)
         return unknown
 
+    def tell(self) -> dict[str, Any]:
+        """Say what this process saw, as values that another one can `hear`."""
+        assert self.schemas
+        return {
+            "occurred": [KNOWN.index(known) for known in self.occurred],
+            "found": [(each.operation, each.where, each.what) for each in self.found],
+            "checked": dict(self.schemas.checked),
+            "unknown": dict(self.schemas.unknown),
+            "count": self.record.count,
+            "whole": self.whole,
+        }
+
+    def hear(self, told: dict[str, Any]) -> None:
+        """Add what another process saw."""
+        assert self.schemas
+        self.occurred.update(KNOWN[index] for index in told["occurred"])
+        self.found.update(Deviation(*parts) for parts in told["found"])
+        self.schemas.checked += Counter(told["checked"])
+        self.schemas.unknown += Counter(told["unknown"])
+        self.record.count += told["count"]
+        self.whole |= told["whole"]
+
     @property
     def has_checked(self) -> bool:
         """Whether any answer was checked: none is if tests are only collected, or use no embedded cloud."""
@@ -64,12 +90,27 @@ class Check:
 
 
 CHECK = pytest.StashKey[Check]()
-_FILES = pytest.StashKey[set[Path]]()
+_TOLD = "answers checked"
+
+
+class _Adding:
+    """Add up what the processes of `pytest -n` saw."""
+
+    def __init__(self, check: Check) -> None:
+        self._check = check
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """Hear a process that has ended; one that crashed has told nothing."""
+        told = getattr(node, "workeroutput", {}).get(_TOLD)
+        if told:
+            self._check.hear(told)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Start to watch, before anything serves."""
-    config.stash[CHECK] = Check()
+    config.stash[CHECK] = check = Check()
+    config.pluginmanager.register(_Adding(check))
 
 
 @pytest.fixture(autouse=True)
@@ -83,23 +124,23 @@ def answers_are_as_documented(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Remember which test files take part."""
-    session.config.stash[_FILES] = {item.path for item in session.items}
+    """Find out whether the simulator's tests are whole."""
+    options = session.config.option
+    chosen = options.keyword or options.markexpr or any("::" in argument for argument in session.config.args)
+    files = {item.path for item in session.items}
+    session.config.stash[CHECK].whole = not chosen and set(_SIMULATOR.glob("test_*.py")) <= files
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """After a whole run of the simulator's tests: fail for rules that nothing needs any more."""
     check = session.config.stash[CHECK]
-    if check.has_checked and exitstatus == pytest.ExitCode.OK and _whole(session):
+    if hasattr(session.config, "workeroutput"):
+        if check.schemas:
+            session.config.workeroutput[_TOLD] = check.tell()
+    elif check.has_checked and check.whole and exitstatus == pytest.ExitCode.OK:
         check.unneeded = [known for known in KNOWN if known not in check.occurred]
     if check.unneeded:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
-
-
-def _whole(session: pytest.Session) -> bool:
-    options = session.config.option
-    chosen = options.keyword or options.markexpr or any("::" in argument for argument in session.config.args)
-    return not chosen and set(_SIMULATOR.glob("test_*.py")) <= session.config.stash[_FILES]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
