@@ -17,6 +17,7 @@ from scaler.engine import housekeeping
 from scaler.engine.backend import DEFAULT_BACKEND, LocalBackend, absolute_url
 from scaler.engine.plugin import resource_type
 from scaler.engine.stack import PulumiStack
+from scaler.errors import RefusedError
 from scaler.hooks.notify import Notifier
 from scaler.hooks.readiness import ReadinessChecker
 from scaler.hooks.stopping import ServerStopper
@@ -26,7 +27,9 @@ from scaler.records.run_lock import RunLock
 from scaler.records.shortages import Shortages
 from scaler.records.stack_records import StackRecords
 from scaler.support.clock import Clock
+from scaler.support.environment import ordinary_environment
 from scaler.support.files import make_folder
+from scaler.support.hosts import ALLOWED, allowed_hosts, host_of, is_loopback
 
 if TYPE_CHECKING:
     from scaler.engine.process import Engine
@@ -35,6 +38,9 @@ _EMBEDDED = "embedded"
 
 _EMBEDDED_TOKENS = {"HCLOUD_TOKEN": _EMBEDDED * 8, "DIGITALOCEAN_TOKEN": _EMBEDDED * 8}
 """The embedded cloud takes any token; Hetzner's have 64 characters."""
+
+
+_PULUMI_CLOUD = "https://api.pulumi.com"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,9 +68,10 @@ def open_ports(run: RunSettings, *, clock: Clock, progress: Progress) -> Iterato
         lock = RunLock(project.state_dir, spec.stack)
         stack.enter_context(lock.held(run.cause, clock, within=run.lock_timeout, note=progress.note))
         cloud = stack.enter_context(opened_cloud(project, spec, run.environ, clock))
-        stopper = ServerStopper(cloud, clock, project.directory)
+        commands = ordinary_environment(run.environ, spec.env)
+        stopper = ServerStopper(cloud, clock, project.directory, commands)
         stack.callback(stopper.close)
-        notifier = Notifier(spec.stack, spec.notify, folder=project.directory, warn=progress.warn)
+        notifier = Notifier(spec.stack, spec.notify, folder=project.directory, warn=progress.warn, environ=commands)
         stack.callback(notifier.close)
         pulumi = _open_stack(run, stack, cloud, clock, progress.warn)
         yield Ports(
@@ -73,7 +80,7 @@ def open_ports(run: RunSettings, *, clock: Clock, progress: Progress) -> Iterato
             records=StackRecords(
                 spec, project.state_dir, cause=run.cause, clock=clock, warn=progress.warn, notifier=notifier
             ),
-            readiness=ReadinessChecker(clock, project.directory),
+            readiness=ReadinessChecker(clock, project.directory, environ=commands),
             stopping=stopper,
             place=place_of(project, spec, run.environ),
             clock=clock,
@@ -101,8 +108,22 @@ def _remove_old_engine_files(project: Project, stack: PulumiStack, backend: Loca
 
 
 def backend_url(project: Project, spec: Spec, environ: Mapping[str, str]) -> str:
-    """Return the URL of the backend that holds the stack, absolute."""
-    return absolute_url(spec.backend or environ.get("PULUMI_BACKEND_URL") or DEFAULT_BACKEND, project.directory)
+    """Return the URL of the backend that holds the stack, absolute.
+
+    Raises RefusedError for a Pulumi Cloud that only the spec names: the engine would send it the access token.
+    """
+    from_environ = environ.get("PULUMI_BACKEND_URL")
+    url = spec.backend or from_environ or DEFAULT_BACKEND
+    host = host_of(url)
+    own = allowed_hosts(environ, _PULUMI_CLOUD, from_environ)
+    if spec.backend and url.startswith("http") and not is_loopback(host) and host not in own:
+        raise RefusedError(
+            f"The spec would send the access token of Pulumi Cloud to {host}, and only the spec names this host.",
+            why=f"Pulumi Cloud is at {host_of(_PULUMI_CLOUD)}",
+            fix=f"Set {ALLOWED}={host} where scaler runs, if that is right.",
+            code="backend_not_allowed",
+        )
+    return absolute_url(url, project.directory)
 
 
 def engine_home(project: Project) -> Path:
@@ -146,6 +167,7 @@ def open_engine(run: RunSettings, backend: str, clock: Clock, warn: Callable[[st
     from scaler.engine import binary as engine_binary
     from scaler.engine.declarations import preload
     from scaler.engine.process import Engine
+    from scaler.engine.secrets import chosen_provider
     from scaler.engine.settings import EngineSettings
 
     preload(run.spec.cloud)
@@ -163,6 +185,7 @@ def open_engine(run: RunSettings, backend: str, clock: Clock, warn: Callable[[st
             backend=backend,
             home=engine_home(run.project) if own_home else None,
             environ=run.environ,
+            secrets_provider=chosen_provider(run.project.directory, run.spec.stack),
             official_plugin=official,
             package=resource_type(run.spec.cloud).package,
             lock_timeout=run.lock_timeout,

@@ -74,7 +74,7 @@ def require_policy(spec: Spec) -> None:
 def read_samples(spec: Spec, sources: Sources, fleet: Fleet | None = None) -> Samples:
     """Read all metrics of all groups at the same time. Metrics that the cloud measures need `fleet`."""
     metrics = metrics_of(spec)
-    read = sources.read(metrics, fleet)
+    read = sources.read(metrics, fleet, spec.env)
     groups = dict.fromkeys(group.name for group in spec.groups.values() if group.autoscale)
     return {group: {name: read[owner, name] for owner, name in metrics if owner == group} for group in groups}
 

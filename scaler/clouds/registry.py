@@ -9,9 +9,10 @@ from pathlib import Path
 
 from scaler.clouds import Cloud
 from scaler.clouds.deadlines import Deadlines
-from scaler.errors import CredentialsError, ScalerError, UsageError
+from scaler.errors import CredentialsError, RefusedError, ScalerError, UsageError
 from scaler.support.clock import Clock
 from scaler.support.entry_points import cloud_entry_points
+from scaler.support.hosts import ALLOWED, allowed_hosts, host_of, is_clear_text, is_loopback
 from scaler.support.installation import install_command
 from scaler.support.suggestions import nearest
 
@@ -118,10 +119,32 @@ def find_token(vendor: Vendor, environ: Mapping[str, str]) -> str:
 
 
 def endpoint_of(vendor: Vendor, endpoint: str | None, environ: Mapping[str, str]) -> str:
-    """Return the URL that requests go to: as given, else from the environment, else the vendor's; UsageError."""
-    url = (endpoint or environ.get(vendor.endpoint_variable) or vendor.endpoint).rstrip("/")
+    """Return the URL that requests go to: as given, else from the environment, else the vendor's.
+
+    Raises UsageError for what is no URL, and RefusedError where the token would be sent in clear text, or
+    to a host that only the spec names.
+    """
+    from_environ = environ.get(vendor.endpoint_variable)
+    url = (endpoint or from_environ or vendor.endpoint).rstrip("/")
     if not _URL.fullmatch(url):
-        raise UsageError(f"The endpoint {url} is no URL.", fix=f"Give one such as {vendor.endpoint}, or leave it out.")
+        raise UsageError(
+            f"The endpoint {url[:80]} is no URL.", fix=f"Give one such as {vendor.endpoint}, or leave it out."
+        )
+    if is_clear_text(url):
+        raise RefusedError(
+            f"The token would be sent in clear text to {host_of(url)}.",
+            why="plain HTTP is for this machine only: localhost, 127.0.0.1 and ::1",
+            fix=f"Write https:// in {'`endpoint`' if endpoint else vendor.endpoint_variable}.",
+            code="endpoint_clear_text",
+        )
+    host = host_of(url)
+    if endpoint and not is_loopback(host) and host not in allowed_hosts(environ, vendor.endpoint, from_environ):
+        raise RefusedError(
+            f"The spec would send the token to {host}, and only the spec names this host.",
+            why=f"{vendor.title} is at {host_of(vendor.endpoint)}",
+            fix=f"Set {ALLOWED}={host} where scaler runs, if that is right.",
+            code="endpoint_not_allowed",
+        )
     return url
 
 

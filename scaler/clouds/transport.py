@@ -8,7 +8,6 @@ typed CloudError for everything else: the clients' own retry code never runs.
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import logging
 import random
@@ -40,6 +39,7 @@ from scaler.clouds import (
 from scaler.clouds.deadlines import Deadlines
 from scaler.clouds.governor import Budget, CancelledError, Governor, Kind, OverBudgetError
 from scaler.support.clock import Clock
+from scaler.support.hosts import host_of, is_loopback
 
 T = TypeVar("T")
 
@@ -153,7 +153,7 @@ class Transport(HTTPAdapter):
     ) -> requests.Response:
         """Return a good answer, read to its end; raise a CloudError for any other."""
         del stream, timeout
-        allowed_proxies = {} if _is_loopback(request.url or "") else dict(proxies or {})
+        allowed_proxies = {} if is_loopback(host_of(request.url or "")) else dict(proxies or {})
         unanswered: AmbiguousError | None = None
         attempt = 0
         while True:
@@ -354,11 +354,3 @@ def _words(error: Exception) -> str:
             break
         reason = inner
     return str(reason) or type(reason).__name__
-
-
-def _is_loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -17,6 +17,7 @@ ENVIRONMENT = (
     ("DIGITALOCEAN_TOKEN", "The token of DigitalOcean. DIGITALOCEAN_TOKEN_FILE names a file that has it."),
     ("HCLOUD_ENDPOINT", "Another URL of Hetzner's API, where the spec has no `endpoint`."),
     ("DIGITALOCEAN_API_URL", "Another URL of DigitalOcean's API, where the spec has no `endpoint`."),
+    ("SCALER_ALLOW_HOSTS", "Other hosts that may get tokens although only a spec names them, separated by commas."),
     ("PULUMI_BACKEND_URL", "Where the engine keeps its state, where the spec has no `backend`."),
     ("CI", "If set, nothing is asked: commands that would ask need --yes."),
     ("NO_COLOR, FORCE_COLOR", "Without colour, or with colour even where there is no terminal."),

@@ -76,7 +76,7 @@ def _read(context: Context, project: Project, spec: Spec) -> list[_Line]:
     opener = partial(opened_cloud, project, spec, os.environ, context.clock)
     fleet = Fleet(spec.owner, opener, coming=starting_servers(project, spec))
     found = metrics_of(spec)
-    measured = Sources(os.environ, project.directory, context.clock).measure(found, fleet)
+    measured = Sources(os.environ, project.directory, context.clock).measure(found, fleet, spec.env)
     now = context.clock.now()
     return [
         _Line(

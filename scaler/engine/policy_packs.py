@@ -40,13 +40,17 @@ class PackFiles:
 
 
 @contextmanager
-def launchers(packs: Sequence[PolicyPack]) -> Iterator[list[PackFiles]]:
-    """Yield the packs as the engine can start them; the files exist while the block runs."""
+def launchers(packs: Sequence[PolicyPack], withheld: Sequence[str] = ()) -> Iterator[list[PackFiles]]:
+    """Yield the packs as the engine can start them; the files exist while the block runs.
+
+    `withheld` are variables of the engine's environment that packs do not get. A pack in another
+    language than Python gets them: the engine starts it by itself.
+    """
     if not packs:
         yield []
         return
     with tempfile.TemporaryDirectory(prefix="scaler-policies-") as folder:
-        yield [_prepare(pack, Path(folder) / str(number)) for number, pack in enumerate(packs)]
+        yield [_prepare(pack, Path(folder) / str(number), withheld) for number, pack in enumerate(packs)]
 
 
 def explain(error: str, last_line: str, packs: Sequence[PolicyPack], files: Sequence[PackFiles]) -> ScalerError:
@@ -62,12 +66,14 @@ def explain(error: str, last_line: str, packs: Sequence[PolicyPack], files: Sequ
     )
 
 
-def _prepare(pack: PolicyPack, folder: Path) -> PackFiles:
+def _prepare(pack: PolicyPack, folder: Path, withheld: Sequence[str]) -> PackFiles:
     folder.mkdir()
     config = folder / "config.json"
     config.write_text(json.dumps(_config(pack)), encoding="utf-8")
+    launcher = folder / pack.path.name
     if pack.path.is_file():
-        return PackFiles(pack.path, config)
+        _write_launcher(launcher, [str(pack.path)], '"$@"', withheld)
+        return PackFiles(launcher, config)
     project = _read(pack.path / PROJECT_FILE)
     runtime = project.get("runtime")
     language = runtime.get("name") if isinstance(runtime, dict) else runtime
@@ -75,11 +81,16 @@ def _prepare(pack: PolicyPack, folder: Path) -> PackFiles:
         return PackFiles(pack.path, config)
     options = runtime.get("options") if isinstance(runtime, dict) else None
     program = pack.path / str(project.get("main") or ".")
-    launcher = folder / pack.path.name
-    words = shlex.join([str(_python(pack, options or {})), "-u", "-m", "pulumi.policy"])
-    launcher.write_text(f'#!/bin/sh\nexec {words} "$1" {shlex.quote(str(program))}\n', encoding="utf-8")
-    launcher.chmod(0o700)
+    words = [str(_python(pack, options or {})), "-u", "-m", "pulumi.policy"]
+    _write_launcher(launcher, words, f'"$1" {shlex.quote(str(program))}', withheld)
     return PackFiles(launcher, config)
+
+
+def _write_launcher(path: Path, words: Sequence[str], arguments: str, withheld: Sequence[str]) -> None:
+    """Write a program that runs `words` with `arguments`, a shell's text, and without the `withheld` variables."""
+    without = [word for name in withheld for word in ("-u", name)]
+    path.write_text(f"#!/bin/sh\nexec {shlex.join(['/usr/bin/env', *without, *words])} {arguments}\n", encoding="utf-8")
+    path.chmod(0o700)
 
 
 def _config(pack: PolicyPack) -> Mapping[str, object]:

@@ -27,6 +27,7 @@ from scaler.engine.backend import LocalBackend
 from scaler.engine.checkpoint import Checkpoint, read_deployment
 from scaler.engine.events import Events, Ran, reason_in
 from scaler.engine.lock_wait import LockWait
+from scaler.engine.secrets import PASSPHRASE, PASSPHRASE_FILE, is_about_secrets, name_variable
 from scaler.engine.settings import EngineSettings
 from scaler.errors import EngineError, UnavailableError
 from scaler.support.clock import Clock
@@ -161,6 +162,7 @@ class Engine:
             work_dir=str(settings.directory),
             pulumi_home=str(settings.home) if settings.home else None,
             pulumi_command=self._process,
+            secrets_provider=settings.secrets_provider,
         )
         self._stack = _Stack(settings.stack, self._workspace)
         self._exists = False
@@ -169,6 +171,11 @@ class Engine:
     def processes(self) -> int:
         """Engine processes started so far."""
         return self._process.started
+
+    @property
+    def environ(self) -> Mapping[str, str]:
+        """The environment of every engine process."""
+        return self._process.environ
 
     def prepare(self) -> None:
         """Make sure that the stack exists; no process if that is known, or if a local backend shows it."""
@@ -253,7 +260,7 @@ class Engine:
             except automation.CommandError as error:
                 if wait.outlasts_half_lock(str(error)):
                     continue
-                return Ran(report, error="\n".join(report.errors) or reason_in(str(error)))
+                return Ran(report, error=name_variable("\n".join(report.errors) or reason_in(str(error))))
             except RuntimeError as error:
                 # `preview` raises this when the engine ended well and said nothing.
                 return Ran(report, error=str(error))
@@ -274,7 +281,14 @@ class Engine:
         return deployment if isinstance(deployment, Mapping) else {}
 
     def _explain(self, error: automation.CommandError) -> EngineError | UnavailableError:
-        reason = reason_in(str(error))
+        reason = name_variable(reason_in(str(error)))
+        if is_about_secrets(reason):
+            return EngineError(
+                "The stack's secrets cannot be encrypted or decrypted.",
+                why=reason,
+                fix=f"Check {PASSPHRASE} or {PASSPHRASE_FILE}, or `secretsprovider` in the stack's settings file.",
+                code="secrets",
+            )
         if _UNREACHABLE.search(reason):
             return UnavailableError(
                 "The engine cannot reach its backend.",

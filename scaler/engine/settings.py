@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+from scaler.engine.secrets import default_passphrase
+
 _TOKENS = ("HCLOUD_TOKEN", "DIGITALOCEAN_TOKEN", "DIGITALOCEAN_ACCESS_TOKEN")
 _SECRET_VARIABLES = frozenset(_TOKENS) | {f"{name}_FILE" for name in _TOKENS}
 """Our plugin talks to the cloud from our process: the engine needs no credentials, so it gets none."""
@@ -26,6 +28,8 @@ class EngineSettings:
     home: Path | None
     """PULUMI_HOME, or None for the user's own."""
     environ: Mapping[str, str]
+    secrets_provider: str | None = None
+    """The provider that the stack's settings file names; None: a passphrase."""
     official_plugin: bool = False
     package: str
     """`hcloud` or `digitalocean`."""
@@ -41,7 +45,9 @@ class EngineSettings:
             key: value for key, value in self.environ.items() if self.official_plugin or key not in _SECRET_VARIABLES
         }
         return {
-            "PULUMI_CONFIG_PASSPHRASE": "",
+            **default_passphrase(self.environ, self.secrets_provider),
+            # A pipeline may lose the stack's settings file: the state says which provider encrypts it.
+            "PULUMI_FALLBACK_TO_STATE_SECRETS_MANAGER": "true",
             **inherited,
             "PULUMI_BACKEND_URL": self.backend,
             "PULUMI_SKIP_UPDATE_CHECK": "true",

@@ -33,6 +33,7 @@ from scaler.model.ownership import GROUP, Owner, decode_tags
 from scaler.planning.template import existing_server
 from scaler.records.codec import identity_from_json, own_output, server_from_json, server_to_json
 from scaler.support.clock import Clock
+from scaler.support.environment import withheld
 
 if TYPE_CHECKING:
     from scaler.engine.process import Engine, PolicyEvent, Program
@@ -87,7 +88,7 @@ class PulumiStack:
         self._engine.prepare()
         # Permit only what the plan forgets: a preview must leave it out as the run will, and must do nothing else.
         operation = Operation(self._cloud, self._owner, Permits(forget=change.permits.forget))
-        with self._serving(operation) as port, launchers(packs) as files:
+        with self._serving(operation) as port, launchers(packs, self._withheld()) as files:
             ran = self._engine.preview(self._program(change), port, refresh=change.refresh, packs=files)
         violations = tuple(self._violation(event) for event in ran.events.violations)
         if ran.error and not any(violation.forbids for violation in violations):
@@ -96,6 +97,10 @@ class PulumiStack:
             self._refuse_remediation(change, ran.events.inputs)
         operations = {name: kind for name, kind in self._servers_in(ran.events.operations) if kind != "refresh"}
         return Preview(operations=operations, violations=violations)
+
+    def _withheld(self) -> list[str]:
+        """Return the variables of the engine's environment that policy packs do not get."""
+        return withheld(self._engine.environ, self._spec.env)
 
     def _servers_in(self, by_urn: Mapping[str, T]) -> Iterator[tuple[str, T]]:
         """Return the name and value of each of our servers, from values by URN."""

@@ -38,12 +38,16 @@ class Notifier:
         folder: Path,
         warn: Callable[[str], None],
         linger_s: float = _LINGER_S,
+        environ: Mapping[str, str] | None = None,
     ) -> None:
-        """`folder` is the working directory of commands; `close` waits at most `linger_s` seconds."""
+        """`folder` is the working directory of commands, and `environ` their environment.
+
+        `close` waits at most `linger_s` seconds.
+        """
         self._stack = stack
         self._warn = warn
         self._linger_s = linger_s
-        self._senders = [_Sender(target, folder, warn) for target in targets]
+        self._senders = [_Sender(target, folder, warn, environ) for target in targets]
 
     def send(self, events: Iterable[Payload]) -> None:
         """Queue events, in the form of the event log, for every target that wants them. Return at once."""
@@ -67,11 +71,18 @@ class Notifier:
 class _Sender:
     """Sends the events of one target, in a thread that starts with the first of them."""
 
-    def __init__(self, target: NotifyTarget, folder: Path, warn: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        target: NotifyTarget,
+        folder: Path,
+        warn: Callable[[str], None],
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
         # Only the host: a webhook's path and query often hold its secret.
         self.name = urlsplit(target.url).hostname if target.url else target.command[0]
         self._target = target
         self._folder = folder
+        self._environ = environ
         self._warn = warn
         self._warned = False
         self._queue: queue.Queue[Payload | None] = queue.Queue()
@@ -136,7 +147,8 @@ class _Sender:
 
     def _run(self, event: Payload) -> str | None:
         try:
-            self._process = CommandProcess(self._target.command, self._folder, json.dumps(event).encode() + b"\n")
+            given = json.dumps(event).encode() + b"\n"
+            self._process = CommandProcess(self._target.command, self._folder, given, environ=self._environ)
         except (OSError, ValueError) as error:
             return cannot_be_run(error)
         if self._cancelled.is_set():

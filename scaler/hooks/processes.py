@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from scaler.support.environment import ordinary_environment
+
 _OUTPUT_LENGTH = 500
 """How many characters of a command's last output are reported."""
 
@@ -96,7 +98,10 @@ class CommandProcess:
     def __init__(
         self, words: Sequence[str], folder: Path, given: bytes = b"", *, environ: Mapping[str, str] | None = None
     ) -> None:
-        """Start it in `folder` with `given` on standard input. Raises OSError or ValueError if it cannot start."""
+        """Start it in `folder` with `given` on standard input. Raises OSError or ValueError if it cannot start.
+
+        `environ` None: this process's environment without its credentials.
+        """
         self._output = _Output(largest=_TAIL, keep_end=True)
         self._process = _start(words, folder, environ, self._output, self._output, given)
 
@@ -198,7 +203,7 @@ def _start(
             process = subprocess.Popen(
                 words,
                 cwd=folder,
-                env=None if environ is None else dict(environ),
+                env=ordinary_environment(os.environ) if environ is None else dict(environ),
                 stdin=standard_input,
                 stdout=output.writer,
                 stderr=errors.writer,

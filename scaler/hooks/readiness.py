@@ -78,13 +78,22 @@ class _History:
 class ReadinessChecker:
     """`ports.ReadinessChecks`: checks all servers of a run."""
 
-    def __init__(self, clock: Clock, folder: Path, checks: Mapping[str, Check] | None = None) -> None:
-        """`folder` is the working directory of commands; `checks` adds kinds of checks, or replaces some."""
+    def __init__(
+        self,
+        clock: Clock,
+        folder: Path,
+        checks: Mapping[str, Check] | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        """`checks` adds kinds of checks, or replaces some.
+
+        `folder` is the working directory of commands, and `environ` their environment.
+        """
         self._clock = clock
         self._checks = {
             "tcp": _check_tcp,
             "http": _check_http,
-            "command": _command_check(folder),
+            "command": _command_check(folder, environ),
             "function": _check_function,
             **(checks or {}),
         }
@@ -191,9 +200,9 @@ def _was_answered(error: BaseException) -> bool:
     return False
 
 
-def _command_check(folder: Path) -> Check:
+def _command_check(folder: Path, environ: Mapping[str, str] | None) -> Check:
     def check(how: Readiness, server: Server) -> str | None:
-        problem = run_command([fill_in(word, server) for word in how.command], folder, _CHECK_WITHIN_S)
+        problem = run_command([fill_in(word, server) for word in how.command], folder, _CHECK_WITHIN_S, environ=environ)
         return f"{how.command[0]} {problem}" if problem else None
 
     return check

@@ -7,7 +7,7 @@ starts again with them, or finds that they are needed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from pathlib import Path
@@ -63,11 +63,12 @@ class StoppingServer:
 class ServerStopper:
     """`ports.Stopping`: stops all servers of a run that are to be deleted."""
 
-    def __init__(self, cloud: Cloud, clock: Clock, folder: Path) -> None:
-        """`folder` is the working directory of drain commands."""
+    def __init__(self, cloud: Cloud, clock: Clock, folder: Path, environ: Mapping[str, str] | None = None) -> None:
+        """`folder` is the working directory of drain commands, `environ` their environment."""
         self._cloud = cloud
         self._clock = clock
         self._folder = folder
+        self._environ = environ
         self._servers: dict[str, StoppingServer] = {}
 
     def begin(self, server: Server, policy: StopPolicy) -> None:
@@ -119,7 +120,8 @@ class ServerStopper:
             return
         stop.until = self._clock.monotonic() + stop.policy.drain_within.total_seconds()
         try:
-            stop.drain = CommandProcess([fill_in(word, stop.server) for word in stop.policy.drain], self._folder)
+            words = [fill_in(word, stop.server) for word in stop.policy.drain]
+            stop.drain = CommandProcess(words, self._folder, environ=self._environ)
         except (OSError, ValueError) as error:
             self._drain_failed(stop, cannot_be_run(error))
 

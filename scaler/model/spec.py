@@ -180,6 +180,8 @@ class Spec:
     """The most that the stack may cost a month at list prices, in the currency of the cloud."""
     groups: Mapping[str, Group]
     notify: tuple[NotifyTarget, ...] = ()
+    env: tuple[str, ...] = ()
+    """The variables with credentials that commands and policy packs of the spec get all the same."""
     policies: tuple[PolicyPack, ...] = ()
     accept_loss: Literal["ask", "always"] = "ask"
     """`ask`: a run stops when more than half of the servers are missing at once."""

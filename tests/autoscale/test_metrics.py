@@ -111,6 +111,21 @@ def test_a_token_is_sent(pages: servers.Pages) -> None:
     assert refusal(source) == "the environment variable STATS_TOKEN is not set"
 
 
+def test_no_source_gets_the_cloud_s_token_or_one_in_clear_text(pages: servers.Pages) -> None:
+    pages.pages["/stats"] = (200, {}, "1")
+    before = len(pages.seen)
+    for name in ("HCLOUD_TOKEN", "PULUMI_CONFIG_PASSPHRASE", "DIGITALOCEAN_ACCESS_TOKEN"):
+        source = HttpSource(url=f"{pages.url}/stats", token_env=name)
+        given = {"HCLOUD_TOKEN": "x", "PULUMI_CONFIG_PASSPHRASE": "x", "DIGITALOCEAN_ACCESS_TOKEN": "x"}
+        assert refusal(source, 5, **given) == f"{name} is not for sources of metrics: name another variable"
+    source = HttpSource(url="http://stats.invalid/", token_env="STATS_TOKEN")
+    told = (
+        "credentials would be sent in clear text to stats.invalid: use https, or set SCALER_ALLOW_HOSTS=stats.invalid"
+    )
+    assert refusal(source, STATS_TOKEN="s3cret") == told
+    assert len(pages.seen) == before
+
+
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.2", "127.0.0.1"])
 def test_no_redirect_to_another_host_is_followed(pages: servers.Pages, host: str) -> None:
     with servers.pages() as elsewhere:
@@ -167,6 +182,7 @@ def test_a_command_prints_a_number_or_a_document() -> None:
     assert number(python("print(4.5)")) == 4.5
     assert number(python("print('{\"jobs\": 3}')", pointer="/jobs")) == 3
     assert number(python("import os; print(len(os.environ['QUEUE']))"), QUEUE="abc") == 3
+    assert number(python("import os; print(len(os.environ.get('HCLOUD_TOKEN', '')))"), HCLOUD_TOKEN="abc") == 0
 
 
 def test_what_a_command_does_wrong() -> None:

@@ -298,7 +298,8 @@ def test_an_unknown_host_means_nothing_happened(
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
-    cloud = open_cloud(vendor.name, endpoint="http://nowhere.invalid", environ=ENVIRON, clock=clock)
+    elsewhere = dict.fromkeys(("HCLOUD_ENDPOINT", "DIGITALOCEAN_API_URL"), "https://nowhere.invalid")
+    cloud = open_cloud(vendor.name, endpoint=None, environ={**ENVIRON, **elsewhere}, clock=clock)
 
     with pytest.raises(TransientError):
         cloud.create(request_for(vendor))

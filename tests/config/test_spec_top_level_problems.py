@@ -35,6 +35,14 @@ AT_TOP: list[tuple[str, str, bool]] = [
     ("endpoint: http://key@host", "endpoint must not hold credentials; keep them in environment variables", False),
     ("endpoint: 3", "endpoint must be embedded or an http(s) URL, not '3'; known: embedded", True),
     (
+        "endpoint: http://api.example/v1",
+        "endpoint would send the token in clear text to 'api.example'; write https://; plain HTTP is for this machine "
+        "only",
+        False,
+    ),
+    ("env: HCLOUD_TOKEN", "env must be a list, not 'HCLOUD_TOKEN'; write [HCLOUD_TOKEN]", True),
+    ("env: [KEY=s3cret]", "env[0] must be the name of a variable, such as HCLOUD_TOKEN; give no value", True),
+    (
         "backend: ./state",
         "backend must be the URL of a Pulumi backend, not './state'; known: file, s3, gs, azblob, postgres, https",
         True,
@@ -124,7 +132,7 @@ AT_TOP: list[tuple[str, str, bool]] = [
     (
         "xyz: 1",
         "xyz is not a known key; known: cloud, endpoint, backend, plugin, accept_loss, limit, budget, "
-        "notify, policies, retention, "
+        "notify, env, policies, retention, "
         "groups",
         True,
     ),

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from scaler.engine.backend import LocalBackend, absolute_url
+from scaler.engine.secrets import chosen_provider
 from scaler.engine.stack import PulumiStack
 from scaler.errors import EngineError, UnavailableError
 from scaler.simulator import EmbeddedCloud
@@ -64,6 +65,49 @@ def test_the_passphrase(tmp_path: Path, served: EmbeddedCloud, passphrase: str |
     other = Project(project.directory, project.endpoint, environ={**environ, "PULUMI_CONFIG_PASSPHRASE": "wrong"})
     assert "passphrase" in str(other.scale(names(2)).failure)
     assert sorted(project.machines()) == names(1)
+
+
+def test_the_passphrase_s_file_is_used_and_a_changed_one_is_an_error_that_names_it(
+    tmp_path: Path, served: EmbeddedCloud
+) -> None:
+    secret = tmp_path / "passphrase"
+    secret.write_text("correct horse\n")
+    environ = {key: value for key, value in os.environ.items() if not key.startswith("PULUMI_")}
+    by_file = {**environ, "PULUMI_CONFIG_PASSPHRASE_FILE": str(secret)}
+    project = Project(tmp_path / "project", served.hetzner_endpoint, environ=by_file)
+    assert project.scale(names(1)).failure is None
+    # Not readable with the empty one, also where the settings file is lost.
+    for path in project.directory.rglob(f"Pulumi.{STACK}.yaml"):
+        path.unlink()
+    other = Project(project.directory, project.endpoint, environ=environ)
+    failure = str(other.scale(names(2)).failure)
+    assert "incorrect passphrase" in failure
+    assert "PULUMI_CONFIG_PASSPHRASE_FILE" in failure
+    again = Project(project.directory, project.endpoint, environ=by_file)
+    assert again.scale(names(2)).failure is None
+    assert sorted(project.machines()) == names(2)
+
+
+def test_a_secrets_provider_of_the_stack_s_settings_is_not_replaced(tmp_path: Path, served: EmbeddedCloud) -> None:
+    """No key service answers here, so the stack cannot be made; a passphrase must not stand in for it."""
+    environ = {key: value for key, value in os.environ.items() if not key.startswith("PULUMI_")}
+    nowhere = {"AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_MAX_ATTEMPTS": "1", "AWS_ACCESS_KEY_ID": "x"}
+    keys = {**nowhere, "AWS_SECRET_ACCESS_KEY": "x", "AWS_EC2_METADATA_DISABLED": "true"}
+    folder = tmp_path / "project"
+    folder.mkdir()
+    settings = folder / f"Pulumi.{STACK}.yaml"
+    settings.write_text("secretsprovider: awskms://alias/scaler?region=us-east-1\n")
+    project = Project(
+        folder,
+        served.hetzner_endpoint,
+        environ={**environ, **keys},
+        settings={"secrets_provider": chosen_provider(folder, STACK)},
+    )
+    with pytest.raises(EngineError) as caught:
+        project.engine.prepare()
+    assert caught.value.code == "secrets"
+    assert settings.read_text() == "secretsprovider: awskms://alias/scaler?region=us-east-1\n"
+    assert not project.backend.exists()
 
 
 def test_a_lost_stack_file_is_harmless(project: Project) -> None:

@@ -109,6 +109,8 @@ class MetricRead:
     clock: Clock
     group: str = ""
     fleet: Fleet | None = None
+    named: Collection[str] = ()
+    """The variables with credentials that commands get all the same: `env` of the spec."""
     cache: MutableMapping[object, object] = field(default_factory=dict)
     """What a reader keeps from one tick to the next, by keys that begin with its source."""
 
@@ -161,20 +163,24 @@ class Sources:
     _reading: dict[tuple[Key, Source], threading.Thread] = field(default_factory=dict)
     _cache: dict[object, object] = field(default_factory=dict)
 
-    def read(self, metrics: Mapping[Key, Metric], fleet: Fleet | None = None) -> dict[Key, Sample]:
+    def read(
+        self, metrics: Mapping[Key, Metric], fleet: Fleet | None = None, named: Collection[str] = ()
+    ) -> dict[Key, Sample]:
         """Return a sample of each metric, by the same keys; see `measure`."""
-        return {key: measurement.sample for key, measurement in self.measure(metrics, fleet).items()}
+        return {key: measurement.sample for key, measurement in self.measure(metrics, fleet, named).items()}
 
-    def measure(self, metrics: Mapping[Key, Metric], fleet: Fleet | None = None) -> dict[Key, Measurement]:
+    def measure(
+        self, metrics: Mapping[Key, Metric], fleet: Fleet | None = None, named: Collection[str] = ()
+    ) -> dict[Key, Measurement]:
         """Read each metric once, by the same keys, within the longest time limit.
 
         Each metric has a thread, so the slowest one decides how long it takes, and one that hangs
-        takes the value of its own metric only.
+        takes the value of its own metric only. `named`: `env` of the spec.
         """
         now, start = self.clock.now(), self.clock.monotonic()
         answers: dict[Key, Measurement] = {}
         threads = {
-            key: self._start(key, metric, self._request(key, metric, now, fleet), answers)
+            key: self._start(key, metric, self._request(key, metric, now, fleet, named), answers)
             for key, metric in metrics.items()
         }
         for key, thread in threads.items():
@@ -185,10 +191,20 @@ class Sources:
         in_time = dict(answers)
         return {key: in_time.get(key) or _late(metric, now) for key, metric in metrics.items()}
 
-    def _request(self, key: Key, metric: Metric, now: datetime, fleet: Fleet | None) -> MetricRead:
+    def _request(
+        self, key: Key, metric: Metric, now: datetime, fleet: Fleet | None, named: Collection[str]
+    ) -> MetricRead:
         seconds = metric.timeout.total_seconds()
         return MetricRead(
-            seconds, now, self.environ, self.directory, self.clock, group=key[0], fleet=fleet, cache=self._cache
+            seconds,
+            now,
+            self.environ,
+            self.directory,
+            self.clock,
+            group=key[0],
+            fleet=fleet,
+            named=named,
+            cache=self._cache,
         )
 
     def _start(

@@ -6,6 +6,7 @@ from scaler.autoscale.metrics import MetricError, MetricRead, Value
 from scaler.autoscale.metrics.documents import LARGEST, value_in
 from scaler.hooks.processes import ask_command, cannot_be_run
 from scaler.model.autoscaling import CommandSource
+from scaler.support.environment import ordinary_environment
 
 
 def read(source: CommandSource, request: MetricRead) -> Value:
@@ -16,7 +17,8 @@ def read(source: CommandSource, request: MetricRead) -> Value:
     """
     program = source.command[0]
     try:
-        done = ask_command(source.command, request.directory, request.seconds, largest=LARGEST, environ=request.environ)
+        environ = ordinary_environment(request.environ, request.named)
+        done = ask_command(source.command, request.directory, request.seconds, largest=LARGEST, environ=environ)
     except (OSError, ValueError) as error:
         raise MetricError(f"{program} {cannot_be_run(error)}") from None
     if done.too_long:

@@ -14,6 +14,8 @@ from scaler.autoscale.metrics import MetricError, MetricRead, Value
 from scaler.autoscale.metrics.documents import LARGEST, value_in
 from scaler.model.autoscaling import HttpSource
 from scaler.support.clock import Clock
+from scaler.support.environment import belongs_to_scaler
+from scaler.support.hosts import ALLOWED, allowed_hosts, host_of, is_clear_text
 
 _MOST_REDIRECTS = 5
 
@@ -54,6 +56,8 @@ def get(
     metadata address, would be shown to whoever reads the logs.
     """
     auth = auth or (_Bearer(secret(token_env, request)) if token_env else None)
+    if auth or "Authorization" in (headers or {}):
+        _require_privacy(url, request)
     deadline = request.clock.monotonic() + request.seconds
     full = requests.Request("GET", url, params=dict(parameters)).prepare().url or url
     headers = {"Accept": "application/json", **(headers or {})}
@@ -131,11 +135,24 @@ def _body(response: requests.Response, clock: Clock, deadline: float, largest: i
 
 
 def secret(variable: str, request: MetricRead) -> str:
-    """Return the value of an environment variable that the spec names. Raise MetricError if it is not set."""
+    """Return the value of an environment variable that the spec names.
+
+    Raise MetricError if it is not set, or if it is a credential of the cloud's or the engine's, which no
+    source of metrics may get unless `env` of the spec names it too.
+    """
+    if belongs_to_scaler(variable) and variable not in request.named:
+        raise MetricError(f"{variable} is not for sources of metrics: name another variable")
     value = request.environ.get(variable, "")
     if not value:
         raise MetricError(f"the environment variable {variable} is not set")
     return value
+
+
+def _require_privacy(url: str, request: MetricRead) -> None:
+    """Raise MetricError if credentials would be sent in clear text to another machine that nobody allowed."""
+    host = host_of(url)
+    if is_clear_text(url) and host not in allowed_hosts(request.environ):
+        raise MetricError(f"credentials would be sent in clear text to {host}: use https, or set {ALLOWED}={host}")
 
 
 def _reason(error: requests.RequestException) -> str:

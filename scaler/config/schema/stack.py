@@ -19,6 +19,7 @@ from pydantic import (
 
 from scaler.config.schema.budget import BudgetSchema
 from scaler.config.schema.context import Info
+from scaler.config.schema.env_names import EnvNames
 from scaler.config.schema.fields import spec_key
 from scaler.config.schema.group import DIGITALOCEAN_ONLY, HETZNER_ONLY, GroupSchema
 from scaler.config.schema.names import HOST_LABEL, GroupName
@@ -84,6 +85,11 @@ class SpecSchema(BaseModel):
         "What the stack may cost; a plan that creates servers and comes above it is refused.", default=None
     )
     notify: tuple[NotifySchema, ...] = spec_key("Where events are sent.", default=())
+    env: EnvNames = spec_key(
+        "Names of environment variables that commands and policy packs of this spec get although they hold "
+        "credentials, such as HCLOUD_TOKEN or DEPLOY_KEY; without it, they get none of these.",
+        default=(),
+    )
     policies: tuple[Annotated[PolicyPackSchema, BeforeValidator(pack_or_path)], ...] = spec_key(
         "Packs of CrossGuard policies that every plan must pass before anything is changed.",
         default=(),

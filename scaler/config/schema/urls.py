@@ -11,6 +11,7 @@ from pydantic_core import PydanticCustomError
 
 from scaler.config.schema.refusals import refusal, shown
 from scaler.config.schema.values import Text
+from scaler.support.hosts import host_of, is_clear_text
 from scaler.support.suggestions import nearest_clause
 
 BACKENDS = ("file", "s3", "gs", "azblob", "postgres", "https")
@@ -23,6 +24,11 @@ def _endpoint(value: str) -> str:
     url = split_url(value)
     if value != "embedded" and (url is None or url[0] not in ("http", "https") or not url[1]):
         raise refusal(f"must be embedded or an http(s) URL, not {shown(value)}", nearest_clause(value, ["embedded"]))
+    if value != "embedded" and is_clear_text(value):
+        raise refusal(
+            f"would send the token in clear text to {shown(host_of(value))}",
+            "write https://; plain HTTP is for this machine only",
+        )
     return value
 
 

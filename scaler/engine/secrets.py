@@ -1,0 +1,61 @@
+"""Which secrets provider encrypts a stack's secrets, and what the engine needs to know for that.
+
+Source of the rules: pulumi (pkg/secrets/passphrase/manager.go, pkg/cmd/pulumi/stack/secrets.go). The engine
+reads PULUMI_CONFIG_PASSPHRASE first, even if it is empty, and ignores PULUMI_CONFIG_PASSPHRASE_FILE then. It
+makes a new stack with a passphrase, whatever the stack's settings file says, unless it is told otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+PASSPHRASE = "PULUMI_CONFIG_PASSPHRASE"  # noqa: S105 - a name, no secret
+PASSPHRASE_FILE = "PULUMI_CONFIG_PASSPHRASE_FILE"  # noqa: S105
+
+_BY_PASSPHRASE = ("", "default", "passphrase")
+_WRONG = "incorrect passphrase"
+
+
+def chosen_provider(directory: Path, stack: str) -> str | None:
+    """Return the secrets provider that the stack's settings file names, such as `awskms://…`.
+
+    None: the file names none, or a passphrase.
+    """
+    folder = directory / str(_read(directory / "Pulumi.yaml").get("stackConfigDir") or "")
+    for suffix in (".yaml", ".yml", ".json"):
+        provider = str(_read(folder / f"Pulumi.{stack}{suffix}").get("secretsprovider") or "")
+        if provider not in _BY_PASSPHRASE:
+            return provider
+    return None
+
+
+def default_passphrase(environ: Mapping[str, str], provider: str | None) -> dict[str, str]:
+    """Return the empty passphrase as a variable, but nothing where the environment or the stack has its own choice."""
+    if PASSPHRASE in environ or environ.get(PASSPHRASE_FILE) or provider:
+        return {}
+    return {PASSPHRASE: ""}
+
+
+def name_variable(error: str) -> str:
+    """Return the engine's error; that of a wrong passphrase names the variable that holds it."""
+    if _WRONG not in error or PASSPHRASE in error:
+        return error
+    return f"{error}\nSet {PASSPHRASE} or {PASSPHRASE_FILE} to the passphrase that the stack was made with."
+
+
+def is_about_secrets(error: str) -> bool:
+    """Return whether the engine failed at its secrets provider, and not at its backend: both may be out of reach."""
+    return _WRONG in error or "secrets manager" in error
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    import yaml
+
+    try:
+        content = yaml.safe_load(path.read_bytes())
+    except (OSError, yaml.YAMLError, RecursionError):
+        # The engine reads it too, and says what is wrong.
+        return {}
+    return content if isinstance(content, dict) else {}

@@ -1,0 +1,49 @@
+"""The environment of the commands that a spec names: what scaler has itself, without its credentials. Pure.
+
+A drain needs PATH and HOME, and has no use for the cloud's token. A variable counts as a credential by
+its name, by where it comes from, or by its value: a URL with a password in it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+
+_CREDENTIAL = re.compile(
+    r"""(^|_)(TOKENS?|SECRETS?|PASSWORDS?|PASSWD|PASSPHRASE|CREDENTIALS?|KEY|KEYS|PAT|AUTH|DSN)(_|$)   # as a word
+        |PASSWORD|PASSPHRASE|APIKEY|ACCESSKEY|SECRETKEY                                                # in a word
+        |^(HCLOUD|HETZNER|DIGITALOCEAN|SPACES|AWS|AZURE|ARM|GOOGLE|GCLOUD|CLOUDSDK)_                   # clouds
+        |^PULUMI_(ACCESS|CONFIG|BACKEND)
+        |^PGPASS""",
+    re.VERBOSE | re.IGNORECASE,
+)
+"""Names of credentials, and all that belongs to a cloud or a state backend, such as the path of a file with a token."""
+
+_SCALER_S = re.compile(r"^(HCLOUD|DIGITALOCEAN|PULUMI)_")
+
+_HARMLESS = frozenset({"SSH_AUTH_SOCK", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PAGER", "CLOUDSDK_PYTHON"})
+"""Variables that only look like credentials. An agent's socket is no secret, and most drains use ssh."""
+
+_URL_WITH_PASSWORD = re.compile(r"\w[\w+.-]*://[^/?#\s]*:[^/?#\s]*@")
+
+
+def ordinary_environment(environ: Mapping[str, str], named: Collection[str] = ()) -> dict[str, str]:
+    """Return the variables that a command of the spec gets: those that hold no credential, and the `named` ones."""
+    return {name: value for name, value in environ.items() if name in named or not is_credential(name, value)}
+
+
+def withheld(environ: Mapping[str, str], named: Collection[str] = ()) -> list[str]:
+    """Return the names of the variables that a command of the spec does not get, sorted."""
+    return sorted(set(environ) - set(ordinary_environment(environ, named)))
+
+
+def belongs_to_scaler(name: str) -> bool:
+    """Return whether a variable is of the clouds that scaler works with, or of its engine."""
+    return bool(_SCALER_S.search(name))
+
+
+def is_credential(name: str, value: str) -> bool:
+    """Return whether a variable may hold a credential, or lead to one."""
+    if name in _HARMLESS:
+        return False
+    return bool(_CREDENTIAL.search(name) or _URL_WITH_PASSWORD.search(value))

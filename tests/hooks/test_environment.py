@@ -1,0 +1,81 @@
+"""No command that a spec names gets the cloud's token or the passphrase, unless the spec's `env` names them."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from scaler.clouds.registry import open_cloud
+from scaler.engine.policy_packs import launchers
+from scaler.hooks.notify import Notifier
+from scaler.hooks.processes import run_command
+from scaler.hooks.readiness import ReadinessChecker
+from scaler.hooks.stopping import ServerStopper
+from scaler.model import NotifyTarget, PolicyPack, Readiness, StopPolicy
+from scaler.support.clock import SystemClock
+from scaler.support.environment import ordinary_environment
+from tests.support.records import server
+
+SECRETS = {"HCLOUD_TOKEN": "t0k3n", "PULUMI_CONFIG_PASSPHRASE": "phr4se"}
+WRITE = ["sh", "-c", 'env > "$0.new"; mv "$0.new" "$0"']
+
+
+def written(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+@pytest.fixture(autouse=True)
+def _with_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in SECRETS.items():
+        monkeypatch.setenv(name, value)
+
+
+def test_by_default_a_command_gets_none(tmp_path: Path) -> None:
+    """Whoever starts a command and forgets about its environment hands over nothing."""
+    assert run_command([*WRITE, "env"], tmp_path, 5) is None
+    assert "PATH=" in written(tmp_path / "env")
+    assert [value for value in SECRETS.values() if value in written(tmp_path / "env")] == []
+
+
+@pytest.mark.parametrize("named", [(), ("HCLOUD_TOKEN",)])
+def test_each_kind_of_command_gets_what_is_named(tmp_path: Path, named: tuple[str, ...]) -> None:
+    environ = ordinary_environment(os.environ, named)
+    worker = server("prod-worker-1", ipv4="127.0.0.1")
+    clock = SystemClock()
+
+    notifier = Notifier(
+        "prod",
+        [NotifyTarget(command=(*WRITE, "notify"))],
+        folder=tmp_path,
+        warn=pytest.fail,
+        environ=environ,
+    )
+    notifier.send([{"event": "run.started"}])
+    notifier.close()
+
+    checker = ReadinessChecker(clock, tmp_path, environ=environ)
+    checker.probe(Readiness(kind="command", command=(*WRITE, "ready")), [worker])
+
+    cloud = open_cloud("hetzner", endpoint="http://127.0.0.1:1", environ={"HCLOUD_TOKEN": "x"}, clock=clock)
+    stopper = ServerStopper(cloud, clock, tmp_path, environ)
+    stopper.begin(worker, StopPolicy(drain=(*WRITE, "drain")))
+    while not (tmp_path / "drain").exists():
+        clock.sleep(0.01)
+    stopper.close()
+    cloud.close()
+
+    for kind in ("notify", "ready", "drain"):
+        given = [name for name, value in SECRETS.items() if f"{name}={value}" in written(tmp_path / kind)]
+        assert (kind, given) == (kind, list(named))
+
+
+def test_a_policy_pack_gets_what_is_named(tmp_path: Path) -> None:
+    pack = tmp_path / "pack"
+    pack.write_text('#!/bin/sh\nenv\necho "$1"\n', encoding="utf-8")
+    pack.chmod(0o755)
+    environ = {**SECRETS, "PATH": os.environ["PATH"], "PULUMI_PROJECT": "demo"}
+    with launchers([PolicyPack(path=pack)], ["PULUMI_CONFIG_PASSPHRASE"]) as (files,):
+        ran = subprocess.run([files.path, "127.0.0.1:1"], env=environ, capture_output=True, text=True, check=True)
+    assert "phr4se" not in ran.stdout
+    assert {"HCLOUD_TOKEN=t0k3n", "PULUMI_PROJECT=demo", "127.0.0.1:1"} <= set(ran.stdout.splitlines())

@@ -1,0 +1,67 @@
+"""Which hosts may get credentials."""
+
+import pytest
+
+from scaler.clouds.registry import CLOUDS, endpoint_of
+from scaler.errors import RefusedError
+from scaler.support.hosts import allowed_hosts, host_of, is_clear_text, is_loopback
+
+HETZNER = CLOUDS["hetzner"]
+
+
+@pytest.mark.parametrize(
+    ("url", "clear"),
+    [
+        ("http://127.0.0.1:8080/v1", False),
+        ("http://localhost", False),
+        ("http://[::1]:80", False),
+        ("https://api.example", False),
+        ("http://api.example", True),
+        ("HTTP://API.EXAMPLE", True),
+        ("http://127.0.0.1.example", True),
+        ("http://10.0.0.7", True),
+        ("http://0.0.0.0", True),
+    ],
+)
+def test_plain_http_is_for_this_machine_only(url: str, clear: bool) -> None:
+    assert is_clear_text(url) is clear
+    assert is_loopback(host_of(url)) is (url.startswith(("http://127.0.0.1:", "http://localhost", "http://[::1]")))
+
+
+@pytest.mark.parametrize("source", ["spec", "environment"])
+def test_no_token_in_clear_text(source: str) -> None:
+    url = "http://api.example/v1"
+    with pytest.raises(RefusedError) as caught:
+        endpoint_of(HETZNER, url if source == "spec" else None, {"HCLOUD_ENDPOINT": url})
+    assert (caught.value.code, caught.value.exit_code) == ("endpoint_clear_text", 3)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "environ", "allowed"),
+    [
+        ("https://api.hetzner.cloud/v1", {}, True),
+        ("https://API.hetzner.cloud/v1", {}, True),
+        ("http://127.0.0.1:1/v1", {}, True),
+        ("https://evil.example/v1", {}, False),
+        ("https://api.hetzner.cloud.evil.example/v1", {}, False),
+        ("https://evil.example/v1", {"HCLOUD_ENDPOINT": "https://proxy.example/v1"}, False),
+        ("https://proxy.example/v2", {"HCLOUD_ENDPOINT": "https://proxy.example/v1"}, True),
+        ("https://proxy.example/v1", {"SCALER_ALLOW_HOSTS": "other.example, Proxy.example"}, True),
+        (None, {"HCLOUD_ENDPOINT": "https://proxy.example/v1"}, True),
+    ],
+)
+def test_another_host_is_allowed_by_the_environment_and_not_by_the_spec(
+    endpoint: str | None, environ: dict[str, str], allowed: bool
+) -> None:
+    if allowed:
+        assert endpoint_of(HETZNER, endpoint, environ)
+        return
+    with pytest.raises(RefusedError, match="only the spec names") as caught:
+        endpoint_of(HETZNER, endpoint, environ)
+    assert caught.value.code == "endpoint_not_allowed"
+    assert "SCALER_ALLOW_HOSTS=" in caught.value.fix
+
+
+def test_hosts_are_compared_whole() -> None:
+    assert allowed_hosts({"SCALER_ALLOW_HOSTS": ""}, None, "not a url") == frozenset()
+    assert allowed_hosts({"SCALER_ALLOW_HOSTS": "a,,b "}, "https://C/x") == {"a", "b", "c"}
