@@ -149,8 +149,8 @@ class GithubSource:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ForgejoSource:
-    """The jobs of Forgejo Actions that runners with these labels can take."""
+class ForgeJobs:
+    """The jobs of a forge's Actions that runners with these labels can take."""
 
     url: str
     token_env: str
@@ -159,6 +159,16 @@ class ForgejoSource:
     organization: str | None = None
     """Without it and without a repository: the whole instance."""
     jobs: Literal["all", "queued", "running"] = "all"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForgejoSource(ForgeJobs):
+    """The jobs of Forgejo Actions."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GiteaSource(ForgeJobs):
+    """The jobs of Gitea Actions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,6 +244,7 @@ Source = (
     | GithubSource
     | GitlabSource
     | ForgejoSource
+    | GiteaSource
     | WoodpeckerSource
     | HttpSource
     | CommandSource

@@ -1,14 +1,14 @@
-"""The forgejo source against answers as Forgejo's `routers/api/v1/shared/runners.go` makes them."""
+"""The forgejo source against answers that are valid by Forgejo's published schema."""
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
 
 from scaler.model.autoscaling import ForgejoSource
 from tests.autoscale.reading import number, refusal
+from tests.autoscale.vendors import checked
 from tests.support import servers
 
 ORGANIZATION = "/api/v1/orgs/shop/actions/runners/jobs"
@@ -35,7 +35,7 @@ def job(status: str, *labels: str) -> dict[str, object]:
 
 def test_jobs_that_wait_and_jobs_that_run_on_our_runners(pages: servers.Pages) -> None:
     jobs = [job("waiting", "docker"), job("waiting", "docker", "gpu"), job("running", "docker"), job("waiting", "arm")]
-    pages.pages[ORGANIZATION] = (200, {}, json.dumps(jobs))
+    pages.pages[ORGANIZATION] = (200, {}, checked("forgejo", jobs))
     assert number(source(pages), FORGEJO_TOKEN="one") == 3
     assert number(source(pages, jobs="queued"), FORGEJO_TOKEN="one") == 2
     assert number(source(pages, jobs="running"), FORGEJO_TOKEN="one") == 1
@@ -50,13 +50,14 @@ def test_jobs_that_wait_and_jobs_that_run_on_our_runners(pages: servers.Pages) -
     [
         ({"organization": "shop"}, ORGANIZATION),
         ({"organization": None, "repository": "shop/web"}, "/api/v1/repos/shop/web/actions/runners/jobs"),
+        ({"organization": None}, "/api/v1/admin/actions/runners/jobs"),
         ({"organization": None}, "/api/v1/admin/runners/jobs"),
     ],
 )
 def test_a_repository_an_organization_or_the_instance(
     pages: servers.Pages, scope: dict[str, str | None], path: str
 ) -> None:
-    pages.pages[path] = (200, {}, json.dumps([job("waiting", "docker")]))
+    pages.pages[path] = (200, {}, checked("forgejo", [job("waiting", "docker")]))
     assert number(source(pages, **scope), FORGEJO_TOKEN="one") == 1
 
 

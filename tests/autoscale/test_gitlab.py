@@ -1,4 +1,4 @@
-"""The gitlab source against answers with the fields of GitLab's documented examples (api/jobs.md, api/groups.md)."""
+"""The gitlab source against jobs as GitLab's documentation shows them (doc/api/jobs.md)."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 
 from scaler.model.autoscaling import GitlabSource
 from tests.autoscale.reading import number, refusal
+from tests.autoscale.vendors import PUBLISHED
 from tests.support import servers
 
 
@@ -19,7 +20,7 @@ def source(pages: servers.Pages, **rest: Any) -> GitlabSource:
 
 
 def job(status: str, *tags: str) -> dict[str, Any]:
-    return {"id": 7, "name": "rspec", "status": status, "stage": "test", "tag_list": list(tags), "runner": None}
+    return {**PUBLISHED["gitlab"]["job"], "status": status, "tag_list": list(tags)}
 
 
 def serve(pages: servers.Pages, project: str, jobs: list[dict[str, Any]], size: int = 100) -> None:
@@ -63,12 +64,16 @@ def test_jobs_that_wait_and_jobs_that_run_on_our_runners(pages: servers.Pages) -
 
 
 def test_all_projects_of_a_group(pages: servers.Pages) -> None:
-    projects = [{"id": 1, "path_with_namespace": "shop/web"}, {"id": 2, "path_with_namespace": "shop/team/api"}]
+    projects = [
+        {"id": 1, "path_with_namespace": "shop/web", "jobs_enabled": True, "builds_access_level": "enabled"},
+        {"id": 2, "path_with_namespace": "shop/team/api"},
+        {"id": 3, "path_with_namespace": "shop/docs", "jobs_enabled": False, "builds_access_level": "disabled"},
+    ]
     pages.pages["/api/v4/groups/shop/projects"] = (200, {}, json.dumps(projects))
     serve(pages, "shop/web", JOBS)
     serve(pages, "shop/team/api", JOBS)
     assert number(source(pages, projects=(), group="shop"), GITLAB_TOKEN="one") == 6
-    assert "include_subgroups=true&archived=false" in pages.seen[0][0]
+    assert "include_subgroups=true&with_shared=false&archived=false" in pages.seen[0][0]
 
 
 def test_lists_of_several_pages_are_read_whole(pages: servers.Pages) -> None:

@@ -241,3 +241,35 @@ def test_a_server_without_hello_and_client(tmp_path: Path) -> None:
     """As Redis 5 and some proxies are."""
     with servers.redis_server(tmp_path, "--rename-command", "HELLO", "", "--rename-command", "CLIENT", "") as port:
         assert number(RedisSource(url=f"redis://127.0.0.1:{port}", key="jobs")) == 0
+
+
+def test_a_user_that_may_only_read_keys(client: Any, url: str) -> None:
+    """TIME is no command of the category read: then the time is ours."""
+    client.execute_command("ACL", "SETUSER", "reader", "on", ">open-sesame", "~*", "+@read")
+    client.zadd("delayed", {"one": time.time() - 5, "later": time.time() + 3600})
+    source = RedisSource(url=url, key="delayed", due="s", username="reader", password_env="P")
+    assert number(source, P="open-sesame") == 1
+    client.execute_command("ACL", "DELUSER", "reader")
+
+
+def test_an_entry_that_is_too_large_is_not_kept(client: redis.Redis, make: Callable[..., RedisSource]) -> None:
+    """Redis tells the size of a list's entry only by sending it."""
+    client.rpush("jobs", b"x" * (33 << 20))
+    client.hset("hash", "field", b"x" * (33 << 20))
+    assert refusal(make("jobs", measure="age")) == "an answer of Redis is larger than 32 MiB"
+    assert refusal(make("hash", field="field")) == "an answer of Redis is larger than 32 MiB"
+    assert number(make("jobs")) == 1
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "NaN"])
+def test_a_time_that_is_no_number(client: redis.Redis, make: Callable[..., RedisSource], value: str) -> None:
+    """Without this, the age would be 0: nothing waits."""
+    client.set("last", value)
+    client.rpush("jobs", json.dumps({"pushedAt": value}))
+    assert "is not a time" in refusal(make("last", measure="age"))
+    assert "is not a time" in refusal(make("jobs", measure="age"))
+
+
+def test_what_only_python_calls_a_number(client: redis.Redis, make: Callable[..., RedisSource]) -> None:
+    client.set("number", "1_000")
+    assert refusal(make("number")) == "number is no number but '\"1_000\"'"

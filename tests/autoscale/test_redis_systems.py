@@ -1,8 +1,8 @@
 """The presets of the redis source, on queues that the systems' own libraries have filled.
 
-Celery, RQ and Dramatiq come from the package index. arq 0.28 needs an older redis client than ours, and BullMQ,
-Sidekiq and asynq are of other languages: their keys are written as recorded from arq 0.28, BullMQ 6.7,
-Sidekiq 6.5, 7.3 and 8, and asynq 0.26.
+Celery, RQ and Dramatiq come from the package index. arq 0.28 needs an older redis client than ours, and BullMQ and
+asynq are of other languages: `redis_keys.json` holds the keys that they wrote. Sidekiq's and Laravel's are written
+as recorded from Sidekiq 6.5, 7.3 and 8, and Laravel 13.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ import importlib
 import json
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
 from scaler.model.autoscaling import RedisSource
 from tests.autoscale.reading import number, refusal
@@ -76,8 +78,6 @@ def test_celery_with_a_global_prefix(client: Any, url: str) -> None:
 
 def test_rq(client: Any, url: str) -> None:
     rq = pytest.importorskip("rq", reason="rq is not installed (make test installs it)")
-    import redis
-
     connection = redis.Redis.from_url(url)
     queue = rq.Queue("default", connection=connection)
     first = queue.enqueue("os.getpid")
@@ -116,22 +116,109 @@ def test_dramatiq(client: Any, url: str) -> None:
     broker.close()
 
 
+def test_dramatiq_messages_of_a_dead_worker_wait_again(client: Any, url: str) -> None:
+    dramatiq = pytest.importorskip("dramatiq", reason="dramatiq is not installed (make test installs it)")
+    broker = importlib.import_module("dramatiq.brokers.redis").RedisBroker(url=url)
+
+    @dramatiq.actor(broker=broker)  # type: ignore[untyped-decorator]
+    def work() -> None:
+        """Nothing runs it: the consumers only take the messages."""
+
+    for _ in range(3):
+        work.send()
+    work.send_with_options(delay=1)
+    work.send_with_options(delay=HOUR * 1000)
+    # Taken, and never acknowledged.
+    for queue in ("default", "default.DQ"):
+        consumer = broker.consume(queue, prefetch=2, timeout=1000)
+        assert all(next(consumer) for _ in range(2))
+    time.sleep(0.05)
+    assert number(source(url, "dramatiq")) == 1
+    [worker] = {key.split(".")[1] for key in client.keys("dramatiq:__acks__.*")}
+    client.zadd("dramatiq:__heartbeats__", {worker: time.time() * 1000 - 50_000})
+    assert number(source(url, "dramatiq")) == 1
+    client.zadd("dramatiq:__heartbeats__", {worker: time.time() * 1000 - 61_000})
+    assert number(source(url, "dramatiq")) == 4, "without the delayed one that is not due"
+    client.delete("dramatiq:default")
+    assert 0 < age(url, "dramatiq") < 30
+    broker.close()
+
+
+def test_rq_jobs_of_a_dead_worker_wait_again_if_they_may_be_retried(client: Any, url: str) -> None:
+    rq = pytest.importorskip("rq", reason="rq is not installed (make test installs it)")
+    connection = redis.Redis.from_url(url)
+    queue = rq.Queue("default", connection=connection)
+    jobs = [queue.enqueue("os.getpid", retry=rq.Retry(max=1)), queue.enqueue("os.getpid")]
+    worker = rq.SimpleWorker([queue], connection=connection)
+    for _ in jobs:
+        job, _ = worker.dequeue_job_and_maintain_ttl(timeout=None)
+        worker.prepare_execution(job)
+        worker.prepare_job_execution(job)
+    assert number(source(url, "rq")) == 0, "they run"
+    for entry in client.zrange("rq:wip:default", 0, -1):
+        client.zadd("rq:wip:default", {entry: time.time() - 90})
+    assert number(source(url, "rq")) == 1
+    assert age(url, "rq") == pytest.approx(90, abs=20)
+    queue.enqueue("os.getpid")
+    importlib.import_module("rq.suspension").suspend(connection)
+    assert number(source(url, "rq")) == 0, "no worker takes a job while all are suspended"
+    connection.close()
+
+
 # ---------------------------------------------------------------------------------------------
 # Recorded keys
 
 
+RECORDED: dict[str, Any] = json.loads(Path(__file__).with_name("redis_keys.json").read_text("utf-8"))
+
+
+def replay(client: Any, system: str) -> None:
+    """Write the keys that a system's own library has written, byte for byte."""
+    raw = redis.Redis(port=client.connection_pool.connection_kwargs["port"])
+    for key, kinds in RECORDED[system]["keys"].items():
+        [(kind, value)] = kinds.items()
+        if kind == "list":
+            raw.rpush(key, *value)
+        elif kind == "hash":
+            raw.hset(key, mapping={field: text.encode("latin-1") for field, text in value.items()})
+        elif kind == "zset":
+            raw.zadd(key, value)
+        else:
+            raw.set(key, value.encode("latin-1"))
+    raw.close()
+
+
+def since(moment: float) -> Any:
+    return pytest.approx(time.time() - moment, abs=20)
+
+
 def test_bullmq(client: Any, url: str) -> None:
-    now = time.time() * 1000
-    client.lpush("bull:mail:wait", "1", "2")
-    client.zadd("bull:mail:prioritized", {"3": 21474836481})
-    client.zadd("bull:mail:delayed", {"4": (now - 1000) * 4096, "5": (now + HOUR * 1000) * 4096})
-    client.zadd("bull:mail:marker", {"0": 0})
-    for job, created in (("1", now - 90_000), ("2", now - 5_000), ("3", now - 200_000)):
-        client.hset(f"bull:mail:{job}", mapping={"name": "a", "timestamp": str(int(created)), "delay": "0"})
-    assert number(source(url, "bullmq", "mail")) == 4
-    assert age(url, "bullmq", "mail") == pytest.approx(200, abs=20)
-    client.delete("bull:mail:prioritized")
-    assert age(url, "bullmq", "mail") == pytest.approx(90, abs=20), "the oldest is the last of the list"
+    replay(client, "bullmq")
+    assert number(source(url, "bullmq", "mail")) == 4, "without the one that is not due"
+    assert age(url, "bullmq", "mail") == since(1_700_096_351), "the oldest is the last of the list"
+    client.hset("bull:mail:3", "timestamp", 1_600_000_000_000)
+    assert age(url, "bullmq", "mail") == since(1_600_000_000), "the one with a priority"
+    assert number(source(url, "bullmq", "paused")) == 0
+    assert age(url, "bullmq", "paused") == 0
+
+
+def test_a_job_of_bullmq_whose_worker_is_dead_waits_again(client: Any, url: str) -> None:
+    replay(client, "bullmq")
+    client.set("bull:taken:1:lock", "token", px=600_000)
+    assert number(source(url, "bullmq", "taken")) == 1
+    client.delete("bull:taken:1:lock")
+    assert number(source(url, "bullmq", "taken")) == 2
+    client.delete("bull:taken:wait")
+    assert age(url, "bullmq", "taken") == since(1_700_096_351)
+
+
+def test_a_paused_queue_of_bull(client: Any, url: str) -> None:
+    client.lpush("bull:mail:paused", "1")
+    client.set("bull:mail:meta-paused", "1")
+    client.zadd("bull:mail:delayed", {"2": 1})
+    assert number(source(url, "bullmq", "mail")) == 0
+    client.delete("bull:mail:meta-paused")
+    assert number(source(url, "bullmq", "mail")) == 1
 
 
 def test_the_marker_of_older_versions_of_bullmq_is_no_job(client: Any, url: str) -> None:
@@ -140,11 +227,24 @@ def test_the_marker_of_older_versions_of_bullmq_is_no_job(client: Any, url: str)
 
 
 def test_arq(client: Any, url: str) -> None:
-    now = time.time() * 1000
-    client.zadd("arq:queue", {"running": now - 300_000, "one": now - 90_000, "two": now - 1000, "later": now + 3.6e6})
-    client.set("arq:in-progress:running", "1")
+    replay(client, "arq")
     assert number(source(url, "arq")) == 2
-    assert age(url, "arq") == pytest.approx(90, abs=20)
+    assert age(url, "arq") == since(1_700_097_102)
+    assert number(source(url, "arq", "arq:queue", "arq:mail")) == 3
+    for job, _ in client.zrange("arq:queue", 0, 0, withscores=True):
+        client.set(f"arq:in-progress:{job}", "1")
+    assert number(source(url, "arq")) == 1, "a worker has taken the other one"
+
+
+def test_asynq(client: Any, url: str) -> None:
+    replay(client, "asynq")
+    assert number(source(url, "asynq")) == 3
+    assert age(url, "asynq") == since(1_700_096_910)
+    assert number(source(url, "asynq", "paused")) == 0
+    assert age(url, "asynq", "paused") == 0
+    assert number(source(url, "asynq", "lost")) == 2, "with the one whose server was killed"
+    client.zadd("asynq:{lost}:lease", {"ede4d22f-3988-4f4d-bce6-11bbbbb74877": time.time() + 30})
+    assert number(source(url, "asynq", "lost")) == 1
 
 
 @pytest.mark.parametrize("scale", [1, 1000], ids=["sidekiq 6 and 7: seconds", "sidekiq 8: milliseconds"])
@@ -164,16 +264,6 @@ def test_sidekiq(client: Any, url: str, scale: Any) -> None:
     assert age(url, "sidekiq") == pytest.approx(200, abs=20)
     client.delete("retry")
     assert age(url, "sidekiq") == pytest.approx(90, abs=20)
-
-
-def test_asynq(client: Any, url: str) -> None:
-    now = time.time()
-    client.lpush("asynq:{default}:pending", "one", "two")
-    client.zadd("asynq:{default}:scheduled", {"due": now - 5, "later": now + HOUR})
-    client.zadd("asynq:{default}:retry", {"again": now - 5})
-    client.hset("asynq:{default}:t:one", "pending_since", int((now - 90) * 1e9))
-    assert number(source(url, "asynq")) == 4
-    assert age(url, "asynq") == pytest.approx(90, abs=20)
 
 
 def test_laravel_without_horizon(client: Any, url: str) -> None:

@@ -1,14 +1,14 @@
-"""The woodpecker source against answers as Woodpecker's `InfoT` makes them (server/queue/queue.go)."""
+"""The woodpecker source against answers that are valid by Woodpecker's published schema."""
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
 
 from scaler.model.autoscaling import WoodpeckerSource
 from tests.autoscale.reading import number, refusal
+from tests.autoscale.vendors import checked
 from tests.support import servers
 
 QUEUE = "/api/queue/info"
@@ -20,13 +20,23 @@ def source(pages: servers.Pages, **rest: Any) -> WoodpeckerSource:
 
 def task(**labels: str) -> dict[str, Any]:
     own = {"platform": "linux/amd64", "repo": "woodpecker-ci/woodpecker", "empty": "", **labels}
-    return {"id": "4696", "data": "", "labels": own, "dependencies": [], "dep_status": {}, "run_on": None}
+    return {
+        "id": "4696",
+        "name": "build",
+        "agent_id": 0,
+        "labels": own,
+        "dependencies": [],
+        "dep_status": {},
+        "run_on": None,
+    }
 
 
-def queue(pending: list[Any] | None, running: list[Any] | None = None) -> tuple[int, dict[str, str], str]:
+def queue(
+    pending: list[Any] | None, running: list[Any] | None = None, *, paused: bool = False
+) -> tuple[int, dict[str, str], str]:
     stats = {"worker_count": 3, "pending_count": len(pending or ()), "waiting_on_deps_count": 1, "running_count": 0}
     lists = {"pending": pending, "waiting_on_deps": [task()], "running": running}
-    return 200, {}, json.dumps({**lists, "stats": stats, "paused": False})
+    return 200, {}, checked("woodpecker", {**lists, "stats": stats, "paused": paused})
 
 
 def test_workflows_that_wait_and_workflows_that_run(pages: servers.Pages) -> None:
@@ -35,6 +45,12 @@ def test_workflows_that_wait_and_workflows_that_run(pages: servers.Pages) -> Non
     assert number(source(pages, jobs="queued"), WOODPECKER_TOKEN="one") == 2
     assert number(source(pages, jobs="running"), WOODPECKER_TOKEN="one") == 1
     assert pages.seen[0][1]["Authorization"] == "Bearer one"
+
+
+def test_what_waits_in_a_paused_queue_does_not_count(pages: servers.Pages) -> None:
+    pages.pages[QUEUE] = queue([task(), task()], [task()], paused=True)
+    assert number(source(pages), WOODPECKER_TOKEN="one") == 1
+    assert number(source(pages, jobs="queued"), WOODPECKER_TOKEN="one") == 0
 
 
 @pytest.mark.parametrize(

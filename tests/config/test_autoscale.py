@@ -21,6 +21,7 @@ from scaler.model.autoscaling import (
     Direction,
     FixedSource,
     ForgejoSource,
+    GiteaSource,
     GithubApp,
     GithubSource,
     GitlabSource,
@@ -245,7 +246,9 @@ def test_every_key_of_forgejo(tmp_path: Path) -> None:
       metrics:
         one: {forgejo: {url: "https://f", labels: docker, token_env: T, repository: shop/web, jobs: running}}
         all: {forgejo: {url: "https://f", labels: [docker, gpu], token_env: T, organization: shop}}
+        gitea: {gitea: {url: "https://f", labels: [docker], token_env: T}}
       rules:
+        - backlog: {metric: gitea, per_server: 1}
         - backlog: {metric: one, per_server: 1}
         - backlog: {metric: all, per_server: 1}
 """
@@ -255,6 +258,7 @@ def test_every_key_of_forgejo(tmp_path: Path) -> None:
     assert {name: metric.source for name, metric in policy.metrics.items()} == {
         "one": ForgejoSource(url="https://f", labels=("docker",), token_env="T", repository="shop/web", jobs="running"),
         "all": ForgejoSource(url="https://f", labels=("docker", "gpu"), token_env="T", organization="shop"),
+        "gitea": GiteaSource(url="https://f", labels=("docker",), token_env="T"),
     }
     SCHEMA.validate(read(path).value)
 
@@ -487,6 +491,7 @@ def test_the_page_describes_every_key_and_its_example_is_good(tmp_path: Path) ->
         "GithubApp",
         "Gitlab",
         "Forgejo",
+        "Gitea",
         "Woodpecker",
         "Http",
         "Command",

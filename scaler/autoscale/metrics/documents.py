@@ -24,7 +24,8 @@ def value_in(text: str, pointer: str, time_pointer: str | None) -> Value:
 
 def number_of(value: object, where: str) -> float:
     """Return a JSON number, or a text that is one. NaN and infinity are judged later."""
-    if not isinstance(value, bool) and isinstance(value, int | float | str):
+    # Python reads 1_000 as a number, and nobody else does.
+    if not isinstance(value, bool) and isinstance(value, int | float | str) and "_" not in str(value)[:400]:
         try:
             return float(value)
         except (ValueError, OverflowError):

@@ -27,18 +27,24 @@ def read(source: ForgejoSource, request: MetricRead) -> Value:
     Forgejo lists the waiting and the running jobs of a repository, an organization or the whole
     instance, in one answer without pages.
     """
-    url = f"{source.url.rstrip('/')}/api/v1{_path(source)}"
     headers = {"Authorization": f"token {secret(source.token_env, request)}"}
-    answer = get(url, {"labels": ",".join(source.labels)}, None, request, headers=headers, largest=_LARGEST)
+    first, *others = (f"{source.url.rstrip('/')}/api/v1{path}" for path in _paths(source))
+    labels = {"labels": ",".join(source.labels)}
+    answer = get(first, labels, None, request, headers=headers, largest=_LARGEST)
+    for url in others:
+        if answer.status == 404:
+            answer = get(url, labels, None, request, headers=headers, largest=_LARGEST)
     return Value(float(sum(1 for job in _jobs(answer) if _counts(job, source))))
 
 
-def _path(source: ForgejoSource) -> str:
+def _paths(source: ForgejoSource) -> tuple[str, ...]:
+    """Return where the jobs may be, the newest place first."""
     if source.repository:
-        return f"/repos/{quote(source.repository)}/actions/runners/jobs"
+        return (f"/repos/{quote(source.repository)}/actions/runners/jobs",)
     if source.organization:
-        return f"/orgs/{quote(source.organization, safe='')}/actions/runners/jobs"
-    return "/admin/runners/jobs"
+        return (f"/orgs/{quote(source.organization, safe='')}/actions/runners/jobs",)
+    # The second is the one before Forgejo 15.
+    return "/admin/actions/runners/jobs", "/admin/runners/jobs"
 
 
 def _jobs(answer: Answer) -> list[Mapping[str, Any]]:

@@ -38,9 +38,14 @@ def read(source: GitlabSource, request: MetricRead) -> Value:
 
 
 def _projects(ask: Any, source: GitlabSource) -> tuple[str, ...]:
+    """Return the group's own projects. One whose CI is switched off refuses to list its jobs."""
     path = f"/groups/{quote(source.group or '', safe='')}/projects"
-    entries = ask(f"{path}?include_subgroups=true&archived=false&simple=true&per_page=100")
-    return tuple(str(entry["path_with_namespace"]) for entry in entries)
+    entries = ask(f"{path}?include_subgroups=true&with_shared=false&archived=false&per_page=100")
+    return tuple(
+        str(entry["path_with_namespace"])
+        for entry in entries
+        if entry.get("builds_access_level") != "disabled" and entry.get("jobs_enabled") is not False
+    )
 
 
 def _count(ask: Any, source: GitlabSource, project: str) -> int:

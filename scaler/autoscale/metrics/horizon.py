@@ -92,7 +92,7 @@ def read(source: HorizonSource, request: MetricRead) -> Value:
     """Return the sum of the queues' waiting jobs, or the longest of their waits in seconds."""
     layout = _Layout.of(source)
     with connected(source, request) as client:
-        answers, supervisors = _read_all(client, layout)
+        answers, supervisors = _read_all(client, layout, request)
     queues = {
         name: _Queue(_waiting(layout, answers, name), _runtime_ms(layout, answers, name)) for name in layout.names
     }
@@ -113,7 +113,7 @@ def read(source: HorizonSource, request: MetricRead) -> Value:
 # Reading
 
 
-def _read_all(client: Any, layout: _Layout) -> tuple[Answers, Mapping[str, bytes | None]]:
+def _read_all(client: Any, layout: _Layout, request: MetricRead) -> tuple[Answers, Mapping[str, bytes | None]]:
     """Read everything in two batches. Return the answers, and the processes of each supervisor by its key."""
     lists = [key for name in layout.names for key in layout.lists(name)]
     measured = [key for name in layout.names for key in layout.measured(name)]
@@ -128,7 +128,7 @@ def _read_all(client: Any, layout: _Layout) -> tuple[Answers, Mapping[str, bytes
             *(("zrevrange", key, 0, _SNAPSHOTS - 1) for key in snapshots),
         ],
     )
-    now = server_time(client)
+    now = server_time(client, request)
     supervisors = [
         f"{prefix}supervisor:{_name(stored, f'{prefix}supervisors')}"
         for prefix in layout.prefixes

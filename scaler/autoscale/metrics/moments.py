@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from scaler.autoscale.metrics import MetricError
@@ -19,8 +20,12 @@ def seconds_since_1970(value: object, unit: str | None, where: str) -> float:
     if isinstance(text, int | float | str) and not isinstance(text, bool):
         try:
             number = float(text)
+        except OverflowError:
+            raise MetricError(f"{where} is not a time") from None
         except ValueError:
             return _rfc3339(str(text), where)
+        if not math.isfinite(number):
+            raise MetricError(f"{where} is not a time: {str(text)[:60]!r}")
         unit = unit or next((name for most, name in _LARGEST if abs(number) < most), "ns")
         return number / PER_SECOND[unit]
     raise MetricError(f"{where} is not a time")

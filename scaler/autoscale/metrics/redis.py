@@ -21,7 +21,7 @@ Measured = Mapping[str, Callable[[], float | None]]
 def read(source: RedisSource, request: MetricRead) -> Value:
     """Return the number of entries of all keys or queues, or the age in seconds of the oldest entry."""
     with connected(source, request) as client:
-        now = server_time(client)
+        now = server_time(client, request)
         parts = _by_queue(client, source, now) if source.system else _by_key(client, source, now)
         values = {name: measure() for name, measure in parts.items()}
     if source.measure == "length":

@@ -14,6 +14,7 @@ from redis.retry import Retry
 
 from scaler.autoscale.metrics import MetricError, MetricRead
 from scaler.autoscale.metrics.http import secret
+from scaler.autoscale.metrics.redis_limits import BoundedParser
 from scaler.model.autoscaling import RedisAccess
 
 
@@ -41,15 +42,22 @@ def _open(access: RedisAccess, request: MetricRead) -> Any:
         "socket_connect_timeout": request.seconds,
         # Redis 5 and proxies do not know HELLO, which newer protocols begin with.
         "protocol": 2,
+        "parser_class": BoundedParser,
     }
     if access.cluster:
         return RedisCluster.from_url(access.url, retry=Retry(NoBackoff(), 0), **options)
     return redis.Redis.from_url(access.url, retry=Retry(NoBackoff(), 0), **options)
 
 
-def server_time(client: Any) -> float:
-    """Return the server's time in seconds since 1970: delayed jobs are compared with it, not with our clock."""
-    answer = client.time()
+def server_time(client: Any, request: MetricRead) -> float:
+    """Return the server's time in seconds since 1970: delayed jobs are compared with it, not with our clock.
+
+    A user that may only read, and some proxies, have no TIME. Then our clock must do.
+    """
+    try:
+        answer = client.time()
+    except redis.ResponseError:
+        return request.clock.now().timestamp()
     if isinstance(answer, dict):  # of a cluster's nodes
         answer = next(iter(answer.values()))
     seconds, microseconds = answer

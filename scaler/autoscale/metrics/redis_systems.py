@@ -9,7 +9,7 @@ count.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,9 @@ from scaler.autoscale.metrics.redis_keys import moment_in
 
 _MOST_READ = 10_000
 """Entries that are read one by one, where a key holds those of several queues. More of them count no more."""
+
+_PAGE = 500
+"""So many jobs are read at once, so that large ones do not fill the memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +49,17 @@ class System:
     """Its default queue; empty if it has none."""
     counts: Sequence[Count]
     oldests: Sequence[Oldest]
+    paused: Callable[[RedisQueue], bool] = lambda queue: False
+    """Whether no worker would take a job now."""
 
     def count(self, queue: RedisQueue) -> float:
-        """Return how many jobs wait."""
-        return float(sum(count(queue) for count in self.counts))
+        """Return how many jobs wait; none in a paused queue."""
+        return 0.0 if self.paused(queue) else float(sum(count(queue) for count in self.counts))
 
     def oldest(self, queue: RedisQueue) -> float | None:
         """Return when the oldest waiting job was enqueued or became due; None if none waits."""
+        if self.paused(queue):
+            return None
         found = (oldest(queue) for oldest in self.oldests)
         return min((moment for moment in found if moment is not None), default=None)
 
@@ -93,6 +100,25 @@ def _oldest_entry(template: str, index: int, moment: Callable[[RedisQueue, bytes
     return oldest
 
 
+def _in_hash(queue: RedisQueue, key: str, fields: Sequence[bytes]) -> Iterator[bytes]:
+    """Yield the values of a hash's fields, without those that are gone."""
+    for start in range(0, len(fields), _PAGE):
+        values = queue.client.hmget(key, fields[start : start + _PAGE])
+        yield from (value for value in values if value is not None)
+
+
+def _exist(queue: RedisQueue, keys: Sequence[bytes]) -> list[bool]:
+    """Return for each key whether it exists, in one round trip."""
+    pipeline = queue.client.pipeline(transaction=False)
+    for key in keys:
+        pipeline.exists(key)
+    return [bool(there) for there in pipeline.execute()] if keys else []
+
+
+def _key_exists(template: str) -> Callable[[RedisQueue], bool]:
+    return lambda queue: bool(queue.client.exists(_key(template, queue)))
+
+
 def _in_record(template: str, field: str, unit: str | None = None) -> Callable[[RedisQueue, bytes], float | None]:
     """Read the time from a field of the job's hash. A job that was deleted meanwhile has none."""
 
@@ -110,12 +136,15 @@ def _in_record(template: str, field: str, unit: str | None = None) -> Callable[[
 
 def _sidekiq_due(queue: RedisQueue) -> Iterable[float]:
     for name in ("schedule", "retry"):
-        entries = queue.client.zrangebyscore(
-            f"{queue.prefix}{name}", "-inf", queue.now, start=0, num=_MOST_READ, withscores=True
-        )
-        for entry, score in entries:
-            if _fields(entry).get("queue") == queue.name:
-                yield float(score)
+        for start in range(0, _MOST_READ, _PAGE):
+            entries = queue.client.zrangebyscore(
+                f"{queue.prefix}{name}", "-inf", queue.now, start=start, num=_PAGE, withscores=True
+            )
+            for entry, score in entries:
+                if _fields(entry).get("queue") == queue.name:
+                    yield float(score)
+            if len(entries) < _PAGE:
+                break
 
 
 def _fields(entry: bytes) -> Mapping[str, Any]:
@@ -142,8 +171,8 @@ def _celery_lost(queue: RedisQueue) -> float:
     expired = queue.client.zrangebyscore(
         f"{queue.prefix}unacked_index", "-inf", queue.now - _VISIBILITY_S, start=0, num=_MOST_READ
     )
-    messages = queue.client.hmget(f"{queue.prefix}unacked", expired) if expired else []
-    return float(sum(1 for message in messages if message and _routing_key(message) == queue.name))
+    messages = _in_hash(queue, f"{queue.prefix}unacked", expired)
+    return float(sum(1 for message in messages if _routing_key(message) == queue.name))
 
 
 def _routing_key(message: bytes) -> str | None:
@@ -164,16 +193,59 @@ def _no_age(queue: RedisQueue) -> float | None:
 
 def _dramatiq_due(queue: RedisQueue) -> Iterable[float]:
     key = f"{queue.prefix}:{queue.name}.DQ"
-    ids = queue.client.lrange(key, 0, _MOST_READ - 1)
-    for message in queue.client.hmget(f"{key}.msgs", ids) if ids else []:
-        eta = _fields(message or b"").get("options", {}).get("eta", 0)
+    ids = [*queue.client.lrange(key, 0, _MOST_READ - 1), *_dramatiq_taken_by_the_dead(queue, f"{queue.name}.DQ")]
+    for message in _in_hash(queue, f"{key}.msgs", ids):
+        eta = _fields(message).get("options", {}).get("eta", 0)
         if eta / 1e3 <= queue.now:
             yield eta / 1e3
+
+
+_HEARTBEAT_S = 60
+"""Dramatiq's `heartbeat_timeout`: after it, another worker puts back what a worker had taken."""
+
+
+def _dramatiq_taken_by_the_dead(queue: RedisQueue, name: str) -> list[bytes]:
+    """Return the ids of a queue's messages that workers without a heartbeat have not acknowledged."""
+    dead = queue.client.zrangebyscore(
+        f"{queue.prefix}:__heartbeats__", "-inf", (queue.now - _HEARTBEAT_S) * 1e3, start=0, num=_MOST_READ
+    )
+    pipeline = queue.client.pipeline(transaction=False)
+    for worker in dead:
+        pipeline.srandmember(f"{queue.prefix}:__acks__.".encode() + worker + f".{name}".encode(), _MOST_READ)
+    return [message for ids in pipeline.execute() for message in ids][:_MOST_READ] if dead else []
+
+
+def _dramatiq_lost(queue: RedisQueue) -> Iterable[float]:
+    """Yield when the messages were enqueued that a dead worker has taken."""
+    ids = _dramatiq_taken_by_the_dead(queue, queue.name)
+    for message in _in_hash(queue, f"{queue.prefix}:{queue.name}.msgs", ids):
+        yield moment_in(message, "message_timestamp", "ms", f"the message of {queue.name}")
 
 
 def _dramatiq_moment(queue: RedisQueue, id: bytes) -> float | None:
     message = queue.client.hget(f"{queue.prefix}:{queue.name}.msgs", id)
     return None if message is None else moment_in(message, "message_timestamp", "ms", f"the message of {queue.name}")
+
+
+# ---------------------------------------------------------------------------------------------
+# RQ: jobs that a dead worker has begun are in the registry `wip` with those that run; a worker retries or fails them
+
+
+def _rq_lost(queue: RedisQueue) -> list[float]:
+    """Return since when jobs wait that a worker should try again, because their first one is dead."""
+    entries = queue.client.zrangebyscore(
+        f"{queue.prefix}wip:{queue.name}", "-inf", queue.now, start=0, num=_MOST_READ, withscores=True
+    )
+    pipeline = queue.client.pipeline(transaction=False)
+    for entry, _ in entries:
+        # Since RQ 2, the entry is the job's id and that of its execution.
+        pipeline.hmget(f"{queue.prefix}job:".encode() + entry.partition(b":")[0], "status", "retries_left")
+    records = pipeline.execute() if entries else []
+    return [
+        float(score)
+        for (_, score), (status, retries) in zip(entries, records, strict=True)
+        if status == b"started" and retries and retries.isdigit() and int(retries) > 0
+    ]
 
 
 # ---------------------------------------------------------------------------------------------
@@ -199,15 +271,31 @@ def _bull_oldest_prioritized(queue: RedisQueue) -> float | None:
     return min((moment for moment in moments if moment is not None), default=None)
 
 
+def _bull_stalled(queue: RedisQueue) -> list[bytes]:
+    """Return the active jobs whose lock has expired: their worker is dead, and another one puts them back."""
+    key = f"{queue.prefix}:{queue.name}:"
+    jobs = queue.client.lrange(f"{key}active", 0, _MOST_READ - 1)
+    locked = _exist(queue, [key.encode() + job + b":lock" for job in jobs])
+    return [job for job, is_locked in zip(jobs, locked, strict=True) if not is_locked]
+
+
+def _bull_oldest_stalled(queue: RedisQueue) -> float | None:
+    moments = (_in_record("PREFIX:QUEUE:", "timestamp", "ms")(queue, job) for job in _bull_stalled(queue)[-100:])
+    return min((moment for moment in moments if moment is not None), default=None)
+
+
+def _bull_paused(queue: RedisQueue) -> bool:
+    """Return whether the queue is paused, as BullMQ (`meta`) or Bull (`meta-paused`) writes it."""
+    key = f"{queue.prefix}:{queue.name}:meta"
+    return bool(queue.client.hexists(key, "paused") or queue.client.exists(f"{key}-paused"))
+
+
 def _arq_waiting(queue: RedisQueue) -> list[float]:
     """Return the times of the due jobs that no worker has taken; a taken one stays in the sorted set until its end."""
     due = queue.client.zrangebyscore(
         queue.prefix + queue.name, "-inf", queue.now * 1e3, start=0, num=_MOST_READ, withscores=True
     )
-    pipeline = queue.client.pipeline(transaction=False)
-    for job, _ in due:
-        pipeline.exists(b"arq:in-progress:" + job)
-    taken = pipeline.execute() if due else []
+    taken = _exist(queue, [b"arq:in-progress:" + job for job, _ in due])
     return [score / 1e3 for (_, score), is_taken in zip(due, taken, strict=True) if not is_taken]
 
 
@@ -243,29 +331,47 @@ SYSTEMS: Mapping[str, System] = {
     "rq": System(
         prefix="rq:",
         queues=("default",),
-        counts=(_in_list("PREFIXqueue:QUEUE"), _due("PREFIXscheduled:QUEUE", PER_SECOND["s"])),
+        counts=(
+            _in_list("PREFIXqueue:QUEUE"),
+            _due("PREFIXscheduled:QUEUE", PER_SECOND["s"]),
+            lambda queue: float(len(_rq_lost(queue))),
+        ),
         oldests=(
             _oldest_entry("PREFIXqueue:QUEUE", 0, _in_record("PREFIXjob:", "enqueued_at")),
             _first_due("PREFIXscheduled:QUEUE", PER_SECOND["s"]),
+            lambda queue: min(_rq_lost(queue), default=None),
         ),
+        paused=_key_exists("PREFIXsuspended"),
     ),
     "bullmq": System(
         prefix="bull",
         queues=(),
-        counts=(_bull_waiting, _bull_prioritized, _due("PREFIX:QUEUE:delayed", PER_SECOND["ms"] * 4096)),
+        counts=(
+            _bull_waiting,
+            _bull_prioritized,
+            _due("PREFIX:QUEUE:delayed", PER_SECOND["ms"] * 4096),
+            lambda queue: float(len(_bull_stalled(queue))),
+        ),
         oldests=(
             _oldest_entry("PREFIX:QUEUE:wait", -1, _in_record("PREFIX:QUEUE:", "timestamp", "ms")),
             _bull_oldest_prioritized,
             _first_due("PREFIX:QUEUE:delayed", PER_SECOND["ms"] * 4096),
+            _bull_oldest_stalled,
         ),
+        paused=_bull_paused,
     ),
     "dramatiq": System(
         prefix="dramatiq",
         queues=("default",),
-        counts=(_in_list("PREFIX:QUEUE"), lambda queue: float(len(list(_dramatiq_due(queue))))),
+        counts=(
+            _in_list("PREFIX:QUEUE"),
+            lambda queue: float(len(list(_dramatiq_due(queue)))),
+            lambda queue: float(len(list(_dramatiq_lost(queue)))),
+        ),
         oldests=(
             _oldest_entry("PREFIX:QUEUE", 0, _dramatiq_moment),
             lambda queue: min(_dramatiq_due(queue), default=None),
+            lambda queue: min(_dramatiq_lost(queue), default=None),
         ),
     ),
     "arq": System(
@@ -281,12 +387,15 @@ SYSTEMS: Mapping[str, System] = {
             _in_list("PREFIX:{QUEUE}:pending"),
             _due("PREFIX:{QUEUE}:scheduled", PER_SECOND["s"]),
             _due("PREFIX:{QUEUE}:retry", PER_SECOND["s"]),
+            _due("PREFIX:{QUEUE}:lease", PER_SECOND["s"]),
         ),
         oldests=(
             _oldest_entry("PREFIX:{QUEUE}:pending", -1, _in_record("PREFIX:{QUEUE}:t:", "pending_since", "ns")),
             _first_due("PREFIX:{QUEUE}:scheduled", PER_SECOND["s"]),
             _first_due("PREFIX:{QUEUE}:retry", PER_SECOND["s"]),
+            _first_due("PREFIX:{QUEUE}:lease", PER_SECOND["s"]),
         ),
+        paused=_key_exists("PREFIX:{QUEUE}:paused"),
     ),
     "laravel": System(
         prefix="laravel_database_",

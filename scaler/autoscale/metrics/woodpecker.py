@@ -24,10 +24,15 @@ _OF_EVERY_AGENT = ("backend", "hostname", "org-id", "platform", "repo")
 
 
 def read(source: WoodpeckerSource, request: MetricRead) -> Value:
-    """Return the number of workflows whose labels the agents have. Those that wait for others do not count."""
+    """Return the number of workflows whose labels the agents have.
+
+    Those that wait for others do not count. While the queue is paused, nothing that waits does.
+    """
     answer = get(f"{source.url.rstrip('/')}/api/queue/info", {}, source.token_env, request, largest=_LARGEST)
     queue = _queue(answer)
     found = {name: queue.get(name) or [] for name in _LISTS[source.jobs]}
+    if queue.get("paused") is True and "pending" in found:
+        found["pending"] = []
     counts = {
         name: float(sum(1 for task in tasks if _fits(task.get("labels") or {}, source.labels)))
         for name, tasks in found.items()

@@ -1,9 +1,9 @@
-"""Sources that are queues of CI systems: GitHub Actions, GitLab CI, Forgejo Actions and Woodpecker."""
+"""Sources that are queues of CI systems: GitHub Actions, GitLab CI, Forgejo and Gitea Actions, and Woodpecker."""
 
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, Field
 
@@ -77,12 +77,8 @@ def whole_github(value: GithubSchema) -> GithubSchema:
     return value
 
 
-class ForgejoSchema(BaseModel):
-    """The jobs of Forgejo Actions for runners with these labels."""
-
-    model_config = strict_config("Forgejo")
-
-    url: Url = spec_key("The Forgejo instance, such as https://code.example.com.")
+class _ForgeJobs(BaseModel):
+    url: Url = spec_key("The instance, such as https://code.example.com.")
     repository: Annotated[Text, AfterValidator(_full_name)] | None = spec_key(
         "One repository, as owner/name.", default=None
     )
@@ -96,7 +92,22 @@ class ForgejoSchema(BaseModel):
     token_env: Variable = spec_key("The environment variable that holds a token.")
 
 
-def one_scope(value: ForgejoSchema) -> ForgejoSchema:
+class ForgejoSchema(_ForgeJobs):
+    """The jobs of Forgejo Actions for runners with these labels."""
+
+    model_config = strict_config("Forgejo")
+
+
+class GiteaSchema(_ForgeJobs):
+    """The jobs of Gitea Actions for runners with these labels."""
+
+    model_config = strict_config("Gitea")
+
+
+_Forge = TypeVar("_Forge", ForgejoSchema, GiteaSchema)
+
+
+def one_scope(value: _Forge) -> _Forge:
     if value.repository is not None and value.organization is not None:
         raise refusal("must not have both repository and organization", "remove one of them")
     return value

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel
 from scaler.config.schema.autoscale.brokers import RabbitmqSchema, SqsSchema
 from scaler.config.schema.autoscale.ci_sources import (
     ForgejoSchema,
+    GiteaSchema,
     GithubSchema,
     GitlabSchema,
     WoodpeckerSchema,
@@ -29,6 +30,7 @@ from scaler.model.autoscaling import (
     CommandSource,
     FixedSource,
     ForgejoSource,
+    GiteaSource,
     GithubSource,
     GitlabSource,
     HorizonSource,
@@ -88,6 +90,7 @@ _SOURCES: Mapping[str, type[Source]] = {
     "github": GithubSource,
     "gitlab": GitlabSource,
     "forgejo": ForgejoSource,
+    "gitea": GiteaSource,
     "woodpecker": WoodpeckerSource,
     "http": HttpSource,
     "command": CommandSource,
@@ -119,6 +122,9 @@ class MetricSchema(BaseModel):
     )
     forgejo: Annotated[ForgejoSchema, AfterValidator(one_scope)] | None = spec_key(
         "From the jobs of Forgejo Actions.", default=None
+    )
+    gitea: Annotated[GiteaSchema, AfterValidator(one_scope)] | None = spec_key(
+        "From the jobs of Gitea Actions.", default=None
     )
     woodpecker: WoodpeckerSchema | None = spec_key("From the queue of Woodpecker.", default=None)
     http: HttpSchema | None = spec_key("From a JSON document at a URL.", default=None)

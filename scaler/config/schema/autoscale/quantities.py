@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from typing import Annotated
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
@@ -71,6 +71,8 @@ def _redis_url(value: str) -> str:
         raise refusal("must be a Redis URL", "write it as redis://host:6379/0") from None
     if credentials:
         raise refusal("must not hold credentials", "name the environment variable that does in password_env")
+    if any(name != "db" and not name.startswith("ssl_") for name in parse_qs(url.query, keep_blank_values=True)):
+        raise refusal("may have no options but db and those of TLS (ssl_…)", "write it as redis://host:6379/0")
     if url.scheme not in ("redis", "rediss", "unix") or not (url.hostname or url.scheme == "unix"):
         raise refusal("must be a Redis URL", "write it as redis://host:6379/0")
     return value
