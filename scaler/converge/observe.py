@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime
 
@@ -22,6 +23,9 @@ from scaler.planning.deadlines import learn_deadline
 from scaler.planning.prices import existing, price_of
 from scaler.planning.recognition import check_foreign, check_missing
 from scaler.support.clock import future_notice
+
+_ASKED_AT_ONCE = 32
+"""Requests for single machines at a time; the cloud's budget is kept elsewhere."""
 
 _PAUSE_S = 2.0
 
@@ -147,7 +151,7 @@ def _ask_for_missing(
     """Ask for each known machine that a list lacks; those that are there, or not proven to be gone."""
     expected = _expected(knowledge)
     missed = sorted(expected.keys() - knowledge.gone - {machine.id for machine in machines})
-    answers = {missing: _find(missing, ports) for missing in missed}
+    answers = dict(zip(missed, _find_all(missed, ports), strict=True))
     silent = [missing for missing, machine in answers.items() if machine is None]
     now, moment = ports.clock.now(), ports.clock.monotonic()
     young = {missing for missing in silent if is_accepted(expected[missing], now)}
@@ -185,6 +189,14 @@ def _held(knowledge: Knowledge, expected: Mapping[str, Server | None]) -> set[st
         for known_id, server in expected.items()
         if not is_meant(server) and (known_id in in_stack or not knowledge.stack.is_known)
     }
+
+
+def _find_all(missing: Sequence[str], ports: Ports) -> list[Machine | None]:
+    """Return each machine by its own address, side by side: after a large scale-down the list lacks hundreds."""
+    if not missing:
+        return []
+    with ThreadPoolExecutor(max_workers=min(len(missing), _ASKED_AT_ONCE)) as pool:
+        return list(pool.map(lambda each: _find(each, ports), missing))
 
 
 def _find(missing: str, ports: Ports) -> Machine | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
@@ -11,7 +12,7 @@ import pytest
 from scaler.converge.demand import Demand, Options
 from scaler.converge.operate import look, orphans, protect, reboot, refresh
 from scaler.errors import StateError, UnrecognisedError
-from scaler.model import Result, Server
+from scaler.model import Machine, Result, Server
 from scaler.model.identity import Identity
 from tests.support.fakes import FakeCloud, RecordingProgress, Setting, group, spec, taken
 
@@ -290,3 +291,21 @@ def test_a_disk_that_is_full_after_the_creates_does_not_hide_them() -> None:
     assert result.outcome == "failed"
     assert [step for step, _ in taken(result)] == ["create", "create"]
     assert "no space left" in str(result.failures[-1])
+
+
+class InPairs(FakeCloud):
+    """A cloud that answers for one machine only once it was asked for another: one by one, nobody gets an answer."""
+
+    both = threading.Barrier(2, timeout=20)
+
+    def get(self, id: str) -> Machine:
+        self.both.wait()
+        return super().get(id)
+
+
+def test_servers_that_a_list_lacks_are_asked_for_side_by_side() -> None:
+    setting = Setting().with_servers(worker=4)
+    setting.cloud = setting.stack.cloud = InPairs(setting.clock, setting.fuse, boxes=setting.cloud.boxes)
+    setting.cloud.list_lag_s = 3600.0
+    assert setting.ensure(4).outcome == "unchanged"
+    assert setting.cloud.changes() == []

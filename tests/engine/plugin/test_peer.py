@@ -13,6 +13,7 @@ import grpc
 import pytest
 from google.protobuf import empty_pb2
 
+from scaler.engine.plugin import peer
 from scaler.engine.plugin.peer import PeerCheck
 from scaler.model import Permits
 from tests.engine.plugin.client import DEADLINE_S, HETZNER, NAME, Plug, Plugged
@@ -111,10 +112,10 @@ def test_the_first_call_waits_until_the_engine_is_known() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         with socket.create_connection(("127.0.0.1", port)) as engine:
-            peer = f"ipv4:127.0.0.1:{engine.getsockname()[1]}"
+            caller = f"ipv4:127.0.0.1:{engine.getsockname()[1]}"
             soon = threading.Timer(0.2, check.admit, [os.getpid()])
             soon.start()
-            assert check.passes(peer, port)
+            assert check.passes(caller, port)
             soon.join()
 
 
@@ -178,3 +179,16 @@ def test_no_other_process_can_share_the_port(plugged: Plugged) -> None:
         stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         with pytest.raises(OSError, match="in use"):
             stranger.bind(("127.0.0.1", plugged.provider.port))
+
+
+@pytest.mark.parametrize(
+    ("family", "host"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::ffff:127.0.0.1")], ids=["IPv4", "mapped"]
+)
+def test_the_kernel_and_its_tables_tell_the_same(family: socket.AddressFamily, host: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.socket(family) as client:
+        client.connect((host, server.getsockname()[1]))
+        ends = ("127.0.0.1", client.getsockname()[1]), ("127.0.0.1", server.getsockname()[1])
+        inode = str(os.fstat(client.fileno()).st_ino)
+        assert (peer._diagnosed_inode(*ends), peer._listed_inode(*ends)) == (inode, inode)
+        elsewhere = ("127.0.0.2", ends[0][1]), ends[1]
+        assert (peer._diagnosed_inode(*elsewhere), peer._listed_inode(*elsewhere)) == (None, None)
