@@ -67,10 +67,13 @@ def _signals_end(loop: Watch) -> Iterator[None]:
 
     def obey(number: int, _frame: FrameType | None) -> None:
         if loop.stopping:
-            raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
+            raise KeyboardInterrupt if number == signal.SIGINT else Terminated
         loop.stop()
 
-    before = {number: signal.signal(number, obey) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    # `nohup` has one of them ignored, and a shell's `&` another.
+    obeyed = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, obey) for number in obeyed}
     try:
         yield
     finally:
