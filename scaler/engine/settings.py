@@ -14,6 +14,18 @@ _SECRET_VARIABLES = frozenset(_TOKENS) | {f"{name}_FILE" for name in _TOKENS}
 """Our plugin talks to the cloud from our process: the engine needs no credentials, so it gets none."""
 
 
+NO_PROXY_FOR_GRPC = "no_grpc_proxy"
+"""gRPC for Python sends even connections to 127.0.0.1 through `grpc_proxy`, `https_proxy` or `http_proxy`, unless this
+variable, or else `no_proxy`, names the host (gRPC core: src/core/handshaker/http_connect/http_proxy_mapper.cc)."""
+
+
+def direct_hosts(environ: Mapping[str, str]) -> str:
+    """Return the value of NO_PROXY_FOR_GRPC with which scaler and the engine reach each other."""
+    named = environ.get(NO_PROXY_FOR_GRPC) or environ.get("no_proxy") or ""
+    hosts = [host.strip() for host in named.split(",") if host.strip()]
+    return ",".join(dict.fromkeys([*hosts, "127.0.0.1", "localhost"]))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineSettings:
     """The settings of one stack's engine."""
@@ -54,6 +66,8 @@ class EngineSettings:
             "PULUMI_DIY_BACKEND_DISABLE_CHECKPOINT_BACKUPS": "true",
             # `scaler.engine.backend` reads gzip but not zstd.
             "PULUMI_DIY_BACKEND_ZSTD": "false",
+            # For policy packs, which are gRPC servers and clients in Python.
+            NO_PROXY_FOR_GRPC: direct_hosts(self.environ),
         }
 
     def environ_of_plugin(self, port: int | None) -> dict[str, str]:

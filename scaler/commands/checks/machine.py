@@ -14,6 +14,7 @@ from scaler.config.project import Project
 from scaler.engine import binary as engine_binary
 from scaler.errors import ExitCode, ScalerError
 from scaler.model import Spec
+from scaler.support.folders import home_folder
 from scaler.support.installation import install_command
 
 EMBEDDED = "embedded"
@@ -74,7 +75,8 @@ def _official_plugin(spec: Spec, environ: Mapping[str, str]) -> Finding:
 
     package = resource_type(spec.cloud).package
     name = f"pulumi-resource-{package}"
-    home = Path(environ.get("PULUMI_HOME") or Path.home() / ".pulumi")
+    user = home_folder(environ) or Path("/")
+    home = Path(environ.get("PULUMI_HOME") or user / ".pulumi")
     found = shutil.which(name, path=environ.get("PATH")) or next(home.glob(f"plugins/resource-{package}-v*/"), None)
     if found:
         return Finding(check=f"plugin {spec.stack}", message=f"official, {found}")
