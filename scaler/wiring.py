@@ -112,15 +112,15 @@ def _remove_old_engine_files(project: Project, stack: PulumiStack, backend: Loca
 def backend_url(project: Project, spec: Spec, environ: Mapping[str, str]) -> str:
     """Return the URL of the backend that holds the stack, absolute.
 
-    Raises RefusedError for a Pulumi Cloud that only the spec names: the engine would send it the access token.
+    Raises RefusedError for a Pulumi Cloud that only the spec or Pulumi.yaml names: the engine would send it the access token.
     """
     from_environ = environ.get("PULUMI_BACKEND_URL")
-    url = spec.backend or from_environ or DEFAULT_BACKEND
+    url = spec.backend or from_environ or project.backend or DEFAULT_BACKEND
     host = host_of(url)
     own = allowed_hosts(environ, _PULUMI_CLOUD, from_environ)
-    if spec.backend and url.startswith("http") and not is_loopback(host) and host not in own:
+    if url != from_environ and url.startswith("http") and not is_loopback(host) and host not in own:
         raise RefusedError(
-            f"The spec would send the access token of Pulumi Cloud to {host}, and only the spec names this host.",
+            f"The project would send the access token of Pulumi Cloud to {host}, and only its files name this host.",
             why=f"Pulumi Cloud is at {host_of(_PULUMI_CLOUD)}",
             fix=f"Set {ALLOWED}={host} where scaler runs, if that is right.",
             code="backend_not_allowed",

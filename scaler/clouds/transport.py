@@ -45,6 +45,9 @@ T = TypeVar("T")
 
 _LOG = logging.getLogger(__name__)
 
+_LARGEST_BODY = 32 << 20
+"""Bytes of an answer: a page of 50 servers has far less than one MiB."""
+
 _ATTEMPTS = 4
 _CHUNK = 65536
 _READS = frozenset({"GET", "HEAD"})
@@ -209,9 +212,13 @@ class Transport(HTTPAdapter):
         """Read the whole body within the read deadline, however slowly it arrives."""
         end = self._clock.monotonic() + self._deadlines.read
         chunks = []
+        size = 0
         try:
             while chunk := response.raw.read1(_CHUNK, decode_content=True):
                 chunks.append(chunk)
+                size += len(chunk)
+                if size > _LARGEST_BODY:
+                    raise requests.RequestException(f"the answer is larger than {_LARGEST_BODY >> 20} MiB")
                 if self._clock.monotonic() > end:
                     raise requests.ReadTimeout(f"the body took longer than {self._deadlines.read:g} s")
         except (requests.RequestException, HTTPError, OSError):
@@ -328,7 +335,7 @@ def _deprecation_notice(headers: Mapping[str, str]) -> str:
 def _parse(body: bytes) -> object:
     try:
         return json.loads(body) if body else {}
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 
@@ -336,6 +343,8 @@ def _was_not_sent(error: Exception) -> bool:
     """Return whether the connection failed before the request was sent."""
     if isinstance(error, requests.exceptions.ConnectTimeout | requests.exceptions.ProxyError):
         return True
+    if type(error) is OSError and error.errno is None:
+        return True  # requests says so of a file of certificates that it cannot read.
     reason = error.args[0] if error.args else None
     if isinstance(reason, MaxRetryError):
         reason = reason.reason

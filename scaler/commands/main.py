@@ -19,6 +19,7 @@ from scaler.commands.failure import as_document, as_text
 from scaler.commands.github import annotate_error, on_github
 from scaler.commands.streams import prepare_streams, settled
 from scaler.errors import ExitCode, ScalerError, Terminated
+from scaler.support.certificates import trust_named_certificates
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -36,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def entry() -> None:
     """The console script `scaler`."""
     prepare_streams()
+    trust_named_certificates(os.environ)
     sys.exit(settled(main()))
 
 

@@ -24,6 +24,8 @@ class Project:
     name: str
     """The name in Pulumi.yaml; every server carries it as a label."""
     state_dir: Path
+    backend: str | None = None
+    """`backend.url` of Pulumi.yaml: where the engine keeps its state, if neither spec nor environment says it."""
 
     @classmethod
     def find(cls, directory: Path, state_dir: Path | None = None) -> Project:
@@ -31,7 +33,8 @@ class Project:
 
         Raises UsageError if the folder has no Pulumi.yaml, InvalidSpecError if that has no usable name.
         """
-        return cls(directory, _read_name(directory), state_dir or directory / ".scaler")
+        name, backend = _read_file(directory)
+        return cls(directory, name, state_dir or directory / ".scaler", backend)
 
     def stacks(self) -> list[str]:
         """Return the names of all stacks, sorted: those of the specs in `stacks/`.
@@ -79,7 +82,7 @@ def _listed(stacks: list[str]) -> str:
     return f"stacks/ has {', '.join(stacks)}"
 
 
-def _read_name(directory: Path) -> str:
+def _read_file(directory: Path) -> tuple[str, str | None]:
     from scaler.config.strict_yaml import read
 
     path = directory / "Pulumi.yaml"
@@ -89,7 +92,11 @@ def _read_name(directory: Path) -> str:
             fix="Run `scaler init`, or name the folder with -C.",
         )
     document = read(path)
-    name = document.value.get("name") if isinstance(document.value, dict) else None
+    values = document.value if isinstance(document.value, dict) else {}
+    name, backend = values.get("name"), values.get("backend")
+    url = backend.get("url") if isinstance(backend, dict) else None
+    if not isinstance(url, str | None):
+        document.report(document.line(("backend", "url")), f"backend.url must be a text, not {url!r}")
     if not document.problems and not _NAME.fullmatch(str(name)):
         document.report(
             document.line(("name",)),
@@ -100,4 +107,4 @@ def _read_name(directory: Path) -> str:
         )
     if document.problems:
         raise InvalidSpecError(document.problems)
-    return str(name)
+    return str(name), None if url is None else str(url)

@@ -69,6 +69,17 @@ class LocalBackend:
             return None
         return cls(Path(unquote(urlsplit(url).path)) / ".pulumi", project, stack)
 
+    def check_layout(self) -> None:
+        """Raise EngineError for a folder in the engine's old layout, in which stacks have no project."""
+        old = next((self.root / "stacks").glob("*.json*"), None)
+        if old is not None and not (self.root / "stacks" / self.project).is_dir():
+            raise EngineError(
+                "The backend has the engine's old layout, which scaler does not read.",
+                why=f"{old} belongs to no project; it was made with PULUMI_DIY_BACKEND_LEGACY_LAYOUT or an old version",
+                fix=f"Run `pulumi state upgrade` with PULUMI_BACKEND_URL=file://{self.root.parent}.",
+                code="backend_layout",
+            )
+
     def exists(self) -> bool:
         """Return whether the stack was ever saved."""
         return self._checkpoint_file() is not None

@@ -73,6 +73,7 @@ class PulumiStack:
 
     def read(self) -> StackState:
         if self._backend:
+            self._backend.check_layout()
             self._backend.heal_locks()
             self._backend.heal_half_locks(self._clock.now())
             self._backend.heal_checkpoint()

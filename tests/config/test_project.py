@@ -137,3 +137,15 @@ print("pydantic" in sys.modules)
 """
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert run.stdout == "False\n"
+
+
+def test_the_backend_of_pulumi_yaml_is_known(tmp_path: Path) -> None:
+    path = tmp_path / "Pulumi.yaml"
+    path.write_text("name: shop\nbackend:\n  url: s3://bucket\n")
+    assert Project.find(tmp_path).backend == "s3://bucket"
+    path.write_text("name: shop\nbackend:\n  url: [s3]\n")
+    with pytest.raises(InvalidSpecError) as caught:
+        Project.find(tmp_path)
+    assert [(problem.line, problem.message) for problem in caught.value.problems] == [
+        (3, "backend.url must be a text, not ['s3']")
+    ]

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from scaler.engine.backend import absolute_url
+from scaler.commands.checks.machine import check_engine_variables
+from scaler.config.project import Project
+from scaler.engine.backend import LocalBackend, absolute_url
 from scaler.engine.binary import find, install
 from scaler.engine.events import reason_in
-from scaler.engine.settings import direct_hosts
+from scaler.engine.settings import EngineSettings, direct_hosts, not_handed_over
 from scaler.engine.work_folder import work_folder
-from scaler.errors import SpecError, UnavailableError
+from scaler.errors import EngineError, SpecError, UnavailableError
+from scaler.model import Spec
 from scaler.support import folders
+from scaler.support.certificates import trust_named_certificates
+from scaler.wiring import backend_url
 
 
 @pytest.mark.parametrize(
@@ -27,6 +33,67 @@ from scaler.support import folders
 )
 def test_grpc_on_loopback_goes_through_no_proxy(environ: Mapping[str, str], hosts: str) -> None:
     assert direct_hosts(environ) == hosts
+
+
+def test_variables_that_change_what_the_engine_does_do_not_reach_it() -> None:
+    ours = {"PULUMI_OPTION_TARGET": "x", "PULUMI_DIY_BACKEND_LEGACY_LAYOUT": "true", "PULUMI_SKIP_CHECKPOINTS": "1"}
+    environ = {**ours, "PULUMI_CONFIG_PASSPHRASE": "p", "PATH": "/bin"}
+    assert not_handed_over(environ) == sorted(ours)
+    given = settings(environ).environ_of_engine()
+    assert not given.keys() & ours.keys()
+    assert given["PULUMI_CONFIG_PASSPHRASE"] == "p"
+    (found,) = check_engine_variables(environ)
+    assert all(name in found.message for name in ours)
+    assert list(check_engine_variables({"PATH": "/bin"})) == []
+
+
+def settings(environ: Mapping[str, str]) -> EngineSettings:
+    folder = Path("/nowhere")
+    return EngineSettings(
+        binary=folder, version="v3.274.1", project="p", stack="s", directory=folder, backend="file:///b", home=None,
+        environ=environ, package="hcloud",
+    )  # fmt: skip
+
+
+def test_which_backend_counts(tmp_path: Path) -> None:
+    project = Project(tmp_path, "p", tmp_path, "s3://of-pulumi-yaml")
+    spec = Spec(stack="s", project="p", cloud="hetzner", path=tmp_path, groups={})
+    environ = {"PULUMI_BACKEND_URL": "s3://of-the-environment"}
+    assert backend_url(project, replace(spec, backend="s3://of-the-spec"), environ) == "s3://of-the-spec"
+    assert backend_url(project, spec, environ) == "s3://of-the-environment"
+    assert backend_url(project, spec, {}) == "s3://of-pulumi-yaml"
+    assert backend_url(replace(project, backend=None), spec, {}) == f"file://{tmp_path}/.scaler/pulumi"
+
+
+def test_a_backend_in_the_old_layout_is_named(tmp_path: Path) -> None:
+    backend = LocalBackend.at(f"file://{tmp_path}", "p", "s")
+    assert backend is not None
+    backend.check_layout()
+    (tmp_path / ".pulumi" / "stacks").mkdir(parents=True)
+    backend.check_layout()
+    (tmp_path / ".pulumi" / "stacks" / "s.json").touch()
+    with pytest.raises(EngineError) as caught:
+        backend.check_layout()
+    assert "pulumi state upgrade" in caught.value.fix
+    # Another project's stack of that name, from before the folder was upgraded.
+    (tmp_path / ".pulumi" / "stacks" / "p").mkdir()
+    backend.check_layout()
+
+
+@pytest.mark.parametrize(
+    ("environ", "bundle"),
+    [
+        ({}, None),
+        ({"SSL_CERT_FILE": "/a.pem"}, "/a.pem"),
+        ({"SSL_CERT_DIR": "/certs"}, "/certs"),
+        ({"SSL_CERT_FILE": "/a.pem", "SSL_CERT_DIR": "/certs"}, "/a.pem"),
+        ({"SSL_CERT_FILE": "/a.pem", "REQUESTS_CA_BUNDLE": "/b.pem"}, "/b.pem"),
+        ({"SSL_CERT_FILE": "/a.pem", "CURL_CA_BUNDLE": "/c.pem"}, None),
+    ],
+)
+def test_certificates_that_the_environment_names_are_trusted(environ: dict[str, str], bundle: str | None) -> None:
+    trust_named_certificates(environ)
+    assert environ.get("REQUESTS_CA_BUNDLE") == bundle
 
 
 @pytest.fixture

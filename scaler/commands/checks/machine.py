@@ -5,13 +5,14 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from scaler.clouds.registry import CLOUDS
 from scaler.commands.checks.finding import Finding, Level
 from scaler.config.project import Project
 from scaler.engine import binary as engine_binary
+from scaler.engine.settings import not_handed_over
 from scaler.errors import ExitCode, ScalerError
 from scaler.model import Spec
 from scaler.support.folders import home_folder
@@ -36,6 +37,17 @@ def check_engine(environ: Mapping[str, str]) -> Finding:
             exit_code=ExitCode.UNAVAILABLE,
         )
     return Finding(check="engine", message=f"{version} at {binary}")
+
+
+def check_engine_variables(environ: Mapping[str, str]) -> Iterator[Finding]:
+    """Warn of variables that would change what the engine does, if it got them."""
+    if ignored := not_handed_over(environ):
+        yield Finding(
+            check="engine",
+            level=Level.WARN,
+            message=f"scaler keeps these variables from the engine: {', '.join(ignored)}",
+            fix="Unset them, or know that they only count for `pulumi` by hand.",
+        )
 
 
 def check_state_folder(folder: Path) -> Finding:
