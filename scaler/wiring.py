@@ -30,8 +30,8 @@ from scaler.records.stack_records import StackRecords
 from scaler.support.clock import Clock
 from scaler.support.environment import ordinary_environment
 from scaler.support.files import make_folder
-from scaler.support.hosts import ALLOWED, allowed_hosts, host_of, is_loopback
 from scaler.support.folders import home_folder, use_temporary_folder, user_name
+from scaler.support.hosts import ALLOWED, allowed_hosts, host_of, is_loopback
 
 if TYPE_CHECKING:
     from scaler.engine.process import Engine
@@ -112,7 +112,8 @@ def _remove_old_engine_files(project: Project, stack: PulumiStack, backend: Loca
 def backend_url(project: Project, spec: Spec, environ: Mapping[str, str]) -> str:
     """Return the URL of the backend that holds the stack, absolute.
 
-    Raises RefusedError for a Pulumi Cloud that only the spec or Pulumi.yaml names: the engine would send it the access token.
+    Raises RefusedError for a Pulumi Cloud that only the spec or Pulumi.yaml names: the engine would send it the
+    access token.
     """
     from_environ = environ.get("PULUMI_BACKEND_URL")
     url = spec.backend or from_environ or project.backend or DEFAULT_BACKEND

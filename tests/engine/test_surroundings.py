@@ -57,7 +57,7 @@ def settings(environ: Mapping[str, str]) -> EngineSettings:
 
 def test_which_backend_counts(tmp_path: Path) -> None:
     project = Project(tmp_path, "p", tmp_path, "s3://of-pulumi-yaml")
-    spec = Spec(stack="s", project="p", cloud="hetzner", path=tmp_path, groups={})
+    spec = Spec(stack="s", project="p", cloud="hetzner", path=tmp_path, endpoint=None, backend=None, groups={})
     environ = {"PULUMI_BACKEND_URL": "s3://of-the-environment"}
     assert backend_url(project, replace(spec, backend="s3://of-the-spec"), environ) == "s3://of-the-spec"
     assert backend_url(project, spec, environ) == "s3://of-the-environment"
