@@ -11,6 +11,7 @@ from pathlib import Path
 
 from scaler.errors import InvalidSpecError, UsageError
 from scaler.support.suggestions import nearest
+from scaler.support.text import quoted
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?")
 """What every cloud accepts as a label's value, in lower case since some clouds change the case."""
@@ -56,7 +57,7 @@ class Project:
         if not known:
             raise UsageError("There is no spec in stacks/.", fix="Run `scaler init` to write one.")
         if stack is not None:
-            raise UsageError(f"There is no stack {stack!r}.", why=_listed(known), fix=self._fix(stack, known))
+            raise UsageError(f"There is no stack {quoted(stack)}.", why=_listed(known), fix=self._fix(stack, known))
         if len(known) > 1:
             raise UsageError(
                 f"The project has {len(known)} stacks, and none was named.",
@@ -100,7 +101,7 @@ def _read_file(directory: Path) -> tuple[str, str | None]:
     if not document.problems and not _NAME.fullmatch(str(name)):
         document.report(
             document.line(("name",)),
-            f"name must be at most 63 lower-case letters, digits, - and _, not {name!r}"
+            f"name must be at most 63 lower-case letters, digits, - and _, not {quoted(str(name))}"
             if name is not None
             else "name is missing",
             "every server carries it as a label",

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from scaler.support.text import visible
+
 
 @dataclass
 class Events:
@@ -57,8 +59,8 @@ class Events:
 
 
 def plain_text(message: str) -> str:
-    """Return a message without the engine's colour marks."""
-    return re.sub(r"<\{%.*?%\}>|\x1b\[[0-9;]*m", "", message).strip()
+    """Return a message without the engine's colour marks, and with other control characters visible."""
+    return visible(re.sub(r"<\{%.*?%\}>|\x1b\[[0-9;]*m", "", message).strip())
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ from scaler.planning.template import existing_server
 from scaler.records.codec import identity_from_json, own_output, server_from_json, server_to_json
 from scaler.support.clock import Clock
 from scaler.support.environment import withheld
+from scaler.support.text import LONGEST, one_line
 
 if TYPE_CHECKING:
     from scaler.engine.process import Engine, PolicyEvent, Program
@@ -114,7 +115,7 @@ class PulumiStack:
             pack=event.policy_pack_name,
             level="mandatory" if event.enforcement_level == "mandatory" else "advisory",
             server=_name(urn) if f"${self._type}::" in urn else None,
-            message=" ".join(event.message.split()),
+            message=one_line(event.message, LONGEST),
         )
 
     def _refuse_remediation(self, change: Change, shown: Mapping[str, Mapping[str, Any]]) -> None:

@@ -54,7 +54,7 @@ def test_a_folder_without_pulumi_yaml_suggests_init(tmp_path: Path) -> None:
         ),
         (
             f"name: {'x' * 64}",
-            f"1: name must be at most 63 lower-case letters, digits, - and _, not '{'x' * 64}'; "
+            "1: name must be at most 63 lower-case letters, digits, - and _, not a text of 64 characters; "
             "every server carries it as a label",
         ),
         ("name: a\nname: b", "2: name is given twice; the first is on line 1; remove one of them"),

@@ -140,7 +140,7 @@ def _check_told(scene: Scene, survivor: Ran) -> None:
     """A scaler whose engine was killed either went on and succeeded, or says what happened."""
     words = (scene.project.folder / "stderr").read_text(encoding="utf-8")
     demand(survivor.code in (0, 1, 4), f"scaler ended with {survivor.code} when its engine was killed:\n{words}")
-    demand("an error of its own" not in words, f"scaler ended on an error of its own:\n{words}")
+    demand("internal error" not in words, f"scaler ended on an error of its own:\n{words}")
 
 
 # ---------------------------------------------------------------------------------------------

@@ -146,7 +146,7 @@ class Meddling:
             scene.gate.open(drop=False)
             ran = _finish(scene, process)
             demand(ran.code in (0, 1, 4), f"exit {ran.code}:\n{ran.stderr}")
-            demand("error of its own" not in ran.stderr, ran.stderr)
+            demand("internal error" not in ran.stderr, ran.stderr)
             demand(len(scene.owned()) <= self.operation.most, f"{len(scene.owned())} servers:\n{ran.stderr}")
             if protected:
                 scene.check_foreign()
