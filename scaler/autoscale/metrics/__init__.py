@@ -238,8 +238,19 @@ def _measure(source: Source, request: MetricRead) -> Measurement:
         sample = Sample(None, request.now, str(error))
     except Exception as error:
         # The text of other exceptions may quote a whole request, so only their type is shown.
-        sample = Sample(None, request.now, type(error).__name__)
-    return Measurement(sample, request.clock.monotonic() - start, parts)
+        sample = Sample(None, request.now, f"the answer cannot be read ({type(error).__name__})")
+    return Measurement(sample, request.clock.monotonic() - start, _cleaned(parts))
+
+
+def _cleaned(parts: Mapping[str, float]) -> Mapping[str, float]:
+    """Return the parts with names that can be shown: a key in Redis may be named anything."""
+    shown: dict[str, float] = {}
+    for name, value in parts.items():
+        plain = clean(name)
+        while plain in shown:
+            plain += "'"
+        shown[plain] = value
+    return shown
 
 
 def read(source: Source, request: MetricRead) -> Value:
