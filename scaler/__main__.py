@@ -1,6 +1,8 @@
 """`python -m scaler`."""
 
-from scaler.commands.main import entry
+import sys
+
+from scaler.commands.main import main
 
 if __name__ == "__main__":
-    entry()
+    sys.exit(main())

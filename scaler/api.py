@@ -16,6 +16,7 @@ from scaler.converge.demand import Demand, Options
 from scaler.converge.ensure import ensure
 from scaler.converge.ports import Ports
 from scaler.model import Result, Spec
+from scaler.planning.claims import Claim, claim_of
 from scaler.records.state import State
 from scaler.records.state_file import StateFile
 from scaler.support.clock import SystemClock
@@ -77,6 +78,7 @@ class Scaler:
         max_change: int | None = None,
         allow_zero: bool = False,
         accept_loss: bool = False,
+        adopt: bool = False,
     ) -> Result:
         """Make exactly this many servers exist.
 
@@ -94,8 +96,17 @@ class Scaler:
             max_change=max_change,
             allow_zero=allow_zero,
             accept_loss=accept_loss,
+            claim=Claim(everything=adopt),
         )
         return self._ensure(spec, Demand(_wanted(spec, counts)), options, "ensure")
+
+    def adopt(self, *names: str, timeout: timedelta = TIMEOUT) -> Result:
+        """Claim these servers, or all that carry the stack's labels and not its id, and take them into the stack.
+
+        Where the recorded servers are all seen at another place than the recorded one, record that place.
+        """
+        options = Options(timeout=timeout, claim=claim_of(names))
+        return self._ensure(self._spec(), Demand(), options, "adopt")
 
     def plan(self, counts: int | Mapping[str, int] | None = None) -> Result:
         """Return what `ensure` would do, like `scaler preview`: all steps are pending, and nothing is changed."""

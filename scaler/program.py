@@ -44,10 +44,11 @@ def _declare_recorded() -> None:
         raise UsageError(
             f"There is no state file for {stack}.", fix=f"Run `scaler status --refresh --stack {stack}` first."
         )
+    owner = spec.owner.with_id(state.identity.id if state.identity else "")
     there = [server for server in state.servers if server.id and server.status is not Status.DELETED]
     declare(
         spec.cloud,
-        [Declared(server.name, server.group, recorded_server(spec, server), exists=True) for server in there],
+        [Declared(server.name, server.group, recorded_server(spec, server, owner), exists=True) for server in there],
         {**{server.name: server_to_json(server) for server in there}, **own_output(state.identity)},
         # The state file does not record which template a server was made from; a label must not say a newer one.
         keep_labels=True,

@@ -14,6 +14,7 @@ from scaler.commands.context import Context
 from scaler.commands.options import (
     LockPolicy,
     accept_loss_option,
+    adopt_option,
     lock_options,
     max_change_option,
     timeout_option,
@@ -25,6 +26,7 @@ from scaler.config.project import Project
 from scaler.converge.demand import Demand, Options
 from scaler.converge.ensure import ensure
 from scaler.model import Result, Spec
+from scaler.planning.claims import Claim
 
 R = TypeVar("R")
 
@@ -38,6 +40,7 @@ class How:
     expect_current: int | None
     max_change: int | None
     accept_loss: bool
+    claim: bool
     timeout: timedelta
     lock: LockPolicy
 
@@ -60,9 +63,16 @@ _OPTIONS: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
 def change_options(command: Callable[..., R]) -> Callable[..., R]:
     """Give a command the options of `How`, as one value `how`, and those of the reports for a pipeline."""
 
+    return adopt_option(change_options_of_orphans(command))
+
+
+def change_options_of_orphans(command: Callable[..., R]) -> Callable[..., R]:
+    """Give a command that never claims servers all of `change_options` but `--adopt`."""
+
     @functools.wraps(command)
-    def with_how(*args: Any, **kwargs: Any) -> R:
-        how = How(**{field.name: kwargs.pop(field.name) for field in fields(How)})
+    def with_how(*args: Any, claim: bool = False, **kwargs: Any) -> R:
+        given = {field.name: kwargs.pop(field.name) for field in fields(How) if field.name != "claim"}
+        how = How(claim=claim, **given)
         return command(*args, how=how, **kwargs)
 
     changing = report_options(with_how)
@@ -97,6 +107,7 @@ def change(
             expect_current=how.expect_current,
             max_change=how.max_change,
             accept_loss=how.accept_loss,
+            claim=Claim(everything=how.claim),
             allow_zero=allow_zero,
         )
         return ensure(spec, demand, options, ports)

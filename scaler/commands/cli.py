@@ -37,6 +37,7 @@ GROUPS = {
         "simulate": "Replay recorded load against an autoscaling policy.",
     },
     "Repair": {
+        "adopt": "Claim servers that carry the stack's labels and not its id.",
         "orphans": "List servers that are in no state; adopt or delete them.",
         "unlock": "Show who holds a stack's locks, and remove stale locks.",
         "prune": "Delete old records and files that the engine leaves behind.",
@@ -70,7 +71,7 @@ Exit codes:
   69   the cloud or the engine cannot be reached
   77   credentials are missing or were refused
   130  interrupted (Ctrl-C)
-  143  terminated (SIGTERM, SIGHUP)
+  143  terminated (SIGTERM)
 """
 
 

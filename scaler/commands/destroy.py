@@ -26,7 +26,7 @@ from scaler.model import Plan, Result, Spec
 def destroy(context: Context, yes: bool, accept_loss: bool, timeout: timedelta, lock: LockPolicy) -> int:
     """Remove every server of a stack, including protected servers and orphans.
 
-    Servers without the stack's labels are never changed.
+    Servers without the stack's id are never changed; those that carry its other labels are named.
 
     \b
     Examples:

@@ -80,6 +80,12 @@ accept_loss_option = click.option(
     is_flag=True,
     help="Go on although servers are missing that the records have, and replace them.",
 )
+adopt_option = click.option(
+    "--adopt",
+    "claim",
+    is_flag=True,
+    help="Claim servers that carry the stack's labels and not its id.",
+)
 yes_option = click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
 timeout_option = click.option(
     "--timeout",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from scaler.commands.changing import How, change, change_options, check
+from scaler.commands.changing import How, change, change_options_of_orphans, check
 from scaler.commands.command import Command, common_options
 from scaler.commands.context import Context, Output
 from scaler.commands.document import dump
@@ -23,13 +23,14 @@ _COLUMNS = ("name", "group", "status", "type", "location", "ipv4", "id")
 @click.command(cls=Command)
 @click.option("--adopt", is_flag=True, help="Take the orphans into the stack, in addition to its servers.")
 @click.option("--delete", is_flag=True, help="Delete the orphans, and no other servers.")
-@change_options
+@change_options_of_orphans
 @common_options
 def orphans(context: Context, adopt: bool, delete: bool, how: How) -> int:
     """List servers that carry this stack's labels but are missing from its state; adopt or delete them.
 
     A killed run or a lost backend leaves them behind. `scaler ensure` adopts them too, and then removes
-    the servers that are too many.
+    the servers that are too many. Servers that carry the stack's names and not its id are unclaimed, not
+    orphans: they are never deleted. `scaler adopt` claims them.
 
     \b
     Examples:

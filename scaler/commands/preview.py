@@ -15,6 +15,7 @@ from scaler.commands.counts import CountingCommand, format_counts, parse_counts
 from scaler.commands.options import (
     LockPolicy,
     accept_loss_option,
+    adopt_option,
     allow_zero_option,
     lock_timeout_option,
     max_change_option,
@@ -38,6 +39,7 @@ from scaler.support.clock import Clock
 @max_change_option
 @allow_zero_option
 @accept_loss_option
+@adopt_option
 @lock_timeout_option
 @report_options
 @common_options
@@ -49,6 +51,7 @@ def preview(
     max_change: int | None,
     allow_zero: bool,
     accept_loss: bool,
+    claim: bool,
     lock: LockPolicy,
 ) -> int:
     """Show what `scaler ensure` would do, without doing it.
@@ -71,12 +74,14 @@ def preview(
     def use_case(ports: Any) -> Result:
         from scaler.converge.demand import Demand, Options
         from scaler.converge.ensure import ensure
+        from scaler.planning.claims import Claim
 
         options = Options(
             apply=False,
             max_change=max_change,
             allow_zero=allow_zero or context.interactive,
             accept_loss=accept_loss,
+            claim=Claim(everything=claim),
         )
         return ensure(spec, Demand(wanted), options, ports)
 

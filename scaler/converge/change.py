@@ -24,6 +24,7 @@ def change_of(knowledge: Knowledge, phase: PlanPhase, steps: Sequence[Step]) -> 
         },
         identity=knowledge.identity,
         expected=frozenset(machine.id for machine in world.machines.values()),
+        unclaimed=frozenset(machine.id for machine in world.unclaimed),
         refresh=bool(world.vanished) or _is_relabelled(knowledge),
     )
 
@@ -45,13 +46,13 @@ def _declared(knowledge: Knowledge, name: str, creates: Mapping[str, Step], perm
     """Return a server as it is declared to the engine; None if it is neither there nor to be created."""
     if name in creates:
         step = creates[name]
-        request = new_server(knowledge.spec, step, knowledge.templates.of(step))
+        request = new_server(knowledge.spec, step, knowledge.templates.of(step), knowledge.world.owner)
         return Declared(name, step.group, request, exists=False)
     machine = knowledge.world.machines.get(name)
     if machine is None:
         return None
     group = knowledge.world.servers[name].group
-    request = existing_server(knowledge.spec, machine, group)
+    request = existing_server(knowledge.spec, machine, group, knowledge.world.owner)
     if name not in permits.update:
         request = replace(request, labels=machine.labels)
     return Declared(name, group, request, exists=name not in permits.adopt)

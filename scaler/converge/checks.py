@@ -33,6 +33,16 @@ def check_named(request: Request, world: World) -> None:
             raise wrong_status(server, "stopped")
 
 
+def check_claims(request: Request, world: World) -> None:
+    """Servers that are to be claimed must be there; UsageError."""
+    known = {*world.servers, *(server.id for server in world.servers.values())}
+    for name in sorted(request.options.claim.names - known):
+        unclaimed = [machine.name for machine in world.unclaimed]
+        raise UsageError(
+            f"There is no server {name} with the labels of {request.spec.stack}.", fix=nearest(name, unclaimed)
+        )
+
+
 def find_server(spec: Spec, world: World, name: str) -> Server:
     """Return the server of a name; UsageError if there is none."""
     if name not in world.servers:
@@ -55,6 +65,9 @@ def require_reviewed(request: Request, knowledge: Knowledge, plan: Plan) -> None
     reviewed = request.options.reviewed
     if not reviewed:
         return
+    stack_id = knowledge.identity.id if knowledge.identity and knowledge.had_id else "none"
+    if reviewed.stack_id not in (None, stack_id):
+        raise stale("it is of another stack of this name", (f"id {reviewed.stack_id} then, {stack_id} now",))
     seen = ids(knowledge.world)
     if seen != reviewed.seen:
         raise stale(

@@ -9,6 +9,7 @@ from datetime import timedelta
 
 from scaler.errors import StalePlanError
 from scaler.model import Plan, PolicyPack, Spec, Step, World
+from scaler.planning.claims import Claim
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,10 +30,17 @@ class Options:
     """Whether counts may take the whole stack from some servers to none."""
     accept_loss: bool = False
     """Whether to go on although servers are missing that the records have."""
+    claim: Claim = field(default_factory=Claim)
+    """What to do about unclaimed servers."""
     everything: bool = False
     """Remove all, protected servers too: what `destroy` means."""
     reviewed: Reviewed | None = None
     """Do exactly this plan, or nothing."""
+
+    @property
+    def claims(self) -> Claim:
+        """What to do about unclaimed servers: a run that removes everything leaves them, and goes on."""
+        return replace(self.claim, leave_others=self.claim.leave_others or self.everything)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +50,8 @@ class Reviewed:
     steps: tuple[Step, ...]
     seen: Mapping[str, str]
     """Name → id."""
+    stack_id: str | None = None
+    """None: the stack had no id when the plan was made."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from scaler.converge.checks import check_counts, check_named, require_reviewed
+from scaler.converge.checks import check_claims, check_counts, check_named, require_reviewed
 from scaler.converge.conclude import conclude, end_unchanged
 from scaler.converge.confirm import on_their_way
 from scaler.converge.demand import Demand, Options, Request
+from scaler.converge.establish import is_established
 from scaler.converge.journal import Journal
 from scaler.converge.knowledge import Knowledge
 from scaler.converge.make_plan import check, make_plan, shortages
@@ -20,9 +21,10 @@ from scaler.converge.observe import observe
 from scaler.converge.ports import Ports
 from scaler.converge.preview import forbidding, preview
 from scaler.converge.report import result_of
-from scaler.converge.rounds import converge, resolve
+from scaler.converge.rounds import converge, identify, resolve
 from scaler.converge.standing import Standing
 from scaler.model import Outcome, Result, Spec
+from scaler.planning.claims import describe_unclaimed
 
 
 def ensure(spec: Spec, demand: Demand, options: Options, ports: Ports, seen: Knowledge | None = None) -> Result:
@@ -40,24 +42,37 @@ def ensure(spec: Spec, demand: Demand, options: Options, ports: Ports, seen: Kno
 def _run(request: Request, seen: Knowledge | None, ports: Ports) -> Result:
     request, standing = _plan(request, seen, ports)
     plan, world = standing.plan, standing.world
-    if not plan.phases and world.recorded and not on_their_way(world):
+    must_identify = _must_identify(request, standing.knowledge)
+    if not plan.phases and world.recorded and not on_their_way(world) and not must_identify:
         return end_unchanged(request, standing, ports)
     standing = _preview(request, standing, ports)
     if stopped := _stop_before_acting(request, standing, ports):
         return stopped
-    if plan.phases:
+    if plan.phases or must_identify:
         # Fail on a missing engine or backend before any intent is recorded.
         ports.stack.prepare()
+        standing = identify(request, standing, ports)
     return conclude(request, converge(request, standing, ports), ports)
+
+
+def _must_identify(request: Request, knowledge: Knowledge) -> bool:
+    """Return whether the run has servers to claim, or a place to record, beside its plan."""
+    is_moved = request.options.claims.moves and knowledge.had_id and not is_established(knowledge)
+    return bool(knowledge.claimed) or is_moved
 
 
 def _plan(request: Request, seen: Knowledge | None, ports: Ports) -> tuple[Request, Standing]:
     """Observe and plan, and check all that can refuse the run; the request names its servers from then on."""
     if request.demand.counts is not None:
         check_counts(request, request.demand.counts)
-    knowledge = seen or observe(request.spec, ports, accept_loss=request.options.accept_loss)
+    knowledge = seen or observe(
+        request.spec, ports, accept_loss=request.options.accept_loss, claim=request.options.claims
+    )
+    for machine in knowledge.world.unclaimed:
+        ports.progress.warn(f"left alone: {describe_unclaimed(machine, knowledge.world.at)}")
     request = replace(request, demand=request.demand.name_orphans(knowledge.world))
     check_named(request, knowledge.world)
+    check_claims(request, knowledge.world)
     journal = Journal()
     plan, knowledge = make_plan(request, resolve(request, knowledge), journal, ports)
     check(request, knowledge, plan, journal)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from scaler.clouds import Catalogue, CloudError
-from scaler.model import Placement, Server, Spec, StackState, World
+from scaler.model import Machine, Owner, Placement, Server, Spec, StackState, World
 from scaler.model.identity import Identity
 from scaler.planning.advice import Advice
 from scaler.planning.deadlines import Deadline
@@ -29,7 +29,11 @@ class Knowledge:
     records: Mapping[str, Server]
     """By name, finished ones included."""
     identity: Identity | None = None
-    """What the stack is, and where; recorded with everything else."""
+    """What the stack is, and where; recorded with everything else. With a new id, if nothing was recorded."""
+    had_id: bool = False
+    """Whether the stack had its id when the run began."""
+    claimed: tuple[Machine, ...] = ()
+    """Machines that the run was told to claim and that lack the stack's id, with the labels that they are to get."""
     was_ahead: bool = False
     """Whether records were dated in the future when they were read, and a notice told of it."""
     gone: frozenset[str] = frozenset()
@@ -53,6 +57,11 @@ class Knowledge:
     """Why servers of a group are not tried at a placement."""
     shortfall: Exception | None = None
     """Why no more servers are created although they are wanted."""
+
+    @property
+    def owner(self) -> Owner:
+        """Whose the stack's machines are."""
+        return self.spec.owner.with_id(self.identity.id) if self.identity else self.spec.owner
 
     def amend(self, server: Server) -> Knowledge:
         """Replace one server's record, and what the world says of it, between two observations."""

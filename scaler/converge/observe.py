@@ -14,14 +14,17 @@ from scaler.clouds import (
 )
 from scaler.converge.knowledge import Knowledge
 from scaler.converge.ports import Ports
-from scaler.converge.recognise import identity_here, recognise_place, recorded_identity
+from scaler.converge.recognise import identity_here, identity_or_new, is_known, recognise_place, recorded_identity
+from scaler.errors import UnrecognisedError
 from scaler.model import Machine, Server, Spec, World
+from scaler.model.identity import Identity
 from scaler.model.lifecycle import Phase, Status
 from scaler.planning.absence import MASS_PROOF_S, is_accepted, is_meant, proof_s, remembered
 from scaler.planning.assess import Findings, assess, known, none_after
+from scaler.planning.claims import Claim, sort_out
 from scaler.planning.deadlines import learn_deadline
 from scaler.planning.prices import existing, price_of
-from scaler.planning.recognition import check_foreign, check_missing
+from scaler.planning.recognition import check_foreign, check_missing, check_unclaimed
 from scaler.support.clock import future_notice
 
 _ASKED_AT_ONCE = 32
@@ -30,21 +33,46 @@ _ASKED_AT_ONCE = 32
 _PAUSE_S = 2.0
 
 
-def observe(spec: Spec, ports: Ports, *, rebuild: bool = False, accept_loss: bool = False) -> Knowledge:
+def observe(
+    spec: Spec, ports: Ports, *, rebuild: bool = False, accept_loss: bool = False, claim: Claim | None = None
+) -> Knowledge:
     """Read the stack and the records, and list the cloud's machines.
 
-    `rebuild` goes on without records that cannot be read. Raises what the cloud, the engine's
-    backend or the state file raises.
+    `rebuild` goes on without records that cannot be read; `claim` says what is done about unclaimed
+    servers, and changes nothing yet. Raises what the cloud, the engine's backend or the state file raises.
     """
     ports.progress.phase("observing")
     unseen = _read_records(spec, ports, rebuild=rebuild)
     identity = recorded_identity(unseen.stack, ports)
-    if _expected(unseen):
-        recognise_place(spec, identity, ports)
+    claim = claim or Claim()
+    if spec.adopt == "always" and not is_known(identity):
+        claim = replace(claim, everything=True)
+    moved = _moved(unseen, identity, claim, ports)
     check_foreign(spec, unseen.stack.foreign)
-    is_proven = identity is None or not identity.id or identity.is_proven(ports.place)
-    seen = _look_for_all(unseen, ports, is_proven=is_proven, accept_loss=accept_loss)
-    return replace(seen, first=seen.world, identity=identity_here(identity, ports))
+    working = identity_or_new(identity, ports)
+    is_proven = not is_known(identity) or working.is_proven(ports.place)
+    if moved:
+        # Its servers may carry the names of before; those that are missing refuse the run below.
+        working = replace(working, account="", tokens=()).claiming(_expected(unseen))
+    unseen = replace(unseen, identity=working, had_id=is_known(identity))
+    seen = _look_for_all(unseen, ports, claim, is_proven=is_proven, accept_loss=accept_loss)
+    if moved and not _expected(unseen).keys() <= {machine.id for machine in seen.world.machines.values()}:
+        raise moved
+    assert seen.identity is not None  # noqa: S101 - an observation keeps it
+    return replace(seen, first=seen.world, identity=identity_here(seen.identity, seen.claimed, ports))
+
+
+def _moved(unseen: Knowledge, identity: Identity | None, claim: Claim, ports: Ports) -> UnrecognisedError | None:
+    """Refuse a place other than the recorded one; return the refusal where the run is told to record the place."""
+    if not _expected(unseen):
+        return None
+    try:
+        recognise_place(unseen.spec, identity, ports)
+    except UnrecognisedError as refusal:
+        if not claim.moves:
+            raise
+        return refusal
+    return None
 
 
 def _read_records(spec: Spec, ports: Ports, *, rebuild: bool) -> Knowledge:
@@ -59,7 +87,7 @@ def _read_records(spec: Spec, ports: Ports, *, rebuild: bool) -> Knowledge:
         for name, group in spec.groups.items()
         if (deadline := learn_deadline(times.get(name, ()), group.start_within))
     }
-    nothing = World(at=now, machines={}, entries=stack.entries, servers={})
+    nothing = World(at=now, owner=spec.owner, machines={}, entries=stack.entries, servers={})
     return Knowledge(
         spec=spec,
         stack=stack,
@@ -71,7 +99,7 @@ def _read_records(spec: Spec, ports: Ports, *, rebuild: bool) -> Knowledge:
     )
 
 
-def _look_for_all(unseen: Knowledge, ports: Ports, *, is_proven: bool, accept_loss: bool) -> Knowledge:
+def _look_for_all(unseen: Knowledge, ports: Ports, claim: Claim, *, is_proven: bool, accept_loss: bool) -> Knowledge:
     """Observe until each server that there should be is found or proven to be gone; UnrecognisedError.
 
     `is_proven`: the token has seen all servers of the stack before.
@@ -84,15 +112,27 @@ def _look_for_all(unseen: Knowledge, ports: Ports, *, is_proven: bool, accept_lo
         missing = sorted(name for known, name in names.items() if known in absent)
         check_missing(unseen.spec, missing, len(names), is_proven=is_proven, accept_loss=accept_loss)
 
-    first = observe_again(unseen, ports)
+    first = _look_first(unseen, claim, ports)
     if not is_proven:
         # What a token denies that has never seen the servers proves nothing, however long it does.
         require_presence(first.denied)
+    if not claim.leave_others:
+        check_unclaimed(unseen.spec, first.world.unclaimed, first.world.at)
     seen = prove_absences(first, ports)
     require_presence(seen.gone)
     # A second observation compares with the first one, and no longer reports what the first found.
     drift = dict.fromkeys((*first.world.drift, *seen.world.drift))
     return replace(seen, world=replace(seen.world, drift=tuple(drift)))
+
+
+def _look_first(unseen: Knowledge, claim: Claim, ports: Ports) -> Knowledge:
+    """Observe for the first time, with the servers that the run is told to claim among its own."""
+    listed = ports.cloud.list_owned(unseen.spec.owner)
+    first = take_in(unseen, listed, ports)
+    chosen = claim.chosen(first.world.unclaimed)
+    if not chosen or unseen.identity is None:
+        return first
+    return take_in(replace(unseen, identity=unseen.identity.claiming(chosen)), listed, ports)
 
 
 def _none_after(now: datetime, records: Mapping[str, Server], ports: Ports) -> tuple[dict[str, Server], bool]:
@@ -128,21 +168,30 @@ def observe_patiently(knowledge: Knowledge, ports: Ports, deadline: float) -> Kn
 def take_in(knowledge: Knowledge, machines: Sequence[Machine], ports: Ports) -> Knowledge:
     """Make a world of a list that was read just now; a machine that it lacks is asked for by its id."""
     spec = knowledge.spec
+    recorded = _expected(knowledge).keys()
     knowledge, unlisted = _ask_for_missing(knowledge, machines, ports)
-    ours = [machine for machine in unlisted if not spec.owner.excludes(machine.labels)]
+    claims = frozenset(knowledge.identity.claims if knowledge.identity else ())
+    found = sort_out([*machines, *unlisted], recorded, knowledge.owner, claims)
     rebooting = {server.id for server in knowledge.records.values() if server.status is Status.REBOOTING}
-    seen = [_with_lock(machine, ports) if machine.id in rebooting else machine for machine in [*machines, *ours]]
+    seen = [_with_lock(machine, ports) if machine.id in rebooting else machine for machine in found.ours]
     findings = Findings(
         is_ready=lambda server: _is_ready(spec, server, ports),
         trouble=ports.readiness.trouble,
         probe=ports.readiness.probe,
         stopping=ports.stopping.busy,
-        relabelled=frozenset(machine.id for machine in unlisted if spec.owner.excludes(machine.labels)),
+        relabelled=found.relabelled,
+        unclaimed=found.unclaimed,
+        owner=knowledge.owner,
         deadlines=knowledge.deadlines,
     )
     world = assess(spec, seen, knowledge.stack, knowledge.records, ports.clock.now(), findings)
     servers = {name: _priced(knowledge, server) for name, server in world.servers.items()}
-    return replace(knowledge, world=replace(world, servers=servers), records={**world.past, **servers})
+    return replace(
+        knowledge,
+        world=replace(world, servers=servers),
+        records={**world.past, **servers},
+        claimed=found.claimed,
+    )
 
 
 def _ask_for_missing(
@@ -162,7 +211,7 @@ def _ask_for_missing(
     gone = proven | {missing for missing in silent if missing not in held | young}
     entries = {entry.id: entry for entry in knowledge.stack.entries.values()}
     found = [
-        machine or remembered(missing, expected[missing], entries.get(missing), knowledge.spec.owner, now)
+        machine or remembered(missing, expected[missing], entries.get(missing), knowledge.owner, now)
         for missing, machine in answers.items()
         if missing not in gone
     ]

@@ -37,6 +37,12 @@ class Stack(Protocol):
     def prepare(self) -> None:
         """Make sure that the engine is there and that it knows the stack."""
 
+    def establish(self, identity: Identity) -> None:
+        """Save the identity in the backend, before anything carries its id; changes no server.
+
+        An id that another run saved meanwhile stays: read the stack again afterwards.
+        """
+
     def preview(self, change: Change, packs: Sequence[PolicyPack] = ()) -> Preview:
         """Return the engine's own view of a change, and what the packs' policies say of what it leaves."""
 

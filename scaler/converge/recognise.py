@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from scaler.clouds import (
-    CloudError,
-)
+from scaler.clouds import CloudError
+from scaler.converge.knowledge import Knowledge
 from scaler.converge.ports import Ports
-from scaler.model import Spec, StackState
-from scaler.model.identity import Identity, new_id
+from scaler.model import Machine, Spec, StackState
+from scaler.model.identity import Identity, Place, new_id
+from scaler.model.ownership import ID
 from scaler.planning.recognition import check_account, check_place
 
 
@@ -29,13 +29,41 @@ def recognise_place(spec: Spec, identity: Identity | None, ports: Ports) -> None
         check_account(spec, identity, _account(ports))
 
 
-def identity_here(recorded: Identity | None, ports: Ports) -> Identity:
-    """Return the identity to record from now on: the token has seen all servers that there should be."""
-    if recorded is None or not recorded.id:
-        place = ports.place
-        made = Identity(id=new_id(), project=place.project, cloud=place.cloud, endpoint=place.endpoint)
-        return replace(made, account=_account(ports) or "").with_token(place)
-    return recorded.at(ports.place).with_token(ports.place)
+def is_known(recorded: Identity | None) -> bool:
+    """Return whether the stack has an id: one that an older version recorded has none."""
+    return recorded is not None and bool(recorded.id)
+
+
+def identity_or_new(recorded: Identity | None, ports: Ports) -> Identity:
+    """Return the recorded identity, or one with a new id, which nobody has seen yet."""
+    if recorded is not None and recorded.id:
+        return recorded
+    return Identity(id=new_id(), project=ports.place.project, cloud=ports.place.cloud)
+
+
+def identity_here(identity: Identity, claimed: Iterable[Machine], ports: Ports) -> Identity:
+    """Return the identity to record from now on: the token has seen all servers that there should be.
+
+    `claimed` are the machines that do not carry the stack's id yet; other claims are done, or pointless.
+    """
+    account = identity.account
+    if not account and not identity.tokens:
+        account = _account(ports) or ""
+    claims = tuple(sorted(machine.id for machine in claimed))
+    identity = replace(identity, account=account, claims=claims)
+    return identity.at(ports.place).with_token(ports.place)
+
+
+def yield_to_backend(knowledge: Knowledge, place: Place) -> Knowledge:
+    """Take the backend's id for the stack's, if another run saved it and no server carries ours."""
+    ours, theirs = knowledge.identity, knowledge.stack.identity
+    if ours is None or theirs is None or theirs.id in ("", ours.id):
+        return knowledge
+    claimed = {machine.id for machine in knowledge.claimed}
+    machines = (machine for machine in knowledge.world.machines.values() if machine.id not in claimed)
+    if any(machine.labels.get(ID) == ours.id for machine in machines):
+        return knowledge
+    return replace(knowledge, identity=theirs.claiming(ours.claims).at(place).with_token(place))
 
 
 def _account(ports: Ports) -> str | None:

@@ -40,6 +40,7 @@ def result_of(request: Request, standing: Standing, outcome: Outcome, ports: Por
         outdated=plan.outdated,
         renamed=plan.renamed,
         kept={name: until for name, until in plan.paid_until.items() if planned or name in off},
+        stack_id=knowledge.identity.id if knowledge.identity and knowledge.had_id else None,
         seen=ids(knowledge.first),
     )
 

@@ -11,6 +11,7 @@ from scaler.converge.confirm import Confirmed, confirm, on_their_way
 from scaler.converge.decide import Next, Verdict, decide_next
 from scaler.converge.demand import Request, stale
 from scaler.converge.done import Done
+from scaler.converge.establish import establish
 from scaler.converge.journal import Journal
 from scaler.converge.knowledge import Knowledge, describe_placement
 from scaler.converge.lessons import full_placements, learn, machines_held, passing_power_on, quota_refusal
@@ -19,12 +20,13 @@ from scaler.converge.observe import observe_again, observe_patiently, prove_abse
 from scaler.converge.ports import Ports
 from scaler.converge.preview import preview_again
 from scaler.converge.reboots import due_for_reboot, reboot_due
+from scaler.converge.recognise import yield_to_backend
 from scaler.converge.record import save
 from scaler.converge.standing import Standing
 from scaler.errors import ScalerError
 from scaler.model import LEAVING, Action, Server, Spec
 from scaler.model.lifecycle import DEAD, Status
-from scaler.planning.recognition import check_missing
+from scaler.planning.recognition import check_missing, check_unclaimed
 
 _ROUNDS = 12
 """Most rounds of one run: each makes progress, or learns something, or waits for another run's."""
@@ -41,6 +43,20 @@ def resolve(request: Request, knowledge: Knowledge) -> Knowledge:
         check_counts(request, wanted, Counter(server.group for server in world.servers.values() if server.counts))
     advice = replace(knowledge.advice, remove=demand.remove, renew=demand.renew, out_of_scope=demand.not_about(world))
     return replace(knowledge, wanted=wanted, advice=advice)
+
+
+def identify(request: Request, standing: Standing, ports: Ports) -> Standing:
+    """Make the stack's id durable before a server carries it; plan again where another run was quicker."""
+    if request.options.everything:
+        # Whatever it does, it creates nothing.
+        return standing
+    before = standing.knowledge.identity
+    knowledge = establish(standing.knowledge, standing.plan.steps, ports)
+    standing = replace(standing, knowledge=knowledge)
+    if before and knowledge.identity and knowledge.identity.id == before.id:
+        return standing
+    seen = observe_patiently(knowledge, ports, request.deadline)
+    return _plan_again(request, replace(standing, knowledge=seen), ports)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +127,7 @@ def _apply(request: Request, standing: Standing, ports: Ports) -> tuple[Standing
     if verdict.pause_s:
         ports.clock.sleep(verdict.pause_s)
     if done.moved:
-        knowledge = read_stack(knowledge, ports)
+        knowledge = yield_to_backend(read_stack(knowledge, ports), ports.place)
     return Standing(knowledge, plan, journal), verdict
 
 
@@ -164,6 +180,8 @@ def _plan_again(request: Request, standing: Standing, ports: Ports) -> Standing:
     # A plan needs to know which machines are gone.
     knowledge, journal = prove_absences(standing.knowledge, ports), standing.journal
     _check_loss(request, knowledge, journal)
+    if not request.options.claims.leave_others:
+        check_unclaimed(request.spec, knowledge.world.unclaimed, knowledge.world.at)
     if not journal.reports:
         # Nothing was done, since others were quicker: what is relative is so to what they left.
         knowledge = resolve(request, knowledge)

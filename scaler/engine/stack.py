@@ -30,11 +30,11 @@ from scaler.model import (
 )
 from scaler.model.identity import OWN_OUTPUT, Identity
 from scaler.model.ownership import GROUP, Owner, decode_tags
+from scaler.planning.recognition import check_foreign
 from scaler.planning.template import existing_server
 from scaler.records.codec import identity_from_json, own_output, server_from_json, server_to_json
 from scaler.support.clock import Clock
 from scaler.support.environment import withheld
-from scaler.support.text import LONGEST, one_line
 
 if TYPE_CHECKING:
     from scaler.engine.process import Engine, PolicyEvent, Program
@@ -62,7 +62,8 @@ class PulumiStack:
         self._cloud = cloud
         self._clock = clock
         self._type = resource_type(spec.cloud).type
-        self._owner: Owner = spec.owner
+        self._saved = Checkpoint()
+        """As it was read last."""
 
     @cached_property
     def _engine(self) -> Engine:
@@ -74,11 +75,14 @@ class PulumiStack:
 
     def read(self) -> StackState:
         if self._backend:
-            self._backend.check_layout()
             self._backend.heal_locks()
             self._backend.heal_half_locks(self._clock.now())
             self._backend.heal_checkpoint()
-        return self._state_of(self._checkpoint())
+        self._saved = self._checkpoint()
+        return self._state_of(self._saved)
+
+    def _owner_of(self, identity: Identity | None) -> Owner:
+        return self._spec.owner.with_id(identity.id) if identity else self._spec.owner
 
     def _checkpoint(self) -> Checkpoint:
         return self._backend.checkpoint() if self._backend else self._engine.checkpoint()
@@ -89,7 +93,7 @@ class PulumiStack:
     def preview(self, change: Change, packs: Sequence[PolicyPack] = ()) -> Preview:
         self._engine.prepare()
         # Permit only what the plan forgets: a preview must leave it out as the run will, and must do nothing else.
-        operation = Operation(self._cloud, self._owner, Permits(forget=change.permits.forget))
+        operation = Operation(self._cloud, self._owner_of(change.identity), Permits(forget=change.permits.forget))
         with self._serving(operation) as port, launchers(packs, self._withheld()) as files:
             ran = self._engine.preview(self._program(change), port, refresh=change.refresh, packs=files)
         violations = tuple(self._violation(event) for event in ran.events.violations)
@@ -115,7 +119,7 @@ class PulumiStack:
             pack=event.policy_pack_name,
             level="mandatory" if event.enforcement_level == "mandatory" else "advisory",
             server=_name(urn) if f"${self._type}::" in urn else None,
-            message=one_line(event.message, LONGEST),
+            message=" ".join(event.message.split()),
         )
 
     def _refuse_remediation(self, change: Change, shown: Mapping[str, Mapping[str, Any]]) -> None:
@@ -138,16 +142,21 @@ class PulumiStack:
 
     def apply(self, change: Change) -> Applied:
         self._engine.prepare()
-        operation = Operation(self._cloud, self._owner, change.permits)
+        operation = Operation(self._cloud, self._owner_of(change.identity), change.permits)
         moved: list[str] = []
+        foreign: list[str] = []
         declaring = self._program(change)
 
         def program() -> None:
             # The first statement under the stack's lock: stop if this is not the world that was planned for.
             # Nothing is registered yet, so stopping here changes nothing.
-            found = operation.present(change.expected)
+            found = operation.present(change.expected, change.unclaimed)
             if found != change.expected:
                 moved.extend(found ^ change.expected)
+                raise _WorldMovedError
+            if self._backend:
+                foreign.extend(self._backend.checkpoint().foreign)
+            if foreign:
                 raise _WorldMovedError
             declaring()
 
@@ -155,6 +164,7 @@ class PulumiStack:
             ran = self._engine.up(program, port, refresh=change.refresh)
         if operation.failed_list:
             raise operation.failed_list
+        check_foreign(self._spec, foreign)
         accepted, deleted = operation.accepted, operation.deleted
         if self._spec.plugin == "official":
             accepted, deleted = self._read_back(change)
@@ -170,7 +180,8 @@ class PulumiStack:
         self, describe: Callable[[Sequence[Machine]], Mapping[str, Server]], identity: Identity | None = None
     ) -> Mapping[str, Server]:
         self._engine.prepare()
-        operation = Operation(self._cloud, self._owner, Permits())
+        owner = self._owner_of(identity)
+        operation = Operation(self._cloud, owner, Permits())
         recorded: dict[str, Server] = {}
         # Another engine process reads a backend that is not a folder here, and it must not run inside this
         # one. A change by another run before the lock does no harm: the refresh creates and deletes nothing.
@@ -186,7 +197,7 @@ class PulumiStack:
             in_stack = [machine for machine in machines if machine.id in held]
             declare(
                 self._spec.cloud,
-                [_declared(self._spec, held[machine.id], machine, recorded) for machine in in_stack],
+                [_declared(self._spec, held[machine.id], machine, recorded, owner) for machine in in_stack],
                 _outputs(recorded, identity),
             )
 
@@ -199,6 +210,30 @@ class PulumiStack:
                 "What is there could not be recorded in the stack.", why=ran.error, fix="Run `scaler refresh`."
             )
         return recorded
+
+    def establish(self, identity: Identity) -> None:
+        self._engine.prepare()
+        # The backend may have another run's id since it was read; where it is a folder, the program keeps it.
+        operation = Operation(self._cloud, self._owner_of(identity), Permits())
+
+        from scaler.engine.declarations import declare
+
+        def program() -> None:
+            saved = (self._checkpoint() if self._backend else self._saved).outputs
+            there = _identity(saved.get(OWN_OUTPUT))
+            outputs = {name: saved[name] for name in _servers(saved)}
+            kept = identity if there is None or there.id in ("", identity.id) else there
+            declare(self._spec.cloud, (), {**outputs, **own_output(kept)})
+
+        # Our own plugin, whatever `plugin` says: it permits nothing.
+        with self._serving_ours(operation) as port:
+            ran = self._engine.refresh(program, port)
+        if ran.error:
+            raise EngineError(
+                "The stack's id could not be saved; nothing was changed.",
+                why=ran.error,
+                fix="`scaler doctor` checks the set-up. Then run the same command again.",
+            )
 
     def _read_back(self, change: Change) -> tuple[dict[str, str], dict[str, str]]:
         """Return what the official plugin did: only the checkpoint says it."""
@@ -218,6 +253,12 @@ class PulumiStack:
         if self._spec.plugin == "official":
             yield None
             return
+        with self._serving_ours(operation) as port:
+            yield port
+
+    @contextmanager
+    def _serving_ours(self, operation: Operation) -> Iterator[int]:
+        """Serve our plugin while the block runs."""
         from scaler.engine.plugin.server import serve
 
         with serve(operation, workers=_PARALLEL, clock=self._clock) as provider:
@@ -239,11 +280,11 @@ class PulumiStack:
         )
 
 
-def _declared(spec: Spec, entry: StackEntry, machine: Machine, records: Mapping[str, Server]) -> Declared:
+def _declared(spec: Spec, entry: StackEntry, machine: Machine, records: Mapping[str, Server], owner: Owner) -> Declared:
     """Declare an existing server in the group that it was made for: its label may have been changed by hand."""
     record = records.get(entry.name)
     group = record.group if record else entry.group
-    return Declared(entry.name, group, existing_server(spec, machine, group), True)
+    return Declared(entry.name, group, existing_server(spec, machine, group, owner), True)
 
 
 def _name(urn: str) -> str:

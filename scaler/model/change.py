@@ -49,6 +49,8 @@ class Change:
     """What the stack says of itself in its output `scaler`."""
     expected: frozenset[str]
     """Ids of the stack's machines. If the list under the stack's lock has others, do nothing."""
+    unclaimed: frozenset[str] = frozenset()
+    """Ids of machines with the stack's names and not its id, which the run leaves alone."""
     refresh: bool = False
     """Whether the engine must refresh its state first, since a machine has vanished or lost its labels."""
 

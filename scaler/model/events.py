@@ -28,6 +28,7 @@ class EventName(StrEnum):
     ADOPTED = "server.adopted"
     LIMIT_HIT = "limit.hit"
     DRIFT_FOUND = "drift.found"
+    IDENTITY_REFUSED = "identity.refused"
     AUTOSCALE_DECIDED = "autoscale.decided"
     AUTOSCALE_METRIC = "autoscale.metric"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
@@ -45,6 +46,13 @@ class Identity:
     """The account's own id, at clouds that report it."""
     tokens: tuple[str, ...] = ()
     """Fingerprints of the tokens that have seen all servers of the stack, the newest last."""
+    claims: tuple[str, ...] = ()
+    """Ids of machines that a run was told to claim, and that may not carry the stack's id yet."""
+
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """Where the stack is: its project, cloud and endpoint."""
+        return self.project, self.cloud, self.endpoint
 
     def is_proven(self, place: Place) -> bool:
         """Whether the place's token has seen all servers of the stack before."""
@@ -60,12 +68,17 @@ class Identity:
         """The identity at another place: for a stack that holds no servers, or whose move was accepted."""
         return replace(self, project=place.project, cloud=place.cloud, endpoint=place.endpoint)
 
+    def claiming(self, machines: Iterable[str]) -> Identity:
+        """The identity that claims these machines too."""
+        return replace(self, claims=tuple(sorted({*self.claims, *machines})))
+
     def united_with(self, other: Identity | None) -> Identity:
         """The same identity with the tokens that another record of it knows."""
         if other is None or other.id != self.id:
             return self
         tokens = tuple(dict.fromkeys((*other.tokens, *self.tokens)))
-        return replace(self, tokens=tokens[-TOKENS_KEPT:], account=self.account or other.account)
+        claims = tuple(sorted({*self.claims, *other.claims}))
+        return replace(self, tokens=tokens[-TOKENS_KEPT:], account=self.account or other.account, claims=claims)
 
 
 def new_id() -> str:

@@ -1,22 +1,24 @@
 """Names and labels, and which servers belong to a stack (`contract.md` §6).
 
-Four labels decide, by exact match, and never a name. Clouds that have tags instead of labels encode
-them (`scaler.clouds.digitalocean`).
+The stack's id on a server decides, by exact match, and never a name. The list is asked for by the
+labels that name the project and the stack, so that it shows servers with another id or none too.
+Clouds that have tags instead of labels encode them (`scaler.clouds.digitalocean`).
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 MANAGED_BY = "managed-by"
 PROJECT = "scaler-project"
 STACK = "scaler-stack"
 GROUP = "scaler-group"
 TEMPLATE = "scaler-template"
+ID = "scaler-id"
 
-RESERVED = frozenset({MANAGED_BY, PROJECT, STACK, GROUP, TEMPLATE})
+RESERVED = frozenset({MANAGED_BY, PROJECT, STACK, GROUP, TEMPLATE, ID})
 """Labels that a spec may not set."""
 
 _HOST_NAME = re.compile(r"(?=.{1,63}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?")
@@ -28,11 +30,23 @@ class Owner:
 
     project: str
     stack: str
+    id: str = ""
+    """The stack's id. Empty: whoever has the names of the project and the stack, as a list is asked for."""
 
     @property
     def labels(self) -> dict[str, str]:
         """The labels that every server of this owner carries."""
-        return {MANAGED_BY: "scaler", PROJECT: self.project, STACK: self.stack}
+        names = {MANAGED_BY: "scaler", PROJECT: self.project, STACK: self.stack}
+        return {**names, ID: self.id} if self.id else names
+
+    @property
+    def by_name(self) -> Owner:
+        """The same owner without its id: all servers that carry its names."""
+        return replace(self, id="")
+
+    def with_id(self, stack_id: str) -> Owner:
+        """Return the owner with the stack's id."""
+        return replace(self, id=stack_id)
 
     def group_labels(self, group: str, template: str) -> dict[str, str]:
         """Return the labels of a server of this group, made from this template."""
@@ -45,6 +59,15 @@ class Owner:
     def excludes(self, labels: Mapping[str, str]) -> bool:
         """Return whether these labels name another owner; labels that are merely absent name none."""
         return any(labels.get(key, value) != value for key, value in self.labels.items())
+
+    def is_anothers(self, labels: Mapping[str, str]) -> bool:
+        """Return whether these labels have the id of another stack."""
+        return bool(labels.get(ID)) and labels[ID] != self.id
+
+    def claim(self, labels: Mapping[str, str]) -> dict[str, str]:
+        """Return these labels as those of a server of this owner; everything else stays."""
+        # A claim of tags that was cut off leaves two ids; see `decode_tags`.
+        return {key: value for key, value in labels.items() if not key.startswith(f"{ID}:")} | self.labels
 
 
 def server_name(stack: str, group: str, number: int) -> str:

@@ -81,6 +81,8 @@ class Result:
     """Groups with servers that the spec no longer has → the group that looks like their new name."""
     kept: Mapping[str, datetime] = field(default_factory=dict)
     """Servers that are off and paid for → until when they can be powered on again."""
+    stack_id: str | None = None
+    """The stack's id; None: it had none when the run began."""
     seen: Mapping[str, str] = field(default_factory=dict)
     """Name → id of the machines that the run began with; for plan files, not for printing."""
     declined: bool = False

@@ -185,6 +185,8 @@ class Spec:
     policies: tuple[PolicyPack, ...] = ()
     accept_loss: Literal["ask", "always"] = "ask"
     """`ask`: a run stops when more than half of the servers are missing at once."""
+    adopt: Literal["ask", "always"] = "ask"
+    """`always`: where no identity of the stack is known anywhere, claim the servers that carry its names."""
     retention: timedelta = timedelta(days=7)
     """How long records of deleted servers are kept."""
     path: Path

@@ -9,6 +9,7 @@ from datetime import datetime
 from scaler.model.identity import Identity
 from scaler.model.lifecycle import Status
 from scaler.model.machine import Machine
+from scaler.model.ownership import Owner
 from scaler.model.server import Server
 
 
@@ -48,8 +49,10 @@ class World:
     """One observation: the cloud's list, the engine's state, and the records of both."""
 
     at: datetime
+    owner: Owner
+    """Whose machines these are."""
     machines: Mapping[str, Machine]
-    """All machines with the stack's labels, by the name of their record."""
+    """All machines of the stack, by the name of their record."""
     entries: Mapping[str, StackEntry]
     """The server resources of the engine's state, by name."""
     servers: Mapping[str, Server]
@@ -58,6 +61,8 @@ class World:
     """Records without a machine: deleted servers, and refused ones with their error."""
     drift: tuple[str, ...] = ()
     """What is not as it was recorded, one sentence each."""
+    unclaimed: tuple[Machine, ...] = ()
+    """Machines that carry the project's and the stack's names, and another id or none."""
     relabelled: frozenset[str] = frozenset()
     """Ids of machines of the stack that exist but have another owner's labels now."""
     recorded: bool = True

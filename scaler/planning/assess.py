@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 
 from scaler.model import CheckResult, Machine, Server, Spec, StackEntry, StackState, World
 from scaler.model.lifecycle import UNSETTLED, Phase, Status, deadline_of, status_of
-from scaler.model.ownership import GROUP
+from scaler.model.ownership import GROUP, Owner
+from scaler.planning.claims import describe_unclaimed
 from scaler.planning.deadlines import Deadline
 from scaler.planning.reach import UNREACHABLE, Probe, excuse
 from scaler.support.clock import not_after
@@ -30,6 +31,10 @@ class Findings:
     """Servers that the run is draining or shutting down."""
     relabelled: frozenset[str] = frozenset()
     """Ids of machines that exist but carry another owner's labels now."""
+    unclaimed: tuple[Machine, ...] = ()
+    """Machines that carry the stack's names, and another id or none."""
+    owner: Owner | None = None
+    """Whose machines these are; None: those with the spec's names."""
     probe: Probe = lambda how, servers: {server.name: CheckResult.FAILED for server in servers}
     """Check servers now; asked only of groups with a late one."""
     deadlines: Mapping[str, Deadline] = field(default_factory=dict)
@@ -69,6 +74,7 @@ def assess(
     servers |= {name: observation.hanging(servers[name], late[name]) for name in dead}
     return World(
         at=now,
+        owner=findings.owner or spec.owner,
         machines=named,
         entries=stack.entries,
         servers=servers,
@@ -77,7 +83,9 @@ def assess(
             *_drift_of_entries(named, stack, records, findings.relabelled),
             *_drift_of_servers(named, servers, stack, records),
             *(f"{name} ({servers[name].id}) {UNREACHABLE}" for name in sorted(excused.unreachable)),
+            *(f"left alone: {describe_unclaimed(machine, now)}" for machine in findings.unclaimed),
         ),
+        unclaimed=findings.unclaimed,
         relabelled=findings.relabelled,
         recorded=_is_recorded(servers, stack),
     )
@@ -178,7 +186,7 @@ class _Observation:
             id=machine.id,
             group=group,
             # A label that is absent is put back; one that says something else is somebody's decision.
-            set_aside=not group or label not in (None, group),
+            set_aside=not group or label not in (None, group) or self._is_of_unknown_group(group, before, entry),
             ipv4=machine.ipv4,
             ipv6=machine.ipv6,
             type=machine.type,
@@ -186,6 +194,11 @@ class _Observation:
             image=machine.image,
             created=machine.created.replace(microsecond=0),
         )
+
+    def _is_of_unknown_group(self, group: str, before: Server | None, entry: StackEntry | None) -> bool:
+        """Return whether a machine is new to us and its label names a group that the spec does not have."""
+        is_new = entry is None and (before is None or before.set_aside)
+        return is_new and group not in self.spec.groups
 
     def _status(self, server: Server, machine: Machine, before: Server | None, *, in_stack: bool) -> Status:
         if server.name in self.findings.stopping and machine.phase in (Phase.RUNNING, Phase.STOPPING):
@@ -271,6 +284,8 @@ def _drift_of_servers(
 def _drift_of_group(server: Server, machine: Machine) -> str:
     label = machine.labels.get(GROUP, "")
     was = f", not {server.group!r}" if server.group else ""
+    if label and server.group == label:
+        was = ", which the spec does not have"
     return f"{server.name} ({server.id}): its group label is {label!r}{was}; it was left alone and is still paid for"
 
 

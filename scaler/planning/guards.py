@@ -97,9 +97,12 @@ def check_not_set_aside(world: World, server: Server) -> None:
     if server.set_aside:
         label = world.machines[server.name].labels.get(GROUP, "")
         fix = f"Give it the label {GROUP}={server.group} again" if server.group else f"Give it the label {GROUP}"
+        why = f"its group label was changed at the cloud to {label!r}"
+        if label and label == server.group:
+            fix, why = f"Give it the label {GROUP} of a group", f"the spec has no group {label!r}, as its label says"
         raise RefusedError(
             f"{server.name} is set aside and left alone.",
-            why=f"its group label was changed at the cloud to {label!r}",
+            why=why,
             fix=f"{fix}, or delete it in the cloud's console.",
             code="set_aside",
         )

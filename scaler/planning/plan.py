@@ -117,5 +117,5 @@ def _update(spec: Spec, world: World, leaving: Collection[str]) -> Iterable[Step
         machine, server = world.machines[name], world.servers[name]
         if server.group not in spec.groups or server.status is Status.DELETING or name in leaving or server.set_aside:
             continue
-        if dict(machine.labels) != labels_of(spec, machine, server.group):
+        if dict(machine.labels) != labels_of(spec, machine, server.group, world.owner):
             yield steps.update(server)

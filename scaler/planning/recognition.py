@@ -7,11 +7,13 @@ which of the two worlds is meant.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from scaler.errors import UnrecognisedError
-from scaler.model import Spec
+from scaler.model import Machine, Spec
 from scaler.model.identity import Identity, Place
 from scaler.planning.absence import is_mass_loss
+from scaler.planning.claims import describe_unclaimed
 
 _NAMES_SHOWN = 10
 
@@ -29,8 +31,8 @@ def check_place(spec: Spec, recorded: Identity, here: Place) -> None:
         raise UnrecognisedError(
             f"{spec.stack} holds servers somewhere else; nothing was changed.",
             why="; ".join(moved),
-            fix=f"Set it back. To move {spec.stack}, run `scaler destroy` there first; "
-            "for a second fleet, use another stack name.",
+            fix="Set it back. If its servers are seen here too, run `scaler adopt`. "
+            f"To move {spec.stack}, run `scaler destroy` there first; for a second fleet, use another stack name.",
             code="identity_moved",
         )
 
@@ -54,6 +56,19 @@ def check_foreign(spec: Spec, foreign: Sequence[str]) -> None:
             why=f"a run would delete: {_shown(foreign)}",
             fix="Move them to a stack of their own (`pulumi state move`), or use another stack name for the servers.",
             code="foreign_resources",
+        )
+
+
+def check_unclaimed(spec: Spec, unclaimed: Sequence[Machine], now: datetime) -> None:
+    """Refuse to go on beside servers that carry the stack's names, and another id or none."""
+    if unclaimed:
+        raise UnrecognisedError(
+            f"{_count(unclaimed, 'server')} with the labels of {spec.stack} "
+            f"{'is' if len(unclaimed) == 1 else 'are'} not known to be its own; nothing was changed.",
+            why="; ".join(describe_unclaimed(machine, now) for machine in unclaimed),
+            fix=f"If another folder or machine runs a stack {spec.stack} of project {spec.project}, use another stack "
+            "name here. If they are this stack's, add --adopt, or run `scaler adopt`.",
+            code="unclaimed_servers",
         )
 
 
@@ -82,6 +97,10 @@ def check_missing(spec: Spec, missing: Sequence[str], recorded: int, *, is_prove
             "If they were deleted on purpose, add --accept-loss to `scaler ensure` or `scaler destroy`.",
             code="mass_loss",
         )
+
+
+def _count(things: Sequence[object], noun: str) -> str:
+    return f"{len(things)} {noun}{'' if len(things) == 1 else 's'}"
 
 
 def _of(missing: Sequence[str], recorded: int) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from scaler.model import Group, Machine, MachineRequest, Server, Spec, Step
-from scaler.model.ownership import GROUP, TEMPLATE
+from scaler.model.ownership import GROUP, TEMPLATE, Owner
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,14 +41,14 @@ def fingerprint(group: Group) -> str:
     return hashlib.sha256(made_of.encode()).hexdigest()[:8]
 
 
-def labels_of(spec: Spec, machine: Machine, group: str) -> dict[str, str]:
+def labels_of(spec: Spec, machine: Machine, group: str, owner: Owner) -> dict[str, str]:
     """Return the labels that an existing machine of a group should carry.
 
     It keeps its template label, and those that people and other tools gave it: the spec and scaler
     decide only about labels of their own.
     """
     wanted = spec.groups[group].labels if group in spec.groups else {}
-    return {**machine.labels, **wanted, **spec.owner.labels, GROUP: group}
+    return {**machine.labels, **wanted, **owner.labels, GROUP: group}
 
 
 def outdated(group: Group, machine: Machine, images: Collection[str] = ()) -> str | None:
@@ -68,7 +68,7 @@ def outdated(group: Group, machine: Machine, images: Collection[str] = ()) -> st
     return "; ".join(differences) or None
 
 
-def new_server(spec: Spec, step: Step, references: References) -> MachineRequest:
+def new_server(spec: Spec, step: Step, references: References, owner: Owner) -> MachineRequest:
     """Return the request for a create step."""
     group = spec.groups[step.group]
     assert step.type is not None  # noqa: S101 - every create step has a placement
@@ -78,7 +78,7 @@ def new_server(spec: Spec, step: Step, references: References) -> MachineRequest
         type=step.type,
         location=step.location,
         image=references.image,
-        labels={**group.labels, **spec.owner.group_labels(group.name, fingerprint(group))},
+        labels={**group.labels, **owner.group_labels(group.name, fingerprint(group))},
         ssh_keys=references.ssh_keys,
         user_data=group.user_data,
         networks=references.networks,
@@ -92,7 +92,7 @@ def new_server(spec: Spec, step: Step, references: References) -> MachineRequest
     )
 
 
-def existing_server(spec: Spec, machine: Machine, group_name: str) -> MachineRequest:
+def existing_server(spec: Spec, machine: Machine, group_name: str, owner: Owner) -> MachineRequest:
     """Return the inputs to declare for an existing machine: its own facts, and the labels that it should have."""
     group = spec.groups.get(group_name)
     return MachineRequest(
@@ -100,7 +100,7 @@ def existing_server(spec: Spec, machine: Machine, group_name: str) -> MachineReq
         type=machine.type,
         location=machine.location,
         image=machine.image or "unknown",
-        labels=labels_of(spec, machine, group_name),
+        labels=labels_of(spec, machine, group_name, owner),
         ssh_keys=group.ssh_keys if group else (),
         user_data=group.user_data if group else None,
         monitoring=group.monitoring if group else False,
@@ -108,7 +108,7 @@ def existing_server(spec: Spec, machine: Machine, group_name: str) -> MachineReq
     )
 
 
-def recorded_server(spec: Spec, server: Server) -> MachineRequest:
+def recorded_server(spec: Spec, server: Server, owner: Owner) -> MachineRequest:
     """Return the inputs to declare for a server of the state file, when the cloud cannot be asked."""
     group = spec.groups.get(server.group)
     template = {TEMPLATE: fingerprint(group)} if group else {}
@@ -117,7 +117,7 @@ def recorded_server(spec: Spec, server: Server) -> MachineRequest:
         type=server.type or "unknown",
         location=server.location or "unknown",
         image=server.image or "unknown",
-        labels={**(group.labels if group else {}), **spec.owner.labels, GROUP: server.group, **template},
+        labels={**(group.labels if group else {}), **owner.labels, GROUP: server.group, **template},
         ssh_keys=group.ssh_keys if group else (),
         user_data=group.user_data if group else None,
         monitoring=group.monitoring if group else False,

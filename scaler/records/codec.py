@@ -66,6 +66,7 @@ def identity_to_json(identity: Identity) -> dict[str, object]:
         "project": identity.project,
         "account": identity.account,
         "tokens": list(identity.tokens),
+        **({"claims": list(identity.claims)} if identity.claims else {}),
     }
 
 
@@ -86,6 +87,7 @@ def identity_from_json(document: object) -> Identity | None:
         endpoint=fields.text("endpoint"),
         account=fields.text("account"),
         tokens=fields.texts("tokens"),
+        claims=fields.optional_texts("claims"),
     )
 
 

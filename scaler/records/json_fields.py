@@ -29,6 +29,9 @@ class Fields:
             raise MalformedError(f"`{name}` is not a list of texts")
         return tuple(values)
 
+    def optional_texts(self, name: str) -> tuple[str, ...]:
+        return () if self._fields.get(name) is None else self.texts(name)
+
     def optional_text(self, name: str) -> str | None:
         return None if self._fields.get(name) is None else self.text(name)
 

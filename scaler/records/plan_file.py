@@ -25,6 +25,8 @@ class PlanFile:
 
     stack: str
     project: str
+    id: str | None
+    """The stack's id; None: it had none when the plan was made."""
     wanted: Mapping[str, int]
     spec: str
     """The hash of the spec; see `spec_hash`."""
@@ -42,6 +44,7 @@ def plan_file_of(result: Result, spec: Spec, *, made_at: datetime, engine: str |
     return PlanFile(
         stack=result.stack,
         project=spec.project,
+        id=result.stack_id,
         wanted={name: group.wanted for name, group in result.groups.items()},
         spec=spec_hash(spec),
         seen=dict(result.seen),

@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from scaler.clouds import QuotaError
-from scaler.errors import LimitError, RefusedError, ScalerError, StateError
+from scaler.errors import LimitError, RefusedError, ScalerError, StateError, UnrecognisedError
 from scaler.hooks.notify import Notifier
 from scaler.model import Outcome, Result, Server, Spec, Step
 from scaler.model.events import Event, EventName
@@ -101,7 +101,7 @@ class StackRecords:
         try:
             result = run()
         except BaseException as error:
-            self._log(*_limit_events([error]), _stopped_event(error))
+            self._log(*_limit_events([error]), *_identity_events(error), _stopped_event(error))
             raise
         self._log(*_limit_events(result.failures), _finished_event(result))
         return result
@@ -131,6 +131,13 @@ class StackRecords:
 def _limit_events(errors: Iterable[BaseException]) -> list[Event]:
     limits = (LimitError, QuotaError)
     return [Event(event=EventName.LIMIT_HIT, reason=str(error)) for error in errors if isinstance(error, limits)]
+
+
+def _identity_events(error: BaseException) -> list[Event]:
+    """Build the event for a world that the run did not recognise."""
+    if not isinstance(error, UnrecognisedError):
+        return []
+    return [Event(event=EventName.IDENTITY_REFUSED, reason=f"{error.code}: {error}")]
 
 
 def _stopped_event(error: BaseException) -> Event:

@@ -131,7 +131,7 @@ AT_TOP: list[tuple[str, str, bool]] = [
     ("group: {}", "group is not a known key; did you mean groups?", True),
     (
         "xyz: 1",
-        "xyz is not a known key; known: cloud, endpoint, backend, plugin, accept_loss, limit, budget, "
+        "xyz is not a known key; known: cloud, endpoint, backend, plugin, adopt, accept_loss, limit, budget, "
         "notify, env, policies, retention, "
         "groups",
         True,

@@ -74,7 +74,7 @@ def test_names_are_the_lowest_free_numbers() -> None:
 @pytest.mark.acceptance("P24", "P25")
 def test_a_new_server_is_of_its_group_and_recorded_as_new_before_the_cloud_is_asked() -> None:
     setting = two_groups()
-    setting.fuse.left = 4  # dies in the first create request
+    setting.fuse.left = 8  # dies in the first create request
     with pytest.raises(Killed):
         setting.ensure(other=1)
     record = setting.records.servers["prod-other-1"]

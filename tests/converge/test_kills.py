@@ -32,7 +32,7 @@ def test_a_kill_at_any_boundary_is_mended_by_the_next_run(boundary: int, saves: 
 
 def test_an_intent_that_was_never_carried_out_leaves_no_record() -> None:
     setting = Setting()
-    setting.fuse.left = 4
+    setting.fuse.left = 8
     with pytest.raises(Killed):
         setting.ensure(1)
     assert status(setting, "prod-worker-1") is Status.NEW

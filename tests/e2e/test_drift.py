@@ -111,7 +111,7 @@ def test_lost_and_damaged_state_files(project: Project) -> None:
 
 @pytest.mark.acceptance("R08")
 def test_servers_in_no_state_are_adopted(project: Project) -> None:
-    """The whole state folder is lost, the stack's checkpoint with it: the labels are enough."""
+    """The whole state folder is lost, the stack's checkpoint with it: nobody knows whose they are but a person."""
     import shutil
 
     project.ensure("3")
@@ -119,7 +119,10 @@ def test_servers_in_no_state_are_adopted(project: Project) -> None:
     for lost in (project.state_dir / "pulumi", project.state_dir / "engine"):
         shutil.rmtree(lost)
     project.state_path.unlink()
-    ran = project.ensure("2")
+    refused = project.ensure("2", code=3).error
+    assert refused["code"] == "unclaimed_servers"
+    assert all(f"{name} ({number})" in refused["why"] for name, number in three.items())
+    ran = project.ensure("2", "--adopt")
     assert project.agreed().items() < three.items()
     assert len(project.agreed()) == 2
     assert sorted(action for action, _, _ in ran.steps) == ["adopt", "adopt", "adopt", "delete"]

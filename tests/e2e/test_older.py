@@ -43,11 +43,16 @@ def test_the_state_of_an_older_version_goes_on(older: Project) -> None:
     }
     assert {event["event"] for event in older.events} >= {"server.creating", "server.running"}
 
-    # The same number: nothing is out of date, nothing has drifted, nothing is replaced.
-    assert older.ensure("2").document["outcome"] == "unchanged"
+    # The same number: the servers get the stack's id, and nothing else; none is replaced.
+    given = older.ensure("2")
+    assert [step[:2] for step in given.steps] == [("update", "demo-worker-1"), ("update", "demo-worker-2")]
+    stack_id = older.state["identity"]["id"]
+    assert [older.vendor.labels_of(older.machine(name))["scaler-id"] for name in before] == [stack_id] * 2
+    assert {request.method for request in older.changes} <= {"PUT", "POST"}
+    asked = len(older.changes)
     older.run("refresh", "--detailed-exitcode")
     assert older.ensure("2").document["outcome"] == "unchanged"
-    assert older.changes == []
+    assert len(older.changes) == asked
     assert older.agreed() == before
 
     grown = older.ensure("3")

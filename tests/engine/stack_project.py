@@ -159,7 +159,11 @@ class Project:
     ) -> MachineRequest:
         if name in requests:
             return requests[name]
-        return existing_server(self.spec, machines[alive[name]], "worker") if name in alive else self.request(name)
+        return (
+            existing_server(self.spec, machines[alive[name]], "worker", self.spec.owner)
+            if name in alive
+            else self.request(name)
+        )
 
     def scale(self, names: Iterable[str], **options: Any) -> Applied:
         """Declare and apply."""

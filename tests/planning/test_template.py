@@ -12,6 +12,7 @@ from scaler.planning.template import References, existing_server, fingerprint, l
 from tests.support.fakes import group, spec
 from tests.support.worlds import machine, server
 
+OWNER = spec().owner.with_id("1d1d1d1d")
 CREATE = Step(action=Action.CREATE, server="prod-worker-4", group="worker", reason="", type="cx23", location="fsn1")
 
 
@@ -25,7 +26,7 @@ def test_a_request_has_the_groups_settings_and_the_parts_that_were_looked_up() -
         public_ipv4=False,
         monitoring=True,
     )
-    request = new_server(spec(made), CREATE, References(image="161547269", ssh_keys=("7",), networks=("11",)))
+    request = new_server(spec(made), CREATE, References(image="161547269", ssh_keys=("7",), networks=("11",)), OWNER)
     assert (request.name, request.type, request.location, request.image) == (
         "prod-worker-4",
         "cx23",
@@ -39,6 +40,7 @@ def test_a_request_has_the_groups_settings_and_the_parts_that_were_looked_up() -
         "managed-by": "scaler",
         "scaler-project": "scaler",
         "scaler-stack": "prod",
+        "scaler-id": "1d1d1d1d",
         "scaler-group": "worker",
         "scaler-template": fingerprint(made),
     }
@@ -56,33 +58,34 @@ def test_the_fingerprint_tells_user_data_and_keys_and_nothing_else() -> None:
 def test_an_existing_server_keeps_the_template_that_it_was_made_from() -> None:
     here = spec(group(user_data="new", labels={"role": "worker"}))
     old = replace(machine(here, server()), labels={"note": "x", **here.owner.group_labels("worker", "0ld")})
-    assert labels_of(here, old, "worker") == {"note": "x", "role": "worker", **here.owner.group_labels("worker", "0ld")}
-    assert existing_server(here, old, "worker").labels == labels_of(here, old, "worker")
+    wanted = labels_of(here, old, "worker", OWNER)
+    assert wanted == {"note": "x", "role": "worker", **OWNER.group_labels("worker", "0ld")}
+    assert existing_server(here, old, "worker", OWNER).labels == wanted
 
 
 def test_a_server_without_a_template_gets_none() -> None:
     here = spec()
     bare = machine(here, server())
     bare = replace(bare, labels={key: value for key, value in bare.labels.items() if key != TEMPLATE})
-    assert TEMPLATE not in labels_of(here, bare, "worker")
+    assert TEMPLATE not in labels_of(here, bare, "worker", OWNER)
 
 
 def test_a_server_of_a_removed_group_keeps_its_group() -> None:
     here = spec()
     stray = machine(here, server("prod-old-1", group_name="old"))
-    assert labels_of(here, stray, "old")["scaler-group"] == "old"
-    assert existing_server(here, stray, "old").user_data is None
+    assert labels_of(here, stray, "old", OWNER)["scaler-group"] == "old"
+    assert existing_server(here, stray, "old", OWNER).user_data is None
 
 
 def test_an_existing_server_is_declared_as_what_it_is() -> None:
     here = spec(group(types=("cpx22",), locations=("nbg1",)))
-    request = existing_server(here, machine(here, server()), "worker")
+    request = existing_server(here, machine(here, server()), "worker", OWNER)
     assert (request.type, request.location, request.image) == ("cx23", "fsn1", "100")
-    nameless = existing_server(here, replace(machine(here, server()), image=None), "worker")
+    nameless = existing_server(here, replace(machine(here, server()), image=None), "worker", OWNER)
     assert nameless.image == "unknown"
 
 
 def test_a_recorded_server_is_declared_from_its_record() -> None:
-    request = recorded_server(spec(), replace(server(), image="100"))
+    request = recorded_server(spec(), replace(server(), image="100"), OWNER)
     assert (request.name, request.type, request.image) == ("prod-worker-1", "cx23", "100")
-    assert spec().owner.owns(request.labels)
+    assert OWNER.owns(request.labels)

@@ -470,12 +470,30 @@ class FakeStack:
         self.saves_when_killed = False
         """Whether the engine outlives the run by the moment in which it saves what it did."""
         self.processes = 0
+        self.established: list[str] = []
+        """The ids that runs saved, or tried to."""
+        self.others: list[Identity] = []
+        """What other runs save right before the next ones of ours are saved."""
 
     def read(self) -> StackState:
         return self.saved
 
     def prepare(self) -> None:
         """Nothing is missing."""
+
+    def owner_of(self, identity: Identity | None) -> Owner:
+        return self.owner.with_id(identity.id) if identity else self.owner
+
+    def establish(self, identity: Identity) -> None:
+        self.processes += 1
+        self.cloud.fuse.burn()
+        self.established.append(identity.id)
+        if self.others:
+            self.saved = replace(self.saved, identity=self.others.pop(0))
+        there = self.saved.identity
+        if there is None or there.id in ("", identity.id):
+            self.saved = replace(self.saved, identity=identity)
+        self.cloud.fuse.burn()
 
     def preview(self, change: Change, packs: Sequence[PolicyPack] = ()) -> Preview:
         self.processes += 1
@@ -496,8 +514,13 @@ class FakeStack:
             raise self.apply_errors.pop(0)
         if self.moves:
             self.moves.pop(0)()
-        found = {machine.id for machine in self.cloud.list_owned(self.owner)}
-        found |= set(filter(self._is_there, change.expected - found))
+        owner = self.owner_of(change.identity)
+        machines = self.cloud.list_owned(self.owner)
+        lost = {machine.id for machine in machines if owner.excludes(machine.labels)}
+        listed = {machine.id for machine in machines}
+        found = listed - change.unclaimed - (lost & change.expected)
+        there = [missed for missed in change.expected - listed if missed in self.cloud.boxes]
+        found |= {missed for missed in there if not owner.excludes(self.cloud.boxes[missed].labels)}
         if found != change.expected:
             return Applied(moved=True)
         operation = _Operation(self, change, self._refreshed(change) if change.refresh else dict(self.saved.entries))
@@ -513,6 +536,7 @@ class FakeStack:
         self.saved = StackState(
             entries=operation.held,
             outputs=self.saved.outputs if operation.failure else dict(change.outputs),
+            foreign=self.saved.foreign,
             identity=self.saved.identity if operation.failure else change.identity,
         )
         self.cloud.fuse.burn()
@@ -531,10 +555,6 @@ class FakeStack:
         self.cloud.fuse.burn()
         self.saved = StackState(entries=self._read_again(self.saved.entries), outputs=dict(servers), identity=identity)
         return servers
-
-    def _is_there(self, missed: str) -> bool:
-        box = self.cloud.boxes.get(missed)
-        return box is not None and not self.owner.excludes(box.labels)
 
     def _refreshed(self, change: Change) -> dict[str, StackEntry]:
         kept = {
@@ -558,7 +578,7 @@ class _Operation:
 
     def __init__(self, stack: FakeStack, change: Change, held: dict[str, StackEntry]) -> None:
         self.cloud = stack.cloud
-        self.owner = stack.owner
+        self.owner = stack.owner_of(change.identity)
         self.change = change
         self.held = held
         self.accepted: dict[str, str] = {}
@@ -795,7 +815,22 @@ class Setting:
         """The labels of a server of a group, as a create request would carry them."""
         from scaler.planning.template import fingerprint
 
-        return self.owner.group_labels(group_name, fingerprint(self.spec.groups[group_name]))
+        return self.owner.with_id(self.known_id).group_labels(group_name, fingerprint(self.spec.groups[group_name]))
+
+    @property
+    def known_id(self) -> str:
+        """The stack's id; the backend has one from then on."""
+        known = self.stack.saved.identity or self.records.known_identity
+        if known is None:
+            place = self.place
+            known = Identity(
+                id="1d" * 4,
+                project=place.project,
+                cloud=place.cloud,
+                endpoint=place.endpoint,
+            ).with_token(place)
+            self.stack.saved = replace(self.stack.saved, identity=known)
+        return known.id
 
     @property
     def ready(self) -> list[str]:

@@ -51,7 +51,11 @@ def world(made_for: Spec, *servers: Server, orphans: Iterable[str] = (), vanishe
     }
     gone = {name: StackEntry(name, "worker", f"gone-{name}", {}) for name in vanished}
     return World(
-        at=START, machines=machines, entries={**entries, **gone}, servers={item.name: item for item in servers}
+        at=START,
+        owner=made_for.owner,
+        machines=machines,
+        entries={**entries, **gone},
+        servers={item.name: item for item in servers},
     )
 
 

@@ -68,12 +68,16 @@ class SpecSchema(BaseModel):
         default=None,
     )
     backend: Backend | None = spec_key(
-        "The URL of the Pulumi backend that keeps the state; without it, PULUMI_BACKEND_URL, "
-        "`backend` of Pulumi.yaml, or file://.scaler/pulumi.",
+        "The URL of the Pulumi backend that keeps the state; without it, PULUMI_BACKEND_URL or file://.scaler/pulumi.",
         default=None,
     )
     plugin: Literal["scaler", "official"] = spec_key(
         "Who makes the servers: scaler's own provider, or the official one without its guarantees.", default="scaler"
+    )
+    adopt: Literal["ask", "always"] = spec_key(
+        "ask: a run stops when servers carry the stack's names and not its id. always: it claims them, where no "
+        "identity of the stack is known anywhere.",
+        default="ask",
     )
     accept_loss: Literal["ask", "always"] = spec_key(
         "ask: a run stops when more than half of the servers are missing at once. always: it replaces them.",

@@ -19,8 +19,6 @@ class _Gate:
     turn: threading.Lock = field(default_factory=threading.Lock)
     answered: bool = False
     refusal: CloudError | None = None
-    refused: str = ""
-    """The name of the machine that was refused."""
 
 
 @dataclass
@@ -47,27 +45,35 @@ class Operation:
     _gates: dict[Placement, _Gate] = field(default_factory=dict)
 
     def snapshot(self) -> Sequence[Machine]:
-        """Return the owner's machines as one list call found them; CloudError, the same for every caller."""
+        """Return all machines with the owner's names, as one list call found them.
+
+        Raises CloudError, the same for every caller.
+        """
         with self._lock:
             if self.failed_list:
                 raise self.failed_list
             if self._snapshot is None:
                 try:
                     with cancelled_by(self.cancelled):
-                        self._snapshot = self.cloud.list_owned(self.owner)
+                        self._snapshot = self.cloud.list_owned(self.owner.by_name)
                 except CloudError as error:
                     self.failed_list = error
                     raise
             return self._snapshot
 
-    def present(self, expected: Collection[str]) -> set[str]:
-        """Return the ids of the owner's machines: those of the snapshot, and the expected ones that it misses.
+    def present(self, expected: Collection[str], leave: Collection[str] = ()) -> set[str]:
+        """Return the ids of the machines that there are: those of the snapshot, and the expected ones that it misses.
+
+        An expected one that carries another owner's labels by now is not there. One with the owner's names that is
+        neither expected nor to be left alone is, whatever its id: the run must see it before it acts.
 
         Raises CloudError, and remembers it as `failed_list`: nothing can be concluded without an answer.
         """
         listed = {machine.id for machine in self.snapshot()}
+        lost = {machine.id for machine in self.snapshot() if self.owner.excludes(machine.labels)}
         try:
-            return listed | set(filter(self._exists, set(expected) - listed))
+            found = listed - set(leave) - (lost & set(expected))
+            return found | set(filter(self._exists, set(expected) - listed))
         except CloudError as error:
             self.failed_list = error
             raise
@@ -95,12 +101,11 @@ class Operation:
 
     def _ask(self, gate: _Gate, request: MachineRequest) -> Machine:
         if gate.refusal:
-            # An error of its own: it names this machine, and several threads may not raise one object.
-            raise gate.refusal.about(gate.refused, request.name)
+            raise gate.refusal
         try:
             return self.cloud.create(request)
         except (NoCapacityError, QuotaError) as error:
-            gate.refusal, gate.refused = error, request.name
+            gate.refusal = error
             raise
         finally:
             gate.answered = True
