@@ -6,7 +6,7 @@ SHELL := bash
 .SILENT:
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit check faults soak hostile lint format docs bench engine tools lock newest clean
+.PHONY: help demo test unit check faults soak hostile night lint format docs bench engine tools lock newest clean
 
 # Where the virtual environment is. PYTHON=/path/to/python chooses the interpreter that it is made with.
 VENV ?= .venv
@@ -57,8 +57,14 @@ test: engine ## the tests alone; ARGS="-k name" chooses, JOBS=0 runs them in one
 unit: $(INSTALLED) ## the tests that start no server, browser or engine; ARGS="-k name" chooses
 	$(PYTEST) -m 'not server and not browser and not engine' $(ARGS)
 
-hostile: engine ## reach random counts on an unpleasant cloud, for a night; ARGS="--seeds 20 --counts 10 --cloud hetzner"
+hostile: engine ## reach random counts on an unpleasant cloud; ARGS="--seeds 20 --counts 10 --cloud hetzner"
 	$(BIN)/python tests/faults/hostile.py $(ARGS)
+
+night: engine ## everything on an unpleasant cloud, for a night: counts, kills and faults, the soak, the end-to-end tests
+	$(BIN)/python tests/faults/hostile.py
+	$(BIN)/python tests/faults --profile hostile --most 200
+	for cloud in hetzner digitalocean; do $(BIN)/python tests/faults/soak.py --profile hostile --operations 300 --cloud $$cloud; done
+	SCALER_TEST_PROFILE=hostile $(BIN)/python -m pytest tests/e2e $(ARGS)
 
 lint: $(INSTALLED) ## style, types and direction of imports
 	$(BIN)/ruff check .

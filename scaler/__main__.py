@@ -1,8 +1,6 @@
 """`python -m scaler`."""
 
-import sys
-
-from scaler.commands.main import main
+from scaler.commands.main import entry
 
 if __name__ == "__main__":
-    sys.exit(main())
+    entry()

@@ -159,4 +159,4 @@ class StateError(ScalerError):
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM arrived. `scaler.commands.main` raises it; code that handles Ctrl-C handles it too."""
+    """SIGTERM or SIGHUP arrived. `scaler.commands.main` raises it; code that handles Ctrl-C handles it too."""

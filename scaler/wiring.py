@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from scaler.records.stack_records import StackRecords
 from scaler.support.clock import Clock
 from scaler.support.environment import ordinary_environment
 from scaler.support.files import make_folder
+from scaler.support.folders import home_folder, use_temporary_folder, user_name
 from scaler.support.hosts import ALLOWED, allowed_hosts, host_of, is_loopback
 
 if TYPE_CHECKING:
@@ -110,15 +112,16 @@ def _remove_old_engine_files(project: Project, stack: PulumiStack, backend: Loca
 def backend_url(project: Project, spec: Spec, environ: Mapping[str, str]) -> str:
     """Return the URL of the backend that holds the stack, absolute.
 
-    Raises RefusedError for a Pulumi Cloud that only the spec names: the engine would send it the access token.
+    Raises RefusedError for a Pulumi Cloud that only the spec or Pulumi.yaml names: the engine would send it the
+    access token.
     """
     from_environ = environ.get("PULUMI_BACKEND_URL")
-    url = spec.backend or from_environ or DEFAULT_BACKEND
+    url = spec.backend or from_environ or project.backend or DEFAULT_BACKEND
     host = host_of(url)
     own = allowed_hosts(environ, _PULUMI_CLOUD, from_environ)
-    if spec.backend and url.startswith("http") and not is_loopback(host) and host not in own:
+    if url != from_environ and url.startswith("http") and not is_loopback(host) and host not in own:
         raise RefusedError(
-            f"The spec would send the access token of Pulumi Cloud to {host}, and only the spec names this host.",
+            f"The project would send the access token of Pulumi Cloud to {host}, and only its files name this host.",
             why=f"Pulumi Cloud is at {host_of(_PULUMI_CLOUD)}",
             fix=f"Set {ALLOWED}={host} where scaler runs, if that is right.",
             code="backend_not_allowed",
@@ -163,29 +166,34 @@ def opened_cloud(project: Project, spec: Spec, environ: Mapping[str, str], clock
 
 def open_engine(run: RunSettings, backend: str, clock: Clock, warn: Callable[[str], None]) -> Engine:
     """Return the engine for a run's stack in the backend at this URL; `warn` reports a lock removed by force."""
+    # Before the imports, since one of them makes a temporary file.
+    temporary = use_temporary_folder(run.project.state_dir / "tmp")
     # Imported here since they load Pulumi, which a run with nothing to do does not need.
     from scaler.engine import binary as engine_binary
     from scaler.engine.declarations import preload
     from scaler.engine.process import Engine
     from scaler.engine.secrets import chosen_provider
-    from scaler.engine.settings import EngineSettings
+    from scaler.engine.settings import NO_PROXY_FOR_GRPC, EngineSettings, direct_hosts
+    from scaler.engine.work_folder import work_folder
 
+    # The Pulumi SDK opens the connections from this process to the engine, and takes no options for them.
+    os.environ[NO_PROXY_FOR_GRPC] = direct_hosts(os.environ)
     preload(run.spec.cloud)
     binary = engine_binary.find(run.environ)
     official = run.spec.plugin == "official"
     own_home = not official and "PULUMI_HOME" not in run.environ and not backend.startswith("http")
-    (run.project.directory / "stacks").mkdir(exist_ok=True)
+    directory = work_folder(run.project.directory, run.spec.stack, engine_home(run.project) / "project")
     return Engine(
         EngineSettings(
             binary=binary,
             version=engine_binary.version_of(binary, run.environ) or engine_binary.PINNED,
             project=run.project.name,
             stack=run.spec.stack,
-            directory=run.project.directory,
+            directory=directory,
             backend=backend,
             home=engine_home(run.project) if own_home else None,
-            environ=run.environ,
-            secrets_provider=chosen_provider(run.project.directory, run.spec.stack),
+            environ=_engine_environ(run, temporary),
+            secrets_provider=chosen_provider(directory, run.spec.stack),
             official_plugin=official,
             package=resource_type(run.spec.cloud).package,
             lock_timeout=run.lock_timeout,
@@ -194,3 +202,9 @@ def open_engine(run: RunSettings, backend: str, clock: Clock, warn: Callable[[st
         clock,
         warn,
     )
+
+
+def _engine_environ(run: RunSettings, temporary: Path) -> Mapping[str, str]:
+    """The environment of the engine, which wants a user and a home even where a container has none."""
+    home = home_folder(run.environ) or run.project.state_dir
+    return {**run.environ, "USER": user_name(run.environ), "HOME": str(home), "TMPDIR": str(temporary)}

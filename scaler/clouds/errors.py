@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import re
 from datetime import datetime
+from typing import Self
 
 from scaler.errors import ExitCode, ScalerError
 
@@ -11,6 +14,13 @@ class CloudError(ScalerError):
     """The cloud did not do what was asked. Its own code and message are in `why`."""
 
     code = "cloud_error"
+
+    def about(self, named: str, instead: str) -> Self:
+        """Return the same error for another machine: where its message names the one, it names the other instead."""
+        error = copy.copy(self)
+        error.what = re.sub(rf"(?<![\w-]){re.escape(named)}(?![\w-])", lambda _: instead, self.what)
+        error.args = (error.what,)
+        return error
 
 
 class GoneError(CloudError):

@@ -40,13 +40,19 @@ from scaler.clouds.deadlines import Deadlines
 from scaler.clouds.governor import Budget, CancelledError, Governor, Kind, OverBudgetError
 from scaler.support.clock import Clock
 from scaler.support.hosts import host_of, is_loopback
+from scaler.support.text import LONGEST, one_line
 
 T = TypeVar("T")
 
 _LOG = logging.getLogger(__name__)
 
+_LARGEST_BODY = 32 << 20
+"""Bytes of an answer: a page of 50 servers has far less than one MiB."""
+
 _ATTEMPTS = 4
 _CHUNK = 65536
+_SHORTEST_SECRET = 8
+"""Characters of a line of user data that no message may repeat; shorter ones are words such as `runcmd:`."""
 _READS = frozenset({"GET", "HEAD"})
 _REPEATABLE = _READS | {"PUT", "DELETE"}
 """Methods that may be sent again although they may have been carried out."""
@@ -209,9 +215,13 @@ class Transport(HTTPAdapter):
         """Read the whole body within the read deadline, however slowly it arrives."""
         end = self._clock.monotonic() + self._deadlines.read
         chunks = []
+        size = 0
         try:
             while chunk := response.raw.read1(_CHUNK, decode_content=True):
                 chunks.append(chunk)
+                size += len(chunk)
+                if size > _LARGEST_BODY:
+                    raise requests.RequestException(f"the answer is larger than {_LARGEST_BODY >> 20} MiB")
                 if self._clock.monotonic() > end:
                     raise requests.ReadTimeout(f"the body took longer than {self._deadlines.read:g} s")
         except (requests.RequestException, HTTPError, OSError):
@@ -241,7 +251,7 @@ class Transport(HTTPAdapter):
         if kind is RateLimitedError:
             reset = self._governor.pause(response.headers, attempt)
             raise self._error(RateLimitedError, refusal.why, reset=reset)
-        raise self._error(kind, refusal.why)
+        raise self._error(kind, refusal.why, fix=_fix(kind, refusal))
 
     def _refusal(self, request: requests.PreparedRequest, response: requests.Response, parsed: object) -> Refusal:
         code, message = "", response.reason or ""
@@ -253,7 +263,7 @@ class Transport(HTTPAdapter):
             path=urlsplit(request.url or "").path,
             status=response.status_code,
             code=code,
-            message=message,
+            message=_without_user_data(message, request.body),
             request_id=response.headers.get(self._dialect.request_id, ""),
         )
 
@@ -270,7 +280,8 @@ class Transport(HTTPAdapter):
 
     def _error(self, kind: type[CloudError], why: str, **more: Any) -> CloudError:
         """Return an error without `what`: `asking` fills it in."""
-        return kind("", why=why.replace(self._token, "***"), fix=_FIXES.get(kind, ""), **more)
+        hidden = why.replace(self._token, "***") if self._token else why
+        return kind("", why=one_line(hidden, LONGEST), **{"fix": _FIXES.get(kind, ""), **more})
 
 
 def open_session(
@@ -298,7 +309,7 @@ def asking(title: str, what: str, *, changing: bool, also: type[Exception] = Val
         raise
     except (*_MALFORMED, also) as error:
         kind = AmbiguousError if changing else TransientError
-        why = f"the answer is not what was promised: {type(error).__name__} {error}"
+        why = one_line(f"the answer is not what was promised: {type(error).__name__} {error}", LONGEST)
         raise kind(f"{title} gave no usable answer to: {what}", why=why, fix=_FIXES[kind]) from error
 
 
@@ -312,11 +323,22 @@ def given(value: T | None, field: str) -> T:
 def _meaning_of_status(status: int) -> type[CloudError]:
     if status == 429:
         return RateLimitedError
-    if status in (401, 403):
+    if status == 401:
         return AuthError
     if status >= 500 or status == 408:
         return AmbiguousError
     return InvalidError
+
+
+def _fix(kind: type[CloudError], refusal: Refusal) -> str:
+    """Return how to go on after a refusal. A 403 has many reasons, and the token is only one of them."""
+    if refusal.status != 403 or kind not in (AuthError, InvalidError):
+        return _FIXES.get(kind, "")
+    if kind is AuthError:
+        return "Check that the token has the rights for this, may write, and belongs to this account."
+    if refusal.code:
+        return "Its words say why: the account, or what was asked for, is not allowed this, whatever the token."
+    return "The answer is not in the cloud's format: see whether a proxy or firewall answers instead of it."
 
 
 def _deprecation_notice(headers: Mapping[str, str]) -> str:
@@ -328,14 +350,26 @@ def _deprecation_notice(headers: Mapping[str, str]) -> str:
 def _parse(body: bytes) -> object:
     try:
         return json.loads(body) if body else {}
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
+
+
+def _without_user_data(message: str, body: bytes | str | None) -> str:
+    """Return a message of the cloud's without lines of the user data that it refuses, which may hold secrets."""
+    sent = _parse(body.encode() if isinstance(body, str) else body or b"")
+    user_data = sent.get("user_data") if isinstance(sent, dict) else None
+    for line in str(user_data or "").splitlines():
+        if len(line.strip()) >= _SHORTEST_SECRET:
+            message = message.replace(line.strip(), "***")
+    return message
 
 
 def _was_not_sent(error: Exception) -> bool:
     """Return whether the connection failed before the request was sent."""
     if isinstance(error, requests.exceptions.ConnectTimeout | requests.exceptions.ProxyError):
         return True
+    if type(error) is OSError and error.errno is None:
+        return True  # requests says so of a file of certificates that it cannot read.
     reason = error.args[0] if error.args else None
     if isinstance(reason, MaxRetryError):
         reason = reason.reason

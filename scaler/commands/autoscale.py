@@ -45,7 +45,7 @@ def autoscale(
 
     The `autoscale` blocks of the groups say how. Without --watch, scaler decides once, which suits a cron job. What the
     next run must know is in the stack's records, so a watch and a cron job decide the same. A watch asks nothing and
-    writes no report. Ctrl-C or SIGTERM ends it after the current tick; a second signal ends it at once.
+    writes no report. Ctrl-C, SIGTERM or SIGHUP ends it after the current tick; a second signal ends it at once.
 
     \b
     Examples:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import traceback
 from collections.abc import Callable, Iterator
@@ -19,11 +18,13 @@ from scaler.autoscale.tick import Tick, require_policy
 from scaler.autoscale.watch import Listener, Watch
 from scaler.commands.autoscale_tick import Ticker
 from scaler.commands.context import Context, Output
+from scaler.commands.document import as_json
 from scaler.commands.running import load_stack
 from scaler.errors import ExitCode, ScalerError, Terminated, UsageError
 from scaler.model import Spec
 from scaler.support.clock import format_time
 from scaler.support.installation import install_command
+from scaler.support.text import one_line
 
 if TYPE_CHECKING:
     from scaler.autoscale.exposition import Exposition
@@ -67,10 +68,13 @@ def _signals_end(loop: Watch) -> Iterator[None]:
 
     def obey(number: int, _frame: FrameType | None) -> None:
         if loop.stopping:
-            raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
+            raise KeyboardInterrupt if number == signal.SIGINT else Terminated
         loop.stop()
 
-    before = {number: signal.signal(number, obey) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    # `nohup` has one of them ignored, and a shell's `&` another.
+    obeyed = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, obey) for number in obeyed}
     try:
         yield
     finally:
@@ -101,6 +105,10 @@ class _Listeners:
             report(listener)
 
 
+_LONGEST = 2000
+"""Characters of a problem that are shown."""
+
+
 @dataclass
 class _Reporter:
     """Prints each change, and each problem once, for a person or a journal."""
@@ -121,9 +129,9 @@ class _Reporter:
                 continue
             self.reported.add(name)
             if self.context.output is Output.JSON:
-                click.echo(json.dumps(decision_document(decision), ensure_ascii=False))
+                click.echo(as_json(decision_document(decision)))
             else:
-                click.echo(f"{format_time(decision.at)} {name}: {decision.reason}")
+                click.echo(f"{format_time(decision.at)} {name}: {one_line(decision.reason)}")
 
     def failed(self, error: Exception, took_s: float) -> None:
         del took_s
@@ -139,11 +147,13 @@ class _Reporter:
         click.echo(f"{spec.path.name} has changed and is in force from now on", err=True)
 
     def reload_failed(self, error: Exception) -> None:
-        text = "; ".join(map(str, getattr(error, "problems", ()))) or _words(error)
+        text = one_line("; ".join(map(str, getattr(error, "problems", ()))), _LONGEST) or _words(error)
         if text != self.spec_problem:
             click.echo(f"Error: the spec as it was stays in force: {text}", err=True)
         self.spec_problem = text
 
 
 def _words(error: Exception) -> str:
-    return str(error) if isinstance(error, ScalerError) else f"an internal error of scaler: {type(error).__name__}"
+    if isinstance(error, ScalerError):
+        return one_line(str(error), _LONGEST)
+    return f"an internal error of scaler: {type(error).__name__}"

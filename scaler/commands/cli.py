@@ -71,7 +71,7 @@ Exit codes:
   69   the cloud or the engine cannot be reached
   77   credentials are missing or were refused
   130  interrupted (Ctrl-C)
-  143  terminated (SIGTERM)
+  143  terminated (SIGTERM, SIGHUP)
 """
 
 

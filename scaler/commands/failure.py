@@ -9,12 +9,16 @@ from pathlib import Path
 from scaler.commands.context import Output
 from scaler.commands.document import dump
 from scaler.errors import ScalerError
+from scaler.support.text import one_line, visible
+
+_MOST_LINES = 40
+_LONGEST_LINE = 2000
 
 
 def as_text(error: ScalerError) -> str:
     """Return what happened, each problem, why, how to fix it, and the exit code."""
-    lines = [f"Error: {error.what}"]
-    lines += [f"  {problem}" for problem in _problems(error)]
+    lines = [f"Error: {one_line(error.what, _LONGEST_LINE)}"]
+    lines += [f"  {one_line(str(problem), _LONGEST_LINE)}" for problem in _problems(error)]
     if error.why:
         lines.append(f"  why: {_indent(error.why)}")
     if error.fix:
@@ -45,4 +49,10 @@ def _plain(problem: object) -> object:
 
 
 def _indent(text: str) -> str:
-    return text.strip().replace("\n", "\n       ")
+    return "\n       ".join(_shortened(visible(text.strip()).split("\n")))
+
+
+def _shortened(lines: list[str]) -> list[str]:
+    """Return the first lines, none of them too long; other sides' words have no bounds."""
+    cut = [line if len(line) <= _LONGEST_LINE else f"{line[:_LONGEST_LINE]}…" for line in lines[:_MOST_LINES]]
+    return cut if len(lines) <= _MOST_LINES else [*cut, f"… and {len(lines) - _MOST_LINES} more lines"]

@@ -10,11 +10,16 @@ import click
 
 from scaler.errors import Problem, ScalerError
 from scaler.model import Result, StepResult
+from scaler.support.text import visible
 
 
 def on_github(environ: Mapping[str, str]) -> bool:
     """Return whether this is a step of GitHub Actions, or of a runner that is compatible with it."""
     return environ.get("GITHUB_ACTIONS") == "true"
+
+
+_LONGEST = 4000
+"""Characters of an annotation."""
 
 
 @contextmanager
@@ -63,7 +68,7 @@ def _command(name: str, text: str, **properties: str) -> str:
 
 
 def _data(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return visible(text[:_LONGEST]).replace("%", "%25").replace("\n", "%0A")
 
 
 def _property(text: str) -> str:

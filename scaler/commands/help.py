@@ -19,6 +19,7 @@ ENVIRONMENT = (
     ("DIGITALOCEAN_API_URL", "Another URL of DigitalOcean's API, where the spec has no `endpoint`."),
     ("SCALER_ALLOW_HOSTS", "Other hosts that may get tokens although only a spec names them, separated by commas."),
     ("PULUMI_BACKEND_URL", "Where the engine keeps its state, where the spec has no `backend`."),
+    ("SSL_CERT_FILE", "The certificates to trust, for example those of a proxy; REQUESTS_CA_BUNDLE wins."),
     ("CI", "If set, nothing is asked: commands that would ask need --yes."),
     ("NO_COLOR, FORCE_COLOR", "Without colour, or with colour even where there is no terminal."),
 )

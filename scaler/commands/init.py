@@ -21,7 +21,7 @@ description: Servers kept by scaler
 main: stacks
 runtime: python
 backend:
-  url: file://.scaler/pulumi # for `pulumi` by hand; scaler takes the spec's `backend`, else PULUMI_BACKEND_URL
+  url: file://.scaler/pulumi # the spec's `backend` and PULUMI_BACKEND_URL win
 """
 
 ENTRY = '''\

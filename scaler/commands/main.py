@@ -17,26 +17,28 @@ from scaler.commands.cli import cli
 from scaler.commands.context import Output
 from scaler.commands.failure import as_document, as_text
 from scaler.commands.github import annotate_error, on_github
+from scaler.commands.streams import prepare_streams, settled
 from scaler.errors import ExitCode, ScalerError, Terminated
+from scaler.support.certificates import trust_named_certificates
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line (default: the process's own) and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     signal.signal(signal.SIGTERM, _terminate)
+    # A closed terminal or connection ends a run like SIGTERM, unless `nohup` has it ignored.
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+        signal.signal(signal.SIGHUP, _terminate)
     # Only the owner may write the files that scaler and its child processes create, whatever the shell's umask is.
     os.umask(os.umask(0o022) | 0o022)
-    code = _run(arguments)
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        _drop_stdout()
-    return code
+    return _run(arguments)
 
 
 def entry() -> None:
     """The console script `scaler`."""
-    sys.exit(main())
+    prepare_streams()
+    trust_named_certificates(os.environ)
+    sys.exit(settled(main()))
 
 
 def _run(arguments: list[str]) -> int:
@@ -104,11 +106,6 @@ def _interrupted(cause: BaseException | None) -> int:
 
 def _terminate(_signal: int, _frame: FrameType | None) -> None:
     raise Terminated
-
-
-def _drop_stdout() -> None:
-    """Redirect standard output to nowhere: its reader is gone, and the flush at exit would fail on the same pipe."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _output_of(arguments: Sequence[str]) -> Output:

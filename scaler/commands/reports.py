@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -156,7 +157,10 @@ def _markdown(ended: Result | ScalerError) -> str:
 
     if isinstance(ended, Result):
         return render(ended, "markdown") + "\n"
-    return f"### scaler: {ended.code}\n\n```text\n{as_text(ended)}\n```\n"
+    # A fence longer than any in the text, which comes from outside.
+    text = as_text(ended)
+    fence = "`" * (1 + max(2, *map(len, re.findall("`+", text)), 2))
+    return f"### scaler: {ended.code}\n\n{fence}text\n{text}\n{fence}\n"
 
 
 def _json(ended: Result | ScalerError) -> str:

@@ -15,6 +15,7 @@ from scaler.commands.context import Context
 from scaler.commands.github import log_group
 from scaler.commands.options import LockPolicy
 from scaler.commands.reports import keep_result
+from scaler.commands.streams import is_unread, lost_result
 from scaler.config.project import Project
 from scaler.errors import ExitCode, UsageError
 from scaler.model import Outcome, Plan, Result, Spec
@@ -87,12 +88,14 @@ def opened_ports(
 
 
 def show(context: Context, result: Result) -> int:
-    """Print a result on standard output, and return its exit code."""
+    """Print a result on standard output, and return its exit code: that of the run, even if nobody can read it."""
     from scaler.output.render import render
 
     keep_result(result)
     color = context.colored(sys.stdout)
     click.echo(render(result, context.output, color=color, hints=context.interactive), color=color)
+    if result.outcome is not Outcome.PLANNED and (lost := lost_result()) and not is_unread(lost):
+        click.echo(f"scaler: warning: the result could not be printed: standard output: {lost.strerror}", err=True)
     return EXIT_CODES[result.outcome]
 
 

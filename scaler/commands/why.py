@@ -17,12 +17,13 @@ from scaler.errors import UsageError
 from scaler.model import Server
 from scaler.model.events import Event
 from scaler.output.table import markdown_table, text_table
-from scaler.output.words import format_age, format_elapsed, one_line
+from scaler.output.words import format_age, format_elapsed
 from scaler.records.codec import event_to_json, server_to_json
 from scaler.records.explanation import Explanation, RunReport, explain_server
 from scaler.records.state_file import StateFile
 from scaler.support.clock import format_time
 from scaler.support.suggestions import nearest
+from scaler.support.text import one_line
 
 _COLUMNS = ("at", "event", "from", "to", "reason")
 

@@ -13,6 +13,7 @@ from scaler.config.schema import GroupSchema, SpecSchema
 from scaler.config.schema.refusals import shown
 from scaler.config.strict_yaml import Document, Location
 from scaler.support.suggestions import nearest_clause
+from scaler.support.text import named
 
 _OTHER_WORDS = {"region": "location", "size": "type", "server_type": "type", "keys": "ssh_keys", "tags": "labels"}
 """The clouds' words for keys that have another name in a spec."""
@@ -52,7 +53,7 @@ def report(document: Document, schema: type[BaseModel], at: Location, error: Err
 
 def _dotted(location: Location) -> str:
     """Return a place in the file as messages name it, such as `groups.worker.type[1]`."""
-    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{named(part)}" for part in location)
     return text.removeprefix(".") or "the spec"
 
 
@@ -101,7 +102,7 @@ def _fix(kind: str, value: object, words: list[str]) -> str:
     if kind == "too_short":
         return "name at least one"
     if kind == "tuple_type" and isinstance(value, str | int):
-        return f"write [{value}]"
+        return f"write [{value}]" if named(str(value)) == str(value) else "write it in [ ]"
     if not isinstance(value, str):
         return ""
     if kind == "literal_error" and len(words) > 1:

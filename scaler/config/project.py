@@ -11,6 +11,7 @@ from pathlib import Path
 
 from scaler.errors import InvalidSpecError, UsageError
 from scaler.support.suggestions import nearest
+from scaler.support.text import quoted
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?")
 """What every cloud accepts as a label's value, in lower case since some clouds change the case."""
@@ -24,6 +25,8 @@ class Project:
     name: str
     """The name in Pulumi.yaml; every server carries it as a label."""
     state_dir: Path
+    backend: str | None = None
+    """`backend.url` of Pulumi.yaml: where the engine keeps its state, if neither spec nor environment says it."""
 
     @classmethod
     def find(cls, directory: Path, state_dir: Path | None = None) -> Project:
@@ -31,7 +34,8 @@ class Project:
 
         Raises UsageError if the folder has no Pulumi.yaml, InvalidSpecError if that has no usable name.
         """
-        return cls(directory, _read_name(directory), state_dir or directory / ".scaler")
+        name, backend = _read_file(directory)
+        return cls(directory, name, state_dir or directory / ".scaler", backend)
 
     def stacks(self) -> list[str]:
         """Return the names of all stacks, sorted: those of the specs in `stacks/`.
@@ -53,7 +57,7 @@ class Project:
         if not known:
             raise UsageError("There is no spec in stacks/.", fix="Run `scaler init` to write one.")
         if stack is not None:
-            raise UsageError(f"There is no stack {stack!r}.", why=_listed(known), fix=self._fix(stack, known))
+            raise UsageError(f"There is no stack {quoted(stack)}.", why=_listed(known), fix=self._fix(stack, known))
         if len(known) > 1:
             raise UsageError(
                 f"The project has {len(known)} stacks, and none was named.",
@@ -79,7 +83,7 @@ def _listed(stacks: list[str]) -> str:
     return f"stacks/ has {', '.join(stacks)}"
 
 
-def _read_name(directory: Path) -> str:
+def _read_file(directory: Path) -> tuple[str, str | None]:
     from scaler.config.strict_yaml import read
 
     path = directory / "Pulumi.yaml"
@@ -89,15 +93,19 @@ def _read_name(directory: Path) -> str:
             fix="Run `scaler init`, or name the folder with -C.",
         )
     document = read(path)
-    name = document.value.get("name") if isinstance(document.value, dict) else None
+    values = document.value if isinstance(document.value, dict) else {}
+    name, backend = values.get("name"), values.get("backend")
+    url = backend.get("url") if isinstance(backend, dict) else None
+    if not isinstance(url, str | None):
+        document.report(document.line(("backend", "url")), f"backend.url must be a text, not {url!r}")
     if not document.problems and not _NAME.fullmatch(str(name)):
         document.report(
             document.line(("name",)),
-            f"name must be at most 63 lower-case letters, digits, - and _, not {name!r}"
+            f"name must be at most 63 lower-case letters, digits, - and _, not {quoted(str(name))}"
             if name is not None
             else "name is missing",
             "every server carries it as a label",
         )
     if document.problems:
         raise InvalidSpecError(document.problems)
-    return str(name)
+    return str(name), None if url is None else str(url)

@@ -16,6 +16,7 @@ from typing import TypeAlias
 import yaml
 
 from scaler.errors import Problem
+from scaler.support.text import named, one_line
 
 Value: TypeAlias = "bool | int | str | list[Value] | dict[str, Value] | None"
 Location: TypeAlias = tuple[int | str, ...]
@@ -23,6 +24,9 @@ Location: TypeAlias = tuple[int | str, ...]
 
 MOST_VALUES = 10_000
 """The most values of a document. Aliases of aliases can make a short file endless; no real spec has so many."""
+
+_LONGEST = 400
+"""Characters of a problem's message."""
 
 _WHOLE_NUMBER = re.compile(r"0|-?[1-9][0-9]{0,17}")
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -64,7 +68,8 @@ class Document:
 
     def report(self, line: int, message: str, fix: str = "") -> None:
         """Add a problem, unless it is there already: an anchor's content is read again at every alias."""
-        problem = Problem(self.file, line, message, fix)
+        # The last resort: whatever a message quotes, it is one line, and no document.
+        problem = Problem(self.file, line, one_line(message, _LONGEST), one_line(fix, _LONGEST))
         if problem not in self.problems:
             self.problems.append(problem)
 
@@ -176,7 +181,7 @@ class _Builder:
             if not isinstance(key, yaml.ScalarNode):
                 self._document.report(_line(key), "a list or mapping cannot be a key")
             elif key.value in first and not _is_merge(key):
-                message = f"{key.value} is given twice; the first is on line {first[key.value]}"
+                message = f"{named(key.value)} is given twice; the first is on line {first[key.value]}"
                 self._document.report(_line(key), message, "remove one of them")
             elif not _is_merge(key):
                 first[key.value] = _line(key)

@@ -19,7 +19,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from scaler.engine.checkpoint import Checkpoint, read_deployment
 from scaler.engine.locks import Lock, is_stale, read_lock, remove_lock
-from scaler.errors import EngineError
+from scaler.errors import EngineError, SpecError
 
 _VERSION = 3
 """Of the checkpoint's format (pulumi: sdk/go/common/apitype)."""
@@ -38,8 +38,19 @@ def absolute_url(backend: str, directory: Path) -> str:
     if not backend.startswith("file://"):
         return backend
     location, mark, options = backend.removeprefix("file://").partition("?")
-    path = (directory / Path(unquote(location)).expanduser()).resolve()
+    path = (directory / _expanded(unquote(location))).resolve()
     return f"file://{quote(str(path))}{mark}{options}"
+
+
+def _expanded(location: str) -> Path:
+    try:
+        return Path(location).expanduser()
+    except RuntimeError as error:
+        raise SpecError(
+            f"The backend file://{location} is in no folder that is known.",
+            why="the user has no home: HOME is not set, and the system has no entry for the user",
+            fix="Set HOME, or give the whole path of the backend.",
+        ) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +68,17 @@ class LocalBackend:
         if not url.startswith("file://"):
             return None
         return cls(Path(unquote(urlsplit(url).path)) / ".pulumi", project, stack)
+
+    def check_layout(self) -> None:
+        """Raise EngineError for a folder in the engine's old layout, in which stacks have no project."""
+        old = next((self.root / "stacks").glob("*.json*"), None)
+        if old is not None and not (self.root / "stacks" / self.project).is_dir():
+            raise EngineError(
+                "The backend has the engine's old layout, which scaler does not read.",
+                why=f"{old} belongs to no project; it was made with PULUMI_DIY_BACKEND_LEGACY_LAYOUT or an old version",
+                fix=f"Run `pulumi state upgrade` with PULUMI_BACKEND_URL=file://{self.root.parent}.",
+                code="backend_layout",
+            )
 
     def exists(self) -> bool:
         """Return whether the stack was ever saved."""

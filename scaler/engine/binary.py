@@ -21,6 +21,7 @@ from typing import IO, TYPE_CHECKING
 
 from scaler.errors import LockedError, UnavailableError
 from scaler.hooks.processes import ask_command
+from scaler.support.folders import cache_folder
 
 if TYPE_CHECKING:
     from filelock import FileLock
@@ -97,7 +98,10 @@ def version_of(binary: Path, environ: Mapping[str, str]) -> str | None:
     except OSError:
         return None
     key = f"{binary.absolute()}:{stat.st_mtime_ns}:{stat.st_size}"
-    cache = _engine_dir(environ) / "versions.json"
+    folder = _engine_dir(environ)
+    if folder is None:
+        return _probe(binary, environ)
+    cache = folder / "versions.json"
     known = _read_versions(cache)
     if key not in known:
         version = _probe(binary, environ)
@@ -116,6 +120,8 @@ def install(environ: Mapping[str, str], *, report: Report, from_source: bool = F
     Raises UnavailableError if neither works, LockedError if another install does not end.
     """
     folder = _engine_dir(environ)
+    if folder is None:
+        raise _no_cache("neither XDG_CACHE_HOME nor HOME is set, and the user has no entry in the system's list")
     binary = folder / version / "pulumi"
     if _is_executable(binary):
         report(f"engine {version} is already installed")
@@ -123,11 +129,7 @@ def install(environ: Mapping[str, str], *, report: Report, from_source: bool = F
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UnavailableError(
-            "The Pulumi engine cannot be installed.",
-            why=f"the cache folder cannot be made: {error}",
-            fix="Set XDG_CACHE_HOME to a folder that can be written.",
-        ) from error
+        raise _no_cache(f"the cache folder cannot be made: {error}") from error
     with _locked(folder / f"{version}.lock", report):
         if _is_executable(binary):
             report(f"engine {version} was just installed by another run")
@@ -143,6 +145,14 @@ def install(environ: Mapping[str, str], *, report: Report, from_source: bool = F
         finally:
             shutil.rmtree(partial, ignore_errors=True)
     return binary
+
+
+def _no_cache(why: str) -> UnavailableError:
+    return UnavailableError(
+        "The Pulumi engine cannot be installed.",
+        why=why,
+        fix="Set XDG_CACHE_HOME to a folder that can be written.",
+    )
 
 
 # ---------------------------------------------------------------------------------------------
@@ -162,15 +172,16 @@ def _explicit(binary: Path, environ: Mapping[str, str]) -> Path:
 
 
 def _installed(environ: Mapping[str, str]) -> Path | None:
-    candidates = [path for path in _engine_dir(environ).glob("v*/pulumi") if _is_executable(path)]
+    folder = _engine_dir(environ)
+    candidates = [path for path in folder.glob("v*/pulumi") if _is_executable(path)] if folder else []
     candidates = [path for path in candidates if _new_enough(path.parent.name)]
     return max(candidates, key=lambda path: _parse(path.parent.name) or (), default=None)
 
 
-def _engine_dir(environ: Mapping[str, str]) -> Path:
-    cache = environ.get("XDG_CACHE_HOME")
-    base = Path(cache) if cache else Path(environ.get("HOME") or Path.home()) / ".cache"
-    return base / "scaler" / "engine"
+def _engine_dir(environ: Mapping[str, str]) -> Path | None:
+    """Where engines are installed; None for a user without a home, as in many containers."""
+    cache = cache_folder(environ)
+    return cache / "scaler" / "engine" if cache else None
 
 
 def _is_executable(path: Path) -> bool:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from scaler.support.text import visible
+
 
 @dataclass
 class Events:
@@ -57,8 +59,8 @@ class Events:
 
 
 def plain_text(message: str) -> str:
-    """Return a message without the engine's colour marks."""
-    return re.sub(r"<\{%.*?%\}>|\x1b\[[0-9;]*m", "", message).strip()
+    """Return a message without the engine's colour marks, and with other control characters visible."""
+    return visible(re.sub(r"<\{%.*?%\}>|\x1b\[[0-9;]*m", "", message).strip())
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +72,27 @@ class Ran:
     """The engine's error message; None if it succeeded."""
 
 
+_MOST_LINES = 20
+"""Lines of an error that are kept; the engine's own log has all of it."""
+
+
 def reason_in(text: str) -> str:
-    """Return the lines of a failed command's output that say why, without the SDK's frame."""
-    lines = [plain_text(line.removeprefix(" stderr: ")) for line in text.splitlines()]
-    errors = [line for line in lines if line.startswith("error:")]
-    return "\n".join(errors or [line for line in lines if line][-5:])
+    """Return the lines of a failed command's output that say why, without the SDK's frame.
+
+    An error may go on in further lines, which are indented: a list of errors, or the words of the
+    operating system.
+    """
+    lines = [line.removeprefix(" stderr: ").rstrip() for line in text.splitlines()]
+    errors: list[str] = []
+    is_error = False
+    for line in lines:
+        plain = plain_text(line)
+        begins = plain.startswith("error:")
+        # An error that has said nothing yet goes on in the next line, however that is written.
+        goes_on = is_error and (line[:1].isspace() or errors[-1].endswith(":"))
+        is_error = begins or goes_on or (is_error and not plain)
+        if plain and (begins or goes_on) and plain not in errors:
+            errors.append(plain)
+    found = errors or [plain for line in lines if (plain := plain_text(line))][-5:]
+    left_out = len(found) - _MOST_LINES
+    return "\n".join([*found[:_MOST_LINES], *([f"(and {left_out} more lines)"] if left_out > 0 else [])])

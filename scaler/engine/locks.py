@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from scaler.support.clock import format_time, parse_time
+from scaler.support.text import LONGEST, one_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,4 +88,4 @@ def remove_lock(lock: Lock) -> None:
 
 def describe(lock: Lock) -> str:
     """Return who holds a lock and since when, for people."""
-    return f"{lock.username}@{lock.hostname}, process {lock.pid}, since {format_time(lock.since)}"
+    return one_line(f"{lock.username}@{lock.hostname}, process {lock.pid}, since {format_time(lock.since)}", LONGEST)

@@ -14,6 +14,40 @@ _SECRET_VARIABLES = frozenset(_TOKENS) | {f"{name}_FILE" for name in _TOKENS}
 """Our plugin talks to the cloud from our process: the engine needs no credentials, so it gets none."""
 
 
+_NOT_HANDED_OVER = frozenset(
+    {
+        "PULUMI_CONTINUE_ON_ERROR",
+        "PULUMI_DEBUG_LANGUAGES",
+        "PULUMI_DEBUG_PROVIDERS",
+        "PULUMI_DIY_BACKEND_LEGACY_LAYOUT",
+        "PULUMI_DISABLE_REFRESH_BEFORE_UPDATE",
+        "PULUMI_SELF_MANAGED_STATE_LEGACY_LAYOUT",
+        "PULUMI_SKIP_CHECKPOINTS",
+    }
+)
+"""Variables that change what the engine does, or where it keeps its state. Scaler decides both."""
+
+_OPTION_PREFIX = "PULUMI_OPTION_"
+"""The engine takes any option of its command line from a variable of this name: `PULUMI_OPTION_TARGET`, for example."""
+
+
+def not_handed_over(environ: Mapping[str, str]) -> list[str]:
+    """Return the names of the variables that are set for the engine and that scaler keeps from it, sorted."""
+    return sorted(name for name in environ if name in _NOT_HANDED_OVER or name.startswith(_OPTION_PREFIX))
+
+
+NO_PROXY_FOR_GRPC = "no_grpc_proxy"
+"""gRPC for Python sends even connections to 127.0.0.1 through `grpc_proxy`, `https_proxy` or `http_proxy`, unless this
+variable, or else `no_proxy`, names the host (gRPC core: src/core/handshaker/http_connect/http_proxy_mapper.cc)."""
+
+
+def direct_hosts(environ: Mapping[str, str]) -> str:
+    """Return the value of NO_PROXY_FOR_GRPC with which scaler and the engine reach each other."""
+    named = environ.get(NO_PROXY_FOR_GRPC) or environ.get("no_proxy") or ""
+    hosts = [host.strip() for host in named.split(",") if host.strip()]
+    return ",".join(dict.fromkeys([*hosts, "127.0.0.1", "localhost"]))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineSettings:
     """The settings of one stack's engine."""
@@ -41,9 +75,8 @@ class EngineSettings:
 
     def environ_of_engine(self) -> dict[str, str]:
         """Return the environment of every engine process."""
-        inherited = {
-            key: value for key, value in self.environ.items() if self.official_plugin or key not in _SECRET_VARIABLES
-        }
+        kept = {*not_handed_over(self.environ), *(() if self.official_plugin else _SECRET_VARIABLES)}
+        inherited = {key: value for key, value in self.environ.items() if key not in kept}
         return {
             **default_passphrase(self.environ, self.secrets_provider),
             # A pipeline may lose the stack's settings file: the state says which provider encrypts it.
@@ -54,6 +87,8 @@ class EngineSettings:
             "PULUMI_DIY_BACKEND_DISABLE_CHECKPOINT_BACKUPS": "true",
             # `scaler.engine.backend` reads gzip but not zstd.
             "PULUMI_DIY_BACKEND_ZSTD": "false",
+            # For policy packs, which are gRPC servers and clients in Python.
+            NO_PROXY_FOR_GRPC: direct_hosts(self.environ),
         }
 
     def environ_of_plugin(self, port: int | None) -> dict[str, str]:

@@ -35,6 +35,7 @@ from scaler.planning.template import existing_server
 from scaler.records.codec import identity_from_json, own_output, server_from_json, server_to_json
 from scaler.support.clock import Clock
 from scaler.support.environment import withheld
+from scaler.support.text import LONGEST, one_line
 
 if TYPE_CHECKING:
     from scaler.engine.process import Engine, PolicyEvent, Program
@@ -75,6 +76,7 @@ class PulumiStack:
 
     def read(self) -> StackState:
         if self._backend:
+            self._backend.check_layout()
             self._backend.heal_locks()
             self._backend.heal_half_locks(self._clock.now())
             self._backend.heal_checkpoint()
@@ -119,7 +121,7 @@ class PulumiStack:
             pack=event.policy_pack_name,
             level="mandatory" if event.enforcement_level == "mandatory" else "advisory",
             server=_name(urn) if f"${self._type}::" in urn else None,
-            message=" ".join(event.message.split()),
+            message=one_line(event.message, LONGEST),
         )
 
     def _refuse_remediation(self, change: Change, shown: Mapping[str, Mapping[str, Any]]) -> None:

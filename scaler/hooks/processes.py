@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from scaler.support.environment import ordinary_environment
+from scaler.support.text import last_line_of
 
 _OUTPUT_LENGTH = 500
 """How many characters of a command's last output are reported."""
@@ -118,7 +119,7 @@ class CommandProcess:
         """Kill it, if it still runs, and return its last output on one line. Call this once."""
         self.kill()
         self._wait(1)
-        return _one_line(self._output.end().decode(errors="replace"))
+        return last_line_of(self._output.end().decode(errors="replace"), _OUTPUT_LENGTH)
 
     def finish(self, within_s: float) -> str | None:
         """Wait for its end and kill it after `within_s` seconds; return what went wrong, None if it ended with 0."""
@@ -257,9 +258,3 @@ def _kill_session(process: subprocess.Popen[bytes]) -> None:
     # The session may be empty, or be of another user by now.
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
-
-
-def _one_line(text: str) -> str:
-    """Return the end of a text on one line, without control characters, which a terminal would obey."""
-    line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
-    return line if len(line) <= _OUTPUT_LENGTH else f"…{line[-_OUTPUT_LENGTH:]}"

@@ -18,6 +18,7 @@ from scaler.errors import ExtensionError
 from scaler.hooks.processes import run_command
 from scaler.model import CheckResult, Readiness, Server
 from scaler.support.clock import Clock
+from scaler.support.text import LONGEST, named, one_line
 
 _CHECK_WITHIN_S = 5.0
 """The time limit of one check."""
@@ -49,10 +50,10 @@ class _RunningCheck:
 
     def _run(self, check: Check, how: Readiness, server: Server) -> None:
         try:
-            self.problem = check(how, server)
+            self.problem = _cleaned(check(how, server))
         except Exception as error:
             # A check that raises has failed, whoever wrote it.
-            self.problem = f"{type(error).__name__}: {error}"
+            self.problem = one_line(f"{type(error).__name__}: {error}", LONGEST)
         self.done = True
 
     @property
@@ -133,6 +134,14 @@ class ReadinessChecker:
         history.last_problem = problem or history.last_problem
         history.running = None
         history.next_at = self._clock.monotonic() + _PAUSE_S
+
+
+def _cleaned(problem: str | None) -> str | None:
+    """Return what a check found wrong, as it can be shown: commands, functions and servers have written it."""
+    if problem is None:
+        return None
+    line = one_line(problem, LONGEST)
+    return Unreachable(line) if isinstance(problem, Unreachable) else line
 
 
 def _boot_key(server: Server) -> tuple[str, str | None, datetime]:
@@ -217,7 +226,7 @@ def _check_function(how: Readiness, server: Server) -> str | None:
         return f"{how.function}: {error.why}"
     if answer is None or (answer and isinstance(answer, str)):
         return answer
-    return f"{how.function} answered {answer!r}, not None or what is wrong"
+    return f"{how.function} answered {named(repr(answer))}, not None or what is wrong"
 
 
 def fill_in(text: str, server: Server, *, bracketed: bool = False) -> str:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Self, TextIO
 
 import click
 
-from scaler.output.words import one_line
 from scaler.support.clock import Clock
+from scaler.support.text import one_line
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from scaler.output.words import one_line
+from scaler.support.text import one_line
 
 
 def columns(rows: Iterable[Sequence[str]], *, numbers: bool = False) -> list[str]:
@@ -34,5 +34,7 @@ def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def markdown_text(text: str) -> str:
-    """Escape a text from outside: it neither ends a table cell nor is taken for HTML."""
-    return one_line(text).replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")
+    """Escape a text from outside: it neither ends a table cell nor becomes HTML, a link or an image."""
+    line = one_line(text).replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")
+    # Without a link's address, neither a link nor an image is made of it.
+    return line.replace("](", "]\\(")

@@ -24,8 +24,9 @@ from scaler.output.sentences import (
     without_deleted,
 )
 from scaler.output.table import columns
-from scaler.output.words import format_age, format_count, one_line
+from scaler.output.words import format_age, format_count
 from scaler.records.state import State
+from scaler.support.text import one_line
 
 _SIGN_COLORS = {"+": "green", "~": "yellow", "-": "red"}
 _STATUS_COLORS = {

@@ -1,4 +1,4 @@
-"""Durations, ages, counts and other sides' words, as people read them."""
+"""Durations, ages and counts, as people read them."""
 
 from __future__ import annotations
 
@@ -28,8 +28,3 @@ def format_age(moment: datetime, now: datetime) -> str:
 def format_count(number: int, noun: str) -> str:
     """Return `1 server` or `3 servers`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def one_line(text: str) -> str:
-    """Put a text from outside on one line, without characters that control a terminal."""
-    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())

@@ -13,6 +13,7 @@ from pathlib import Path
 from scaler.errors import LockedError, StateError
 from scaler.support.clock import Clock, format_time
 from scaler.support.files import FILE, failure_reason, make_folder, open_file
+from scaler.support.text import LONGEST, one_line
 
 
 class RunLock:
@@ -62,7 +63,8 @@ class RunLock:
         """Return who holds the lock, or held it and was killed; None if nobody did."""
         try:
             holder = json.loads(self._note.read_text(encoding="utf-8"))
-            return f"`{holder['cause']}`, process {holder['pid']} on {holder['host']}, since {holder['since']}"
+            text = f"`{holder['cause']}`, process {holder['pid']} on {holder['host']}, since {holder['since']}"
+            return one_line(text, LONGEST)
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError):

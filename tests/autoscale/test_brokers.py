@@ -2,7 +2,9 @@
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
@@ -11,9 +13,12 @@ import requests
 from scaler.autoscale.metrics import MetricError
 from scaler.model.autoscaling import RabbitmqSource, SqsSource
 from tests.autoscale.reading import number, refusal
+from tests.autoscale.test_queue_pages import examples, metrics
 from tests.support import servers
 
 pytestmark = pytest.mark.server
+
+BROKERS = examples("queues-of-brokers.md")
 
 
 # ---------------------------------------------------------------------------------------------
@@ -76,6 +81,23 @@ def test_messages_that_a_consumer_has_taken_count_unless_only_the_ready_ones_are
         servers.await_true(lambda: number(source) == 3, "the count of the ready messages")
         assert number(RabbitmqSource(url=rabbitmq, queues=("mail",), messages="unacknowledged")) == 2
         assert number(RabbitmqSource(url=rabbitmq, queues=("mail",))) == 5
+
+
+def test_the_example_about_rabbitmq(rabbitmq: str, tmp_path: Path) -> None:
+    """With a user as the page makes it, which may only read."""
+    with requests.Session() as session:
+        session.auth = ("guest", "guest")
+        for path, document in (
+            ("users/scaler", {"password": "open-sesame", "tags": "monitoring"}),
+            ("permissions/%2F/scaler", {"configure": "", "write": "", "read": ".*"}),
+            ("queues/%2F/video", {"durable": False}),
+        ):
+            session.put(f"{rabbitmq}/api/{path}", json=document, timeout=30).raise_for_status()
+    assert set(BROKERS) == {"RabbitMQ", "Amazon SQS"}
+    [metric] = metrics(tmp_path, BROKERS["RabbitMQ"]).values()
+    assert isinstance(metric.source, RabbitmqSource)
+    source = replace(metric.source, url=rabbitmq)
+    servers.await_true(lambda: counted(source, RABBITMQ_PASSWORD="open-sesame") == 5, "the count of both queues")
 
 
 def test_something_else_than_rabbitmq(pages: servers.Pages) -> None:
@@ -149,6 +171,25 @@ def test_the_age_in_sqs_is_cloudwatchs(aws: str) -> None:
         ],
     )
     assert number(source) == 90
+
+
+def test_the_examples_about_sqs(aws: str, tmp_path: Path) -> None:
+    queue_url = client("sqs", aws).create_queue(QueueName="jobs")["QueueUrl"]
+    client("sqs", aws).send_message(QueueUrl=queue_url, MessageBody="1")
+    client("cloudwatch", aws).put_metric_data(
+        Namespace="AWS/SQS",
+        MetricData=[
+            {
+                "MetricName": "ApproximateAgeOfOldestMessage",
+                "Dimensions": [{"Name": "QueueName", "Value": "jobs"}],
+                "Timestamp": datetime.now(UTC) - timedelta(minutes=2),
+                "Value": 90,
+            }
+        ],
+    )
+    found = metrics(tmp_path, BROKERS["Amazon SQS"])
+    sources = {name: metric.source for name, metric in found.items() if isinstance(metric.source, SqsSource)}
+    assert {name: number(replace(one, endpoint=aws)) for name, one in sources.items()} == {"jobs": 1, "age": 90}
 
 
 def test_the_region_is_in_the_queues_url() -> None:

@@ -23,6 +23,7 @@ from scaler.model.autoscaling import (
     Backlog,
     CommandSource,
     FixedSource,
+    ForgejoSource,
     HttpSource,
     Metric,
     PrometheusSource,
@@ -68,8 +69,21 @@ def test_what_prometheus_has_no_number_for(prometheus: str) -> None:
     assert refusal(odd) == "the query gives no point in its window"
 
 
+TWO_SERIES = "the query gives 2 series: aggregate them with sum() or max()"
+
+
 def test_something_else_than_prometheus(pages: servers.Pages) -> None:
     assert refusal(PrometheusSource(url=pages.url, query="up")) == "HTTP 404, and no answer of Prometheus"
+    for odd in (
+        {},
+        {"data": None},
+        {"data": {"resultType": "string", "result": [1, "a"]}},
+        {"data": {"resultType": "scalar", "result": [1, "many"]}},
+        {"data": {"resultType": "vector", "result": [{"histogram": [1, {}]}]}},
+    ):
+        pages.pages["/api/v1/query"] = (200, {}, json.dumps({"status": "success", **odd}))
+        words = refusal(PrometheusSource(url=pages.url, query="up"))
+        assert words in ("the answer is not one of Prometheus, or not a series of numbers", TWO_SERIES), odd
 
 
 # ---------------------------------------------------------------------------------------------
@@ -126,6 +140,18 @@ def test_no_source_gets_the_cloud_s_token_or_one_in_clear_text(pages: servers.Pa
     assert len(pages.seen) == before
 
 
+def test_no_credentials_come_from_netrc(pages: servers.Pages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An entry for a forge's host would replace the token of the spec."""
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login someone password s3cret\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    pages.pages["/stats"] = (200, {}, "1")
+    pages.pages["/api/v1/admin/actions/runners/jobs"] = (200, {}, "null")
+    assert number(HttpSource(url=f"{pages.url}/stats")) == 1
+    assert "Authorization" not in pages.seen[-1][1]
+    assert number(ForgejoSource(url=pages.url, token_env="TOKEN", labels=("a",)), TOKEN="one") == 0
+    assert pages.seen[-1][1]["Authorization"] == "token one"
+
+
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.2", "127.0.0.1"])
 def test_no_redirect_to_another_host_is_followed(pages: servers.Pages, host: str) -> None:
     with servers.pages() as elsewhere:
@@ -151,11 +177,12 @@ def test_a_redirect_on_the_same_host_is_followed_with_the_token(pages: servers.P
 
 
 def test_the_words_of_a_source_are_cleaned(pages: servers.Pages) -> None:
-    pages.pages["/stats"] = (200, {}, "\x1b[31mred\n::error::no\r##[error]no")
+    pages.pages["/stats"] = (200, {}, "\x1b[31mred\n::error::no\r##[error]no ##vso[a]b")
     words = refusal(HttpSource(url=f"{pages.url}/stats"))
     assert words.isprintable()
     assert "::" not in words
     assert "##[" not in words
+    assert "##vso[" not in words
     code = "import sys; sys.stderr.write('\\x1b]0;title\\x07::set-env name=A::' + 'x' * 5000); sys.exit(1)"
     words = refusal(python(code))
     assert words.isprintable()

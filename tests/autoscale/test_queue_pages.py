@@ -9,10 +9,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from scaler.config.spec import load
-from scaler.model.autoscaling import ForgejoSource, GithubSource, GitlabSource, Metric, RedisSource, WoodpeckerSource
+from scaler.model.autoscaling import (
+    ForgejoSource,
+    GiteaSource,
+    GithubSource,
+    GitlabSource,
+    HorizonSource,
+    Metric,
+    RedisSource,
+    WoodpeckerSource,
+)
 from tests.autoscale.reading import number
+from tests.support import servers
 
 PAGES = Path(__file__).parents[2] / "docs/how-to"
 BLOCK = re.compile(r"^## (.+)\n(?:(?!^## )[\s\S])*?^```yaml\n([\s\S]*?)^```", re.MULTILINE)
@@ -128,9 +140,31 @@ def test_an_example_about_redis(client: Any, url: str, tmp_path: Path, name: str
         assert found == pytest.approx(90, abs=20) if metric.source.measure == "age" else found == 2
 
 
-def test_the_examples_about_brokers_are_valid(tmp_path: Path) -> None:
-    found = {name: set(metrics(tmp_path, block)) for name, block in examples("queues-of-brokers.md").items()}
-    assert found == {"RabbitMQ": {"jobs"}, "Amazon SQS": {"jobs", "age"}}
+RSA_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
+    serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
+)
+CREDENTIALS = {"GITHUB_APP_KEY": RSA_KEY.decode()} | {
+    f"{name}_TOKEN": "one" for name in ("GITLAB", "FORGEJO", "GITEA", "WOODPECKER")
+}
+
+ANSWERS: dict[str, Any] = {
+    "/app/installations/7654321/access_tokens": {"token": "ghs", "expires_at": "2100-01-01T00:00:00Z"},
+    "/orgs/shop/repos": [{"full_name": "shop/web"}],
+    "/repos/shop/web/actions/runs": {"workflow_runs": [{"id": 7}]},
+    "/repos/shop/web/actions/runs/7/jobs": {"jobs": [{"status": "queued", "labels": ["self-hosted", "hetzner"]}]},
+    "/api/v4/groups/shop/projects": [{"path_with_namespace": "shop/web"}],
+    "/api/v4/projects/shop%2Fweb/jobs": [{"status": "pending", "tag_list": ["docker", "hetzner"]}],
+    "/api/v1/orgs/shop/actions/runners/jobs": [{"status": "waiting", "runs_on": ["docker"]}],
+    "/api/v1/orgs/shop/actions/jobs": {"jobs": [{"id": 7, "status": "queued", "labels": ["docker"]}], "total_count": 1},
+    "/api/queue/info": {"pending": [{"labels": {"gpu": "yes"}}], "running": None, "stats": {}, "paused": False},
+}
+"""One job for the runners of each page, with the fields that are read. The sources' own tests have whole answers."""
+
+
+def served(pages: servers.Pages, source: Any) -> Any:
+    """The source of an example, whose server is this one."""
+    pages.pages.update({path: (200, {}, json.dumps(document)) for path, document in ANSWERS.items()})
+    return replace(source, **{"api" if isinstance(source, GithubSource) else "url": pages.url})
 
 
 @pytest.mark.parametrize(
@@ -139,10 +173,13 @@ def test_the_examples_about_brokers_are_valid(tmp_path: Path) -> None:
         ("github-runners", GithubSource),
         ("gitlab-runners", GitlabSource),
         ("forgejo-runners", ForgejoSource),
+        ("gitea-runners", GiteaSource),
         ("woodpecker-agents", WoodpeckerSource),
     ],
 )
-def test_the_example_about_runners_is_a_whole_group(tmp_path: Path, page: str, kind: type) -> None:
+def test_the_example_about_runners_is_a_whole_group_and_reads_one_job(
+    pages: servers.Pages, tmp_path: Path, page: str, kind: type
+) -> None:
     [block] = re.findall(r"^```yaml\n([\s\S]*?)^```", (PAGES / f"{page}.md").read_text(encoding="utf-8"), re.M)
     path = tmp_path / "prod.yaml"
     path.write_text("cloud: hetzner\ngroups:\n  runner:\n" + "".join(f"    {line}\n" for line in block.splitlines()))
@@ -150,10 +187,19 @@ def test_the_example_about_runners_is_a_whole_group(tmp_path: Path, page: str, k
     assert group.min == 0
     assert group.stop.drain
     assert group.autoscale is not None
-    assert isinstance(group.autoscale.metrics["jobs"].source, kind)
+    found = group.autoscale.metrics["jobs"].source
+    assert isinstance(found, kind)
+    assert number(served(pages, found), **CREDENTIALS) == 1
 
 
-def test_the_example_about_horizon_is_valid(tmp_path: Path) -> None:
+def test_the_example_about_horizon(client: Any, url: str, tmp_path: Path) -> None:
+    """Ten jobs of two seconds, for four processes."""
     [block] = re.findall(r"^```yaml\nautoscale:\n([\s\S]*?)^```", (PAGES / "from-laravel-horizon.md").read_text(), re.M)
     lines = [line.removeprefix("  ") for line in block.splitlines()]
-    assert set(metrics(tmp_path, "\n".join(lines))) == {"wait"}
+    [metric] = metrics(tmp_path, "\n".join(lines)).values()
+    assert isinstance(metric.source, HorizonSource)
+    client.rpush("shop_database_queues:mail", *["{}"] * 10)
+    client.hset("shop_horizon:queue:mail", "runtime", "2000")
+    client.hset("shop_horizon:supervisor:a", "processes", '{"redis:mail": 4}')
+    client.zadd("shop_horizon:supervisors", {"a": 1})
+    assert number(replace(metric.source, url=url, password_env=None)) == 5

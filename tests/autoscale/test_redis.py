@@ -11,8 +11,11 @@ from typing import Any
 import pytest
 import redis
 
-from scaler.autoscale.metrics import read
-from scaler.model.autoscaling import RedisSource
+from scaler.autoscale.metrics import MetricError, Sources, read
+from scaler.autoscale.metrics.redis import _keys
+from scaler.autoscale.metrics.redis_client import connected
+from scaler.model.autoscaling import Metric, RedisSource
+from scaler.support.clock import SystemClock
 from tests.autoscale.reading import number, refusal, request
 from tests.support import servers
 
@@ -89,6 +92,32 @@ def test_keys_by_a_pattern(client: redis.Redis, url: str) -> None:
     assert refusal(RedisSource(url=url, match="none:*", missing="error")) == "no key matches none:*"
     client.mset({f"n:{index}": 1 for index in range(1001)})
     assert refusal(RedisSource(url=url, match="n:*")) == "more than 1000 keys match n:*"
+
+
+def test_keys_whose_names_nobody_should_print(client: Any, url: str, tmp_path: Path) -> None:
+    raw = redis.Redis(port=client.connection_pool.connection_kwargs["port"])
+    for key in (b"queues:\xff", b"queues:\xfe", b"queues:\x1b[31m::error::x", "queues:käse".encode()):
+        raw.rpush(key, b"1")
+    raw.close()
+    metric = Metric(name="jobs", source=RedisSource(url=url, match="queues:*"))
+    [found] = Sources({}, tmp_path, SystemClock()).measure({("worker", "jobs"): metric}).values()
+    assert found.sample.value == 4
+    assert len(found.parts) == 4
+    assert "queues:käse" in found.parts
+    assert all(name.isprintable() for name in found.parts)
+
+
+def test_looking_for_keys_ends_with_the_time_limit(client: Any, url: str) -> None:
+    client.mset({f"other:{index}": 1 for index in range(3000)})
+    assert "takes longer than 1e-09s: name the keys" in refusal_of_match(url)
+
+
+def refusal_of_match(url: str) -> str:
+    """With a limit that is over at once, whatever the machine does. The client itself has another."""
+    source = RedisSource(url=url, match="other:*")
+    with connected(source, request()) as opened, pytest.raises(MetricError) as caught:
+        _keys(opened, source, request(1e-9))
+    return str(caught.value)
 
 
 def test_sets_hashes_and_strings(client: redis.Redis, make: Callable[..., RedisSource]) -> None:

@@ -43,7 +43,7 @@ def test_celery(client: Any, url: str) -> None:
         app.send_task("work", args=[1])
     app.send_task("work", args=[2], priority=9)
     app.send_task("other", queue="mail")
-    assert number(source(url, "celery")) == 4, "with the list of priority 9"
+    assert number(source(url, "celery", missing="error")) == 4, "with the list of priority 9"
     assert number(source(url, "celery", "celery", "mail")) == 5
     assert refusal(source(url, "celery", measure="age")).startswith("the messages of Celery have no time")
 
@@ -83,7 +83,7 @@ def test_rq(client: Any, url: str) -> None:
     first = queue.enqueue("os.getpid")
     queue.enqueue("os.getpid")
     queue.enqueue_in(timedelta(hours=1), "os.getpid")
-    assert number(source(url, "rq")) == 2, "the scheduled one is not due"
+    assert number(source(url, "rq", missing="error")) == 2, "the scheduled one is not due"
     client.hset(f"rq:job:{first.id}", "enqueued_at", (datetime.now(UTC) - timedelta(seconds=90)).isoformat())
     assert age(url, "rq") == pytest.approx(90, abs=20)
     [scheduled] = client.zrange("rq:scheduled:default", 0, -1)
@@ -106,7 +106,7 @@ def test_dramatiq(client: Any, url: str) -> None:
     work.send_with_options(delay=1)
     work.send_with_options(delay=HOUR * 1000)
     time.sleep(0.05)
-    assert number(source(url, "dramatiq")) == 3, "two, and the delayed one that is due"
+    assert number(source(url, "dramatiq", missing="error")) == 3, "two, and the delayed one that is due"
     assert 0 <= age(url, "dramatiq") < 30
     first = client.lindex("dramatiq:default", 0)
     message = json.loads(client.hget("dramatiq:default.msgs", first))
@@ -194,7 +194,7 @@ def since(moment: float) -> Any:
 
 def test_bullmq(client: Any, url: str) -> None:
     replay(client, "bullmq")
-    assert number(source(url, "bullmq", "mail")) == 4, "without the one that is not due"
+    assert number(source(url, "bullmq", "mail", missing="error")) == 4, "without the one that is not due"
     assert age(url, "bullmq", "mail") == since(1_700_096_351), "the oldest is the last of the list"
     client.hset("bull:mail:3", "timestamp", 1_600_000_000_000)
     assert age(url, "bullmq", "mail") == since(1_600_000_000), "the one with a priority"
@@ -275,6 +275,28 @@ def test_laravel_without_horizon(client: Any, url: str) -> None:
     assert age(url, "laravel", prefix="shop_") == pytest.approx(90, abs=20)
     client.rpush("shop_queues:old", json.dumps({"job": "Laravel 11"}))
     assert "hold no time" in refusal(source(url, "laravel", "old", prefix="shop_", measure="age"))
+
+
+@pytest.mark.parametrize(
+    ("system", "mark", "kind"),
+    [
+        ("sidekiq", "queues", "set"),
+        ("celery", "_kombu.binding.celery", "set"),
+        ("rq", "rq:queues", "set"),
+        ("bullmq", "bull:mail:meta", "hash"),
+        ("dramatiq", "dramatiq:__heartbeats__", "zset"),
+        ("asynq", "asynq:queues", "set"),
+    ],
+)
+def test_a_redis_without_a_trace_of_the_system_is_an_error_if_the_spec_says_so(
+    client: Any, url: str, system: str, mark: str, kind: str
+) -> None:
+    queues = ("mail",) if system == "bullmq" else ()
+    missing = source(url, system, *queues, missing="error")
+    assert refusal(missing).startswith(f"there is nothing of {system} with these queues: compare `queues`")
+    add = {"set": lambda: client.sadd(mark, "a"), "hash": lambda: client.hset(mark, "a", 1)}
+    add.get(kind, lambda: client.zadd(mark, {"a": time.time() * 1000}))()
+    assert number(missing) == 0
 
 
 @pytest.mark.parametrize("system", ["sidekiq", "celery", "rq", "dramatiq", "arq", "asynq", "laravel"])

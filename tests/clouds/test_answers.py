@@ -73,6 +73,7 @@ HETZNER_REFUSALS = [
     (410, "deprecated_api_endpoint", InvalidError),
     (422, "invalid_input", InvalidError),
     (403, "maintenance", TransientError),
+    (403, "account_blocked", InvalidError),
     (422, "service_error", InvalidError),
     (500, "service_error", AmbiguousError),
     (500, "server_error", AmbiguousError),
@@ -85,6 +86,7 @@ DIGITALOCEAN_REFUSALS = [
     (401, "unauthorized", "Unable to authenticate you", AuthError),
     (403, "forbidden", "You do not have access for the attempted action.", AuthError),
     (422, UNPROCESSABLE, "creating this/these droplet(s) will exceed your droplet limit", QuotaError),
+    (403, "payment_required", "Your account needs a payment method.", InvalidError),
     (403, "forbidden", "creating this/these droplet(s) will exceed your droplet limit", QuotaError),
     (422, UNPROCESSABLE, "Region is not available", NoCapacityError),
     (422, UNPROCESSABLE, "Size is not available in this region.", NoCapacityError),
@@ -421,6 +423,37 @@ def test_the_token_is_sent_and_never_told(vendor: Vendor, on_stub: Open, monkeyp
     told = f"{caught.value!r} {caught.value.what} {caught.value.why} {caught.value.fix}"
     assert TOKEN not in told + "".join(traceback.format_exception(caught.value))
     assert stub.requests[0].token == f"Bearer {TOKEN}"
+
+
+@pytest.mark.parametrize(
+    ("body", "fix"),
+    [
+        ("unauthorized", "Check that the token is valid"),
+        ("forbidden", "Check that the token has the rights"),
+        ("account_blocked", "whatever the token"),
+        ("<html>blocked by the firewall</html>", "whether a proxy or firewall answers"),
+    ],
+)
+def test_a_refusal_is_explained_by_what_was_said_and_not_by_its_status_alone(
+    vendor: Vendor, on_stub: Open, body: str, fix: str
+) -> None:
+    status = 401 if body == "unauthorized" else 403
+    cloud, _ = on_stub(reply(status, body if body.startswith("<") else vendor.error(body, "words")))
+    with pytest.raises(CloudError) as caught:
+        cloud.create(request_for(vendor))
+    assert fix in caught.value.fix
+
+
+def test_what_a_cloud_says_is_one_clean_line_without_user_data(vendor: Vendor, on_stub: Open) -> None:
+    user_data = "#cloud-config\nchpasswd: {list: [root:hunter2]}\n"
+    words = f"invalid user_data: {user_data} \x1b]0;owned\x07\n::add-mask::x\n" + "long " * 1000
+    cloud, _ = on_stub(reply(422, vendor.error("invalid_input", words)))
+    with pytest.raises(InvalidError) as caught:
+        cloud.create(request_for(vendor, user_data=user_data))
+    assert "hunter2" not in str(caught.value)
+    assert caught.value.why.isprintable()
+    assert r"\x1b]0;owned\x07" in caught.value.why
+    assert len(caught.value.why) < 600
 
 
 def test_neither_netrc_nor_a_proxy_gets_between_us_and_loopback(

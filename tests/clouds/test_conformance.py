@@ -629,8 +629,6 @@ def test_references_by_name_and_id(setting: Setting) -> None:
 
 @pytest.mark.parametrize("kind", ["network", "firewall", "placement_group", "vpc"])
 def test_references_to_nothing(setting: Setting, kind: Any) -> None:
-    if setting.vendor is DigitalOcean and kind == "firewall":
-        pytest.skip("the embedded DigitalOcean has no firewalls")
     with pytest.raises(InvalidError):
         setting.cloud.reference(kind, "nothing")
 

@@ -41,7 +41,7 @@ def probe(context):
 entry.cli.commands["probe"] = click.Command("probe")
 sys.modules["scaler.commands.probe"] = types.ModuleType("probe")
 sys.modules["scaler.commands.probe"].probe = probe
-sys.exit(entry.main())
+entry.entry()
 """
 
 
@@ -251,7 +251,7 @@ def test_debug_shows_the_traceback() -> None:
     assert "Traceback" in done.stderr
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)])
 def test_a_signal_ends_the_command_with_its_code_after_the_clean_up(number: int, code: int) -> None:
     body = """
 try:
@@ -280,6 +280,49 @@ def test_a_reader_that_goes_away_is_no_noise() -> None:
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait(timeout=30) == 1
+
+
+@pytest.mark.parametrize(
+    ("redirection", "code", "said"),
+    [
+        (">/dev/full", 1, "why: standard output: No space left on device"),
+        (">&-", 0, ""),
+        ("<&-", 0, ""),
+        ("2>&-", 0, ""),
+        ("2>/dev/full", 0, ""),
+        ("<&- >&- 2>&-", 0, ""),
+    ],
+)
+def test_streams_that_are_closed_or_full_are_no_internal_errors(redirection: str, code: int, said: str) -> None:
+    words = [*probe_command("print('x' * 100_000); print(context.interactive)")]
+    shell = ["sh", "-c", f'"$@" {redirection}', "sh", *words]
+    done = subprocess.run(shell, env=CLEAN, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == code
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "internal" not in done.stderr
+
+
+def test_output_that_a_stream_cannot_encode_is_replaced() -> None:
+    done = subprocess.run(
+        probe_command("print('20 → 30')"),
+        env={**CLEAN, "PYTHONIOENCODING": "latin-1"},
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout) == (0, b"20 ? 30\n")
+
+
+def test_output_to_a_pipe_that_does_not_wait_is_whole() -> None:
+    """Whoever shares the pipe may have made it non-blocking."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with subprocess.Popen(probe_command("print('x' * 1_000_000)"), env=CLEAN, stdout=writer) as process:
+        os.close(writer)
+        with os.fdopen(reader, "rb") as file:
+            assert len(file.read()) == 1_000_001
+        assert process.wait(timeout=30) == 0
 
 
 # ---------------------------------------------------------------------------------------------

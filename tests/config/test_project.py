@@ -54,7 +54,7 @@ def test_a_folder_without_pulumi_yaml_suggests_init(tmp_path: Path) -> None:
         ),
         (
             f"name: {'x' * 64}",
-            f"1: name must be at most 63 lower-case letters, digits, - and _, not '{'x' * 64}'; "
+            "1: name must be at most 63 lower-case letters, digits, - and _, not a text of 64 characters; "
             "every server carries it as a label",
         ),
         ("name: a\nname: b", "2: name is given twice; the first is on line 1; remove one of them"),
@@ -137,3 +137,15 @@ print("pydantic" in sys.modules)
 """
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert run.stdout == "False\n"
+
+
+def test_the_backend_of_pulumi_yaml_is_known(tmp_path: Path) -> None:
+    path = tmp_path / "Pulumi.yaml"
+    path.write_text("name: shop\nbackend:\n  url: s3://bucket\n")
+    assert Project.find(tmp_path).backend == "s3://bucket"
+    path.write_text("name: shop\nbackend:\n  url: [s3]\n")
+    with pytest.raises(InvalidSpecError) as caught:
+        Project.find(tmp_path)
+    assert [(problem.line, problem.message) for problem in caught.value.problems] == [
+        (3, "backend.url must be a text, not ['s3']")
+    ]

@@ -18,7 +18,7 @@ IN_GROUP: list[tuple[str, str, bool]] = [
     ("count:", "count has no value; give one, or remove the line", True),
     ("count: -1", "count must be 0 or more, not -1", True),
     ("count: 10001", "count must be 10000 or less, not 10001", True),
-    (f"count: {'9' * 50}", f"count must be a whole number, not '{'9' * 40}…'", True),
+    (f"count: {'9' * 50}", "count must be a whole number, not a text of 50 characters", True),
     ("min: 4", "min must be at most count (3), not 4", False),
     ("min: null", "min has no value; give one, or remove the line", True),
     ("max: 2", "max must be at least count (3), not 2", False),
@@ -75,7 +75,22 @@ IN_GROUP: list[tuple[str, str, bool]] = [
         False,
     ),
     ("user_data: .", "user_data names a file that cannot be read: . (Is a directory)", False),
-    ('user_data: "a\\0b"', "user_data names a file that cannot be read: a\0b (no file can have this name)", False),
+    ('user_data: "a\\0b"', "user_data names a file that cannot be read: a\\x00b (no file can have this name)", False),
+    (
+        'user_data: "#cloud-config\\nchpasswd: {list: [root:hunter2]}\\n"',
+        "user_data names a file that does not exist: a text of 2 lines; a document itself belongs in user_data_inline",
+        False,
+    ),
+    (
+        f"ssh_key: {'t' * 64}",
+        "ssh_key is not a known key; did you mean ssh_keys?",
+        True,
+    ),
+    (
+        f"user_data: {'t' * 64}",
+        "user_data names a file that does not exist: a text of 64 characters; the path is relative to the spec",
+        False,
+    ),
     ("user_data: latin", "user_data names a file that is not UTF-8 text: latin", False),
     (
         "user_data_inline: x\n    user_data: x",

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from scaler.engine import binary
 from scaler.simulator import EmbeddedCloud
+from tests.support.profile import IS_CALM, PROFILE
 from tests.support.project import HETZNER, VENDORS, Project, Vendor, wrap_engine
+
+
+def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
+    """On a hostile cloud, skip the tests that only hold on a pleasant one."""
+    for item in items:
+        mark = item.get_closest_marker("calm")
+        if mark and not IS_CALM:
+            item.add_marker(pytest.mark.skip(reason=f"not on a {PROFILE} cloud: {mark.args[0]}"))
 
 
 @pytest.fixture(scope="session")

@@ -113,6 +113,7 @@ def test_groups_do_not_touch_each_other(project: Project) -> None:
     assert "other" in project.ensure("othr=2", code=64).error["fix"]
 
 
+@pytest.mark.calm("it looks at servers within the two seconds of their boot")
 @pytest.mark.acceptance("R04", "R05")
 def test_what_is_not_ready_goes_first(project: Project) -> None:
     project.ensure("3")
@@ -133,6 +134,7 @@ def test_what_is_not_ready_goes_first(project: Project) -> None:
     assert project.agreed() == {}
 
 
+@pytest.mark.calm("a server made by hand must be in the next list")
 @pytest.mark.acceptance("P11")
 def test_what_counts_as_supply(hetzner: Project) -> None:
     owned = {"managed-by": "scaler", "scaler-project": "scaler", "scaler-stack": "demo", "scaler-group": "worker"}

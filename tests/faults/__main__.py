@@ -51,7 +51,8 @@ MATRICES: dict[str, Callable[[Theatre, str], Iterable[Cell]]] = {
 class Tally:
     """What came of the cells so far."""
 
-    def __init__(self) -> None:
+    def __init__(self, profile: str = "instant") -> None:
+        self._profile = "" if profile == "instant" else f"--profile {profile} "
         self.kept: Counter[tuple[str, str]] = Counter()
         self.broken: Counter[tuple[str, str]] = Counter()
         self.inapplicable = 0
@@ -70,7 +71,7 @@ class Tally:
             return True
         self.broken[key] += 1
         print(f"VIOLATED  {cell.id}\n{error!r}"[:4000], file=sys.stderr)
-        print(f"reproduce: make faults ARGS='--only {cell.id}'\n", file=sys.stderr, flush=True)
+        print(f"reproduce: make faults ARGS='{self._profile}--only {cell.id}'\n", file=sys.stderr, flush=True)
         return False
 
     def print(self, elapsed_s: float) -> None:
@@ -95,15 +96,17 @@ def main() -> int:
     parser.add_argument("--skip", type=int, default=0, metavar="N", help="without the first N, to go on where it ended")
     parser.add_argument("--jobs", type=int, default=2, help="cells at a time")
     parser.add_argument("--keep-going", action="store_true", help="go on after a violation")
+    parser.add_argument("--profile", choices=("instant", "hostile"), default="instant", help="how the clouds behave")
+    parser.add_argument("--speed", type=float, default=1.0, metavar="X", help="how much faster than real time goes")
     options = parser.parse_args()
     # What is started in the background of a shell ignores Ctrl-C, and so would every command under test.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     folder = Path(tempfile.mkdtemp(prefix="faults-"))
     print(f"scenes are in {folder}; those of violations stay there", file=sys.stderr)
     started = time.monotonic()
-    tally = Tally()
+    tally = Tally(options.profile)
     try:
-        whole = _play(Theatre(folder), options, tally)
+        whole = _play(Theatre(folder, options.profile, options.speed), options, tally)
     finally:
         tally.print(time.monotonic() - started)
     return 0 if whole and tally.kept else 1

@@ -21,12 +21,17 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="which operations: the same seed has the same ones")
     parser.add_argument("--operations", type=int, default=2_000, metavar="N", help="how many of them")
     parser.add_argument("--cloud", choices=vendors, default="hetzner")
+    parser.add_argument("--profile", choices=("instant", "hostile"), default="instant", help="how the clouds behave")
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="soak-"))
     print(f"the stack is in {folder}; it stays there after a violation", file=sys.stderr)
     try:
         report = soak(
-            Theatre(folder), vendors[options.cloud], seed=options.seed, operations=options.operations, tell=_tell
+            Theatre(folder, options.profile),
+            vendors[options.cloud],
+            seed=options.seed,
+            operations=options.operations,
+            tell=_tell,
         )
     except SoakError as error:
         print(f"VIOLATED  {error}", file=sys.stderr)

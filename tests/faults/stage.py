@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import itertools
 import os
 import shutil
 from collections.abc import Collection, Iterator, Mapping
@@ -24,6 +26,16 @@ START = 3
 
 BOOT_S = 0.3
 """Long enough that a killed run can leave a server that is still starting."""
+
+
+RUNS = 6
+"""On a hostile cloud, a count is reached within so many runs."""
+
+RETRIED = frozenset({0, 1, 4, 69})
+"""Exit codes after which the next run may be better: an error, not confirmed in time, the cloud cannot be reached."""
+
+SPARE = 2
+"""Servers beyond the most that were asked for, on a hostile cloud: they replace those whose creation failed later."""
 
 
 class ViolationError(AssertionError):
@@ -82,6 +94,8 @@ class Scene:
     foreign: Mapping[int, Any]
     first: Mapping[str, str]
     """Name → id of our servers."""
+    is_calm: bool = True
+    """Whether the cloud does only wrong what the scene makes it do wrong."""
     given_back: set[int] = field(default_factory=set)
     """Ids of servers that somebody made ours by hand: their names may have been given to others meanwhile."""
 
@@ -93,9 +107,36 @@ class Scene:
     def world(self) -> SimulatedWorld:
         return self.project.world
 
+    @property
+    def lag_s(self) -> float:
+        """How far the cloud's lists and reads lag at most, in its own seconds."""
+        knobs = self.world.knobs(self.vendor.name)
+        return max(knobs.list_lag_s, knobs.read_lag_s)
+
     def run(self, *arguments: str, environ: Mapping[str, str] | None = None) -> Ran:
         """Run `scaler ...` to its end, whatever that is."""
         return finish(self.project.start(*arguments, environ=environ))
+
+    def check_end(self, ran: Ran, codes: Collection[int]) -> None:
+        """The run has ended with one of these codes; on a hostile cloud also with one that the next run mends."""
+        allowed = set(codes) if self.is_calm else {*codes, *RETRIED}
+        demand(ran.code in allowed, f"exit {ran.code}, not {set(codes)}:\n{ran.stdout}\n{ran.stderr}")
+
+    def check_most(self, most: int, ran: Ran | None = None) -> None:
+        """No more than `most` servers exist, and on a hostile cloud those that replace failed ones."""
+        ours = [thing for thing in self._servers() if self._is_ours(thing)]
+        there = ours if self.is_calm else [thing for thing in ours if thing.gone is None]
+        told = f":\n{ran.stderr}" if ran else ""
+        demand(len(there) <= most + (0 if self.is_calm else SPARE), f"{len(there)} servers, {most} at most{told}")
+
+    def reach(self, *command: str) -> Ran:
+        """Run `scaler ...` until it succeeds: at once, or on a hostile cloud within `RUNS` runs."""
+        for _ in range(1 if self.is_calm else RUNS):
+            ran = self.run(*command)
+            if ran.code == 0:
+                return ran
+            self.check_end(ran, {0})
+        raise ViolationError(f"{' '.join(command)} ended with {ran.code}:\n{ran.stderr}")
 
     def check_foreign(self) -> None:
         """Servers of others are as they were."""
@@ -108,6 +149,8 @@ class Scene:
         Beside them those that are `kept`, off, for their paid hour.
         """
         project = self.project
+        if not self.is_calm:
+            wait_until(lambda: len(self.owned()) <= count + len(kept), "the end of what was deleted")
         self.check_foreign()
         owned, checkpoint = self.owned(), project.checkpoint
         resources = {resource.name: resource.id for resource in checkpoint.resources}
@@ -137,9 +180,8 @@ class Scene:
         return sorted((self.project.state_dir / "pulumi" / ".pulumi" / "locks").rglob("*.json"))
 
     def settle(self, count: int) -> Ran:
-        """One plain `ensure`, and its world."""
-        ran = self.run("ensure", str(count), "--yes")
-        demand(ran.code == 0, f"ensure {count} ended with {ran.code}:\n{ran.stderr}")
+        """One plain `ensure`, or on a hostile cloud as many as it takes, and its world."""
+        ran = self.reach("ensure", str(count), "--yes")
         self.check_settled(count)
         return ran
 
@@ -166,16 +208,25 @@ def _move(folder: Path, old: str, new: str) -> None:
 
 
 class Theatre:
-    """Prepares a stack per cloud, and makes scenes of it."""
+    """Prepares a stack per cloud, and makes scenes of it, whose clouds have the profile `profile`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, profile: str = "instant", speed: float = 1.0) -> None:
+        """`speed`: how much faster than real time goes in the scenes' clouds."""
         self.folder = folder
+        self.profile = profile
+        self._speed = speed
         self._cache = folder / "cache"
         self._engine = wrap_engine(binary.find(os.environ), folder)
-        self._made = 0
+        self._numbers = itertools.count(1)
         self._addresses: dict[str, str] = {}
         """Where the cloud of each prepared stack was served."""
         self._prepared = {vendor.name: self._prepare(vendor) for vendor in VENDORS}
+
+    def on(self, profile: str, speed: float) -> Theatre:
+        """The same prepared stacks, for scenes on clouds with another profile."""
+        other = copy.copy(self)
+        other.profile, other._speed = profile, speed
+        return other
 
     def _prepare(self, vendor: Vendor) -> Path:
         folder = self.folder / f"prepared-{vendor.name}"
@@ -194,8 +245,8 @@ class Theatre:
     @contextmanager
     def scene(self, vendor: Vendor) -> Iterator[Scene]:
         """A copy of the prepared stack; its folder stays if the block raises."""
-        self._made += 1
-        folder = self.folder / f"scene-{self._made}"
+        number = next(self._numbers)
+        folder = self.folder / f"scene-{number}"
         shutil.copytree(self._prepared[vendor.name], folder, ignore=shutil.ignore_patterns("project"))
         gate = Gate()
         with EmbeddedCloud(folder / "world.db", middleware=gate.around) as served:
@@ -203,8 +254,13 @@ class Theatre:
             prepared = self._prepared[vendor.name] / "project"
             shutil.copytree(prepared, project.folder, dirs_exist_ok=True)
             _move(project.folder, self._addresses[vendor.name], served.url)
-            served.world.set_knobs(boot_s=BOOT_S, power_s=0.1, visible_after_delete_s=0.2)
-            scene = Scene(project, gate, {}, project.machines)
+            scene = Scene(project, gate, {}, project.machines, is_calm=self.profile != "hostile")
+            served.world.set_profile(self.profile)
+            if scene.is_calm:
+                served.world.set_knobs(boot_s=BOOT_S, power_s=0.1, visible_after_delete_s=0.2)
+            served.world.set("drawn", number * 1_000_003)
+            if self._speed != 1:
+                served.world.set_speed(self._speed)
             scene.foreign = scene._foreign()
             yield scene
         shutil.rmtree(folder)

@@ -15,6 +15,7 @@ import pytest
 
 from scaler.hooks.readiness import ReadinessChecker, fill_in
 from scaler.model import CheckResult, Readiness, Server
+from scaler.support.text import visible
 from tests.support.processes import HandClock, HttpServer, is_alive, script, server, wait_until, waiting_ends
 
 NAP_S = 1.0
@@ -146,7 +147,7 @@ def test_a_command_runs_in_the_project_folder_with_the_servers_name_and_address(
     [
         ("echo not yet >&2; exit 3", "./ready.sh ended with 3: not yet"),
         ("kill -9 $$", "./ready.sh was ended by signal 9"),
-        (r"printf 'a\033[31mred\n\nb'; exit 1", "./ready.sh ended with 1: a [31mred b"),
+        (r"printf 'a\033[31mred\n\nb'; exit 1", "./ready.sh ended with 1: a\\x1b[31mred b"),
     ],
 )
 def test_a_failing_command_reports_its_last_output(looks: Looks, tmp_path: Path, text: str, trouble: str) -> None:
@@ -161,7 +162,7 @@ def test_a_failing_command_reports_its_last_output(looks: Looks, tmp_path: Path,
 def test_a_command_that_cannot_be_run_fails_the_check(looks: Looks, program: str, reason: str) -> None:
     how = Readiness(kind="command", command=(program,))
     assert looks.read(how, server()) == [False]
-    assert looks.checks.trouble(server()) == f"{program} cannot be run: {reason}"
+    assert looks.checks.trouble(server()) == f"{visible(program)} cannot be run: {reason}"
 
 
 @pytest.mark.server

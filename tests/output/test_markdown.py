@@ -54,6 +54,6 @@ def test_markdown_of_a_plan() -> None:
 def test_another_sides_words_break_neither_table_nor_page_nor_terminal() -> None:
     words = "a | b\n<script> & \x1b[31mred\x07"
     bad = result(Outcome.FAILED, steps=(StepReport(CREATE, StepResult.FAILED, words),))
-    assert "| failed: a \\| b &lt;script> &amp; [31mred |" in render(bad, "markdown")
-    assert render(bad, "text").splitlines()[0] == "! prod-worker-4  create failed: a | b <script> & [31mred"
+    assert "| failed: a \\| b &lt;script> &amp; \\x1b[31mred\\x07 |" in render(bad, "markdown")
+    assert render(bad, "text").splitlines()[0] == "! prod-worker-4  create failed: a | b <script> & \\x1b[31mred\\x07"
     assert json.loads(render(bad, "json"))["steps"][0]["error"] == words

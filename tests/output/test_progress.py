@@ -104,7 +104,7 @@ def test_seconds_count_anew_after_a_server_was_finished() -> None:
 def test_another_sides_words_stay_on_one_line() -> None:
     progress, stream, _ = plain()
     progress.server("prod-worker-1", "errored", "quota:\n  \x1b[31mserver limit\r reached")
-    assert stream.getvalue() == "scaler: prod-worker-1 errored: quota: [31mserver limit reached\n"
+    assert stream.getvalue() == "scaler: prod-worker-1 errored: quota: \\x1b[31mserver limit reached\n"
 
 
 def test_colour_in_a_log_only_repeats_the_words() -> None:

@@ -109,14 +109,28 @@ def test_droplets_of_a_tag_are_deleted_while_one_of_them_is_being_deleted(http: 
     assert http.get(f"/v2/droplets/{second}").status_code == 404
 
 
+@pytest.mark.parametrize("path", ["firewalls", "volumes", "load_balancers"])
+def test_an_account_has_none_of_what_cannot_be_made(http: Http, path: str) -> None:
+    assert http.get(f"/v2/{path}").json() == {path: [], "links": {}, "meta": {"total": 0}}
+
+
+@pytest.mark.parametrize("path", ["kernels", "neighbors", "backups", "firewalls"])
+def test_a_droplet_has_no_kernels_neighbours_backups_and_firewalls(http: Http, path: str) -> None:
+    answer = http.get(f"/v2/droplets/{made(http)}/{path}")
+    assert answer.json()["droplets" if path == "neighbors" else path] == []
+    assert http.get(f"/v2/droplets/1/{path}").status_code == 404
+
+
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
         ("GET", "/v1/load_balancers/1", 501),
         ("POST", "/v1/volumes", 501),
         ("POST", "/v1/servers/1/actions/attach_iso", 501),
-        ("GET", "/v2/firewalls", 501),
-        ("GET", "/v2/droplets/1/neighbors", 501),
+        ("POST", "/v2/firewalls", 501),
+        ("GET", "/v2/load_balancers/1", 501),
+        ("GET", "/v2/customers/my/balance", 501),
+        ("GET", "/v2/droplets/1/backups/policy", 501),
         ("POST", "/v2/volumes", 501),
         ("PATCH", "/v1/servers", 405),
         ("DELETE", "/v2/sizes", 405),

@@ -7,7 +7,6 @@ source's own words, cleaned.
 from __future__ import annotations
 
 import importlib
-import re
 import threading
 from collections.abc import Callable, Collection, Mapping, MutableMapping
 from contextlib import AbstractContextManager
@@ -39,9 +38,9 @@ from scaler.model.autoscaling import (
     WoodpeckerSource,
 )
 from scaler.model.ownership import Owner
-from scaler.output.words import one_line
 from scaler.support.clock import Clock
 from scaler.support.installation import install_command
+from scaler.support.text import one_line
 
 
 class MetricError(Exception):
@@ -54,14 +53,10 @@ class MetricError(Exception):
 _LONGEST = 300
 """Characters of a source's words that are shown."""
 
-_WORKFLOW_COMMAND = re.compile(r"::|##(?=\[)")
-"""What CI systems obey in a job's output: `::error::` and `##[error]`."""
-
 
 def clean(text: str) -> str:
     """Return a source's words on one line of bounded length, without what a terminal or a CI system would obey."""
-    line = _WORKFLOW_COMMAND.sub(lambda match: " ".join(match[0]), one_line(text))
-    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
+    return one_line(text, _LONGEST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,8 +238,19 @@ def _measure(source: Source, request: MetricRead) -> Measurement:
         sample = Sample(None, request.now, str(error))
     except Exception as error:
         # The text of other exceptions may quote a whole request, so only their type is shown.
-        sample = Sample(None, request.now, type(error).__name__)
-    return Measurement(sample, request.clock.monotonic() - start, parts)
+        sample = Sample(None, request.now, f"the answer cannot be read ({type(error).__name__})")
+    return Measurement(sample, request.clock.monotonic() - start, _cleaned(parts))
+
+
+def _cleaned(parts: Mapping[str, float]) -> Mapping[str, float]:
+    """Return the parts with names that can be shown: a key in Redis may be named anything."""
+    shown: dict[str, float] = {}
+    for name, value in parts.items():
+        plain = clean(name)
+        while plain in shown:
+            plain += "'"
+        shown[plain] = value
+    return shown
 
 
 def read(source: Source, request: MetricRead) -> Value:

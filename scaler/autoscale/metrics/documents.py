@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from scaler.autoscale.metrics import MetricError, Value
 from scaler.support.clock import parse_time
+from scaler.support.text import quoted
 
 LARGEST = 1 << 20
 """Bytes that a document may have."""
@@ -17,7 +18,7 @@ def value_in(text: str, pointer: str, time_pointer: str | None) -> Value:
     try:
         document = json.loads(text)
     except (ValueError, RecursionError):
-        raise MetricError(f"no number and no JSON: {_quoted(text)}") from None
+        raise MetricError(f"no number and no JSON: {quoted(text)}") from None
     number = number_of(at_pointer(document, pointer), pointer or "the document")
     return Value(number, None if time_pointer is None else _moment(at_pointer(document, time_pointer), time_pointer))
 
@@ -30,7 +31,7 @@ def number_of(value: object, where: str) -> float:
             return float(value)
         except (ValueError, OverflowError):
             pass
-    raise MetricError(f"{where} is no number but {_quoted(json.dumps(value))}")
+    raise MetricError(f"{where} is no number but {quoted(json.dumps(value))}")
 
 
 def at_pointer(document: object, pointer: str) -> object:
@@ -56,8 +57,3 @@ def _moment(value: object, where: str) -> datetime:
         return datetime.fromtimestamp(number_of(value, where), UTC)
     except (ValueError, OverflowError, OSError):
         raise MetricError(f"{where} is not a time") from None
-
-
-def _quoted(text: str) -> str:
-    line = " ".join(text.split())
-    return f"'{line[:60]}…'" if len(line) > 60 else f"'{line}'"

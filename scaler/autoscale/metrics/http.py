@@ -40,6 +40,13 @@ class _Bearer(AuthBase):
         return request
 
 
+class _NoAuth(AuthBase):
+    """No credentials but the headers. As an `auth`, so that no entry of .netrc replaces them or adds any."""
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        return request
+
+
 def get(
     url: str,
     parameters: Mapping[str, str],
@@ -55,7 +62,7 @@ def get(
     Redirects are followed on the same host only: an answer from elsewhere, such as a cloud's
     metadata address, would be shown to whoever reads the logs.
     """
-    auth = auth or (_Bearer(secret(token_env, request)) if token_env else None)
+    auth = auth or (_Bearer(secret(token_env, request)) if token_env else _NoAuth())
     if auth or "Authorization" in (headers or {}):
         _require_privacy(url, request)
     deadline = request.clock.monotonic() + request.seconds
@@ -81,7 +88,9 @@ def post(url: str, request: MetricRead, *, headers: Mapping[str, str]) -> Answer
     deadline = request.clock.monotonic() + request.seconds
     with (
         _errors(request),
-        requests.post(url, timeout=request.seconds, headers=headers, stream=True, allow_redirects=False) as response,
+        requests.post(
+            url, auth=_NoAuth(), timeout=request.seconds, headers=headers, stream=True, allow_redirects=False
+        ) as response,
     ):
         body = _body(response, request.clock, deadline, LARGEST)
         return Answer(response.status_code, body, response.headers)

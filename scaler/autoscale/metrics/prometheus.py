@@ -23,6 +23,13 @@ _AGGREGATES: Mapping[str, Callable[[Sequence[float]], float]] = {
 
 def read(source: PrometheusSource, request: MetricRead) -> Value:
     """Return the number of the query. Raise MetricError if it returns none, or several series."""
+    try:
+        return _read(source, request)
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
+        raise MetricError("the answer is not one of Prometheus, or not a series of numbers") from None
+
+
+def _read(source: PrometheusSource, request: MetricRead) -> Value:
     if source.window is None:
         return _instant(source, request)
     start = request.now.timestamp() - source.window.total_seconds()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -13,6 +14,7 @@ from scaler.autoscale.metrics.redis_systems import SYSTEMS, RedisQueue
 from scaler.model.autoscaling import RedisSource
 
 _MOST_KEYS = 1_000
+_AT_ONCE = 8
 
 Measured = Mapping[str, Callable[[], float | None]]
 """By key or queue: what returns its count, or the time of its oldest entry."""
@@ -22,8 +24,8 @@ def read(source: RedisSource, request: MetricRead) -> Value:
     """Return the number of entries of all keys or queues, or the age in seconds of the oldest entry."""
     with connected(source, request) as client:
         now = server_time(client, request)
-        parts = _by_queue(client, source, now) if source.system else _by_key(client, source, now)
-        values = {name: measure() for name, measure in parts.items()}
+        parts = _by_queue(client, source, now) if source.system else _by_key(client, source, request, now)
+        values = _measured(parts)
     if source.measure == "length":
         counts = {name: value or 0.0 for name, value in values.items()}
         return Value(sum(counts.values()), parts=counts)
@@ -32,27 +34,43 @@ def read(source: RedisSource, request: MetricRead) -> Value:
     return Value(max(ages.values(), default=0.0), parts=ages)
 
 
+def _measured(parts: Measured) -> Mapping[str, float | None]:
+    """Read all keys or queues, several at once: each takes some round trips."""
+    if len(parts) == 1:
+        return {name: measure() for name, measure in parts.items()}
+    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="redis") as pool:
+        return dict(zip(parts, pool.map(lambda measure: measure(), parts.values()), strict=True))
+
+
 def _by_queue(client: Any, source: RedisSource, now: float) -> Measured:
     system = SYSTEMS[source.system or ""]
     queues = [
         RedisQueue(client, system.prefix if source.prefix is None else source.prefix, name, now)
         for name in source.queues or system.queues
     ]
+    if source.missing == "error" and not any(system.has_marks(queue) for queue in queues):
+        raise MetricError(
+            f"there is nothing of {source.system} with these queues: compare `queues`, `prefix`, and the database at "
+            "the end of `url`, with those of the application"
+        )
     measure = system.count if source.measure == "length" else system.oldest
     return {queue.name: partial(measure, queue) for queue in queues}
 
 
-def _by_key(client: Any, source: RedisSource, now: float) -> Measured:
+def _by_key(client: Any, source: RedisSource, request: MetricRead, now: float) -> Measured:
     measure = count_key if source.measure == "length" else oldest_in_key
-    return {key: partial(measure, client, key, source, now) for key in _keys(client, source)}
+    return {key: partial(measure, client, key, source, now) for key in _keys(client, source, request)}
 
 
-def _keys(client: Any, source: RedisSource) -> list[str]:
+def _keys(client: Any, source: RedisSource, request: MetricRead) -> list[str]:
     if source.match is None:
         return [source.key] if source.key is not None else list(source.keys)
     found: set[str] = set()
+    deadline = request.clock.monotonic() + request.seconds
     for key in client.scan_iter(match=source.match, count=1_000):
         found.add(key.decode(errors="surrogateescape"))
+        if request.clock.monotonic() > deadline:
+            raise MetricError(f"looking for {source.match} takes longer than {request.seconds:g}s: name the keys")
         if len(found) > _MOST_KEYS:
             raise MetricError(f"more than {_MOST_KEYS} keys match {source.match}")
     if not found and source.missing == "error":

@@ -43,6 +43,8 @@ def _open(access: RedisAccess, request: MetricRead) -> Any:
         # Redis 5 and proxies do not know HELLO, which newer protocols begin with.
         "protocol": 2,
         "parser_class": BoundedParser,
+        # Keys and ids may be any bytes.
+        "encoding_errors": "surrogateescape",
     }
     if access.cluster:
         return RedisCluster.from_url(access.url, retry=Retry(NoBackoff(), 0), **options)

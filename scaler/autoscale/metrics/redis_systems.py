@@ -52,6 +52,13 @@ class System:
     paused: Callable[[RedisQueue], bool] = lambda queue: False
     """Whether no worker would take a job now."""
 
+    marks: Sequence[str] = ()
+    """Keys of which there is at least one wherever the system is used, also with empty queues."""
+
+    def has_marks(self, queue: RedisQueue) -> bool:
+        """Return whether the system is used under this prefix."""
+        return any(_exist(queue, [_key(mark, queue).encode() for mark in self.marks]))
+
     def count(self, queue: RedisQueue) -> float:
         """Return how many jobs wait; none in a paused queue."""
         return 0.0 if self.paused(queue) else float(sum(count(queue) for count in self.counts))
@@ -326,8 +333,15 @@ SYSTEMS: Mapping[str, System] = {
             ),
             lambda queue: min(_sidekiq_due(queue), default=None),
         ),
+        marks=("PREFIXqueues", "PREFIXprocesses", "PREFIXstat:processed"),
     ),
-    "celery": System(prefix="", queues=("celery",), counts=(_celery_lists, _celery_lost), oldests=(_no_age,)),
+    "celery": System(
+        prefix="",
+        queues=("celery",),
+        counts=(_celery_lists, _celery_lost),
+        oldests=(_no_age,),
+        marks=("PREFIX_kombu.binding.QUEUE",),
+    ),
     "rq": System(
         prefix="rq:",
         queues=("default",),
@@ -342,6 +356,7 @@ SYSTEMS: Mapping[str, System] = {
             lambda queue: min(_rq_lost(queue), default=None),
         ),
         paused=_key_exists("PREFIXsuspended"),
+        marks=("PREFIXqueues", "PREFIXworkers"),
     ),
     "bullmq": System(
         prefix="bull",
@@ -359,6 +374,7 @@ SYSTEMS: Mapping[str, System] = {
             _bull_oldest_stalled,
         ),
         paused=_bull_paused,
+        marks=("PREFIX:QUEUE:meta", "PREFIX:QUEUE:id"),
     ),
     "dramatiq": System(
         prefix="dramatiq",
@@ -373,6 +389,7 @@ SYSTEMS: Mapping[str, System] = {
             lambda queue: min(_dramatiq_due(queue), default=None),
             lambda queue: min(_dramatiq_lost(queue), default=None),
         ),
+        marks=("PREFIX:__heartbeats__",),
     ),
     "arq": System(
         prefix="",
@@ -396,6 +413,7 @@ SYSTEMS: Mapping[str, System] = {
             _first_due("PREFIX:{QUEUE}:lease", PER_SECOND["s"]),
         ),
         paused=_key_exists("PREFIX:{QUEUE}:paused"),
+        marks=("PREFIX:queues",),
     ),
     "laravel": System(
         prefix="laravel_database_",

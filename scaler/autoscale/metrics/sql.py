@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +40,26 @@ def read(source: SqlSource, request: MetricRead) -> Value:
     url = _url(source, request)
     with _connected(url, request.seconds) as connection:
         _LIMITS[url.get_backend_name()](connection, request.seconds)
-        # Without parameters, so that a % in the query is not a placeholder.
-        rows = connection.execution_options(no_parameters=True).exec_driver_sql(source.query).fetchmany(2)
+        rows = _first_rows(connection, source.query, request.seconds)
     if len(rows) != 1:
         count = "several rows" if rows else "no row"
         raise MetricError(f"the query returns {count}: it must return one, as count(*) and max() do")
     return _value(tuple(rows[0]))
+
+
+def _first_rows(connection: Connection, query: str, seconds: float) -> Sequence[Sequence[Any]]:
+    """Return at most two rows. Without a bound, a driver keeps all that a query returns in memory."""
+    if connection.dialect.name != "postgresql":
+        # Without parameters, so that a % in the query is not a placeholder.
+        return connection.execution_options(no_parameters=True).exec_driver_sql(query).fetchmany(2)
+    import psycopg
+
+    driver: Any = connection.connection.driver_connection
+    try:
+        with driver.cursor() as cursor, closing(cursor.stream(query)) as rows:
+            return list(islice(rows, 2))
+    except psycopg.Error as error:
+        raise MetricError(_reason(error, seconds)) from None
 
 
 def _url(source: SqlSource, request: MetricRead) -> URL:
@@ -114,6 +129,7 @@ def _limit_mysql(connection: Connection, seconds: float) -> None:
         connection.exec_driver_sql(f"SET SESSION max_statement_time = {seconds:g}")
     else:
         connection.exec_driver_sql(f"SET SESSION max_execution_time = {_milliseconds(seconds)}")
+    connection.exec_driver_sql("SET SESSION sql_select_limit = 2")
     connection.exec_driver_sql("SET SESSION TRANSACTION READ ONLY")
     # The session's mode holds from the next transaction on.
     connection.rollback()

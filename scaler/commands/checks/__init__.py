@@ -6,7 +6,14 @@ from collections.abc import Iterator, Mapping
 
 from scaler.commands.checks.cloud import check_cloud, one_of_each_account
 from scaler.commands.checks.finding import Finding, Level
-from scaler.commands.checks.machine import EMBEDDED, check_engine, check_plugin, check_spec, check_state_folder
+from scaler.commands.checks.machine import (
+    EMBEDDED,
+    check_engine,
+    check_engine_variables,
+    check_plugin,
+    check_spec,
+    check_state_folder,
+)
 from scaler.commands.context import Context
 from scaler.config.project import Project
 from scaler.errors import ScalerError
@@ -17,6 +24,7 @@ __all__ = ["Finding", "Level", "examine"]
 def examine(context: Context, environ: Mapping[str, str]) -> Iterator[Finding]:
     """Run all checks in the order in which a run needs their subjects; skip a check that depends on a failed one."""
     yield check_engine(environ)
+    yield from check_engine_variables(environ)
     try:
         project = Project.find(context.directory, context.state_dir)
         stacks = [project.choose(context.stack)] if context.stack or not project.stacks() else project.stacks()

@@ -5,15 +5,17 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from scaler.clouds.registry import CLOUDS
 from scaler.commands.checks.finding import Finding, Level
 from scaler.config.project import Project
 from scaler.engine import binary as engine_binary
+from scaler.engine.settings import not_handed_over
 from scaler.errors import ExitCode, ScalerError
 from scaler.model import Spec
+from scaler.support.folders import home_folder
 from scaler.support.installation import install_command
 
 EMBEDDED = "embedded"
@@ -35,6 +37,17 @@ def check_engine(environ: Mapping[str, str]) -> Finding:
             exit_code=ExitCode.UNAVAILABLE,
         )
     return Finding(check="engine", message=f"{version} at {binary}")
+
+
+def check_engine_variables(environ: Mapping[str, str]) -> Iterator[Finding]:
+    """Warn of variables that would change what the engine does, if it got them."""
+    if ignored := not_handed_over(environ):
+        yield Finding(
+            check="engine",
+            level=Level.WARN,
+            message=f"scaler keeps these variables from the engine: {', '.join(ignored)}",
+            fix="Unset them, or know that they only count for `pulumi` by hand.",
+        )
 
 
 def check_state_folder(folder: Path) -> Finding:
@@ -74,7 +87,8 @@ def _official_plugin(spec: Spec, environ: Mapping[str, str]) -> Finding:
 
     package = resource_type(spec.cloud).package
     name = f"pulumi-resource-{package}"
-    home = Path(environ.get("PULUMI_HOME") or Path.home() / ".pulumi")
+    user = home_folder(environ) or Path("/")
+    home = Path(environ.get("PULUMI_HOME") or user / ".pulumi")
     found = shutil.which(name, path=environ.get("PATH")) or next(home.glob(f"plugins/resource-{package}-v*/"), None)
     if found:
         return Finding(check=f"plugin {spec.stack}", message=f"official, {found}")

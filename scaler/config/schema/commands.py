@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 from scaler.config.schema.context import Info
 from scaler.config.schema.refusals import refusal, shown
 from scaler.config.schema.values import TEXT_SCHEMA, typed_text
+from scaler.support.text import named
 
 
 def _word(value: object) -> str:
@@ -25,7 +26,8 @@ def _word(value: object) -> str:
 
 def _words(value: object) -> object:
     if isinstance(value, str) and value.strip():
-        raise refusal(f"must be a list of words, not {shown(value)}", f"write {json.dumps(value.split())}")
+        words = json.dumps(value.split()) if named(value) == value else "it as [program, argument]"
+        raise refusal(f"must be a list of words, not {shown(value)}", f"write {words}")
     return value
 
 
@@ -48,10 +50,12 @@ def _check_script(program: str, folder: Path) -> None:
         )
     if not (folder / program).is_file():
         raise refusal(
-            f"names a file that does not exist: {program}", "the path is relative to the project folder", at=(0,)
+            f"names a file that does not exist: {named(program)}", "the path is relative to the project folder", at=(0,)
         )
     if not os.access(folder / program, os.X_OK):
-        raise refusal(f"names a file that may not be executed: {program}", f"run chmod +x {program}", at=(0,))
+        raise refusal(
+            f"names a file that may not be executed: {named(program)}", f"run chmod +x {named(program)}", at=(0,)
+        )
 
 
 _WORD_SCHEMA: dict[str, Any] = {"type": ["string", "number", "boolean"]}

@@ -11,6 +11,7 @@ from scaler.config.schema.context import Info
 from scaler.config.schema.fields import spec_key, strict_config
 from scaler.config.schema.refusals import refusal, shown
 from scaler.config.schema.values import TEXT_SCHEMA, Text
+from scaler.support.text import named
 
 PACK_LEVELS = ("mandatory", "advisory", "disabled")
 """The enforcement levels that a spec may set. Pulumi's `remediate` is left out: it would change the planned servers."""
@@ -25,11 +26,11 @@ def _is_pack(value: str, info: Info) -> str:
     path = info.context.project_folder / value
     if path.is_dir():
         if not (path / "PulumiPolicy.yaml").is_file():
-            raise refusal(f"names a folder that is no policy pack: {value}", "a pack has a PulumiPolicy.yaml")
+            raise refusal(f"names a folder that is no policy pack: {named(value)}", "a pack has a PulumiPolicy.yaml")
     elif not path.is_file():
-        raise refusal(f"names what does not exist: {value}", "the path is relative to the project folder")
+        raise refusal(f"names what does not exist: {named(value)}", "the path is relative to the project folder")
     elif not os.access(path, os.X_OK):
-        raise refusal(f"names a file that may not be executed: {value}", f"run chmod +x {value}")
+        raise refusal(f"names a file that may not be executed: {named(value)}", f"run chmod +x {named(value)}")
     return value
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pydantic_core import PydanticCustomError
 
+from scaler.support.text import quoted
+
 
 def refusal(message: str, fix: str = "", at: tuple[int | str, ...] = ()) -> PydanticCustomError:
     """Return the error that a check raises: a predicate, how to correct the value, and the place inside the value."""
@@ -11,11 +13,10 @@ def refusal(message: str, fix: str = "", at: tuple[int | str, ...] = ()) -> Pyda
 
 
 def shown(value: object) -> str:
-    """Return a value in the form in which messages quote it, 40 characters at most."""
+    """Return a value in the form in which messages quote it; a long or multi-line text is not quoted."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, list | dict):
         return "a list" if isinstance(value, list) else "a mapping"
-    text = str(value)
-    text = text if len(text) <= 40 else f"{text[:40]}…"
-    return text if isinstance(value, int) else f"'{text}'"
+    text = quoted(str(value))
+    return text.strip("'") if isinstance(value, int) else text

@@ -68,7 +68,8 @@ class SpecSchema(BaseModel):
         default=None,
     )
     backend: Backend | None = spec_key(
-        "The URL of the Pulumi backend that keeps the state; without it, PULUMI_BACKEND_URL or file://.scaler/pulumi.",
+        "The URL of the Pulumi backend that keeps the state; without it, PULUMI_BACKEND_URL, "
+        "`backend` of Pulumi.yaml, or file://.scaler/pulumi.",
         default=None,
     )
     plugin: Literal["scaler", "official"] = spec_key(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from scaler.config.schema.context import SpecContext
 from scaler.config.schema.refusals import refusal, shown
+from scaler.support.text import named
 
 USER_DATA_KIB = {"hetzner": 32, "digitalocean": 64}
 
@@ -22,12 +23,16 @@ def read_user_data(name: str, here: SpecContext) -> str:
         content = path.read_bytes() if inside else b""
         text = content.decode()
     except FileNotFoundError:
-        raise refusal(f"names a file that does not exist: {name}", "the path is relative to the spec") from None
+        inline = "a document itself belongs in user_data_inline" if "\n" in name.strip() else ""
+        fix = inline or "the path is relative to the spec"
+        raise refusal(f"names a file that does not exist: {named(name)}", fix) from None
     except UnicodeDecodeError:
-        raise refusal(f"names a file that is not UTF-8 text: {name}") from None
+        raise refusal(f"names a file that is not UTF-8 text: {named(name)}") from None
     except (OSError, ValueError) as error:  # ValueError: a character that is not allowed in file names
         reason = getattr(error, "strerror", None) or "no file can have this name"
-        raise refusal(f"names a file that cannot be read: {name} ({reason})") from None
+        if "\n" in name.strip():
+            reason = "a document itself belongs in user_data_inline"
+        raise refusal(f"names a file that cannot be read: {named(name)} ({reason})") from None
     if not inside:
         # The content is sent to the cloud: a spec must not be able to send other files of this machine.
         raise refusal(f"must not lead out of the project folder, as {shown(name)} does", "copy the file into it")

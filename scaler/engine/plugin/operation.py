@@ -19,6 +19,8 @@ class _Gate:
     turn: threading.Lock = field(default_factory=threading.Lock)
     answered: bool = False
     refusal: CloudError | None = None
+    refused: str = ""
+    """The name of the machine that was refused."""
 
 
 @dataclass
@@ -101,11 +103,12 @@ class Operation:
 
     def _ask(self, gate: _Gate, request: MachineRequest) -> Machine:
         if gate.refusal:
-            raise gate.refusal
+            # An error of its own: it names this machine, and several threads may not raise one object.
+            raise gate.refusal.about(gate.refused, request.name)
         try:
             return self.cloud.create(request)
         except (NoCapacityError, QuotaError) as error:
-            gate.refusal = error
+            gate.refusal, gate.refused = error, request.name
             raise
         finally:
             gate.answered = True

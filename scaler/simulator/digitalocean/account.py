@@ -6,7 +6,7 @@ import math
 import uuid
 from typing import Any
 
-from scaler.simulator.call import ApiError, Call, Reply
+from scaler.simulator.call import ApiError, Call, Handler, Reply
 from scaler.simulator.digitalocean.catalogue import REGIONS, SIZES
 from scaler.simulator.digitalocean.replies import (
     CLOUD,
@@ -43,6 +43,11 @@ def list_sizes(call: Call) -> Reply:
 def list_regions(call: Call) -> Reply:
     """GET /v2/regions."""
     return page(call, "regions", list(REGIONS), shapes(call).region)
+
+
+def list_nothing(key: str) -> Handler:
+    """GET /v2/<key>: the account has none, and the embedded cloud makes none."""
+    return lambda call: page(call, key, (), dict)
 
 
 # ---------------------------------------------------------------------------------------------

@@ -79,6 +79,10 @@ _ENDPOINTS = (
     ("GET", "/v2/droplets/{id:int}", droplets.get_droplet),
     ("DELETE", "/v2/droplets/{id:int}", droplets.delete_droplet),
     ("GET", "/v2/droplets/{id:int}/snapshots", droplets.list_droplet_snapshots),
+    ("GET", "/v2/droplets/{id:int}/kernels", droplets.list_of_droplet("kernels")),
+    ("GET", "/v2/droplets/{id:int}/neighbors", droplets.list_neighbors),
+    ("GET", "/v2/droplets/{id:int}/backups", droplets.list_of_droplet("backups")),
+    ("GET", "/v2/droplets/{id:int}/firewalls", droplets.list_of_droplet("firewalls")),
     ("GET", "/v2/droplets/{id:int}/actions", droplets.list_droplet_actions),
     ("POST", "/v2/droplets/{id:int}/actions", droplets.act_on_droplet),
     ("GET", "/v2/droplets/{id:int}/actions/{action:int}", droplets.get_droplet_action),
@@ -93,6 +97,7 @@ _ENDPOINTS = (
     ("GET", "/v2/snapshots/{id:int}", images.get_snapshot),
     ("DELETE", "/v2/snapshots/{id:int}", images.delete_snapshot),
     ("GET", "/v2/monitoring/metrics/droplet/cpu", monitoring.get_cpu),
+    *(("GET", f"/v2/{key}", account.list_nothing(key)) for key in ("firewalls", "volumes", "load_balancers")),
     ("GET", "/v2/account", account.get_account),
     ("GET", "/v2/sizes", account.list_sizes),
     ("GET", "/v2/regions", account.list_regions),
@@ -123,7 +128,7 @@ _ENDPOINTS = (
 )
 
 NOT_SERVED = re.compile(
-    r"/v2/(firewalls|volumes|load_balancers|databases|kubernetes|domains|apps|certificates|cdn|registr(y|ies)|functions"
+    r"/v2/(firewalls|volumes|load_balancers|reports|databases|kubernetes|domains|apps|certificates|cdn|registr(y|ies)|functions"
     r"|floating_ips|reserved_ipv6|customers|invoices|monitoring|uptime|spaces|vpc_peerings|vpcs/[^/]+/\w+|images"
     r"|droplets/autoscale|droplets/backups|droplets/[0-9]+/\w+)\b"
 )

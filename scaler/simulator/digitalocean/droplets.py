@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from scaler.simulator.call import Call, Reply
+from scaler.simulator.call import Call, Handler, Reply
 from scaler.simulator.digitalocean.catalogue import REGIONS, SIZES, BaseImage
 from scaler.simulator.digitalocean.replies import (
     CLOUD,
@@ -96,6 +96,22 @@ def list_droplet_snapshots(call: Call) -> Reply:
     droplet = thing(call, "server")
     snapshots = [each for each in call.world.things(CLOUD, "snapshot") if each.body["source"] == droplet.id]
     return page(call, "snapshots", snapshots, shapes(call).droplet_snapshot)
+
+
+def list_of_droplet(key: str) -> Handler:
+    """GET /v2/droplets/{id}/<key> for what no droplet here has: kernels, backups, firewalls."""
+
+    def handler(call: Call) -> Reply:
+        thing(call, "server")
+        return page(call, key, (), dict)
+
+    return handler
+
+
+def list_neighbors(call: Call) -> Reply:
+    """GET /v2/droplets/{id}/neighbors: each droplet is alone on its machine. The document has no pages here."""
+    thing(call, "server")
+    return Reply({"droplets": []})
 
 
 def list_droplet_actions(call: Call) -> Reply:

@@ -46,7 +46,12 @@ def test_one_failed_request_for_each_placement_without_capacity(plug: Plug) -> N
 def test_one_failed_request_for_a_quota_that_is_used_up(plug: Plug) -> None:
     plugged = plug(HETZNER, Permits())
     plugged.world.set_quota("hetzner", servers=0)
-    assert {type(answer) for answer in ask(plugged.operation, *map(request, range(8)))} == {QuotaError}
+    answers = ask(plugged.operation, *map(request, range(11)))
+    assert {type(answer) for answer in answers} == {QuotaError}
+    # Each is told of its own server, although one request was refused for all of them.
+    whats = [answer.what for answer in answers if isinstance(answer, QuotaError)]
+    assert whats == [f"Hetzner Cloud could not create server demo-worker-{number}" for number in range(11)]
+    assert len({id(answer) for answer in answers}) == 11
     assert len(plugged.requests("POST")) == 1
 
 

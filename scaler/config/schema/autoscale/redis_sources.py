@@ -32,7 +32,7 @@ class _RedisAccess(BaseModel):
 
 
 _WHERE = ("key", "keys", "match", "system")
-_OF_KEYS = ("group", "due", "field", "age_field", "unit", "entry", "oldest", "missing")
+_OF_KEYS = ("group", "due", "field", "age_field", "unit", "entry", "oldest")
 _OF_SYSTEMS = ("queues", "prefix")
 
 
@@ -99,7 +99,9 @@ class RedisSchema(_RedisAccess):
         default=None,
     )
     oldest: Literal["first", "last"] = spec_key("Which end of a list is the oldest entry.", default="first")
-    missing: Missing = spec_key("What a key that does not exist means.", default=0)
+    missing: Missing = spec_key(
+        "What a key that does not exist means, or with system a Redis without a trace of it.", default=0
+    )
 
     def source(self) -> RedisSource:
         """Convert it to the model."""
@@ -116,6 +118,10 @@ def one_kind_of_keys(value: RedisSchema) -> RedisSchema:
         if key in value.model_fields_set:
             belongs = "belongs to key, keys and match" if where == "system" else "belongs to system"
             raise refusal(f"is not a key beside {where}: it {belongs}", "remove it", at=(key,))
+    if value.system in ("arq", "laravel") and value.missing == "error":
+        raise refusal(
+            f"cannot be error: {value.system} leaves nothing in Redis while no job waits", "remove it", at=("missing",)
+        )
     if value.system == "bullmq" and value.queues is None:
         raise refusal("must name its queues: BullMQ has no default queue", "add queues")
     if value.system == "celery" and value.measure == "age":

@@ -1,0 +1,61 @@
+"""Texts from outside, such as a cloud's words or a command's output, made fit to be shown. Pure.
+
+A terminal obeys control characters, and a CI system obeys lines that begin with its own marks. So such a
+text is cleaned where it comes in: on one line, of bounded length, and with what controls something made
+visible.
+"""
+
+from __future__ import annotations
+
+import re
+
+LONGEST = 500
+"""Characters that are shown of another side's message."""
+
+_LONGEST_QUOTED = 40
+"""Characters of a value that a message may quote. A longer value may be a document, or a secret."""
+
+_LONGEST_NAME = 60
+"""Characters of a name or path that a message may quote; tokens are longer."""
+
+_LEADING_MARK = re.compile(r"^(\s*):(?=:)", re.MULTILINE)
+_MARK = re.compile(r"##(?=\w*\[)")
+"""What CI systems obey: `::error::` at the beginning of a line; `##[error]`, `##vso[…]`, `##teamcity[…]` anywhere."""
+
+
+def visible(text: str) -> str:
+    """Return a text, of several lines maybe, with control characters as escapes such as `\\x1b`."""
+    shown = "".join(letter if letter == "\n" or letter.isprintable() else _escape(letter) for letter in text)
+    return _MARK.sub("# #", _LEADING_MARK.sub(r"\1: ", shown))
+
+
+def one_line(text: str, longest: int | None = None) -> str:
+    """Return a text on one line, cleaned as `visible` does, cut after `longest` characters."""
+    line = visible(" ".join(text.split()))
+    return line if longest is None or len(line) <= longest else f"{line[:longest]}…"
+
+
+def last_line_of(text: str, longest: int) -> str:
+    """Return the end of a text on one line, cleaned as `visible` does."""
+    line = " ".join(text.split())
+    return visible(line if len(line) <= longest else f"…{line[-longest:]}")
+
+
+def quoted(value: str, longest: int = _LONGEST_QUOTED) -> str:
+    """Return a value in quotes, or how long it is: long and multi-line values are never quoted."""
+    if "\n" in value.strip() or "\r" in value.strip():
+        return f"a text of {len(value.splitlines())} lines"
+    return f"'{visible(value)}'" if len(value) <= longest else f"a text of {len(value)} characters"
+
+
+def named(value: str) -> str:
+    """Return a name or path as messages have it, or how long it is."""
+    text = quoted(value, _LONGEST_NAME)
+    return text[1:-1] if text.startswith("'") else text
+
+
+def _escape(letter: str) -> str:
+    return letter.encode("unicode_escape").decode("ascii") if ord(letter) > 31 else _CONTROLS[ord(letter)]
+
+
+_CONTROLS = [f"\\x{number:02x}" for number in range(32)]
