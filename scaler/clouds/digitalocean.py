@@ -178,8 +178,9 @@ class DigitalOceanCloud:
             # Add first: a droplet must always have the tags that say whose it is.
             for tag in wanted:
                 if tag not in current:
-                    self._client.tags.create(body={"name": tag})
-                    self._client.tags.assign_resources(tag, body=resources)
+                    # In a URL, a tag must have the case that it was made with, perhaps by somebody else.
+                    made = self._client.tags.create(body={"name": tag})["tag"]["name"]
+                    self._client.tags.assign_resources(made, body=resources)
             for tag in current:
                 if tag not in wanted:
                     self._client.tags.unassign_resources(tag, body=resources)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -32,6 +33,18 @@ _DEFAULT_RATES: Mapping[str, Mapping[str, int]] = {
 def token_hash(token: str) -> str:
     """What the world keeps of a token."""
     return hashlib.sha256(token.encode()).hexdigest()
+
+
+def fingerprint_of(public_key: str) -> str:
+    """The MD5 of a key as `ssh-keygen` prints it: of its second word, so that a comment makes no other key."""
+    words = public_key.split()
+    blob = words[1] if len(words) > 1 else public_key
+    try:
+        content = base64.b64decode(blob, validate=True)
+    except ValueError:
+        content = blob.encode()
+    digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    return ":".join(digest[at : at + 2] for at in range(0, 32, 2))
 
 
 class SimulatedWorld(Store):
@@ -206,8 +219,7 @@ class SimulatedWorld(Store):
 
     def add_ssh_key(self, cloud: CloudName, name: str, public_key: str) -> Thing:
         """An SSH key."""
-        digest = hashlib.md5(public_key.encode(), usedforsecurity=False).hexdigest()
-        fingerprint = ":".join(digest[at : at + 2] for at in range(0, 32, 2))
+        fingerprint = fingerprint_of(public_key)
         return self.add(cloud, "ssh_key", name, {"public_key": public_key, "fingerprint": fingerprint, "labels": {}})
 
     # -----------------------------------------------------------------------------------------

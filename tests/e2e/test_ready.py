@@ -131,6 +131,7 @@ def test_command_runs_in_the_project_folder_until_it_ends_with_nothing_wrong(het
     assert len(lines) - before in (3, 4)
 
 
+@pytest.mark.calm("its deadlines leave no time for creations that fail")
 def test_a_check_that_hangs_keeps_no_other_server_waiting(hetzner: Project, services: Services) -> None:
     """Two of three never answer their checks: the third is ready all the same, and they end as hanging."""
     program = script(hetzner, "ready.sh", "case $1 in demo-worker-2) exit 0 ;; esac; sleep 1000")

@@ -314,8 +314,11 @@ class Soak:
         return len(self._groups)
 
     def counts(self, draw: Random) -> dict[str, int]:
-        """Numbers by group: mostly few, rarely many."""
-        return {name: 20 if draw.random() < 0.01 else draw.randint(0, 8 // self.groups) for name in self._groups}
+        """Numbers by group: mostly few, rarely many, and never more than twenty in all."""
+        return {
+            name: 20 // self.groups if draw.random() < 0.01 else draw.randint(0, 8 // self.groups)
+            for name in self._groups
+        }
 
     def kept(self) -> dict[str, dict[str, Any]]:
         """The records of servers that are off."""

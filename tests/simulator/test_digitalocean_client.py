@@ -101,8 +101,11 @@ def test_tags_are_put_on_and_taken_off(client: pydo.Client, world: SimulatedWorl
     droplet = client.droplets.create(DROPLET)["droplet"]["id"]
     named = {"resources": [{"resource_id": str(droplet), "resource_type": "droplet"}]}
     client.tags.create({"name": "scaler-group:Web"})
-    client.tags.create({"name": "SCALER-group:web"})
+    canonical = client.tags.create({"name": "SCALER-group:web"})["tag"]["name"]
+    # In a URL, only the case that the tag was made with names it.
     client.tags.assign_resources("scaler-group:web", named)
+    assert client.droplets.get(droplet)["droplet"]["tags"] == []
+    client.tags.assign_resources(canonical, named)
     assert client.droplets.get(droplet)["droplet"]["tags"] == ["scaler-group:Web"]
     tag = client.tags.get("scaler-group:Web")["tag"]
     assert tag["resources"]["droplets"]["count"] == 1

@@ -68,6 +68,8 @@ def test_a_firewall_is_applied_at_creation_and_by_labels(http: Http) -> None:
     assert {row["server"]["id"] for row in shown["applied_to"]} == {first, second}
     rule = {"direction": "in", "protocol": "tcp", "port": "22", "source_ips": ["0.0.0.0/0"]}
     assert http.post(f"{act}/set_rules", json={"rules": [rule]}).status_code == 201
+    (kept,) = http.get(f"/v1/firewalls/{firewall['firewall']['id']}").json()["firewall"]["rules"]
+    assert kept == {**rule, "destination_ips": [], "description": None}
 
 
 def test_a_primary_ip_is_assigned_to_a_server_that_is_off(http: Http) -> None:
@@ -107,6 +109,35 @@ def test_droplets_of_a_tag_are_deleted_while_one_of_them_is_being_deleted(http: 
     assert http.delete("/v2/droplets?tag_name=doomed").status_code == 204
     world.advance(9)
     assert http.get(f"/v2/droplets/{second}").status_code == 404
+
+
+def test_a_key_with_another_comment_is_the_same_key(http: Http) -> None:
+    """The fingerprint is that of the key alone, as `ssh-keygen -l -E md5` prints it."""
+    key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPn6yjEkUPNlTvSJrzVjPVNzlGrzhtz8BzGYV8jgoLuV"
+    for path, codes in (("/v1/ssh_keys", (201, 409)), ("/v2/account/keys", (201, 422))):
+        first = http.post(path, json={"name": "one", "public_key": f"{key} me@home"})
+        again = http.post(path, json={"name": "two", "public_key": f"{key} me@work"})
+        assert (first.status_code, again.status_code) == codes
+        assert first.json()["ssh_key"]["fingerprint"] == "f2:e7:e7:65:a8:45:98:fc:c0:a2:8e:e1:88:ce:fe:f4"
+
+
+def test_a_tag_in_a_url_has_the_case_that_it_was_made_with(http: Http) -> None:
+    """[spec] "You must use the tag's canonical capitalization"."""
+    droplet = made(http)
+    named = {"resources": [{"resource_id": str(droplet), "resource_type": "droplet"}]}
+    assert http.post("/v2/tags", json={"name": "PROD"}).status_code == 201
+    assert http.post("/v2/tags", json={"name": "prod"}).json()["tag"]["name"] == "PROD"
+    assert http.post("/v2/tags/prod/resources", json=named).status_code == 404
+    assert http.post("/v2/tags/PROD/resources", json=named).status_code == 204
+
+
+def test_a_reset_starts_no_server_that_is_off_and_a_rescue_has_a_password(http: Http) -> None:
+    act = f"/v1/servers/{server(http)}/actions"
+    assert http.post(f"{act}/poweroff").status_code == 201
+    assert http.post(f"{act}/reset").status_code == 201
+    assert http.get(act.removesuffix("/actions")).json()["server"]["status"] == "off"
+    for action in ("enable_rescue", "reset_password"):
+        assert http.post(f"{act}/{action}").json()["root_password"]
 
 
 @pytest.mark.parametrize("path", ["firewalls", "volumes", "load_balancers"])

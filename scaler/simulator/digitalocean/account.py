@@ -12,7 +12,6 @@ from scaler.simulator.digitalocean.replies import (
     CLOUD,
     NO_CONTENT,
     find_ssh_key,
-    find_tag,
     make_tag,
     not_found,
     page,
@@ -22,6 +21,7 @@ from scaler.simulator.digitalocean.replies import (
 )
 from scaler.simulator.digitalocean.shapes import PROJECT_ID, Json
 from scaler.simulator.things import FOREVER, Thing
+from scaler.simulator.world import fingerprint_of
 
 _KINDS = {"droplet": "server", "image": "snapshot"}
 """Our kinds of what a tag can be put on."""
@@ -108,8 +108,9 @@ def _put_off(call: Call, thing: Thing, tag: str) -> None:
 
 
 def _tag(call: Call) -> str:
-    tag = find_tag(call, call.params["name"])
-    if tag is None:
+    """The tag that the path names: in its canonical case, that is, as it was made."""
+    tag = str(call.params["name"])
+    if tag not in tag_names(call):
         raise not_found()
     return tag
 
@@ -154,7 +155,7 @@ def create_key(call: Call) -> Reply:
         raise refused("Name can't be blank")
     if not isinstance(public_key, str) or len(public_key.split()) < 2:
         raise refused("Key invalid, key should be of format: `type key [comment]`")
-    if any(each.body["public_key"] == public_key for each in call.world.things(CLOUD, "ssh_key")):
+    if any(each.body["fingerprint"] == fingerprint_of(public_key) for each in call.world.things(CLOUD, "ssh_key")):
         raise refused("SSH Key is already in use on your account")
     return Reply({"ssh_key": shapes(call).ssh_key(call.world.add_ssh_key(CLOUD, name, public_key))}, 201)
 

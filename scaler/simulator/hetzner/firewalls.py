@@ -6,12 +6,13 @@ from scaler.simulator.call import ApiError, Call, Handler, Reply
 from scaler.simulator.hetzner.actions import act
 from scaler.simulator.hetzner.labels import parse_selector
 from scaler.simulator.hetzner.replies import get, invalid, labels_asked_for, new_name, shapes
+from scaler.simulator.hetzner.shapes import Json
 from scaler.simulator.things import Thing
 
 
 def create_firewall(call: Call) -> Reply:
     """Add a firewall, and apply it to what the request names."""
-    body = {"rules": call.fields.get("rules") or [], "labels": labels_asked_for(call)}
+    body = {"rules": _rules(call), "labels": labels_asked_for(call)}
     firewall = call.world.add("hetzner", "firewall", new_name(call, "firewall"), body)
     actions = [_apply(call, firewall, server, "apply_firewall") for server in _targets(call, "apply_to")]
     view = shapes(call)
@@ -33,10 +34,19 @@ def apply_firewall(command: str, *, apply: bool) -> Handler:
 def set_rules(call: Call) -> Reply:
     """Replace a firewall's rules."""
     firewall = get(call, "firewall")
-    firewall.body["rules"] = call.fields.get("rules") or []
+    firewall.body["rules"] = _rules(call)
     call.world.save(firewall)
     action = act(call, "set_firewall_rules", 0.0, others=[{"id": firewall.id, "type": "firewall"}])
     return Reply({"actions": [shapes(call).action(action)]}, 201)
+
+
+_RULE: Json = {"source_ips": [], "destination_ips": [], "port": None, "description": None}
+
+
+def _rules(call: Call) -> list[Json]:
+    """The rules that a request names, with every field that the answer has."""
+    rules = call.fields.get("rules") or ()
+    return [{**_RULE, **{key: value for key, value in rule.items() if value is not None}} for rule in rules]
 
 
 def _targets(call: Call, field: str) -> list[Thing]:

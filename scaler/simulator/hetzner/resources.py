@@ -20,6 +20,7 @@ from scaler.simulator.hetzner.replies import (
 )
 from scaler.simulator.hetzner.shapes import Json
 from scaler.simulator.things import Thing
+from scaler.simulator.world import fingerprint_of
 
 SPREAD_SIZE = 10
 """Servers that a placement group holds at most."""
@@ -95,7 +96,7 @@ def create_ssh_key(call: Call) -> Reply:
     name, public_key = new_name(call, "ssh_key"), call.fields.get("public_key")
     if not isinstance(public_key, str) or not public_key.startswith(("ssh-", "ecdsa-", "sk-")):
         raise invalid("public_key", "invalid public key")
-    if any(key.body["public_key"] == public_key for key in call.world.things("hetzner", "ssh_key")):
+    if any(key.body["fingerprint"] == fingerprint_of(public_key) for key in call.world.things("hetzner", "ssh_key")):
         raise taken("ssh_key", "fingerprint")
     key = call.world.add_ssh_key("hetzner", name, public_key)
     key.body["labels"] = labels_asked_for(call)

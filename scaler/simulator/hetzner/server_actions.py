@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import Any
 
 from scaler.simulator.call import ApiError, Call, Handler, Reply
@@ -42,7 +43,11 @@ def restarter(command: str) -> Handler:
     """Reboot or reset."""
 
     def restart(call: Call) -> Reply:
-        return done(call, unlocked(call), command, call.knobs.power_s, (call.now, "running"))
+        server = unlocked(call)
+        if server.status(call.now) == "off":
+            # The action succeeds, and a server without power stays off.
+            return done(call, server, command, call.knobs.power_s)
+        return done(call, server, command, call.knobs.power_s, (call.now, "running"))
 
     return restart
 
@@ -106,13 +111,13 @@ def change_protection(call: Call) -> Reply:
     return done(call, server, "change_protection", 0.0)
 
 
-def switcher(command: str, key: str, value: Any, **more: Any) -> Handler:
-    """An action that does nothing but set a field of the server."""
+def switcher(command: str, key: str, value: Any, *, password: bool = False) -> Handler:
+    """An action that does nothing but set a field of the server, and answers a new password for root."""
 
     def switch(call: Call) -> Reply:
         server = unlocked(call)
         server.body[key] = value
-        return done(call, server, command, 0.0, **more)
+        return done(call, server, command, 0.0, **({"root_password": secrets.token_urlsafe(15)} if password else {}))
 
     return switch
 
