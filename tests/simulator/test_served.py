@@ -84,6 +84,33 @@ def test_a_primary_ip_is_assigned_to_a_server_that_is_off(http: Http) -> None:
     assert http.delete(f"/v1/primary_ips/{ip['id']}").status_code == 423
 
 
+def test_an_address_is_resolved_to_the_name_that_its_owner_sets(http: Http) -> None:
+    machine = server(http)
+    shown = http.get(f"/v1/servers/{machine}").json()["server"]["public_net"]
+    ip = shown["ipv4"]
+    assert ip["dns_ptr"].startswith("static.")
+    act = f"/v1/primary_ips/{ip['id']}/actions"
+    change = {"ip": ip["ip"], "dns_ptr": "web.example.com"}
+    made_so = http.post(f"{act}/change_dns_ptr", json=change)
+    assert (made_so.status_code, made_so.json()["action"]["command"]) == (201, "change_dns_ptr")
+    assert [row["command"] for row in http.get(act).json()["actions"]] == ["change_dns_ptr"]
+    assert http.get(f"{act}/{made_so.json()['action']['id']}").status_code == 200
+    assert http.get(f"/v1/servers/{machine}").json()["server"]["public_net"]["ipv4"]["dns_ptr"] == "web.example.com"
+    inside = shown["ipv6"]["ip"].replace("/64", "1")
+    named = {"ip": inside, "dns_ptr": "six.example.com"}
+    assert http.post(f"/v1/servers/{machine}/actions/change_dns_ptr", json=named).status_code == 201
+    assert http.get(f"/v1/primary_ips/{shown['ipv6']['id']}").json()["primary_ip"]["dns_ptr"] == [named]
+    assert http.post(f"{act}/change_dns_ptr", json={**change, "ip": "192.0.2.9"}).status_code == 422
+
+
+def test_a_network_s_range_grows_around_its_subnets(http: Http) -> None:
+    act = f"/v1/networks/{network(http)['id']}/actions"
+    assert http.post(f"{act}/change_ip_range", json={"ip_range": "10.0.0.0/12"}).status_code == 201
+    assert http.post(f"{act}/change_ip_range", json={"ip_range": "10.9.0.0/16"}).status_code == 422
+    assert http.post(f"{act}/change_ip_range", json={"ip_range": "10.x/16"}).status_code == 422
+    assert [row["command"] for row in http.get(act).json()["actions"]] == ["change_ip_range"]
+
+
 def test_server_types_have_the_vendor_s_ids(http: Http) -> None:
     types = http.get("/v1/server_types?per_page=50").json()["server_types"]
     ids = {row["name"]: row["id"] for row in types}

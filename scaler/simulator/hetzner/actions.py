@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from scaler.simulator.call import ApiError, Call, Reply
+from scaler.simulator.call import ApiError, Call, Handler, Reply
 from scaler.simulator.hetzner.replies import get, in_order, missing, page, shapes
 from scaler.simulator.hetzner.shapes import Json
 from scaler.simulator.profiles import Knobs
@@ -73,3 +73,14 @@ def list_server_actions(call: Call) -> Reply:
     """The actions of one server."""
     server = get(call, "server")
     return page(call, "actions", visible(call, call.world.children(server.id, "action")), shapes(call).action)
+
+
+def list_actions_of(kind: str) -> Handler:
+    """The actions of one thing of a kind."""
+
+    def handler(call: Call) -> Reply:
+        resource = {"id": get(call, kind).id, "type": kind}
+        actions = [each for each in call.world.things("hetzner", "action") if resource in each.body["resources"]]
+        return page(call, "actions", visible(call, actions), shapes(call).action)
+
+    return handler

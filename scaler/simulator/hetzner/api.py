@@ -9,13 +9,14 @@ from collections.abc import Callable
 from scaler.simulator.bodies import Kind, flag, mapping, number, record, several, text, text_or_number
 from scaler.simulator.call import Api, ApiError, Handler
 from scaler.simulator.exchange import route
-from scaler.simulator.hetzner.actions import get_action, list_actions, list_server_actions
+from scaler.simulator.hetzner.actions import get_action, list_actions, list_actions_of, list_server_actions
 from scaler.simulator.hetzner.firewalls import apply_firewall, create_firewall, set_rules
 from scaler.simulator.hetzner.images import delete_image, get_image, list_images, protect_image, update_image
 from scaler.simulator.hetzner.metrics import get_metrics
 from scaler.simulator.hetzner.networks import (
     add_route,
     add_subnet,
+    change_ip_range,
     create_network,
     delete_route,
     delete_subnet,
@@ -33,6 +34,8 @@ from scaler.simulator.hetzner.offers import (
 from scaler.simulator.hetzner.orders import create_server
 from scaler.simulator.hetzner.primary_ips import (
     assign_primary_ip,
+    change_pointer,
+    change_server_pointer,
     create_primary_ip,
     delete_primary_ip,
     protect_primary_ip,
@@ -207,6 +210,7 @@ _TABLE: list[tuple[str, str, Handler]] = [
     ("POST", "/networks", create_network),
     ("POST", "/networks/{id:int}/actions/add_subnet", add_subnet),
     ("POST", "/networks/{id:int}/actions/delete_subnet", delete_subnet),
+    ("POST", "/networks/{id:int}/actions/change_ip_range", change_ip_range),
     ("POST", "/networks/{id:int}/actions/add_route", add_route),
     ("POST", "/networks/{id:int}/actions/delete_route", delete_route),
     ("POST", "/networks/{id:int}/actions/change_protection", protect_network),
@@ -214,6 +218,8 @@ _TABLE: list[tuple[str, str, Handler]] = [
     ("POST", "/primary_ips/{id:int}/actions/assign", assign_primary_ip),
     ("POST", "/primary_ips/{id:int}/actions/unassign", unassign_primary_ip),
     ("POST", "/primary_ips/{id:int}/actions/change_protection", protect_primary_ip),
+    ("POST", "/primary_ips/{id:int}/actions/change_dns_ptr", change_pointer),
+    ("POST", "/servers/{id:int}/actions/change_dns_ptr", change_server_pointer),
     ("POST", "/primary_ips", create_primary_ip),
     ("DELETE", "/primary_ips/{id:int}", delete_primary_ip),
     *(("DELETE", f"/{kind}s/{{id:int}}", deleter(kind, in_use)) for kind, in_use in _IN_USE.items()),
@@ -225,6 +231,14 @@ for _kind in (*_IN_USE, "primary_ip"):
         ("GET", f"/{_kind}s", lister(_kind)),
         ("GET", f"/{_kind}s/{{id:int}}", getter(_kind)),
         ("PUT", f"/{_kind}s/{{id:int}}", updater(_kind)),
+    ]
+
+for _kind in ("firewall", "network", "primary_ip"):
+    _TABLE += [
+        ("GET", f"/{_kind}s/actions", list_actions),
+        ("GET", f"/{_kind}s/actions/{{id:int}}", get_action),
+        ("GET", f"/{_kind}s/{{id:int}}/actions", list_actions_of(_kind)),
+        ("GET", f"/{_kind}s/{{id:int}}/actions/{{action:int}}", get_action),
     ]
 
 

@@ -11,12 +11,27 @@ from scaler.simulator.hetzner.replies import get, invalid, labels_asked_for, new
 from scaler.simulator.hetzner.shapes import Json
 from scaler.simulator.things import Thing
 
+Range = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def parse_range(text: object) -> Range:
+    """A range of addresses, such as 10.0.0.0/16."""
+    if not isinstance(text, str) or "/" not in text:
+        raise invalid("ip_range", "invalid ip range")
+    try:
+        return ipaddress.ip_network(text)
+    except ValueError as error:
+        raise invalid("ip_range", "invalid ip range") from error
+
+
+def _is_within(inner: str, outer: Range) -> bool:
+    hosts = ipaddress.ip_network(inner, strict=False)
+    return hosts.network_address in outer and hosts.broadcast_address in outer
+
 
 def create_network(call: Call) -> Reply:
     """Add a network."""
-    ip_range = call.fields.get("ip_range")
-    if not isinstance(ip_range, str) or "/" not in ip_range:
-        raise invalid("ip_range", "invalid ip range")
+    ip_range = str(parse_range(call.fields.get("ip_range")))
     body: Json = {
         "ip_range": ip_range,
         "labels": labels_asked_for(call),
@@ -50,6 +65,15 @@ def protect_network(call: Call) -> Reply:
     network = get(call, "network")
     network.body["protected"] = bool(call.fields.get("delete"))
     return _changed(call, network, "change_protection")
+
+
+def change_ip_range(call: Call) -> Reply:
+    """Give a network a larger range, which its subnets and routes are in."""
+    network, wanted = get(call, "network"), parse_range(call.fields.get("ip_range"))
+    if not all(_is_within(subnet["ip_range"], wanted) for subnet in network.body["subnets"]):
+        raise invalid("ip_range", "the subnets must be within the new ip range")
+    network.body["ip_range"] = str(wanted)
+    return _changed(call, network, "change_ip_range")
 
 
 def add_route(call: Call) -> Reply:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Sequence
 
 from scaler.simulator.call import ApiError, Call, Reply
@@ -64,6 +65,39 @@ def protect_primary_ip(call: Call) -> Reply:
     ip = get(call, "primary_ip")
     ip.body["protected"] = bool(call.fields.get("delete"))
     return _changed(call, ip, "change_protection")
+
+
+def change_pointer(call: Call) -> Reply:
+    """Set the name that an address is resolved to; null: the vendor's own."""
+    return _point(call, get(call, "primary_ip"))
+
+
+def change_server_pointer(call: Call) -> Reply:
+    """The same for an address of a server, by the server."""
+    server, ip = get(call, "server"), call.fields.get("ip")
+    for primary in call.world.children(server.id, "primary_ip"):
+        if _contains(primary, ip):
+            return _point(call, primary, server)
+    raise invalid("ip", f"ip '{ip}' is not an address of the server")
+
+
+def _point(call: Call, primary: Thing, server: Thing | None = None) -> Reply:
+    ip, name = call.fields.get("ip"), call.fields.get("dns_ptr")
+    if not _contains(primary, ip):
+        raise invalid("ip", f"ip '{ip}' is not an address of the primary IP")
+    kept = [row for row in primary.body.get("pointers", ()) if row["ip"] != ip]
+    primary.body["pointers"] = [*kept, {"ip": ip, "dns_ptr": name}] if name else kept
+    call.world.save(primary)
+    resources = [] if server else [{"id": primary.id, "type": "primary_ip"}]
+    action = act(call, "change_dns_ptr", 0.0, server=server, others=resources)
+    return Reply({"action": shapes(call).action(action)}, 201)
+
+
+def _contains(primary: Thing, ip: object) -> bool:
+    try:
+        return ipaddress.ip_address(str(ip)) in ipaddress.ip_network(primary.body["ip"], strict=False)
+    except ValueError:
+        return False
 
 
 def _changed(call: Call, ip: Thing, command: str) -> Reply:

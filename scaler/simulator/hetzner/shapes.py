@@ -238,8 +238,8 @@ class Shapes:
     def _public_net(self, body: Json) -> Json:
         ipv4, ipv6 = body.get("ipv4"), body.get("ipv6")
         return {
-            "ipv4": ipv4 and {**ipv4, "blocked": False, "dns_ptr": _dns_name(ipv4["ip"])},
-            "ipv6": ipv6 and {**ipv6, "blocked": False, "dns_ptr": []},
+            "ipv4": ipv4 and {**ipv4, "blocked": False, "dns_ptr": self._pointers(ipv4, "ipv4")[0]["dns_ptr"]},
+            "ipv6": ipv6 and {**ipv6, "blocked": False, "dns_ptr": self._pointers(ipv6, "ipv6")},
             "floating_ips": [],
             "firewalls": [
                 {"id": number, "status": "pending" if body.get("applied_at", 0.0) > self._now else "applied"}
@@ -318,10 +318,21 @@ class Shapes:
             "expose_routes_to_vswitch": thing.body.get("expose_routes_to_vswitch", False),
         }
 
+    @cached_property
+    def _primary_ips(self) -> dict[int, Thing]:
+        return {thing.id: thing for thing in self._world.things("hetzner", "primary_ip")}
+
+    def _pointers(self, address: Json, version: str) -> list[Json]:
+        """The names that an address (`id`, `ip`) is resolved to; an IPv4 address always has one."""
+        primary = self._primary_ips.get(address["id"])
+        set_by_owner: list[Json] = primary.body.get("pointers", []) if primary else []
+        if version == "ipv4" and not set_by_owner:
+            return [{"ip": address["ip"], "dns_ptr": _dns_name(address["ip"])}]
+        return set_by_owner
+
     def primary_ip(self, thing: Thing) -> Json:
         """A primary IP."""
         body = thing.body
-        pointer = {"ip": body["ip"], "dns_ptr": _dns_name(body["ip"])}
         return {
             **self._labelled(thing),
             "ip": body["ip"],
@@ -330,7 +341,7 @@ class Shapes:
             "assignee_type": "unassigned" if thing.parent is None else "server",
             "auto_delete": body["auto_delete"],
             "blocked": False,
-            "dns_ptr": [pointer] if body["type"] == "ipv4" else [],
+            "dns_ptr": self._pointers({"id": thing.id, "ip": body["ip"]}, body["type"]),
             "protection": {"delete": bool(thing.body.get("protected"))},
             "location": asdict(LOCATIONS[body["location"]]),
         }
