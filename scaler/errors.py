@@ -25,6 +25,7 @@ class ExitCode(IntEnum):
     SPEC = 65
     UNAVAILABLE = 69
     CREDENTIALS = 77
+    HUNG_UP = 129
     INTERRUPTED = 130
     TERMINATED = 143
 
@@ -159,4 +160,8 @@ class StateError(ScalerError):
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM or SIGHUP arrived. `scaler.commands.main` raises it; code that handles Ctrl-C handles it too."""
+    """SIGTERM arrived. `scaler.commands.main` raises it; code that handles Ctrl-C handles it too."""
+
+
+class HungUp(KeyboardInterrupt):
+    """SIGHUP arrived: the terminal was closed. As with `Terminated`, code that handles Ctrl-C handles it too."""

@@ -19,9 +19,9 @@ from scaler.engine.backend import DEFAULT_BACKEND, LocalBackend, absolute_url
 from scaler.engine.plugin import resource_type
 from scaler.engine.stack import PulumiStack
 from scaler.errors import RefusedError
+from scaler.hooks.drains import DrainProcesses
 from scaler.hooks.notify import Notifier
 from scaler.hooks.readiness import ReadinessChecker
-from scaler.hooks.stopping import ServerStopper
 from scaler.model import Spec
 from scaler.model.identity import Place, normal_endpoint
 from scaler.records.run_lock import RunLock
@@ -68,11 +68,9 @@ def open_ports(run: RunSettings, *, clock: Clock, progress: Progress) -> Iterato
     project, spec = run.project, run.spec
     with ExitStack() as stack:
         lock = RunLock(project.state_dir, spec.stack)
-        stack.enter_context(lock.held(run.cause, clock, within=run.lock_timeout, note=progress.note))
+        held = stack.enter_context(lock.held(run.cause, clock, within=run.lock_timeout, note=progress.note))
         cloud = stack.enter_context(opened_cloud(project, spec, run.environ, clock))
         commands = ordinary_environment(run.environ, spec.env)
-        stopper = ServerStopper(cloud, clock, project.directory, commands)
-        stack.callback(stopper.close)
         notifier = Notifier(spec.stack, spec.notify, folder=project.directory, warn=progress.warn, environ=commands)
         stack.callback(notifier.close)
         pulumi = _open_stack(run, stack, cloud, clock, progress.warn)
@@ -83,11 +81,14 @@ def open_ports(run: RunSettings, *, clock: Clock, progress: Progress) -> Iterato
                 spec, project.state_dir, cause=run.cause, clock=clock, warn=progress.warn, notifier=notifier
             ),
             readiness=ReadinessChecker(clock, project.directory, environ=commands),
-            stopping=stopper,
+            drains=DrainProcesses(
+                project.state_dir / f"{spec.stack}.drains", project.directory, clock, environ=commands
+            ),
             place=place_of(project, spec, run.environ),
             clock=clock,
             progress=progress,
             shortages=Shortages(project.state_dir / f"{spec.stack}.shortages.json"),
+            unlocked=held.released,
         )
 
 

@@ -24,6 +24,7 @@ from scaler.autoscale.metrics import Fleet, Key, Sources
 from scaler.clouds import Catalogue
 from scaler.converge.confirm import confirm, on_their_way
 from scaler.converge.demand import Demand, Options
+from scaler.converge.drains import has_news
 from scaler.converge.ensure import ensure
 from scaler.converge.knowledge import Knowledge
 from scaler.converge.observe import observe, observe_again
@@ -132,7 +133,8 @@ def run_tick(
             if any(decision.change for decision in decisions.values()):
                 meant = {name: decision.meant for name, decision in decisions.items()}
                 memory.save(replace(remembered, histories={**remembered.histories, **meant}))
-            if not recorded.keys() >= spec.groups.keys() or wanted != counts or _needs_work(spec, world, wanted):
+            is_changed = not recorded.keys() >= spec.groups.keys() or wanted != counts
+            if is_changed or _needs_work(spec, world, wanted) or has_news(seen, ports):
                 result = ensure(spec, Demand(wanted), options, ports, seen)
             else:
                 save(replace(seen, wanted=counts), ports)
@@ -260,7 +262,9 @@ def _needs_work(spec: Spec, world: World, wanted: Mapping[str, int]) -> bool:
     counting = Counter(server.group for server in world.servers.values() if server.counts)
     if any(counting[name] != count for name, count in wanted.items()):
         return True
-    off = (server for server in world.servers.values() if server.status in (*DEAD, Status.STOPPED))
+    # What drains needs a run only when something became of it.
+    servers = [server for server in world.servers.values() if server.drain is None]
+    off = (server for server in servers if server.status in (*DEAD, Status.STOPPED))
     if any(not is_kept(spec, server, world.at) for server in off):
         return True
     if world.orphans or world.vanished or any(server.group not in spec.groups for server in world.servers.values()):

@@ -70,8 +70,9 @@ Exit codes:
   65   a spec is invalid
   69   the cloud or the engine cannot be reached
   77   credentials are missing or were refused
+  129  the terminal was closed (SIGHUP)
   130  interrupted (Ctrl-C)
-  143  terminated (SIGTERM, SIGHUP)
+  143  terminated (SIGTERM)
 """
 
 

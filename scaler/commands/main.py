@@ -18,7 +18,7 @@ from scaler.commands.context import Output
 from scaler.commands.failure import as_document, as_text
 from scaler.commands.github import annotate_error, on_github
 from scaler.commands.streams import prepare_streams, settled
-from scaler.errors import ExitCode, ScalerError, Terminated
+from scaler.errors import ExitCode, HungUp, ScalerError, Terminated
 from scaler.support.certificates import trust_named_certificates
 
 
@@ -26,9 +26,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line (default: the process's own) and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     signal.signal(signal.SIGTERM, _terminate)
-    # A closed terminal or connection ends a run like SIGTERM, unless `nohup` has it ignored.
+    # A closed terminal or connection ends a run, unless `nohup` has it ignored.
     if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
-        signal.signal(signal.SIGHUP, _terminate)
+        signal.signal(signal.SIGHUP, _hang_up)
     # Only the owner may write the files that scaler and its child processes create, whatever the shell's umask is.
     os.umask(os.umask(0o022) | 0o022)
     return _run(arguments)
@@ -101,11 +101,17 @@ def _place(error: Exception) -> str:
 
 
 def _interrupted(cause: BaseException | None) -> int:
+    if isinstance(cause, HungUp):
+        return ExitCode.HUNG_UP
     return ExitCode.TERMINATED if isinstance(cause, Terminated) else ExitCode.INTERRUPTED
 
 
 def _terminate(_signal: int, _frame: FrameType | None) -> None:
     raise Terminated
+
+
+def _hang_up(_signal: int, _frame: FrameType | None) -> None:
+    raise HungUp
 
 
 def _output_of(arguments: Sequence[str]) -> Output:

@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from scaler.clouds import PASSING, CloudError
-from scaler.converge import shutdown
 from scaler.converge.change import change_of
 from scaler.converge.demand import Request
 from scaler.converge.done import Done, placements_of
+from scaler.converge.drains import begin, policy_of, split
 from scaler.converge.knowledge import Knowledge
 from scaler.converge.observe import observe_patiently, read_stack
 from scaler.converge.ports import Ports
@@ -21,6 +21,11 @@ from scaler.model.lifecycle import Status
 
 _POWER_ON_AT_ONCE = 10
 
+_COMMANDS_AT_ONCE = 20
+
+_DIRECT = (Action.POWER_ON, Action.RESUME)
+"""The actions that change no number, and do not go through the engine."""
+
 _INTENTS = {
     Action.CREATE: Status.NEW,
     Action.DELETE: Status.DELETING,
@@ -30,33 +35,25 @@ _INTENTS = {
 
 
 def apply_phase(phase: PlanPhase, request: Request, knowledge: Knowledge, ports: Ports) -> Done:
-    """Carry out a phase: what can be done at once, then each delete as its server has stopped.
+    """Carry out a phase: what can be done at once; then begin to stop the servers that must stop first.
 
     Stops at the first trouble; never raises a ScalerError, but returns it with what was done before.
     """
     ports.progress.phase("applying")
     done = Done(knowledge=knowledge)
     try:
-        at_once, waiting = shutdown.split(phase, knowledge)
-        if at_once.steps or not waiting:
+        at_once, stopping = split(phase, knowledge)
+        if at_once.steps or not stopping:
             done = _apply_lot(at_once, knowledge, ports)
-        if not waiting or not done.is_clean:
+        if not stopping or not done.is_clean:
             return done
         seen = observe_patiently(done.knowledge, ports, request.deadline)
         is_planned_world = _deletable(seen) == _deletable(done.knowledge)
         done = replace(done, knowledge=seen)
-        if not is_planned_world:
-            # Right before servers are stopped: plan again for the world that there is now.
-            return done
-        done = replace(done, knowledge=shutdown.begin(phase, waiting, seen, ports))
-        while waiting and done.is_clean:
-            stopped = shutdown.wait_for_some(waiting, done.knowledge, ports, request.deadline)
-            done, waiting = done.then(stopped.done), dict(stopped.waiting)
-            if stopped.steps:
-                done = done.then(_apply_lot(shutdown.lot(phase, stopped.steps, waiting), done.knowledge, ports))
+        # Right before servers are stopped: if this is another world, plan again.
+        return done.then(begin(phase, stopping, seen, ports)) if is_planned_world else done
     except ScalerError as error:
         return replace(done, error=error)
-    return done
 
 
 def _deletable(knowledge: Knowledge) -> set[tuple[str, bool]]:
@@ -67,8 +64,10 @@ def _deletable(knowledge: Knowledge) -> set[tuple[str, bool]]:
 def _apply_lot(lot: PlanPhase, knowledge: Knowledge, ports: Ports) -> Done:
     # Save the observed state first: this lot may reuse the name of a server that vanished.
     save(knowledge, ports, lot.steps)
-    powered = _power_on([step for step in lot.steps if step.action is Action.POWER_ON], knowledge, ports)
-    others = tuple(step for step in lot.steps if step.action is not Action.POWER_ON)
+    resumed = _resume([step for step in lot.steps if step.action is Action.RESUME], knowledge, ports)
+    to_power_on = [step for step in lot.steps if step.action is Action.POWER_ON]
+    powered = resumed.then(_power_on(to_power_on, resumed.knowledge, ports))
+    others = tuple(step for step in lot.steps if step.action not in _DIRECT)
     if not others:
         return powered.then(Done(knowledge=read_stack(powered.knowledge, ports)))
     before = powered.knowledge
@@ -123,6 +122,33 @@ def _power_on(steps: Sequence[Step], knowledge: Knowledge, ports: Ports) -> Done
         knowledge=announced.note(*(knowledge.world.servers[name] for name in refused)),
         reports=tuple(_report(step, error is None, error) for step, error in zip(steps, answers, strict=True)),
         power_on_refusals=refused,
+    )
+
+
+def _resume(steps: Sequence[Step], knowledge: Knowledge, ports: Ports) -> Done:
+    """Take draining servers back, several at a time; one that cannot be goes on draining."""
+
+    def resume(server: Server) -> str | None:
+        return ports.drains.resume(server, policy_of(server, server.drain, knowledge)) if server.drain else None
+
+    if not steps:
+        return Done(knowledge=knowledge)
+    servers = [knowledge.world.servers[step.server] for step in steps]
+    with ThreadPoolExecutor(max_workers=_COMMANDS_AT_ONCE) as pool:
+        problems = list(pool.map(resume, servers))
+    refused = {server.name: f"resume {why}" for server, why in zip(servers, problems, strict=True) if why}
+    for server in servers:
+        if server.name in refused:
+            ports.progress.warn(f"{server.name} could not be taken back: {refused[server.name]}")
+        else:
+            back = replace(server.become(Status.RUNNING, knowledge.world.at), drain=None)
+            knowledge = knowledge.amend(back)
+            ports.progress.server(server.name, back.status, "taken back")
+    save(knowledge, ports, steps)
+    return Done(
+        knowledge=knowledge,
+        reports=tuple(_report(step, step.server not in refused, refused.get(step.server)) for step in steps),
+        resume_refusals=refused,
     )
 
 

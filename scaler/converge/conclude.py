@@ -7,6 +7,7 @@ from dataclasses import replace
 from scaler.clouds import AuthError
 from scaler.converge.confirm import on_their_way, running
 from scaler.converge.demand import Request
+from scaler.converge.drains import forget_ended
 from scaler.converge.knowledge import Knowledge
 from scaler.converge.make_plan import shortages
 from scaler.converge.ports import Ports
@@ -19,6 +20,9 @@ from scaler.model import Outcome, Result, Server, Spec, StepResult
 from scaler.model.lifecycle import Status
 from scaler.planning.protection import protection_of
 
+LEFT = "left"
+"""The journal's count of a run that ends since another one changes the stack: it must save nothing any more."""
+
 
 def end_unchanged(request: Request, standing: Standing, ports: Ports) -> Result:
     """End a run that has nothing to do: all is as wanted, or cannot be."""
@@ -29,18 +33,27 @@ def end_unchanged(request: Request, standing: Standing, ports: Ports) -> Result:
         standing = _note_shortages(standing)
         _warn(request.spec, standing, ports)
     if request.options.apply:
+        forget_ended(standing.knowledge, ports)
         save(standing.knowledge, ports)
     return result_of(request, standing, Outcome.UNCHANGED if reached else Outcome.FAILED, ports)
 
 
-def conclude(request: Request, ended: Ended, ports: Ports) -> Result:
-    """Record what is there, and judge what was reached."""
+def settle(request: Request, ended: Ended, ports: Ports) -> Standing:
+    """Record what is there when the rounds have ended, in the stack and in the state file."""
     standing = ended.standing
     standing = replace(standing, knowledge=give_up_waiting(standing.knowledge, ended.late, ports))
     standing = _record(standing, ports)
     if request.options.wait and not ended.late and not standing.failures and on_their_way(standing.world):
         # Rebooted just now, or listed as it was before the observation that found it ready.
         standing = _confirm_anew(request, standing, ports)
+    forget_ended(standing.knowledge, ports)
+    return _save_or_note(standing, ports)
+
+
+def judge(request: Request, standing: Standing, ports: Ports) -> Result:
+    """Judge what was reached."""
+    if standing.journal.count(LEFT):
+        return result_of(request, standing, Outcome.UNCONFIRMED, ports)
     standing = _note_shortages(standing)
     reached = _is_reached(standing)
     if reached:

@@ -66,6 +66,8 @@ def on_their_way(world: World) -> list[str]:
         name
         for name, server in world.servers.items()
         if not server.set_aside
+        # What drains goes on by the steps of runs, which wait for it apart from this.
+        and (server.drain is None or server.status is Status.DELETING)
         and (
             server.status in moving
             or (server.running and server.reboot_asked)

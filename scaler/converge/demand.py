@@ -19,6 +19,8 @@ class Options:
     timeout: timedelta = timedelta(minutes=15)
     wait: bool = True
     """False: do not confirm; the next run does."""
+    wait_for_drains: bool = True
+    """Whether a run that waits also waits until draining servers are gone."""
     apply: bool = True
     """False: stop before anything is changed."""
     approve: Callable[[Plan], bool] | None = None
@@ -90,7 +92,9 @@ class Demand:
         if self.counts is not None or self.by:
             return frozenset()
         named = self.remove | self.renew
-        return frozenset(name for name, server in world.servers.items() if not server.counts and name not in named)
+        return frozenset(
+            name for name, server in world.servers.items() if not (server.counts or server.drain or name in named)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,10 +23,8 @@ class Done:
     """By server: where a refused one was asked for."""
     power_on_refusals: Mapping[str, CloudError] = field(default_factory=dict)
     """By server."""
-    undrained: frozenset[str] = frozenset()
-    """Servers whose drain failed, and which stay therefore."""
-    not_powered_off: frozenset[str] = frozenset()
-    """Servers that still run although their power was to be off."""
+    resume_refusals: Mapping[str, str] = field(default_factory=dict)
+    """By server: why a draining one could not be taken back."""
     failures: tuple[Exception, ...] = ()
     """What failed and ends nothing."""
     moved: bool = False
@@ -51,8 +49,7 @@ class Done:
             refusals={**self.refusals, **later.refusals},
             placements={**self.placements, **later.placements},
             power_on_refusals={**self.power_on_refusals, **later.power_on_refusals},
-            undrained=self.undrained | later.undrained,
-            not_powered_off=self.not_powered_off | later.not_powered_off,
+            resume_refusals={**self.resume_refusals, **later.resume_refusals},
             failures=self.failures + later.failures,
         )
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from scaler.converge.checks import check_claims, check_counts, check_named, require_reviewed
-from scaler.converge.conclude import conclude, end_unchanged
+from scaler.converge.conclude import end_unchanged, judge, settle
 from scaler.converge.confirm import on_their_way
 from scaler.converge.demand import Demand, Options, Request
+from scaler.converge.drains import Looked, carry_out, draining, look_at_drains
 from scaler.converge.establish import is_established
 from scaler.converge.journal import Journal
 from scaler.converge.knowledge import Knowledge
@@ -23,6 +24,7 @@ from scaler.converge.preview import forbidding, preview
 from scaler.converge.report import result_of
 from scaler.converge.rounds import converge, identify, resolve
 from scaler.converge.standing import Standing
+from scaler.converge.waiting import wait_for_drains
 from scaler.model import Outcome, Result, Spec
 from scaler.planning.claims import describe_unclaimed
 
@@ -40,10 +42,12 @@ def ensure(spec: Spec, demand: Demand, options: Options, ports: Ports, seen: Kno
 
 
 def _run(request: Request, seen: Knowledge | None, ports: Ports) -> Result:
-    request, standing = _plan(request, seen, ports)
+    request, standing, looked = _plan(request, seen, ports)
     plan, world = standing.plan, standing.world
     must_identify = _must_identify(request, standing.knowledge)
-    if not plan.phases and world.recorded and not on_their_way(world) and not must_identify:
+    has_work = plan.phases or looked.acts or looked.reports or on_their_way(world) or must_identify
+    is_idle = world.recorded and not has_work
+    if is_idle and not draining(standing.knowledge):
         return end_unchanged(request, standing, ports)
     standing = _preview(request, standing, ports)
     if stopped := _stop_before_acting(request, standing, ports):
@@ -52,7 +56,10 @@ def _run(request: Request, seen: Knowledge | None, ports: Ports) -> Result:
         # Fail on a missing engine or backend before any intent is recorded.
         ports.stack.prepare()
         standing = identify(request, standing, ports)
-    return conclude(request, converge(request, standing, ports), ports)
+    standing = replace(standing, knowledge=carry_out(standing.knowledge, looked.acts, ports))
+    if not is_idle:
+        standing = settle(request, converge(request, standing, ports), ports)
+    return judge(request, wait_for_drains(request, standing, ports), ports)
 
 
 def _must_identify(request: Request, knowledge: Knowledge) -> bool:
@@ -61,7 +68,7 @@ def _must_identify(request: Request, knowledge: Knowledge) -> bool:
     return bool(knowledge.claimed) or is_moved
 
 
-def _plan(request: Request, seen: Knowledge | None, ports: Ports) -> tuple[Request, Standing]:
+def _plan(request: Request, seen: Knowledge | None, ports: Ports) -> tuple[Request, Standing, Looked]:
     """Observe and plan, and check all that can refuse the run; the request names its servers from then on."""
     if request.demand.counts is not None:
         check_counts(request, request.demand.counts)
@@ -73,11 +80,12 @@ def _plan(request: Request, seen: Knowledge | None, ports: Ports) -> tuple[Reque
     request = replace(request, demand=request.demand.name_orphans(knowledge.world))
     check_named(request, knowledge.world)
     check_claims(request, knowledge.world)
-    journal = Journal()
-    plan, knowledge = make_plan(request, resolve(request, knowledge), journal, ports)
+    looked = look_at_drains(knowledge, ports, everything=request.options.everything)
+    journal = Journal().report(looked.reports).fail(*looked.failures)
+    plan, knowledge = make_plan(request, resolve(request, looked.knowledge), journal, ports)
     check(request, knowledge, plan, journal)
     require_reviewed(request, knowledge, plan)
-    return request, Standing(knowledge, plan, journal)
+    return request, Standing(knowledge, plan, journal), looked
 
 
 def _preview(request: Request, standing: Standing, ports: Ports) -> Standing:

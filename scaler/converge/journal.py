@@ -26,9 +26,13 @@ class Journal:
     """What the policy packs have seen."""
 
     def report(self, reports: Iterable[StepReport]) -> Journal:
-        """Add the reports of steps."""
+        """Add the reports of steps; what was pending keeps its place."""
         merged = list(self.reports)
         for report in reports:
+            pending = [index for index, known in enumerate(merged) if _is_pending(known, report.step)]
+            if pending:
+                merged[pending[0]] = report
+                continue
             merged = [known for known in merged if _key(known.step) != _key(report.step)]
             merged.append(report)
         return replace(self, reports=tuple(merged))
@@ -54,6 +58,10 @@ class Journal:
     def done(self) -> set[tuple[Action, str]]:
         """Return the steps that were carried out."""
         return {_key(report.step) for report in self.reports if report.result is StepResult.DONE}
+
+
+def _is_pending(report: StepReport, step: Step) -> bool:
+    return report.result is StepResult.PENDING and _key(report.step) == _key(step)
 
 
 def _key(step: Step) -> tuple[Action, str]:

@@ -18,8 +18,7 @@ def learn(done: Done, plan: Plan, journal: Journal) -> Knowledge:
     learned = done.knowledge.advise(
         adopted=frozenset(report.step.server for report in adopted if report.result is StepResult.DONE),
         taken=frozenset(name for name, error in done.refusals.items() if isinstance(error, NameTakenError)),
-        undrained=done.undrained,
-        not_kept=done.not_powered_off,
+        not_resumed=frozenset(done.resume_refusals),
         power_on_failed=power_on_failed(done, journal),
     )
     learned = learned.pass_over(full_placements(done))

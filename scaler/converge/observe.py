@@ -178,7 +178,6 @@ def take_in(knowledge: Knowledge, machines: Sequence[Machine], ports: Ports) -> 
         is_ready=lambda server: _is_ready(spec, server, ports),
         trouble=ports.readiness.trouble,
         probe=ports.readiness.probe,
-        stopping=ports.stopping.busy,
         relabelled=found.relabelled,
         unclaimed=found.unclaimed,
         owner=knowledge.owner,

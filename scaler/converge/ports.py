@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Protocol
@@ -12,6 +13,7 @@ from scaler.model import (
     Applied,
     Change,
     CheckResult,
+    DrainFinding,
     Machine,
     PolicyPack,
     Preview,
@@ -23,7 +25,6 @@ from scaler.model import (
     StopPolicy,
 )
 from scaler.model.identity import Identity, Place
-from scaler.model.lifecycle import Phase
 from scaler.records.shortages import Shortages
 from scaler.support.clock import Clock
 
@@ -109,36 +110,23 @@ class ReadinessChecks(Protocol):
         """Check each of these servers once and wait for that; the results by name."""
 
 
-class Stop(Protocol):
-    """One server that is being drained and shut down."""
+class Drains(Protocol):
+    """The drains of this machine, which outlive the run that begins them."""
 
-    @property
-    def is_stopped(self) -> bool: ...
+    def announce(self, servers: Collection[Server]) -> None:
+        """Make it durable that the drains of these servers begin here, before anything else says so."""
 
-    @property
-    def kept(self) -> bool:
-        """Return whether its drain failed and the spec says to keep it then."""
+    def start(self, drains: Sequence[tuple[Server, StopPolicy]]) -> Mapping[str, str]:
+        """Start drains that do not live; return why some that only begin one failed, by server."""
 
-    @property
-    def notes(self) -> Sequence[str]:
-        """Return what went wrong."""
+    def find(self, server: Server, policy: StopPolicy) -> DrainFinding:
+        """Return what is known here of a server's drain."""
 
+    def resume(self, server: Server, policy: StopPolicy) -> str | None:
+        """End a server's drain and put it back to work; return what went wrong."""
 
-class Stopping(Protocol):
-    """Brings servers to rest before they are deleted."""
-
-    def begin(self, server: Server, policy: StopPolicy) -> None: ...
-
-    def advance(self, server: Server, phase: Phase | None) -> Stop:
-        """Take one server as far as it goes by now."""
-
-    @property
-    def busy(self) -> frozenset[str]:
-        """Names of servers that have not stopped yet."""
-
-    @property
-    def kept(self) -> frozenset[str]:
-        """Names of servers that stay because their drain failed."""
+    def keep_only(self, ids: Collection[str]) -> None:
+        """End and forget the drains of all servers but these, by cloud id."""
 
 
 class Progress(Protocol):
@@ -163,9 +151,11 @@ class Ports:
     stack: Stack
     records: Records
     readiness: ReadinessChecks
-    stopping: Stopping
+    drains: Drains
     place: Place
     clock: Clock
     progress: Progress
     shortages: Shortages = field(default_factory=Shortages)
     """What the cloud had none of a moment ago."""
+    unlocked: Callable[[], AbstractContextManager[None]] = nullcontext
+    """Releases the run's lock while a block runs; LockedError if it cannot be had again in time."""

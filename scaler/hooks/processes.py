@@ -18,7 +18,7 @@ from typing import IO
 from scaler.support.environment import ordinary_environment
 from scaler.support.text import last_line_of
 
-_OUTPUT_LENGTH = 500
+OUTPUT_LENGTH = 500
 """How many characters of a command's last output are reported."""
 
 _TAIL = 4 * 1024
@@ -119,7 +119,7 @@ class CommandProcess:
         """Kill it, if it still runs, and return its last output on one line. Call this once."""
         self.kill()
         self._wait(1)
-        return last_line_of(self._output.end().decode(errors="replace"), _OUTPUT_LENGTH)
+        return last_line_of(self._output.end().decode(errors="replace"), OUTPUT_LENGTH)
 
     def finish(self, within_s: float) -> str | None:
         """Wait for its end and kill it after `within_s` seconds; return what went wrong, None if it ended with 0."""

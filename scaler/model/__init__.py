@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from scaler.model.autoscaling import Policy
 from scaler.model.change import Applied, Change, Declared, Permits, Preview, Violation
+from scaler.model.drain import Drain, DrainFinding, DrainStage, DrainState
 from scaler.model.lifecycle import SUPPLY, Phase, Status, check_transition
 from scaler.model.machine import Machine, MachineRequest, Placement
 from scaler.model.ownership import Owner
@@ -35,6 +36,10 @@ __all__ = [
     "CheckResult",
     "Cost",
     "Declared",
+    "Drain",
+    "DrainFinding",
+    "DrainStage",
+    "DrainState",
     "Extension",
     "Group",
     "GroupReport",

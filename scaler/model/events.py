@@ -19,6 +19,8 @@ class EventName(StrEnum):
     RUNNING = "server.running"
     REBOOTING = "server.rebooting"
     STOPPING = "server.stopping"
+    DRAINING = "server.draining"
+    RESUMED = "server.resumed"
     STOPPED = "server.stopped"
     DELETING = "server.deleting"
     DELETED = "server.deleted"

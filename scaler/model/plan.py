@@ -20,6 +20,7 @@ class Action(StrEnum):
     UPDATE = "update"
     REBOOT = "reboot"
     REPLACE = "replace"
+    RESUME = "resume"
     DELETE = "delete"
     FORGET = "forget"
 
@@ -70,6 +71,8 @@ class Plan:
     """None if the prices were not read."""
     short: Mapping[str, int] = field(default_factory=dict)
     """How many servers are missing with no type or location left to try, by group."""
+    waiting: Mapping[str, int] = field(default_factory=dict)
+    """How many servers are created only when draining ones are gone, by group: there is no room beside them."""
     outdated: Mapping[str, str] = field(default_factory=dict)
     """Servers that differ from a new one → in what; they stay until they are replaced."""
     renamed: Mapping[str, str] = field(default_factory=dict)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from scaler.model.drain import Drain
 from scaler.model.lifecycle import SUPPLY, Status, check_transition
 from scaler.model.prices import Price
 
@@ -32,6 +33,8 @@ class Server:
     """Its group label was changed at the cloud: it is no supply, and left alone."""
     reboot_asked: bool = False
     """Reboot it as soon as it runs."""
+    drain: Drain | None = None
+    """How far it is on its way out of service; None: it is not, or it is deleted."""
     price: Price | None = None
     """The price when a run last read the prices; None: no run has read them since the server exists."""
 
@@ -40,17 +43,18 @@ class Server:
         check_transition(self.name, self.status, status)
         if status is self.status:
             return replace(self, error=error)
-        return replace(self, status=status, since=at, previous=self.status, error=error)
+        drain = None if status is Status.DELETED else self.drain
+        return replace(self, status=status, since=at, previous=self.status, error=error, drain=drain)
 
     @property
     def counts(self) -> bool:
         """Whether it counts as supply."""
-        return self.status in SUPPLY and not self.set_aside
+        return self.status in SUPPLY and not self.set_aside and self.drain is None
 
     @property
     def running(self) -> bool:
         """Whether it counts and is ready."""
-        return self.status is Status.RUNNING and not self.set_aside
+        return self.status is Status.RUNNING and not self.set_aside and self.drain is None
 
     @property
     def finished(self) -> bool:

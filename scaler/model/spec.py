@@ -95,6 +95,10 @@ class StopPolicy:
     drain: tuple[str, ...] = ()
     """A command per server; `{ip}` and `{name}` are replaced. Empty: no drain."""
     drain_within: timedelta = timedelta(minutes=5)
+    drained: tuple[str, ...] = ()
+    """A check per server that ends with 0 when the server has finished; then `drain` only begins it."""
+    resume: tuple[str, ...] = ()
+    """A command per server that puts a draining server back to work. Empty: none is taken back."""
     on_drain_failure: Literal["remove", "keep"] = "remove"
     shutdown_within: timedelta | None = None
     """How long an ACPI shutdown may take before the power is cut; None: no shutdown."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from scaler.model import Action, Cost, Outcome, Result, Server, StepReport, StepResult
+from scaler.model import Action, Cost, DrainStage, Outcome, Result, Server, StepReport, StepResult
 from scaler.model.lifecycle import Status
 from scaler.output.words import format_count, format_elapsed
 from scaler.planning.prices import recorded_cost
@@ -18,6 +18,7 @@ SIGNS = {
     Action.UPDATE: "~",
     Action.REBOOT: "~",
     Action.REPLACE: "~",
+    Action.RESUME: "~",
     Action.DELETE: "-",
     Action.FORGET: "-",
 }
@@ -52,9 +53,19 @@ def _changes(result: Result) -> str:
 
 def _unready(servers: Iterable[Server]) -> str:
     waiting = [
-        f"{server.name} {server.status}" for server in servers if server.status not in (Status.RUNNING, Status.DELETED)
+        f"{server.name} {drain_words(server) or server.status}"
+        for server in servers
+        if server.status not in (Status.RUNNING, Status.DELETED)
     ]
     return ", ".join(waiting) or "no server was observed"
+
+
+def drain_words(server: Server) -> str | None:
+    """Return how far a server is on its way out of service, such as `draining until 22:10 UTC`; None if it is not."""
+    if server.drain is None or server.status is Status.DELETING:
+        return None
+    stage = server.drain.stage.replace("_", " ")
+    return "drained" if server.drain.stage is DrainStage.ENDED else f"{stage} until {server.drain.until:%H:%M} UTC"
 
 
 def plan_summary(result: Result) -> str:

@@ -18,6 +18,7 @@ from scaler.output.sentences import (
     cost_planned,
     cost_recorded,
     count_ready,
+    drain_words,
     headline,
     plan_summary,
     remarks,
@@ -150,10 +151,11 @@ def status_text(state: State | None, stack: str, now: datetime, *, color: bool, 
     errors = [
         f"{_paint('!', 'red', color)} {server.name}: {one_line(server.error)}" for server in servers if server.error
     ]
+    draining = [f"{server.name}: {words}" for server in servers if (words := drain_words(server))]
     deleted = len(state.servers) - len(servers)
     notes = [f"{format_count(deleted, 'deleted server')} not shown."] if deleted else []
     notes += cost_recorded(state.servers)
-    return "\n\n".join("\n".join(lines) for lines in ([header], table, errors, notes) if lines)
+    return "\n\n".join("\n".join(lines) for lines in ([header], table, errors, draining, notes) if lines)
 
 
 def _server_table(servers: Sequence[Server], now: datetime, *, color: bool) -> list[str]:

@@ -26,6 +26,10 @@ class Advice:
     """Servers that could not be powered on: they are replaced."""
     undrained: frozenset[str] = frozenset()
     """Servers whose drain failed: they stay."""
+    not_resumed: frozenset[str] = frozenset()
+    """Draining servers that could not be taken back."""
+    held_back: int = 0
+    """How many servers are created only when draining ones are gone, since there is no room beside them."""
     not_kept: frozenset[str] = frozenset()
     """Servers that are not kept for their paid hour: they could not be powered off, or are in the way."""
     remove: frozenset[str] = frozenset()

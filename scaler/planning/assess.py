@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from scaler.model import CheckResult, Machine, Server, Spec, StackEntry, StackState, World
+from scaler.model import CheckResult, Drain, Machine, Server, Spec, StackEntry, StackState, World
 from scaler.model.lifecycle import UNSETTLED, Phase, Status, deadline_of, status_of
 from scaler.model.ownership import GROUP, Owner
 from scaler.planning.claims import describe_unclaimed
@@ -27,8 +27,6 @@ class Findings:
     """The readiness check, for servers that the cloud calls running and that were not ready at the last observation."""
     trouble: Callable[[Server], str | None] = lambda server: None
     """Why the last readiness check of a server failed."""
-    stopping: frozenset[str] = frozenset()
-    """Servers that the run is draining or shutting down."""
     relabelled: frozenset[str] = frozenset()
     """Ids of machines that exist but carry another owner's labels now."""
     unclaimed: tuple[Machine, ...] = ()
@@ -113,7 +111,17 @@ def none_after(records: Mapping[str, Server], now: datetime) -> dict[str, Server
 
     `created` stays: it is the cloud's own time, and nothing waits for it.
     """
-    return {name: replace(server, since=not_after(server.since, now)) for name, server in records.items()}
+    return {
+        name: replace(server, since=not_after(server.since, now), drain=_begun_by(server.drain, now))
+        for name, server in records.items()
+    }
+
+
+def _begun_by(drain: Drain | None, now: datetime) -> Drain | None:
+    """Return a drain that began in the future as one that begins now, with the same time to end."""
+    if drain is None or drain.since <= now:
+        return drain
+    return replace(drain, since=now, until=drain.until - (drain.since - now))
 
 
 def _name(machines: Sequence[Machine], entries: Mapping[str, StackEntry]) -> dict[str, Machine]:
@@ -162,7 +170,7 @@ class _Observation:
             server = current.become(status, self.now, current.error if status is Status.HANGING else None)
             if status is Status.STARTING and before.status is Status.NEW:
                 server = replace(server, since=self._created(current))
-        if machine.phase in UNSETTLED and deadline_of(server.status, _START_WITHIN):
+        if machine.phase in UNSETTLED and server.drain is None and deadline_of(server.status, _START_WITHIN):
             # Its time begins when the vendor has finished.
             return replace(server, since=self.now)
         return server
@@ -201,13 +209,19 @@ class _Observation:
         return is_new and group not in self.spec.groups
 
     def _status(self, server: Server, machine: Machine, before: Server | None, *, in_stack: bool) -> Status:
-        if server.name in self.findings.stopping and machine.phase in (Phase.RUNNING, Phase.STOPPING):
-            return Status.STOPPING
+        if server.drain and machine.phase not in (Phase.OFF, Phase.DELETING):
+            return self._status_of_draining(server, machine, before, in_stack=in_stack)
         last = before.status if before else None
         ready = machine.phase is Phase.RUNNING and (
             last is Status.RUNNING or self._needs_no_check(server) or self.findings.is_ready(server)
         )
         return status_of(machine.phase, machine.locked, last, in_stack=in_stack, ready=ready)
+
+    def _status_of_draining(self, server: Server, machine: Machine, before: Server | None, *, in_stack: bool) -> Status:
+        """Return the status of a server on its way out of service, whatever else the cloud says of it."""
+        last = before.status if before else None
+        is_deleted = status_of(machine.phase, machine.locked, last, in_stack=in_stack, ready=False) is Status.DELETING
+        return Status.DELETING if is_deleted else Status.STOPPING
 
     def _needs_no_check(self, server: Server) -> bool:
         group = self.spec.groups.get(server.group)
@@ -215,7 +229,7 @@ class _Observation:
 
     def why_late(self, server: Server) -> str | None:
         """Return for how long a server is in its status, if that is too long."""
-        if server.name in self.findings.stopping:
+        if server.drain and server.status is not Status.DELETING:
             # Draining and shutting down have deadlines of their own: a drain may take hours.
             return None
         deadline = self._deadline(server.group)
@@ -303,9 +317,14 @@ def _is_recorded(servers: Mapping[str, Server], stack: StackState) -> bool:
     expected = {name: server.id for name, server in servers.items() if name in held or not server.set_aside}
     if stack.pending or held != expected:
         return False
-    return _without_prices(stack.outputs) == _without_prices(servers)
+    return _as_compared(stack.outputs) == _as_compared(servers)
 
 
-def _without_prices(servers: Mapping[str, Server]) -> dict[str, Server]:
-    """Leave the prices out: a new price is saved with the next change, and is no reason to start an engine."""
-    return {name: replace(server, price=None) for name, server in servers.items()}
+def _as_compared(servers: Mapping[str, Server]) -> dict[str, Server]:
+    """Leave out what is saved with the next change, and is no reason to start an engine: prices, a drain's stage."""
+    return {
+        name: replace(server, price=None, drain=Drain(since=server.drain.since, until=server.drain.since))
+        if server.drain
+        else replace(server, price=None)
+        for name, server in servers.items()
+    }

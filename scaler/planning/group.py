@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import Enum, auto
 from itertools import chain
 
-from scaler.model import Extension, Group, Server, Step
+from scaler.model import DrainStage, Extension, Group, Server, Step
 from scaler.model.lifecycle import DEAD, UNSETTLED, Status
 from scaler.planning import steps
 from scaler.planning.facts import Facts
@@ -31,6 +31,8 @@ class GroupPlan:
     """Whether every wanted server already has a dead one beside it: then the dead go before more are created."""
     paid_until: Mapping[str, datetime]
     """Servers that stay, off, while their hour is paid."""
+    waiting: int
+    """Servers that are created only when draining ones are gone."""
 
 
 class _Kind(Enum):
@@ -70,26 +72,37 @@ def plan_group(facts: Facts, name: str, wanted: int) -> GroupPlan:
     members = _members(facts, name)
     dead, off, supply = (members.by_kind[kind] for kind in (_Kind.DEAD, _Kind.OFF, _Kind.SUPPLY))
     have = len(supply)
-    missing = max(0, wanted - have)
+    resumed = _resumed(facts, group, members.by_kind[_Kind.LEAVING], wanted - have)
+    missing = max(0, wanted - have - len(resumed))
     powered_on, unneeded = off[:missing], members.removable(off[missing:])
-    to_create = missing - len(powered_on) if group else 0
+    lacking = missing - len(powered_on) if group else 0
+    to_create = max(0, lacking - facts.advice.held_back)
+    waiting = lacking - to_create
     created = _create(facts, group, to_create, wanted, supply) if group else []
     short = to_create - len(created)
-    surplus = _surplus(facts, group, members.removable(supply), have - wanted)
+    # No other server goes in place of one that was kept because its drain failed.
+    kept = sum(server.name in facts.advice.undrained for server in supply)
+    surplus = _surplus(facts, group, members.removable(supply), have - wanted - kept)
     paid = _paid_until(facts, [*unneeded, *surplus])
     return GroupPlan(
         short=short,
         too_many_dead=bool(dead) and members.machines + len(created) > 2 * wanted,
         paid_until=paid,
+        waiting=waiting,
         grow=[
+            *(steps.resume(server, wanted=wanted, have=have) for server in resumed),
             *created,
             *(steps.power_on(server, paid=_is_paid(facts, server)) for server in powered_on),
             *(steps.delete_dead(server) for server in members.removable(dead)),
+            *(steps.delete_drained(server) for server in members.by_kind[_Kind.LEAVING] if _is_drained(server)),
         ],
         shrink=[
             *(steps.delete(server, "it is off and not needed") for server in unneeded if server.name not in paid),
             # What cannot be replaced stays.
-            *(steps.delete(server, "it was asked to be replaced") for server in members.by_kind[_Kind.RENEWED][short:]),
+            *(
+                steps.delete(server, "it was asked to be replaced")
+                for server in members.by_kind[_Kind.RENEWED][short + waiting :]
+            ),
             *(
                 _remove(server, _why_surplus(facts, group, server, wanted, have), paid.get(server.name))
                 for server in surplus
@@ -112,6 +125,8 @@ def _members(facts: Facts, name: str) -> _Members:
 def _kind(facts: Facts, server: Server) -> _Kind:
     advice = facts.advice
     is_off = server.status is Status.STOPPED
+    if server.drain:
+        return _Kind.LEAVING
     if server.status in DEAD or (is_off and server.name in advice.power_on_failed):
         return _Kind.DEAD
     # One that somebody protected since it was named stays, and counts.
@@ -121,6 +136,33 @@ def _kind(facts: Facts, server: Server) -> _Kind:
         # One that is off and that the vendor works on is waited for: it can be powered on after that.
         return _Kind.SUPPLY
     return _Kind.OFF if is_off else _Kind.LEAVING
+
+
+def _resumed(facts: Facts, group: Group | None, leaving: Sequence[Server], missing: int) -> list[Server]:
+    """Return the draining servers that are taken back, the one that began last first."""
+    if group is None or not group.stop.resume or missing <= 0:
+        return []
+    unready = facts.advice.not_resumed
+    able = [
+        server
+        for server in leaving
+        if server.drain
+        and server.drain.stage is DrainStage.DRAINING
+        and not server.drain.for_good
+        and server.status is Status.STOPPING
+        and server.name not in unready
+    ]
+    return sorted(able, key=_begun, reverse=True)[:missing]
+
+
+def _begun(server: Server) -> datetime:
+    return server.drain.since if server.drain else server.since
+
+
+def _is_drained(server: Server) -> bool:
+    """Return whether nothing is left to wait for before a server is deleted."""
+    is_ended = server.drain is not None and server.drain.stage is DrainStage.ENDED
+    return is_ended and server.status is not Status.DELETING
 
 
 def _create(facts: Facts, group: Group, count: int, wanted: int, supply: Sequence[Server]) -> list[Step]:

@@ -31,7 +31,20 @@ def plan(spec: Spec, world: World, wanted: Mapping[str, int], advice: Advice | N
         # Servers that stay only because they are paid for make room first.
         advice = replace(advice, not_kept=advice.not_kept | made.paid_until.keys())
         made = _plan(Facts.of(spec, world, advice), wanted)
+    if held_back := _without_room(made, spec, world, advice):
+        # What there is no room for beside draining servers waits for them; it is no refusal.
+        made = _plan(Facts.of(spec, world, replace(advice, held_back=held_back)), wanted)
     return made
+
+
+def _without_room(made: Plan, spec: Spec, world: World, advice: Advice) -> int:
+    """Return how many servers there is no room for until the draining ones are gone."""
+    most = _most_machines(spec, advice)
+    if most is None:
+        return 0
+    deleted = {step.server for step in made.steps if step.action is Action.DELETE}
+    leaving = sum(1 for name, server in world.servers.items() if server.drain and name not in deleted)
+    return max(0, min(made.machines_after(world) - most, leaving, made.count(Action.CREATE)))
 
 
 def _plan(facts: Facts, wanted: Mapping[str, int]) -> Plan:
@@ -52,6 +65,7 @@ def _plan(facts: Facts, wanted: Mapping[str, int]) -> Plan:
         ),
         drift=world.drift,
         tries=_tries(facts, wanted, grow),
+        waiting={name: group.waiting for name, group in groups.items() if group.waiting},
         short={name: group.short for name, group in groups.items() if group.short},
         outdated=facts.outdated,
         renamed=renamed_groups(spec, world, wanted),
@@ -65,7 +79,12 @@ def _plan_groups(facts: Facts, wanted: Mapping[str, int]) -> dict[str, GroupPlan
     for name in sorted({*wanted, *(server.group for server in facts.world.servers.values())}):
         plans[name] = plan_group(facts, name, wanted.get(name, 0))
         created = {step.server for step in plans[name].grow if step.action is Action.CREATE}
-        facts = replace(facts, advice=replace(facts.advice, taken=facts.advice.taken | created))
+        advice = replace(
+            facts.advice,
+            taken=facts.advice.taken | created,
+            held_back=facts.advice.held_back - plans[name].waiting,
+        )
+        facts = replace(facts, advice=advice)
     return plans
 
 

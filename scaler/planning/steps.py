@@ -54,6 +54,17 @@ def delete_dead(server: Server) -> Step:
     return delete(server, f"it is {server.status}: {server.error}" if server.error else f"it is {server.status}")
 
 
+def delete_drained(server: Server) -> Step:
+    """Delete a server that has stopped as its drain says."""
+    notes = (server.drain.reason, *server.drain.notes) if server.drain else ()
+    return delete(server, "; ".join(filter(None, notes)))
+
+
+def resume(server: Server, *, wanted: int, have: int) -> Step:
+    """Take a draining server back."""
+    return _step(Action.RESUME, server, f"{server.group} wants {wanted}, has {have}, and it is still draining")
+
+
 def power_off(server: Server, reason: str, until: datetime) -> Step:
     """Power off a server that stays until its paid hour is over."""
     return _step(Action.POWER_OFF, server, f"{reason}; it is paid for, and can be taken back until {until:%H:%M} UTC")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from scaler.errors import StateError
 from scaler.model import Price, Server
+from scaler.model.drain import Drain, DrainStage
 from scaler.model.events import Event
 from scaler.model.identity import OWN_OUTPUT, Identity
 from scaler.model.lifecycle import Status
@@ -91,7 +92,7 @@ def identity_from_json(document: object) -> Identity | None:
     )
 
 
-def server_to_json(server: Server) -> dict[str, str | bool | None]:
+def server_to_json(server: Server) -> dict[str, object]:
     """Return a record as the state file, the stack's outputs and `-o json` hold it."""
     return {
         "name": server.name,
@@ -110,6 +111,7 @@ def server_to_json(server: Server) -> dict[str, str | bool | None]:
         "protected": server.protected,
         "set_aside": server.set_aside,
         "reboot_asked": server.reboot_asked,
+        "drain": _drain_to_json(server.drain),
         **_price_to_json(server.price),
     }
 
@@ -136,7 +138,39 @@ def server_from_json(document: object) -> Server:
         protected=fields.flag("protected"),
         set_aside=fields.flag("set_aside"),
         reboot_asked=fields.flag("reboot_asked"),
+        drain=_drain_from_json(fields.optional_object("drain")),
         price=_price_from_json(fields),
+    )
+
+
+def _drain_to_json(drain: Drain | None) -> dict[str, object] | None:
+    if drain is None:
+        return None
+    return {
+        "since": format_time(drain.since),
+        "until": format_time(drain.until),
+        "stage": str(drain.stage),
+        "then": drain.then,
+        "asked": drain.asked,
+        "for_good": drain.for_good,
+        "reason": drain.reason,
+        "notes": list(drain.notes),
+    }
+
+
+def _drain_from_json(document: object) -> Drain | None:
+    if document is None:
+        return None
+    fields = Fields(document)
+    return Drain(
+        since=parse_time(fields.text("since")),
+        until=parse_time(fields.text("until")),
+        stage=DrainStage(fields.text("stage")),
+        then="power_off" if fields.text("then") == "power_off" else "delete",
+        asked=fields.flag("asked"),
+        for_good=fields.flag("for_good"),
+        reason=fields.text("reason"),
+        notes=fields.texts("notes"),
     )
 
 

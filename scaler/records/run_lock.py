@@ -7,13 +7,34 @@ import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from scaler.errors import LockedError, StateError
 from scaler.support.clock import Clock, format_time
 from scaler.support.files import FILE, failure_reason, make_folder, open_file
 from scaler.support.text import LONGEST, one_line
+
+if TYPE_CHECKING:
+    from filelock import FileLock
+
+
+@dataclass(frozen=True, slots=True)
+class HeldLock:
+    """A lock that is held, and can be released for a while."""
+
+    acquire: Callable[[], None]
+    release: Callable[[], None]
+
+    @contextmanager
+    def released(self) -> Iterator[None]:
+        """Release the lock while the block runs. LockedError if it cannot be had again in time."""
+        self.release()
+        # Not in a `finally`: a run that ends in the block needs the lock no more.
+        yield
+        self.acquire()
 
 
 class RunLock:
@@ -27,11 +48,25 @@ class RunLock:
         """Who holds the lock, to show to a person who waits for it. A killed run leaves this file behind."""
 
     @contextmanager
-    def held(self, cause: str, clock: Clock, *, within: timedelta, note: Callable[[str], None]) -> Iterator[None]:
+    def held(self, cause: str, clock: Clock, *, within: timedelta, note: Callable[[str], None]) -> Iterator[HeldLock]:
         """Hold the lock while the block runs. LockedError if another run holds it for longer than `within`."""
         import filelock
 
         lock = filelock.FileLock(self._path, mode=FILE)
+        held = HeldLock(
+            acquire=lambda: self._acquire(lock, cause, clock, within, note), release=lambda: self._release(lock)
+        )
+        held.acquire()
+        try:
+            yield held
+        finally:
+            held.release()
+
+    def _acquire(
+        self, lock: FileLock, cause: str, clock: Clock, within: timedelta, note: Callable[[str], None]
+    ) -> None:
+        import filelock
+
         try:
             make_folder(self._folder)
             try:
@@ -53,9 +88,9 @@ class RunLock:
                 why=failure_reason(error),
                 fix="Make it writable, or name another with --state-dir.",
             ) from error
-        try:
-            yield
-        finally:
+
+    def _release(self, lock: FileLock) -> None:
+        if lock.is_locked:
             self._note.unlink(missing_ok=True)
             lock.release()
 

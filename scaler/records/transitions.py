@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from scaler.model import Action, Server, Step
+from scaler.model import Action, DrainStage, Server, Step
 from scaler.model.events import Event, EventName
 from scaler.model.lifecycle import Status
 
@@ -26,6 +26,8 @@ _DECIDED_BY: Mapping[EventName, tuple[Action, ...]] = {
     EventName.ADOPTED: (Action.ADOPT,),
     EventName.REBOOTING: (Action.REBOOT, Action.POWER_ON),
     EventName.STOPPING: (Action.DELETE, Action.POWER_OFF),
+    EventName.DRAINING: (Action.DELETE, Action.POWER_OFF),
+    EventName.RESUMED: (Action.RESUME,),
     EventName.STOPPED: (Action.DELETE, Action.POWER_OFF),
     EventName.DELETING: (Action.DELETE,),
     EventName.DELETED: (Action.DELETE,),
@@ -79,8 +81,12 @@ def _change(known: Server, server: Server, decisions: _Decisions) -> list[Event]
         return []
     if server.status == Status.DELETED and not _removed(known, decisions):
         return [_event(EventName.VANISHED, known, server)]
-    entered = _ENTERED.get(server.status)
-    return [_event(entered, known, server)] if entered else []
+    if server.status == Status.RUNNING and (server.name, Action.RESUME) in decisions:
+        return [_event(EventName.RESUMED, known, server)]
+    entered = [_ENTERED[server.status]] if server.status in _ENTERED else []
+    if server.status == Status.STOPPING and server.drain and server.drain.stage is DrainStage.DRAINING:
+        entered.append(EventName.DRAINING)
+    return [_event(name, known, server) for name in entered]
 
 
 def _removed(known: Server, decisions: _Decisions) -> bool:

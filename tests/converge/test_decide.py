@@ -72,7 +72,7 @@ def test_a_phase_without_trouble_is_confirmed() -> None:
 def test_what_was_done_does_not_change_the_verdict() -> None:
     step = Step(action=Action.CREATE, server="prod-worker-1", group="worker", reason="wanted")
     reports = (StepReport(step, StepResult.DONE), StepReport(step, StepResult.FAILED))
-    phase = done(reports=reports, failures=(CloudError("kept"),), undrained=frozenset({"prod-worker-2"}))
+    phase = done(reports=reports, failures=(CloudError("kept"),), resume_refusals={"prod-worker-2": "ended with 1"})
     assert decide(phase) == Verdict(next=Next.CONFIRM)
 
 

@@ -42,8 +42,7 @@ def test_two_parts_of_a_phase_become_one() -> None:
         refusals={"a": QUOTA},
         placements={"a": FIRST},
         power_on_refusals={"p": BusyError("locked")},
-        undrained=frozenset({"u"}),
-        not_powered_off=frozenset({"n"}),
+        resume_refusals={"u": "ended with 1"},
         failures=(error,),
     )
     later = done(
@@ -52,8 +51,7 @@ def test_two_parts_of_a_phase_become_one() -> None:
         refusals={"b": error},
         placements={"b": SECOND},
         power_on_refusals={"q": GoneError("gone")},
-        undrained=frozenset({"v"}),
-        not_powered_off=frozenset({"o"}),
+        resume_refusals={"v": "ended with 2"},
         failures=(QUOTA,),
         engine_failure="exit status 255",
     )
@@ -62,8 +60,7 @@ def test_two_parts_of_a_phase_become_one() -> None:
     assert both.reports == (one, two)
     assert (set(both.refusals), set(both.placements)) == ({"a", "b"}, {"a", "b"})
     assert set(both.power_on_refusals) == {"p", "q"}
-    assert both.undrained == {"u", "v"}
-    assert both.not_powered_off == {"n", "o"}
+    assert set(both.resume_refusals) == {"u", "v"}
     assert both.failures == (error, QUOTA)
     assert both.engine_failure == "exit status 255"
 
@@ -72,7 +69,7 @@ def test_two_parts_of_a_phase_become_one() -> None:
     ("phase", "clean"),
     [
         (done(), True),
-        (done(power_on_refusals={"a": BusyError("locked")}, failures=(QUOTA,), undrained=frozenset({"a"})), True),
+        (done(power_on_refusals={"a": BusyError("locked")}, failures=(QUOTA,), resume_refusals={"a": "no"}), True),
         (done(refusals={"a": QUOTA}), False),
         (done(moved=True), False),
         (done(unanswered=TransientError("502")), False),

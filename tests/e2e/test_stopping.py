@@ -134,38 +134,53 @@ def test_a_failed_drain_keeps_its_server_where_the_spec_says_so_and_the_run_says
     assert project.agreed() == {"demo-worker-1": three["demo-worker-1"]}
 
 
-def test_a_run_that_is_ended_ends_its_drains_and_the_next_one_starts_over(hetzner: Project) -> None:
-    hetzner.describe(groups={"worker": {"count": 2, **draining(hetzner, "echo $$ >> pids; sleep 1000")}})
+@pytest.mark.acceptance("T09")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGKILL, -9)])
+def test_a_drain_outlives_its_run_and_the_next_one_finds_its_result(
+    hetzner: Project, number: signal.Signals, code: int
+) -> None:
+    text = "echo $$ >> pids; while [ ! -e over ]; do sleep 0.05; done; echo done >> drained"
+    hetzner.describe(groups={"worker": {"count": 2, **draining(hetzner, text, drain_within="1h")}})
     hetzner.ensure()
     two = hetzner.agreed()
     with running(hetzner, "ensure", "1", "--yes", "-o", "json") as run:
         (pid,) = seen(run, lambda: lines_of(hetzner, "pids"), "the drain")
-        seen(run, lambda: hetzner.records["demo-worker-2"]["status"] == "stopping", "its record")
-        run.send_signal(signal.SIGTERM)
-        assert finish(run).code == 143
-    wait_until(lambda: not is_alive(int(pid)), "the drain's end")
+        seen(run, lambda: hetzner.checkpoint.outputs["demo-worker-2"].get("drain"), "the drain in the stack")
+        run.send_signal(number)
+        assert finish(run).code == code
+    assert is_alive(int(pid))
     assert hetzner.machines == two
 
-    script(hetzner, "drain.sh", "echo again >> drained")
-    hetzner.ensure("1")
-    assert lines_of(hetzner, "drained") == ["again"]
-    assert hetzner.agreed() == {"demo-worker-1": two["demo-worker-1"]}
-
-
-def test_a_run_that_is_killed_while_it_drains_leaves_a_server_that_runs(hetzner: Project) -> None:
-    text = "echo $$ >> pids; while [ ! -e over ]; do sleep 0.05; done"
-    hetzner.describe(groups={"worker": {"count": 2, **draining(hetzner, text)}})
-    hetzner.ensure()
-    two = hetzner.agreed()
-    with running(hetzner, "ensure", "1", "--yes") as run:
-        seen(run, lambda: lines_of(hetzner, "pids"), "the drain")
-        run.kill()
-        finish(run)
+    # Meanwhile others do what they are for, one-shot as from cron, and nobody is locked out.
+    hetzner.world.clear_log()
+    assert hetzner.ensure("1", "--no-wait", code=4).document["steps"] == []
+    assert hetzner.changes == []
+    shown = hetzner.records["demo-worker-2"]
+    assert (shown["status"], shown["drain"]["stage"]) == ("stopping", "draining")
+    assert "draining until" in hetzner.run("status").stdout
     (hetzner.folder / "over").touch()
-    # Now both are wanted: the server that was on its way to rest serves on.
-    hetzner.ensure("2")
-    assert hetzner.agreed() == two
-    assert hetzner.requests("DELETE") == []
+    hetzner.ensure("1")
+    assert lines_of(hetzner, "drained") == ["done"]
+    assert hetzner.agreed() == {"demo-worker-1": two["demo-worker-1"]}
+    assert events_of(hetzner, "demo-worker-2")[2:] == ["stopping", "draining", "deleting", "deleted"]
+
+
+@pytest.mark.acceptance("T10")
+def test_a_draining_server_is_taken_back_before_a_new_one_is_created(project: Project) -> None:
+    stop = draining(project, "echo $$ >> pids; sleep 1000")["stop"]
+    stop["resume"] = [script(project, "resume.sh", 'echo "$1" >> resumed'), "{name}"]
+    project.describe(groups={"worker": {"count": 2, "stop": stop}})
+    project.ensure()
+    two = project.agreed()
+    project.ensure("1", "--no-wait", code=4)
+    (pid,) = wait_until(lambda: lines_of(project, "pids"), "the drain")
+    project.world.clear_log()
+    assert [step[:2] for step in project.run("preview", "2", "-o", "json").steps] == [("resume", "demo-worker-2")]
+    ran = project.ensure("2")
+    assert [step[:2] for step in ran.steps] == [("resume", "demo-worker-2")]
+    assert (lines_of(project, "resumed"), project.changes, project.agreed()) == (["demo-worker-2"], [], two)
+    assert not is_alive(int(pid))
+    assert events_of(project, "demo-worker-2")[2:] == ["stopping", "draining", "resumed"]
 
 
 # ---------------------------------------------------------------------------------------------

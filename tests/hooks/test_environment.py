@@ -2,19 +2,21 @@
 
 import os
 import subprocess
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from scaler.clouds.registry import open_cloud
 from scaler.engine.policy_packs import launchers
+from scaler.hooks.drains import DrainProcesses
 from scaler.hooks.notify import Notifier
 from scaler.hooks.processes import run_command
 from scaler.hooks.readiness import ReadinessChecker
-from scaler.hooks.stopping import ServerStopper
-from scaler.model import NotifyTarget, PolicyPack, Readiness, StopPolicy
+from scaler.model import Drain, NotifyTarget, PolicyPack, Readiness, StopPolicy
 from scaler.support.clock import SystemClock
 from scaler.support.environment import ordinary_environment
+from tests.support.processes import wait_until
 from tests.support.records import server
 
 SECRETS = {"HCLOUD_TOKEN": "t0k3n", "PULUMI_CONFIG_PASSPHRASE": "phr4se"}
@@ -57,15 +59,16 @@ def test_each_kind_of_command_gets_what_is_named(tmp_path: Path, named: tuple[st
     checker = ReadinessChecker(clock, tmp_path, environ=environ)
     checker.probe(Readiness(kind="command", command=(*WRITE, "ready")), [worker])
 
-    cloud = open_cloud("hetzner", endpoint="http://127.0.0.1:1", environ={"HCLOUD_TOKEN": "x"}, clock=clock)
-    stopper = ServerStopper(cloud, clock, tmp_path, environ)
-    stopper.begin(worker, StopPolicy(drain=(*WRITE, "drain")))
-    while not (tmp_path / "drain").exists():
-        clock.sleep(0.01)
-    stopper.close()
-    cloud.close()
+    drains = DrainProcesses(tmp_path / "drains", tmp_path, clock, environ=environ)
+    drained = ("sh", "-c", "true")
+    leaving = replace(worker, drain=Drain(since=clock.now(), until=clock.now() + timedelta(minutes=1)))
+    drains.announce([leaving])
+    drains.start([(leaving, StopPolicy(drain=(*WRITE, "drain")))])
+    drains.start([(leaving, StopPolicy(drain=(*WRITE, "begin"), drained=drained))])
+    wait_until((tmp_path / "drain").exists, "the drain")
+    drains.keep_only(())
 
-    for kind in ("notify", "ready", "drain"):
+    for kind in ("notify", "ready", "drain", "begin"):
         given = [name for name, value in SECRETS.items() if f"{name}={value}" in written(tmp_path / kind)]
         assert (kind, given) == (kind, list(named))
 

@@ -56,6 +56,7 @@ DOCUMENT = {
             "protected": False,
             "set_aside": False,
             "reboot_asked": False,
+            "drain": None,
             "currency": None,
             "price_per_hour": None,
             "price_per_month": None,

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from scaler.model import Machine, Readiness, Server, StackEntry, StackState, World
+from scaler.model import Drain, Machine, Readiness, Server, StackEntry, StackState, World
 from scaler.model.lifecycle import DELETE_WITHIN, Phase, Status
 from scaler.planning.assess import Findings, assess, known, none_after
 from scaler.planning.deadlines import Deadline
@@ -230,11 +230,11 @@ def test_what_keeps_a_hanging_server_from_being_ready_is_told() -> None:
 
 def test_a_server_that_is_being_brought_to_rest_never_hangs() -> None:
     """Its drain may take hours, and has a deadline of its own."""
-    stopping = {"prod-worker-1": record(status=Status.STOPPING, since=START - timedelta(hours=5))}
-    for phase in (Phase.RUNNING, Phase.STOPPING):
+    drain = Drain(since=START - timedelta(hours=5), until=START + timedelta(hours=5))
+    stopping = {"prod-worker-1": record(status=Status.STOPPING, since=START - timedelta(hours=5), drain=drain)}
+    for phase in (Phase.RUNNING, Phase.STOPPING, Phase.BOOTING, Phase.BUSY):
         here = machine(phase=phase)
-        busy = Findings(stopping=frozenset(stopping))
-        server = assess(SPEC, [here], stack(here), stopping, START, busy).servers["prod-worker-1"]
+        server = assess(SPEC, [here], stack(here), stopping, START).servers["prod-worker-1"]
         assert (server.status, server.since) == (Status.STOPPING, START - timedelta(hours=5))
 
 

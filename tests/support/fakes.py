@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -36,14 +36,15 @@ from scaler.clouds import (
 )
 from scaler.converge.demand import Demand, Options
 from scaler.converge.ensure import ensure
-from scaler.converge.ports import Ports, Stop
+from scaler.converge.ports import Ports
 from scaler.errors import EngineError, StateError
-from scaler.hooks.stopping import ServerStopper
 from scaler.model import (
     Applied,
     Change,
     CheckResult,
     Declared,
+    DrainFinding,
+    DrainState,
     Group,
     ImageRef,
     Machine,
@@ -703,17 +704,50 @@ class FakeRecords:
         self.servers, self.counts, self.known_identity = {}, {}, None
 
 
-class NoStopping:
-    """`ports.Stopping` for groups whose servers are not stopped before they are deleted."""
+@dataclass
+class FakeDrains:
+    """`ports.Drains`: the drains of a machine that outlives its runs, each of which takes the same time."""
 
-    busy: frozenset[str] = frozenset()
-    kept: frozenset[str] = frozenset()
+    clock: FakeClock
+    takes_s: float = 0.0
+    fails: str | None = None
+    """How each drain fails, if it does."""
+    refuses_resume: str | None = None
+    announced: dict[str, Server] = field(default_factory=dict)
+    """By cloud id; what another machine announced is not here."""
+    started: dict[str, float] = field(default_factory=dict)
+    """By cloud id: when the drain that lives was started; none after a restart of the machine."""
+    starts: list[str] = field(default_factory=list)
+    """The servers whose drain was started, as often as it was."""
+    resumed: list[str] = field(default_factory=list)
 
-    def begin(self, server: Server, policy: StopPolicy) -> None:
-        raise AssertionError(f"{server.name} has no stop policy")
+    def announce(self, servers: Collection[Server]) -> None:
+        self.announced |= {server.id or "": server for server in servers}
 
-    def advance(self, server: Server, phase: Phase | None) -> Stop:
-        raise AssertionError(f"{server.name} has no stop policy")
+    def start(self, drains: Sequence[tuple[Server, StopPolicy]]) -> Mapping[str, str]:
+        for server, _ in drains:
+            assert server.id not in self.started, f"{server.name} drains already"
+            self.starts.append(server.name)
+            self.started[server.id or ""] = self.clock.monotonic()
+        return {}
+
+    def find(self, server: Server, policy: StopPolicy) -> DrainFinding:
+        if not policy.drained and server.id not in self.announced:
+            return DrainFinding(DrainState.ELSEWHERE)
+        if server.id not in self.started:
+            return DrainFinding(DrainState.LOST)
+        if self.clock.monotonic() < self.started[server.id or ""] + self.takes_s:
+            return DrainFinding(DrainState.WORKING)
+        return DrainFinding(DrainState.FAILED, self.fails) if self.fails else DrainFinding(DrainState.DONE)
+
+    def resume(self, server: Server, policy: StopPolicy) -> str | None:
+        self.started.pop(server.id or "", None)
+        self.resumed.append(server.name)
+        return self.refuses_resume
+
+    def keep_only(self, ids: Collection[str]) -> None:
+        self.announced = {known: server for known, server in self.announced.items() if known in ids}
+        self.started = {known: moment for known, moment in self.started.items() if known in ids}
 
 
 class NamedReadiness:
@@ -773,18 +807,18 @@ class Setting:
         self.records = FakeRecords(self.fuse)
         self.readiness = NamedReadiness()
         self.progress = RecordingProgress()
+        self.drains = FakeDrains(self.clock)
         self.shortages = Shortages()
         self.place = Place(project="scaler", cloud="hetzner", endpoint="embedded", token="a")
 
     @property
     def around(self) -> Ports:
-        keeps = any(item.keep_paid for item in self.spec.groups.values())
         return Ports(
             cloud=self.cloud,
             stack=self.stack,
             records=self.records,
             readiness=self.readiness,
-            stopping=ServerStopper(self.cloud, self.clock, Path()) if keeps else NoStopping(),
+            drains=self.drains,
             place=self.place,
             clock=self.clock,
             progress=self.progress,

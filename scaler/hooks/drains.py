@@ -1,0 +1,302 @@
+"""Drains on this machine: start their processes, and find what came of them, in this run or in a later one.
+
+Each drain has a file in `<stack>.drains/` of the state folder, by the server's cloud id. It is written
+before the process starts; from then on the process alone replaces it, with its result at the end. Whether
+the process lives is told by the lock that it holds, so a restart of the machine is noticed, too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from scaler.hooks import drain_process
+from scaler.hooks.processes import OUTPUT_LENGTH, ended_with, run_command
+from scaler.hooks.readiness import fill_in
+from scaler.model import Server, StopPolicy
+from scaler.model.drain import Drain, DrainFinding, DrainState
+from scaler.support.clock import Clock, format_time
+from scaler.support.durations import format_duration
+from scaler.support.environment import ordinary_environment
+from scaler.support.files import FILE, make_folder, replace_file
+from scaler.support.text import last_line_of
+
+_BEGIN_WITHIN_S = 60.0
+"""How long a drain command that only begins the drain may take, and one that takes a server back."""
+
+_CHECK_WITHIN_S = 5.0
+
+_END_WITHIN_S = 3.0
+"""How long the process of a drain may take to end when its command was killed."""
+
+_CHECK_AFTER_S = (2.0, 2.0, 5.0, 10.0)
+"""Seconds between two checks of one server by one run; the last value repeats."""
+
+_AT_ONCE = 20
+"""How many commands run at a time."""
+
+_WORKING = DrainFinding(DrainState.WORKING)
+
+
+@dataclass
+class _Check:
+    """The checks of one drain by this run."""
+
+    found: DrainFinding = _WORKING
+    times: int = 0
+    next_at: float = 0.0
+    """By `clock.monotonic`."""
+
+
+class DrainProcesses:
+    """`ports.Drains`: the drains of one stack on this machine."""
+
+    def __init__(
+        self,
+        folder: Path,
+        directory: Path,
+        clock: Clock,
+        *,
+        environ: Mapping[str, str] | None = None,
+        end_within_s: float = 5.0,
+    ) -> None:
+        """`folder` holds the drains' files; `directory` is the working directory of commands,
+        and `environ` their environment; None: that of scaler without its credentials.
+
+        `end_within_s` is how long a drain may take to end after SIGTERM at its deadline, before it is killed.
+        """
+        self._environ = environ
+        self._end_within_s = end_within_s
+        self._folder = folder
+        self._directory = directory
+        self._clock = clock
+        self._checks: dict[tuple[str | None, datetime], _Check] = {}
+
+    def announce(self, servers: Collection[Server]) -> None:
+        """Write the files of drains that begin, before they are recorded anywhere else. Raises OSError."""
+        for server in servers:
+            if server.drain:
+                make_folder(self._folder)
+                _end(self._file(server))
+                replace_file(self._file(server), _document(server, server.drain))
+
+    def start(self, drains: Sequence[tuple[Server, StopPolicy]]) -> Mapping[str, str]:
+        """Start the drains of these servers and return why some could not be, by server.
+
+        A server with a check, `drained`, gets its drain command now, which must end with 0.
+        """
+        asked = [(server, policy) for server, policy in drains if policy.drained]
+        with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
+            answers = list(pool.map(lambda one: self._run(one[1].drain, one[0], _BEGIN_WITHIN_S), asked))
+        failed = {server.name: why for (server, _), why in zip(asked, answers, strict=True) if why}
+        launched = [(server, self._launch(server, policy.drain)) for server, policy in drains if not policy.drained]
+        for server, process in launched:
+            if process is not None:
+                process.communicate()
+                if process.returncode not in (0, drain_process.ANOTHER_DRAINS):
+                    self._fail(server, "cannot be run: its process did not start")
+        return failed
+
+    def find(self, server: Server, policy: StopPolicy) -> DrainFinding:
+        """Return what is known of a server's drain; with `drained`, ask its check now and then."""
+        drain = server.drain
+        if drain is None:
+            return DrainFinding(DrainState.ELSEWHERE)
+        if policy.drained:
+            return self._ask(server, drain, policy) if drain.asked else DrainFinding(DrainState.LOST)
+        record = self._read(server, drain)
+        if record is None:
+            return DrainFinding(DrainState.ELSEWHERE)
+        if record.get("result") is None and not self._lives(server):
+            # Read again: it may have ended between the two.
+            record = self._read(server, drain) or record
+            if record.get("result") is None:
+                return DrainFinding(DrainState.LOST)
+        return _finding(record, drain)
+
+    def resume(self, server: Server, policy: StopPolicy) -> str | None:
+        """End a server's drain, and run the command that takes it back; return what went wrong."""
+        # Its file stays: a run that is killed now leaves a drain to repeat, or to take back again.
+        _end(self._file(server))
+        self.announce([server])
+        return self._run(policy.resume, server, _BEGIN_WITHIN_S)
+
+    def keep_only(self, ids: Collection[str]) -> None:
+        """Forget the drains of all servers but these, by cloud id, and end what still runs of them."""
+        if self._folder.is_dir():
+            for file in self._folder.glob("*.json"):
+                if file.stem not in ids:
+                    _end(file)
+                    file.unlink(missing_ok=True)
+                    _lock_of(file).unlink(missing_ok=True)
+
+    # -- processes -----------------------------------------------------------------------------
+
+    def _launch(self, server: Server, command: Sequence[str]) -> subprocess.Popen[bytes] | None:
+        drain, file = server.drain, self._file(server)
+        if drain is None:
+            return None
+        if not _is_locked(_lock_of(file)):
+            _kill_leftovers(_load(file) or {})
+        job = {
+            "words": [fill_in(word, server) for word in command],
+            "directory": str(self._directory),
+            "end_within_s": self._end_within_s,
+            "within_s": max(0.0, (drain.until - self._clock.now()).total_seconds()),
+            "file": str(file),
+            "record": json.loads(_document(server, drain)),
+        }
+        program = [sys.executable, "-I", "-S", drain_process.__file__]
+        try:
+            process = subprocess.Popen(
+                program,
+                cwd="/",
+                env=ordinary_environment(os.environ) if self._environ is None else dict(self._environ),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            if process.stdin is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    process.stdin.write(json.dumps(job).encode())
+        except OSError as error:
+            self._fail(server, f"cannot be run: {error.strerror or error}")
+            return None
+        return process
+
+    def _fail(self, server: Server, why: str) -> None:
+        if server.drain:
+            record = json.loads(_document(server, server.drain))
+            record["result"] = {"code": None, "why": why, "output": ""}
+            replace_file(self._file(server), json.dumps(record).encode())
+
+    def _run(self, command: Sequence[str], server: Server, within_s: float) -> str | None:
+        return run_command(
+            [fill_in(word, server) for word in command], self._directory, within_s, environ=self._environ
+        )
+
+    def _lives(self, server: Server) -> bool:
+        return _is_locked(_lock_of(self._file(server)))
+
+    # -- checks --------------------------------------------------------------------------------
+
+    def _ask(self, server: Server, drain: Drain, policy: StopPolicy) -> DrainFinding:
+        check = self._checks.setdefault((server.id, drain.since), _Check())
+        if check.found.state is DrainState.DONE or self._clock.monotonic() < check.next_at:
+            return check.found
+        problem = self._run(policy.drained, server, _CHECK_WITHIN_S)
+        check.found = DrainFinding(DrainState.DONE) if problem is None else DrainFinding(DrainState.WORKING, problem)
+        check.next_at = self._clock.monotonic() + _CHECK_AFTER_S[min(check.times, len(_CHECK_AFTER_S) - 1)]
+        check.times += 1
+        return check.found
+
+    # -- files ---------------------------------------------------------------------------------
+
+    def _file(self, server: Server) -> Path:
+        return self._folder / f"{server.id}.json"
+
+    def _read(self, server: Server, drain: Drain) -> dict[str, Any] | None:
+        """Return the content of a server's file, if it is of this drain and not of an earlier one."""
+        record = _load(self._file(server))
+        return record if record and record.get("since") == format_time(drain.since) else None
+
+
+def _document(server: Server, drain: Drain) -> bytes:
+    record = {
+        "schema": 1,
+        "server": server.name,
+        "since": format_time(drain.since),
+        "until": format_time(drain.until),
+        "result": None,
+    }
+    return json.dumps(record).encode()
+
+
+def _load(file: Path) -> dict[str, Any] | None:
+    try:
+        record = json.loads(file.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def _finding(record: Mapping[str, Any], drain: Drain) -> DrainFinding:
+    result = record.get("result")
+    if not isinstance(result, dict):
+        return _WORKING
+    code = result.get("code")
+    if code == 0:
+        return DrainFinding(DrainState.DONE)
+    output = last_line_of(str(result.get("output") or ""), OUTPUT_LENGTH)
+    if isinstance(code, int):
+        why = ended_with(code)
+    elif result.get("why") == "deadline":
+        why = f"did not end within {format_duration(drain.until - drain.since)}"
+    else:
+        why = str(result.get("why"))
+    return DrainFinding(DrainState.FAILED, f"{why}: {output}" if output else why)
+
+
+def _lock_of(file: Path) -> Path:
+    return file.with_name(f"{file.name}.lock")
+
+
+def _is_locked(lock: Path) -> bool:
+    try:
+        descriptor = os.open(lock, os.O_RDWR | os.O_CLOEXEC, FILE)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _end(file: Path) -> None:
+    """Kill a drain command that still runs, and wait for the end of the process that watches it."""
+    until = time.monotonic() + _END_WITHIN_S
+    while True:
+        _kill_leftovers(_load(file) or {})
+        if not _is_locked(_lock_of(file)) or time.monotonic() > until:
+            return
+        time.sleep(0.02)
+
+
+def _kill_leftovers(record: Mapping[str, Any]) -> None:
+    """Kill what runs of a drain command, if its processes are surely those: of this boot, and begun no earlier."""
+    group, begun = record.get("group"), record.get("started")
+    if not isinstance(group, int) or not isinstance(begun, str) or record.get("boot") != drain_process.boot_id():
+        return
+    for pid in _members(group, int(begun)):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _members(group: int, begun: int) -> list[int]:
+    """Return the processes of a session that its leader, begun at this tick of the clock, led or leads."""
+    members = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdecimal():
+            continue
+        try:
+            fields = (entry / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[3]) == group and int(fields[19]) >= begun:
+            members.append(int(entry.name))
+    return members
