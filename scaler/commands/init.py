@@ -120,7 +120,10 @@ def _write(path: Path, content: str) -> bool:
         if path.exists():
             return False
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_text(content, encoding="utf-8")
+        # Never through what others have put there.
+        draft.unlink(missing_ok=True)
+        with draft.open("x", encoding="utf-8") as file:
+            file.write(content)
         draft.replace(path)
     except OSError as error:
         raise _unwritable(path, error) from error

@@ -22,6 +22,7 @@ from scaler.commands.options import (
 )
 from scaler.commands.reports import report_options
 from scaler.commands.running import load_stack, run, show
+from scaler.commands.targets import require_free
 from scaler.errors import ExitCode
 from scaler.model import Outcome, Result, Spec
 from scaler.support.clock import Clock
@@ -69,6 +70,8 @@ def preview(
     Exit codes: 0 shown, 1 error, 2 something to change (with --detailed-exitcode), 3 refused, 5 locked, 64 usage.
     """
     project, spec = load_stack(context)
+    if out:
+        require_free(out)
     wanted = parse_counts(spec, counts)
 
     def use_case(ports: Any) -> Result:

@@ -17,10 +17,11 @@ from typing import Any, ParamSpec, TypeVar
 
 import click
 
+from scaler.commands import targets
 from scaler.commands.context import Output
 from scaler.commands.failure import as_document, as_text
 from scaler.commands.github import annotate_result, on_github
-from scaler.errors import ExitCode, RefusedError, ScalerError, UsageError
+from scaler.errors import ExitCode, RefusedError, ScalerError
 from scaler.model import Action, Result, StepResult
 
 P = ParamSpec("P")
@@ -90,12 +91,7 @@ class Reports:
     def prepare(self) -> None:
         """Remove the files of an earlier run; UsageError if one of them cannot be written."""
         for path in filter(None, (self.summary, self.dotenv, self.json_file)):
-            try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.open("a").close()
-                path.unlink()
-            except OSError as error:
-                raise UsageError(f"{path} cannot be written.", why=error.strerror or str(error)) from error
+            targets.prepare(path)
 
     def write(self, ended: Result | ScalerError, code: int) -> None:
         """Write the files that the options or the variables of a pipeline ask for."""
@@ -171,7 +167,6 @@ def _json(ended: Result | ScalerError) -> str:
 
 def _write(path: Path, text: str, mode: str) -> None:
     try:
-        with path.open(mode, encoding="utf-8") as file:
-            file.write(text)
+        targets.write(path, text, append=mode == "a")
     except OSError as error:
         click.echo(f"scaler: warning: {path} was not written: {error.strerror or error}", err=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from scaler.commands import targets
 from scaler.commands.command import Command, common_options
 from scaler.commands.completers import complete_group
 from scaler.commands.context import Context, Output
@@ -107,6 +108,8 @@ def simulate(
     from scaler.autoscale.simulate import simulate as replay
 
     project, spec = load_stack(context)
+    for target in filter(None, (html, json_file)):
+        targets.require_free(target)
     name = choose_group(spec, group)
     specs = load_specs(project, spec, policies, name)
     trace = read_trace(context, project, spec.groups[name], metrics, since=since, step=step)
@@ -148,6 +151,6 @@ def _write(
 
 def _write_file(path: Path, text: str) -> None:
     try:
-        path.write_text(text, encoding="utf-8")
+        targets.write(path, text)
     except OSError as error:
         raise UsageError(f"{path} cannot be written.", why=error.strerror or str(error)) from None

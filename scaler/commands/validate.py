@@ -36,6 +36,8 @@ def validate(context: Context) -> None:
     if context.output in (Output.JSON, Output.YAML):
         click.echo(dump({"specs": [_document(spec) for spec in specs]}, context.output))
         return
+    for warning in (warning for spec in specs for warning in _warnings(spec)):
+        click.echo(f"scaler: warning: {warning}", err=True)
     for spec in specs:
         groups = ", ".join(f"{group.name} {group.count}" for group in spec.groups.values())
         click.echo(f"ok  {spec.stack}  {spec.cloud}: {groups}")
@@ -59,4 +61,16 @@ def _load_all(paths: list[Path], project: str) -> list[Spec]:
 
 def _document(spec: Spec) -> dict[str, object]:
     counts = {group.name: group.count for group in spec.groups.values()}
-    return {"stack": spec.stack, "cloud": spec.cloud, "groups": counts}
+    return {"stack": spec.stack, "cloud": spec.cloud, "groups": counts, "warnings": _warnings(spec)}
+
+
+def _warnings(spec: Spec) -> list[str]:
+    """Return what is allowed in a spec and probably not meant."""
+    from scaler.config.schema.cloud_init import has_known_kind
+
+    return [
+        f"stacks/{spec.stack}.yaml: line 1 of the user data of {group.name} says not what it is: "
+        "cloud-init ignores it without #cloud-config, #! or another header"
+        for group in spec.groups.values()
+        if group.user_data and not has_known_kind(group.user_data)
+    ]

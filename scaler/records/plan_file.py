@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
@@ -13,7 +14,7 @@ from typing import Any
 from scaler.errors import StalePlanError, UsageError
 from scaler.model import Action, Result, Spec, Step
 from scaler.support.clock import format_time, parse_time
-from scaler.support.files import failure_reason, open_file
+from scaler.support.files import FILE, failure_reason
 from scaler.support.version import VERSION
 
 SCHEMA = 1
@@ -73,7 +74,8 @@ def write_plan_file(plan: PlanFile, path: Path) -> None:
         "steps": [asdict(step) for step in plan.steps],
     }
     try:
-        with open(path, "w", encoding="utf-8", opener=open_file) as file:
+        # A link or a device is written to: who names it means it.
+        with open(path, "w", encoding="utf-8", opener=lambda name, flags: os.open(name, flags, FILE)) as file:
             file.write(json.dumps({**content, "digest": _digest(content)}, indent=2, default=str) + "\n")
     except OSError as error:
         raise UsageError(f"The plan cannot be written to {path}.", why=failure_reason(error)) from error

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from pathlib import Path
 
 FILE = 0o640
 """The permissions of files: the owner writes, the group reads, others have none."""
 _FOLDER = 0o750
+_NO_FILE = "it is no file of its own but a link, a device or a pipe, which is not followed"
 
 
 def make_folder(folder: Path) -> None:
@@ -16,8 +19,22 @@ def make_folder(folder: Path) -> None:
 
 
 def open_file(path: str | Path, flags: int) -> int:
-    """Open a file with our permissions and return its descriptor; fits as the `opener` of `open`. Raises OSError."""
-    return os.open(path, flags | os.O_CLOEXEC, FILE)
+    """Open a file with our permissions and return its descriptor; fits as the `opener` of `open`.
+
+    Raises OSError, also for a symbolic link, a device or a pipe: others may have put it where they can
+    write too, so that this user overwrites another file or waits for ever.
+    """
+    # Without blocking: a pipe that nobody reads would hold the open up. For a regular file it means nothing.
+    try:
+        descriptor = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, FILE)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):
+            raise OSError(error.errno, _NO_FILE, str(path)) from error
+        raise
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    raise OSError(errno.EINVAL, _NO_FILE, str(path))
 
 
 def replace_file(path: Path, content: bytes) -> None:
@@ -27,6 +44,8 @@ def replace_file(path: Path, content: bytes) -> None:
     writer left is overwritten. Raises OSError and leaves the file unchanged if it cannot be written.
     """
     temporary = path.with_name(f".{path.name}.tmp")
+    if temporary.is_symlink():
+        temporary.unlink()
     try:
         with open(temporary, "wb", opener=open_file) as file:
             file.write(content)

@@ -48,7 +48,7 @@ def test_good_specs_as_a_document(capsys: pytest.CaptureFixture[str], output: st
     assert main(["validate", "-o", output]) == 0
     assert yaml.safe_load(capsys.readouterr().out) == {
         "schema": 1,
-        "specs": [{"stack": "prod", "cloud": "hetzner", "groups": {"worker": 3, "web": 1}}],
+        "specs": [{"stack": "prod", "cloud": "hetzner", "groups": {"worker": 3, "web": 1}, "warnings": []}],
     }
 
 

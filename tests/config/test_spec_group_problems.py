@@ -19,6 +19,7 @@ IN_GROUP: list[tuple[str, str, bool]] = [
     ("count: -1", "count must be 0 or more, not -1", True),
     ("count: 10001", "count must be 10000 or less, not 10001", True),
     (f"count: {'9' * 50}", "count must be a whole number, not a text of 50 characters", True),
+    ("max:", "max has no value, and would limit nothing; give one, or remove the line", False),
     ("min: 4", "min must be at most count (3), not 4", False),
     ("min: null", "min has no value; give one, or remove the line", True),
     ("max: 2", "max must be at least count (3), not 2", False),

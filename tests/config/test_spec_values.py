@@ -137,9 +137,8 @@ def test_labels_stay_as_typed(tmp_path_factory: pytest.TempPathFactory, typed: s
 
 
 def test_optional_keys_may_be_empty(tmp_path: Path) -> None:
-    group = worker(tmp_path, "placement_group: null, max: ~, networks: [], protect: [], user_data: ")
-    assert (group.placement_group, group.max, group.networks, group.protect, group.user_data) == (
-        None,
+    group = worker(tmp_path, "placement_group: null, networks: [], protect: [], user_data: ")
+    assert (group.placement_group, group.networks, group.protect, group.user_data) == (
         None,
         (),
         frozenset(),

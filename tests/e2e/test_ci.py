@@ -114,6 +114,13 @@ def test_the_action_scales_and_tells_later_steps(hetzner: Project, tools: Path) 
     assert summary in (hetzner.folder / "github.md").read_text(encoding="utf-8")
 
 
+def test_inputs_of_several_lines_count_whole(hetzner: Project, tools: Path) -> None:
+    """A guard on the second line was dropped once, and three servers were made."""
+    ran = act(hetzner, tools, code=3, counts="\nworker=3\n", options="--timeout 15m\n--max-change 1\n")
+    assert "--max-change" in ran.stderr
+    assert hetzner.creates == []
+
+
 def test_inputs_are_never_run_as_code(hetzner: Project, tools: Path) -> None:
     for evil in ("$(touch pwned)", "`touch pwned`", "; touch pwned", "2; touch pwned"):
         for name in ("counts", "options", "stack", "command"):

@@ -17,8 +17,8 @@ from scaler.config.schema.labels import Labels
 from scaler.config.schema.readiness import ReadySchema, check_or_none, show_none
 from scaler.config.schema.refusals import refusal, shown
 from scaler.config.schema.stopping import StopSchema
-from scaler.config.schema.user_data import check_size, read_user_data
-from scaler.config.schema.values import Choices, Duration, Flag, Number, Text, Texts
+from scaler.config.schema.user_data import check_document, read_user_data
+from scaler.config.schema.values import Choices, Duration, Flag, Number, Text, Texts, given_guard
 from scaler.model import PLACED_TOGETHER
 from scaler.model.ownership import RESERVED, is_host_name
 
@@ -89,6 +89,11 @@ class GroupSchema(BaseModel):
     image_changes: Literal["new"] = spec_key("Which servers get a changed image: only new ones.", default="new")
     autoscale: AutoscaleSchema | None = spec_key("How the count follows the load; it needs max.", default=None)
 
+    @field_validator("max", mode="before")
+    @classmethod
+    def _max_has_a_value(cls, value: object) -> object:
+        return given_guard(value)
+
     @field_validator("min")
     @classmethod
     def _at_most_count(cls, value: int, info: Info) -> int:
@@ -108,7 +113,7 @@ class GroupSchema(BaseModel):
     @classmethod
     def _fits(cls, text: str | None, info: Info) -> str | None:
         if text is not None:
-            check_size(len(text.encode()), info.context)
+            check_document(text, info.context)
         return text
 
     @field_validator("user_data")

@@ -27,7 +27,7 @@ from scaler.config.schema.notify import NotifySchema
 from scaler.config.schema.policies import PolicyPackSchema, pack_or_path, show_path_alone
 from scaler.config.schema.refusals import refusal
 from scaler.config.schema.urls import Backend, Endpoint
-from scaler.config.schema.values import Number, Retention
+from scaler.config.schema.values import Number, Retention, given_guard
 from scaler.support.entry_points import cloud_entry_points
 
 
@@ -111,6 +111,11 @@ class SpecSchema(BaseModel):
         "The sets of interchangeable servers, by name; most stacks have one.",
         json_schema_extra={"propertyNames": {"pattern": f"^{HOST_LABEL.pattern}$"}},
     )
+
+    @field_validator("limit", "budget", mode="before")
+    @classmethod
+    def _has_a_value(cls, value: object) -> object:
+        return given_guard(value)
 
     @field_validator("limit")
     @classmethod

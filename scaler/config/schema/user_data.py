@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from scaler.config.schema.cloud_init import cloud_init_problem
 from scaler.config.schema.context import SpecContext
 from scaler.config.schema.refusals import refusal, shown
 from scaler.support.text import named
@@ -36,11 +37,19 @@ def read_user_data(name: str, here: SpecContext) -> str:
     if not inside:
         # The content is sent to the cloud: a spec must not be able to send other files of this machine.
         raise refusal(f"must not lead out of the project folder, as {shown(name)} does", "copy the file into it")
-    check_size(len(content), here)
+    check_document(text, here)
     return text
 
 
-def check_size(size: int, here: SpecContext) -> None:
+def check_document(text: str, here: SpecContext) -> None:
+    """Refuse a document that is too big, or that no server could use."""
+    _check_size(len(text.encode()), here)
+    problem, fix = cloud_init_problem(text)
+    if problem:
+        raise refusal(problem, fix)
+
+
+def _check_size(size: int, here: SpecContext) -> None:
     most = USER_DATA_KIB.get(here.cloud or "", max(USER_DATA_KIB.values()))
     if size > most * 1024:
         raise refusal(f"is too big: {size} bytes; {here.cloud or 'the cloud'} takes {most} KiB")

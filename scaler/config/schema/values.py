@@ -26,6 +26,13 @@ def typed_text(value: object) -> str:
     raise refusal(f"must be a text, not {shown(value)}")
 
 
+def given_guard(value: object) -> object:
+    """Refuse a limit that is written without a value: it would be no limit, and nobody would be told."""
+    if value is None:
+        raise refusal("has no value, and would limit nothing", "give one, or remove the line")
+    return value
+
+
 def not_blank(value: str) -> str:
     """Refuse a text that is empty or white space."""
     if not value.strip():

@@ -1,0 +1,71 @@
+"""User data that no server can use is refused with its line, before a server is paid for."""
+
+from pathlib import Path
+
+import pytest
+
+from scaler.config.schema.cloud_init import cloud_init_problem, has_known_kind
+from scaler.config.spec import load
+from scaler.errors import InvalidSpecError
+from tests.config.spec_files import write
+
+SPEC = "cloud: hetzner\ngroups: {worker: {count: 1, image: 1, type: cx23, location: fsn1, user_data: init}}"
+
+USELESS = [
+    ("\ufeff#cloud-config\nruncmd: [a]\n", "byte order mark (line 1)"),
+    ("#!/bin/sh\r\necho hello\r\n", "Windows line ends (line 1)"),
+    ("#!/bin/sh\necho one\necho two\r\n", "Windows line ends (line 3)"),
+    ("\n#!/bin/sh\necho\n", "not at its very beginning"),
+    ("#cloud-config\nruncmd:\n  - a\0b\n", "NUL character in line 3"),
+    ("#cloud-config\nruncmd:\n  - [a\nwrite_files: []\n", "no valid cloud-config: line 4"),
+    ("#cloud-config\npackages:\n\t- nginx\n", "no valid cloud-config: line 3"),
+    ("#cloud-config\n- a\n- b\n", "line 2: it must be a mapping"),
+    ("#cloud-config\njust words\n", "line 2: it must be a mapping"),
+    ("#cloud-config\na: \x07\n", "line 2 has a character that YAML does not allow"),
+    ("# cloud-config\nruncmd: [a]\n", "header that servers do not know (line 1)"),
+    ("cloud-config\nruncmd: [a]\n", "header that servers do not know (line 1)"),
+    ("# yaml-language-server: x\n#cloud-config\nruncmd: [a]\n", "has #cloud-config in line 2"),
+]
+FINE = [
+    "#cloud-config",
+    "#cloud-config\nruncmd: [a]\n",
+    "#cloud-config\r\nruncmd: [a]\r\n",
+    "#Cloud-Config\nruncmd: [a]\n",
+    "\n\n#cloud-config\nruncmd: [a]\n",
+    "#!/bin/sh\nexec true\n",
+    "#cloud-config-archive\n- type: text/cloud-config\n",
+    "## template: jinja\n#cloud-config\nruncmd: [{{ v }}]\n",
+    "#include\nhttps://example.com/init\n",
+    "Content-Type: multipart/mixed; boundary=x\n",
+    '{"ignition": {"version": "3.3.0"}}',
+    "version: v1alpha1 # Talos\n",
+    "",
+]
+
+
+@pytest.mark.parametrize(("text", "words"), USELESS)
+def test_what_no_server_can_use(text: str, words: str) -> None:
+    problem, _ = cloud_init_problem(text)
+    assert words in problem
+
+
+@pytest.mark.parametrize("text", FINE)
+def test_what_servers_can_use(text: str) -> None:
+    assert cloud_init_problem(text) == ("", "")
+    assert has_known_kind(text)
+
+
+def test_what_nobody_knows_is_allowed_and_named() -> None:
+    """An agent of one's own may read it."""
+    assert cloud_init_problem("MY_SETTING=1\n") == ("", "")
+    assert not has_known_kind("MY_SETTING=1\n")
+
+
+def test_the_problem_has_the_spec_s_line_and_the_document_s_but_not_its_text(tmp_path: Path) -> None:
+    (tmp_path / "init").write_text("#cloud-config\npassword: hunter2\n  bad: x\n")
+    with pytest.raises(InvalidSpecError) as caught:
+        load(write(tmp_path, SPEC), "shop")
+    (problem,) = caught.value.problems
+    assert problem.line == 2
+    assert problem.message.startswith("groups.worker.user_data is no valid cloud-config: line 3: ")
+    assert "hunter2" not in problem.message

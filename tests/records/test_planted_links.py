@@ -1,0 +1,94 @@
+"""What others have planted in a shared state folder: links, pipes. No file outside is touched, and nothing waits."""
+
+import os
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from scaler.errors import StateError
+from scaler.model.events import Event, EventName
+from scaler.records.event_log import EventLog
+from scaler.records.run_lock import RunLock
+from scaler.records.state_file import StateFile
+from scaler.simulator.world import SimulatedWorld
+from scaler.support.clock import SystemClock
+from scaler.support.files import open_file, replace_file
+from tests.support.records import server, state
+
+Plant = Callable[[Path], None]
+
+
+@pytest.fixture
+def victim(tmp_path: Path) -> Path:
+    path = tmp_path / "victim"
+    path.write_text("precious")
+    return path
+
+
+@pytest.fixture(params=["link", "dangling link", "pipe"])
+def plant(request: pytest.FixtureRequest, victim: Path) -> Plant:
+    if request.param == "pipe":
+        return os.mkfifo
+    return lambda path: path.symlink_to(victim if request.param == "link" else victim.with_name("new"))
+
+
+@pytest.fixture
+def folder(tmp_path: Path, victim: Path) -> Path:
+    """The state folder; the test also proves that nothing outside was written."""
+    folder = tmp_path / "state"
+    folder.mkdir()
+    return folder
+
+
+def untouched(victim: Path) -> bool:
+    return victim.read_text() == "precious" and not victim.with_name("new").exists()
+
+
+def test_the_state_file(folder: Path, victim: Path) -> None:
+    for name in ("prod.json", ".prod.json.tmp"):
+        (folder / name).symlink_to(victim)
+    replace_file(folder / "prod.json", b"{}")
+    assert untouched(victim)
+    assert not (folder / "prod.json").is_symlink()
+    (folder / "prod.json").unlink()
+    StateFile(folder, "prod").save(state(server()))
+    assert untouched(victim)
+
+
+def test_the_event_log(folder: Path, victim: Path, plant: Plant) -> None:
+    plant(folder / "prod.events.jsonl")
+    warnings: list[str] = []
+    EventLog(folder / "prod.events.jsonl", SystemClock(), warn=warnings.append).append(
+        Event(event=EventName.RUN_STARTED)
+    )
+    assert untouched(victim)
+    assert "not followed" in "".join(warnings)
+
+
+@pytest.mark.parametrize("name", ["prod.lock.json", "prod.lock"])
+def test_the_run_s_lock(folder: Path, victim: Path, plant: Plant, name: str) -> None:
+    plant(folder / name)
+    if name == "prod.lock" and (folder / name).is_fifo():
+        name = "prod.lock.json"  # A pipe can be locked like a file, and nothing is written to it.
+        plant(folder / name)
+    lock = RunLock(folder, "prod")
+    with (
+        pytest.raises(StateError),
+        lock.held("ensure", SystemClock(), within=timedelta(0), note=lambda text: None),
+    ):
+        pytest.fail("the lock was taken through what others planted")
+    assert untouched(victim)
+
+
+def test_the_embedded_cloud_s_world(folder: Path, victim: Path, plant: Plant) -> None:
+    plant(folder / "embedded.sqlite")
+    with pytest.raises(StateError, match="not followed"):
+        SimulatedWorld(folder / "embedded.sqlite")
+    assert untouched(victim)
+
+
+def test_a_device_is_no_file_of_its_own() -> None:
+    with pytest.raises(OSError, match="not followed"):
+        open_file("/dev/null", os.O_WRONLY)
