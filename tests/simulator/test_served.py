@@ -148,6 +148,17 @@ def test_a_key_with_another_comment_is_the_same_key(http: Http) -> None:
         assert first.json()["ssh_key"]["fingerprint"] == "f2:e7:e7:65:a8:45:98:fc:c0:a2:8e:e1:88:ce:fe:f4"
 
 
+def test_a_disk_is_put_into_a_server_s_drive(http: Http) -> None:
+    machine = f"/v1/servers/{server(http)}"
+    (arm,) = http.get("/v1/isos?architecture=arm").json()["isos"]
+    assert http.get(f"/v1/isos/{arm['id']}").json()["iso"] == arm
+    assert http.post(f"{machine}/actions/attach_iso", json={"iso": arm["name"]}).status_code == 201
+    assert http.get(machine).json()["server"]["iso"] == arm
+    assert http.post(f"{machine}/actions/detach_iso").status_code == 201
+    assert http.get(machine).json()["server"]["iso"] is None
+    assert http.post(f"{machine}/actions/attach_iso", json={"iso": "none.iso"}).status_code == 404
+
+
 def test_a_tag_in_a_url_has_the_case_that_it_was_made_with(http: Http) -> None:
     """[spec] "You must use the tag's canonical capitalization"."""
     droplet = made(http)
@@ -184,7 +195,7 @@ def test_a_droplet_has_no_kernels_neighbours_backups_and_firewalls(http: Http, p
     [
         ("GET", "/v1/load_balancers/1", 501),
         ("POST", "/v1/volumes", 501),
-        ("POST", "/v1/servers/1/actions/attach_iso", 501),
+        ("POST", "/v1/servers/1/actions/request_console", 501),
         ("POST", "/v2/firewalls", 501),
         ("GET", "/v2/load_balancers/1", 501),
         ("GET", "/v2/customers/my/balance", 501),

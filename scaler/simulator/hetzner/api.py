@@ -25,6 +25,7 @@ from scaler.simulator.hetzner.networks import (
 from scaler.simulator.hetzner.offers import (
     datacenters,
     get_catalogue,
+    isos,
     list_catalogue,
     list_nothing,
     locations,
@@ -45,6 +46,7 @@ from scaler.simulator.hetzner.replies import invalid
 from scaler.simulator.hetzner.resources import create_placement_group, create_ssh_key, deleter, getter, lister, updater
 from scaler.simulator.hetzner.server_actions import (
     add_to_placement_group,
+    attach_iso,
     attach_to_network,
     change_alias_ips,
     change_protection,
@@ -85,6 +87,7 @@ _FIELDS: dict[str, Kind] = {
     "gateway": text,
     "image": text_or_number,
     "ip": text,
+    "iso": text_or_number,
     "ip_range": text,
     "labels": mapping,
     "location": text_or_number,
@@ -156,6 +159,8 @@ _SERVER_ACTIONS: dict[str, Handler] = {
     "enable_backup": switcher("enable_backup", "backup_window", "22-02"),
     "disable_backup": switcher("disable_backup", "backup_window", None),
     "reset_password": switcher("reset_password", "reset", True, password=True),
+    "attach_iso": attach_iso,
+    "detach_iso": switcher("detach_iso", "iso", None),
     "change_alias_ips": change_alias_ips,
     "attach_to_network": attach_to_network,
     "detach_from_network": detach_from_network,
@@ -190,6 +195,8 @@ _TABLE: list[tuple[str, str, Handler]] = [
     ("GET", "/server_types/{id:int}", get_catalogue("server_type", server_types)),
     ("GET", "/locations", list_catalogue("locations", locations)),
     ("GET", "/locations/{id:int}", get_catalogue("location", locations)),
+    ("GET", "/isos", list_catalogue("isos", isos)),
+    ("GET", "/isos/{id:int}", get_catalogue("iso", isos)),
     ("GET", "/datacenters", datacenters),
     ("GET", "/datacenters/{id}", datacenters),
     ("GET", "/pricing", pricing),
@@ -198,10 +205,7 @@ _TABLE: list[tuple[str, str, Handler]] = [
     ("PUT", "/images/{id:int}", update_image),
     ("DELETE", "/images/{id:int}", delete_image),
     ("POST", "/images/{id:int}/actions/change_protection", protect_image),
-    *(
-        ("GET", f"/{key}", list_nothing(key))
-        for key in ("isos", "volumes", "floating_ips", "load_balancers", "certificates")
-    ),
+    *(("GET", f"/{key}", list_nothing(key)) for key in ("volumes", "floating_ips", "load_balancers", "certificates")),
     ("POST", "/ssh_keys", create_ssh_key),
     ("POST", "/placement_groups", create_placement_group),
     ("POST", "/firewalls", create_firewall),
@@ -243,7 +247,7 @@ for _kind in ("firewall", "network", "primary_ip"):
 
 
 NOT_SERVED = re.compile(
-    r"/v1/(isos|volumes|floating_ips|load_balancers|load_balancer_types|certificates|zones|storage_boxes)\b"
+    r"/v1/(volumes|floating_ips|load_balancers|load_balancer_types|certificates|zones|storage_boxes)\b"
     r"|/v1/(servers|images|networks|firewalls|primary_ips)/([0-9]+/)?actions\b"
 )
 """Parts of the API that exist at Hetzner and not here."""

@@ -157,3 +157,20 @@ IMAGES: Mapping[int, SystemImage] = {
         SystemImage(310557710, "fedora-42", "Fedora 42", "fedora", "42", "2025-08-11T09:00:00Z"),
     )
 }
+
+ISOS: tuple[Mapping[str, object], ...] = tuple(
+    {
+        "id": number,
+        "name": name,
+        "description": description,
+        "type": "public",
+        "architecture": architecture,
+        "deprecation": None,
+    }
+    for number, name, description, architecture in (
+        (8637, "windows-server-2022-en.iso", "Windows Server 2022 English", "x86"),
+        (8638, "windows-server-2022-de.iso", "Windows Server 2022 German", "x86"),
+        (8639, "debian-12.5.0-arm64-netinst.iso", "Debian 12.5.0 (arm64/netinstall)", "arm"),
+    )
+)
+"""Disks that a server can start from. The first two ids are the vendor's; the names are made up."""

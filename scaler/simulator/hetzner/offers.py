@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from scaler.simulator.call import ApiError, Call, Handler, Reply
-from scaler.simulator.hetzner.catalogue import LOCATIONS, SERVER_TYPES, Location, ServerType
+from scaler.simulator.hetzner.catalogue import ISOS, LOCATIONS, SERVER_TYPES, Location, ServerType
 from scaler.simulator.hetzner.replies import in_order, invalid, missing, page, shapes
 from scaler.simulator.hetzner.shapes import Json
 
@@ -39,6 +39,20 @@ def server_types(call: Call) -> list[Json]:
     """All server types."""
     view = shapes(call)
     return [view.server_type(kind) for kind in SERVER_TYPES.values() if view.is_listed(kind)]
+
+
+def isos(call: Call) -> list[Json]:
+    """All ISOs, or those of the architectures that are asked for."""
+    wanted = call.query.getlist("architecture")
+    return [dict(iso) for iso in ISOS if not wanted or iso["architecture"] in wanted]
+
+
+def find_iso(call: Call, wanted: Any) -> Json:
+    """The ISO with a name or an id, as text; 404."""
+    for iso in ISOS:
+        if str(wanted) in (iso["name"], str(iso["id"])):
+            return dict(iso)
+    raise missing("iso", wanted)
 
 
 def locations(call: Call) -> list[Json]:

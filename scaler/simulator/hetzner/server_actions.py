@@ -9,7 +9,7 @@ from scaler.simulator.call import ApiError, Call, Handler, Reply
 from scaler.simulator.hetzner.catalogue import SERVER_TYPES
 from scaler.simulator.hetzner.images import usable_image
 from scaler.simulator.hetzner.networks import join
-from scaler.simulator.hetzner.offers import find_server_type
+from scaler.simulator.hetzner.offers import find_iso, find_server_type
 from scaler.simulator.hetzner.replies import invalid, labels_asked_for, reference, shapes
 from scaler.simulator.hetzner.resources import find_placement
 from scaler.simulator.hetzner.servers import done, stopped, unlocked
@@ -120,6 +120,13 @@ def switcher(command: str, key: str, value: Any, *, password: bool = False) -> H
         return done(call, server, command, 0.0, **({"root_password": secrets.token_urlsafe(15)} if password else {}))
 
     return switch
+
+
+def attach_iso(call: Call) -> Reply:
+    """Put a disk into a server's drive: it starts from that with its next reset."""
+    server, iso = unlocked(call), find_iso(call, call.fields.get("iso"))
+    server.body["iso"] = iso
+    return done(call, server, "attach_iso", 0.0)
 
 
 def attach_to_network(call: Call) -> Reply:

@@ -220,7 +220,7 @@ class Shapes:
             "server_type": self.server_type(kind),
             "location": asdict(LOCATIONS[body["location"]]),
             "image": self.image(body["image"]),
-            "iso": None,
+            "iso": body.get("iso"),
             "rescue_enabled": bool(body.get("rescue")),
             "locked": thing.locked(self._now),
             "backup_window": body.get("backup_window"),
