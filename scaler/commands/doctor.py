@@ -18,9 +18,11 @@ from scaler.output.table import markdown_table
 @click.command(cls=Command)
 @common_options
 def doctor(context: Context) -> int:
-    """Check what a run needs: engine, specs, plugin, credentials, cloud, prices, requests left, clock.
+    """Check what a run needs: engine, specs, backend, commands, credentials, cloud, prices, clock, metrics.
 
-    Changes nothing at the clouds, and sends each of them a few requests. Without --stack, all specs are checked.
+    Changes nothing, and sends each cloud a few requests; one of them starts a server that does not exist, which shows
+    whether the token may write. Looks up what the specs name, and reads their metrics. Without --stack, all specs are
+    checked.
 
     \b
     Examples:

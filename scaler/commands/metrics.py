@@ -22,15 +22,17 @@ from scaler.output.table import markdown_table, text_table
 if TYPE_CHECKING:
     from scaler.autoscale.decision import Reading
     from scaler.autoscale.metrics import Measurement
+    from scaler.model.autoscaling import Metric
 
 _HEAD = ("group", "metric", "source", "value", "age", "took", "state")
 
 
 @dataclass(frozen=True, slots=True)
-class _Line:
+class MetricLine:
     """One metric, read and judged."""
 
     group: str
+    metric: Metric
     source: str
     reading: Reading
     measurement: Measurement
@@ -61,12 +63,13 @@ def metrics(context: Context) -> int:
     Exit codes: 0 every metric has a value that is used, 1 one has none, 64 usage, 65 the spec is invalid.
     """
     project, spec = load_stack(context)
-    lines = _read(context, project, spec)
+    lines = read_metrics(context, project, spec)
     _show(context, spec, lines)
     return ExitCode.OK if all(line.usable for line in lines) else ExitCode.ERROR
 
 
-def _read(context: Context, project: Project, spec: Spec) -> list[_Line]:
+def read_metrics(context: Context, project: Project, spec: Spec) -> list[MetricLine]:
+    """Read all metrics of a stack once, and judge them as `autoscale` would."""
     from scaler.autoscale.judge import judge
     from scaler.autoscale.metrics import Fleet, Sources, kind_of
     from scaler.autoscale.tick import metrics_of
@@ -79,8 +82,9 @@ def _read(context: Context, project: Project, spec: Spec) -> list[_Line]:
     measured = Sources(os.environ, project.directory, context.clock).measure(found, fleet, spec.env)
     now = context.clock.now()
     return [
-        _Line(
+        MetricLine(
             group=group,
+            metric=metric,
             source=kind_of(metric.source),
             reading=judge(metric, measured[group, name].sample, None, now),
             measurement=measured[group, name],
@@ -94,7 +98,7 @@ def _read(context: Context, project: Project, spec: Spec) -> list[_Line]:
 # Output
 
 
-def _show(context: Context, spec: Spec, lines: Sequence[_Line]) -> None:
+def _show(context: Context, spec: Spec, lines: Sequence[MetricLine]) -> None:
     if context.output in (Output.JSON, Output.YAML):
         click.echo(dump({"stack": spec.stack, "metrics": [_document(line) for line in lines]}, context.output))
     elif not lines:
@@ -105,7 +109,7 @@ def _show(context: Context, spec: Spec, lines: Sequence[_Line]) -> None:
         click.echo(text_table(_HEAD, _rows(lines)))
 
 
-def _rows(lines: Sequence[_Line]) -> list[tuple[str, ...]]:
+def _rows(lines: Sequence[MetricLine]) -> list[tuple[str, ...]]:
     """Return a row for each metric, and one for each part of a number that has several."""
     rows: list[tuple[str, ...]] = []
     for line in lines:
@@ -123,7 +127,7 @@ def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.6g}"
 
 
-def _document(line: _Line) -> dict[str, object]:
+def _document(line: MetricLine) -> dict[str, object]:
     from scaler.autoscale.describe import reading_document
 
     return {

@@ -206,6 +206,13 @@ class Engine:
         """Return the stack as last saved, empty if there is none. One process, or none for a local backend."""
         return self._local.checkpoint() if self._local else read_deployment(self._export())
 
+    def read_with_secrets(self) -> Checkpoint:
+        """Return the stack as last saved, empty if there is none, after its secrets were decrypted.
+
+        Raises EngineError with the code `secrets` if they cannot be: no operation would begin. One process.
+        """
+        return read_deployment(self._export("--show-secrets"))
+
     def preview(
         self, program: Program, plugin_port: int | None, *, refresh: bool, packs: Sequence[PackFiles] = ()
     ) -> Ran:
@@ -269,10 +276,11 @@ class Engine:
     def _lock_wait(self) -> LockWait:
         return LockWait(self._settings, self._local, self._clock, warn=self._warn, unlock=self.unlock)
 
-    def _export(self) -> Mapping[str, Any]:
+    def _export(self, *options: str) -> Mapping[str, Any]:
         try:
-            # Not the SDK's `export_stack`, which decrypts the secrets: nothing here needs them.
-            exported = self._workspace._run_pulumi_cmd_sync(["stack", "export", "--stack", self._settings.stack])
+            # Not the SDK's `export_stack`, which always decrypts the secrets.
+            command = ["stack", "export", "--stack", self._settings.stack, *options]
+            exported = self._workspace._run_pulumi_cmd_sync(command)
             deployment = json.loads(exported.stdout).get("deployment")
         except automation.StackNotFoundError:
             return {}

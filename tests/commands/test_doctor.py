@@ -16,6 +16,7 @@ import pytest
 
 import scaler
 from scaler.simulator import EmbeddedCloud
+from tests.support import servers
 
 pytestmark = pytest.mark.server
 
@@ -66,8 +67,9 @@ def doctor(project: Path, environ: dict[str, str], *arguments: str) -> tuple[int
 def test_where_everything_is_there_all_is_well(project: Path, environ: dict[str, str]) -> None:
     code, findings = doctor(project, environ)
     assert code == 0
-    at_the_cloud = [f"hetzner {what}" for what in ("token", "API", "limits", "catalogue", "notices")]
-    expected = ["engine", "project", "state", "spec prod", "plugin prod", *at_the_cloud]
+    at_the_cloud = [f"hetzner {what}" for what in ("token", "API", "limits", "catalogue", "notices", "rights")]
+    here = ["engine", "project", "state", "spec prod", "plugin prod", "backend prod"]
+    expected = [*here, *at_the_cloud, "spec prod at hetzner"]
     assert [check for check, finding in findings.items() if finding["result"] == "ok"] == expected
 
 
@@ -76,12 +78,12 @@ def test_a_type_that_is_about_to_go_is_a_warning_with_its_day(
 ) -> None:
     cloud.world.deprecate("hetzner", "cx23")
     code, findings = doctor(project, environ)
-    assert code == 0
+    assert code == 1, "the embedded cloud sells it no more, so no server can be created"
     assert findings["hetzner catalogue"]["result"] == "warn"
     assert "cx23 in fsn1 is deprecated, and not sold from 20" in findings["hetzner catalogue"]["message"]
 
 
-def test_a_type_that_is_not_sold_is_a_warning(project: Path, environ: dict[str, str]) -> None:
+def test_a_type_that_is_not_sold_is_named(project: Path, environ: dict[str, str]) -> None:
     path = project / "stacks" / "prod.yaml"
     path.write_text(path.read_text().replace("fsn1", "fns1"))
     _, findings = doctor(project, environ)
@@ -105,7 +107,8 @@ def test_it_changes_nothing(project: Path, environ: dict[str, str], cloud: Embed
     before = sorted(project.rglob("*"))
     doctor(project, environ)
     assert sorted(project.rglob("*")) == before
-    assert {request.method for request in cloud.world.log()} <= {"GET", "HEAD"}
+    changing = [request for request in cloud.world.log() if request.method not in ("GET", "HEAD")]
+    assert [request.path for request in changing] == ["/v1/servers/0/actions/poweron"], "a server that does not exist"
 
 
 def test_an_account_is_asked_once_for_all_its_specs(
@@ -170,6 +173,8 @@ def test_a_state_folder_that_cannot_be_is_named(project: Path, environ: dict[str
 @pytest.mark.parametrize("vendor", ["hetzner", "digitalocean"])
 def test_the_embedded_cloud_needs_no_token(project: Path, environ: dict[str, str], vendor: str) -> None:
     spec = SPEC.format(endpoint="embedded").replace("cloud: hetzner", f"cloud: {vendor}")
+    if vendor == "digitalocean":
+        spec = spec.replace("cx23", "s-1vcpu-1gb").replace("fsn1", "fra1")
     (project / "stacks" / "prod.yaml").write_text(spec)
     del environ["HCLOUD_TOKEN"]
     code, findings = doctor(project, environ)
@@ -247,3 +252,110 @@ def test_what_answers_say_of_their_end_and_of_requests_left_is_a_warning(
     assert "GET /v1/servers: deprecated, and gone from Thu, 31 Dec 2026 23:59:59 GMT on" in found["message"]
     assert findings["hetzner limits"]["result"] == "warn"
     assert findings["hetzner limits"]["message"].startswith("90 requests left")
+
+
+# ---------------------------------------------------------------------------------------------
+# What would fail
+
+
+def with_spec(project: Path, *changes: tuple[str, str], more: str = "") -> None:
+    path = project / "stacks" / "prod.yaml"
+    text = path.read_text()
+    for before, after in changes:
+        assert before in text
+        text = text.replace(before, after)
+    path.write_text(text + more)
+
+
+def test_a_token_that_may_only_read(project: Path, environ: dict[str, str], cloud: EmbeddedCloud) -> None:
+    cloud.world.set_tokens("hetzner", readonly=True)
+    code, findings = doctor(project, environ)
+    assert code == 77
+    found = findings["hetzner rights"]
+    assert (found["result"], found["message"]) == ("fail", "the token may only read")
+    assert findings["spec prod at hetzner"]["result"] == "ok", "the other checks still run"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (("role=worker", "role=none"), "role=none"),
+        (("type: cx23", "type: cx99"), "There is no server type cx99."),
+        (("location: fsn1", "location: fsn9"), "There is no location fsn9."),
+        (("type: cx23", "ssh_keys: [nobody], type: cx23"), "nobody"),
+        (("type: cx23", "networks: [none], type: cx23"), "none"),
+    ],
+)
+def test_what_the_spec_names_and_the_cloud_does_not_have(
+    project: Path, environ: dict[str, str], change: tuple[str, str], words: str
+) -> None:
+    with_spec(project, change)
+    code, findings = doctor(project, environ)
+    assert code == 1
+    found = findings["spec prod at hetzner"]
+    assert found["result"] == "fail"
+    assert words in found["message"]
+    assert found["fix"]
+
+
+def test_a_place_of_several_that_is_not_sold_is_a_warning(project: Path, environ: dict[str, str]) -> None:
+    with_spec(project, ("location: fsn1", "location: [fsn1, fsn9]"))
+    code, findings = doctor(project, environ)
+    assert code == 0
+    assert findings["spec prod at hetzner"]["result"] == "warn"
+
+
+def test_a_backend_that_cannot_be_written(project: Path, environ: dict[str, str]) -> None:
+    with_spec(project, more="backend: file://Pulumi.yaml/state\n")
+    code, findings = doctor(project, environ)
+    assert code == 1
+    assert "is no folder" in findings["backend prod"]["message"]
+
+
+def test_programs_that_are_not_there(project: Path, environ: dict[str, str]) -> None:
+    with_spec(project, ("type: cx23", "ready: {command: [no-such-program]}, type: cx23"))
+    code, findings = doctor(project, environ)
+    assert code == 1
+    assert findings["commands prod"]["message"] == "cannot be started: no-such-program"
+    with_spec(project, ("no-such-program", "sh"))
+    code, findings = doctor(project, environ)
+    assert code == 0
+    assert findings["commands prod"]["message"] == "found: sh"
+
+
+def test_metrics_that_cannot_be_read_or_look_empty(project: Path, environ: dict[str, str], tmp_path: Path) -> None:
+    with servers.redis_server(tmp_path) as port:
+        look_at_metrics(project, environ, f"redis://127.0.0.1:{port}/9")
+
+
+def look_at_metrics(project: Path, environ: dict[str, str], url: str) -> None:
+    block = f"""\
+    autoscale:
+      metrics:
+        broken: {{command: {{run: [sh, -c, exit 3]}}}}
+        five: {{fixed: 5}}
+        jobs: {{redis: {{url: "{url}", system: sidekiq}}}}
+        wait: {{horizon: {{url: "{url}", prefix: "shop_horizon:"}}}}
+      rules:
+        - backlog: {{metric: broken, per_server: 1}}
+        - backlog: {{metric: five, per_server: 1}}
+        - backlog: {{metric: jobs, per_server: 1}}
+        - wait: {{metric: wait, within: 30s}}
+"""
+    group = (
+        "  worker:\n    count: 1\n    image: {selector: role=worker}\n    type: cx23\n    location: fsn1\n    max: 5\n"
+    )
+    path = project / "stacks" / "prod.yaml"
+    path.write_text(path.read_text().partition("  worker:")[0] + group + block)
+    code, findings = doctor(project, environ)
+    assert code == 1
+    found = {name: findings[f"metric prod worker.{name}"] for name in ("broken", "five", "jobs", "wait")}
+    assert {name: one["result"] for name, one in found.items()} == {
+        "broken": "fail",
+        "five": "ok",
+        "jobs": "warn",
+        "wait": "warn",
+    }
+    assert "sh exited with 3" in found["broken"]["message"]
+    assert "there is nothing of sidekiq" in found["jobs"]["message"]
+    assert "nothing of Horizon under the prefix 'shop_horizon:'" in found["wait"]["message"]

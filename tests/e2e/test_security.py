@@ -132,6 +132,9 @@ def test_the_stack_s_user_data_can_be_read_with_the_passphrase_alone(hetzner: Pr
     hetzner.ensure("worker=1")
     wrong = hetzner.run("ensure", "worker=2", "--yes", code=1, environ={"PULUMI_CONFIG_PASSPHRASE": "wrong"})
     assert "incorrect passphrase" in wrong.stderr
+    doctor = hetzner.run("doctor", "-o", "json", code=1, environ={"PULUMI_CONFIG_PASSPHRASE": "wrong"})
+    [backend] = [found for found in doctor.document["checks"] if found["check"].startswith("backend")]
+    assert "incorrect passphrase" in backend["message"]
     assert len(hetzner.machines) == 2
     # The settings file with the passphrase's salt is lost with the checkout, as in a pipeline's next job.
     (hetzner.folder / "Pulumi.demo.yaml").unlink()

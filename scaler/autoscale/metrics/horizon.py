@@ -207,6 +207,18 @@ def _waits(
         yield sum(queues[name].waiting * queues[name].runtime_ms for name in names) / max(1, workers) / 1000
 
 
+def require_horizon(source: HorizonSource, request: MetricRead) -> None:
+    """Raise MetricError if Horizon has no keys where the spec says that they are."""
+    layout = _Layout.of(source)
+    with connected(source, request) as client:
+        answers = _ask(client, [("exists", key) for key in layout.marks])
+    if not any(answers.values()):
+        raise MetricError(
+            f"there is nothing of Horizon under the prefix {source.prefix!r}: compare `prefix`, and the database at "
+            "the end of `url`, with those of the application"
+        )
+
+
 def _require_horizon(layout: _Layout, answers: Answers, queues: Mapping[str, _Queue]) -> None:
     """Raise MetricError if jobs wait where Horizon has no keys: the prefix or the database is wrong."""
     if any(answers["exists", key] for key in layout.marks) or not any(queue.waiting for queue in queues.values()):

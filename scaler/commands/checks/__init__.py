@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from scaler.commands.checks.cloud import check_cloud, one_of_each_account
+from scaler.commands.checks.backend import check_backend
+from scaler.commands.checks.cloud import by_account, check_cloud
+from scaler.commands.checks.commands import check_commands
 from scaler.commands.checks.finding import Finding, Level
 from scaler.commands.checks.machine import (
     EMBEDDED,
@@ -14,6 +16,7 @@ from scaler.commands.checks.machine import (
     check_spec,
     check_state_folder,
 )
+from scaler.commands.checks.metrics import check_metrics
 from scaler.commands.context import Context
 from scaler.config.project import Project
 from scaler.errors import ScalerError
@@ -23,7 +26,8 @@ __all__ = ["Finding", "Level", "examine"]
 
 def examine(context: Context, environ: Mapping[str, str]) -> Iterator[Finding]:
     """Run all checks in the order in which a run needs their subjects; skip a check that depends on a failed one."""
-    yield check_engine(environ)
+    engine = check_engine(environ)
+    yield engine
     yield from check_engine_variables(environ)
     try:
         project = Project.find(context.directory, context.state_dir)
@@ -41,6 +45,11 @@ def examine(context: Context, environ: Mapping[str, str]) -> Iterator[Finding]:
         if spec is not None:
             specs.append(spec)
             yield check_plugin(project, spec, environ)
-    for spec in one_of_each_account(specs):
-        if spec.endpoint != EMBEDDED or state.level is Level.OK:  # the embedded cloud lives in the state folder
-            yield from check_cloud(project, spec, environ, context.clock)
+            if engine.level is Level.OK:
+                yield check_backend(project, spec, environ, context.clock)
+            yield from check_commands(project, spec, environ)
+    for sharing in by_account(specs):
+        if sharing[0].endpoint != EMBEDDED or state.level is Level.OK:  # the embedded cloud lives in the state folder
+            yield from check_cloud(project, sharing, environ, context.clock)
+    for spec in specs:
+        yield from check_metrics(context, project, spec)

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
 
-from scaler.clouds import Cloud, CloudError
+from scaler.clouds import AuthError, Cloud, CloudError, GoneError, InvalidError
 from scaler.clouds.registry import find_vendor
 from scaler.commands.checks.finding import Finding, Level
 from scaler.commands.checks.machine import EMBEDDED
 from scaler.config.project import Project
-from scaler.errors import ScalerError
-from scaler.model import Spec
+from scaler.converge.references import find_references
+from scaler.errors import ExitCode, ScalerError
+from scaler.model import Action, Spec, Step
+from scaler.planning.template import Templates
 from scaler.support.clock import Clock, format_time
 
 LOW_BUDGET = 100
 """With fewer requests left, a run may have to wait for the vendor's rate limit."""
+
+_NO_SERVER = "0"
+"""An id that no cloud gives."""
 
 LARGEST_SKEW = timedelta(seconds=30)
 
@@ -35,15 +40,22 @@ class _Subject:
     """What the answers so far said about the end of what was asked for."""
 
 
-def one_of_each_account(specs: Iterable[Spec]) -> list[Spec]:
-    """Return the first spec for each cloud and endpoint: the others would ask the same with the same token."""
-    return list({(spec.cloud, spec.endpoint): spec for spec in reversed(list(specs))}.values())[::-1]
+def by_account(specs: Iterable[Spec]) -> list[list[Spec]]:
+    """Return the specs of each cloud and endpoint: all of them ask the same with the same token."""
+    found: dict[tuple[str, str | None], list[Spec]] = {}
+    for spec in specs:
+        found.setdefault((spec.cloud, spec.endpoint), []).append(spec)
+    return list(found.values())
 
 
-def check_cloud(project: Project, spec: Spec, environ: Mapping[str, str], clock: Clock) -> Iterator[Finding]:
-    """Run the checks of one cloud; the first that fails ends them, and only the clock is still compared."""
+def check_cloud(project: Project, specs: Sequence[Spec], environ: Mapping[str, str], clock: Clock) -> Iterator[Finding]:
+    """Run the checks of one cloud, and of what each spec names there.
+
+    The first check that fails ends those of the cloud, and only the clock is still compared.
+    """
     from scaler.wiring import opened_cloud
 
+    spec = specs[0]
     check = f"{spec.cloud} token"
     try:
         with _deprecation_notices() as notices, opened_cloud(project, spec, environ, clock) as cloud:
@@ -51,6 +63,9 @@ def check_cloud(project: Project, spec: Spec, environ: Mapping[str, str], clock:
             for name, examine in _CHECKS.items():
                 check = f"{spec.cloud} {name}"
                 yield examine(check, _Subject(spec, cloud, clock, notices))
+            for one in specs:
+                check = f"spec {one.stack} at {one.cloud}"
+                yield from _check_names(check, one, cloud, clock)
     except ScalerError as error:
         yield Finding.failed(check, error)
         if not isinstance(error, CloudError):
@@ -75,6 +90,54 @@ def _check_limits(check: str, subject: _Subject) -> Finding:
     reset = f" until {format_time(limits.requests_reset)}" if limits.requests_reset else ""
     fix = f"Wait{reset}, or stop the other programs that use this account's requests."
     return Finding(check=check, level=Level.WARN, message=message, fix=fix)
+
+
+def _check_rights(check: str, subject: _Subject) -> Finding:
+    """Check that the token may change servers, by starting one that does not exist."""
+    try:
+        subject.cloud.power_on(_NO_SERVER)
+    except GoneError:
+        return Finding(check=check, message="the token may change servers")
+    except AuthError:
+        return Finding(
+            check=check,
+            level=Level.FAIL,
+            message="the token may only read",
+            fix="Make a token that may read and write.",
+            exit_code=ExitCode.CREDENTIALS,
+        )
+    except CloudError as error:
+        return Finding(check=check, level=Level.WARN, message=f"it is not known whether the token may write: {error}")
+    return Finding(check=check, level=Level.WARN, message="it is not known whether the token may write")
+
+
+def _check_names(check: str, spec: Spec, cloud: Cloud, clock: Clock) -> Iterator[Finding]:
+    """Check that there is what a spec names at its cloud: images, keys, networks, and types in locations."""
+    catalogue = cloud.catalogue()
+    if not catalogue.offers:
+        message = "the cloud's catalogue is empty, so it is not known whether what the spec names is there"
+        yield Finding(check=check, level=Level.WARN, message=message)
+        return
+    for group in spec.groups.values():
+        places = [(kind, place) for kind in group.types for place in group.locations]
+        creates = [
+            Step(action=Action.CREATE, server="", group=group.name, reason="", type=kind, location=place)
+            for kind, place in places
+        ]
+        try:
+            found = find_references(spec, creates, cloud, catalogue, Templates(), clock.now())
+        except InvalidError as error:
+            yield Finding.failed(check, error)
+            continue
+        unfit = list(dict.fromkeys(str(error) for error in found.unfit.values()))
+        if len(found.unfit) == len(places):
+            first = next(iter(found.unfit.values()))
+            message = "\n".join([*unfit, f"so {group.name} can have no new server"])
+            yield Finding(check=check, level=Level.FAIL, message=message, fix=first.fix, exit_code=first.exit_code)
+        elif unfit:
+            yield Finding(check=check, level=Level.WARN, message="\n".join(unfit), fix="Remove what is not there.")
+        else:
+            yield Finding(check=check, message=f"what {group.name} names is there")
 
 
 def _check_catalogue(check: str, subject: _Subject) -> Finding:
@@ -105,6 +168,7 @@ _CHECKS: Mapping[str, Callable[[str, _Subject], Finding]] = {
     "limits": _check_limits,
     "catalogue": _check_catalogue,
     "notices": _check_notices,
+    "rights": _check_rights,
 }
 """By name, in order: the notices are those of the answers before."""
 

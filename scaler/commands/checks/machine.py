@@ -52,16 +52,24 @@ def check_engine_variables(environ: Mapping[str, str]) -> Iterator[Finding]:
 
 def check_state_folder(folder: Path) -> Finding:
     """Check that the state folder can be written, or created."""
-    existing = next(path for path in (folder, *folder.parents) if path.exists())
-    if existing.is_dir() and os.access(existing, os.W_OK | os.X_OK):
+    problem = unwritable(folder)
+    if problem is None:
         return Finding(check="state", message=f"{folder} can be written")
     return Finding(
         check="state",
         level=Level.FAIL,
-        message=f"{folder} cannot be written: {existing} is {'read-only' if existing.is_dir() else 'no folder'}",
+        message=problem,
         fix="Change its permissions, or name another folder with --state-dir.",
         exit_code=ExitCode.ERROR,
     )
+
+
+def unwritable(folder: Path) -> str | None:
+    """Return why a folder can be neither written nor created; None if it can."""
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    if existing.is_dir() and os.access(existing, os.W_OK | os.X_OK):
+        return None
+    return f"{folder} cannot be written: {existing} is {'read-only' if existing.is_dir() else 'no folder'}"
 
 
 def check_spec(project: Project, stack: str) -> tuple[Finding, Spec | None]:

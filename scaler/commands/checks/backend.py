@@ -1,0 +1,46 @@
+"""Check of the backend of a stack: that it can be reached, read and written, and that its secrets can be read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from scaler.commands.checks.finding import Finding, Level
+from scaler.commands.checks.machine import unwritable
+from scaler.config.project import Project
+from scaler.errors import ExitCode, ScalerError
+from scaler.model import Spec
+from scaler.support.clock import Clock
+
+
+def check_backend(project: Project, spec: Spec, environ: Mapping[str, str], clock: Clock) -> Finding:
+    """Check the backend of a stack. A folder without the stack starts no engine, and nothing is made in it."""
+    check = f"backend {spec.stack}"
+    try:
+        return _examine(check, project, spec, environ, clock)
+    except ScalerError as error:
+        return Finding.failed(check, error)
+
+
+def _examine(check: str, project: Project, spec: Spec, environ: Mapping[str, str], clock: Clock) -> Finding:
+    from scaler.engine.backend import LocalBackend
+    from scaler.wiring import RunSettings, backend_url, open_engine
+
+    url = backend_url(project, spec, environ)
+    local = LocalBackend.at(url, project.name, spec.stack)
+    if local is not None:
+        if problem := unwritable(local.root):
+            return Finding(
+                check=check,
+                level=Level.FAIL,
+                message=problem,
+                fix="Change its permissions, or name another `backend` in the spec.",
+                exit_code=ExitCode.ERROR,
+            )
+        local.check_layout()
+        if not local.exists():
+            return Finding(check=check, message=f"{local.root.parent} can be written; the stack is not there yet")
+    engine = open_engine(
+        RunSettings(project=project, spec=spec, cause="doctor", environ=environ), url, clock, lambda text: None
+    )
+    engine.read_with_secrets()
+    return Finding(check=check, message="the stack and its secrets can be read")

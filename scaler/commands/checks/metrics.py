@@ -1,0 +1,40 @@
+"""Check of the metrics of a stack: that each can be read, and that a zero is not that of a wrong place."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from scaler.commands.checks.finding import Finding, Level
+from scaler.commands.context import Context
+from scaler.config.project import Project
+from scaler.errors import ExitCode
+from scaler.model import Spec
+
+
+def check_metrics(context: Context, project: Project, spec: Spec) -> Iterator[Finding]:
+    """Read each metric once, all at the same time. No finding for a stack without metrics."""
+    if not any(group.autoscale and group.autoscale.metrics for group in spec.groups.values()):
+        return
+    from scaler.autoscale.metrics.empty import why_empty
+    from scaler.commands.metrics import read_metrics
+
+    for line in read_metrics(context, project, spec):
+        check = f"metric {spec.stack} {line.group}.{line.reading.metric}"
+        if not line.usable:
+            yield Finding(
+                check=check,
+                level=Level.FAIL,
+                message=f"{line.source} gives no number: {line.reading.error}",
+                fix=f"`scaler metrics -s {spec.stack}` shows all. Until then, autoscale does what `on_error` says.",
+                exit_code=ExitCode.ERROR,
+            )
+        elif line.reading.value == 0 and (why := why_empty(line.metric, os.environ, project.directory, context.clock)):
+            yield Finding(
+                check=check,
+                level=Level.WARN,
+                message=f"0, and perhaps not the right place: {why}",
+                fix="Compare the spec with what the application uses, while jobs wait.",
+            )
+        else:
+            yield Finding(check=check, message=f"{line.source} says {line.reading.value:g}")
