@@ -16,6 +16,7 @@ from typing import Protocol
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from tests.faults.first_runs import first_runs
 from tests.faults.kills import kills
 from tests.faults.races import hands, races, signals
 from tests.faults.stage import Theatre
@@ -41,6 +42,7 @@ class Cell(Protocol):
 
 MATRICES: dict[str, Callable[[Theatre, str], Iterable[Cell]]] = {
     "kill": kills,
+    "first": first_runs,
     "fault": troubles,
     "race": races,
     "hand": hands,

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
@@ -40,13 +41,14 @@ class RequestPoint:
 
 @dataclass(frozen=True)
 class EnginePoint:
-    """A stage of an engine process of the run: the first one of this operation (`up`, `refresh`)."""
+    """A stage of an engine process of the run: the n-th one of this operation (`up`, `refresh`)."""
 
     operation: str
     stage: Stage
+    nth: int = 1
 
     def __str__(self) -> str:
-        return f"{self.operation}-{self.stage}"
+        return f"{self.operation}{'' if self.nth == 1 else self.nth}-{self.stage}"
 
 
 Point = RequestPoint | EnginePoint
@@ -84,16 +86,23 @@ class Kill:
 def points(theatre: Theatre, vendor: Vendor, operation: Operation) -> Iterator[tuple[Point, tuple[Victim, ...]]]:
     """Every point of an undisturbed operation, and who can be killed at it."""
     with theatre.scene(vendor) as scene:
-        scene.gate.witness = lambda: _living_engine(scene)
-        scene.reach(*operation.command)
-        engines, processes = list(scene.gate.testimony), [name for _, name in scene.project.engine_runs]
-        scene.settle(operation.wanted)
+        yield from points_of(scene, operation)
+
+
+def points_of(scene: Scene, operation: Operation) -> Iterator[tuple[Point, tuple[Victim, ...]]]:
+    """Every point of the operation in this scene."""
+    scene.gate.witness = lambda: _living_engine(scene)
+    scene.reach(*operation.command)
+    engines, processes = list(scene.gate.testimony), [name for _, name in scene.project.engine_runs]
+    scene.settle(operation.wanted)
     for number, engine in enumerate(engines, start=1):
         for moment in get_args(Moment):
             yield RequestPoint(number, moment), VICTIMS if engine else ("scaler",)
-    for process in dict.fromkeys(processes):
+    for process, times in Counter(processes).items():
         for stage in STAGES if process in ("up", "refresh") else STAGES[:1]:
             yield EnginePoint(process, stage), VICTIMS
+        for nth, stage in product(range(2, times + 1), STAGES[1:]):
+            yield EnginePoint(process, stage, nth), VICTIMS
 
 
 def kills(theatre: Theatre, only: str) -> Iterator[Kill]:
@@ -165,7 +174,7 @@ def _at_engine(scene: Scene, point: EnginePoint, process: subprocess.Popen[str])
     while time.monotonic() < end:
         if process.poll() is not None:
             return False
-        if any(operation == point.operation for _, operation in scene.project.engine_runs):
+        if [operation for _, operation in scene.project.engine_runs].count(point.operation) >= point.nth:
             locked = bool(scene.locks())
             held = held or locked
             if _has_come(point.stage, locked, held, _saved(scene) != before):

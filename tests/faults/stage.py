@@ -243,6 +243,22 @@ class Theatre:
         return folder
 
     @contextmanager
+    def fresh(self, vendor: Vendor) -> Iterator[Scene]:
+        """A folder without a stack on a calm cloud, beside servers of others; it stays if the block raises."""
+        folder = self.folder / f"scene-{next(self._numbers)}"
+        gate = Gate()
+        with EmbeddedCloud(folder / "world.db", middleware=gate.around) as served:
+            project = Project(folder / "project", vendor, self._engine, self._cache, served)
+            served.world.add_server(vendor.name, "demo-worker-99")
+            others = vendor.owned(Owner("scaler", "other").group_labels("worker", "0"))
+            served.world.add_server(vendor.name, "other-worker-1", **others)
+            served.world.set_knobs(boot_s=BOOT_S, power_s=0.1, visible_after_delete_s=0.2)
+            scene = Scene(project, gate, {}, {})
+            scene.foreign = scene._foreign()
+            yield scene
+        shutil.rmtree(folder)
+
+    @contextmanager
     def scene(self, vendor: Vendor) -> Iterator[Scene]:
         """A copy of the prepared stack; its folder stays if the block raises."""
         number = next(self._numbers)

@@ -6,6 +6,7 @@ import signal
 
 import pytest
 
+from tests.faults.first_runs import FIRST, FirstKill
 from tests.faults.kills import EnginePoint, Kill, Point, RequestPoint, Victim
 from tests.faults.races import CONTESTS, Meddling, Race, Signalled
 from tests.faults.stage import OPERATIONS, Theatre
@@ -36,6 +37,12 @@ KILLS = (
     _kill(HETZNER, "destroy", EnginePoint("up", "locked"), "both"),
 )
 
+FIRST_RUNS = (
+    FirstKill(HETZNER, FIRST, EnginePoint("refresh", "saved"), "both", "backend"),
+    FirstKill(DIGITALOCEAN, FIRST, _change(1, "after"), "both", "backend"),
+    FirstKill(HETZNER, FIRST, _change(2, "after"), "both", "cloud"),
+)
+
 
 def _trouble(vendor: Vendor, operation: str, name: str) -> TroubledOperation:
     return TroubledOperation(vendor, OPERATIONS[operation], next(each for each in TROUBLES if each.name == name))
@@ -60,6 +67,6 @@ OTHERS = (
 )
 
 
-@pytest.mark.parametrize("cell", [*KILLS, *FAULTS, *OTHERS], ids=lambda cell: cell.id)
+@pytest.mark.parametrize("cell", [*KILLS, *FIRST_RUNS, *FAULTS, *OTHERS], ids=lambda cell: cell.id)
 def test_a_promise_is_kept(theatre: Theatre, cell: Kill | TroubledOperation | Race | Meddling | Signalled) -> None:
     assert cell.play(theatre), "the run has no such point any more"
