@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -171,15 +170,11 @@ def open_engine(run: RunSettings, backend: str, clock: Clock, warn: Callable[[st
     temporary = use_temporary_folder(run.project.state_dir / "tmp")
     # Imported here since they load Pulumi, which a run with nothing to do does not need.
     from scaler.engine import binary as engine_binary
-    from scaler.engine.declarations import preload
     from scaler.engine.process import Engine
     from scaler.engine.secrets import chosen_provider
-    from scaler.engine.settings import NO_PROXY_FOR_GRPC, EngineSettings, direct_hosts
+    from scaler.engine.settings import EngineSettings
     from scaler.engine.work_folder import work_folder
 
-    # The Pulumi SDK opens the connections from this process to the engine, and takes no options for them.
-    os.environ[NO_PROXY_FOR_GRPC] = direct_hosts(os.environ)
-    preload(run.spec.cloud)
     binary = engine_binary.find(run.environ)
     official = run.spec.plugin == "official"
     own_home = not official and "PULUMI_HOME" not in run.environ and not backend.startswith("http")

@@ -12,6 +12,9 @@ from typing import Any
 SERVER_GROUP = "scaler:index:ServerGroup"
 """The type of the component that holds the servers of a group."""
 
+UNKNOWN_GROUP = "unknown"
+"""The component of servers whose group nobody knows any more: it needs a name."""
+
 
 @dataclass(frozen=True, slots=True)
 class Resource:

@@ -1,20 +1,21 @@
-"""What the Pulumi program declares: the planned servers, by the official resource types.
+"""What the Pulumi program declares by hand: the recorded servers, by the official typed classes.
 
-The engine runs it inside a scaler run; `scaler.program` runs the same declarations by hand. The
-caller decides which servers to declare and which outputs to export.
+A scaler run declares the same without these classes (`scaler.engine.host`), and a test compares the
+two checkpoints. The caller decides which servers to declare and which outputs to export.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import pulumi
 
-from scaler.engine.checkpoint import SERVER_GROUP
-from scaler.engine.plugin import generic
-from scaler.model import Declared, MachineRequest
-from scaler.model.ownership import encode_tags
+from scaler.engine.checkpoint import SERVER_GROUP, UNKNOWN_GROUP
+from scaler.engine.inputs import server_inputs
+from scaler.engine.plugin.resource import Properties
+from scaler.model import Declared
 
 
 class ServerGroup(pulumi.ComponentResource):
@@ -24,104 +25,61 @@ class ServerGroup(pulumi.ComponentResource):
         super().__init__(SERVER_GROUP, name)
 
 
-_FIXED = {
-    "hetzner": [
-        "name",
-        "image",
-        "userData",
-        "sshKeys",
-        "serverType",
-        "location",
-        "networks",
-        "firewallIds",
-        "placementGroupId",
-        "publicNets",
-    ],
-    "digitalocean": ["name", "image", "userData", "sshKeys", "size", "region", "vpcUuid", "monitoring", "ipv6"],
-}
-"""Inputs of an existing server that never change, whatever the spec says now: a replacement is a new server
-under a new name, confirmed before the old one is deleted, and never the engine's own replace."""
-
-_LABELS = {"hetzner": "labels", "digitalocean": "tags"}
-
-
 def declare(cloud: str, servers: Iterable[Declared], outputs: Mapping[str, Any], *, keep_labels: bool = False) -> None:
     """Register the servers under their groups, and export the outputs as plain values.
 
     `keep_labels`: existing servers keep their labels too, whatever is declared.
     """
-    fixed = list(_FIXED.get(cloud, generic.FIXED))
-    if keep_labels:
-        fixed.append(_LABELS.get(cloud, "labels"))
+    kind = server_inputs(cloud)
+    fixed = [*kind.fixed, *([kind.labels] if keep_labels else ())]
+    make = _CLASSES.get(cloud, _generic(kind.type))
     groups: dict[str, ServerGroup] = {}
     for server in servers:
-        # A component needs a name, also where nobody knows a server's group any more.
-        group = server.group or "unknown"
+        group = server.group or UNKNOWN_GROUP
         if group not in groups:
             groups[group] = ServerGroup(group)
         options = pulumi.ResourceOptions(parent=groups[group], ignore_changes=fixed if server.exists else None)
-        if cloud in _DECLARE:
-            _DECLARE[cloud](server.name, server.request, options)
-        else:
-            inputs = {**generic.inputs_of(server.request), "userData": _secret(server.request.user_data)}
-            pulumi.CustomResource(generic.server_of(cloud).type, server.name, inputs, options)
+        inputs = {key: value for key, value in kind.of(server.request).items() if value is not None}
+        if "userData" in inputs:
+            # The engine encrypts it wherever it saves it, and never shows it.
+            inputs["userData"] = pulumi.Output.secret(inputs["userData"])
+        make(server.name, inputs, options)
     for name, value in outputs.items():
         pulumi.export(name, value)
 
 
-def _secret(text: str | None) -> pulumi.Output[str] | None:
-    """Return a value that the engine encrypts wherever it saves it, and never shows."""
-    return None if text is None else pulumi.Output.secret(text)
+Make = Callable[[str, Properties, pulumi.ResourceOptions], object]
 
 
-def _declare_hetzner(name: str, request: MachineRequest, options: pulumi.ResourceOptions) -> None:
+def _generic(type_: str) -> Make:
+    return lambda name, inputs, options: pulumi.CustomResource(type_, name, inputs, options)
+
+
+def _hetzner(name: str, inputs: Properties, options: pulumi.ResourceOptions) -> object:
     import pulumi_hcloud as hcloud
 
-    both = request.public_ipv4 and request.public_ipv6
-    hcloud.Server(
-        name,
-        name=request.name,
-        server_type=request.type,
-        location=request.location,
-        image=request.image,
-        labels=dict(request.labels),
-        ssh_keys=list(request.ssh_keys) or None,
-        user_data=_secret(request.user_data),
-        networks=[hcloud.ServerNetworkArgs(network_id=int(network), alias_ips=[]) for network in request.networks]
-        or None,
-        firewall_ids=[int(firewall) for firewall in request.firewalls] or None,
-        placement_group_id=int(request.placement_group) if request.placement_group else None,
-        public_nets=None
-        if both
-        else [hcloud.ServerPublicNetArgs(ipv4_enabled=request.public_ipv4, ipv6_enabled=request.public_ipv6)],
-        opts=options,
-    )
+    return hcloud.Server(name, **_arguments(inputs), opts=options)
 
 
-def _declare_digitalocean(name: str, request: MachineRequest, options: pulumi.ResourceOptions) -> None:
+def _digitalocean(name: str, inputs: Properties, options: pulumi.ResourceOptions) -> object:
     import pulumi_digitalocean as digitalocean
 
-    digitalocean.Droplet(
-        name,
-        name=request.name,
-        size=request.type,
-        region=request.location,
-        image=request.image,
-        tags=sorted(encode_tags(request.labels)),
-        ssh_keys=list(request.ssh_keys) or None,
-        user_data=_secret(request.user_data),
-        vpc_uuid=request.vpc,
-        monitoring=request.monitoring,
-        ipv6=request.ipv6,
-        opts=options,
-    )
+    return digitalocean.Droplet(name, **_arguments(inputs), opts=options)
 
 
-_DECLARE = {"hetzner": _declare_hetzner, "digitalocean": _declare_digitalocean}
+def _arguments(inputs: Properties) -> dict[str, Any]:
+    """Return inputs as the arguments of a typed class: its names, and those of the objects in its lists."""
+    return {_snake(key): _argument(value) for key, value in inputs.items()}
 
 
-def preload(cloud: str) -> None:
-    """Import the cloud's resource types now: the import takes time, and the caller waits for something else anyway."""
-    package = {"hetzner": "pulumi_hcloud", "digitalocean": "pulumi_digitalocean"}.get(cloud)
-    if package:
-        __import__(package)
+def _argument(value: object) -> object:
+    if isinstance(value, list):
+        return [_arguments(item) if isinstance(item, dict) else item for item in value]
+    return value
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+
+
+_CLASSES: dict[str, Make] = {"hetzner": _hetzner, "digitalocean": _digitalocean}

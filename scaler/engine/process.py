@@ -26,6 +26,7 @@ from semver import VersionInfo
 from scaler.engine.backend import LocalBackend
 from scaler.engine.checkpoint import Checkpoint, read_deployment
 from scaler.engine.events import Events, Ran, reason_in
+from scaler.engine.host import LanguageHost, Program, hosting
 from scaler.engine.lock_wait import LockWait
 from scaler.engine.secrets import PASSPHRASE, PASSPHRASE_FILE, is_about_secrets, name_variable
 from scaler.engine.settings import EngineSettings
@@ -36,7 +37,6 @@ from scaler.support.files import make_folder
 if TYPE_CHECKING:
     from scaler.engine.policy_packs import PackFiles
 
-Program = Callable[[], None]
 PolicyEvent: TypeAlias = events.PolicyEvent
 
 _UNREACHABLE = re.compile(
@@ -58,6 +58,8 @@ class _Process(automation.PulumiCommand):
         self.environ = environ
         self.deadline = deadline
         self.on_start: Callable[[int], None] = lambda pid: None
+        self.host: LanguageHost | None = None
+        """Who runs the program of the operation that is under way."""
         self.started = 0
 
     def run(
@@ -71,6 +73,8 @@ class _Process(automation.PulumiCommand):
         """Run one command to its end; raises the SDK's CommandError on a non-zero code."""
         if "--non-interactive" not in args:
             args.insert(0, "--non-interactive")
+        if self.host and "--exec-kind" in args:
+            args.append(f"--client=127.0.0.1:{self.host.port}")
         environ = {**self.environ, **additional_env, "PULUMI_AUTOMATION_API": "true"}
         # Two files: a client in the engine, such as that of S3, may write warnings beside the document on stdout.
         with _output_file() as output, _output_file() as errors:
@@ -87,6 +91,8 @@ class _Process(automation.PulumiCommand):
             )
             self.started += 1
             self.on_start(process.pid)
+            if self.host:
+                self.host.peers.admit(process.pid)
             code = self._wait(process)
             stdout, stderr = _content(output), _content(errors)
         if code != 0:
@@ -218,9 +224,9 @@ class Engine:
     ) -> Ran:
         """Return what the engine would do, checked by policy packs. Takes no lock and changes nothing."""
         return self._operate(
+            program,
             plugin_port,
             lambda report: self._stack.preview(
-                program=program,
                 on_event=report.receive,
                 refresh=refresh,
                 policy_packs=[str(pack.path) for pack in packs],
@@ -232,18 +238,20 @@ class Engine:
     def up(self, program: Program, plugin_port: int | None, *, refresh: bool) -> Ran:
         """Carry out the program under the stack's lock; go on after a failed resource."""
         return self._operate(
+            program,
             plugin_port,
             lambda report: self._stack.up(
-                program=program, on_event=report.receive, refresh=refresh, continue_on_error=True, **self._common()
+                on_event=report.receive, refresh=refresh, continue_on_error=True, **self._common()
             ),
         )
 
     def refresh(self, program: Program, plugin_port: int | None) -> Ran:
         """Read the resources that the program declares again, and save its outputs; changes nothing in the cloud."""
         return self._operate(
+            program,
             plugin_port,
             lambda report: self._stack.refresh(
-                program=program, on_event=report.receive, run_program=True, clear_pending_creates=True, **self._common()
+                on_event=report.receive, run_program=True, clear_pending_creates=True, **self._common()
             ),
         )
 
@@ -254,7 +262,16 @@ class Engine:
     def _common(self) -> dict[str, Any]:
         return {"parallel": self._settings.parallel, "color": "never", "suppress_progress": True}
 
-    def _operate(self, plugin_port: int | None, operation: Callable[[Events], object]) -> Ran:
+    def _operate(self, program: Program, plugin_port: int | None, operation: Callable[[Events], object]) -> Ran:
+        """Run an engine operation, which runs the program; wait for a lock that others hold."""
+        with hosting(program) as host:
+            self._process.host = host
+            try:
+                return self._retried(plugin_port, operation)
+            finally:
+                self._process.host = None
+
+    def _retried(self, plugin_port: int | None, operation: Callable[[Events], object]) -> Ran:
         self._workspace.env_vars = self._settings.environ_of_plugin(plugin_port)
         wait = self._lock_wait()
         while True:

@@ -38,7 +38,8 @@ from scaler.support.environment import withheld
 from scaler.support.text import LONGEST, one_line
 
 if TYPE_CHECKING:
-    from scaler.engine.process import Engine, PolicyEvent, Program
+    from scaler.engine.host import Declaration, Program
+    from scaler.engine.process import Engine, PolicyEvent
 
 T = TypeVar("T")
 
@@ -149,7 +150,7 @@ class PulumiStack:
         foreign: list[str] = []
         declaring = self._program(change)
 
-        def program() -> None:
+        def program() -> Declaration:
             # The first statement under the stack's lock: stop if this is not the world that was planned for.
             # Nothing is registered yet, so stopping here changes nothing.
             found = operation.present(change.expected, change.unclaimed)
@@ -160,7 +161,7 @@ class PulumiStack:
                 foreign.extend(self._backend.checkpoint().foreign)
             if foreign:
                 raise _WorldMovedError
-            declaring()
+            return declaring()
 
         with self._serving(operation) as port:
             ran = self._engine.up(program, port, refresh=change.refresh)
@@ -189,18 +190,18 @@ class PulumiStack:
         # one. A change by another run before the lock does no harm: the refresh creates and deletes nothing.
         before = None if self._backend else self._checkpoint()
 
-        from scaler.engine.declarations import declare
+        from scaler.engine.host import Declaration
 
-        def program() -> None:
+        def program() -> Declaration:
             machines = operation.snapshot()
             saved = self._state_of(before or self._checkpoint())
             held = {entry.id: entry for entry in saved.entries.values()}
             recorded.update(describe(machines))
             in_stack = [machine for machine in machines if machine.id in held]
-            declare(
-                self._spec.cloud,
-                [_declared(self._spec, held[machine.id], machine, recorded, owner) for machine in in_stack],
-                _outputs(recorded, identity),
+            return Declaration(
+                cloud=self._spec.cloud,
+                servers=[_declared(self._spec, held[machine.id], machine, recorded, owner) for machine in in_stack],
+                outputs=_outputs(recorded, identity),
             )
 
         with self._serving(operation) as port:
@@ -218,14 +219,14 @@ class PulumiStack:
         # The backend may have another run's id since it was read; where it is a folder, the program keeps it.
         operation = Operation(self._cloud, self._owner_of(identity), Permits())
 
-        from scaler.engine.declarations import declare
+        from scaler.engine.host import Declaration
 
-        def program() -> None:
+        def program() -> Declaration:
             saved = (self._checkpoint() if self._backend else self._saved).outputs
             there = _identity(saved.get(OWN_OUTPUT))
             outputs = {name: saved[name] for name in _servers(saved)}
             kept = identity if there is None or there.id in ("", identity.id) else there
-            declare(self._spec.cloud, (), {**outputs, **own_output(kept)})
+            return Declaration(cloud=self._spec.cloud, servers=(), outputs={**outputs, **own_output(kept)})
 
         # Our own plugin, whatever `plugin` says: it permits nothing.
         with self._serving_ours(operation) as port:
@@ -244,10 +245,11 @@ class PulumiStack:
         return accepted, {name: gone for name, gone in change.permits.delete.items() if name not in entries}
 
     def _program(self, change: Change) -> Program:
-        from scaler.engine.declarations import declare
+        from scaler.engine.host import Declaration
 
         outputs = _outputs(change.outputs, change.identity)
-        return lambda: declare(self._spec.cloud, change.declared, outputs)
+        declaration = Declaration(cloud=self._spec.cloud, servers=change.declared, outputs=outputs)
+        return lambda: declaration
 
     @contextmanager
     def _serving(self, operation: Operation) -> Iterator[int | None]:

@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from scaler.engine.declarations import preload
 from scaler.simulator import EmbeddedCloud
 from tests.engine.stack_project import Project
-
-
-@pytest.fixture(scope="session", autouse=True)
-def resource_types() -> None:
-    """Imported once, without the vendors' own deprecation warnings."""
-    with warnings.catch_warnings(action="ignore"):
-        preload("hetzner")
-        preload("digitalocean")
 
 
 @pytest.fixture

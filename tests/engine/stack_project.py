@@ -19,6 +19,7 @@ from scaler.config.spec import load
 from scaler.engine import binary as engine_binary
 from scaler.engine.backend import LocalBackend, absolute_url
 from scaler.engine.checkpoint import Checkpoint
+from scaler.engine.events import Ran
 from scaler.engine.plugin.operation import Operation
 from scaler.engine.plugin.server import serve
 from scaler.engine.process import Engine
@@ -195,6 +196,15 @@ class Project:
         with serve(Operation(self.cloud, self.spec.owner, Permits()), workers=4, clock=self.clock) as provider:
             self.engine.on_start(provider.peers.admit)
             yield provider.port
+
+    def typed(self, operation: Literal["preview", "up"], program: Callable[[], None], permits: Permits) -> Ran:
+        """Run a program of typed classes, through the SDK's own host of programs, as plain `pulumi` would."""
+        with serve(Operation(self.cloud, self.spec.owner, permits), workers=4, clock=self.clock) as provider:
+            self.engine.on_start(provider.peers.admit)
+            run = getattr(self.engine._stack, operation)
+            return self.engine._retried(
+                provider.port, lambda report: run(program=program, on_event=report.receive, color="never")
+            )
 
     # -- looks ---------------------------------------------------------------------------------
 

@@ -49,8 +49,7 @@ def by_hand(project: Project, monkeypatch: pytest.MonkeyPatch) -> tuple[dict[str
     """Preview the program as the engine runs it in `stacks/`; returns the operations but `same`, and the error."""
     monkeypatch.chdir(project.directory / "stacks")
     monkeypatch.delenv("SCALER_STATE_DIR", raising=False)
-    with project.serving() as port:
-        ran = project.engine.preview(run_by_hand, port, refresh=False)
+    ran = project.typed("preview", run_by_hand, Permits())
     return {urn.rpartition("::")[2]: kind for urn, kind in ran.events.operations.items()}, ran.error
 
 

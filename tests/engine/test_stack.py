@@ -12,6 +12,7 @@ import pytest
 
 from scaler.clouds import CloudError, QuotaError
 from scaler.engine import binary
+from scaler.engine.host import Declaration
 from scaler.model import Applied, Machine, Permits, Server
 from scaler.model.lifecycle import Status
 from scaler.simulator import EmbeddedCloud
@@ -243,7 +244,7 @@ def test_a_program_that_fails_leaves_everything(project: Project) -> None:
     project.record()
     before = saved(project)
 
-    def fail() -> None:
+    def fail() -> Declaration:
         raise ValueError("the program is broken")
 
     with project.serving() as port:
