@@ -376,6 +376,14 @@ def rule(text: str) -> str:
             "jobs.forgejo must not have both repository and organization; remove one of them",
         ),
         (
+            metric("redis: {url: 'redis://h/0?password=s3cret', key: a}"),
+            "jobs.redis.url may have no options but db and those of TLS (ssl_…); write it as redis://host:6379/0",
+        ),
+        (
+            metric("redis: {url: 'redis://h/0', system: arq, missing: error}"),
+            "jobs.redis.missing cannot be error: arq leaves nothing in Redis while no job waits; remove it",
+        ),
+        (
             metric("forgejo: {url: 'https://f', labels: a, token_env: T, repository: a}"),
             "forgejo.repository must be owner/name, not 'a'",
         ),

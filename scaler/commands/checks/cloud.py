@@ -64,8 +64,8 @@ def check_cloud(project: Project, specs: Sequence[Spec], environ: Mapping[str, s
                 check = f"{spec.cloud} {name}"
                 yield examine(check, _Subject(spec, cloud, clock, notices))
             for one in specs:
-                check = f"spec {one.stack} at {one.cloud}"
-                yield from _check_names(check, one, cloud, clock)
+                check = f"names {one.stack}"
+                yield from _check_names(one, cloud, clock)
     except ScalerError as error:
         yield Finding.failed(check, error)
         if not isinstance(error, CloudError):
@@ -111,14 +111,15 @@ def _check_rights(check: str, subject: _Subject) -> Finding:
     return Finding(check=check, level=Level.WARN, message="it is not known whether the token may write")
 
 
-def _check_names(check: str, spec: Spec, cloud: Cloud, clock: Clock) -> Iterator[Finding]:
+def _check_names(spec: Spec, cloud: Cloud, clock: Clock) -> Iterator[Finding]:
     """Check that there is what a spec names at its cloud: images, keys, networks, and types in locations."""
     catalogue = cloud.catalogue()
     if not catalogue.offers:
         message = "the cloud's catalogue is empty, so it is not known whether what the spec names is there"
-        yield Finding(check=check, level=Level.WARN, message=message)
+        yield Finding(check=f"names {spec.stack}", level=Level.WARN, message=message)
         return
     for group in spec.groups.values():
+        check = f"names {spec.stack} {group.name}"
         places = [(kind, place) for kind in group.types for place in group.locations]
         creates = [
             Step(action=Action.CREATE, server="", group=group.name, reason="", type=kind, location=place)
