@@ -25,7 +25,11 @@ from scaler.model import Outcome
 @click.option(
     "--metrics-listen", metavar="HOST:PORT", help="With --watch: serve /metrics and /healthz at this address."
 )
-@click.option("--wait", is_flag=True, help="Wait until the servers are ready. Otherwise the next run confirms them.")
+@click.option(
+    "--wait",
+    is_flag=True,
+    help="Wait until the servers are ready, but not for those that drain. Otherwise the next run confirms them.",
+)
 @yes_option
 @timeout_option
 @lock_options

@@ -61,6 +61,7 @@ class Ticker:
             options = Options(
                 apply=self.apply,
                 wait=self.wait,
+                patient=False,
                 timeout=self.timeout,
                 approve=ask(context, spec, ports) if self.asking else None,
             )

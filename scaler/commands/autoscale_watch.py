@@ -6,7 +6,7 @@ import signal
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -43,7 +43,8 @@ def run_watch(context: Context, spec: Spec, ticker: Ticker, interval: timedelta,
             interval=interval,
             clock=context.clock,
             load=lambda: load_stack(context)[1],
-            tick=ticker.tick,
+            # A lock that another run holds for longer must not make this watch stand still.
+            tick=replace(ticker, lock=replace(ticker.lock, timeout=min(ticker.lock.timeout, interval))).tick,
             listener=_Listeners(listeners),
         )
         stack.enter_context(_signals_end(loop))

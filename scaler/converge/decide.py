@@ -51,10 +51,10 @@ class Verdict:
     failure: Exception | None = None
 
 
-def decide_next(done: Done, journal: Journal, *, is_late: bool) -> Verdict:
+def decide_next(done: Done, journal: Journal, *, is_late: bool, is_patient: bool = True) -> Verdict:
     """Decide by what was done in a phase, and by how often each trouble came before.
 
-    `is_late`: the run's time is up.
+    `is_late`: the run's time is up. Not `is_patient`: it leaves what the cloud is busy with to the next run.
     """
     if done.error:
         return Verdict(next=Next.END, failure=done.error)
@@ -64,14 +64,14 @@ def decide_next(done: Done, journal: Journal, *, is_late: bool) -> Verdict:
     if done.unanswered:
         return _try_again(done.unanswered, journal)
     if done.refusals:
-        return _after_refusals(done, journal, is_late=is_late)
+        return _after_refusals(done, journal, is_late=is_late, is_patient=is_patient)
     if done.engine_failure:
         return Verdict(next=Next.STOP, failure=EngineError("The engine failed.", why=done.engine_failure))
     is_powered_again = passing_power_on(done) and journal.count("power_on") <= POWER_ON_TRIES
     return Verdict(next=Next.CONFIRM, pause_s=PAUSE_S if is_powered_again else 0.0)
 
 
-def _after_refusals(done: Done, journal: Journal, *, is_late: bool) -> Verdict:
+def _after_refusals(done: Done, journal: Journal, *, is_late: bool, is_patient: bool) -> Verdict:
     errors = list(done.refusals.values())
     for error in errors:
         if is_lasting(error):
@@ -80,6 +80,8 @@ def _after_refusals(done: Done, journal: Journal, *, is_late: bool) -> Verdict:
         if isinstance(error, PASSING):
             return _try_again(error, journal)
     for error in errors:
+        if isinstance(error, BusyError) and not is_patient:
+            return Verdict(next=Next.END, note=f"left to the next run: {error}")
         if isinstance(error, BusyError):
             return _wait_for(error, journal, is_late=is_late)
     return Verdict(next=Next.AGAIN)

@@ -19,8 +19,8 @@ class Options:
     timeout: timedelta = timedelta(minutes=15)
     wait: bool = True
     """False: do not confirm; the next run does."""
-    wait_for_drains: bool = True
-    """Whether a run that waits also waits until draining servers are gone."""
+    patient: bool = True
+    """Whether it also waits for what may take long or is not its own: drains, the vendor's work on a server."""
     apply: bool = True
     """False: stop before anything is changed."""
     approve: Callable[[Plan], bool] | None = None

@@ -110,7 +110,8 @@ def _apply(request: Request, standing: Standing, ports: Ports) -> tuple[Standing
     journal = journal.report(done.reports).fail(*done.failures)
     if passing_power_on(done):
         journal = journal.tally("power_on")
-    verdict = decide_next(done, journal, is_late=ports.clock.monotonic() >= request.deadline)
+    is_late = ports.clock.monotonic() >= request.deadline
+    verdict = decide_next(done, journal, is_late=is_late, is_patient=request.options.patient)
     if done.moved and request.options.reviewed:
         save(done.knowledge, ports)
         raise stale("servers came or went while it was applied", ())

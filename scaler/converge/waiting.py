@@ -61,7 +61,7 @@ def _continued(request: Request) -> Request:
 def _may_wait(request: Request, standing: Standing, ports: Ports) -> bool:
     options = request.options
     is_early = ports.clock.monotonic() < request.deadline
-    return options.wait and options.wait_for_drains and is_early and bool(_open(standing))
+    return options.wait and options.patient and is_early and bool(_open(standing))
 
 
 def _open(standing: Standing) -> dict[str, Server]:

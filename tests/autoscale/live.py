@@ -47,7 +47,7 @@ class Live(Setting):
             self.memory,
             self.around,
             now=now,
-            options=options or Options(wait=False),
+            options=options or Options(wait=False, patient=False),
         )
         self.decisions += done.decisions.values()
         return done

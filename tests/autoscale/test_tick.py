@@ -21,7 +21,7 @@ from scaler.autoscale.trace import Trace
 from scaler.clouds import Catalogue, TransientError
 from scaler.converge.demand import Demand, Options
 from scaler.errors import LimitError, RefusedError
-from scaler.model import Outcome
+from scaler.model import Outcome, StopPolicy
 from scaler.model.autoscaling import Direction, Policy, Rule, Target, Wait
 from tests.autoscale.live import JOBS, Live
 from tests.autoscale.load import policy
@@ -88,6 +88,31 @@ def test_no_engine_starts_while_servers_boot(live: Live) -> None:
     live.loop(4, 60, jobs=50)
     assert live.stack.processes == 0
     assert live.created == 5
+
+
+@pytest.mark.acceptance("T09")
+def test_while_fifty_servers_drain_for_an_hour_ticks_keep_their_interval_and_look_once_each(tmp_path: Path) -> None:
+    drains = StopPolicy(drain=("./drain.sh",), drain_within=timedelta(hours=2))
+    live = Live(tmp_path, count=60, max=60, limit=200, stop=drains)
+    live.drains.takes_s = 3600
+    live.loop(3, jobs=600)
+    live.loop(2, jobs=100)
+    assert len(live.drains.starts) == 50
+    live.cloud.calls.clear()
+    live.stack.processes = 0
+    for _ in range(50):
+        before = live.clock.passed
+        live.tick(jobs=100)
+        assert live.clock.passed == before, "a tick does not wait"
+        live.wait(timedelta(minutes=1))
+    assert (live.cloud.calls, live.stack.processes) == ([("list", "")] * 50, 0)
+    # More are wanted meanwhile: they are asked for in the same tick.
+    live.tick(jobs=120)
+    assert live.created == 2
+    live.loop(30, jobs=120)
+    assert len([call for call in live.cloud.calls if call[0] == "list"]) <= 120
+    assert (len(live.ready), len(live.owned), len(live.drains.starts)) == (12, 12, 50)
+    assert live.is_in_order()
 
 
 def test_demand_for_six_is_six_requests_in_an_hour(tmp_path: Path) -> None:

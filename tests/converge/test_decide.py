@@ -253,3 +253,8 @@ def test_a_busy_server_comes_before_what_can_be_had_elsewhere(*, busy_last: bool
 )
 def test_other_refusals_come_before_a_power_on_that_is_tried_again(phase: Done, expected: Verdict) -> None:
     assert decide(phase, after(power_on=1)) == expected
+
+
+def test_a_tick_leaves_what_the_cloud_is_busy_with_to_the_next_one() -> None:
+    verdict = decide_next(done(BUSY), Journal(), is_late=False, is_patient=False)
+    assert verdict == Verdict(next=Next.END, note="left to the next run: locked")

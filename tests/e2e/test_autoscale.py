@@ -7,15 +7,17 @@ import re
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+import yaml
 
 from tests.support import servers
-from tests.support.project import Project, finish, wait_until
+from tests.support.project import Project, finish, is_alive, wait_until
 
 redis = pytest.importorskip("redis", reason="the extra pulumi-scaler[autoscale] is not installed")
 
@@ -110,6 +112,50 @@ def _shown(address: str, name: str) -> float | None:
 
 def _moment(decision: dict[str, Any]) -> datetime:
     return datetime.fromisoformat(decision["at"])
+
+
+@pytest.mark.acceptance("T09")
+def test_a_watch_ticks_on_while_a_server_drains_and_the_next_watch_finds_the_result(
+    hetzner: Project, queue: Any
+) -> None:
+    follow(hetzner, queue)
+    (hetzner.folder / "drain.sh").write_text(
+        "#!/bin/sh\necho $$ >> pids; while [ ! -e over ]; do sleep 0.1; done; echo done >> drained\n", encoding="utf-8"
+    )
+    (hetzner.folder / "drain.sh").chmod(0o755)
+    worker = yaml.safe_load(hetzner.spec_path.read_text(encoding="utf-8"))["groups"]["worker"]
+    hetzner.describe(groups={"worker": {**worker, "stop": {"drain": ["./drain.sh"], "drain_within": "1h"}}})
+    push(queue, 20)
+    assert autoscale(hetzner, "--yes", "--wait")["outcome"] == "converged"
+    drain(queue)
+    with watching(hetzner):
+        wait_until((hetzner.folder / "pids").exists, "the drain")
+        pid = int(lines(hetzner, "pids")[0])
+        push(queue, 30)
+        wait_until(lambda: len(hetzner.machines) == 4, "two more")
+        assert is_alive(pid)
+    # The watch was killed; its drain goes on.
+    assert is_alive(pid)
+    with watching(hetzner):
+        (hetzner.folder / "over").touch()
+        wait_until(lambda: len(hetzner.machines) == 3, "the drained one gone")
+    assert (lines(hetzner, "pids"), lines(hetzner, "drained")) == ([str(pid)], ["done"])
+
+
+def lines(project: Project, name: str) -> list[str]:
+    return (project.folder / name).read_text(encoding="utf-8").split()
+
+
+@contextmanager
+def watching(project: Project) -> Iterator[None]:
+    """A watch at work, which is killed in the end."""
+    watch = project.start("autoscale", "--watch", "2s")
+    try:
+        yield
+        assert watch.poll() is None
+    finally:
+        watch.kill()
+        finish(watch)
 
 
 def test_from_cron_it_decides_as_it_does_in_a_watch(hetzner: Project, queue: Any) -> None:

@@ -16,6 +16,7 @@ from typing import Protocol
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from tests.faults.drains import drain_kills
 from tests.faults.first_runs import first_runs
 from tests.faults.kills import kills
 from tests.faults.races import hands, races, signals
@@ -43,6 +44,7 @@ class Cell(Protocol):
 MATRICES: dict[str, Callable[[Theatre, str], Iterable[Cell]]] = {
     "kill": kills,
     "first": first_runs,
+    "drain": drain_kills,
     "fault": troubles,
     "race": races,
     "hand": hands,

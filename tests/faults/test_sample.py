@@ -6,6 +6,7 @@ import signal
 
 import pytest
 
+from tests.faults.drains import DrainKill
 from tests.faults.first_runs import FIRST, FirstKill
 from tests.faults.kills import EnginePoint, Kill, Point, RequestPoint, Victim
 from tests.faults.races import CONTESTS, Meddling, Race, Signalled
@@ -58,6 +59,11 @@ FAULTS = (
     _trouble(HETZNER, "scale-up", "a file in the state folder's place"),
 )
 
+DRAINS = (
+    DrainKill(HETZNER, "begun", "scaler+watcher", waits=True),
+    DrainKill(DIGITALOCEAN, "ended", "scaler", waits=True),
+)
+
 OTHERS = (
     Race(HETZNER, next(each for each in CONTESTS if each.name == "4 ensure"), elsewhere=True),
     Meddling(HETZNER, OPERATIONS["scale-down"], "relabels", 2),
@@ -67,6 +73,8 @@ OTHERS = (
 )
 
 
-@pytest.mark.parametrize("cell", [*KILLS, *FIRST_RUNS, *FAULTS, *OTHERS], ids=lambda cell: cell.id)
-def test_a_promise_is_kept(theatre: Theatre, cell: Kill | TroubledOperation | Race | Meddling | Signalled) -> None:
+@pytest.mark.parametrize("cell", [*KILLS, *FIRST_RUNS, *FAULTS, *DRAINS, *OTHERS], ids=lambda cell: cell.id)
+def test_a_promise_is_kept(
+    theatre: Theatre, cell: Kill | FirstKill | TroubledOperation | DrainKill | Race | Meddling | Signalled
+) -> None:
     assert cell.play(theatre), "the run has no such point any more"
