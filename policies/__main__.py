@@ -7,7 +7,7 @@ spec with `policies: [policies/]`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import rules
@@ -36,6 +36,7 @@ PER_SERVER: dict[Rule, dict[str, Any]] = {
     rules.public_ipv4: {"allowed": {"type": "boolean"}},
 }
 """The rules of single servers, each with the JSON Schema of its settings."""
+STACK_READS = {"size", "region", "image", "tags", "serverType", "location", "labels"}
 PER_STACK: dict[Rule, dict[str, Any]] = {
     rules.largest_stack: {"most": NUMBER},
     rules.monthly_cost: {"most": NUMBER, "prices": {"type": "object", "additionalProperties": NUMBER}},
@@ -60,10 +61,20 @@ def stack_policy(rule: Rule, settings: dict[str, Any]) -> StackValidationPolicy:
     def validate(args: StackValidationArgs, report: ReportViolation) -> None:
         found = [resource for resource in args.resources if resource.resource_type in rules.SERVERS]
         if args.get_config():
-            for complaint in rule([rules.read_server(each.name, each.props) for each in found], **args.get_config()):
+            servers = [rules.read_server(each.name, without_addresses(each.props)) for each in found]
+            for complaint in rule(servers, **args.get_config()):
                 report(complaint, None)
 
     return StackValidationPolicy(*title_of(rule), validate, config_schema=PolicyConfigSchema(settings))
+
+
+def without_addresses(properties: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the properties without those about addresses, which no rule of the stack reads.
+
+    In a preview by DigitalOcean's official plugin they are not known yet, and a policy that reads an
+    unknown value cannot be judged.
+    """
+    return {key: properties[key] for key in properties if key in STACK_READS}
 
 
 def title_of(rule: Rule) -> tuple[str, str]:

@@ -68,11 +68,13 @@ def open_ports(run: RunSettings, *, clock: Clock, progress: Progress) -> Iterato
     with ExitStack() as stack:
         lock = RunLock(project.state_dir, spec.stack)
         held = stack.enter_context(lock.held(run.cause, clock, within=run.lock_timeout, note=progress.note))
-        cloud = stack.enter_context(opened_cloud(project, spec, run.environ, clock))
+        account = stack.enter_context(_reached(project, spec, run.environ))
+        cloud = account.open(spec, clock)
+        stack.callback(cloud.close)
         commands = ordinary_environment(run.environ, spec.env)
         notifier = Notifier(spec.stack, spec.notify, folder=project.directory, warn=progress.warn, environ=commands)
         stack.callback(notifier.close)
-        pulumi = _open_stack(run, stack, cloud, clock, progress.warn)
+        pulumi = _open_stack(run, stack, cloud, account, clock, progress.warn)
         yield Ports(
             cloud=cloud,
             stack=pulumi,
@@ -92,12 +94,18 @@ def open_ports(run: RunSettings, *, clock: Clock, progress: Progress) -> Iterato
 
 
 def _open_stack(
-    run: RunSettings, closing: ExitStack, cloud: Cloud, clock: Clock, warn: Callable[[str], None]
+    run: RunSettings, closing: ExitStack, cloud: Cloud, account: _Account, clock: Clock, warn: Callable[[str], None]
 ) -> PulumiStack:
     """The Pulumi stack of a run; no engine process starts before it is needed."""
     backend = backend_url(run.project, run.spec, run.environ)
     local = LocalBackend.at(backend, run.project.name, run.spec.stack)
-    pulumi = PulumiStack(run.spec, lambda: open_engine(run, backend, clock, warn), local, cloud, clock)
+    plugin_environ: Mapping[str, str] = {}
+    if run.spec.plugin == "official":
+        from scaler.engine.official import refuse_other_place
+
+        plugin_environ = account.plugin_environ(run.spec)
+        refuse_other_place(run.project.directory, run.spec.stack, resource_type(run.spec.cloud).package)
+    pulumi = PulumiStack(run.spec, lambda: open_engine(run, backend, clock, warn, plugin_environ), local, cloud, clock)
     closing.callback(_remove_old_engine_files, run.project, pulumi, local)
     return pulumi
 
@@ -147,25 +155,62 @@ def place_of(project: Project, spec: Spec, environ: Mapping[str, str]) -> Place:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Account:
+    """Where requests go, and the environment that has the token for it."""
+
+    endpoint: str | None
+    """None: as the environment says, or the vendor's own."""
+    environ: Mapping[str, str]
+
+    def open(self, spec: Spec, clock: Clock) -> Cloud:
+        return open_cloud(spec.cloud, endpoint=self.endpoint, environ=self.environ, clock=clock)
+
+    def plugin_environ(self, spec: Spec) -> Mapping[str, str]:
+        """Return the variables by which the official plugin works at the same place with the same token."""
+        from scaler.engine.official import environ_of_plugin
+
+        vendor = find_vendor(spec.cloud)
+        endpoint = endpoint_of(vendor, self.endpoint, self.environ)
+        return environ_of_plugin(vendor, endpoint=endpoint, token=find_token(vendor, self.environ))
+
+
+@contextmanager
+def _reached(project: Project, spec: Spec, environ: Mapping[str, str]) -> Iterator[_Account]:
+    """Return the spec's account. With `endpoint: embedded`, serve that cloud in this process meanwhile."""
+    if spec.endpoint != _EMBEDDED:
+        yield _Account(spec.endpoint, environ)
+        return
+    from scaler.simulator import EmbeddedCloud
+
+    make_folder(project.state_dir)
+    with EmbeddedCloud(project.state_dir / "embedded.sqlite") as embedded:
+        endpoint = embedded.hetzner_endpoint if spec.cloud == "hetzner" else embedded.digitalocean_endpoint
+        yield _Account(endpoint, {**environ, **_EMBEDDED_TOKENS})
+
+
 @contextmanager
 def opened_cloud(project: Project, spec: Spec, environ: Mapping[str, str], clock: Clock) -> Iterator[Cloud]:
     """Open a client of the spec's cloud. With `endpoint: embedded`, serve that cloud in this process meanwhile."""
-    with ExitStack() as stack:
-        endpoint = spec.endpoint
-        if endpoint == _EMBEDDED:
-            from scaler.simulator import EmbeddedCloud
-
-            make_folder(project.state_dir)
-            embedded = stack.enter_context(EmbeddedCloud(project.state_dir / "embedded.sqlite"))
-            endpoint = embedded.hetzner_endpoint if spec.cloud == "hetzner" else embedded.digitalocean_endpoint
-            environ = {**environ, **_EMBEDDED_TOKENS}
-        cloud = open_cloud(spec.cloud, endpoint=endpoint, environ=environ, clock=clock)
-        stack.callback(cloud.close)
-        yield cloud
+    with _reached(project, spec, environ) as account:
+        cloud = account.open(spec, clock)
+        try:
+            yield cloud
+        finally:
+            cloud.close()
 
 
-def open_engine(run: RunSettings, backend: str, clock: Clock, warn: Callable[[str], None]) -> Engine:
-    """Return the engine for a run's stack in the backend at this URL; `warn` reports a lock removed by force."""
+def open_engine(
+    run: RunSettings,
+    backend: str,
+    clock: Clock,
+    warn: Callable[[str], None],
+    plugin_environ: Mapping[str, str] | None = None,
+) -> Engine:
+    """Return the engine for a run's stack in the backend at this URL; `warn` reports a lock removed by force.
+
+    `plugin_environ` is what the official plugin gets besides, for operations in which it takes part.
+    """
     # Before the imports, since one of them makes a temporary file.
     temporary = use_temporary_folder(run.project.state_dir / "tmp")
     # Imported here since they load Pulumi, which a run with nothing to do does not need.
@@ -190,7 +235,7 @@ def open_engine(run: RunSettings, backend: str, clock: Clock, warn: Callable[[st
             home=engine_home(run.project) if own_home else None,
             environ=_engine_environ(run, temporary),
             secrets_provider=chosen_provider(directory, run.spec.stack),
-            official_plugin=official,
+            plugin_environ=plugin_environ or {},
             package=resource_type(run.spec.cloud).package,
             lock_timeout=run.lock_timeout,
             steal_after=run.steal_after,

@@ -80,7 +80,8 @@ def _error_of(body: Row) -> tuple[str, str]:
     return code, f"{message} (request {body['request_id']})" if body.get("request_id") else message
 
 
-def _meaning(refusal: Refusal) -> type[CloudError] | None:
+def meaning_of(refusal: Refusal) -> type[CloudError] | None:
+    """Return what a refusal by its code and words means; None if only its status says it."""
     if refusal.status in (403, 409, 412, 422):
         for words, meaning in _WORDS:
             if words.search(refusal.message):
@@ -88,7 +89,7 @@ def _meaning(refusal: Refusal) -> type[CloudError] | None:
     return _MEANINGS.get(refusal.code)
 
 
-_DIALECT = Dialect(title=TITLE, machines="droplets", error_of=_error_of, request_id="x-request-id", meaning=_meaning)
+_DIALECT = Dialect(title=TITLE, machines="droplets", error_of=_error_of, request_id="x-request-id", meaning=meaning_of)
 # 5000 an hour and 250 a minute, both counted back from now; `reset` is when the oldest one no longer counts.
 _BUDGET = Budget(reset_is_full=False, per_minute=250)
 

@@ -92,7 +92,8 @@ def _error_of(body: Mapping[str, Any]) -> tuple[str, str]:
     return str(error["code"]), str(error["message"])
 
 
-def _meaning(refusal: Refusal) -> type[CloudError] | None:
+def meaning_of(refusal: Refusal) -> type[CloudError] | None:
+    """Return what a refusal by its code means; None if only its status says it."""
     # Also said of a request that cannot be met, such as "no subnet or IP available" (terraform-provider-hcloud#792).
     if refusal.code == "service_error":
         return InvalidError if refusal.status == 422 else AmbiguousError
@@ -102,7 +103,9 @@ def _meaning(refusal: Refusal) -> type[CloudError] | None:
     return _MEANINGS.get(refusal.code)
 
 
-_DIALECT = Dialect(title=TITLE, machines="servers", error_of=_error_of, request_id="X-Correlation-Id", meaning=_meaning)
+_DIALECT = Dialect(
+    title=TITLE, machines="servers", error_of=_error_of, request_id="X-Correlation-Id", meaning=meaning_of
+)
 # 3600 requests an hour in a bucket that refills by one a second; `reset` is when it is full again.
 _BUDGET = Budget(reset_is_full=True)
 

@@ -243,7 +243,7 @@ class Transport(HTTPAdapter):
                 raise self._error(self._lost(request), "the answer is not the JSON that was promised")
             return
         refusal = self._refusal(request, response, parsed)
-        kind = self._dialect.meaning(refusal) or _meaning_of_status(refusal.status)
+        kind = self._dialect.meaning(refusal) or meaning_of_status(refusal.status)
         if kind is GoneError and not self._names_machine(refusal.path):
             kind = InvalidError
         if kind is AmbiguousError:
@@ -320,7 +320,8 @@ def given(value: T | None, field: str) -> T:
     return value
 
 
-def _meaning_of_status(status: int) -> type[CloudError]:
+def meaning_of_status(status: int) -> type[CloudError]:
+    """Return what a refusal means of which only the HTTP status is known."""
     if status == 429:
         return RateLimitedError
     if status == 401:

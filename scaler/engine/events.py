@@ -22,6 +22,8 @@ class Events:
     violations: list[Any] = field(default_factory=list)
     """The SDK's `PolicyEvent`s."""
     errors: list[str] = field(default_factory=list)
+    errors_of: dict[str, list[str]] = field(default_factory=dict)
+    """URN → the errors about that resource."""
     last_line: str = ""
     """The last line that a plugin wrote on its standard error, such as a policy pack's exception."""
 
@@ -54,6 +56,8 @@ class Events:
     def _note(self, diagnostic: Any) -> None:
         if diagnostic.severity == "error":
             self.errors.append(plain_text(diagnostic.message))
+            if diagnostic.urn:
+                self.errors_of.setdefault(diagnostic.urn, []).append(plain_text(diagnostic.message))
         elif diagnostic.severity == "info#err":
             self.last_line = plain_text(diagnostic.message) or self.last_line
 

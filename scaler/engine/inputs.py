@@ -77,19 +77,45 @@ def _fixed(of: Callable[[MachineRequest], Properties], labels: str) -> tuple[str
     return tuple(name for name in of(MachineRequest(name="", type="", location="", image="")) if name != labels)
 
 
+_NEVER_DECLARED = {
+    "hetzner": (
+        "allowDeprecatedImages",
+        "backups",
+        "datacenter",
+        "deleteProtection",
+        "ignoreRemoteFirewallIds",
+        "iso",
+        "keepDisk",
+        "rebuildProtection",
+        "rescue",
+        "shutdownBeforeDeletion",
+    ),
+    "digitalocean": (
+        "backupPolicy",
+        "backups",
+        "dropletAgent",
+        "gpuPartitionMode",
+        "gracefulShutdown",
+        "privateNetworking",
+        "publicNetworking",
+        "volumeIds",
+    ),
+}
+"""Inputs that scaler does not know: the official plugin would switch off what was switched on in the console."""
+
 _CLOUDS = {
     "hetzner": ServerInputs(
         type=resource_type("hetzner").type,
         package="pulumi_hcloud",
         labels="labels",
-        fixed=_fixed(_hetzner, "labels"),
+        fixed=_fixed(_hetzner, "labels") + _NEVER_DECLARED["hetzner"],
         of=_hetzner,
     ),
     "digitalocean": ServerInputs(
         type=resource_type("digitalocean").type,
         package="pulumi_digitalocean",
         labels="tags",
-        fixed=_fixed(_digitalocean, "tags"),
+        fixed=_fixed(_digitalocean, "tags") + _NEVER_DECLARED["digitalocean"],
         of=_digitalocean,
     ),
 }

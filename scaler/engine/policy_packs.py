@@ -53,6 +53,11 @@ def launchers(packs: Sequence[PolicyPack], withheld: Sequence[str] = ()) -> Iter
         yield [_prepare(pack, Path(folder) / str(number), withheld) for number, pack in enumerate(packs)]
 
 
+def is_unjudged(message: str) -> bool:
+    """Return whether a finding says that its policy could not be judged, since a value is not known yet."""
+    return message.startswith("can't run policy ")
+
+
 def explain(error: str, last_line: str, packs: Sequence[PolicyPack], files: Sequence[PackFiles]) -> ScalerError:
     """Return the error of a preview without a verdict: the engine's message, and the last line that a pack wrote."""
     if not packs:

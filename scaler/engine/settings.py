@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
@@ -64,7 +64,8 @@ class EngineSettings:
     environ: Mapping[str, str]
     secrets_provider: str | None = None
     """The provider that the stack's settings file names; None: a passphrase."""
-    official_plugin: bool = False
+    plugin_environ: Mapping[str, str] = field(default_factory=dict)
+    """What points the official plugin at an endpoint and an account; empty for our own plugin."""
     package: str
     """`hcloud` or `digitalocean`."""
     parallel: int = 64
@@ -75,13 +76,14 @@ class EngineSettings:
 
     def environ_of_engine(self) -> dict[str, str]:
         """Return the environment of every engine process."""
-        kept = {*not_handed_over(self.environ), *(() if self.official_plugin else _SECRET_VARIABLES)}
+        kept = {*not_handed_over(self.environ), *_SECRET_VARIABLES}
         inherited = {key: value for key, value in self.environ.items() if key not in kept}
         return {
             **default_passphrase(self.environ, self.secrets_provider),
             # A pipeline may lose the stack's settings file: the state says which provider encrypts it.
             "PULUMI_FALLBACK_TO_STATE_SECRETS_MANAGER": "true",
             **inherited,
+            **self.plugin_environ,
             "PULUMI_BACKEND_URL": self.backend,
             "PULUMI_SKIP_UPDATE_CHECK": "true",
             "PULUMI_DIY_BACKEND_DISABLE_CHECKPOINT_BACKUPS": "true",

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from scaler.clouds import Cloud
 from scaler.engine.backend import LocalBackend
 from scaler.engine.checkpoint import Checkpoint
+from scaler.engine.official import error_of, is_unanswered
 from scaler.engine.plugin import resource_type
 from scaler.engine.plugin.operation import Operation
-from scaler.engine.policy_packs import explain, launchers
+from scaler.engine.policy_packs import explain, is_unjudged, launchers
 from scaler.errors import EngineError
 from scaler.model import (
     Applied,
     Change,
     Declared,
     Machine,
+    MachineRequest,
     Permits,
     PolicyPack,
     Preview,
@@ -38,7 +41,9 @@ from scaler.support.environment import withheld
 from scaler.support.text import LONGEST, one_line
 
 if TYPE_CHECKING:
+    from scaler.engine.events import Ran
     from scaler.engine.host import Declaration, Program
+    from scaler.engine.policy_packs import PackFiles
     from scaler.engine.process import Engine, PolicyEvent
 
 T = TypeVar("T")
@@ -66,6 +71,7 @@ class PulumiStack:
         self._type = resource_type(spec.cloud).type
         self._saved = Checkpoint()
         """As it was read last."""
+        self._is_official = spec.plugin == "official"
 
     @cached_property
     def _engine(self) -> Engine:
@@ -99,12 +105,15 @@ class PulumiStack:
         operation = Operation(self._cloud, self._owner_of(change.identity), Permits(forget=change.permits.forget))
         with self._serving(operation) as port, launchers(packs, self._withheld()) as files:
             ran = self._engine.preview(self._program(change), port, refresh=change.refresh, packs=files)
-        violations = tuple(self._violation(event) for event in ran.events.violations)
+            violations = tuple(self._violation(event, packs, files) for event in ran.events.violations)
         if ran.error and not any(violation.forbids for violation in violations):
             raise explain(ran.error, ran.events.last_line, packs, files)
         if packs:
             self._refuse_remediation(change, ran.events.inputs)
         operations = {name: kind for name, kind in self._servers_in(ran.events.operations) if kind != "refresh"}
+        if self._is_official:
+            # The official plugin would delete what is to be forgotten; `apply` has ours forget it first.
+            operations = {name: kind for name, kind in operations.items() if name not in change.permits.forget}
         return Preview(operations=operations, violations=violations)
 
     def _withheld(self) -> list[str]:
@@ -115,12 +124,17 @@ class PulumiStack:
         """Return the name and value of each of our servers, from values by URN."""
         return ((_name(urn), value) for urn, value in by_urn.items() if f"${self._type}::" in urn)
 
-    def _violation(self, event: PolicyEvent) -> Violation:
+    def _violation(self, event: PolicyEvent, packs: Sequence[PolicyPack], files: Sequence[PackFiles]) -> Violation:
         urn = event.resource_urn or ""
+        forbids = event.enforcement_level == "mandatory"
+        if not forbids and is_unjudged(event.message):
+            from scaler.engine.policy_levels import is_mandatory
+
+            forbids = is_mandatory(event.policy_name, event.policy_pack_name, packs, files)
         return Violation(
             policy=event.policy_name,
             pack=event.policy_pack_name,
-            level="mandatory" if event.enforcement_level == "mandatory" else "advisory",
+            level="mandatory" if forbids else "advisory",
             server=_name(urn) if f"${self._type}::" in urn else None,
             message=one_line(event.message, LONGEST),
         )
@@ -145,10 +159,25 @@ class PulumiStack:
 
     def apply(self, change: Change) -> Applied:
         self._engine.prepare()
+        return self._apply_officially(change) if self._is_official else self._apply(change, self._program(change))
+
+    def _apply(self, change: Change, declaring: Program) -> Applied:
+        """Carry a change out through our plugin."""
         operation = Operation(self._cloud, self._owner_of(change.identity), change.permits)
+        with self._serving_ours(operation) as port:
+            ran, moved = self._up(change, declaring, operation, port)
+        return Applied(
+            moved=moved,
+            accepted=dict(operation.accepted),
+            deleted=dict(operation.deleted),
+            errors=dict(operation.errors),
+            failure=None if moved else ran.error,
+        )
+
+    def _up(self, change: Change, declaring: Program, operation: Operation, port: int | None) -> tuple[Ran, bool]:
+        """Run the engine's `up`; return also whether the world had moved, so that nothing was done."""
         moved: list[str] = []
         foreign: list[str] = []
-        declaring = self._program(change)
 
         def program() -> Declaration:
             # The first statement under the stack's lock: stop if this is not the world that was planned for.
@@ -163,21 +192,60 @@ class PulumiStack:
                 raise _WorldMovedError
             return declaring()
 
-        with self._serving(operation) as port:
-            ran = self._engine.up(program, port, refresh=change.refresh)
+        ran = self._engine.up(program, port, refresh=change.refresh)
         if operation.failed_list:
             raise operation.failed_list
         check_foreign(self._spec, foreign)
-        accepted, deleted = operation.accepted, operation.deleted
-        if self._spec.plugin == "official":
-            accepted, deleted = self._read_back(change)
+        return ran, bool(moved)
+
+    def _apply_officially(self, change: Change) -> Applied:
+        """Carry a change out through the official plugin, which can neither adopt nor forget: ours does that first."""
+        first = Applied()
+        if change.permits.adopt or change.permits.forget:
+            first = self._take_over(change)
+            if first.moved or first.failure:
+                return first
+            change = without_taking_over(change)
+        permits = change.permits
+        if not (permits.create or permits.update or permits.delete):
+            return first
+        operation = Operation(self._cloud, self._owner_of(change.identity), permits)
+        ran, moved = self._up(change, self._program(change), operation, None)
+        entries = self.read().entries
+        accepted = {name: entries[name].id for name in permits.create if name in entries}
+        deleted = {name: gone for name, gone in permits.delete.items() if name not in entries}
+        texts = {name: "\n".join(said) for name, said in self._servers_in(ran.events.errors_of)}
+        errors = {
+            name: error_of(self._spec.cloud, name, text)
+            for name, text in texts.items()
+            if name not in accepted.keys() | deleted.keys()
+        }
+        lost = {name for name, error in errors.items() if name in permits.create and is_unanswered(error)}
+        operation.wait_for(lost, self._clock, unique_names=resource_type(self._spec.cloud).unique_names)
         return Applied(
-            moved=bool(moved),
-            accepted=dict(accepted),
-            deleted=dict(deleted),
-            errors=dict(operation.errors),
+            moved=moved,
+            accepted={**first.accepted, **accepted},
+            deleted=deleted,
+            errors=errors,
             failure=None if moved else ran.error,
         )
+
+    def _take_over(self, change: Change) -> Applied:
+        """Adopt and forget through our plugin, and leave everything else in the stack as it is."""
+        from scaler.engine.host import Declaration
+
+        permits = Permits(adopt=change.permits.adopt, forget=change.permits.forget)
+        adopted = [server for server in change.declared if server.name in permits.adopt]
+        outputs = _outputs(change.outputs, change.identity)
+        # As in `record`: read before where reading needs an engine process.
+        before = None if self._backend else self._checkpoint()
+
+        def declaring() -> Declaration:
+            saved = self._state_of(before or self._checkpoint())
+            kept = [_as_it_is(entry, saved) for entry in saved.entries.values() if entry.name not in permits.forget]
+            return Declaration(cloud=self._spec.cloud, servers=[*kept, *adopted], outputs=outputs)
+
+        return self._apply(replace(change, permits=permits, refresh=False), declaring)
 
     def record(
         self, describe: Callable[[Sequence[Machine]], Mapping[str, Server]], identity: Identity | None = None
@@ -238,12 +306,6 @@ class PulumiStack:
                 fix="`scaler doctor` checks the set-up. Then run the same command again.",
             )
 
-    def _read_back(self, change: Change) -> tuple[dict[str, str], dict[str, str]]:
-        """Return what the official plugin did: only the checkpoint says it."""
-        entries = self.read().entries
-        accepted = {name: entries[name].id for name in change.permits.create if name in entries}
-        return accepted, {name: gone for name, gone in change.permits.delete.items() if name not in entries}
-
     def _program(self, change: Change) -> Program:
         from scaler.engine.host import Declaration
 
@@ -254,7 +316,7 @@ class PulumiStack:
     @contextmanager
     def _serving(self, operation: Operation) -> Iterator[int | None]:
         """Serve our plugin while the block runs; with `plugin: official` the engine starts its own plugin."""
-        if self._spec.plugin == "official":
+        if self._is_official:
             yield None
             return
         with self._serving_ours(operation) as port:
@@ -282,6 +344,23 @@ class PulumiStack:
             foreign=checkpoint.foreign,
             identity=_identity(checkpoint.outputs.get(OWN_OUTPUT)),
         )
+
+
+def without_taking_over(change: Change) -> Change:
+    """Return what is left of a change once its servers are adopted and forgotten."""
+    adopted = change.permits.adopt
+    return replace(
+        change,
+        permits=replace(change.permits, adopt={}, forget={}),
+        declared=tuple(replace(each, exists=True) if each.name in adopted else each for each in change.declared),
+    )
+
+
+def _as_it_is(entry: StackEntry, saved: StackState) -> Declared:
+    """Declare a server of the stack so that nothing of it changes: the engine keeps all inputs of one that exists."""
+    record = saved.outputs.get(entry.name)
+    request = MachineRequest(name=entry.name, type="unknown", location="unknown", image="unknown", labels=entry.labels)
+    return Declared(entry.name, record.group if record else entry.group, request, exists=True)
 
 
 def _declared(spec: Spec, entry: StackEntry, machine: Machine, records: Mapping[str, Server], owner: Owner) -> Declared:

@@ -112,6 +112,14 @@ class SpecSchema(BaseModel):
         json_schema_extra={"propertyNames": {"pattern": f"^{HOST_LABEL.pattern}$"}},
     )
 
+    @field_validator("plugin")
+    @classmethod
+    def _is_there(cls, value: str, info: Info) -> str:
+        cloud = info.data.get("cloud")
+        if value == "official" and cloud not in (None, "hetzner", "digitalocean"):
+            raise refusal(f"must be scaler: there is no official plugin for {cloud}")
+        return value
+
     @field_validator("limit", "budget", mode="before")
     @classmethod
     def _has_a_value(cls, value: object) -> object:

@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from scaler.clouds import Cloud, CloudError, GoneError, NoCapacityError, QuotaError
 from scaler.model import Machine, MachineRequest, Permits, Placement
 from scaler.model.ownership import Owner
 from scaler.support.cancellation import cancelled_by
+from scaler.support.clock import Clock
+
+_LOOKUP_DELAYS_S = (0.0, 0.5, 1.5, 3.0, 5.0, 10.0)
+"""When to look for a machine whose create request was not answered: new droplets are missing from lists for seconds."""
+_LOOKUPS_FOR_UNIQUE_NAMES = 4
+"""Enough where a second request for the same name is refused."""
+
+
+def lookup_delays(*, unique_names: bool) -> Sequence[float]:
+    """Return the pauses, in seconds, before each look-up of a machine whose create request was not answered."""
+    return _LOOKUP_DELAYS_S[: _LOOKUPS_FOR_UNIQUE_NAMES if unique_names else None]
 
 
 @dataclass
@@ -112,6 +124,18 @@ class Operation:
             raise
         finally:
             gate.answered = True
+
+    def wait_for(self, names: Collection[str], clock: Clock, *, unique_names: bool) -> None:
+        """Return when the list shows a new machine of each of these names, or has had the time to."""
+        known = {machine.id for machine in self.snapshot()} if names else set()
+        missing = set(names)
+        for delay in lookup_delays(unique_names=unique_names) if names else ():
+            clock.sleep(delay)
+            # A list that fails proves nothing.
+            with suppress(CloudError):
+                missing -= {machine.name for machine in self.cloud.list_owned(self.owner) if machine.id not in known}
+            if not missing:
+                return
 
     def find(self, id: str) -> Machine | None:
         """Return the machine of this id in the snapshot."""

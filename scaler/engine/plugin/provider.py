@@ -12,17 +12,12 @@ from google.protobuf import empty_pb2, json_format, struct_pb2
 from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 
 from scaler.clouds import AmbiguousError, CloudError, GoneError, NameTakenError
-from scaler.engine.plugin.operation import Operation
+from scaler.engine.plugin.operation import Operation, lookup_delays
 from scaler.engine.plugin.peer import PeerCheck
 from scaler.engine.plugin.resource import Properties, ResourceType
 from scaler.model import Machine, MachineRequest
 from scaler.support.cancellation import cancelled_by
 from scaler.support.clock import Clock
-
-_LOOKUP_DELAYS_S = (0.0, 0.5, 1.5, 3.0, 5.0, 10.0)
-"""When to look for a machine whose create request was not answered: new droplets are missing from lists for seconds."""
-_LOOKUPS_FOR_UNIQUE_NAMES = 4
-"""Enough where a second request for the same name is refused."""
 
 _UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
 """The engine's mark for a value that is not known yet (pulumi: sdk/go/common/resource/plugin/rpc.go)."""
@@ -133,27 +128,29 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
                 machine = self.operation.cloud.get(request.id)
             except GoneError:
                 return provider_pb2.ReadResponse()
-        properties = {**_unpack(request.properties), **self.resource.observed(machine)}
-        inputs = _unpack(request.inputs)
-        if self.resource.labels_property in inputs:
-            inputs[self.resource.labels_property] = properties[self.resource.labels_property]
-        return provider_pb2.ReadResponse(id=request.id, properties=_pack(properties), inputs=_pack(inputs))
+        observed = self.resource.observed(machine)
+        labels = self.resource.labels_property
+        inputs = {labels: observed[labels]} if labels in request.inputs else {}
+        return provider_pb2.ReadResponse(
+            id=request.id, properties=_changed(request.properties, observed), inputs=_changed(request.inputs, inputs)
+        )
 
     @_rpc
     def Update(self, request: Any, context: Any) -> Any:
         news, olds = _unpack(request.news), _unpack(request.olds)
         name = _name_of(request.urn)
         changed = self.resource.changed(olds, _unpack(request.old_inputs), news)
-        if changed not in ([], [self.resource.labels_property]):
+        labels = self.resource.labels_property
+        if changed not in ([], [labels]):
             raise RefusedByPluginError(
-                f"scaler's plugin changes only {self.resource.labels_property} of {name}, not {', '.join(changed)}: "
+                f"scaler's plugin changes only {labels} of {name}, not {', '.join(changed)}: "
                 "replace the server, or use `plugin: official`"
             )
         if not request.preview and changed:
             self._require(name in self.operation.permits.update, f"update {name}")
             self.operation.cloud.set_labels(request.id, self.resource.labels(news))
-        given = {key: value for key, value in news.items() if key != "__defaults"}
-        return provider_pb2.UpdateResponse(properties=_pack({**olds, **given}))
+        # The other outputs stay as they are: the official plugin reads its own state back from their shapes.
+        return provider_pb2.UpdateResponse(properties=_changed(request.olds, {labels: news.get(labels)}))
 
     @_rpc
     def Delete(self, request: Any, context: Any) -> Any:
@@ -209,7 +206,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         with the name and our labels is this request's. Of several the oldest is taken; the others are
         orphans that the next observation finds.
         """
-        for delay in _LOOKUP_DELAYS_S[: _LOOKUPS_FOR_UNIQUE_NAMES if self.resource.unique_names else None]:
+        for delay in lookup_delays(unique_names=self.resource.unique_names):
             self._clock.sleep(delay)
             # A list that fails proves nothing; the create's own error stays the answer.
             with suppress(CloudError):
@@ -256,6 +253,14 @@ def _plain_numbers(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _plain_numbers(item) for key, item in value.items()}
     return value
+
+
+def _changed(properties: struct_pb2.Struct, changes: Mapping[str, Any]) -> struct_pb2.Struct:
+    """Return the properties with some of them changed, and the others exactly as they are, nulls included."""
+    struct = struct_pb2.Struct()
+    struct.CopyFrom(properties)
+    struct.update({key: value for key, value in changes.items() if value != _UNKNOWN})
+    return struct
 
 
 def _pack(properties: Mapping[str, Any]) -> struct_pb2.Struct:

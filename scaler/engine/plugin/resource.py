@@ -47,9 +47,18 @@ class ResourceType:
         return {**inputs, **missing, "__defaults": sorted(missing)}
 
     def changed(self, olds: Properties, old_inputs: Properties, news: Properties) -> list[str]:
-        """Return the properties that differ between what exists and what is wanted."""
+        """Return the properties that differ between what exists and what is wanted.
+
+        Equal inputs are no difference, whatever the outputs say: the official plugin's have user data as a hash,
+        and networks with addresses. The labels are compared with the outputs, which a Read renews.
+        """
         keys = (set(old_inputs) | set(news)) - {"__defaults"}
-        return sorted(key for key in keys if not _same(olds.get(key, old_inputs.get(key)), news.get(key)))
+        return sorted(key for key in keys if self._differs(key, olds, old_inputs, news))
+
+    def _differs(self, key: str, olds: Properties, old_inputs: Properties, news: Properties) -> bool:
+        if key != self.labels_property and _same(old_inputs.get(key), news.get(key)):
+            return False
+        return not _same(olds.get(key, old_inputs.get(key)), news.get(key))
 
     def replaces(self, changed: list[str], news: Properties) -> list[str]:
         """Return the changed properties for which the official plugin replaces a server."""
