@@ -263,7 +263,7 @@ def test_the_catalogue(hetzner: hcloud.Client) -> None:
     assert hetzner.images.get_by_name_and_architecture("ubuntu-24.04", "arm").architecture == "arm"
     assert hetzner.images.get_by_name_and_architecture("ubuntu-20.04", "x86") is None
     assert hetzner.images.get_by_name_and_architecture("ubuntu-20.04", "x86", include_deprecated=True)
-    assert hetzner.isos.get_all() == []
+    assert [iso.architecture for iso in hetzner.isos.get_all()] == ["x86", "x86", "arm"]
     assert hetzner.volumes.get_all() == []
 
 

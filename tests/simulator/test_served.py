@@ -103,6 +103,42 @@ def test_an_address_is_resolved_to_the_name_that_its_owner_sets(http: Http) -> N
     assert http.post(f"{act}/change_dns_ptr", json={**change, "ip": "192.0.2.9"}).status_code == 422
 
 
+def test_addresses_are_the_first_free_ones_of_the_subnet_that_is_asked_for(http: Http) -> None:
+    """[code] terraform-provider-hcloud 1.68.0's tests: the gateway is that of the network, not of each subnet."""
+    more = [{**SUBNET, "ip_range": "10.0.2.0/24"}, {**SUBNET, "ip_range": "10.0.0.248/30"}]
+    inner = network(http, subnets=[SUBNET, *more])["id"]
+    machines = [server(http, name=f"web-{number}") for number in range(4)]
+
+    def attach(machine: int, **ask: str) -> str:
+        answer = http.post(f"/v1/servers/{machine}/actions/attach_to_network", json={"network": inner, **ask})
+        if answer.status_code != 201:
+            return str(answer.json()["error"]["code"])
+        return str(http.get(f"/v1/servers/{machine}").json()["server"]["private_net"][0]["ip"])
+
+    assert [attach(machines[0]), attach(machines[1], ip="10.0.2.1")] == ["10.0.1.1", "10.0.2.1"]
+    assert attach(machines[2], ip="10.0.2.1") == "ip_not_available"
+    assert attach(machines[2], ip_range="10.0.2.0/24") == "10.0.2.2"
+    http.delete(f"/v1/servers/{machines[0]}")
+    assert attach(machines[3]) == "10.0.1.1"
+    full = [attach(server(http, name=f"small-{number}"), ip_range="10.0.0.248/30") for number in range(3)]
+    assert full == ["10.0.0.249", "10.0.0.250", "service_error"]
+
+
+def test_a_primary_ip_is_made_for_a_server(http: Http) -> None:
+    machine = server(http, public_net={"enable_ipv4": False}, start_after_create=False)
+    body = {"name": "front", "type": "ipv4", "assignee_id": machine, "assignee_type": "server"}
+    made_so = http.post("/v1/primary_ips", json=body).json()
+    assert (made_so["action"]["command"], made_so["primary_ip"]["assignee_id"]) == ("assign_primary_ip", machine)
+    assert (
+        http.get(f"/v1/servers/{machine}").json()["server"]["public_net"]["ipv4"]["ip"] == made_so["primary_ip"]["ip"]
+    )
+
+
+def test_a_withdrawn_type_is_answered_by_its_id_alone(http: Http) -> None:
+    assert http.get("/v1/server_types/1").json()["server_type"]["name"] == "cx11"
+    assert http.get("/v1/server_types?name=cx11").json()["server_types"] == []
+
+
 def test_a_network_s_range_grows_around_its_subnets(http: Http) -> None:
     act = f"/v1/networks/{network(http)['id']}/actions"
     assert http.post(f"{act}/change_ip_range", json={"ip_range": "10.0.0.0/12"}).status_code == 201

@@ -31,6 +31,7 @@ from scaler.simulator.hetzner.offers import (
     locations,
     pricing,
     server_types,
+    server_types_by_id,
 )
 from scaler.simulator.hetzner.orders import create_server
 from scaler.simulator.hetzner.primary_ips import (
@@ -192,7 +193,7 @@ _TABLE: list[tuple[str, str, Handler]] = [
     ("GET", "/servers/{id:int}/actions/{action:int}", get_action),
     *(("POST", f"/servers/{{id:int}}/actions/{name}", handler) for name, handler in _SERVER_ACTIONS.items()),
     ("GET", "/server_types", list_catalogue("server_types", server_types)),
-    ("GET", "/server_types/{id:int}", get_catalogue("server_type", server_types)),
+    ("GET", "/server_types/{id:int}", get_catalogue("server_type", server_types_by_id)),
     ("GET", "/locations", list_catalogue("locations", locations)),
     ("GET", "/locations/{id:int}", get_catalogue("location", locations)),
     ("GET", "/isos", list_catalogue("isos", isos)),

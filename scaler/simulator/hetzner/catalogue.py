@@ -110,6 +110,7 @@ _WITHDRAWN = "2026-01-01T00:00:00Z"
 SERVER_TYPES: Mapping[str, ServerType] = {
     kind.name: kind
     for kind in (
+        _type(1, "cx11", (1, 2, 20), "3.79", _EUROPE, _COST, withdrawn="2024-09-06T00:00:00Z"),
         _type(22, "cpx11", (2, 2, 40), "4.99", _EVERYWHERE, _REGULAR, withdrawn=_WITHDRAWN),
         _type(45, "cax11", (2, 4, 40), "5.99", _EUROPE, _COST, architecture="arm"),
         _type(93, "cax21", (4, 8, 80), "9.99", _EUROPE, _COST, architecture="arm"),

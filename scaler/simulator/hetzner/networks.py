@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Sequence
 
 from scaler.simulator.call import ApiError, Call, Reply
 from scaler.simulator.hetzner.actions import act
@@ -11,6 +12,7 @@ from scaler.simulator.hetzner.replies import get, invalid, labels_asked_for, new
 from scaler.simulator.hetzner.shapes import Json
 from scaler.simulator.things import Thing
 
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Range = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -45,8 +47,11 @@ def create_network(call: Call) -> Reply:
 
 
 def _subnet(network: Json, wanted: Json) -> Json:
-    ip_range = wanted.get("ip_range") or network["ip_range"]
-    gateway = network["ip_range"].split("/")[0].rsplit(".", 1)[0] + ".1"
+    outer = ipaddress.ip_network(network["ip_range"])
+    ip_range = str(parse_range(wanted.get("ip_range") or network["ip_range"]))
+    if not _is_within(ip_range, outer):
+        raise invalid("ip_range", "the subnet must be within the network's ip range")
+    gateway = str(outer.network_address + 1)
     zone = wanted.get("network_zone", "eu-central")
     return {"type": wanted.get("type", "cloud"), "ip_range": ip_range, "network_zone": zone, "gateway": gateway}
 
@@ -119,26 +124,57 @@ def _changed(call: Call, network: Thing, command: str) -> Reply:
     return Reply({"action": shapes(call).action(action)}, 201)
 
 
-def subnet_of(network: Thing, location: str) -> Json | None:
-    """The subnet in which a server at a location gets its address; None if the network has none there."""
+def subnets_of(network: Thing, location: str, ip_range: str | None = None) -> list[Json]:
+    """The subnets in which a server at a location can get its address, or the one of that range among them."""
     zone = LOCATIONS[location].network_zone
-    return next((subnet for subnet in network.body["subnets"] if subnet["network_zone"] == zone), None)
+    return [
+        subnet
+        for subnet in network.body["subnets"]
+        if subnet["network_zone"] == zone and ip_range in (None, subnet["ip_range"])
+    ]
 
 
-def join(call: Call, network: Thing, body: Json, wanted: str | None = None, *, at: float = 0.0) -> None:
-    """Give a server an address in a network, from a moment on."""
-    subnet = subnet_of(network, body["location"])
-    if subnet is None:
+def join(call: Call, network: Thing, body: Json, *, at: float = 0.0, ask: Json | None = None) -> None:
+    """Give a server an address in a network, from a moment on: the one that `ask` names, or the first free one.
+
+    `ask` may have `ip`, and `ip_range`, which is that of a subnet.
+    """
+    wanted = ask or {}
+    subnets = subnets_of(network, body["location"], wanted.get("ip_range"))
+    if not subnets:
         raise ApiError(422, "service_error", "no subnet or IP available")
-    number = int(network.body.get("used", 1)) + 1
-    network.body["used"] = number
-    call.world.save(network)
-    hosts = ipaddress.ip_network(subnet["ip_range"], strict=False)
-    ip = wanted or str(hosts.network_address + number)
-    if ipaddress.ip_address(ip) not in hosts:
-        raise invalid("ip", "ip is not in the network's subnet")
+    taken = _addresses(call, network)
+    ip = _parse_ip(wanted["ip"]) if wanted.get("ip") else _first_free(subnets, taken)
+    if wanted.get("ip"):
+        if not any(ip in ipaddress.ip_network(subnet["ip_range"]) for subnet in subnets):
+            raise invalid("ip", "ip is not in the network's subnet")
+        if str(ip) in taken:
+            raise ApiError(422, "ip_not_available", "ip is not available")
+    number = int(ip)
     mac = f"86:00:00:{number >> 16 & 255:02x}:{number >> 8 & 255:02x}:{number & 255:02x}"
     body["private_net"] = [
         *body.get("private_net", ()),
-        {"network": network.id, "ip": ip, "alias_ips": [], "mac_address": mac, "attached_at": at},
+        {"network": network.id, "ip": str(ip), "alias_ips": [], "mac_address": mac, "attached_at": at},
     ]
+
+
+def _addresses(call: Call, network: Thing) -> set[str]:
+    """The addresses that are taken: the gateway's, and those of servers that are there or being deleted."""
+    nets = (net for server in call.world.held("hetzner", "server") for net in server.body.get("private_net", ()))
+    of_servers = {ip for net in nets if net["network"] == network.id for ip in (net["ip"], *net["alias_ips"])}
+    return of_servers | {subnet["gateway"] for subnet in network.body["subnets"]}
+
+
+def _first_free(subnets: Sequence[Json], taken: set[str]) -> Address:
+    for subnet in subnets:
+        for host in ipaddress.ip_network(subnet["ip_range"]).hosts():
+            if str(host) not in taken:
+                return host
+    raise ApiError(422, "service_error", "no subnet or IP available")
+
+
+def _parse_ip(text: str) -> Address:
+    try:
+        return ipaddress.ip_address(text)
+    except ValueError as error:
+        raise invalid("ip", "invalid ip") from error

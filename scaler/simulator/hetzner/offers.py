@@ -41,6 +41,12 @@ def server_types(call: Call) -> list[Json]:
     return [view.server_type(kind) for kind in SERVER_TYPES.values() if view.is_listed(kind)]
 
 
+def server_types_by_id(call: Call) -> list[Json]:
+    """All server types: by its id, a withdrawn one is answered for ever (terraform-provider-hcloud 1.68.0's tests)."""
+    view = shapes(call)
+    return [view.server_type(kind) for kind in SERVER_TYPES.values()]
+
+
 def isos(call: Call) -> list[Json]:
     """All ISOs, or those of the architectures that are asked for."""
     wanted = call.query.getlist("architecture")

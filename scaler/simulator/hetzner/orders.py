@@ -9,7 +9,7 @@ from scaler.simulator.call import ApiError, Call, Reply
 from scaler.simulator.hetzner.actions import act
 from scaler.simulator.hetzner.catalogue import ServerType
 from scaler.simulator.hetzner.images import usable_image
-from scaler.simulator.hetzner.networks import join, subnet_of
+from scaler.simulator.hetzner.networks import join, subnets_of
 from scaler.simulator.hetzner.offers import find_server_type, location_asked_for
 from scaler.simulator.hetzner.primary_ips import check_quota, take_addresses
 from scaler.simulator.hetzner.replies import invalid, labels_asked_for, new_name, reference, shapes
@@ -165,5 +165,5 @@ def _check_interfaces(order: _Order) -> None:
         raise invalid("public_net", "server needs at least one public or private network interface")
     if not order.versions and order.body["firewalls"]:
         raise ApiError(422, "private_net_only_server", "firewalls need a server with a public interface")
-    if any(subnet_of(network, order.location) is None for network in order.networks):
+    if not all(subnets_of(network, order.location) for network in order.networks):
         raise ApiError(422, "service_error", "no subnet or IP available")

@@ -14,11 +14,13 @@ from scaler.simulator.world import SimulatedWorld
 
 
 def create_primary_ip(call: Call) -> Reply:
-    """Add a primary IP that belongs to no server yet."""
+    """Add a primary IP, and give it to the server that the request names."""
     version = call.fields.get("type")
     if version not in ("ipv4", "ipv6"):
         raise invalid("type", "must be ipv4 or ipv6")
-    location = find_location(call.fields.get("location") or "fsn1")
+    assignee = call.fields.get("assignee_id")
+    server = get(call, "server", assignee) if assignee else None
+    location = find_location(server.body["location"] if server else call.fields.get("location") or "fsn1")
     if location is None:
         raise invalid("location", f"location '{call.fields.get('location')}' not found")
     check_quota(call)
@@ -27,7 +29,10 @@ def create_primary_ip(call: Call) -> Reply:
     ip = new_ip(call.world, version, location.name, name=name, auto_delete=auto_delete)
     ip.body["labels"] = labels
     call.world.save(ip)
-    return Reply({"primary_ip": shapes(call).primary_ip(ip)}, 201)
+    if server is None:
+        return Reply({"primary_ip": shapes(call).primary_ip(ip)}, 201)
+    action = _assign(call, ip, server)
+    return Reply({"primary_ip": shapes(call).primary_ip(ip), "action": shapes(call).action(action)}, 201)
 
 
 def assign_primary_ip(call: Call) -> Reply:
@@ -35,7 +40,11 @@ def assign_primary_ip(call: Call) -> Reply:
     ip = get(call, "primary_ip")
     if ip.parent is not None:
         raise ApiError(422, "primary_ip_already_assigned", "primary IP is already assigned")
-    server = get(call, "server", call.fields.get("assignee_id") or 0)
+    action = _assign(call, ip, get(call, "server", call.fields.get("assignee_id") or 0))
+    return Reply({"action": shapes(call).action(action)}, 201)
+
+
+def _assign(call: Call, ip: Thing, server: Thing) -> Thing:
     if server.status(call.now) != "off":
         raise ApiError(422, "server_not_stopped", "server must be stopped")
     if server.body.get(ip.body["type"]):
@@ -43,7 +52,8 @@ def assign_primary_ip(call: Call) -> Reply:
     ip.parent = server.id
     server.body[ip.body["type"]] = {"id": ip.id, "ip": ip.body["ip"]}
     call.world.save(server)
-    return _changed(call, ip, "assign_primary_ip")
+    call.world.save(ip)
+    return act(call, "assign_primary_ip", 0.0, others=[{"id": ip.id, "type": "primary_ip"}])
 
 
 def unassign_primary_ip(call: Call) -> Reply:

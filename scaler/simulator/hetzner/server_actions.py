@@ -135,7 +135,7 @@ def attach_to_network(call: Call) -> Reply:
     network = reference(call, "network", call.fields.get("network"))
     if any(net["network"] == network.id for net in server.body.get("private_net", ())):
         raise ApiError(422, "server_already_attached", "server is already attached to network")
-    join(call, network, server.body, call.fields.get("ip"))
+    join(call, network, server.body, ask=call.fields)
     server.body["private_net"][-1]["alias_ips"] = call.fields.get("alias_ips") or []
     return done(call, server, "attach_to_network", 0.0, others=[{"id": network.id, "type": "network"}])
 
@@ -162,7 +162,11 @@ def detach_from_network(call: Call) -> Reply:
 
 
 def add_to_placement_group(call: Call) -> Reply:
-    """Put a stopped server into a placement group."""
+    """Put a stopped server into a placement group, and start it.
+
+    It runs afterwards by the test TestAccServerResource_PlacementGroup of terraform-provider-hcloud 1.68.0.
+    """
     server = stopped(call)
     server.body["placement_group"] = find_placement(call, call.fields.get("placement_group"))
-    return done(call, server, "add_to_placement_group", 0.0)
+    seconds = call.knobs.power_s
+    return done(call, server, "add_to_placement_group", seconds, (call.now + seconds, "running"))
