@@ -19,12 +19,14 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
+import grpc
 from pulumi import automation
 from pulumi.automation import events
 from semver import VersionInfo
 
 from scaler.engine.backend import LocalBackend
 from scaler.engine.checkpoint import Checkpoint, read_deployment
+from scaler.engine.event_port import EventPort
 from scaler.engine.events import Events, Ran, reason_in
 from scaler.engine.host import LanguageHost, Program, hosting
 from scaler.engine.lock_wait import LockWait
@@ -61,6 +63,8 @@ class _Process(automation.PulumiCommand):
         self.host: LanguageHost | None = None
         """Who runs the program of the operation that is under way."""
         self.started = 0
+        self.events: EventPort | None = None
+        """Where the operation that is under way reports its events."""
 
     def run(
         self,
@@ -102,6 +106,9 @@ class _Process(automation.PulumiCommand):
         return automation.CommandResult(stdout=stdout, stderr=stderr, code=code)
 
     def _wait(self, process: subprocess.Popen[bytes]) -> int:
+        """Wait for its end; meanwhile its events, and nobody else's, are taken."""
+        if self.events:
+            self.events.peers.admit(process.pid)
         try:
             return process.wait(self.deadline.total_seconds())
         except subprocess.TimeoutExpired:
@@ -139,10 +146,25 @@ def _interrupt(process: subprocess.Popen[bytes]) -> None:
 class _Stack(automation.Stack):
     """The SDK's stack without the processes that it starts before and after every operation."""
 
-    def __init__(self, name: str, workspace: automation.LocalWorkspace) -> None:
+    def __init__(self, name: str, workspace: automation.LocalWorkspace, process: _Process) -> None:
         # The base class would run `stack select`, which also writes a file shared by all stacks.
         self.name = name
         self.workspace = workspace
+        self._process = process
+
+    def _setup_event_log(
+        self, command: str, on_event: Callable[[events.EngineEvent], object], pulumi_version: str
+    ) -> tuple[str, None, None, None, grpc.Server]:
+        """Return the address for the engine's events, and the server there, which the SDK stops."""
+        del command, pulumi_version
+
+        def take(text: str) -> None:
+            # An event of a newer engine may have another shape. What decides is how the engine ends.
+            with suppress(Exception):
+                on_event(events.EngineEvent.from_json(json.loads(text)))
+
+        self._process.events = port = EventPort(take)
+        return f"tcp://127.0.0.1:{port.port}", None, None, None, port.server
 
     def outputs(self) -> automation.OutputMap:
         """Return nothing: `Engine.checkpoint` reads the outputs."""
@@ -170,7 +192,7 @@ class Engine:
             pulumi_command=self._process,
             secrets_provider=settings.secrets_provider,
         )
-        self._stack = _Stack(settings.stack, self._workspace)
+        self._stack = _Stack(settings.stack, self._workspace, self._process)
         self._exists = False
 
     @property

@@ -9,7 +9,9 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import grpc
 import pytest
+from pulumi.runtime.proto import events_pb2, events_pb2_grpc
 
 from scaler.engine.backend import LocalBackend, absolute_url
 from scaler.engine.secrets import chosen_provider
@@ -222,6 +224,12 @@ def test_the_engine_is_let_in_and_others_are_not(project: Project, served: Embed
     (lock,) = project.backend.locks()
     environ = Path(f"/proc/{lock.pid}/environ").read_text().split("\0")
     (port,) = [entry.rpartition(":")[2] for entry in environ if entry.startswith("PULUMI_DEBUG_PROVIDERS=")]
+    words = Path(f"/proc/{lock.pid}/cmdline").read_text().split("\0")
+    events = words[words.index("--event-log") + 1].removeprefix("tcp://")
+    with grpc.insecure_channel(events) as channel, pytest.raises(grpc.RpcError) as refused:
+        told = iter([events_pb2.EventRequest(event='{"policyEvent": {"message": "made up"}}')])
+        events_pb2_grpc.EventsStub(channel).StreamEvents(told, timeout=30)
+    assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
     said = subprocess.run([sys.executable, "-c", client, port], capture_output=True, text=True, check=True)
     run.join()
     assert said.stdout == "PERMISSION_DENIED\n"
