@@ -95,8 +95,9 @@ class _Process(automation.PulumiCommand):
             )
             self.started += 1
             self.on_start(process.pid)
-            if self.host:
-                self.host.peers.admit(process.pid)
+            for port in (self.host, self.events):
+                if port:
+                    port.peers.admit(process.pid)
             code = self._wait(process)
             stdout, stderr = _content(output), _content(errors)
         if code != 0:
@@ -106,9 +107,6 @@ class _Process(automation.PulumiCommand):
         return automation.CommandResult(stdout=stdout, stderr=stderr, code=code)
 
     def _wait(self, process: subprocess.Popen[bytes]) -> int:
-        """Wait for its end; meanwhile its events, and nobody else's, are taken."""
-        if self.events:
-            self.events.peers.admit(process.pid)
         try:
             return process.wait(self.deadline.total_seconds())
         except subprocess.TimeoutExpired:
