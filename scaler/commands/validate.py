@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -68,9 +69,22 @@ def _warnings(spec: Spec) -> list[str]:
     """Return what is allowed in a spec and probably not meant."""
     from scaler.config.schema.cloud_init import has_known_kind
 
-    return [
+    headless = [
         f"stacks/{spec.stack}.yaml: line 1 of the user data of {group.name} says not what it is: "
         "cloud-init ignores it without #cloud-config, #! or another header"
         for group in spec.groups.values()
         if group.user_data and not has_known_kind(group.user_data)
+    ]
+    return headless + _drains_cut_off(spec)
+
+
+def _drains_cut_off(spec: Spec) -> list[str]:
+    """Return the groups whose drains end with this machine, which CI takes away at the end of its job."""
+    if not os.environ.get("CI"):
+        return []
+    return [
+        f"stacks/{spec.stack}.yaml: the drains of {group.name} end with this machine, since CI is set: "
+        "add drained, a check, to its stop"
+        for group in spec.groups.values()
+        if group.stop.drain and not group.stop.drained
     ]

@@ -52,6 +52,17 @@ def test_good_specs_as_a_document(capsys: pytest.CaptureFixture[str], output: st
     }
 
 
+def test_where_ci_is_set_a_drain_that_ends_with_the_machine_is_warned_of(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project(prod=GOOD.replace("worker: {", 'worker: {stop: {drain: [echo, "{ip}"]}, '))
+    assert main(["validate"]) == 0
+    assert capsys.readouterr().err == ""
+    monkeypatch.setenv("CI", "true")
+    assert main(["validate"]) == 0
+    assert "the drains of worker end with this machine, since CI is set" in capsys.readouterr().err
+
+
 def test_the_problems_of_all_specs_come_in_one_run_on_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
     project(a="cloud: aws\ngroups: {}\n", b=GOOD, c="")
     assert main(["validate"]) == 65

@@ -197,6 +197,16 @@ IN_GROUP: list[tuple[str, str, bool]] = [
     ("stop: now", "stop must be a mapping, not 'now'", True),
     ("stop:", "stop has no value; give one, or remove the line", True),
     ("stop: {drian: [x]}", "stop.drian is not a known key; did you mean drain?", True),
+    (
+        "stop: {drained: [echo]}",
+        "stop.drained needs drain, the command that begins to drain a server; add drain, or remove this",
+        False,
+    ),
+    (
+        "stop: {resume: [echo]}",
+        "stop.resume needs drain, the command that begins to drain a server; add drain, or remove this",
+        False,
+    ),
     ("stop: {drain: []}", "stop.drain must not be empty; name the program, then its arguments", True),
     ("stop: {drain: ['', a]}", "stop.drain[0] must not be empty; name the program", True),
     ("stop: {drain: a b}", 'stop.drain must be a list of words, not \'a b\'; write ["a", "b"]', True),
