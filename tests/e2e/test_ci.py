@@ -100,7 +100,7 @@ def test_the_action_scales_and_tells_later_steps(hetzner: Project, tools: Path) 
     assert {server["name"] for server in json.loads(told["servers"])} == set(hetzner.machines)
     declared = {name: value["value"] for name, value in ACTION["outputs"].items()}
     assert declared == {name: f"${{{{ steps.scaler.outputs.{name} }}}}" for name in declared}
-    assert declared.keys() <= told.keys()
+    assert declared.keys() == told.keys()
     summary = (hetzner.folder / "github.md").read_text(encoding="utf-8")
     assert summary.startswith("### demo: 2 of 2 ready")
     assert "| demo-worker-2 |" in summary
@@ -112,6 +112,56 @@ def test_the_action_scales_and_tells_later_steps(hetzner: Project, tools: Path) 
     act(hetzner, tools, command="preview", counts="3")
     assert facts(hetzner.folder / "github.output")["pending"] == "1"
     assert summary in (hetzner.folder / "github.md").read_text(encoding="utf-8")
+
+
+def test_the_action_answers_every_question_beforehand() -> None:
+    """Each command that would ask has --yes, and gets it."""
+    script = STEPS["Run scaler"]["run"]
+    [answered] = re.findall(r"^ *([a-z |]+)\) words\+=\(--yes\)", script, re.M)
+    pages = (ROOT / "docs/reference/commands").glob("*.md")
+    asking = {page.stem for page in pages if page.stem != "README" and "--yes` |" in page.read_text(encoding="utf-8")}
+    assert set(answered.split(" | ")) == asking
+
+
+def test_the_engine_is_kept_for_its_version(hetzner: Project, tools: Path) -> None:
+    shell(hetzner, tools, STEPS["Name the version"]["run"], code=0, **github(hetzner))
+    assert re.fullmatch(r"[0-9]+(\.[0-9]+)+", facts(hetzner.folder / "github.output")["scaler"])
+    assert "steps.version.outputs.scaler" in STEPS["Keep the engine"]["with"]["key"]
+
+
+WORKFLOW = read("ci/github.yml")
+
+
+def test_the_workflow_comments_once_and_replaces_its_comment(hetzner: Project, tools: Path) -> None:
+    """With a program instead of GitHub's `gh`, which notes what it is asked for."""
+    steps = {step.get("name") or step["uses"]: step for step in WORKFLOW["jobs"]["preview"]["steps"]}
+    given = steps["./scaler"]["with"]
+    act(hetzner, tools, command=given["command"], options=given["options"], stack="demo")
+    (tools / "gh").write_text('#!/bin/sh\necho "$*" >> asked\ncase "$*" in *--paginate*) cat known ;; esac\n')
+    (tools / "gh").chmod(0o755)
+    environ = {**github(hetzner), "GITHUB_REPOSITORY": "shop/web", "NUMBER": "7", "SCALER_STACK": "demo"}
+    for known, method in (
+        ("", "POST repos/shop/web/issues/7/comments"),
+        ("33\n", "PATCH repos/shop/web/issues/comments/33"),
+    ):
+        (hetzner.folder / "known").write_text(known)
+        shell(hetzner, tools, steps["Comment"]["run"], code=0, **environ)
+        asked = (hetzner.folder / "asked").read_text(encoding="utf-8").splitlines()
+        assert asked[-2].startswith("api --paginate repos/shop/web/issues/7/comments")
+        assert asked[-1] == f"api --silent --method {method} --field body=@comment.md"
+    comment = (hetzner.folder / "comment.md").read_text(encoding="utf-8")
+    head, _, folded = comment.partition("<details>")
+    assert head.startswith("<!-- scaler demo -->\n### demo: plan\n")
+    assert "to add" in head
+    assert "Cost: " in head
+    assert "| demo-worker-1 |" in folded
+
+
+def test_the_workflow_uses_what_the_action_has() -> None:
+    for job in WORKFLOW["jobs"].values():
+        [step] = [step for step in job["steps"] if step.get("uses") == "./scaler"]
+        assert step["with"].keys() <= ACTION["inputs"].keys()
+        assert job["permissions"]["id-token"] == "write", "for the credentials of the backend"
 
 
 def test_inputs_of_several_lines_count_whole(hetzner: Project, tools: Path) -> None:
