@@ -6,7 +6,7 @@ SHELL := bash
 .SILENT:
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit check faults soak hostile night lint format docs bench engine tools lock newest clean
+.PHONY: help demo test unit check faults soak fuzz hostile night lint format docs bench engine tools lock newest clean
 
 # Where the virtual environment is. PYTHON=/path/to/python chooses the interpreter that it is made with.
 VENV ?= .venv
@@ -78,6 +78,9 @@ format: $(INSTALLED) ## format the code
 
 faults: engine ## kill and disturb each step of each operation; ARGS="--only kill/hetzner" chooses
 	$(BIN)/python tests/faults $(ARGS)
+
+fuzz: $(INSTALLED) ## read almost-right documents and answers for an hour; ARGS="--minutes 5 -k checkpoint"
+	$(BIN)/python tests/fuzz $(ARGS)
 
 soak: engine ## thousands of random operations on one stack; ARGS="--seed 7 --operations 2000 --cloud hetzner"
 	$(BIN)/python tests/faults/soak.py $(ARGS)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections import Counter as Tally
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import TCPServer
 from types import TracebackType
 from typing import Self
 
@@ -70,7 +72,7 @@ class Exposition:
     def address(self) -> str:
         """`http://HOST:PORT`."""
         host, port = self._server.server_address[:2]
-        return f"http://{host!s}:{port}"
+        return f"http://[{host!s}]:{port}" if ":" in str(host) else f"http://{host!s}:{port}"
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -145,14 +147,20 @@ class _Server(ThreadingHTTPServer):
 
     def __init__(self, address: tuple[str, int], exposition: Exposition) -> None:
         self.exposition = exposition
+        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         try:
             super().__init__(address, _Handler)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
             raise UsageError(
                 f"Cannot listen on {address[0]}:{address[1]}.",
-                why=error.strerror or str(error),
+                why=getattr(error, "strerror", None) or str(error),
                 fix="Choose another address with --metrics-listen.",
             ) from None
+
+    def server_bind(self) -> None:
+        """Bind without asking the resolver for this machine's name, which may take a minute."""
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -182,6 +190,6 @@ class _Handler(BaseHTTPRequestHandler):
 
 def _address(text: str) -> tuple[str, int]:
     host, colon, port = text.rpartition(":")
-    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+    if not colon or not host or not port.isascii() or not port.isdigit() or int(port[:6]) > 65535:
         raise UsageError(f"{text!r} is not an address to listen on.", fix="Write HOST:PORT, such as 127.0.0.1:9410.")
     return host.strip("[]"), int(port)

@@ -16,9 +16,13 @@ from typing import Any
 from scaler.autoscale.decision import History, MetricHealth, Rate, SampleState
 from scaler.errors import StateError
 from scaler.support.clock import format_time, parse_time
+from scaler.support.documents import read_json
 from scaler.support.files import make_folder, replace_file
 
 SCHEMA = 1
+
+_LARGEST = 16 << 20
+"""Bytes of the file: the numbers of one stabilisation window, for each group."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +58,7 @@ class Memory:
     def load(self) -> Remembered:
         """Read the file. Warn and return an empty memory if it is damaged or from a newer scaler."""
         try:
-            document = json.loads(self.path.read_bytes())
+            document = read_json(self.path, _LARGEST)
             if document["schema"] != SCHEMA:
                 raise ValueError(f"it has schema {document['schema']}")
             groups = document["groups"]
@@ -70,7 +74,7 @@ class Memory:
                 why=error.strerror or str(error),
                 fix="Make it readable for this user, or name another folder with --state-dir.",
             ) from error
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             self.warn(f"{self.path.name} is damaged and is replaced by a new one: {type(error).__name__}")
             return Remembered({}, {})
 

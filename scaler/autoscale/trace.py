@@ -7,7 +7,7 @@ answer of Prometheus to a range query. A time is RFC 3339 or seconds since 1970.
 from __future__ import annotations
 
 import csv
-import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,8 +15,14 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from scaler.autoscale.matrix import series_in
 from scaler.errors import UsageError
 from scaler.support.clock import parse_time
+from scaler.support.documents import parse_json, read_file
+from scaler.support.text import quoted
+
+_LARGEST = 64 << 20
+"""Bytes of a file: a year of ten metrics, each minute, has about as many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +52,15 @@ class TraceError(UsageError):
 def load_trace(path: Path) -> Trace:
     """Read recorded load from a file. Raise TraceError with what is wrong, and where."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        text = read_file(path, _LARGEST, wait=True).decode("utf-8-sig")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        reason = "it is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else reason
         raise TraceError(f"{path} cannot be read.", why=reason) from None
     try:
         rows = _json_rows(text) if text.lstrip()[:1] in ("[", "{") else _csv_rows(text)
         return _trace(rows)
-    except ValueError as error:
+    except (ValueError, csv.Error) as error:
         raise TraceError(
             f"{path} is no recorded load.",
             why=str(error),
@@ -77,7 +84,7 @@ def _csv_rows(text: str) -> Rows:
 
 
 def _json_rows(text: str) -> Rows:
-    document = json.loads(text)
+    document = parse_json(text)
     if isinstance(document, dict):
         return _prometheus_rows(document)
     if not all(isinstance(item, dict) for item in document):
@@ -94,16 +101,15 @@ def _row(fields: Mapping[str, Any], where: str) -> tuple[float, Mapping[str, flo
 
 def _prometheus_rows(document: Mapping[str, Any]) -> Rows:
     """Return one column per series, named by its `__name__`, else by the value of its only label, else `value`."""
-    data = document.get("data")
-    if not isinstance(data, dict) or data.get("resultType") != "matrix":
-        raise ValueError("it is no answer to a range query of Prometheus")
-    names = [_series_name(series["metric"]) for series in data["result"]]
+    found = series_in(document.get("data"))
+    names = [_series_name(series.labels) for series in found]
     if len(set(names)) < len(names):
         raise ValueError(f"several series have the same name: {', '.join(names)}")
     rows: dict[float, dict[str, float | None]] = {}
-    for name, series in zip(names, data["result"], strict=True):
-        for moment, value in series["values"]:
-            rows.setdefault(float(moment), {})[name] = float(value)
+    for name, series in zip(names, found, strict=True):
+        for moment, value in series.points:
+            at = _time(moment, f"series {name}")
+            rows.setdefault(at, {})[name] = None if math.isnan(value) else value
     return [(moment, {name: rows[moment].get(name) for name in names}) for moment in sorted(rows)]
 
 
@@ -119,20 +125,23 @@ def _time(value: object, where: str) -> float:
         try:
             return parse_time(text).timestamp()
         except ValueError:
-            raise ValueError(f"{where}: {text!r} is no time") from None
+            raise ValueError(f"{where}: {quoted(text)} is no time") from None
     if not 0 <= number < 1e11:
-        raise ValueError(f"{where}: {text!r} is no time in seconds since 1970")
+        raise ValueError(f"{where}: {quoted(text)} is no time in seconds since 1970")
     return number
 
 
 def _number(value: object, where: str) -> float | None:
-    """Return None for an empty field: the value was not recorded."""
+    """Return None for an empty field, null and NaN: the value was not recorded."""
     if value is None or value == "":
         return None
     try:
-        return float(str(value))
+        number = float(str(value))
     except ValueError:
-        raise ValueError(f"{where}: {value!r} is no number") from None
+        raise ValueError(f"{where}: {quoted(str(value))} is no number") from None
+    if math.isinf(number):
+        raise ValueError(f"{where} is infinite")
+    return None if math.isnan(number) else number
 
 
 def _trace(rows: Rows) -> Trace:

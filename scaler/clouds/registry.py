@@ -11,10 +11,13 @@ from scaler.clouds import Cloud
 from scaler.clouds.deadlines import Deadlines
 from scaler.errors import CredentialsError, RefusedError, ScalerError, UsageError
 from scaler.support.clock import Clock
+from scaler.support.documents import read_file
 from scaler.support.entry_points import cloud_entry_points
 from scaler.support.hosts import ALLOWED, allowed_hosts, host_of, is_clear_text, is_loopback
 from scaler.support.installation import install_command
 from scaler.support.suggestions import nearest
+
+_LARGEST_TOKEN = 64 << 10
 
 _URL = re.compile(r"https?://([\w-]+(\.[\w-]+)*|\[[0-9a-fA-F:]+\])(:[0-9]{1,5})?(/[^\s?#]*)?")
 
@@ -150,8 +153,9 @@ def endpoint_of(vendor: Vendor, endpoint: str | None, environ: Mapping[str, str]
 
 def _read(path: Path, variable: str) -> str:
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        # It may be a pipe, as a shell's `<(…)` is.
+        return read_file(path, _LARGEST_TOKEN, wait=True).decode()
+    except (OSError, ValueError) as error:
         raise CredentialsError(f"The file that {variable} names cannot be read.", why=str(error)) from error
 
 

@@ -71,7 +71,12 @@ def _check_known(server: str, stack: str, events: Sequence[Event]) -> None:
 
 def read_events(project: Project, stack: str) -> list[Event]:
     """Return the events of a stack, oldest first."""
-    return EventLog(StateFile(project.state_dir, stack).events_path, SystemClock()).read()
+    path = StateFile(project.state_dir, stack).events_path
+
+    def warn(text: str) -> None:
+        click.echo(f"scaler: warning: {text}", err=True)
+
+    return EventLog(path, SystemClock(), warn=warn).read()
 
 
 def table_of(events: Sequence[Event]) -> list[list[str]]:

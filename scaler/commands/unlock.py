@@ -110,6 +110,11 @@ def _engine_locks(backend: LocalBackend) -> list[_Lock]:
     return [
         _Lock("engine", describe(lock), is_stale(lock), lambda lock=lock: remove_lock(lock))  # type: ignore[misc]
         for lock in backend.locks()
+    ] + [
+        # Half a lock is nobody's: an engine writes it in one moment.
+        _Lock("engine", f"nobody that it names, in {path.name}", dead, partial(path.unlink, missing_ok=True))
+        for paths, dead in ((backend.half_locks(), True), (backend.nameless_locks(), False))
+        for path in paths
     ]
 
 

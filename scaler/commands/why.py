@@ -95,14 +95,19 @@ def _run_facts(run: RunReport) -> Iterator[tuple[str, str]]:
         yield "outcome", "not finished: the run is still going on, or was killed"
     else:
         yield "outcome", f"{result.get('outcome')}" + (f": {run.error}" if run.error else "")
-    for group, numbers in result.get("groups", {}).items():
-        counts = "wanted {wanted}, before {before}, ready {ready}".format_map(numbers)
+    # An older or newer scaler may have written other fields.
+    for group, numbers in _mapping(result.get("groups")).items():
+        counts = ", ".join(f"{name} {_mapping(numbers).get(name, '?')}" for name in ("wanted", "before", "ready"))
         yield "counts", f"{group}: {counts}"
-    if requests := result.get("requests"):
-        sent = "{total} ({create} create, {list} list, {retried} retried)".format_map(requests)
-        yield "requests", f"{sent} in {result.get('elapsed_s')} s"
+    if requests := _mapping(result.get("requests")):
+        kinds = ", ".join(f"{requests.get(kind, '?')} {kind}" for kind in ("create", "list", "retried"))
+        yield "requests", f"{requests.get('total', '?')} ({kinds}) in {result.get('elapsed_s', '?')} s"
     for event in run.events:
         yield event.event.rpartition(".")[2], event.reason or ""
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
 
 
 def _document(found: Explanation) -> dict[str, object]:

@@ -16,6 +16,7 @@ from typing import TypeAlias
 import yaml
 
 from scaler.errors import Problem
+from scaler.support.documents import read_file
 from scaler.support.text import named, one_line
 
 Value: TypeAlias = "bool | int | str | list[Value] | dict[str, Value] | None"
@@ -27,6 +28,12 @@ MOST_VALUES = 10_000
 
 _LONGEST = 400
 """Characters of a problem's message."""
+
+_LARGEST_FILE = 1 << 20
+"""Bytes of a spec; one with user data of every group in it has less."""
+
+_DEEPEST = 100
+"""The deepest value of a document, in lists and mappings around it."""
 
 _WHOLE_NUMBER = re.compile(r"0|-?[1-9][0-9]{0,17}")
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -51,6 +58,7 @@ class Document:
     key_lines: dict[Location, int] = field(default_factory=dict)
     """The 1-based line of the key that leads to each value."""
     problems: list[Problem] = field(default_factory=list)
+    _reported: set[Problem] = field(default_factory=set)
 
     def known(self, location: Location) -> Location:
         """Return the location, or that of the nearest enclosing value if the file has no value there."""
@@ -70,7 +78,8 @@ class Document:
         """Add a problem, unless it is there already: an anchor's content is read again at every alias."""
         # The last resort: whatever a message quotes, it is one line, and no document.
         problem = Problem(self.file, line, one_line(message, _LONGEST), one_line(fix, _LONGEST))
-        if problem not in self.problems:
+        if problem not in self._reported:
+            self._reported.add(problem)
             self.problems.append(problem)
 
 
@@ -78,13 +87,15 @@ def read(path: Path) -> Document:
     """Read a file. Never raises for its content: what is wrong with it is in the document's `problems`."""
     document = Document(displayed(path))
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = read_file(path, _LARGEST_FILE).decode("utf-8-sig")
     except FileNotFoundError:
         document.report(1, "the file does not exist")
     except OSError as error:
         document.report(1, f"the file cannot be read: {error.strerror}")
     except UnicodeDecodeError as error:
         document.report(1 + error.object.count(b"\n", 0, error.start), "not UTF-8 text", "save the file as UTF-8")
+    except ValueError as error:
+        document.report(1, f"the file is too large: {error}")
     else:
         _parse(text, document)
     return document
@@ -97,7 +108,7 @@ def displayed(path: Path) -> str:
 
 def _parse(text: str, document: Document) -> None:
     try:
-        nodes = list(yaml.compose_all(text, yaml.BaseLoader))
+        nodes = list(yaml.compose_all(text, _BoundedLoader))
         if len(nodes) > 1:
             document.report(_line(nodes[1]), "a second YAML document begins here", "keep one document in a file")
         if nodes:
@@ -126,6 +137,24 @@ def _syntax_problem(error: yaml.MarkedYAMLError) -> tuple[int, str, str]:
 
 class _EndlessError(Exception):
     """The document has more than MOST_VALUES values."""
+
+
+class _BoundedLoader(yaml.BaseLoader):
+    """A loader that stops at too many values, or too deep ones, before it spends time on them."""
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self._nodes = 0
+        self._depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        self._nodes += 1
+        self._depth += 1
+        if self._nodes > 2 * MOST_VALUES or self._depth > _DEEPEST:
+            raise _EndlessError
+        node: yaml.Node | None = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
 
 
 class _Builder:

@@ -21,6 +21,7 @@ from typing import IO, TYPE_CHECKING
 
 from scaler.errors import LockedError, UnavailableError
 from scaler.hooks.processes import ask_command
+from scaler.support.documents import read_json
 from scaler.support.folders import cache_folder
 
 if TYPE_CHECKING:
@@ -44,6 +45,9 @@ _HEARTBEAT = 30.0
 _DOWNLOAD_WITHIN = 180.0
 _BUILD_WITHIN = 40 * 60.0
 _PROBE_WITHIN = 30.0
+_LARGEST_CACHE = 1 << 20
+_MOST_VERSIONS = 50
+"""Engines whose version is remembered: each update of one is another."""
 _LONGEST_VERSION = 200
 """Bytes: a program that prints more than this for its version is no Pulumi."""
 _LOG_TAIL = 4096
@@ -107,7 +111,7 @@ def version_of(binary: Path, environ: Mapping[str, str]) -> str | None:
         version = _probe(binary, environ)
         if version is None:
             return None
-        _write_versions(cache, {**known, key: version})
+        _write_versions(cache, {**dict(list(known.items())[-_MOST_VERSIONS:]), key: version})
         return version
     return known[key]
 
@@ -219,10 +223,10 @@ def _probe(binary: Path, environ: Mapping[str, str]) -> str | None:
 
 def _read_versions(cache: Path) -> dict[str, str]:
     try:
-        known = json.loads(cache.read_text())
+        known = read_json(cache, _LARGEST_CACHE)
     except (OSError, ValueError):
         return {}
-    return known if isinstance(known, dict) else {}
+    return {str(key): str(version) for key, version in known.items()} if isinstance(known, dict) else {}
 
 
 def _write_versions(cache: Path, known: Mapping[str, str]) -> None:

@@ -5,16 +5,23 @@ Source of the formats: pulumi's DIY backend (pkg/backend/diy/lock.go).
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import socket
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from scaler.records.json_fields import Fields
 from scaler.support.clock import format_time, parse_time
+from scaler.support.documents import read_json
 from scaler.support.text import LONGEST, one_line
+
+_LARGEST_LOCK = 64 << 10
+"""Bytes; the engine writes some hundred."""
+
+_LAST_PID = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +36,16 @@ class Lock:
 
 
 def read_lock(path: Path) -> Lock | None:
-    """Return a lock file's content; None if it vanished or is being written."""
+    """Return a lock file's content; None if it vanished, is being written, or says nobody."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        return Lock(
-            int(document["pid"]), document["username"], document["hostname"], parse_time(document["timestamp"]), path
-        )
-    except (OSError, ValueError, KeyError, TypeError):
+        fields = Fields(read_json(path, _LARGEST_LOCK))
+        pid = fields.whole_number("pid")
+        if not 0 < pid <= _LAST_PID:
+            return None
+        user, host, since = fields.text("username"), fields.text("hostname"), parse_time(fields.text("timestamp"))
+    except (OSError, ValueError):
         return None
+    return Lock(pid, user, host, since, path)
 
 
 _LOCK_TEXT = re.compile(r"created by (?P<user>[^@\s]+)@(?P<host>\S+) \(pid (?P<pid>\d+)\) at (?P<time>\S+)")
@@ -44,10 +53,14 @@ _LOCK_TEXT = re.compile(r"created by (?P<user>[^@\s]+)@(?P<host>\S+) \(pid (?P<p
 
 def locks_in(message: str) -> list[Lock]:
     """Return the locks that the engine's error names, for backends whose locks are not files here."""
-    return [
-        Lock(int(found["pid"]), found["user"], found["host"], parse_time(found["time"]))
-        for found in _LOCK_TEXT.finditer(message)
-    ]
+    found = []
+    for lock in _LOCK_TEXT.finditer(message):
+        # What is no time or no process id was put there by hand: the message itself is shown then.
+        with suppress(ValueError):
+            pid, since = int(lock["pid"][:20]), parse_time(lock["time"])
+            if 0 < pid <= _LAST_PID:
+                found.append(Lock(pid, lock["user"], lock["host"], since))
+    return found
 
 
 def is_stale(lock: Lock) -> bool:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from scaler.engine.yaml_file import read_yaml
 from scaler.errors import EngineError, ScalerError
 from scaler.model import PolicyPack
 from scaler.support.installation import install_command
@@ -103,11 +104,9 @@ def _config(pack: PolicyPack) -> Mapping[str, object]:
 
 
 def _read(path: Path) -> Mapping[str, Any]:
-    import yaml
-
     try:
-        project = yaml.safe_load(path.read_bytes())
-    except (OSError, yaml.YAMLError) as error:
+        project = read_yaml(path)
+    except (OSError, ValueError) as error:
         raise PolicyPackError(f"{path} cannot be read.", why=str(error), fix="Fix the file.") from error
     return project if isinstance(project, dict) else {}
 

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from scaler.engine.yaml_file import read_yaml
+
 PASSPHRASE = "PULUMI_CONFIG_PASSPHRASE"  # noqa: S105 - a name, no secret
 PASSPHRASE_FILE = "PULUMI_CONFIG_PASSPHRASE_FILE"  # noqa: S105
 
@@ -51,11 +53,9 @@ def is_about_secrets(error: str) -> bool:
 
 
 def _read(path: Path) -> Mapping[str, Any]:
-    import yaml
-
     try:
-        content = yaml.safe_load(path.read_bytes())
-    except (OSError, yaml.YAMLError, RecursionError):
+        content = read_yaml(path)
+    except (OSError, ValueError):
         # The engine reads it too, and says what is wrong.
         return {}
     return content if isinstance(content, dict) else {}

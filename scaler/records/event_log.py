@@ -18,6 +18,7 @@ from scaler.errors import StateError
 from scaler.model.events import Event
 from scaler.records.codec import event_from_json, event_to_json
 from scaler.support.clock import Clock
+from scaler.support.documents import parse_json, size_text
 from scaler.support.files import FILE, failure_reason, make_folder, open_file
 
 LARGEST_LOG = 10_000_000
@@ -52,6 +53,8 @@ class EventLog:
         self._warn = warn
         self._warned = False
         self._largest = largest
+        self._most_read = 2 * largest
+        """Bytes that are read of each file: it can only be longer if another program writes to it."""
 
     def append(self, *events: Event) -> tuple[Event, ...]:
         """Write each event in one write; return them as written, with time, run and cause."""
@@ -79,7 +82,8 @@ class EventLog:
                 for file in self._open(stack):
                     if last_bytes <= 0:
                         break
-                    events = [*_events(_last_lines(file, last_bytes)), *events]
+                    self._warn_of_excess(file)
+                    events = [*_events(_last_lines(file, min(last_bytes, self._most_read))), *events]
                     last_bytes -= os.fstat(file.fileno()).st_size
         except OSError as error:
             raise StateError(
@@ -95,9 +99,17 @@ class EventLog:
         opened: dict[int, IO[bytes]] = {}
         for number in range(_OLD_LOGS + 1):
             with suppress(FileNotFoundError):
-                file = stack.enter_context(self._numbered(number).open("rb"))
+                # A pipe in its place would hold the run up.
+                descriptor = os.open(self._numbered(number), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+                file = stack.enter_context(os.fdopen(descriptor, "rb"))
                 opened.setdefault(os.fstat(file.fileno()).st_ino, file)
         return list(opened.values())
+
+    def _warn_of_excess(self, file: IO[bytes]) -> None:
+        size = os.fstat(file.fileno()).st_size
+        if size > self._most_read:
+            read = size_text(self._most_read)
+            self._warn(f"an event log of this stack has {size_text(size)}: only the last {read} are read")
 
     def _numbered(self, number: int) -> Path:
         return self.path.with_name(f"{self.path.name}.{number}") if number else self.path
@@ -156,6 +168,6 @@ def _ends_whole(descriptor: int) -> bool:
 def _events(lines: IO[bytes]) -> Iterator[Event]:
     for line in lines:
         try:
-            yield event_from_json(json.loads(line))
-        except (ValueError, RecursionError):
+            yield event_from_json(parse_json(line))
+        except ValueError:
             continue

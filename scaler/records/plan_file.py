@@ -14,6 +14,7 @@ from typing import Any
 from scaler.errors import StalePlanError, UsageError
 from scaler.model import Action, Result, Spec, Step
 from scaler.support.clock import format_time, parse_time
+from scaler.support.documents import parse_json, read_file
 from scaler.support.files import FILE, failure_reason
 from scaler.support.version import VERSION
 
@@ -84,7 +85,7 @@ def write_plan_file(plan: PlanFile, path: Path) -> None:
 def read_plan_file(path: Path) -> PlanFile:
     """Read a file. UsageError if it is not a plan, or was changed after it was written."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(read_file(path, wait=True))
         digest = content.pop("digest")
         if content["kind"] != "scaler-plan" or content["schema"] != SCHEMA:
             raise ValueError(f"it has kind {content['kind']} and schema {content['schema']}")
@@ -95,7 +96,7 @@ def read_plan_file(path: Path) -> PlanFile:
             made_at=parse_time(content["made_at"]),
             steps=tuple(Step(**{**step, "action": Action(step["action"])}) for step in content["steps"]),
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise UsageError(
             f"{path} is not a plan that can be applied.",
             why=str(error),

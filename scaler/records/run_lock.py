@@ -14,11 +14,15 @@ from typing import TYPE_CHECKING
 
 from scaler.errors import LockedError, StateError
 from scaler.support.clock import Clock, format_time
+from scaler.support.documents import read_json
 from scaler.support.files import FILE, failure_reason, make_folder, open_file
 from scaler.support.text import LONGEST, one_line
 
 if TYPE_CHECKING:
     from filelock import FileLock
+
+_LARGEST_NOTE = 64 << 10
+"""Bytes of the note of a lock's holder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +101,7 @@ class RunLock:
     def holder(self) -> str | None:
         """Return who holds the lock, or held it and was killed; None if nobody did."""
         try:
-            holder = json.loads(self._note.read_text(encoding="utf-8"))
+            holder = read_json(self._note, _LARGEST_NOTE)
             text = f"`{holder['cause']}`, process {holder['pid']} on {holder['host']}, since {holder['since']}"
             return one_line(text, LONGEST)
         except FileNotFoundError:

@@ -12,10 +12,10 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from scaler.model import Placement
 from scaler.support.clock import format_time, parse_time
+from scaler.support.documents import read_json
 from scaler.support.files import make_folder, replace_file
 
 CAPACITY_FOR = timedelta(minutes=5)
@@ -25,6 +25,9 @@ QUOTA_FOR = timedelta(hours=1)
 """How long a quota that was hit is assumed to be unchanged."""
 
 _SCHEMA = 1
+
+_LARGEST = 1 << 20
+"""Bytes of the file: a vendor sells some hundred types at some ten places."""
 
 
 class Shortages:
@@ -62,8 +65,8 @@ class Shortages:
         self._save()
 
     def _load(self, path: Path) -> None:
-        with suppress(OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            document: Any = json.loads(path.read_bytes())
+        with suppress(OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
+            document = read_json(path, _LARGEST)
             if document["schema"] != _SCHEMA:
                 return
             full = {(str(row["type"]), str(row["location"])): parse_time(row["at"]) for row in document["no_capacity"]}

@@ -13,6 +13,7 @@ from pathlib import Path
 from scaler.errors import StateError
 from scaler.records.codec import from_json, to_json
 from scaler.records.state import State
+from scaler.support.documents import read_json
 from scaler.support.files import FILE, failure_reason, make_folder, replace_file
 
 
@@ -37,9 +38,11 @@ class StateFile:
         cannot be read or a newer scaler wrote it.
         """
         try:
-            content = self.path.read_bytes()
+            document = read_json(self.path)
         except FileNotFoundError:
             return None
+        except ValueError as error:
+            raise self._corrupt(str(error)) from error
         except OSError as error:
             raise StateError(
                 f"The state file {self.path} cannot be read.",
@@ -47,7 +50,7 @@ class StateFile:
                 fix="Make it readable for this user, or name another folder with --state-dir.",
                 code="state_unreadable",
             ) from error
-        return self._parse(content)
+        return self._parse(document)
 
     def save(self, state: State) -> State:
         """Replace the content of the file in one step; return the state as written, with its new serial.
@@ -88,10 +91,10 @@ class StateFile:
                 code="state_unwritable",
             ) from error
 
-    def _parse(self, content: bytes) -> State:
+    def _parse(self, document: object) -> State:
         try:
-            state = from_json(json.loads(content))
-        except (ValueError, RecursionError) as error:
+            state = from_json(document)
+        except ValueError as error:
             raise self._corrupt(str(error)) from error
         if state.stack != self._stack:
             raise self._corrupt(f"it is the state of the stack `{state.stack}`")

@@ -139,6 +139,19 @@ def test_the_forms_of_a_trace(tmp_path: Path) -> None:
     assert load_trace(path) == expected
 
 
+def matrix(*series: object) -> str:
+    return json.dumps({"status": "success", "data": {"resultType": "matrix", "result": list(series)}})
+
+
+def test_a_moment_without_a_number_was_not_recorded(tmp_path: Path) -> None:
+    """Prometheus says NaN where a query divides by nothing."""
+    path = tmp_path / "trace"
+    path.write_text(matrix({"metric": {"__name__": "a"}, "values": [[1, "NaN"], [2, "3"]]}))
+    assert load_trace(path) == Trace([1.0, 2.0], {"a": [None, 3.0]})
+    path.write_text("time,a\n1,nan\n2,3\n")
+    assert load_trace(path) == Trace([1.0, 2.0], {"a": [None, 3.0]})
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
     [
@@ -155,7 +168,21 @@ def test_the_forms_of_a_trace(tmp_path: Path) -> None:
         ('[{"a": 1}]', "item 0 has no time"),
         ("[", "Expecting value"),
         ('{"status": "error"}', "no answer to a range query"),
+        (matrix({"metric": {}}), "series 1 has no `values`"),
+        (matrix({"values": []}), "series 1 has no `metric`"),
+        (matrix({"metric": {"a": 1}, "values": []}), "series 1 has no `metric`"),
+        (matrix({"metric": {}, "histograms": [[1, {}]]}), "series 1 is a native histogram"),
+        (matrix({"metric": {}, "values": [[1, None]]}), "series 1, point 1 is no number"),
+        (matrix({"metric": {}, "values": [[1, "2"], [2, "+Inf"]]}), "series 1, point 2 is infinite"),
+        (matrix({"metric": {}, "values": [["NaN", "2"]]}), "series 1, point 1: the time is no number"),
+        (matrix({"metric": {}, "values": [[1]]}), "series 1, point 1 is no pair"),
+        (matrix({"metric": {}, "values": [[-1, "2"]]}), "is no time in seconds"),
+        (matrix(7), "series 1 is no object"),
+        ("time,a\n1,inf\n", "line 2: a is infinite"),
+        ("time,a\n1,'" + "x" * 200_000, "field larger"),
+        ("[" * 200_000, "nested too deep"),
     ],
+    ids=lambda text: text[:40],
 )
 def test_files_that_are_not_recorded_load(tmp_path: Path, text: str, why: str) -> None:
     path = tmp_path / "trace"

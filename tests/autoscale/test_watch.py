@@ -239,3 +239,19 @@ def test_prometheus_itself_scrapes_it(tmp_path: Path, exposition: Exposition) ->
     [series] = answer["data"]["result"]
     assert series["value"][1] == "5"
     assert json.dumps(series["metric"], sort_keys=True).count("worker") == 1
+
+
+@pytest.mark.server
+def test_metrics_are_served_at_an_ipv6_address() -> None:
+    try:
+        with Exposition("prod", "[::1]:0", TEN, FakeClock()) as shown:
+            assert shown.address.startswith("http://[::1]:")
+            assert requests.get(f"{shown.address}/healthz", timeout=30).status_code == 200
+    except UsageError as error:
+        pytest.skip(f"this machine has no IPv6: {error.why}")
+
+
+@pytest.mark.parametrize("address", ["a..b:1", f"127.0.0.1:{'9' * 5000}", "[::1]"])
+def test_what_cannot_be_listened_on_is_a_usage_error(address: str) -> None:
+    with pytest.raises(UsageError):
+        Exposition("prod", address, TEN, FakeClock())

@@ -738,3 +738,11 @@ def test_v6_a_deletion_is_over_when_its_action_has_ended(on_stub: Open, vendor: 
     )
     cloud.delete("42")
     assert [(request.method, request.path) for request in stub.requests][1:] == [("GET", "/v1/actions/1")] * 2
+
+
+def test_an_answer_without_end_or_without_bottom_is_an_error(on_stub: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scaler.clouds.transport._LARGEST_BODY", 1 << 20)
+    for body in ('{"servers": "' + "x" * (2 << 20) + '"}', '{"a":' * 200_000):
+        cloud, _ = on_stub(reply(200, body))
+        with pytest.raises(TransientError):
+            cloud.get("7")

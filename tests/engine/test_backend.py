@@ -274,3 +274,25 @@ def test_a_half_lock_is_removed_once_nobody_can_be_writing_it(backend: LocalBack
     backend.heal_half_locks(NOW)
     assert backend.half_locks() == []
     assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "torn"),
+    [(b"", True), (b"[" * 200_000, True), (b"[]", False), (b'{"pid": 1e999}', False), (b'{"pid": 0}', False)],
+    ids=["empty", "deep", "list", "infinite", "zero"],
+)
+def test_a_lock_that_names_nobody_is_seen(backend: LocalBackend, content: bytes, torn: bool) -> None:
+    folder = backend.root / "locks" / "organization" / "scaler" / "prod"
+    folder.mkdir(parents=True)
+    path = folder / "1.json"
+    path.write_bytes(content)
+    assert backend.locks() == []
+    # Only half a lock is certainly nobody's: what is whole may be of an engine that names its owner in another way.
+    assert (backend.half_locks(), backend.nameless_locks()) == (([path], []) if torn else ([], [path]))
+
+
+def test_locks_that_an_error_names_wrongly_are_left_out() -> None:
+    text = "created by u@h (pid {}) at {}"
+    assert locks_in(text.format(10**30, SINCE)) == []
+    assert locks_in(text.format(1, "noon")) == []
+    assert len(locks_in(text.format(1, SINCE))) == 1

@@ -161,3 +161,12 @@ def test_a_killed_writer_loses_no_line_before_its_last(tmp_path: Path) -> None:
     logged = log.read()
     assert [event.server for event in logged[:-1]] == [str(number) for number in range(len(logged) - 1)]
     assert logged[-1].event == "run.finished"
+
+
+def test_of_a_log_that_somebody_made_huge_only_the_end_is_read(tmp_path: Path) -> None:
+    warnings: list[str] = []
+    log = EventLog(tmp_path / "prod.events.jsonl", StoppedClock(), run="r1", largest=1 << 20, warn=warnings.append)
+    log.path.write_bytes(b"x" * (3 << 20) + b"\n" + b"[" * 200_000 + b"\n")
+    log.append(Event(event=EventName.RUN_STARTED))
+    assert [event.event for event in log.read()] == ["run.started"]
+    assert warnings == ["an event log of this stack has 3 MiB: only the last 2 MiB are read"]

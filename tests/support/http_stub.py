@@ -156,6 +156,11 @@ class Stub(ThreadingHTTPServer):
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_port}"
 
+    def set_answer(self, answer: Answer) -> None:
+        """Give this answer from now on."""
+        with self._lock:
+            self._answers = deque([answer])
+
     def next_answer(self, request: Request) -> Answer:
         with self._lock:
             self.requests.append(request)

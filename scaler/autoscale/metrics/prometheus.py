@@ -7,11 +7,14 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from statistics import fmean
-from typing import Any
+from typing import Any, TypeVar
 
+from scaler.autoscale.matrix import series_in
 from scaler.autoscale.metrics import MetricError, MetricRead, Value
 from scaler.autoscale.metrics.http import get
 from scaler.model.autoscaling import PrometheusSource
+
+T = TypeVar("T")
 
 _AGGREGATES: Mapping[str, Callable[[Sequence[float]], float]] = {
     "last": lambda values: values[-1],
@@ -42,11 +45,12 @@ def _read(source: PrometheusSource, request: MetricRead) -> Value:
 
 def _instant(source: PrometheusSource, request: MetricRead) -> Value:
     data = _ask(source, "query", {"query": source.query}, request)
-    if data["resultType"] == "scalar":
-        moment, number = data["result"]
-    else:
-        moment, number = _only(data["result"])["value"]
-    return Value(float(number), datetime.fromtimestamp(float(moment), UTC))
+    try:
+        pair = data["result"] if data["resultType"] == "scalar" else _only(data["result"])["value"]
+        moment, number = map(float, pair)
+        return Value(number, datetime.fromtimestamp(moment, UTC))
+    except (KeyError, TypeError, ValueError, OverflowError, OSError):
+        raise MetricError("the query gives no number, but a text or a native histogram, perhaps") from None
 
 
 def query_range(
@@ -54,8 +58,11 @@ def query_range(
 ) -> list[tuple[float, float]]:
     """Return the times (seconds since 1970) and numbers of a query between two times."""
     parameters = {"query": source.query, "start": f"{start:.3f}", "end": f"{end:.3f}", "step": f"{step:g}"}
-    series = _only(_ask(source, "query_range", parameters, request)["result"])
-    return [(float(moment), float(number)) for moment, number in series["values"]]
+    try:
+        found = series_in(_ask(source, "query_range", parameters, request))
+    except ValueError as error:
+        raise MetricError(f"the answer cannot be used: {error}") from None
+    return list(_only(found).points)
 
 
 def _ask(source: PrometheusSource, path: str, parameters: Mapping[str, str], request: MetricRead) -> dict[str, Any]:
@@ -64,9 +71,9 @@ def _ask(source: PrometheusSource, path: str, parameters: Mapping[str, str], req
     answer = get(url, {**parameters, **timeout}, source.token_env, request)
     try:
         document = json.loads(answer.body)
-    except ValueError:
+    except (ValueError, RecursionError):
         document = None
-    if isinstance(document, dict) and document.get("status") == "success":
+    if isinstance(document, dict) and document.get("status") == "success" and isinstance(document.get("data"), dict):
         data: dict[str, Any] = document["data"]
         return data
     if isinstance(document, dict) and "error" in document:
@@ -74,7 +81,7 @@ def _ask(source: PrometheusSource, path: str, parameters: Mapping[str, str], req
     raise MetricError(f"HTTP {answer.status}, and no answer of Prometheus")
 
 
-def _only(result: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _only(result: Sequence[T]) -> T:
     if not result:
         raise MetricError("the query gives no series")
     if len(result) > 1:

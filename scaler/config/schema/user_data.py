@@ -7,6 +7,7 @@ from pathlib import Path
 from scaler.config.schema.cloud_init import cloud_init_problem
 from scaler.config.schema.context import SpecContext
 from scaler.config.schema.refusals import refusal, shown
+from scaler.support.documents import read_beginning
 from scaler.support.text import named
 
 USER_DATA_KIB = {"hetzner": 32, "digitalocean": 64}
@@ -21,7 +22,7 @@ def read_user_data(name: str, here: SpecContext) -> str:
     path = here.folder / name
     try:
         inside = _is_inside(path, here.project_folder)
-        content = path.read_bytes() if inside else b""
+        content = read_beginning(path, 1 << 20) if inside else b""
         text = content.decode()
     except FileNotFoundError:
         inline = "a document itself belongs in user_data_inline" if "\n" in name.strip() else ""

@@ -1,0 +1,108 @@
+"""The bounds of what is read: bytes, values, nesting, memory."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from scaler.config.strict_yaml import read
+from scaler.engine.yaml_file import parse_yaml
+from scaler.support.documents import MOST_VALUES, parse_json, read_file, read_json, unzip
+from tests.support.project import ROOT
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"[" * 200_000, "nested too deep"),
+        (b'{"a":' * 200_000, "nested too deep"),
+        (b"[" + b"0," * MOST_VALUES + b"0]", "more than 4,000,000 values"),
+        (b"", "Expecting value"),
+        (b"\xff", "decode"),
+        (b"1" * 5000, "4300"),
+    ],
+    ids=["lists", "objects", "values", "empty", "bytes", "digits"],
+)
+def test_json_that_is_none(content: bytes, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        parse_json(content)
+
+
+def test_files_are_bounded_before_and_after_they_are_unzipped(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_bytes(b'"' + b"x" * 100 + b'"')
+    assert read_json(path, 102) == "x" * 100
+    with pytest.raises(ValueError, match="more than 0 KiB"):
+        read_json(path, 101)
+    zipped = tmp_path / "a.json.gz"
+    zipped.write_bytes(gzip.compress(path.read_bytes()))
+    assert read_json(zipped, 102) == "x" * 100
+    with pytest.raises(ValueError, match="when it is unzipped"):
+        read_json(zipped, 101)
+    for broken in (zipped.read_bytes()[:-9], b"\x1f\x8b", b"no gzip"):
+        with pytest.raises(ValueError, match="cannot be unzipped"):
+            unzip(broken)
+
+
+def test_a_pipe_or_an_endless_file_holds_nobody_up(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert read_file(tmp_path / "pipe") == b""
+    with pytest.raises(ValueError, match="more than 64 KiB"):
+        read_file(Path("/dev/zero"), 64 << 10)
+
+
+@pytest.mark.parametrize("content", [b"[" * 400, b"- " * 400, b"- &a 1\n" + b"- *a\n" * 25_000])
+def test_yaml_without_end_is_a_problem_of_the_file(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_bytes(content)
+    (problem,) = read(path).problems
+    assert problem.message == "nested too deep or too large"
+    path.write_bytes(b"#" * (2 << 20))
+    (problem,) = read(path).problems
+    assert problem.message == "the file is too large: it has more than 1 MiB"
+
+
+def test_yaml_of_others_is_a_value_or_an_error_of_one_kind() -> None:
+    assert parse_yaml(b"a: [1]") == {"a": [1]}
+    for content in (b"a: [", b"[" * 1200, b"\0"):
+        with pytest.raises(ValueError, match=r"."):
+            parse_yaml(content)
+
+
+BOMBS = """
+import gzip, pathlib, resource, sys
+sys.setrecursionlimit(1000)
+resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
+from scaler.engine.backend import LocalBackend
+from scaler.errors import ScalerError
+folder = pathlib.Path(sys.argv[1])
+backend = LocalBackend(folder, "p", "s")
+path = folder / "stacks" / "p" / "s.json.gz"
+path.parent.mkdir(parents=True)
+for content in (b"[" + b"[]," * 95_000_000 + b"0]", b"[" * 50_000_000):
+    path.write_bytes(gzip.compress(content, 1))
+    del content
+    try:
+        backend.checkpoint()
+    except ScalerError as error:
+        print(error.why.rpartition(": ")[2])
+"""
+
+
+def test_a_small_checkpoint_that_unzips_to_gigabytes_takes_no_memory(tmp_path: Path) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", BOMBS, str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.stdout.splitlines() == [
+        "it has more than 256 MiB when it is unzipped",
+        "it has more than 4,000,000 values",
+    ], ran.stderr
