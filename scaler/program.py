@@ -44,7 +44,13 @@ def _declare_recorded() -> None:
         raise UsageError(
             f"There is no state file for {stack}.", fix=f"Run `scaler status --refresh --stack {stack}` first."
         )
-    owner = spec.owner.with_id(state.identity.id if state.identity else "")
+    if state.identity is None or not state.identity.id:
+        # Exporting no id would take it from the stack.
+        raise UsageError(
+            f"The state file of {stack} has no id of the stack; an older version wrote it.",
+            fix=f"Run `scaler status --refresh --stack {stack}` first.",
+        )
+    owner = spec.owner.with_id(state.identity.id)
     there = [server for server in state.servers if server.id and server.status is not Status.DELETED]
     declare(
         spec.cloud,

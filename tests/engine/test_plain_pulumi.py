@@ -22,6 +22,7 @@ from scaler.engine.plugin import resource_type
 from scaler.engine.plugin.operation import Operation
 from scaler.engine.plugin.server import serve
 from scaler.model import Permits, Server
+from scaler.model.identity import Identity
 from scaler.model.lifecycle import Status
 from scaler.program import run_by_hand
 from scaler.records.state import State
@@ -29,6 +30,8 @@ from scaler.records.state_file import StateFile
 from tests.engine.stack_project import STACK, Project, names
 
 pytestmark = pytest.mark.engine
+
+IDENTITY = Identity(id="1d1d1d1d", project="scaler", cloud="hetzner", endpoint="embedded")
 
 
 def save_state(project: Project, servers: dict[str, Server]) -> None:
@@ -41,6 +44,7 @@ def save_state(project: Project, servers: dict[str, Server]) -> None:
             updated=project.clock.now(),
             wanted={"worker": len(servers)},
             servers=tuple(servers.values()),
+            identity=IDENTITY,
         )
     )
 
@@ -78,6 +82,18 @@ def test_by_hand_a_deleted_record_is_not_declared(project: Project, monkeypatch:
     deleted = dataclasses.replace(recorded["demo-worker-1"], name="demo-worker-2", id="99", status=Status.DELETED)
     save_state(project, {**recorded, "demo-worker-2": deleted})
     assert by_hand(project, monkeypatch) == ({}, None)
+
+
+def test_by_hand_the_stack_keeps_its_id(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    project.scale(names(1))
+    save_state(project, dict(project.record()))
+    project.stack.establish(IDENTITY)
+    monkeypatch.chdir(project.directory / "stacks")
+    monkeypatch.delenv("SCALER_STATE_DIR", raising=False)
+    with project.serving() as port:
+        assert project.engine.up(run_by_hand, port, refresh=False).error is None
+    assert project.stack.read().identity == IDENTITY
+    assert set(project.held()) == {"demo-worker-1"}
 
 
 @contextmanager
