@@ -120,6 +120,8 @@ def _look_for_all(unseen: Knowledge, ports: Ports, claim: Claim, *, is_proven: b
         check_unclaimed(unseen.spec, first.world.unclaimed, first.world.at)
     seen = prove_absences(first, ports)
     require_presence(seen.gone)
+    if not claim.leave_others:
+        check_unclaimed(seen.spec, seen.world.unclaimed, seen.world.at)
     # A second observation compares with the first one, and no longer reports what the first found.
     drift = dict.fromkeys((*first.world.drift, *seen.world.drift))
     return replace(seen, world=replace(seen.world, drift=tuple(drift)))

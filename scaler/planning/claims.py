@@ -44,7 +44,7 @@ class Sorted:
     claimed: tuple[Machine, ...]
     """Those of ours that a run was told to take and that do not carry the stack's id yet."""
     relabelled: frozenset[str]
-    """Ids of machines of the stack's records that carry the names of another project or stack."""
+    """Ids of machines of the stack's records that carry another id, or the names of another project or stack."""
 
 
 def sort_out(machines: Sequence[Machine], recorded: Collection[str], owner: Owner, claims: Collection[str]) -> Sorted:
@@ -60,10 +60,12 @@ def sort_out(machines: Sequence[Machine], recorded: Collection[str], owner: Owne
             ours.append(machine)
         elif machine.id in claims:
             claimed.append(replace(machine, labels=owner.claim(machine.labels)))
-        elif machine.id not in recorded or owner.is_anothers(machine.labels):
+        elif machine.id not in recorded:
             unclaimed.append(machine)
         elif owner.excludes(machine.labels):
             relabelled.append(machine.id)
+            if owner.is_anothers(machine.labels):
+                unclaimed.append(machine)
         else:
             ours.append(machine)
     return Sorted(

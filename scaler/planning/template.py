@@ -48,7 +48,7 @@ def labels_of(spec: Spec, machine: Machine, group: str, owner: Owner) -> dict[st
     decide only about labels of their own.
     """
     wanted = spec.groups[group].labels if group in spec.groups else {}
-    return {**machine.labels, **wanted, **owner.labels, GROUP: group}
+    return {**owner.claim(machine.labels), **wanted, **owner.labels, GROUP: group}
 
 
 def outdated(group: Group, machine: Machine, images: Collection[str] = ()) -> str | None:

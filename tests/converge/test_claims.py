@@ -11,7 +11,7 @@ from scaler.converge.demand import Demand, Options
 from scaler.converge.observe import observe
 from scaler.errors import UnrecognisedError, UsageError
 from scaler.model import Outcome
-from scaler.model.ownership import ID
+from scaler.model.ownership import ID, Owner, decode_tags, encode_tags
 from scaler.planning.claims import Claim, claim_of
 from tests.support.fakes import Killed, Setting, taken
 
@@ -155,6 +155,29 @@ def test_a_recorded_server_with_another_stacks_id_stops_every_run() -> None:
     change(setting, "prod-worker-1", ID, ANOTHERS)
     for demand in (Demand({"worker": 2}), Demand(remove=frozenset({"prod-worker-1"}))):
         assert refused(setting, demand).code == "unclaimed_servers"
+
+
+def test_destroy_forgets_a_recorded_server_of_another_stack_and_leaves_it() -> None:
+    setting = Setting().with_servers(worker=2)
+    change(setting, "prod-worker-1", ID, ANOTHERS)
+    result = setting.run(Demand({"worker": 0}), Options(everything=True))
+    assert ("forget", "prod-worker-1") in taken(result)
+    assert [report.step.reason for report in result.steps if report.step.action == "forget"] == [
+        "it carries another owner's labels"
+    ]
+    assert [box.name for box in setting.cloud.boxes.values()] == ["prod-worker-1"]
+    assert setting.held() == {}
+
+
+def test_a_claim_that_was_cut_off_between_two_tags_is_cleaned_up() -> None:
+    owner = Owner("scaler", "prod", "bbbb2222")
+    both = decode_tags([*encode_tags(owner.group_labels("worker", "x")), f"{ID}:cccc3333"])
+    assert owner.owns(both)
+    assert f"{ID}:cccc3333" in both
+    assert owner.claim(both) == owner.group_labels("worker", "x")
+    theirs = decode_tags([*encode_tags(owner.group_labels("worker", "x")), f"{ID}:aaaa1111"])
+    assert owner.is_anothers(theirs)
+    assert owner.claim(theirs) == owner.group_labels("worker", "x")
 
 
 def test_a_server_that_gets_another_stacks_id_under_the_lock_is_not_deleted() -> None:
