@@ -90,8 +90,7 @@ def test_by_hand_the_stack_keeps_its_id(project: Project, monkeypatch: pytest.Mo
     project.stack.establish(IDENTITY)
     monkeypatch.chdir(project.directory / "stacks")
     monkeypatch.delenv("SCALER_STATE_DIR", raising=False)
-    with project.serving() as port:
-        assert project.engine.up(run_by_hand, port, refresh=False).error is None
+    assert project.typed("up", run_by_hand, Permits()).error is None
     assert project.stack.read().identity == IDENTITY
     assert set(project.held()) == {"demo-worker-1"}
 
