@@ -101,6 +101,10 @@ def test_an_official_plugin_is_looked_for_where_the_engine_does(
     (tmp_path / ".pulumi" / "plugins" / "resource-hcloud-v1.35.0").mkdir(parents=True)
     _, findings = doctor(project, {**environ, "PATH": str(tmp_path)})
     assert "resource-hcloud-v1.35.0" in findings["plugin prod"]["message"]
+    (project / "Pulumi.prod.yaml").write_text("config: {hcloud:token: another}\n")
+    code, findings = doctor(project, {**environ, "PATH": str(tmp_path)})
+    assert (code, findings["plugin prod"]["result"]) == (3, "fail")
+    assert findings["plugin prod"]["message"].startswith("Pulumi.prod.yaml says where the official plugin works")
 
 
 def test_it_changes_nothing(project: Path, environ: dict[str, str], cloud: EmbeddedCloud) -> None:

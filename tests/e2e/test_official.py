@@ -1,13 +1,14 @@
 """`plugin: official`: the engine starts the plugin itself, and scaler's commands do with it what they promise.
 
-The plugin is a stand-in (`tests/support/official/plugin.py`). `SCALER_TEST_PLUGINS` may name a folder
-with the real `pulumi-resource-hcloud` and `pulumi-resource-digitalocean`, which are used instead.
+The plugin is a stand-in (`tests/support/official/plugin.py`). Where `SCALER_TEST_PLUGINS` names a folder
+with `pulumi-resource-hcloud` and `pulumi-resource-digitalocean`, stacks change to and from the real ones too.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,26 +18,34 @@ import requests
 import yaml
 
 from tests.e2e.conftest import Make
-from tests.support.project import DIGITALOCEAN, HETZNER, ROOT, TOKEN, Project, Ran, Vendor
+from tests.support.project import DIGITALOCEAN, HETZNER, ROOT, TOKEN, Project, Ran, Vendor, finish, wait_until
 
 pytestmark = pytest.mark.engine
 
 PACKAGES = {"hetzner": "hcloud", "digitalocean": "digitalocean"}
 
 
-def plug_in(project: Project) -> Project:
-    """Put the official plugin where the engine finds it."""
-    real = os.environ.get("SCALER_TEST_PLUGINS")
-    folder = Path(real) if real else project.folder / "plugins"
-    if not real:
-        folder.mkdir()
-        program = folder / f"pulumi-resource-{PACKAGES[project.vendor.name]}"
+def plug_in(project: Project, plugins: Path | None = None) -> Project:
+    """Put the official plugin where the engine finds it: the stand-in, or the real one of a folder."""
+    if plugins is None:
+        plugins = project.folder / "plugins"
+        plugins.mkdir()
+        program = plugins / f"pulumi-resource-{PACKAGES[project.vendor.name]}"
         module = f"tests.support.official.plugin {project.vendor.name}"
         program.write_text(f"#!/bin/sh\nexec {sys.executable} -m {module}\n", encoding="utf-8")
         program.chmod(0o755)
-    project.environ["PATH"] = f"{folder}:{project.environ['PATH']}"
+    project.environ["PATH"] = f"{plugins}:{project.environ['PATH']}"
     project.describe(plugin="official")
     return project
+
+
+def real_plugins(vendor: Vendor) -> Path:
+    """The folder of the real plugin; skips the test without one."""
+    name = f"pulumi-resource-{PACKAGES[vendor.name]}"
+    folder = os.environ.get("SCALER_TEST_PLUGINS", "")
+    if not shutil.which(name, path=folder):
+        pytest.skip(f"there is no {name}: set SCALER_TEST_PLUGINS to a folder that holds it")
+    return Path(folder)
 
 
 @pytest.fixture
@@ -104,10 +113,10 @@ def refuse_another_place(project: Project) -> None:
     settings.write_text(before)
 
 
-@pytest.fixture
-def stocked(make_served: Make, vendor: Vendor) -> Project:
+@pytest.fixture(params=["stand-in", "real"])
+def stocked(request: pytest.FixtureRequest, make_served: Make, vendor: Vendor) -> Project:
     """A project with networks and the like, whose endpoint is in the spec, and whose token is in a file."""
-    project = plug_in(make_served(vendor))
+    project = plug_in(make_served(vendor), real_plugins(vendor) if request.param == "real" else None)
     furnish(project)
     token = project.folder / "token"
     token.write_text(f"{TOKEN}\n")
@@ -180,6 +189,23 @@ def test_it_works_where_scaler_does_and_adopts_what_is_lost(official: Project) -
     assert machines.items() < agreed.items()
     official.run("destroy", "--yes")
     assert official.machines == {}
+
+
+def test_servers_of_a_killed_run_are_adopted(make_served: Make) -> None:
+    """The plugin waits for two servers when everything is killed: they are in no state."""
+    official = plug_in(make_served(HETZNER))
+    official.world.set_knobs("hetzner", boot_s=3600.0)
+    run = official.start("ensure", "2", "--yes")
+    wait_until(lambda: len(official.machines) == 2, "two servers")
+    engine = next(pid for pid, word in reversed(official.engine_runs) if word == "up")
+    for pid in (run.pid, engine):
+        os.kill(pid, signal.SIGKILL)
+    finish(run)
+    made = official.machines
+    official.world.advance(3600)
+    ran = official.ensure("2")
+    assert actions(ran) == {"adopt"}
+    assert official.agreed() == made
 
 
 def test_the_next_type_is_tried_without_capacity_and_a_refusal_is_about_credentials(make_project: Make) -> None:

@@ -87,13 +87,20 @@ def check_spec(project: Project, stack: str) -> tuple[Finding, Spec | None]:
 
 def check_plugin(project: Project, spec: Spec, environ: Mapping[str, str]) -> Finding:
     """Check that the plugin that serves the resource types to the engine is there."""
-    return _official_plugin(spec, environ) if spec.plugin == "official" else _own_plugin(project, spec, environ)
+    return (
+        _official_plugin(project, spec, environ) if spec.plugin == "official" else _own_plugin(project, spec, environ)
+    )
 
 
-def _official_plugin(spec: Spec, environ: Mapping[str, str]) -> Finding:
+def _official_plugin(project: Project, spec: Spec, environ: Mapping[str, str]) -> Finding:
+    from scaler.engine.official import refuse_other_place
     from scaler.engine.plugin import resource_type
 
     package = resource_type(spec.cloud).package
+    try:
+        refuse_other_place(project.directory, spec.stack, package)
+    except ScalerError as error:
+        return Finding.failed(f"plugin {spec.stack}", error)
     name = f"pulumi-resource-{package}"
     user = home_folder(environ) or Path("/")
     home = Path(environ.get("PULUMI_HOME") or user / ".pulumi")

@@ -3,8 +3,7 @@
 A process that the engine starts itself, with the official plugins' habits as they were recorded: it
 takes endpoint and token from its configuration or its environment, asks the cloud for one server at a
 time and waits until it runs, knows nothing of plans, keeps the recorded properties, and words its
-errors as hcloud-go and godo do. The tests use the real ones instead where `SCALER_TEST_PLUGINS` names
-a folder that holds them.
+errors as hcloud-go and godo do.
 """
 
 from __future__ import annotations
