@@ -65,7 +65,16 @@ def test_a_firewall_is_applied_at_creation_and_by_labels(http: Http) -> None:
     by_label = {"type": "label_selector", "label_selector": {"selector": "role=web"}}
     assert http.post(f"{act}/apply_to_resources", json={"apply_to": [by_label]}).status_code == 201
     shown = http.get(f"/v1/firewalls/{firewall['firewall']['id']}").json()["firewall"]
-    assert {row["server"]["id"] for row in shown["applied_to"]} == {first, second}
+    matching = [{"type": "server", "server": {"id": first}}]
+    assert shown["applied_to"] == [target, {**by_label, "applied_to_resources": matching}]
+    third = server(http, name="web-3", labels={"role": "web"})
+    for machine in (first, second, third):
+        (applied,) = http.get(f"/v1/servers/{machine}").json()["server"]["public_net"]["firewalls"]
+        assert applied["id"] == firewall["firewall"]["id"]
+    gone = {"remove_from": [{"type": "server", "server": {"id": 1}}]}
+    missing = http.post(f"{act}/remove_from_resources", json=gone).json()["error"]["code"]
+    assert missing == "firewall_resource_not_found"
+    assert http.delete(act.removesuffix("/actions")).status_code == 422
     rule = {"direction": "in", "protocol": "tcp", "port": "22", "source_ips": ["0.0.0.0/0"]}
     assert http.post(f"{act}/set_rules", json={"rules": [rule]}).status_code == 201
     (kept,) = http.get(f"/v1/firewalls/{firewall['firewall']['id']}").json()["firewall"]["rules"]
@@ -132,6 +141,19 @@ def test_a_primary_ip_is_made_for_a_server(http: Http) -> None:
     assert (
         http.get(f"/v1/servers/{machine}").json()["server"]["public_net"]["ipv4"]["ip"] == made_so["primary_ip"]["ip"]
     )
+
+
+def test_switches_of_networks_and_addresses_are_turned(http: Http) -> None:
+    inner = network(http, expose_routes_to_vswitch=True)["id"]
+    changed = http.put(f"/v1/networks/{inner}", json={"expose_routes_to_vswitch": False}).json()["network"]
+    assert changed["expose_routes_to_vswitch"] is False
+    made_so = http.post("/v1/primary_ips", json={"name": "six", "type": "ipv6", "location": "fsn1"}).json()[
+        "primary_ip"
+    ]
+    path = f"/v1/primary_ips/{made_so['id']}"
+    assert http.put(path, json={"auto_delete": True}).json()["primary_ip"]["auto_delete"] is True
+    first = made_so["ip"].partition("/")[0]
+    assert [row["id"] for row in http.get(f"/v1/primary_ips?ip={first}").json()["primary_ips"]] == [made_so["id"]]
 
 
 def test_a_withdrawn_type_is_answered_by_its_id_alone(http: Http) -> None:

@@ -173,7 +173,7 @@ _SERVER_ACTIONS: dict[str, Handler] = {
 _IN_USE: dict[str, Callable[[Thing, Thing], bool]] = {
     "ssh_key": lambda thing, server: False,
     "placement_group": lambda thing, server: server.body.get("placement_group") == thing.id,
-    "firewall": lambda thing, server: thing.id in server.body.get("firewalls", ()),
+    "firewall": lambda thing, server: thing.id in server.body.get("firewalls", ()) or bool(thing.body.get("selectors")),
     "network": lambda thing, server: any(net["network"] == thing.id for net in server.body.get("private_net", ())),
 }
 
@@ -210,8 +210,8 @@ _TABLE: list[tuple[str, str, Handler]] = [
     ("POST", "/ssh_keys", create_ssh_key),
     ("POST", "/placement_groups", create_placement_group),
     ("POST", "/firewalls", create_firewall),
-    ("POST", "/firewalls/{id:int}/actions/apply_to_resources", apply_firewall("apply_firewall", apply=True)),
-    ("POST", "/firewalls/{id:int}/actions/remove_from_resources", apply_firewall("remove_firewall", apply=False)),
+    ("POST", "/firewalls/{id:int}/actions/apply_to_resources", apply_firewall(apply=True)),
+    ("POST", "/firewalls/{id:int}/actions/remove_from_resources", apply_firewall(apply=False)),
     ("POST", "/networks", create_network),
     ("POST", "/networks/{id:int}/actions/add_subnet", add_subnet),
     ("POST", "/networks/{id:int}/actions/delete_subnet", delete_subnet),

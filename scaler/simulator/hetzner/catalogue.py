@@ -86,6 +86,7 @@ LOCATIONS = _by_name(
 )
 
 _EUROPE = ("fsn1", "nbg1", "hel1")
+_EUROPE_AND_ASIA = (*_EUROPE, "sin")
 _EVERYWHERE = tuple(LOCATIONS)
 
 
@@ -119,12 +120,12 @@ SERVER_TYPES: Mapping[str, ServerType] = {
         _type(97, "ccx23", (4, 16, 160), "85.99", _EVERYWHERE, _GENERAL, dedicated=True),
         _type(98, "ccx33", (8, 32, 240), "138.49", _EVERYWHERE, _GENERAL, dedicated=True),
         _type(99, "ccx43", (16, 64, 360), "275.99", _EVERYWHERE, _GENERAL, dedicated=True),
-        _type(108, "cpx12", (1, 2, 40), "8.99", _EVERYWHERE, _REGULAR),  # the price is a guess
-        _type(109, "cpx22", (2, 4, 80), "19.49", _EVERYWHERE, _REGULAR),
-        _type(110, "cpx32", (4, 8, 160), "35.49", _EVERYWHERE, _REGULAR),
-        _type(111, "cpx42", (8, 16, 320), "69.49", _EVERYWHERE, _REGULAR),
-        _type(112, "cpx52", (12, 24, 480), "100.49", _EVERYWHERE, _REGULAR),
-        _type(113, "cpx62", (16, 32, 640), "129.99", _EVERYWHERE, _REGULAR),
+        _type(108, "cpx12", (1, 2, 40), "8.99", _EUROPE_AND_ASIA, _REGULAR),  # the price is a guess
+        _type(109, "cpx22", (2, 4, 80), "19.49", _EUROPE_AND_ASIA, _REGULAR),
+        _type(110, "cpx32", (4, 8, 160), "35.49", _EUROPE_AND_ASIA, _REGULAR),
+        _type(111, "cpx42", (8, 16, 320), "69.49", _EUROPE_AND_ASIA, _REGULAR),
+        _type(112, "cpx52", (12, 24, 480), "100.49", _EUROPE_AND_ASIA, _REGULAR),
+        _type(113, "cpx62", (16, 32, 640), "129.99", _EUROPE_AND_ASIA, _REGULAR),
         _type(114, "cx23", (2, 4, 40), "5.49", _EUROPE, _COST),
         _type(115, "cx33", (4, 8, 80), "8.49", _EUROPE, _COST),
         _type(116, "cx43", (8, 16, 160), "15.99", _EUROPE, _COST),

@@ -12,20 +12,19 @@ from scaler.simulator.things import Thing
 
 def create_firewall(call: Call) -> Reply:
     """Add a firewall, and apply it to what the request names."""
-    body = {"rules": _rules(call), "labels": labels_asked_for(call)}
+    body = {"rules": _rules(call), "labels": labels_asked_for(call), "selectors": []}
     firewall = call.world.add("hetzner", "firewall", new_name(call, "firewall"), body)
-    actions = [_apply(call, firewall, server, "apply_firewall") for server in _targets(call, "apply_to")]
+    actions = _change(call, firewall, "apply_to", apply=True)
     view = shapes(call)
     return Reply({"firewall": view.firewall(firewall), "actions": [view.action(action) for action in actions]}, 201)
 
 
-def apply_firewall(command: str, *, apply: bool) -> Handler:
-    """Apply a firewall to servers, or remove it from them."""
+def apply_firewall(*, apply: bool) -> Handler:
+    """Apply a firewall to servers and to label selectors, or remove it from them."""
 
     def handler(call: Call) -> Reply:
         firewall = get(call, "firewall")
-        targets = _targets(call, "apply_to" if apply else "remove_from")
-        actions = [_apply(call, firewall, server, command) for server in targets]
+        actions = _change(call, firewall, "apply_to" if apply else "remove_from", apply=apply)
         return Reply({"actions": [shapes(call).action(action) for action in actions]}, 201)
 
     return handler
@@ -49,26 +48,42 @@ def _rules(call: Call) -> list[Json]:
     return [{**_RULE, **{key: value for key, value in rule.items() if value is not None}} for rule in rules]
 
 
-def _targets(call: Call, field: str) -> list[Thing]:
-    """The servers that a request names, by their ids or by a label selector as it matches now."""
-    servers: list[Thing] = []
+def _change(call: Call, firewall: Thing, field: str, *, apply: bool) -> list[Thing]:
+    """Apply a firewall to the resources in a field of the request, or remove it; the actions, one for each server."""
+    command = "apply_firewall" if apply else "remove_firewall"
+    actions: list[Thing] = []
     for target in call.fields.get(field) or ():
         selector = (target.get("label_selector") or {}).get("selector")
         if selector is None:
-            servers.append(get(call, "server", (target.get("server") or {}).get("id") or 0))
+            actions.append(_change_server(call, firewall, (target.get("server") or {}).get("id"), command))
             continue
-        try:
-            chosen = parse_selector(selector)
-        except ValueError as error:
-            raise invalid(field, str(error)) from error
-        servers += [server for server in call.world.servers() if chosen(server.body["labels"])]
-    return servers
+        matching = _matching(call, selector, field)
+        others = [other for other in firewall.body.get("selectors", ()) if other != selector]
+        firewall.body["selectors"] = [*others, selector] if apply else others
+        call.world.save(firewall)
+        actions += [_action(call, firewall, server, command) for server in matching]
+    return actions
 
 
-def _apply(call: Call, firewall: Thing, server: Thing, command: str) -> Thing:
-    others = [applied for applied in server.body.get("firewalls", ()) if applied != firewall.id]
+def _matching(call: Call, selector: str, field: str) -> list[Thing]:
+    try:
+        chosen = parse_selector(selector)
+    except ValueError as error:
+        raise invalid(field, str(error)) from error
+    return [server for server in call.world.servers() if chosen(server.body["labels"])]
+
+
+def _change_server(call: Call, firewall: Thing, number: int | None, command: str) -> Thing:
+    server = call.world.get("hetzner", "server", number or 0)
+    if server is None:
+        raise ApiError(422, "firewall_resource_not_found", f"server with ID '{number}' not found")
     if command == "apply_firewall" and not (server.body.get("ipv4") or server.body.get("ipv6")):
         raise ApiError(422, "private_net_only_server", "firewalls need a server with a public interface")
+    others = [applied for applied in server.body.get("firewalls", ()) if applied != firewall.id]
     server.body["firewalls"] = [*others, firewall.id] if command == "apply_firewall" else others
     call.world.save(server)
+    return _action(call, firewall, server, command)
+
+
+def _action(call: Call, firewall: Thing, server: Thing, command: str) -> Thing:
     return act(call, command, 0.0, server=server, others=[{"id": firewall.id, "type": "firewall"}])

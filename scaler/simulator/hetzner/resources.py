@@ -46,7 +46,8 @@ def lister(kind: str) -> Handler:
         if wanted := call.query.get("fingerprint"):
             found = [thing for thing in found if thing.body.get("fingerprint") == wanted]
         if wanted := call.query.get("ip"):
-            found = [thing for thing in found if thing.body.get("ip") == wanted]
+            # An IPv6 network goes by its first address too.
+            found = [thing for thing in found if wanted in (thing.body["ip"], thing.body["ip"].partition("/")[0])]
         return page(call, f"{kind}s", things_in_order(call, found), _render(call, kind))
 
     return handler
@@ -55,6 +56,10 @@ def lister(kind: str) -> Handler:
 def getter(kind: str) -> Handler:
     """Get one thing of a kind."""
     return lambda call: Reply({kind: _render(call, kind)(get(call, kind))})
+
+
+_SWITCHES = {"network": ("expose_routes_to_vswitch",), "primary_ip": ("auto_delete",)}
+"""What else can be changed of a kind."""
 
 
 def updater(kind: str) -> Handler:
@@ -66,6 +71,9 @@ def updater(kind: str) -> Handler:
             thing.name = new_name(call, kind)
         if call.fields.get("labels") is not None:
             thing.body["labels"] = labels_asked_for(call)
+        for key in _SWITCHES.get(kind, ()):
+            if call.fields.get(key) is not None:
+                thing.body[key] = call.fields[key]
         call.world.save(thing)
         return Reply({kind: _render(call, kind)(thing)})
 

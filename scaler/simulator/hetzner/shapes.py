@@ -22,6 +22,7 @@ from scaler.simulator.hetzner.catalogue import (
     ServerType,
     SystemImage,
 )
+from scaler.simulator.hetzner.labels import Selector, parse_selector
 from scaler.simulator.things import Thing
 from scaler.simulator.world import SimulatedWorld
 
@@ -243,9 +244,22 @@ class Shapes:
             "floating_ips": [],
             "firewalls": [
                 {"id": number, "status": "pending" if body.get("applied_at", 0.0) > self._now else "applied"}
-                for number in body.get("firewalls", ())
+                for number in self._firewalls_of(body)
             ],
         }
+
+    @cached_property
+    def _selectors(self) -> list[tuple[int, Selector]]:
+        """The label selectors that firewalls are applied to, with the firewall's id."""
+        firewalls = self._world.things("hetzner", "firewall")
+        return [
+            (firewall.id, parse_selector(text)) for firewall in firewalls for text in firewall.body.get("selectors", ())
+        ]
+
+    def _firewalls_of(self, body: Json) -> list[int]:
+        """The firewalls of a server: its own, and those that are applied to labels that it carries."""
+        by_label = (number for number, matches in self._selectors if matches(body["labels"]))
+        return list(dict.fromkeys((*body.get("firewalls", ()), *by_label)))
 
     def _private_net(self, body: Json) -> list[Json]:
         """The networks whose `attach_to_network` has ended."""
@@ -297,7 +311,12 @@ class Shapes:
     def firewall(self, thing: Thing) -> Json:
         """A firewall with the servers that it is applied to."""
         members = [server.id for server in self._servers if thing.id in server.body.get("firewalls", ())]
-        applied = [{"type": "server", "server": {"id": member}} for member in members]
+        applied = [_applied_to(member) for member in members]
+        for text in thing.body.get("selectors", ()):
+            matches = parse_selector(text)
+            matching = [_applied_to(server.id) for server in self._servers if matches(server.body["labels"])]
+            selector = {"label_selector": {"selector": text}, "applied_to_resources": matching}
+            applied.append({"type": "label_selector", **selector})
         return {**self._labelled(thing), "rules": thing.body["rules"], "applied_to": applied}
 
     def network(self, thing: Thing) -> Json:
@@ -354,6 +373,10 @@ class Shapes:
             "created": timestamp(thing.created),
             "labels": thing.body.get("labels", {}),
         }
+
+
+def _applied_to(server: int) -> Json:
+    return {"type": "server", "server": {"id": server}}
 
 
 def _price(net: Decimal) -> Json:
