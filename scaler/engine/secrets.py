@@ -40,6 +40,18 @@ def default_passphrase(environ: Mapping[str, str], provider: str | None) -> dict
     return {PASSPHRASE: ""}
 
 
+def passphrase_file_problem(environ: Mapping[str, str]) -> str | None:
+    """Return why the file with the passphrase cannot be read; None if it can, or if the engine does not need it."""
+    path = environ.get(PASSPHRASE_FILE)
+    if not path or PASSPHRASE in environ:
+        return None
+    try:
+        with Path(path).open("rb"):
+            return None
+    except OSError as error:
+        return f"the file that {PASSPHRASE_FILE} names cannot be read: {error.strerror}"
+
+
 def name_variable(error: str) -> str:
     """Return the engine's error; that of a wrong passphrase names the variable that holds it."""
     if _WRONG not in error or PASSPHRASE in error:

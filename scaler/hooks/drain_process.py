@@ -36,7 +36,8 @@ _POLL_S = 0.2
 def main() -> int:
     """Start what standard input says, and return in the parent process; the child process never returns."""
     job = json.load(sys.stdin)
-    lock = os.open(f"{job['file']}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    # Not through a link: others may write in the folder too.
+    lock = os.open(f"{job['file']}.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -138,7 +139,7 @@ def _signal_group(group: int, number: int) -> None:
 def _write(file: str, record: dict[str, Any]) -> None:
     """Replace the drain's file atomically."""
     temporary = f"{file}.{os.getpid()}.tmp"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
     with os.fdopen(os.open(temporary, flags, 0o640), "w", encoding="utf-8") as stream:
         json.dump(record, stream)
         stream.flush()

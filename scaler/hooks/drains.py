@@ -255,7 +255,7 @@ def _lock_of(file: Path) -> Path:
 
 def _is_locked(lock: Path) -> bool:
     try:
-        descriptor = os.open(lock, os.O_RDWR | os.O_CLOEXEC, FILE)
+        descriptor = os.open(lock, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, FILE)
     except OSError:
         return False
     try:

@@ -168,6 +168,12 @@ def test_outside_a_project_the_engine_is_still_checked(tmp_path: Path, environ: 
     assert "scaler init" in findings["project"]["fix"]
 
 
+def test_a_passphrase_that_cannot_be_read_is_named(project: Path, environ: dict[str, str]) -> None:
+    code, findings = doctor(project, {**environ, "PULUMI_CONFIG_PASSPHRASE_FILE": "/no/such/file"})
+    assert (code, findings["backend prod"]["result"]) == (1, "fail")
+    assert "PULUMI_CONFIG_PASSPHRASE_FILE" in findings["backend prod"]["message"]
+
+
 def test_a_state_folder_that_cannot_be_is_named(project: Path, environ: dict[str, str]) -> None:
     code, findings = doctor(project, environ, "--state-dir", str(project / "Pulumi.yaml" / "state"))
     assert code == 1

@@ -1,6 +1,9 @@
 """What others have planted in a shared state folder: links, pipes. No file outside is touched, and nothing waits."""
 
+import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -8,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from scaler.errors import StateError
+from scaler.hooks import drain_process
 from scaler.model.events import Event, EventName
 from scaler.records.event_log import EventLog
 from scaler.records.run_lock import RunLock
@@ -86,6 +90,16 @@ def test_the_embedded_cloud_s_world(folder: Path, victim: Path, plant: Plant) ->
     plant(folder / "embedded.sqlite")
     with pytest.raises(StateError, match="not followed"):
         SimulatedWorld(folder / "embedded.sqlite")
+    assert untouched(victim)
+
+
+def test_the_lock_of_a_drain(folder: Path, victim: Path) -> None:
+    (folder / "4711.json.lock").symlink_to(victim.with_name("new"))
+    job = {"file": str(folder / "4711.json"), "record": {}, "words": ["true"], "directory": "/", "within_s": 1}
+    given = json.dumps({**job, "end_within_s": 1}).encode()
+    program = [sys.executable, "-I", "-S", drain_process.__file__]
+    ran = subprocess.run(program, input=given, capture_output=True, check=False)
+    assert ran.returncode not in (0, drain_process.ANOTHER_DRAINS)
     assert untouched(victim)
 
 

@@ -23,9 +23,18 @@ def check_backend(project: Project, spec: Spec, environ: Mapping[str, str], cloc
 
 def _examine(check: str, project: Project, spec: Spec, environ: Mapping[str, str], clock: Clock) -> Finding:
     from scaler.engine.backend import LocalBackend
+    from scaler.engine.secrets import PASSPHRASE_FILE, passphrase_file_problem
     from scaler.wiring import RunSettings, backend_url, open_engine
 
     url = backend_url(project, spec, environ)
+    if problem := passphrase_file_problem(environ):
+        return Finding(
+            check=check,
+            level=Level.FAIL,
+            message=problem,
+            fix=f"Name a readable file in {PASSPHRASE_FILE}, or unset it.",
+            exit_code=ExitCode.ERROR,
+        )
     local = LocalBackend.at(url, project.name, spec.stack)
     if local is not None:
         if problem := unwritable(local.root):
