@@ -34,14 +34,21 @@ _PAUSE_S = 2.0
 
 
 def observe(
-    spec: Spec, ports: Ports, *, rebuild: bool = False, accept_loss: bool = False, claim: Claim | None = None
+    spec: Spec,
+    ports: Ports,
+    *,
+    rebuild: bool = False,
+    accept_loss: bool = False,
+    claim: Claim | None = None,
+    is_shown: bool = True,
 ) -> Knowledge:
     """Read the stack and the records, and list the cloud's machines.
 
     `rebuild` goes on without records that cannot be read; `claim` says what is done about unclaimed
     servers, and changes nothing yet. Raises what the cloud, the engine's backend or the state file raises.
     """
-    ports.progress.phase("observing")
+    if is_shown:
+        ports.progress.phase("observing")
     unseen = _read_records(spec, ports, rebuild=rebuild)
     identity = recorded_identity(unseen.stack, ports)
     claim = claim or Claim()

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from scaler.converge.conclude import LEFT, settle
-from scaler.converge.confirm import on_their_way
+from scaler.converge.confirm import on_their_way, running
 from scaler.converge.demand import Request
 from scaler.converge.drains import carry_out, draining, look_at_drains, policy_of
 from scaler.converge.knowledge import Knowledge
@@ -33,13 +33,18 @@ def wait_for_drains(request: Request, standing: Standing, ports: Ports) -> Stand
     """Take draining servers further until they are gone, the time is up, or another run wants something else."""
     request = _continued(request)
     started = ports.clock.monotonic()
+    is_shown = False
     while _may_wait(request, standing, ports):
         try:
+            if not is_shown:
+                ports.progress.phase("waiting for draining servers")
             _wait_unlocked(request, standing, started, ports)
+            before = standing.journal
             if _is_superseded(standing, ports):
                 ports.progress.warn("another command changed what is wanted: this one waits no longer")
                 return _left(_seen_again(request, standing, ports))
             standing = _go_on(request, _seen_again(request, standing, ports), ports)
+            is_shown = standing.journal == before
         except LockedError as error:
             ports.progress.warn(f"{error} This command waits no longer for the draining servers.")
             return _left(standing)
@@ -77,9 +82,9 @@ def _open(standing: Standing) -> dict[str, Server]:
 
 def _wait_unlocked(request: Request, standing: Standing, started: float, ports: Ports) -> None:
     """Wait until a drain has a result, or a stage's time is up."""
-    ports.progress.phase("waiting for draining servers")
     clock = ports.clock
     knowledge, servers = standing.knowledge, _open(standing)
+    ready = sum(running(knowledge.world, knowledge.wanted).values())
     drains = [server.drain for server in servers.values() if server.drain]
     pause = pause_until_news(drains, clock.now(), timedelta(seconds=clock.monotonic() - started))
     if any(_is_to_begin(server, knowledge) for server in servers.values()):
@@ -87,6 +92,7 @@ def _wait_unlocked(request: Request, standing: Standing, started: float, ports: 
     until = min(request.deadline, clock.monotonic() + pause.total_seconds())
     with ports.unlocked():
         while (left := until - clock.monotonic()) > 0 and not _has_result(servers, knowledge, ports):
+            ports.progress.waiting(ready, sum(knowledge.wanted.values()), clock.monotonic() - started)
             clock.sleep(min(_POLL_S, left))
 
 
@@ -110,7 +116,7 @@ def _is_superseded(standing: Standing, ports: Ports) -> bool:
 
 def _seen_again(request: Request, standing: Standing, ports: Ports) -> Standing:
     """Observe as a new run does, since others may have changed anything; keep what this run learned."""
-    seen = observe(request.spec, ports, accept_loss=request.options.accept_loss)
+    seen = observe(request.spec, ports, accept_loss=request.options.accept_loss, is_shown=False)
     knowledge = replace(
         standing.knowledge,
         stack=seen.stack,

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from scaler.clouds import AmbiguousError, BusyError, GoneError, InvalidError, TransientError
 from scaler.converge.demand import Demand, Options
 from scaler.converge.ensure import ensure
 from scaler.errors import LockedError
@@ -69,6 +70,7 @@ def test_a_run_waits_with_its_lock_released_and_with_few_looks() -> None:
     result = ensure(setting.spec, Demand({"worker": 0}), Options(timeout=2 * HOUR), ports)
     assert (result.outcome, setting.owned) == (Outcome.CONVERGED, [])
     assert len([call for call in setting.cloud.calls if call[0] == "list"]) <= 120
+    assert setting.progress.phases.count("waiting for draining servers") <= 2, "it says so once, not at each look"
     assert sum(held) >= 3599 and setting.clock.monotonic() - before - sum(held) < 60
 
 
@@ -230,3 +232,22 @@ def test_no_other_server_goes_in_place_of_one_whose_drain_failed() -> None:
         "prod-worker-2": StepResult.DONE,
         "prod-worker-3": StepResult.FAILED,
     }
+
+
+@pytest.mark.parametrize(
+    ("errors", "requests"),
+    [
+        ([], ["shutdown", "delete"]),
+        ([TransientError("502"), BusyError("locked")], ["shutdown", "shutdown", "shutdown", "delete"]),
+        ([AmbiguousError("no answer")], ["shutdown", "power_off", "delete"]),
+        ([InvalidError("not for this one")], ["shutdown", "power_off", "delete"]),
+        ([GoneError("not found")], ["shutdown", "delete"]),
+    ],
+    ids=["accepted", "passing", "no answer", "refused", "gone"],
+)
+def test_what_the_cloud_answers_to_a_shutdown(errors: list[Exception], requests: list[str]) -> None:
+    setting = stack_of(2, StopPolicy(shutdown_within=timedelta(minutes=1)))
+    setting.cloud.faults = {"shutdown": list(errors)}
+    assert setting.ensure(1).outcome is Outcome.CONVERGED
+    assert [name for name, _ in setting.cloud.changes()] == requests
+    assert setting.ready == setting.owned == ["prod-worker-1"]
