@@ -25,15 +25,19 @@ Levels = Mapping[str, str]
 
 
 def is_mandatory(policy: str, pack_name: str, packs: Sequence[PolicyPack], files: Sequence[PackFiles]) -> bool:
-    """Return whether a policy forbids; starts the packs to ask them. True if none of them says it."""
-    for pack, started in zip(packs, files, strict=True):
-        info = _info(started)
-        if info is None or info.name == pack_name:
-            levels = _levels(info) if info else {}
-            level = _configured(pack, policy) or levels.get(policy, "mandatory")
-            if level not in _ADVISORY:
-                return True
-    return False
+    """Return whether a policy forbids; starts the packs to ask them, since an event names only the pack."""
+    return forbids(policy, pack_name, [(pack, _info(started)) for pack, started in zip(packs, files, strict=True)])
+
+
+def forbids(policy: str, pack_name: str, packs: Sequence[tuple[PolicyPack, Any]]) -> bool:
+    """Return whether a policy is mandatory, from each pack and its `AnalyzerInfo`; None if it could not be asked.
+
+    True if nobody says it.
+    """
+    named = [(pack, info) for pack, info in packs if info is not None and info.name == pack_name]
+    levels = [_configured(pack, policy) or _levels(info).get(policy) for pack, info in named]
+    levels = levels or [_configured(pack, policy) for pack, info in packs if info is None]
+    return not levels or any(level not in _ADVISORY for level in levels)
 
 
 def _configured(pack: PolicyPack, policy: str) -> str | None:
