@@ -76,9 +76,11 @@ class Demand:
         return replace(self, remove=self.remove | world.orphans_left) if self.remove_orphans else self
 
     def resolve(self, spec: Spec, world: World) -> dict[str, int]:
-        """Return the wanted count of every group; a server to replace counts, whatever its state."""
+        """Return the wanted count of every group; a server to replace counts, unless it drains already."""
         servers = world.servers.values()
-        there = Counter(server.group for server in servers if server.counts or server.name in self.renew)
+        there = Counter(
+            server.group for server in servers if server.counts or (server.name in self.renew and server.drain is None)
+        )
         leaving = Counter(server.group for server in servers if server.counts and server.name in self.remove)
         return {
             name: max(

@@ -75,7 +75,13 @@ def check(request: Request, knowledge: Knowledge, made: Plan, journal: Journal) 
     everything = request.options.everything
     if everything:
         check_deletable(knowledge.world)
-    check_plan(request.spec, knowledge.world, made, ignore_protection=everything)
+    check_plan(
+        request.spec,
+        knowledge.world,
+        made,
+        ignore_protection=everything,
+        undrained=knowledge.advice.undrained,
+    )
     check_expectation(knowledge.world, made, request.options.expect_current)
     if request.demand.counts is not None and not everything:
         check_zero(knowledge.world, made, allowed=request.options.allow_zero)

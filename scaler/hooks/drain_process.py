@@ -87,7 +87,7 @@ def _wait(process: subprocess.Popen[bytes], until: float, end_within_s: float) -
     reader = process.stdout.fileno() if process.stdout else -1
     os.set_blocking(reader, False)
     output = b""
-    while not (has_ended := _has_ended(process.pid)) and (left := until - time.monotonic()) > 0:
+    while not (has_ended := _has_ended(process)) and (left := until - time.monotonic()) > 0:
         output = (output + _read(reader, min(_POLL_S, left)))[-_OUTPUT_BYTES:]
     if not has_ended:
         _end(process, end_within_s)
@@ -100,9 +100,12 @@ def _wait(process: subprocess.Popen[bytes], until: float, end_within_s: float) -
     return code if has_ended else None, output
 
 
-def _has_ended(pid: int) -> bool:
+def _has_ended(process: subprocess.Popen[bytes]) -> bool:
     """Return whether the command has ended, and leave it as a zombie: its id still names its session."""
-    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    if not hasattr(os, "waitid"):
+        # macOS, before Python 3.13.
+        return process.poll() is not None
+    return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 def _read(reader: int, within_s: float) -> bytes:
@@ -121,7 +124,7 @@ def _end(process: subprocess.Popen[bytes], within_s: float) -> None:
     """Ask the command to end, and wait for that."""
     _signal_group(process.pid, signal.SIGTERM)
     until = time.monotonic() + within_s
-    while not _has_ended(process.pid) and time.monotonic() < until:
+    while not _has_ended(process) and time.monotonic() < until:
         time.sleep(_POLL_S)
 
 

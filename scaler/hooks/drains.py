@@ -22,6 +22,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from scaler.errors import StateError
 from scaler.hooks import drain_process
 from scaler.hooks.processes import OUTPUT_LENGTH, ended_with, run_command
 from scaler.hooks.readiness import fill_in
@@ -30,7 +31,7 @@ from scaler.model.drain import Drain, DrainFinding, DrainState
 from scaler.support.clock import Clock, format_time
 from scaler.support.durations import format_duration
 from scaler.support.environment import ordinary_environment
-from scaler.support.files import FILE, make_folder, replace_file
+from scaler.support.files import FILE, failure_reason, make_folder, replace_file
 from scaler.support.text import last_line_of
 
 _BEGIN_WITHIN_S = 60.0
@@ -85,12 +86,11 @@ class DrainProcesses:
         self._checks: dict[tuple[str | None, datetime], _Check] = {}
 
     def announce(self, servers: Collection[Server]) -> None:
-        """Write the files of drains that begin, before they are recorded anywhere else. Raises OSError."""
+        """Write the files of drains that begin, before they are recorded anywhere else. StateError if it cannot."""
         for server in servers:
             if server.drain:
-                make_folder(self._folder)
                 _end(self._file(server))
-                replace_file(self._file(server), _document(server, server.drain))
+                self._write(server, _document(server, server.drain))
 
     def start(self, drains: Sequence[tuple[Server, StopPolicy]]) -> Mapping[str, str]:
         """Start the drains of these servers and return why some could not be, by server.
@@ -180,7 +180,18 @@ class DrainProcesses:
         if server.drain:
             record = json.loads(_document(server, server.drain))
             record["result"] = {"code": None, "why": why, "output": ""}
-            replace_file(self._file(server), json.dumps(record).encode())
+            self._write(server, json.dumps(record).encode())
+
+    def _write(self, server: Server, content: bytes) -> None:
+        try:
+            make_folder(self._folder)
+            replace_file(self._file(server), content)
+        except OSError as error:
+            raise StateError(
+                f"The drain of {server.name} cannot be noted in {self._folder}.",
+                why=failure_reason(error),
+                fix="Free disk space and make the folder writable, or name another folder with --state-dir.",
+            ) from error
 
     def _run(self, command: Sequence[str], server: Server, within_s: float) -> str | None:
         return run_command(

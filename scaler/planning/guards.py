@@ -133,8 +133,13 @@ def check_expectation(world: World, plan: Plan, expected: int | None) -> None:
         )
 
 
-def check_plan(spec: Spec, world: World, plan: Plan, *, ignore_protection: bool = False) -> None:
-    """Refuse a plan that exceeds the limit or cannot reach the wanted count without protected servers."""
+def check_plan(
+    spec: Spec, world: World, plan: Plan, *, ignore_protection: bool = False, undrained: Collection[str] = ()
+) -> None:
+    """Refuse a plan that exceeds the limit or cannot reach the wanted count without protected servers.
+
+    Servers that stay because their drain failed, `undrained`, are no reason to refuse: the run says it.
+    """
     total = plan.machines_after(world)
     if plan.count(Action.CREATE) and spec.limit is not None and total > spec.limit:
         raise LimitError(
@@ -145,7 +150,9 @@ def check_plan(spec: Spec, world: World, plan: Plan, *, ignore_protection: bool 
             code="above_limit",
         )
     if not ignore_protection:
-        have = Counter(server.group for server in world.servers.values() if server.counts)
+        have = Counter(
+            server.group for server in world.servers.values() if server.counts and server.name not in undrained
+        )
         for name in sorted({*plan.wanted, *have}):
             _check_protection(spec, world, plan, name, have[name])
 

@@ -251,3 +251,26 @@ def test_what_the_cloud_answers_to_a_shutdown(errors: list[Exception], requests:
     assert setting.ensure(1).outcome is Outcome.CONVERGED
     assert [name for name, _ in setting.cloud.changes()] == requests
     assert setting.ready == setting.owned == ["prod-worker-1"]
+
+
+@pytest.mark.parametrize("options", [Options(), AT_ONCE], ids=["waits", "does not wait"])
+def test_a_failed_drain_that_a_later_run_finds_keeps_the_server_and_is_no_refusal(options: Options) -> None:
+    setting = stack_of(2, replace(DRAINS, on_drain_failure="keep"), takes_s=5)
+    setting.drains.fails = "ended with 7: 3 jobs left"
+    setting.ensure(1, options=AT_ONCE)
+    setting.clock.sleep(10)
+    result = setting.ensure(1, options=options)
+    assert (result.outcome, [str(failure) for failure in result.failures]) == (
+        Outcome.FAILED,
+        ["prod-worker-2 was kept, because its drain failed. (the drain command ended with 7: 3 jobs left)"],
+    )
+    assert (setting.ready, record(setting, 2).drain) == (["prod-worker-1", "prod-worker-2"], None)
+    assert setting.is_in_order()
+
+
+def test_a_server_that_drains_already_is_not_replaced_once_more() -> None:
+    setting = stack_of(2)
+    setting.run(Demand(renew=frozenset({"prod-worker-2"})), Options(timeout=timedelta(minutes=1)))
+    assert stage(setting, 2) is DrainStage.DRAINING
+    assert setting.run(Demand(renew=frozenset({"prod-worker-2"}))).outcome is Outcome.CONVERGED
+    assert setting.ready == setting.owned == ["prod-worker-1", "prod-worker-3"]
