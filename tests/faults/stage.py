@@ -201,7 +201,7 @@ class Scene:
 
 def _move(folder: Path, old: str, new: str) -> None:
     """Make the records and checkpoints name the address of this scene's cloud: a stack is recognised by it."""
-    for file in folder.rglob("*.json"):
+    for file in folder.rglob("*.json*"):  # The engine's copies of the checkpoint, `.json.bak`, too.
         text = file.read_text(encoding="utf-8")
         if old in text:
             file.write_text(text.replace(old, new), encoding="utf-8")
