@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from scaler.autoscale.decision import Decision, Reading, SampleState
 from scaler.support.clock import format_time
+from scaler.support.text import one_line
 
 
 def decision_document(decision: Decision) -> dict[str, object]:
@@ -53,11 +54,11 @@ def decision_lines(decision: Decision) -> Iterator[str]:
         state = "" if reading.state is SampleState.OK else f"  {reading.state}: {reading.error}"
         yield f"  metric {reading.metric:<12} {value}{state}"
     for proposal in decision.proposals:
-        yield f"  {proposal.rule:<19} {proposal.count}: {proposal.reason}"
+        yield f"  {proposal.rule:<19} {proposal.count}: {one_line(proposal.reason)}"
     for cap in decision.caps:
-        yield f"  {cap.name:<19} {cap.before} becomes {cap.after}: {cap.reason}"
+        yield f"  {cap.name:<19} {cap.before} becomes {cap.after}: {one_line(cap.reason)}"
     for notice in decision.notices:
-        yield f"  ! {notice}"
+        yield f"  ! {one_line(notice)}"
 
 
 def _headline(decision: Decision) -> str:

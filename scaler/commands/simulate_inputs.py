@@ -16,6 +16,7 @@ from scaler.config.project import Project
 from scaler.converge.counts import known_group
 from scaler.errors import ScalerError, UsageError
 from scaler.model import Group, Price, Spec
+from scaler.support.text import one_line
 
 if TYPE_CHECKING:
     from scaler.autoscale.simulate import Setting
@@ -121,7 +122,7 @@ def _price(context: Context, project: Project, spec: Spec, group: Group, given: 
         with opened_cloud(project, spec, os.environ, context.clock) as cloud:
             catalogue = cloud.catalogue()
     except ScalerError as error:
-        click.echo(f"warning: without prices: {error}; give --price", err=True)
+        click.echo(f"warning: without prices: {one_line(str(error))}; give --price", err=True)
         return None
     price = price_of(catalogue, Priced(group.types[0], group.locations[0], group.public_ipv4))
     if price is None:

@@ -173,7 +173,7 @@ def _server_table(servers: Sequence[Server], now: datetime, *, color: bool) -> l
         ]
         for server in servers
     ]
-    lines = columns([head, *rows])
+    lines = columns([head, *([one_line(cell) for cell in row] for row in rows)])
     if not color:
         return lines
     # The status column begins at the same place in every line.

@@ -1,10 +1,16 @@
 """Which hosts may get credentials."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 from scaler.clouds.registry import CLOUDS, endpoint_of
+from scaler.config.project import Project
 from scaler.errors import RefusedError
 from scaler.support.hosts import allowed_hosts, host_of, is_clear_text, is_loopback
+from scaler.wiring import backend_url
+from tests.support.results import SPEC
 
 HETZNER = CLOUDS["hetzner"]
 
@@ -65,3 +71,27 @@ def test_another_host_is_allowed_by_the_environment_and_not_by_the_spec(
 def test_hosts_are_compared_whole() -> None:
     assert allowed_hosts({"SCALER_ALLOW_HOSTS": ""}, None, "not a url") == frozenset()
     assert allowed_hosts({"SCALER_ALLOW_HOSTS": "a,,b "}, "https://C/x") == {"a", "b", "c"}
+
+
+@pytest.mark.parametrize(
+    ("backend", "environ", "allowed"),
+    [
+        ("https://api.pulumi.com", {}, True),
+        ("https://evil.example", {}, False),
+        ("https://own.example", {"PULUMI_BACKEND_URL": "https://own.example"}, True),
+        ("https://own.example", {"SCALER_ALLOW_HOSTS": "own.example"}, True),
+        ("s3://bucket", {}, True),
+        (None, {"PULUMI_BACKEND_URL": "https://own.example"}, True),
+    ],
+)
+def test_no_access_token_goes_to_a_pulumi_cloud_that_only_the_spec_names(
+    tmp_path: Path, backend: str | None, environ: dict[str, str], allowed: bool
+) -> None:
+    project = Project(tmp_path, name="scaler", state_dir=tmp_path / ".scaler")
+    spec = replace(SPEC, backend=backend)
+    if allowed:
+        assert backend_url(project, spec, environ) == (backend or environ["PULUMI_BACKEND_URL"])
+        return
+    with pytest.raises(RefusedError) as caught:
+        backend_url(project, spec, environ)
+    assert caught.value.code == "backend_not_allowed"
