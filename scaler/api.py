@@ -5,22 +5,27 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import TypeVar
 
 from scaler.config.project import Project
 from scaler.config.spec import load
-from scaler.converge import operate
+from scaler.converge import operate, pausing
 from scaler.converge.counts import all_counts, check_by, known_group, only_group
 from scaler.converge.demand import Demand, Options
 from scaler.converge.ensure import ensure
 from scaler.converge.ports import Ports
 from scaler.model import Result, Spec
+from scaler.model.orders import Orders
 from scaler.planning.claims import Claim, claim_of
 from scaler.records.state import State
 from scaler.records.state_file import StateFile
 from scaler.support.clock import SystemClock
 from scaler.wiring import RunSettings, open_ports
+
+T = TypeVar("T")
 
 _LOG = logging.getLogger("scaler")
 # Without a handler, Python prints warnings to standard error in programs that do not configure logging.
@@ -97,6 +102,7 @@ class Scaler:
             allow_zero=allow_zero,
             accept_loss=accept_loss,
             claim=Claim(everything=adopt),
+            resumes=True,
         )
         return self._ensure(spec, Demand(_wanted(spec, counts)), options, "ensure")
 
@@ -114,24 +120,39 @@ class Scaler:
         return self._ensure(spec, Demand(_wanted(spec, counts)), Options(apply=False), "plan")
 
     def increase(
-        self, by: int = 1, group: str | None = None, *, wait: bool = True, timeout: timedelta = TIMEOUT
+        self,
+        by: int = 1,
+        group: str | None = None,
+        *,
+        wait: bool = True,
+        timeout: timedelta = TIMEOUT,
+        new: bool = False,
     ) -> Result:
-        """Add `by` servers to those that exist."""
-        return self._change("increase", check_by(by), group, Options(timeout=timeout, wait=wait))
+        """Add `by` servers to those that exist.
+
+        A repeat goes on with what the same call did not finish, unless `new` is set.
+        """
+        return self._change("increase", check_by(by), group, Options(timeout=timeout, wait=wait, anew=new))
 
     def decrease(
-        self, by: int = 1, group: str | None = None, *, wait: bool = True, timeout: timedelta = TIMEOUT
+        self,
+        by: int = 1,
+        group: str | None = None,
+        *,
+        wait: bool = True,
+        timeout: timedelta = TIMEOUT,
+        new: bool = False,
     ) -> Result:
-        """Remove `by` servers, or all if there are fewer."""
-        return self._change("decrease", -check_by(by), group, Options(timeout=timeout, wait=wait))
+        """Remove `by` servers, or all if there are fewer; repeats as for `increase`."""
+        return self._change("decrease", -check_by(by), group, Options(timeout=timeout, wait=wait, anew=new))
 
-    def stop(self, *names: str, timeout: timedelta = TIMEOUT) -> Result:
-        """Drain, shut down and remove exactly these servers."""
-        return self._ensure(self._spec(), Demand(remove=frozenset(names)), Options(timeout=timeout), "stop")
+    def stop(self, *names: str, timeout: timedelta = TIMEOUT, new: bool = False) -> Result:
+        """Drain, shut down and remove exactly these servers; repeats as for `increase`."""
+        return self._named("stop", Demand(remove=frozenset(names)), Options(timeout=timeout, anew=new))
 
-    def replace(self, *names: str, timeout: timedelta = TIMEOUT) -> Result:
-        """Create a new server for each of these, and remove the old one when the new one is ready."""
-        return self._ensure(self._spec(), Demand(renew=frozenset(names)), Options(timeout=timeout), "replace")
+    def replace(self, *names: str, timeout: timedelta = TIMEOUT, new: bool = False) -> Result:
+        """Create a new server for each of these, and remove the old one when it is ready; repeats as for `increase`."""
+        return self._named("replace", Demand(renew=frozenset(names)), Options(timeout=timeout, anew=new))
 
     def destroy(self, *, timeout: timedelta = TIMEOUT, accept_loss: bool = False) -> Result:
         """Remove every server of the stack, including protected ones and orphans, without confirmation."""
@@ -175,6 +196,16 @@ class Scaler:
         spec = self._spec()
         return self._run(spec, "unprotect", lambda ports: operate.protect(spec, names, ports, protected=False))
 
+    def pause(self, length: timedelta | None = None, reason: str = "") -> Orders:
+        """Have autoscaling leave the stack alone for this time, or until `resume`; return what is asked of it."""
+        spec = self._spec()
+        return self._run(spec, "pause", lambda ports: pausing.pause(spec, ports, length=length, reason=reason))
+
+    def resume(self) -> Orders:
+        """End the pause of autoscaling, whether `pause` or `destroy` began it; return what is asked of the stack."""
+        spec = self._spec()
+        return self._run(spec, "resume", lambda ports: pausing.resume(spec, ports))
+
     # -- runs ----------------------------------------------------------------------------------
 
     def _spec(self) -> Spec:
@@ -183,12 +214,17 @@ class Scaler:
     def _change(self, what: str, by: int, group: str | None, options: Options) -> Result:
         spec = self._spec()
         name = only_group(spec, fix="Name one: group=...") if group is None else known_group(spec, group)
-        return self._ensure(spec, Demand(by={name: by}), options, what)
+        command = f"{what} {abs(by)} --group {name}"
+        return self._ensure(spec, Demand(by={name: by}), replace(options, command=command), what)
+
+    def _named(self, what: str, demand: Demand, options: Options) -> Result:
+        command = " ".join([what, *sorted(demand.remove | demand.renew)])
+        return self._ensure(self._spec(), demand, replace(options, command=command), what)
 
     def _ensure(self, spec: Spec, demand: Demand, options: Options, what: str) -> Result:
         return self._run(spec, what, lambda ports: ensure(spec, demand, options, ports))
 
-    def _run(self, spec: Spec, what: str, use_case: Callable[[Ports], Result]) -> Result:
+    def _run(self, spec: Spec, what: str, use_case: Callable[[Ports], T]) -> T:
         run = RunSettings(
             project=self._project,
             spec=spec,

@@ -55,7 +55,7 @@ def _declare_recorded() -> None:
     declare(
         spec.cloud,
         [Declared(server.name, server.group, recorded_server(spec, server, owner), exists=True) for server in there],
-        {**{server.name: server_to_json(server) for server in there}, **own_output(state.identity)},
+        {**{server.name: server_to_json(server) for server in there}, **own_output(state.identity, state.orders)},
         # The state file does not record which template a server was made from; a label must not say a newer one.
         keep_labels=True,
     )

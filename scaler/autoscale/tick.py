@@ -34,6 +34,7 @@ from scaler.errors import UsageError
 from scaler.model import Outcome, Requests, Result, Server, Spec, World
 from scaler.model.autoscaling import Metric
 from scaler.model.lifecycle import DEAD, Status
+from scaler.model.orders import Pause
 from scaler.planning.prices import is_kept
 from scaler.support.clock import future_notice
 
@@ -54,6 +55,8 @@ class Tick:
     """The result of the run that carried the decisions out; None if there was nothing to do."""
     requests: Requests
     """All requests to the cloud, including those of metrics."""
+    pause: Pause | None = None
+    """The pause in which nothing was carried out."""
     budget_left: tuple[float, str] | None = None
     """What is left of the monthly budget, and its currency; None without a budget or without prices."""
 
@@ -108,8 +111,9 @@ def run_tick(
     now = now.replace(microsecond=0)
     sent = ports.cloud.requests
     stored = memory.load()
-    recorded = ports.records.wanted()
     seen = _observe(spec, ports)
+    recorded = seen.orders.wanted
+    pause = seen.orders.active_pause(now)
     remembered = _none_after(now, stored, seen, ports)
     world = seen.world
     supplies = _supplies(spec, world, recorded, remembered.histories)
@@ -124,7 +128,12 @@ def run_tick(
     counts = {name: supply.current for name, supply in supplies.items()}
     wanted = {**counts, **{name: decision.count for name, decision in decisions.items()}}
     result: Result | None = None
-    if not options.apply:
+    if pause:
+        if options.apply:
+            # Nothing is asked for; the load is remembered for the time after the pause.
+            save(seen, ports)
+            memory.save(replace(remembered, histories={**remembered.histories, **_histories(decisions)}))
+    elif not options.apply:
         if wanted != counts or _needs_work(spec, world, wanted):
             result = ensure(spec, Demand(wanted), options, ports, seen)
     else:
@@ -135,9 +144,9 @@ def run_tick(
                 memory.save(replace(remembered, histories={**remembered.histories, **meant}))
             is_changed = not recorded.keys() >= spec.groups.keys() or wanted != counts
             if is_changed or _needs_work(spec, world, wanted) or has_news(seen, ports):
-                result = ensure(spec, Demand(wanted), options, ports, seen)
+                result = ensure(spec, Demand(wanted), replace(options, yields=True), ports, _without_old_pause(seen))
             else:
-                save(replace(seen, wanted=counts), ports)
+                save(_without_old_pause(seen).want(counts), ports)
         finally:
             _remember(decisions, remembered, logged, memory, ports)
     return Tick(
@@ -147,8 +156,18 @@ def run_tick(
         servers=tuple(world.servers[name] for name in sorted(world.servers)),
         result=result,
         requests=_total([_difference(sent, ports.cloud.requests), *read]),
+        pause=pause,
         budget_left=_budget_left(spec, catalogue, world, result),
     )
+
+
+def _without_old_pause(seen: Knowledge) -> Knowledge:
+    """Return the same without a pause whose time has passed."""
+    return seen.order(pause=None) if seen.orders.pause else seen
+
+
+def _histories(decisions: Mapping[str, Decision]) -> dict[str, History]:
+    return {name: decision.history for name, decision in decisions.items()}
 
 
 def _bounds(
@@ -304,7 +323,8 @@ def _remember(
     ports: Ports,
 ) -> None:
     """Save the histories. A decision was carried out if the records have its count as wanted, whatever failed after."""
-    wanted = ports.records.wanted()
+    orders = ports.records.orders()
+    wanted = orders.wanted if orders else {}
     histories = {
         name: decision.carried_out if wanted.get(name) == decision.count else decision.history
         for name, decision in decisions.items()

@@ -49,7 +49,7 @@ def apply(context: Context, plan: Path, max_age: timedelta, timeout: timedelta, 
         from scaler.converge.demand import Demand, Options, Reviewed
         from scaler.converge.ensure import ensure
 
-        options = Options(timeout=timeout, reviewed=Reviewed(reviewed.steps, reviewed.seen, reviewed.id))
+        options = Options(timeout=timeout, reviewed=Reviewed(reviewed.steps, reviewed.seen, reviewed.id), resumes=True)
         return ensure(spec, Demand(reviewed.wanted), options, ports)
 
     return show(context, run(context, project, spec, use_case, cause=f"apply {plan.name}", lock=lock))

@@ -12,6 +12,7 @@ from scaler.commands.document import dump
 from scaler.commands.reports import keep_result
 from scaler.model import GroupReport, Result, Spec
 from scaler.output.table import markdown_table
+from scaler.support.text import one_line
 
 if TYPE_CHECKING:
     from scaler.autoscale.tick import Tick
@@ -57,10 +58,12 @@ def _unchanged(done: Tick) -> Result:
 def _document(done: Tick, output: Output) -> str:
     from scaler.autoscale.describe import decision_document
     from scaler.output.documents import result_document
+    from scaler.records.codec import pause_to_json
 
     facts = {
         "stack": done.stack,
         "outcome": str(done.outcome),
+        "pause": pause_to_json(done.pause),
         "decisions": {name: decision_document(decision) for name, decision in done.decisions.items()},
         "result": result_document(done.result) if done.result else None,
     }
@@ -72,10 +75,12 @@ def _markdown(done: Tick) -> str:
         (name, str(decision.supply.current), str(decision.count), decision.reason)
         for name, decision in done.decisions.items()
     ]
-    return markdown_table(("group", "from", "to", "why"), rows)
+    table = markdown_table(("group", "from", "to", "why"), rows)
+    return f"{table}\n\nNothing is carried out: {one_line(str(done.pause))}" if done.pause else table
 
 
 def _text(done: Tick) -> str:
     from scaler.autoscale.describe import decision_lines
 
-    return "\n".join(line for decision in done.decisions.values() for line in decision_lines(decision))
+    lines = [line for decision in done.decisions.values() for line in decision_lines(decision)]
+    return "\n".join([*lines, f"Nothing is carried out: {one_line(str(done.pause))}"] if done.pause else lines)

@@ -22,6 +22,8 @@ from scaler.commands.document import as_json
 from scaler.commands.running import load_stack
 from scaler.errors import ExitCode, ScalerError, Terminated, UsageError
 from scaler.model import Spec
+from scaler.model.orders import Pause
+from scaler.records.codec import pause_to_json
 from scaler.support.clock import format_time
 from scaler.support.installation import install_command
 from scaler.support.text import one_line
@@ -119,12 +121,17 @@ class _Reporter:
     spec_problem: str | None = None
     reported: set[str] = field(default_factory=set)
     """Groups with a decision that was printed."""
+    pause: Pause | None = None
+    """The pause that was printed."""
 
     def ticked(self, done: Tick, took_s: float) -> None:
         del took_s
         if self.problem is not None:
             click.echo("all is well again", err=True)
         self.problem = None
+        self._report_pause(done)
+        if done.pause:
+            return
         for name, decision in done.decisions.items():
             if not decision.change and name in self.reported:
                 continue
@@ -133,6 +140,18 @@ class _Reporter:
                 click.echo(as_json(decision_document(decision)))
             else:
                 click.echo(f"{format_time(decision.at)} {name}: {one_line(decision.reason)}")
+
+    def _report_pause(self, done: Tick) -> None:
+        """Print when a pause begins and ends."""
+        if done.pause == self.pause:
+            return
+        self.pause = done.pause
+        if self.context.output is Output.JSON:
+            document = {"stack": done.stack, "at": format_time(done.at), "pause": pause_to_json(done.pause)}
+            click.echo(as_json(document))
+        else:
+            text = one_line(str(done.pause or "autoscaling goes on"))
+            click.echo(f"{format_time(done.at)} {done.stack}: {text}")
 
     def failed(self, error: Exception, took_s: float) -> None:
         del took_s

@@ -43,6 +43,8 @@ class How:
     claim: bool
     timeout: timedelta
     lock: LockPolicy
+    new: bool = False
+    """Only with `new_option`."""
 
 
 _OPTIONS: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
@@ -60,6 +62,11 @@ _OPTIONS: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
 )
 
 
+new_option = click.option(
+    "--new", is_flag=True, help="Begin afresh. Otherwise a repeat goes on with what the same command did not finish."
+)
+
+
 def change_options(command: Callable[..., R]) -> Callable[..., R]:
     """Give a command the options of `How`, as one value `how`, and those of the reports for a pipeline."""
 
@@ -71,7 +78,8 @@ def change_options_of_orphans(command: Callable[..., R]) -> Callable[..., R]:
 
     @functools.wraps(command)
     def with_how(*args: Any, claim: bool = False, **kwargs: Any) -> R:
-        given = {field.name: kwargs.pop(field.name) for field in fields(How) if field.name != "claim"}
+        names = (field.name for field in fields(How))
+        given = {name: kwargs.pop(name) for name in names if name in kwargs}
         how = How(claim=claim, **given)
         return command(*args, how=how, **kwargs)
 
@@ -97,7 +105,10 @@ def change(
     cause: str,
     allow_zero: bool = True,
 ) -> int:
-    """Make the demanded servers exist as `ensure` does, print the result, and return the exit code."""
+    """Make the demanded servers exist as `ensure` does, print the result, and return the exit code.
+
+    A demand that is relative, or about servers by name, is recorded as `cause`, so that its repeat goes on with it.
+    """
 
     def use_case(ports: Any) -> Result:
         options = Options(
@@ -109,6 +120,9 @@ def change(
             accept_loss=how.accept_loss,
             claim=Claim(everything=how.claim),
             allow_zero=allow_zero,
+            command=cause if demand.counts is None else None,
+            anew=how.new,
+            resumes=demand.counts is not None,
         )
         return ensure(spec, demand, options, ports)
 

@@ -34,6 +34,8 @@ GROUPS = {
     "Autoscale": {
         "autoscale": "Compute the number of servers from the load, and make it so.",
         "metrics": "Read the metrics of the autoscale blocks once, and show them.",
+        "pause": "Have autoscaling leave a stack alone.",
+        "resume": "End the pause of autoscaling.",
         "simulate": "Replay recorded load against an autoscaling policy.",
     },
     "Repair": {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from scaler.commands.changing import How, change, change_options, check
+from scaler.commands.changing import How, change, change_options, check, new_option
 from scaler.commands.command import common_options
 from scaler.commands.completers import complete_group
 from scaler.commands.context import Context
@@ -22,6 +22,7 @@ def relative_command(name: str, sign: int, text: str) -> click.Command:
     @click.option(
         "--group", metavar="GROUP", shell_complete=complete_group, help="The group to change. Default: the only one."
     )
+    @new_option
     @change_options
     @common_options
     def command(context: Context, by: str, group: str | None, how: How) -> int:

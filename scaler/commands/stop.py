@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from scaler.commands.changing import How, change, change_options, check
+from scaler.commands.changing import How, change, change_options, check, new_option
 from scaler.commands.command import Command, common_options
 from scaler.commands.completers import complete_server
 from scaler.commands.context import Context
@@ -14,6 +14,7 @@ from scaler.converge.demand import Demand
 
 @click.command(cls=Command)
 @click.argument("names", nargs=-1, required=True, metavar="NAME ...", shell_complete=complete_server)
+@new_option
 @change_options
 @common_options
 def stop(context: Context, names: tuple[str, ...], how: How) -> int:

@@ -16,9 +16,10 @@ from scaler.commands.running import load_stack
 from scaler.errors import UsageError
 from scaler.model import Server
 from scaler.model.events import Event
+from scaler.model.orders import Pause
 from scaler.output.table import markdown_table, text_table
 from scaler.output.words import format_age, format_elapsed
-from scaler.records.codec import event_to_json, server_to_json
+from scaler.records.codec import event_to_json, pause_to_json, server_to_json
 from scaler.records.explanation import Explanation, RunReport, explain_server
 from scaler.records.state_file import StateFile
 from scaler.support.clock import format_time
@@ -48,15 +49,16 @@ def why(context: Context, server: str) -> None:
     state = StateFile(project.state_dir, spec.stack).load()
     records = state.records if state else {}
     events = read_events(project, spec.stack)
+    pause = state.orders.active_pause(context.clock.now()) if state else None
     found = explain_server(server, events, records.get(server), spec.groups)
     if found is None:
         known = sorted({*records, *(event.server for event in events if event.server)})
         raise UsageError(f"There are no records of a server {server} in {spec.stack}.", fix=nearest(server, known))
     if context.output in (Output.JSON, Output.YAML):
-        click.echo(dump({"stack": spec.stack, **_document(found)}, context.output))
+        click.echo(dump({"stack": spec.stack, **_document(found), "pause": pause_to_json(pause)}, context.output))
         return
     rows = [[cell for index, cell in enumerate(row) if index not in (2, 6)] for row in table_of(found.transitions)]
-    facts = list(_facts(found, context))
+    facts = list(_facts(found, context, pause))
     if context.output is Output.MARKDOWN:
         click.echo(markdown_table(("what", found.server), facts) + "\n\n" + markdown_table(_COLUMNS, rows))
         return
@@ -65,7 +67,7 @@ def why(context: Context, server: str) -> None:
         click.echo("\n" + text_table(_COLUMNS, rows))
 
 
-def _facts(found: Explanation, context: Context) -> Iterator[tuple[str, str]]:
+def _facts(found: Explanation, context: Context, pause: Pause | None) -> Iterator[tuple[str, str]]:
     record, decision = found.record, found.decision
     status = f"{record.status}, since {format_age(record.since, context.clock.now())}" if record else "no record"
     yield "server", f"{found.server}: {status}"
@@ -76,6 +78,8 @@ def _facts(found: Explanation, context: Context) -> Iterator[tuple[str, str]]:
         yield from _record_facts(record, decision)
     if found.run:
         yield from _run_facts(found.run)
+    if pause:
+        yield "paused", str(pause)
     if found.deadline:
         yield "deadline", f"{format_elapsed(found.deadline.length)} to start ({found.deadline.why})"
 

@@ -12,7 +12,7 @@ from scaler.converge.demand import Request
 from scaler.converge.done import Done, placements_of
 from scaler.converge.drains import begin, policy_of, split
 from scaler.converge.knowledge import Knowledge
-from scaler.converge.observe import observe_patiently, read_stack
+from scaler.converge.observe import obey_others, observe_patiently, read_stack
 from scaler.converge.ports import Ports
 from scaler.converge.record import save
 from scaler.errors import ScalerError
@@ -47,8 +47,8 @@ def apply_phase(phase: PlanPhase, request: Request, knowledge: Knowledge, ports:
             done = _apply_lot(at_once, knowledge, ports)
         if not stopping or not done.is_clean:
             return done
-        seen = observe_patiently(done.knowledge, ports, request.deadline)
-        is_planned_world = _deletable(seen) == _deletable(done.knowledge)
+        seen = obey_others(observe_patiently(done.knowledge, ports, request.deadline), ports)
+        is_planned_world = _deletable(seen) == _deletable(done.knowledge) and not seen.is_overruled
         done = replace(done, knowledge=seen)
         # Right before servers are stopped: if this is another world, plan again.
         return done.then(begin(phase, stopping, seen, ports)) if is_planned_world else done

@@ -23,6 +23,9 @@ def change_of(knowledge: Knowledge, phase: PlanPhase, steps: Sequence[Step]) -> 
             server.name: knowledge.records[server.name] for server in declared if server.name in knowledge.records
         },
         identity=knowledge.identity,
+        orders=knowledge.orders,
+        known_serial=knowledge.stack.orders.serial if knowledge.stack.orders else 0,
+        known_protected=frozenset(name for name, server in world.servers.items() if server.protected),
         expected=frozenset(machine.id for machine in world.machines.values()),
         unclaimed=frozenset(machine.id for machine in world.unclaimed),
         refresh=bool(world.vanished) or _is_relabelled(knowledge),

@@ -29,7 +29,8 @@ def check_named(request: Request, world: World) -> None:
         server = find_server(request.spec, world, name)
         check_not_set_aside(world, server)
         check_unprotected(request.spec, world, server)
-        if name in demand.remove and not server.running and name not in world.orphans:
+        is_new = demand.begun is None and name not in world.orphans
+        if name in demand.remove and not server.running and is_new:
             raise wrong_status(server, "stopped")
 
 

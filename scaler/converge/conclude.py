@@ -79,8 +79,13 @@ def _confirm_anew(request: Request, standing: Standing, ports: Ports) -> Standin
 
 def _record(standing: Standing, ports: Ports) -> Standing:
     """Save what is there in the stack; if the engine cannot, the state file at least says it."""
+
+    def conclude_operations(seen: Knowledge) -> Knowledge:
+        done = not standing.failures and _is_reached(replace(standing, knowledge=seen))
+        return seen.order(operations=()) if done else seen
+
     try:
-        return replace(standing, knowledge=record(standing.knowledge, ports))
+        return replace(standing, knowledge=record(standing.knowledge, ports, conclude_operations))
     except ScalerError as error:
         return replace(standing, journal=standing.journal.fail(error))
 

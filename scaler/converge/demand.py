@@ -6,9 +6,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from typing import Any
 
 from scaler.errors import StalePlanError
 from scaler.model import Plan, PolicyPack, Spec, Step, World
+from scaler.model.orders import BY_DESTROY, Operation, Orders, Pause
 from scaler.planning.claims import Claim
 
 
@@ -38,6 +40,14 @@ class Options:
     """Remove all, protected servers too: what `destroy` means."""
     reviewed: Reviewed | None = None
     """Do exactly this plan, or nothing."""
+    command: str | None = None
+    """A command whose repeat goes on with what it began, such as `increase 2`; equal commands have equal texts."""
+    anew: bool = False
+    """Whether `command` begins afresh, whatever it began before."""
+    resumes: bool = False
+    """Whether the run ends the pause of autoscaling that `destroy` set."""
+    yields: bool = False
+    """Whether the run stops when somebody else asks for something meanwhile."""
 
     @property
     def claims(self) -> Claim:
@@ -70,6 +80,26 @@ class Demand:
     """Servers to replace: each goes when a new one is ready."""
     remove_orphans: bool = False
     """Also remove every machine that is in no state."""
+    begun: Operation | None = None
+    """What the same command began before, and did not finish: the run goes on with that."""
+
+    def go_on_with(self, operation: Operation, world: World) -> Demand:
+        """Return the demand for what is left of an operation: a later server of the same name is another one."""
+        return Demand(remove=_left(operation.remove, world), renew=_left(operation.renew, world), begun=operation)
+
+    def operation(self, command: str, wanted: Mapping[str, int], world: World) -> Operation:
+        """Return what this demand means in this world, for the records."""
+        if self.begun:
+            return self.begun
+        named = {name: world.servers[name] for name in sorted(self.remove | self.renew) if name in world.servers}
+        groups = {*self.by, *(server.group for server in named.values())}
+        return Operation(
+            command=command,
+            since=world.at,
+            counts={name: count for name, count in wanted.items() if name in groups},
+            remove={name: server.id or "" for name, server in named.items() if name in self.remove},
+            renew={name: server.id or "" for name, server in named.items() if name in self.renew},
+        )
 
     def name_orphans(self, world: World) -> Demand:
         """Return the same demand with the orphans of this world among the servers to remove."""
@@ -82,6 +112,8 @@ class Demand:
             server.group for server in servers if server.counts or (server.name in self.renew and server.drain is None)
         )
         leaving = Counter(server.group for server in servers if server.counts and server.name in self.remove)
+        if self.begun:
+            return {name: self.begun.counts.get(name, there[name]) for name in spec.groups}
         return {
             name: max(
                 0, (there[name] if self.counts is None else self.counts[name]) + self.by.get(name, 0) - leaving[name]
@@ -91,7 +123,7 @@ class Demand:
 
     def not_about(self, world: World) -> frozenset[str]:
         """Servers to leave as they are: those that do not count, when the demand is about others by name."""
-        if self.counts is not None or self.by:
+        if self.counts is not None or self.by or (self.begun and not self.begun.remove and not self.begun.renew):
             return frozenset()
         named = self.remove | self.renew
         return frozenset(
@@ -118,6 +150,26 @@ class Request:
     def packs(self) -> tuple[PolicyPack, ...]:
         """Return the policy packs that judge this run: all of the spec's, unless everything is to be removed."""
         return () if self.options.everything else self.spec.policies
+
+
+def ordered(request: Request, orders: Orders, wanted: Mapping[str, int], world: World) -> dict[str, Any]:
+    """Return the changes of the orders that a run makes with its counts: its operation, and a pause."""
+    options = request.options
+    changes: dict[str, Any] = {}
+    if options.command:
+        operation = request.demand.operation(options.command, wanted, world)
+        changes["operations"] = orders.with_operation(operation)
+    if options.everything:
+        changes["pause"] = orders.active_pause(world.at) or Pause(since=world.at, by=BY_DESTROY)
+    elif options.resumes and orders.pause and orders.pause.by == BY_DESTROY:
+        changes["pause"] = None
+    return changes
+
+
+def _left(servers: Mapping[str, str], world: World) -> frozenset[str]:
+    return frozenset(
+        name for name, known in servers.items() if name in world.servers and world.servers[name].id == known
+    )
 
 
 def stale(what: str, moved: Iterable[str]) -> StalePlanError:

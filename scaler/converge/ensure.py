@@ -45,8 +45,9 @@ def _run(request: Request, seen: Knowledge | None, ports: Ports) -> Result:
     request, standing, looked = _plan(request, seen, ports)
     plan, world = standing.plan, standing.world
     must_identify = _must_identify(request, standing.knowledge)
+    is_told = standing.knowledge.is_shared and not standing.knowledge.orders.operations
     has_work = plan.phases or looked.acts or looked.reports or on_their_way(world) or must_identify
-    is_idle = world.recorded and not has_work
+    is_idle = world.recorded and is_told and not has_work
     if is_idle and not draining(standing.knowledge):
         return end_unchanged(request, standing, ports)
     standing = _preview(request, standing, ports)
@@ -77,6 +78,7 @@ def _plan(request: Request, seen: Knowledge | None, ports: Ports) -> tuple[Reque
     )
     for machine in knowledge.world.unclaimed:
         ports.progress.warn(f"left alone: {describe_unclaimed(machine, knowledge.world.at)}")
+    request = _go_on(request, knowledge, ports)
     request = replace(request, demand=request.demand.name_orphans(knowledge.world))
     check_named(request, knowledge.world)
     check_claims(request, knowledge.world)
@@ -86,6 +88,20 @@ def _plan(request: Request, seen: Knowledge | None, ports: Ports) -> tuple[Reque
     check(request, knowledge, plan, journal)
     require_reviewed(request, knowledge, plan)
     return request, Standing(knowledge, plan, journal), looked
+
+
+def _go_on(request: Request, knowledge: Knowledge, ports: Ports) -> Request:
+    """Return the request for what is left of an unfinished operation of the same command, if there is one."""
+    options = request.options
+    begun = knowledge.orders.unfinished(options.command) if options.command and not options.anew else None
+    if begun is None:
+        return request
+    counts = ", ".join(f"{count} of {name}" for name, count in begun.counts.items())
+    ports.progress.warn(
+        f"`{begun.command}` of {begun.since:%Y-%m-%d %H:%M} UTC has not finished, and this goes on with it:"
+        f" {counts} wanted; --new begins afresh"
+    )
+    return replace(request, demand=request.demand.go_on_with(begun, knowledge.world))
 
 
 def _preview(request: Request, standing: Standing, ports: Ports) -> Standing:

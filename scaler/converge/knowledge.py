@@ -9,6 +9,7 @@ from typing import Any
 from scaler.clouds import Catalogue, CloudError
 from scaler.model import Machine, Owner, Placement, Server, Spec, StackState, World
 from scaler.model.identity import Identity
+from scaler.model.orders import Orders
 from scaler.planning.advice import Advice
 from scaler.planning.deadlines import Deadline
 from scaler.planning.guards import Quota
@@ -34,6 +35,10 @@ class Knowledge:
     """Whether the stack had its id when the run began."""
     claimed: tuple[Machine, ...] = ()
     """Machines that the run was told to claim and that lack the stack's id, with the labels that they are to get."""
+    orders: Orders = field(default_factory=Orders)
+    """What is asked of the stack; recorded with everything else."""
+    is_overruled: bool = False
+    """Whether somebody else changed the orders since the run began."""
     was_ahead: bool = False
     """Whether records were dated in the future when they were read, and a notice told of it."""
     gone: frozenset[str] = frozenset()
@@ -62,6 +67,19 @@ class Knowledge:
     def owner(self) -> Owner:
         """Whose the stack's machines are."""
         return self.spec.owner.with_id(self.identity.id) if self.identity else self.spec.owner
+
+    @property
+    def is_shared(self) -> bool:
+        """Return whether the stack has the orders as they are, or has never been saved."""
+        return self.orders == self.stack.orders or not self.stack.is_known
+
+    def order(self, **changes: Any) -> Knowledge:
+        """Change what is asked of the stack."""
+        return replace(self, orders=self.orders.changed(self.stack.orders, **changes))
+
+    def want(self, counts: Mapping[str, int], **orders: Any) -> Knowledge:
+        """Want these counts, and change other orders with them."""
+        return replace(self.order(wanted=dict(counts), **orders), wanted=counts)
 
     def amend(self, server: Server) -> Knowledge:
         """Replace one server's record, and what the world says of it, between two observations."""

@@ -19,6 +19,7 @@ from scaler.errors import UnrecognisedError
 from scaler.model import Machine, Server, Spec, World
 from scaler.model.identity import Identity
 from scaler.model.lifecycle import Phase, Status
+from scaler.model.orders import Orders, newest
 from scaler.planning.absence import MASS_PROOF_S, is_accepted, is_meant, proof_s, remembered
 from scaler.planning.assess import Findings, assess, known, none_after
 from scaler.planning.claims import Claim, sort_out
@@ -49,7 +50,7 @@ def observe(
     """
     if is_shown:
         ports.progress.phase("observing")
-    unseen = _read_records(spec, ports, rebuild=rebuild)
+    unseen = read_records(spec, ports, rebuild=rebuild)
     identity = recorded_identity(unseen.stack, ports)
     claim = claim or Claim()
     if spec.adopt == "always" and not is_known(identity):
@@ -82,7 +83,7 @@ def _moved(unseen: Knowledge, identity: Identity | None, claim: Claim, ports: Po
     return None
 
 
-def _read_records(spec: Spec, ports: Ports, *, rebuild: bool) -> Knowledge:
+def read_records(spec: Spec, ports: Ports, *, rebuild: bool) -> Knowledge:
     """Know what the stack and the records say, and nothing of the cloud yet."""
     stack = ports.stack.read()
     # Whole seconds, as in the records.
@@ -96,6 +97,7 @@ def _read_records(spec: Spec, ports: Ports, *, rebuild: bool) -> Knowledge:
     }
     nothing = World(at=now, owner=spec.owner, machines={}, entries=stack.entries, servers={})
     return Knowledge(
+        orders=_orders(stack.orders, ports.records.orders(), now),
         spec=spec,
         stack=stack,
         world=nothing,
@@ -104,6 +106,12 @@ def _read_records(spec: Spec, ports: Ports, *, rebuild: bool) -> Knowledge:
         was_ahead=was_ahead,
         deadlines=deadlines,
     )
+
+
+def _orders(shared: Orders | None, own: Orders | None, now: datetime) -> Orders:
+    """Return what is asked of the stack, with no pause that begins in the future."""
+    orders = newest(shared, own)
+    return replace(orders, pause=orders.pause and orders.pause.none_after(now))
 
 
 def _look_for_all(unseen: Knowledge, ports: Ports, claim: Claim, *, is_proven: bool, accept_loss: bool) -> Knowledge:
@@ -155,6 +163,23 @@ def _none_after(now: datetime, records: Mapping[str, Server], ports: Ports) -> t
 def read_stack(knowledge: Knowledge, ports: Ports) -> Knowledge:
     """Read what the engine saved last."""
     return replace(knowledge, stack=ports.stack.read())
+
+
+def obey_others(knowledge: Knowledge, ports: Ports) -> Knowledge:
+    """Read the stack again, and take over what others asked of it since: orders, and marks of `scaler protect`."""
+    before = knowledge.stack.orders
+    knowledge = read_stack(knowledge, ports)
+    shared, outputs = knowledge.stack.orders, knowledge.stack.outputs
+    marked = [
+        replace(server, protected=outputs[name].protected)
+        for name, server in knowledge.world.servers.items()
+        if name in outputs and outputs[name].id == server.id and outputs[name].protected is not server.protected
+    ]
+    for server in marked:
+        knowledge = knowledge.amend(server)
+    if shared is None or shared in (before, knowledge.orders):
+        return replace(knowledge, is_overruled=knowledge.is_overruled or bool(marked))
+    return replace(knowledge, orders=shared, is_overruled=True)
 
 
 def observe_again(knowledge: Knowledge, ports: Ports) -> Knowledge:

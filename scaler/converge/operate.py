@@ -120,9 +120,11 @@ class _Operation:
 
 def _observe(spec: Spec, ports: Ports, *, rebuild: bool = False) -> Knowledge:
     """Return what is there; wanted stays what it was."""
-    recorded = ports.records.wanted()
-    wanted = {name: recorded.get(name, group.count) for name, group in spec.groups.items()}
-    return replace(observe(spec, ports, rebuild=rebuild), wanted=wanted)
+    seen = observe(spec, ports, rebuild=rebuild)
+    wanted = {name: seen.orders.wanted.get(name, group.count) for name, group in spec.groups.items()}
+    # Nobody asks for these counts: the orders are changed only for whoever reads the state file.
+    orders = seen.orders if seen.orders.serial else replace(seen.orders, wanted=wanted)
+    return replace(seen, wanted=wanted, orders=orders)
 
 
 def _named(knowledge: Knowledge, names: Collection[str]) -> list[Server]:

@@ -25,6 +25,7 @@ from scaler.model import (
     StopPolicy,
 )
 from scaler.model.identity import Identity, Place
+from scaler.model.orders import Orders
 from scaler.records.shortages import Shortages
 from scaler.support.clock import Clock
 
@@ -51,9 +52,15 @@ class Stack(Protocol):
         """Carry a change out under the stack's lock."""
 
     def record(
-        self, describe: Callable[[Sequence[Machine]], Mapping[str, Server]], identity: Identity | None = None
+        self,
+        describe: Callable[[Sequence[Machine]], Mapping[str, Server]],
+        identity: Identity | None = None,
+        orders: Callable[[], Orders | None] = lambda: None,
     ) -> Mapping[str, Server]:
-        """List our machines under the stack's lock and save what `describe` makes of them as outputs."""
+        """List our machines under the stack's lock and save what `describe` makes of them as outputs.
+
+        `orders` is called after `describe`, and its answer is saved too.
+        """
 
     @property
     def processes(self) -> int:
@@ -69,15 +76,15 @@ class Records(Protocol):
         StateError if they cannot be read. With `set_aside_damaged`, rename a damaged file and return no servers.
         """
 
-    def wanted(self) -> Mapping[str, int]:
-        """Return the counts of the last run that recorded something; empty if there is none."""
+    def orders(self) -> Orders | None:
+        """Return what is asked of the stack, as the last run on this machine recorded it; None if there is none."""
 
     def identity(self) -> Identity | None:
         """Return the stack's identity as `load` found it; None if nothing is recorded."""
 
     def save(
         self,
-        wanted: Mapping[str, int],
+        orders: Orders,
         servers: Mapping[str, Server],
         steps: Sequence[Step],
         identity: Identity | None = None,

@@ -6,24 +6,24 @@ from collections import Counter
 from dataclasses import dataclass, replace
 
 from scaler.converge.apply import apply_phase
-from scaler.converge.checks import check_counts
+from scaler.converge.checks import check_counts, check_named
 from scaler.converge.confirm import Confirmed, confirm, on_their_way
 from scaler.converge.decide import Next, Verdict, decide_next
-from scaler.converge.demand import Request, stale
+from scaler.converge.demand import Request, ordered, stale
 from scaler.converge.done import Done
 from scaler.converge.establish import establish
 from scaler.converge.journal import Journal
 from scaler.converge.knowledge import Knowledge, describe_placement
 from scaler.converge.lessons import full_placements, learn, machines_held, passing_power_on, quota_refusal
 from scaler.converge.make_plan import check_sums, make_plan
-from scaler.converge.observe import observe_again, observe_patiently, prove_absences, read_stack
+from scaler.converge.observe import obey_others, observe_again, observe_patiently, prove_absences
 from scaler.converge.ports import Ports
 from scaler.converge.preview import preview_again
 from scaler.converge.reboots import due_for_reboot, reboot_due
 from scaler.converge.recognise import yield_to_backend
 from scaler.converge.record import save
 from scaler.converge.standing import Standing
-from scaler.errors import ScalerError
+from scaler.errors import ScalerError, StalePlanError
 from scaler.model import LEAVING, Action, Server, Spec
 from scaler.model.lifecycle import DEAD, Status
 from scaler.planning.recognition import check_missing, check_unclaimed
@@ -42,7 +42,7 @@ def resolve(request: Request, knowledge: Knowledge) -> Knowledge:
     if demand.counts is None:
         check_counts(request, wanted, Counter(server.group for server in world.servers.values() if server.counts))
     advice = replace(knowledge.advice, remove=demand.remove, renew=demand.renew, out_of_scope=demand.not_about(world))
-    return replace(knowledge, wanted=wanted, advice=advice)
+    return replace(knowledge.want(wanted, **ordered(request, knowledge.orders, wanted, world)), advice=advice)
 
 
 def identify(request: Request, standing: Standing, ports: Ports) -> Standing:
@@ -128,7 +128,7 @@ def _apply(request: Request, standing: Standing, ports: Ports) -> tuple[Standing
     if verdict.pause_s:
         ports.clock.sleep(verdict.pause_s)
     if done.moved:
-        knowledge = yield_to_backend(read_stack(knowledge, ports), ports.place)
+        knowledge = yield_to_backend(obey_others(knowledge, ports), ports.place)
     return Standing(knowledge, plan, journal), verdict
 
 
@@ -183,9 +183,22 @@ def _plan_again(request: Request, standing: Standing, ports: Ports) -> Standing:
     _check_loss(request, knowledge, journal)
     if not request.options.claims.leave_others:
         check_unclaimed(request.spec, knowledge.world.unclaimed, knowledge.world.at)
+    if knowledge.is_overruled and request.options.yields:
+        raise StalePlanError(
+            f"Somebody else asked for something of {request.spec.stack} meanwhile.",
+            why="its wanted counts, its pause or its protection changed after this was decided",
+            fix="Decide again; a watch does so by itself.",
+        )
     if not journal.reports:
         # Nothing was done, since others were quicker: what is relative is so to what they left.
+        if knowledge.is_overruled:
+            check_named(request, knowledge.world)
         knowledge = resolve(request, knowledge)
+    elif knowledge.is_overruled:
+        knowledge = knowledge.want(
+            knowledge.wanted, **ordered(request, knowledge.orders, knowledge.wanted, knowledge.world)
+        )
+    knowledge = replace(knowledge, is_overruled=False)
     plan, knowledge = make_plan(request, knowledge, journal, ports)
     check_sums(request, knowledge, plan, journal)
     return Standing(knowledge, plan, journal)

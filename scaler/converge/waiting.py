@@ -18,6 +18,7 @@ from scaler.converge.rounds import converge, identify
 from scaler.converge.standing import Standing
 from scaler.errors import LockedError, ScalerError
 from scaler.model import Action, DrainStage, DrainState, Server
+from scaler.model.orders import newest
 from scaler.planning.drains import pause_until_news
 
 _POLL_S = 0.5
@@ -110,8 +111,8 @@ def _has_result(servers: dict[str, Server], knowledge: Knowledge, ports: Ports) 
 
 
 def _is_superseded(standing: Standing, ports: Ports) -> bool:
-    recorded = ports.records.wanted()
-    return bool(recorded) and dict(recorded) != dict(standing.knowledge.wanted)
+    wanted = newest(ports.stack.read().orders, ports.records.orders()).wanted
+    return bool(wanted) and dict(wanted) != dict(standing.knowledge.wanted)
 
 
 def _seen_again(request: Request, standing: Standing, ports: Ports) -> Standing:
@@ -122,6 +123,7 @@ def _seen_again(request: Request, standing: Standing, ports: Ports) -> Standing:
         stack=seen.stack,
         world=seen.world,
         records=seen.records,
+        orders=seen.orders,
         identity=seen.identity,
         had_id=seen.had_id,
         claimed=seen.claimed,

@@ -32,10 +32,11 @@ from scaler.model import (
     Violation,
 )
 from scaler.model.identity import OWN_OUTPUT, Identity
+from scaler.model.orders import Orders
 from scaler.model.ownership import GROUP, Owner, decode_tags
 from scaler.planning.recognition import check_foreign
 from scaler.planning.template import existing_server
-from scaler.records.codec import identity_from_json, own_output, server_from_json, server_to_json
+from scaler.records.codec import identity_from_json, orders_from_output, own_output, server_from_json, server_to_json
 from scaler.support.clock import Clock
 from scaler.support.environment import withheld
 from scaler.support.text import LONGEST, one_line
@@ -178,17 +179,22 @@ class PulumiStack:
         """Run the engine's `up`; return also whether the world had moved, so that nothing was done."""
         moved: list[str] = []
         foreign: list[str] = []
+        # As in `record`: only a folder can be read inside the operation. Before it, a moment stays uncovered.
+        before = None if self._backend else self._checkpoint()
 
         def program() -> Declaration:
-            # The first statement under the stack's lock: stop if this is not the world that was planned for.
-            # Nothing is registered yet, so stopping here changes nothing.
+            # The first statement under the stack's lock: stop if this is not the world that was planned for,
+            # or somebody gave other orders meanwhile. Nothing is registered yet, so stopping here changes nothing.
             found = operation.present(change.expected, change.unclaimed)
             if found != change.expected:
                 moved.extend(found ^ change.expected)
                 raise _WorldMovedError
-            if self._backend:
-                foreign.extend(self._backend.checkpoint().foreign)
+            saved = before or self._checkpoint()
+            foreign.extend(saved.foreign)
             if foreign:
+                raise _WorldMovedError
+            if change.is_overruled_by(self._state_of(saved)):
+                moved.append("orders")
                 raise _WorldMovedError
             return declaring()
 
@@ -205,7 +211,9 @@ class PulumiStack:
             first = self._take_over(change)
             if first.moved or first.failure:
                 return first
-            change = without_taking_over(change)
+            # The first operation has shared the orders.
+            serial = change.orders.serial if change.orders else change.known_serial
+            change = replace(without_taking_over(change), known_serial=serial)
         permits = change.permits
         if not (permits.create or permits.update or permits.delete):
             return first
@@ -248,7 +256,10 @@ class PulumiStack:
         return self._apply(replace(change, permits=permits, refresh=False), declaring)
 
     def record(
-        self, describe: Callable[[Sequence[Machine]], Mapping[str, Server]], identity: Identity | None = None
+        self,
+        describe: Callable[[Sequence[Machine]], Mapping[str, Server]],
+        identity: Identity | None = None,
+        orders: Callable[[], Orders | None] = lambda: None,
     ) -> Mapping[str, Server]:
         self._engine.prepare()
         owner = self._owner_of(identity)
@@ -269,7 +280,7 @@ class PulumiStack:
             return Declaration(
                 cloud=self._spec.cloud,
                 servers=[_declared(self._spec, held[machine.id], machine, recorded, owner) for machine in in_stack],
-                outputs=_outputs(recorded, identity),
+                outputs=_outputs(recorded, identity, orders()),
             )
 
         with self._serving(operation) as port:
@@ -294,7 +305,8 @@ class PulumiStack:
             there = _identity(saved.get(OWN_OUTPUT))
             outputs = {name: saved[name] for name in _servers(saved)}
             kept = identity if there is None or there.id in ("", identity.id) else there
-            return Declaration(cloud=self._spec.cloud, servers=(), outputs={**outputs, **own_output(kept)})
+            own = own_output(kept, _orders(saved.get(OWN_OUTPUT)))
+            return Declaration(cloud=self._spec.cloud, servers=(), outputs={**outputs, **own})
 
         # Our own plugin, whatever `plugin` says: it permits nothing.
         with self._serving_ours(operation) as port:
@@ -309,7 +321,7 @@ class PulumiStack:
     def _program(self, change: Change) -> Program:
         from scaler.engine.host import Declaration
 
-        outputs = _outputs(change.outputs, change.identity)
+        outputs = _outputs(change.outputs, change.identity, change.orders)
         declaration = Declaration(cloud=self._spec.cloud, servers=change.declared, outputs=outputs)
         return lambda: declaration
 
@@ -343,6 +355,7 @@ class PulumiStack:
             pending=tuple(map(_name, checkpoint.pending)),
             foreign=checkpoint.foreign,
             identity=_identity(checkpoint.outputs.get(OWN_OUTPUT)),
+            orders=_orders(checkpoint.outputs.get(OWN_OUTPUT)),
         )
 
 
@@ -374,9 +387,18 @@ def _name(urn: str) -> str:
     return urn.rpartition("::")[2]
 
 
-def _outputs(servers: Mapping[str, Server], identity: Identity | None) -> dict[str, object]:
+def _outputs(
+    servers: Mapping[str, Server], identity: Identity | None, orders: Orders | None = None
+) -> dict[str, object]:
     """Return all outputs of the stack: one per server, and its own."""
-    return {**{name: server_to_json(server) for name, server in servers.items()}, **own_output(identity)}
+    return {**{name: server_to_json(server) for name, server in servers.items()}, **own_output(identity, orders)}
+
+
+def _orders(output: object) -> Orders | None:
+    try:
+        return orders_from_output(output)
+    except ValueError:
+        return None
 
 
 def _identity(output: object) -> Identity | None:

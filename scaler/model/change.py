@@ -8,7 +8,9 @@ from typing import Literal
 
 from scaler.model.identity import Identity
 from scaler.model.machine import MachineRequest
+from scaler.model.orders import Orders
 from scaler.model.server import Server
+from scaler.model.world import StackState
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +49,24 @@ class Change:
     outputs: Mapping[str, Server]
     identity: Identity | None = None
     """What the stack says of itself in its output `scaler`."""
+    orders: Orders | None = None
+    """What is asked of the stack, for its output `scaler`."""
+    known_serial: int = 0
+    """The serial of the orders in the stack's outputs as they were read before."""
+    known_protected: frozenset[str] = frozenset()
+    """The servers that were known to be protected."""
     expected: frozenset[str]
     """Ids of the stack's machines. If the list under the stack's lock has others, do nothing."""
     unclaimed: frozenset[str] = frozenset()
     """Ids of machines with the stack's names and not its id, which the run leaves alone."""
     refresh: bool = False
     """Whether the engine must refresh its state first, since a machine has vanished or lost its labels."""
+
+    def is_overruled_by(self, saved: StackState) -> bool:
+        """Return whether somebody changed the orders, or protected a server, since this was decided."""
+        serial = saved.orders.serial if saved.orders else 0
+        protected = {name for name, server in saved.outputs.items() if server.protected}
+        return serial != self.known_serial or bool(protected - self.known_protected)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

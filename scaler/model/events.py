@@ -33,6 +33,8 @@ class EventName(StrEnum):
     IDENTITY_REFUSED = "identity.refused"
     AUTOSCALE_DECIDED = "autoscale.decided"
     AUTOSCALE_METRIC = "autoscale.metric"
+    AUTOSCALE_PAUSED = "autoscale.paused"
+    AUTOSCALE_RESUMED = "autoscale.resumed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from datetime import datetime
 from scaler.model.identity import Identity
 from scaler.model.lifecycle import Status
 from scaler.model.machine import Machine
+from scaler.model.orders import Orders
 from scaler.model.ownership import Owner
 from scaler.model.server import Server
 
@@ -37,6 +38,8 @@ class StackState:
     """URNs of resources that scaler did not declare."""
     identity: Identity | None = None
     """As the stack's outputs have it."""
+    orders: Orders | None = None
+    """As the stack's outputs have them; None: it was saved by a version that recorded none."""
 
     @property
     def is_known(self) -> bool:

@@ -76,6 +76,7 @@ def status_document(state: State | None, stack: str) -> dict[str, object]:
         "updated": None,
         "wanted": {},
         "servers": [],
+        "orders": {"serial": 0, "pause": None, "operations": []},
     }
     recorded = to_json(state) if state else nothing
     servers = state.servers if state else ()

@@ -155,7 +155,13 @@ def status_text(state: State | None, stack: str, now: datetime, *, color: bool, 
     deleted = len(state.servers) - len(servers)
     notes = [f"{format_count(deleted, 'deleted server')} not shown."] if deleted else []
     notes += cost_recorded(state.servers)
-    return "\n\n".join("\n".join(lines) for lines in ([header], table, errors, draining, notes) if lines)
+    pause = state.orders.active_pause(now)
+    orders = [f"{_paint('!', 'yellow', color)} {one_line(str(pause))}"] if pause else []
+    orders += [
+        f"{_paint('!', 'yellow', color)} `{one_line(operation.command)}` has not finished: repeat it to go on with it"
+        for operation in state.orders.operations
+    ]
+    return "\n\n".join("\n".join(lines) for lines in ([header], orders, table, errors, draining, notes) if lines)
 
 
 def _server_table(servers: Sequence[Server], now: datetime, *, color: bool) -> list[str]:

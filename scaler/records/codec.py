@@ -5,12 +5,16 @@ Reading ignores unknown fields, so that an older scaler can read what a newer on
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 from scaler.errors import StateError
 from scaler.model import Price, Server
 from scaler.model.drain import Drain, DrainStage
 from scaler.model.events import Event
 from scaler.model.identity import OWN_OUTPUT, Identity
 from scaler.model.lifecycle import Status
+from scaler.model.orders import Operation, Orders, Pause
 from scaler.records.json_fields import Fields
 from scaler.records.state import State
 from scaler.support.clock import format_time, parse_time
@@ -29,6 +33,7 @@ def to_json(state: State) -> dict[str, object]:
         "updated": format_time(state.updated),
         "wanted": dict(state.wanted),
         "servers": [server_to_json(server) for server in state.servers],
+        "orders": _orders_to_json(state.orders),
         **({"identity": identity_to_json(state.identity)} if state.identity else {}),
     }
 
@@ -55,6 +60,7 @@ def from_json(document: object) -> State:
         wanted=fields.whole_numbers("wanted"),
         servers=tuple(server_from_json(server) for server in fields.items("servers")),
         identity=identity_from_json(fields.optional_object("identity")),
+        orders=_orders_from_json(fields.optional_object("orders") or {}),
     )
 
 
@@ -71,9 +77,80 @@ def identity_to_json(identity: Identity) -> dict[str, object]:
     }
 
 
-def own_output(identity: Identity | None) -> dict[str, object]:
-    """Return the stack's output that says what the stack is; empty if nothing is known of that."""
-    return {OWN_OUTPUT: {"identity": identity_to_json(identity)}} if identity else {}
+def own_output(identity: Identity | None, orders: Orders | None = None) -> dict[str, object]:
+    """Return the stack's output that says what the stack is and what is asked of it; empty if neither is known."""
+    document: dict[str, object] = {"identity": identity_to_json(identity)} if identity else {}
+    if orders and orders.serial:
+        document |= {**_orders_to_json(orders), "wanted": dict(orders.wanted)}
+    return {OWN_OUTPUT: document} if document else {}
+
+
+def orders_from_output(output: object) -> Orders | None:
+    """Return the orders that `own_output` wrote; None if it wrote none. ValueError if they are none."""
+    if not isinstance(output, Mapping) or "serial" not in output:
+        return None
+    orders = _orders_from_json(output)
+    return replace(orders, wanted=Fields(output).whole_numbers("wanted"))
+
+
+def _orders_to_json(orders: Orders) -> dict[str, object]:
+    return {
+        "serial": orders.serial,
+        "pause": pause_to_json(orders.pause),
+        "operations": [
+            {
+                "command": operation.command,
+                "since": format_time(operation.since),
+                "counts": dict(operation.counts),
+                "remove": dict(operation.remove),
+                "renew": dict(operation.renew),
+            }
+            for operation in orders.operations
+        ],
+    }
+
+
+def pause_to_json(pause: Pause | None) -> dict[str, object] | None:
+    """Return a pause as the state file and the stack's output `scaler` hold it."""
+    if pause is None:
+        return None
+    until = None if pause.until is None else format_time(pause.until)
+    return {"since": format_time(pause.since), "until": until, "reason": pause.reason, "by": pause.by}
+
+
+def _orders_from_json(document: Mapping[str, object]) -> Orders:
+    if not document:
+        return Orders()
+    fields = Fields(document)
+    return Orders(
+        serial=fields.whole_number("serial"),
+        pause=_pause_from_json(fields.optional_object("pause")),
+        operations=tuple(map(_operation_from_json, fields.items("operations"))),
+    )
+
+
+def _pause_from_json(document: object) -> Pause | None:
+    if document is None:
+        return None
+    fields = Fields(document)
+    until = fields.optional_text("until")
+    return Pause(
+        since=parse_time(fields.text("since")),
+        until=None if until is None else parse_time(until),
+        reason=fields.text("reason"),
+        by=fields.text("by"),
+    )
+
+
+def _operation_from_json(document: object) -> Operation:
+    fields = Fields(document)
+    return Operation(
+        command=fields.text("command"),
+        since=parse_time(fields.text("since")),
+        counts=fields.whole_numbers("counts"),
+        remove=fields.text_by_name("remove"),
+        renew=fields.text_by_name("renew"),
+    )
 
 
 def identity_from_json(document: object) -> Identity | None:

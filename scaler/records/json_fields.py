@@ -61,6 +61,13 @@ class Fields:
             raise MalformedError(f"`{name}` is not an object")
         return {str(key): _whole_number(f"{name}.{key}", value) for key, value in values.items()}
 
+    def text_by_name(self, name: str) -> dict[str, str]:
+        if not isinstance(values := self._fields.get(name, {}), Mapping):
+            raise MalformedError(f"`{name}` is not an object")
+        if not all(isinstance(value, str) for value in values.values()):
+            raise MalformedError(f"`{name}` has a value that is not a text")
+        return {str(key): str(value) for key, value in values.items()}
+
     def optional_object(self, name: str) -> dict[str, object] | None:
         if (value := self._fields.get(name)) is None:
             return None

@@ -14,12 +14,13 @@ from scaler.hooks.notify import Notifier
 from scaler.model import Outcome, Result, Server, Spec, Step
 from scaler.model.events import Event, EventName
 from scaler.model.identity import Identity
+from scaler.model.orders import Orders
 from scaler.records.boots import boot_times
 from scaler.records.codec import event_to_json
 from scaler.records.event_log import EventLog
 from scaler.records.state import State, prune_records
 from scaler.records.state_file import CorruptStateError, StateFile
-from scaler.records.transitions import transitions
+from scaler.records.transitions import pause_events, transitions
 from scaler.support.clock import Clock
 
 _RECENT_BYTES = 250_000
@@ -57,12 +58,12 @@ class StackRecords:
             self._warn(f"{error}; it was set aside as {self._file.set_aside().name}")
         return self._state.servers if self._state else ()
 
-    def wanted(self) -> Mapping[str, int]:
+    def orders(self) -> Orders | None:
         try:
             state = self._file.load()
         except CorruptStateError:
-            return {}
-        return state.wanted if state else {}
+            return None
+        return state.orders if state else None
 
     def identity(self) -> Identity | None:
         if self._state is None:
@@ -73,14 +74,14 @@ class StackRecords:
 
     def save(
         self,
-        wanted: Mapping[str, int],
+        orders: Orders,
         servers: Mapping[str, Server],
         steps: Sequence[Step],
         identity: Identity | None = None,
     ) -> None:
         retained = prune_records([servers[name] for name in sorted(servers)], self._clock.now(), self._spec.retention)
         before = self._state
-        if before and before.identity == identity and self._is_saved(before, wanted, retained):
+        if before and before.identity == identity and self._is_saved(before, orders, retained):
             return
         self._state = self._file.save(
             State(
@@ -89,12 +90,16 @@ class StackRecords:
                 cloud=self._spec.cloud,
                 serial=before.serial if before else 0,
                 updated=self._clock.now(),
-                wanted=dict(wanted),
+                wanted=dict(orders.wanted),
                 servers=retained,
                 identity=identity,
+                orders=orders,
             )
         )
-        self._log(*transitions(before.records if before else {}, self._state.records, steps))
+        self._log(
+            *transitions(before.records if before else {}, self._state.records, steps),
+            *pause_events(before.orders if before else Orders(), orders),
+        )
 
     def log_run(self, run: Callable[[], Result]) -> Result:
         self._log(Event(event=EventName.RUN_STARTED))
@@ -119,9 +124,9 @@ class StackRecords:
             # Past boot times only refine the deadlines; without them, those of the spec apply.
             return {}
 
-    def _is_saved(self, state: State, wanted: Mapping[str, int], servers: Sequence[Server]) -> bool:
+    def _is_saved(self, state: State, orders: Orders, servers: Sequence[Server]) -> bool:
         """Return whether the state file holds exactly this already."""
-        return state.servers == servers and dict(state.wanted) == dict(wanted) and self._file.path.exists()
+        return state.servers == servers and state.orders == orders and self._file.path.exists()
 
     def _log(self, *events: Event) -> None:
         """Append events to the log, and queue the notifications for them."""

@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from scaler.model import Server
 from scaler.model.identity import Identity
 from scaler.model.lifecycle import Status
+from scaler.model.orders import Orders
 
 RETENTION = timedelta(days=7)
 """How long the record of a deleted server is kept."""
@@ -32,6 +33,12 @@ class State:
     servers: tuple[Server, ...] = ()
     identity: Identity | None = None
     """None: written by a version that recorded none."""
+
+    orders: Orders = field(default_factory=Orders)
+    """What is asked of the stack; its `wanted` is this state's."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "orders", replace(self.orders, wanted=self.wanted))
 
     @property
     def records(self) -> dict[str, Server]:

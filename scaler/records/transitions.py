@@ -8,6 +8,7 @@ from dataclasses import replace
 from scaler.model import Action, DrainStage, Server, Step
 from scaler.model.events import Event, EventName
 from scaler.model.lifecycle import Status
+from scaler.model.orders import Orders
 
 _ENTERED = {
     Status.RUNNING: EventName.RUNNING,
@@ -58,6 +59,15 @@ def transitions(before: Mapping[str, Server], after: Mapping[str, Server], steps
         if name not in after:
             events += _departure(server)
     return [_with_reason(event, after.get(event.server or ""), decisions) for event in events]
+
+
+def pause_events(before: Orders, after: Orders) -> list[Event]:
+    """Return the event of a pause of autoscaling that began, or that ended."""
+    if before.pause == after.pause:
+        return []
+    if after.pause:
+        return [Event(event=EventName.AUTOSCALE_PAUSED, reason=str(after.pause))]
+    return [Event(event=EventName.AUTOSCALE_RESUMED, reason="autoscaling goes on")]
 
 
 def _reused(known: Server, server: Server) -> bool:

@@ -20,6 +20,7 @@ from scaler.autoscale.simulate import Setting, simulate
 from scaler.autoscale.trace import Trace
 from scaler.clouds import Catalogue, TransientError
 from scaler.converge.demand import Demand, Options
+from scaler.converge.pausing import pause, resume
 from scaler.errors import LimitError, RefusedError
 from scaler.model import Outcome, StopPolicy
 from scaler.model.autoscaling import Direction, Policy, Rule, Target, Wait
@@ -196,9 +197,8 @@ def test_a_change_by_hand_is_kept_for_the_cooldown(tmp_path: Path) -> None:
     [
         (lambda live: live.ensure(6), 6),
         (lambda live: live.ensure(1), 1),
-        (lambda live: live.run(Demand({"worker": 0}), Options(everything=True)), 0),
     ],
-    ids=["up", "down", "destroy"],
+    ids=["up", "down"],
 )
 def test_a_change_by_hand_is_not_reverted_for_ten_minutes(
     tmp_path: Path, by_hand: Callable[[Live], object], count: int
@@ -607,3 +607,66 @@ def test_refusals_are_reported(live: Live) -> None:
     with pytest.raises((RefusedError, LimitError)):
         live.tick(jobs=50)
     assert live.owned == []
+
+
+# ---------------------------------------------------------------------------------------------
+# A person beside the watch, here or elsewhere with the same backend
+
+
+def elsewhere(live: Live, folder: Path) -> Live:
+    """Another machine with the same backend and cloud, and records and a memory of its own."""
+    other = Live(folder, live.spec.groups["worker"].autoscale)
+    other.clock, other.cloud, other.stack = live.clock, live.cloud, live.stack
+    return other
+
+
+@pytest.mark.acceptance("T13")
+@pytest.mark.parametrize("cooldown", [timedelta(0), timedelta(minutes=20)], ids=["ten-minutes", "cooldown"])
+@pytest.mark.parametrize("count", [6, 1], ids=["up", "down"])
+def test_a_change_by_hand_from_elsewhere_is_not_reverted_at_once(
+    tmp_path: Path, count: int, cooldown: timedelta
+) -> None:
+    live = Live(tmp_path, policy(JOBS, up=Direction(cooldown=cooldown), down=Direction(cooldown=cooldown)))
+    live.loop(3, 60, jobs=30)
+    elsewhere(live, tmp_path / "other").ensure(count)
+    kept = max(10, int(cooldown.total_seconds()) // 60)
+    live.loop(kept, 60, jobs=30)
+    assert (len(live.ready), set(live.counts[-kept:])) == (count, {count})
+    live.loop(2, 60, jobs=30)
+    assert len(live.owned) == 3
+
+
+@pytest.mark.acceptance("T13")
+def test_after_destroy_the_watch_stays_away_until_ensure_or_resume(tmp_path: Path) -> None:
+    live = Live(tmp_path, policy(JOBS))
+    live.loop(3, 60, jobs=30)
+    there = elsewhere(live, tmp_path / "other")
+    there.run(Demand({"worker": 0}), Options(everything=True))
+    live.stack.processes = 0
+    live.loop(40, 60, jobs=30)
+    assert (live.owned, live.stack.processes) == ([], 0)
+    assert live.tick(jobs=30).pause
+    resume(there.spec, there.around)
+    live.loop(12, 60, jobs=30)
+    assert len(live.ready) == 3
+    there.run(Demand({"worker": 0}), Options(everything=True))
+    there.run(Demand({"worker": 1}), Options(resumes=True))
+    live.loop(10, 60, jobs=30)
+    assert (len(live.ready), live.tick(jobs=30).pause) == (1, None)
+    live.loop(2, 60, jobs=30)
+    assert len(live.ready) == 3
+
+
+def test_a_paused_tick_changes_nothing_and_ends_with_its_time(tmp_path: Path) -> None:
+    live = Live(tmp_path, policy(JOBS))
+    live.loop(3, 60, jobs=30)
+    pause(live.spec, live.around, length=timedelta(minutes=30))
+    live.cloud.remove("prod-worker-2")
+    live.cloud.calls.clear()
+    live.loop(29, 60, jobs=90)
+    assert {operation for operation, _ in live.cloud.calls} <= {"list", "get"}
+    live.loop(3, 60, jobs=90)
+    assert len(live.ready) == 9
+    orders = live.records.orders()
+    assert orders
+    assert orders.pause is None

@@ -154,6 +154,7 @@ def test_document_is_exactly_the_contract() -> None:
                 "price_per_month": "5.99",
             }
         ],
+        "orders": {"serial": 0, "pause": None, "operations": []},
     }
 
 

@@ -10,6 +10,7 @@ import pytest
 from scaler.errors import LimitError
 from scaler.hooks.notify import Notifier
 from scaler.model import Result
+from scaler.model.orders import Orders
 from scaler.records.stack_records import StackRecords
 from scaler.records.state_file import CorruptStateError
 from tests.support.fakes import spec
@@ -41,14 +42,14 @@ def events_on_disk(folder: Path) -> list[dict[str, object]]:
 def test_the_state_is_written_only_if_something_changed(opened: StackRecords, tmp_path: Path) -> None:
     assert opened.load() == ()
     for _ in range(2):
-        opened.save({"worker": 1}, records(server()), ())
+        opened.save(Orders(wanted={"worker": 1}), records(server()), ())
         assert state_on_disk(tmp_path)["serial"] == 1
-    opened.save({"worker": 2}, records(server()), ())
+    opened.save(Orders(wanted={"worker": 2}), records(server()), ())
     assert state_on_disk(tmp_path)["serial"] == 2
     (tmp_path / "prod.json").unlink()
-    opened.save({"worker": 2}, records(server()), ())
+    opened.save(Orders(wanted={"worker": 2}), records(server()), ())
     assert (tmp_path / "prod.json").exists()
-    assert opened.wanted() == {"worker": 2}
+    assert opened.orders() == Orders(wanted={"worker": 2})
 
 
 def test_a_damaged_state_is_set_aside_only_if_it_may_be_rebuilt(
@@ -57,7 +58,7 @@ def test_a_damaged_state_is_set_aside_only_if_it_may_be_rebuilt(
     (tmp_path / "prod.json").write_text("{")
     with pytest.raises(CorruptStateError):
         opened.load()
-    assert opened.wanted() == {}
+    assert opened.orders() is None
     assert warnings == []
     assert opened.load(set_aside_damaged=True) == ()
     (warning,) = warnings

@@ -64,9 +64,10 @@ from scaler.model import (
 from scaler.model.events import Event
 from scaler.model.identity import Identity, Place
 from scaler.model.lifecycle import Phase
+from scaler.model.orders import Orders
 from scaler.model.ownership import Owner
 from scaler.records.shortages import Shortages
-from scaler.records.transitions import transitions
+from scaler.records.transitions import pause_events, transitions
 
 START = datetime(2026, 11, 24, 22, 0, tzinfo=UTC)
 
@@ -522,7 +523,7 @@ class FakeStack:
         found = listed - change.unclaimed - (lost & change.expected)
         there = [missed for missed in change.expected - listed if missed in self.cloud.boxes]
         found |= {missed for missed in there if not owner.excludes(self.cloud.boxes[missed].labels)}
-        if found != change.expected:
+        if found != change.expected or change.is_overruled_by(self.saved):
             return Applied(moved=True)
         operation = _Operation(self, change, self._refreshed(change) if change.refresh else dict(self.saved.entries))
         if self.failures:
@@ -539,6 +540,7 @@ class FakeStack:
             outputs=self.saved.outputs if operation.failure else dict(change.outputs),
             foreign=self.saved.foreign,
             identity=self.saved.identity if operation.failure else change.identity,
+            orders=self.saved.orders if operation.failure else _exported(change.orders),
         )
         self.cloud.fuse.burn()
         return Applied(
@@ -546,7 +548,10 @@ class FakeStack:
         )
 
     def record(
-        self, describe: Callable[[Sequence[Machine]], Mapping[str, Server]], identity: Identity | None = None
+        self,
+        describe: Callable[[Sequence[Machine]], Mapping[str, Server]],
+        identity: Identity | None = None,
+        orders: Callable[[], Orders | None] = lambda: None,
     ) -> Mapping[str, Server]:
         self.processes += 1
         if self.record_errors:
@@ -554,7 +559,12 @@ class FakeStack:
         machines = self.cloud.list_owned(self.owner)
         servers = describe(machines)
         self.cloud.fuse.burn()
-        self.saved = StackState(entries=self._read_again(self.saved.entries), outputs=dict(servers), identity=identity)
+        self.saved = StackState(
+            entries=self._read_again(self.saved.entries),
+            outputs=dict(servers),
+            identity=identity,
+            orders=_exported(orders()),
+        )
         return servers
 
     def _refreshed(self, change: Change) -> dict[str, StackEntry]:
@@ -572,6 +582,11 @@ class FakeStack:
                 continue
             read[name] = replace(entry, labels=dict(machine.labels))
         return read
+
+
+def _exported(orders: Orders | None) -> Orders | None:
+    """As the real one, which exports no orders before somebody gave some."""
+    return orders if orders and orders.serial else None
 
 
 class _Operation:
@@ -658,7 +673,7 @@ class FakeRecords:
     def __init__(self, fuse: Fuse) -> None:
         self.fuse = fuse
         self.servers: dict[str, Server] = {}
-        self.counts: dict[str, int] = {}
+        self.given: Orders | None = None
         self.known_identity: Identity | None = None
         self.events: list[Event] = []
         self.decisions: list[Any] = []
@@ -668,15 +683,20 @@ class FakeRecords:
     def load(self, *, set_aside_damaged: bool = False) -> tuple[Server, ...]:
         return tuple(self.servers.values())
 
-    def wanted(self) -> Mapping[str, int]:
-        return self.counts
+    def orders(self) -> Orders | None:
+        return self.given
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """The wanted counts as they are recorded."""
+        return dict(self.given.wanted) if self.given else {}
 
     def identity(self) -> Identity | None:
         return self.known_identity
 
     def save(
         self,
-        wanted: Mapping[str, int],
+        orders: Orders,
         servers: Mapping[str, Server],
         steps: Sequence[Step],
         identity: Identity | None = None,
@@ -685,7 +705,8 @@ class FakeRecords:
         if self.errors:
             raise self.errors.pop(0)
         self.events += transitions(self.servers, servers, steps)
-        self.servers, self.counts, self.known_identity = dict(servers), dict(wanted), identity
+        self.events += pause_events(self.given or Orders(), orders)
+        self.servers, self.given, self.known_identity = dict(servers), orders, identity
         self.fuse.burn()
 
     def log_run(self, run: Callable[[], Result]) -> Result:
@@ -701,7 +722,7 @@ class FakeRecords:
         return {}
 
     def lose(self) -> None:
-        self.servers, self.counts, self.known_identity = {}, {}, None
+        self.servers, self.given, self.known_identity = {}, None, None
 
 
 @dataclass

@@ -1,0 +1,99 @@
+"""What people and autoscaling ask of a stack, apart from its spec: wanted counts, a pause, unfinished operations.
+
+The stack's output `scaler` has them for every machine with the same backend; the state file has a copy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+BY_DESTROY = "destroy"
+"""`Pause.by` of the pause that `scaler destroy` sets; `scaler ensure` ends only that one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pause:
+    """A time in which autoscaling leaves the stack alone."""
+
+    since: datetime
+    until: datetime | None = None
+    """None: until `scaler resume`."""
+    reason: str = ""
+    by: str = "pause"
+    """The command that set it: `pause` or `destroy`."""
+
+    def is_over(self, now: datetime) -> bool:
+        """Return whether its time has passed."""
+        return self.until is not None and self.until <= now
+
+    def none_after(self, now: datetime) -> Pause:
+        """Return the pause with a start in the future replaced by `now`; it keeps its length."""
+        if self.since <= now:
+            return self
+        return replace(self, since=now, until=self.until and self.until - (self.since - now))
+
+    def __str__(self) -> str:
+        until = f"until {self.until:%Y-%m-%d %H:%M} UTC" if self.until else "until `scaler resume`"
+        cause = " by `scaler destroy` (`scaler ensure` ends it too)" if self.by == BY_DESTROY else ""
+        return f"autoscaling is paused {until}{cause}" + (f": {self.reason}" if self.reason else "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """What a command such as `increase 2` was found to mean when it began; its repeat goes on with that."""
+
+    command: str
+    """The command with its arguments, as a person types it; equal commands have equal texts."""
+    since: datetime
+    counts: Mapping[str, int] = field(default_factory=dict)
+    """The count that each concerned group is to have."""
+    remove: Mapping[str, str] = field(default_factory=dict)
+    """Name → id of the servers to remove."""
+    renew: Mapping[str, str] = field(default_factory=dict)
+    """Name → id of the servers to replace."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Orders:
+    """What is asked of a stack."""
+
+    serial: int = 0
+    """One more than the stack's output has, once something differs from it; 0: nobody asked for anything yet."""
+    wanted: Mapping[str, int] = field(default_factory=dict)
+    """Servers wanted, by group."""
+    pause: Pause | None = None
+    operations: tuple[Operation, ...] = ()
+    """Named operations that have begun and not concluded, at most one per command."""
+
+    def active_pause(self, now: datetime) -> Pause | None:
+        """Return the pause, unless its time has passed."""
+        return self.pause if self.pause and not self.pause.is_over(now) else None
+
+    def unfinished(self, command: str) -> Operation | None:
+        """Return the unfinished operation of a command."""
+        return next((operation for operation in self.operations if operation.command == command), None)
+
+    def with_operation(self, operation: Operation) -> tuple[Operation, ...]:
+        """Return the operations with this one instead of an earlier one of its command."""
+        return (*(known for known in self.operations if known.command != operation.command), operation)
+
+    def changed(self, shared: Orders | None, **changes: Any) -> Orders:
+        """Return the orders with these changes; `shared` is what the stack's output has.
+
+        The serial never gets further ahead than one: a change that another machine shares must win
+        over any number of changes that only this machine knows.
+        """
+        new = replace(self, **changes)
+        if new == self and self.serial:
+            return self
+        return replace(new, serial=(shared.serial if shared else self.serial) + 1)
+
+
+def newest(shared: Orders | None, own: Orders | None) -> Orders:
+    """Return the orders that hold: the stack's output, unless this machine changed them since it read that."""
+    if shared is None or (own is not None and own.serial > shared.serial):
+        return own or Orders()
+    return shared
