@@ -10,7 +10,7 @@ from typing import Any
 
 from scaler.errors import StalePlanError
 from scaler.model import Plan, PolicyPack, Spec, Step, World
-from scaler.model.orders import BY_DESTROY, Operation, Orders, Pause
+from scaler.model.orders import BY_DESTROY, NamedOperation, Orders, Pause
 from scaler.planning.claims import Claim
 
 
@@ -80,20 +80,20 @@ class Demand:
     """Servers to replace: each goes when a new one is ready."""
     remove_orphans: bool = False
     """Also remove every machine that is in no state."""
-    begun: Operation | None = None
+    begun: NamedOperation | None = None
     """What the same command began before, and did not finish: the run goes on with that."""
 
-    def go_on_with(self, operation: Operation, world: World) -> Demand:
+    def go_on_with(self, operation: NamedOperation, world: World) -> Demand:
         """Return the demand for what is left of an operation: a later server of the same name is another one."""
         return Demand(remove=_left(operation.remove, world), renew=_left(operation.renew, world), begun=operation)
 
-    def operation(self, command: str, wanted: Mapping[str, int], world: World) -> Operation:
+    def operation(self, command: str, wanted: Mapping[str, int], world: World) -> NamedOperation:
         """Return what this demand means in this world, for the records."""
         if self.begun:
             return self.begun
         named = {name: world.servers[name] for name in sorted(self.remove | self.renew) if name in world.servers}
         groups = {*self.by, *(server.group for server in named.values())}
-        return Operation(
+        return NamedOperation(
             command=command,
             since=world.at,
             counts={name: count for name, count in wanted.items() if name in groups},

@@ -244,7 +244,7 @@ class PulumiStack:
 
         permits = Permits(adopt=change.permits.adopt, forget=change.permits.forget)
         adopted = [server for server in change.declared if server.name in permits.adopt]
-        outputs = _outputs(change.outputs, change.identity)
+        outputs = _outputs(change.outputs, change.identity, change.orders)
         # As in `record`: read before where reading needs an engine process.
         before = None if self._backend else self._checkpoint()
 

@@ -42,7 +42,7 @@ class Pause:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Operation:
+class NamedOperation:
     """What a command such as `increase 2` was found to mean when it began; its repeat goes on with that."""
 
     command: str
@@ -65,18 +65,18 @@ class Orders:
     wanted: Mapping[str, int] = field(default_factory=dict)
     """Servers wanted, by group."""
     pause: Pause | None = None
-    operations: tuple[Operation, ...] = ()
+    operations: tuple[NamedOperation, ...] = ()
     """Named operations that have begun and not concluded, at most one per command."""
 
     def active_pause(self, now: datetime) -> Pause | None:
         """Return the pause, unless its time has passed."""
         return self.pause if self.pause and not self.pause.is_over(now) else None
 
-    def unfinished(self, command: str) -> Operation | None:
+    def unfinished(self, command: str) -> NamedOperation | None:
         """Return the unfinished operation of a command."""
         return next((operation for operation in self.operations if operation.command == command), None)
 
-    def with_operation(self, operation: Operation) -> tuple[Operation, ...]:
+    def with_operation(self, operation: NamedOperation) -> tuple[NamedOperation, ...]:
         """Return the operations with this one instead of an earlier one of its command."""
         return (*(known for known in self.operations if known.command != operation.command), operation)
 

@@ -14,7 +14,7 @@ from scaler.model.drain import Drain, DrainStage
 from scaler.model.events import Event
 from scaler.model.identity import OWN_OUTPUT, Identity
 from scaler.model.lifecycle import Status
-from scaler.model.orders import Operation, Orders, Pause
+from scaler.model.orders import NamedOperation, Orders, Pause
 from scaler.records.json_fields import Fields
 from scaler.records.state import State
 from scaler.support.clock import format_time, parse_time
@@ -142,9 +142,9 @@ def _pause_from_json(document: object) -> Pause | None:
     )
 
 
-def _operation_from_json(document: object) -> Operation:
+def _operation_from_json(document: object) -> NamedOperation:
     fields = Fields(document)
-    return Operation(
+    return NamedOperation(
         command=fields.text("command"),
         since=parse_time(fields.text("since")),
         counts=fields.whole_numbers("counts"),

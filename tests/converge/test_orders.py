@@ -16,7 +16,7 @@ from scaler.converge.pausing import pause, resume
 from scaler.errors import RefusedError, StalePlanError
 from scaler.model import Outcome
 from scaler.model.events import EventName
-from scaler.model.orders import Operation, Orders, Pause, newest
+from scaler.model.orders import NamedOperation, Orders, Pause, newest
 from tests.support.fakes import START, FakeRecords, Killed, Setting, group, passing, spec, taken
 
 HAND = Options(resumes=True)
@@ -179,7 +179,7 @@ def test_another_command_that_concludes_ends_it_and_one_that_does_not_leaves_it(
 def test_a_later_server_of_the_same_name_is_not_the_one_that_was_meant() -> None:
     setting = servers(1)
     assert setting.stack.saved.orders
-    left = Operation(
+    left = NamedOperation(
         command="replace prod-worker-1", since=START, counts={"worker": 1}, renew={"prod-worker-1": "an earlier one"}
     )
     setting.stack.saved = replace(
