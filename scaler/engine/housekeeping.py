@@ -65,7 +65,11 @@ def remove(found: Iterable[Leftover]) -> None:
 
 
 def _temporary_files() -> Iterator[Path]:
-    for folder in Path(tempfile.gettempdir()).glob(_TEMPORARY):
+    try:
+        temporary = Path(tempfile.gettempdir())
+    except FileNotFoundError:
+        return  # No folder for temporary files can be written, so no run has left one there.
+    for folder in temporary.glob(_TEMPORARY):
         if folder.is_dir() and not folder.is_symlink() and folder.stat().st_uid == os.getuid():
             yield from folder.glob("*")
 

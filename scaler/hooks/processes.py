@@ -231,6 +231,11 @@ def _input(given: bytes) -> IO[bytes]:
 
 def _code_of(process: subprocess.Popen[bytes]) -> int | None:
     """Return the exit code of a command, None while it runs; kill what it left behind before its id can be reused."""
+    if not hasattr(os, "waitid"):
+        # macOS, before Python 3.13: the id may be reused in the moment between these two lines.
+        if process.returncode is None and process.poll() is not None:
+            _kill_session(process)
+        return process.returncode
     if process.returncode is None and _has_ended(process.pid):
         _kill_session(process)
         return process.wait()
