@@ -20,7 +20,7 @@ from scaler.commands.autoscale_tick import Ticker
 from scaler.commands.context import Context, Output
 from scaler.commands.document import as_json
 from scaler.commands.running import load_stack
-from scaler.errors import ExitCode, ScalerError, Terminated, UsageError
+from scaler.errors import ExitCode, ScalerError, Terminated, UnrecognisedError, UsageError
 from scaler.model import Spec
 from scaler.model.orders import Pause
 from scaler.records.codec import pause_to_json
@@ -155,10 +155,10 @@ class _Reporter:
 
     def failed(self, error: Exception, took_s: float) -> None:
         del took_s
-        text = _words(error)
-        if self.problem != text:
-            click.echo(f"Error: {text}", err=True)
-        self.problem = text
+        problem = _kind(error)
+        if self.problem != problem:
+            click.echo(f"Error: {_words(error)}", err=True)
+        self.problem = problem
         if self.context.debug:
             traceback.print_exception(error)
 
@@ -171,6 +171,11 @@ class _Reporter:
         if text != self.spec_problem:
             click.echo(f"Error: the spec as it was stays in force: {text}", err=True)
         self.spec_problem = text
+
+
+def _kind(error: Exception) -> str:
+    """Return what makes a problem another one: the ages in the reasons of a refusal change with each tick."""
+    return f"{error.code}: {error.what}" if isinstance(error, UnrecognisedError) else _words(error)
 
 
 def _words(error: Exception) -> str:
