@@ -14,6 +14,13 @@ from tests.support.profile import IS_CALM, PROFILE
 from tests.support.project import HETZNER, VENDORS, Project, Vendor, wrap_engine
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """On a hostile cloud, let tests end where they are skipped, while processes run that they started."""
+    if not IS_CALM:
+        for category in ("ResourceWarning", "pytest.PytestUnraisableExceptionWarning"):
+            config.addinivalue_line("filterwarnings", f"ignore::{category}")
+
+
 def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
     """On a hostile cloud, skip the tests that only hold on a pleasant one."""
     for item in items:

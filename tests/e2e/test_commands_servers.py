@@ -110,6 +110,7 @@ def test_increase_only_if_so_many_are_there(hetzner: Project) -> None:
 # Rebooting
 
 
+@pytest.mark.calm("a power action that fails half-way is another reboot")
 @pytest.mark.acceptance("P08", "P15", "Q15")
 def test_reboot(project: Project) -> None:
     project.ensure("2")

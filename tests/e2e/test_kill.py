@@ -102,6 +102,7 @@ def _named(case: object) -> str | None:
     return {True: "with_engine", False: "alone"}.get(case) if isinstance(case, bool) else getattr(case, "__name__", "")
 
 
+@pytest.mark.calm("a failed creation is replaced under another name")
 @pytest.mark.acceptance("S04", "R08")
 @pytest.mark.parametrize(("vendor", "moment", "with_engine"), CASES, ids=_named)
 def test_killed_while_scaling_up(served: Project, moment: Moment, with_engine: bool) -> None:

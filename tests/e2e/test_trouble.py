@@ -110,6 +110,7 @@ def test_two_runs_that_share_one_budget_give_no_server_up(make_served: Callable[
     assert len(project.requests()) > 40
 
 
+@pytest.mark.calm("which steps fail is exact")
 @pytest.mark.acceptance("R10", "R11", "S08")
 def test_failed_midway_and_refused_from_then_on(project: Project) -> None:
     quota = "droplets" if project.vendor is DIGITALOCEAN else "servers"
@@ -149,6 +150,7 @@ def unlock(project: Project, name: str) -> None:
     project.world.save(machine)
 
 
+@pytest.mark.calm("which steps fail is exact")
 @pytest.mark.acceptance("S06", "Q07")
 def test_a_server_that_never_starts_is_recorded_and_replaced_by_the_next_run(project: Project) -> None:
     project.fault(project.vendor.stuck, "POST")
