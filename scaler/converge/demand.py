@@ -121,13 +121,21 @@ class Demand:
             for name in spec.groups
         }
 
-    def not_about(self, world: World) -> frozenset[str]:
-        """Servers to leave as they are: those that do not count, when the demand is about others by name."""
-        if self.counts is not None or self.by or (self.begun and not self.begun.remove and not self.begun.renew):
+    def not_about(self, spec: Spec, world: World) -> frozenset[str]:
+        """Servers to leave as they are, when the demand is not about the whole stack.
+
+        Those of groups that the spec does not have; and those that do not count, when it is about others by name.
+        """
+        if self.counts is not None:
             return frozenset()
         named = self.remove | self.renew
+        is_relative = bool(self.by or (self.begun and not self.begun.remove and not self.begun.renew))
         return frozenset(
-            name for name, server in world.servers.items() if not (server.counts or server.drain or name in named)
+            name
+            for name, server in world.servers.items()
+            if name not in named
+            and not server.drain
+            and (server.group not in spec.groups or not (server.counts or is_relative))
         )
 
 

@@ -80,7 +80,7 @@ def check(request: Request, knowledge: Knowledge, made: Plan, journal: Journal) 
         knowledge.world,
         made,
         ignore_protection=everything,
-        undrained=knowledge.advice.undrained,
+        left_alone=knowledge.advice.undrained | knowledge.advice.out_of_scope,
     )
     check_expectation(knowledge.world, made, request.options.expect_current)
     if request.demand.counts is not None and not everything:

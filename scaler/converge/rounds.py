@@ -41,7 +41,9 @@ def resolve(request: Request, knowledge: Knowledge) -> Knowledge:
     wanted = demand.resolve(request.spec, world)
     if demand.counts is None:
         check_counts(request, wanted, Counter(server.group for server in world.servers.values() if server.counts))
-    advice = replace(knowledge.advice, remove=demand.remove, renew=demand.renew, out_of_scope=demand.not_about(world))
+    advice = replace(
+        knowledge.advice, remove=demand.remove, renew=demand.renew, out_of_scope=demand.not_about(request.spec, world)
+    )
     return replace(knowledge.want(wanted, **ordered(request, knowledge.orders, wanted, world)), advice=advice)
 
 

@@ -134,11 +134,11 @@ def check_expectation(world: World, plan: Plan, expected: int | None) -> None:
 
 
 def check_plan(
-    spec: Spec, world: World, plan: Plan, *, ignore_protection: bool = False, undrained: Collection[str] = ()
+    spec: Spec, world: World, plan: Plan, *, ignore_protection: bool = False, left_alone: Collection[str] = ()
 ) -> None:
     """Refuse a plan that exceeds the limit or cannot reach the wanted count without protected servers.
 
-    Servers that stay because their drain failed, `undrained`, are no reason to refuse: the run says it.
+    Servers that are `left_alone` are no reason to refuse: their drain failed, or the run is not about them.
     """
     total = plan.machines_after(world)
     if plan.count(Action.CREATE) and spec.limit is not None and total > spec.limit:
@@ -151,7 +151,7 @@ def check_plan(
         )
     if not ignore_protection:
         have = Counter(
-            server.group for server in world.servers.values() if server.counts and server.name not in undrained
+            server.group for server in world.servers.values() if server.counts and server.name not in left_alone
         )
         for name in sorted({*plan.wanted, *have}):
             _check_protection(spec, world, plan, name, have[name])

@@ -254,3 +254,27 @@ def test_what_is_shared_costs_no_engine_process_more() -> None:
     assert setting.stack.processes == 0
     setting.ensure(3)
     assert setting.stack.processes == 2
+
+
+# ---------------------------------------------------------------------------------------------
+# Only a demand for the whole stack removes the servers of a group that the spec has no more; W10
+
+
+@pytest.mark.parametrize(
+    ("demand", "count"),
+    [
+        (Demand(by={"worker": 1}), 3),
+        (Demand(by={"worker": -1}), 1),
+        (Demand(renew=frozenset({"prod-worker-1"})), 2),
+        (Demand(remove=frozenset({"prod-worker-1"})), 1),
+    ],
+    ids=["increase", "decrease", "replace", "stop"],
+)
+def test_servers_of_a_removed_group_stay_when_others_are_changed(demand: Demand, count: int) -> None:
+    setting = Setting(spec(group("worker", 0), group("old", 0))).with_servers(worker=2, old=2)
+    setting.spec = replace(setting.spec, groups={"worker": setting.spec.groups["worker"]})
+    assert setting.run(demand).outcome is Outcome.CONVERGED, setting.progress.warnings
+    assert [name for name in setting.ready if "old" in name] == ["prod-old-1", "prod-old-2"]
+    assert len(setting.ready) == count + 2
+    setting.ensure(count)
+    assert len(setting.ready) == len(setting.owned) == count
