@@ -49,8 +49,8 @@ def read_deployment(deployment: Mapping[str, Any]) -> Checkpoint:
     stack = next((item for item in resources if item.get("type") == "pulumi:pulumi:Stack"), {})
     return Checkpoint(
         resources=tuple(map(_resource, filter(_is_living, resources))),
-        outputs=stack.get("outputs") or {},
-        pending=tuple(item["resource"]["urn"] for item in deployment.get("pending_operations") or ()),
+        outputs=_object(stack.get("outputs")),
+        pending=tuple(_text(item["resource"]["urn"]) for item in deployment.get("pending_operations") or ()),
         foreign=tuple(item["urn"] for item in resources if _is_foreign(item)),
     )
 
@@ -71,4 +71,23 @@ def _is_living(resource: Mapping[str, Any]) -> bool:
 
 
 def _resource(item: Mapping[str, Any]) -> Resource:
-    return Resource(item["urn"], item["type"], item.get("id", ""), item.get("inputs") or {}, item.get("outputs") or {})
+    outputs = _object(item.get("outputs"))
+    _object(outputs.get("labels"))
+    for tag in outputs.get("tags") or ():
+        _text(tag)
+    return Resource(
+        _text(item["urn"]), _text(item["type"]), _text(item.get("id") or ""), _object(item.get("inputs")), outputs
+    )
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"a text is expected, not {type(value).__name__}")
+    return value
+
+
+def _object(value: object) -> Mapping[str, Any]:
+    """Return an object; an empty one if there is none."""
+    if value and not isinstance(value, Mapping):
+        raise TypeError(f"an object is expected, not {type(value).__name__}")
+    return value if isinstance(value, Mapping) else {}
