@@ -24,7 +24,7 @@ from scaler.autoscale.metrics import Fleet, Key, Sources
 from scaler.clouds import Catalogue
 from scaler.converge.confirm import confirm, on_their_way
 from scaler.converge.demand import Demand, Options
-from scaler.converge.drains import has_news
+from scaler.converge.drains import forget_ended, has_news
 from scaler.converge.ensure import ensure
 from scaler.converge.knowledge import Knowledge
 from scaler.converge.observe import observe, observe_again
@@ -147,6 +147,7 @@ def run_tick(
                 result = ensure(spec, Demand(wanted), replace(options, yields=True), ports, _without_old_pause(seen))
             else:
                 save(_without_old_pause(seen).want(counts), ports)
+                forget_ended(seen, ports)
         finally:
             _remember(decisions, remembered, logged, memory, ports)
     return Tick(

@@ -51,7 +51,9 @@ def apply_phase(phase: PlanPhase, request: Request, knowledge: Knowledge, ports:
         is_planned_world = _deletable(seen) == _deletable(done.knowledge) and not seen.is_overruled
         done = replace(done, knowledge=seen)
         # Right before servers are stopped: if this is another world, plan again.
-        return done.then(begin(phase, stopping, seen, ports)) if is_planned_world else done
+        if not is_planned_world:
+            return done
+        return done.then(begin(phase, stopping, seen, ports, everything=request.options.everything))
     except ScalerError as error:
         return replace(done, error=error)
 

@@ -33,8 +33,8 @@ def end_unchanged(request: Request, standing: Standing, ports: Ports) -> Result:
         standing = _note_shortages(standing)
         _warn(request.spec, standing, ports)
     if request.options.apply:
-        forget_ended(standing.knowledge, ports)
         save(standing.knowledge, ports)
+        forget_ended(standing.knowledge, ports)
     return result_of(request, standing, Outcome.UNCHANGED if reached else Outcome.FAILED, ports)
 
 
@@ -46,8 +46,9 @@ def settle(request: Request, ended: Ended, ports: Ports) -> Standing:
     if request.options.wait and not ended.late and not standing.failures and on_their_way(standing.world):
         # Rebooted just now, or listed as it was before the observation that found it ready.
         standing = _confirm_anew(request, standing, ports)
+    standing = _save_or_note(standing, ports)
     forget_ended(standing.knowledge, ports)
-    return _save_or_note(standing, ports)
+    return standing
 
 
 def judge(request: Request, standing: Standing, ports: Ports) -> Result:

@@ -166,8 +166,7 @@ def _step(server: Server, drain: Drain) -> Step:
 
 
 def carry_out(knowledge: Knowledge, acts: Mapping[str, Act], ports: Ports) -> Knowledge:
-    """Do what follows for servers, and save what came of it; forget the drains of all others."""
-    forget_ended(knowledge, ports)
+    """Do what follows for servers, and save what came of it."""
     acts = {name: act for name, act in acts.items() if name in knowledge.records}
     if not acts:
         return knowledge
@@ -187,7 +186,7 @@ def carry_out(knowledge: Knowledge, acts: Mapping[str, Act], ports: Ports) -> Kn
 
 
 def forget_ended(knowledge: Knowledge, ports: Ports) -> None:
-    """End and forget the drains of servers that drain no more."""
+    """End and forget the drains of servers that drain no more, once that is saved: their results are needed before."""
     ports.drains.keep_only({server.id for server in draining(knowledge).values() if server.id})
 
 
@@ -241,8 +240,10 @@ def split(phase: PlanPhase, knowledge: Knowledge) -> tuple[PlanPhase, dict[str, 
     return PlanPhase(steps=at_once, declared=tuple(sorted({*phase.declared, *stopping}, key=natural))), stopping
 
 
-def begin(phase: PlanPhase, stopping: Mapping[str, Step], knowledge: Knowledge, ports: Ports) -> Done:
-    """Begin to take these servers out of service; each is reported as pending."""
+def begin(
+    phase: PlanPhase, stopping: Mapping[str, Step], knowledge: Knowledge, ports: Ports, *, everything: bool
+) -> Done:
+    """Begin to take these servers out of service; each is reported as pending. `everything`: all are to go."""
     now = _now(ports)
     leaving = [_begun(step, knowledge.world.servers[name], knowledge, now) for name, step in stopping.items()]
     # The drains' files first, then the records: a run killed in between or right after leaves a drain to start.
@@ -251,7 +252,7 @@ def begin(phase: PlanPhase, stopping: Mapping[str, Step], knowledge: Knowledge, 
         knowledge = knowledge.amend(server)
         ports.progress.server(server.name, Status.STOPPING, stopping[server.name].reason)
     save(knowledge, ports, phase.steps)
-    looked = look_at_drains(knowledge, ports)
+    looked = look_at_drains(knowledge, ports, everything=everything)
     return Done(
         knowledge=carry_out(looked.knowledge, looked.acts, ports),
         reports=(*(StepReport(step, StepResult.PENDING) for step in stopping.values()), *looked.reports),

@@ -268,6 +268,28 @@ def test_a_failed_drain_that_a_later_run_finds_keeps_the_server_and_is_no_refusa
     assert setting.is_in_order()
 
 
+def test_a_kill_after_a_failed_drain_was_found_loses_no_result() -> None:
+    moments = 0
+    while True:
+        setting = stack_of(2, replace(DRAINS, on_drain_failure="keep"), takes_s=5)
+        setting.drains.fails = "ended with 7"
+        setting.ensure(1, options=AT_ONCE)
+        setting.clock.sleep(10)
+        setting.fuse.left = moments
+        try:
+            setting.ensure(1, options=AT_ONCE)
+        except Killed:
+            moments += 1
+        else:
+            break
+        finally:
+            setting.fuse.left = None
+        # Found again, or kept already; nobody waits for its deadline.
+        setting.ensure(2)
+        assert (setting.ready, record(setting, 2).drain) == (["prod-worker-1", "prod-worker-2"], None), moments
+    assert moments > 2
+
+
 def test_a_server_that_drains_already_is_not_replaced_once_more() -> None:
     setting = stack_of(2)
     setting.run(Demand(renew=frozenset({"prod-worker-2"})), Options(timeout=timedelta(minutes=1)))
