@@ -74,9 +74,10 @@ TWO_SERIES = "the query gives 2 series: aggregate them with sum() or max()"
 
 def test_something_else_than_prometheus(pages: servers.Pages) -> None:
     assert refusal(PrometheusSource(url=pages.url, query="up")) == "HTTP 404, and no answer of Prometheus"
+    for none in ({}, {"data": None}):
+        pages.pages["/api/v1/query"] = (200, {}, json.dumps({"status": "success", **none}))
+        assert refusal(PrometheusSource(url=pages.url, query="up")) == "HTTP 200, and no answer of Prometheus"
     for odd in (
-        {},
-        {"data": None},
         {"data": {"resultType": "string", "result": [1, "a"]}},
         {"data": {"resultType": "scalar", "result": [1, "many"]}},
         {"data": {"resultType": "vector", "result": [{"histogram": [1, {}]}]}},
