@@ -74,17 +74,16 @@ TWO_SERIES = "the query gives 2 series: aggregate them with sum() or max()"
 
 def test_something_else_than_prometheus(pages: servers.Pages) -> None:
     assert refusal(PrometheusSource(url=pages.url, query="up")) == "HTTP 404, and no answer of Prometheus"
-    for none in ({}, {"data": None}):
-        pages.pages["/api/v1/query"] = (200, {}, json.dumps({"status": "success", **none}))
-        assert refusal(PrometheusSource(url=pages.url, query="up")) == "HTTP 200, and no answer of Prometheus"
-    for odd in (
-        {"data": {"resultType": "string", "result": [1, "a"]}},
-        {"data": {"resultType": "scalar", "result": [1, "many"]}},
-        {"data": {"resultType": "vector", "result": [{"histogram": [1, {}]}]}},
+    no_answer, no_number = "HTTP 200, and no answer of Prometheus", "the query gives no number"
+    for odd, words in (
+        ({}, no_answer),
+        ({"data": None}, no_answer),
+        ({"data": {"resultType": "string", "result": [1, "a"]}}, TWO_SERIES),
+        ({"data": {"resultType": "scalar", "result": [1, "many"]}}, no_number),
+        ({"data": {"resultType": "vector", "result": [{"histogram": [1, {}]}]}}, no_number),
     ):
         pages.pages["/api/v1/query"] = (200, {}, json.dumps({"status": "success", **odd}))
-        words = refusal(PrometheusSource(url=pages.url, query="up"))
-        assert words in ("the answer is not one of Prometheus, or not a series of numbers", TWO_SERIES), odd
+        assert refusal(PrometheusSource(url=pages.url, query="up")).startswith(words), odd
 
 
 # ---------------------------------------------------------------------------------------------
