@@ -224,6 +224,28 @@ def test_a_lag_that_redis_does_not_know_is_counted(client: redis.Redis, make: Ca
     assert number(make("events", group="late")) == 2
 
 
+def test_entries_that_were_trimmed_before_they_were_read_do_not_wait(
+    client: Any, make: Callable[..., RedisSource]
+) -> None:
+    """Redis 7 keeps them in the group's lag, also when all others are done."""
+    client.xgroup_create("events", "workers", "0", mkstream=True)
+    client.xadd("events", {"a": 1})
+    client.xreadgroup("workers", "one", {"events": ">"}, noack=True)
+    for _ in range(9):
+        client.xadd("events", {"a": 1}, maxlen=3, approximate=False)
+    [group] = client.xinfo_groups("events")
+    assert group["lag"] == 9, "else this test shows nothing"
+    assert number(make("events", group="workers")) == 3
+    client.xreadgroup("workers", "one", {"events": ">"}, count=1, noack=True)
+    for _ in range(5):
+        client.xadd("events", {"a": 1}, maxlen=3, approximate=False)
+    client.xreadgroup("workers", "one", {"events": ">"}, noack=True)
+    assert number(make("events", group="workers")) == 0
+    for _ in range(1_500):
+        client.xadd("events", {"a": 1}, maxlen=1_200, approximate=False)
+    assert number(make("events", group="workers")) == 1_200
+
+
 def test_the_age_of_the_oldest_pending_or_undelivered_entry(client: Any, make: Callable[..., RedisSource]) -> None:
     now = time.time()
     for before in (300, 200, 90):

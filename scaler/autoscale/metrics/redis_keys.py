@@ -14,6 +14,8 @@ from scaler.model.autoscaling import RedisSource
 _PAGE = 1_000
 _MOST_UNDELIVERED = 100_000
 """So many entries of a stream are counted one by one, where Redis does not know their number."""
+_MOST_DOUBTFUL = 1_000
+"""So many are counted where Redis may take trimmed entries for undelivered ones."""
 
 
 def count_key(client: Any, key: str, source: RedisSource, now: float) -> float:
@@ -85,8 +87,7 @@ def _count_stream(client: Any, key: str, source: RedisSource, now: float) -> flo
     if source.group is None:
         return float(client.xlen(key))
     group = _group(client, key, source.group)
-    lag = group.get("lag")
-    return float(group["pending"]) + (float(lag) if lag is not None else _undelivered(client, key, group))
+    return float(group["pending"]) + _lag(client, key, group)
 
 
 def _number(value: bytes | None, where: str) -> float:
@@ -126,17 +127,30 @@ def _group(client: Any, key: str, name: str) -> Mapping[str, Any]:
     return found
 
 
-def _undelivered(client: Any, key: str, group: Mapping[str, Any]) -> int:
-    """Count the entries after the last delivered one.
+def _lag(client: Any, key: str, group: Mapping[str, Any]) -> int:
+    """Return the number of entries that were not delivered.
 
-    Redis does not know the lag after the deletion of an unread entry, for a group that was made at
-    the end of the stream, and before version 7.
+    Redis does not know it after the deletion of an unread entry, for a group that was made at the end of
+    the stream, and before version 7. If unread entries were trimmed (`MAXLEN`), Redis 7 counts them for ever.
     """
+    lag, read = group.get("lag"), group.get("entries-read")
+    if lag is None:
+        return _undelivered(client, key, group, _MOST_UNDELIVERED, _PAGE)
+    length = client.xlen(key)
+    # What was ever added is what the group has read, and the lag.
+    if not lag or read is None or length >= read + lag:
+        return int(lag)
+    count = _undelivered(client, key, group, _MOST_DOUBTFUL, _MOST_DOUBTFUL // 10)
+    return count if count < _MOST_DOUBTFUL else int(min(lag, length))
+
+
+def _undelivered(client: Any, key: str, group: Mapping[str, Any], most: int, page: int) -> int:
+    """Count the entries after the last delivered one, `page` at once."""
     start, count = _after(group["last-delivered-id"]), 0
-    while count < _MOST_UNDELIVERED:
-        entries = client.xrange(key, min=start, count=_PAGE)
+    while count < most:
+        entries = client.xrange(key, min=start, count=page)
         count += len(entries)
-        if len(entries) < _PAGE:
+        if len(entries) < page:
             break
         start = _after(entries[-1][0])
     return count
