@@ -277,6 +277,11 @@ def test_laravel_without_horizon(client: Any, url: str) -> None:
     assert "hold no time" in refusal(source(url, "laravel", "old", prefix="shop_", measure="age"))
 
 
+def test_a_prefix_and_a_queue_of_any_name(client: Any, url: str) -> None:
+    client.rpush("MY_QUEUE_queues:PREFIX", "{}")
+    assert number(source(url, "laravel", "PREFIX", prefix="MY_QUEUE_")) == 1
+
+
 @pytest.mark.parametrize(
     ("system", "mark", "kind"),
     [

@@ -9,6 +9,7 @@ count.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -76,7 +77,9 @@ class System:
 
 
 def _key(template: str, queue: RedisQueue) -> str:
-    return template.replace("PREFIX", queue.prefix).replace("QUEUE", queue.name)
+    # At once: a prefix or a name may itself have one of these words in it.
+    values = {"PREFIX": queue.prefix, "QUEUE": queue.name}
+    return re.sub("PREFIX|QUEUE", lambda word: values[word[0]], template)
 
 
 def _in_list(template: str) -> Count:
