@@ -93,6 +93,16 @@ def test_rq(client: Any, url: str) -> None:
     connection.close()
 
 
+def test_a_job_that_is_gone_hides_no_other(client: Any, url: str) -> None:
+    """RQ's jobs with a `ttl` expire, and their ids stay in the list until a worker comes."""
+    client.rpush("rq:queue:default", "gone", "expired", "there")
+    client.hset("rq:job:there", "enqueued_at", (datetime.now(UTC) - timedelta(seconds=90)).isoformat())
+    assert age(url, "rq") == pytest.approx(90, abs=20)
+    client.lpush("bull:mail:wait", "1", "2", "3")
+    client.hset("bull:mail:2", "timestamp", int((time.time() - 90) * 1000))
+    assert age(url, "bullmq", "mail") == pytest.approx(90, abs=20)
+
+
 def test_dramatiq(client: Any, url: str) -> None:
     dramatiq = pytest.importorskip("dramatiq", reason="dramatiq is not installed (make test installs it)")
     broker = importlib.import_module("dramatiq.brokers.redis").RedisBroker(url=url)

@@ -21,6 +21,9 @@ from scaler.autoscale.metrics.redis_keys import moment_in
 _MOST_READ = 10_000
 """Entries that are read one by one, where a key holds those of several queues. More of them count no more."""
 
+_MOST_GONE = 100
+"""So many entries of a list whose jobs are gone are passed over."""
+
 _PAGE = 500
 """So many jobs are read at once, so that large ones do not fill the memory."""
 
@@ -101,11 +104,20 @@ def _first_due(template: str, per_second: float) -> Oldest:
 
 
 def _oldest_entry(template: str, index: int, moment: Callable[[RedisQueue, bytes], float | None]) -> Oldest:
-    """Return the time of a list's oldest entry, which is its first (0) or its last (-1)."""
+    """Return the time of a list's oldest entry, which is its first (0) or its last (-1).
+
+    An entry without a time is the id of a job that is gone, as an expired one of RQ: then the next one counts.
+    """
 
     def oldest(queue: RedisQueue) -> float | None:
-        entry = queue.client.lindex(_key(template, queue), index)
-        return None if entry is None else moment(queue, entry)
+        key = _key(template, queue)
+        for place in range(_MOST_GONE):
+            entry = queue.client.lindex(key, index - place if index else place)
+            if entry is None:
+                break
+            if (found := moment(queue, entry)) is not None:
+                return found
+        return None
 
     return oldest
 
