@@ -287,6 +287,15 @@ def test_laravel_without_horizon(client: Any, url: str) -> None:
     assert "hold no time" in refusal(source(url, "laravel", "old", prefix="shop_", measure="age"))
 
 
+def test_laravel_with_a_queue_in_the_form_of_a_cluster(client: Any, url: str) -> None:
+    client.rpush("shop_queues:{default}", json.dumps({"createdAt": int(time.time() - 90)}))
+    client.zadd("shop_queues:{default}:delayed", {"due": time.time() - 5})
+    client.zadd("shop_queues:{default}:reserved", {"lost": time.time() - 5})
+    for name in ("default", "{default}"):
+        assert number(source(url, "laravel", name, prefix="shop_")) == 3
+        assert age(url, "laravel", name, prefix="shop_") == pytest.approx(90, abs=20)
+
+
 def test_a_prefix_and_a_queue_of_any_name(client: Any, url: str) -> None:
     client.rpush("MY_QUEUE_queues:PREFIX", "{}")
     assert number(source(url, "laravel", "PREFIX", prefix="MY_QUEUE_")) == 1

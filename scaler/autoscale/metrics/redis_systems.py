@@ -324,6 +324,9 @@ def _arq_waiting(queue: RedisQueue) -> list[float]:
 # ---------------------------------------------------------------------------------------------
 # Laravel without Horizon
 
+_LARAVEL = ("PREFIXqueues:QUEUE", "PREFIXqueues:{QUEUE}")
+"""The forms of a queue's key. For a cluster, an application puts the name in braces."""
+
 
 def _laravel_moment(queue: RedisQueue, entry: bytes) -> float | None:
     fields = _fields(entry)
@@ -434,14 +437,14 @@ SYSTEMS: Mapping[str, System] = {
         prefix="laravel_database_",
         queues=("default",),
         counts=(
-            _in_list("PREFIXqueues:QUEUE"),
-            _due("PREFIXqueues:QUEUE:delayed", PER_SECOND["s"]),
-            _due("PREFIXqueues:QUEUE:reserved", PER_SECOND["s"]),
+            *(_in_list(key) for key in _LARAVEL),
+            *(_due(f"{key}:delayed", PER_SECOND["s"]) for key in _LARAVEL),
+            *(_due(f"{key}:reserved", PER_SECOND["s"]) for key in _LARAVEL),
         ),
         oldests=(
-            _oldest_entry("PREFIXqueues:QUEUE", 0, _laravel_moment),
-            _first_due("PREFIXqueues:QUEUE:delayed", PER_SECOND["s"]),
-            _first_due("PREFIXqueues:QUEUE:reserved", PER_SECOND["s"]),
+            *(_oldest_entry(key, 0, _laravel_moment) for key in _LARAVEL),
+            *(_first_due(f"{key}:delayed", PER_SECOND["s"]) for key in _LARAVEL),
+            *(_first_due(f"{key}:reserved", PER_SECOND["s"]) for key in _LARAVEL),
         ),
     ),
 }
