@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from statistics import fmean
 
 from scaler.autoscale.metrics import Fleet, MetricError, MetricRead, Value
+from scaler.autoscale.metrics.at_once import at_once
 from scaler.clouds import Cloud, GoneError
 from scaler.errors import ScalerError
 from scaler.model.autoscaling import CloudSource
@@ -41,8 +41,7 @@ def _mean(cloud: Cloud, fleet: Fleet, group: str) -> float:
         for machine in cloud.list_owned(fleet.owner)
         if machine.labels.get(GROUP) == group and machine.phase is Phase.RUNNING and machine.id not in fleet.coming
     ]
-    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="cpu") as pool:
-        shares = list(pool.map(partial(_share, cloud.name, ask), running))
+    shares = at_once(partial(_share, cloud.name, ask), running, _AT_ONCE, "cpu")
     measured = [share for share in shares if share is not None]
     if not measured:
         raise MetricError(f"of {len(running)} running servers of {group} none was measured yet")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -17,6 +16,7 @@ from typing import Any
 from urllib.parse import quote
 
 from scaler.autoscale.metrics import MetricError, MetricRead, Value
+from scaler.autoscale.metrics.at_once import at_once
 from scaler.autoscale.metrics.http import Answer, get, next_page, post, secret
 from scaler.model.autoscaling import GithubSource
 
@@ -43,10 +43,9 @@ def read(source: GithubSource, request: MetricRead) -> Value:
     before = kept.answers if isinstance(kept, _Kept) and kept.token == token else {}
     api = _Api(source, request, token, before)
     repositories = source.repositories or _repositories(api.entries, source.organization or "")
-    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="github") as pool:
-        runs = list(pool.map(partial(_runs, api.entries), repositories))
-        of_runs = [(name, run) for name, found in zip(repositories, runs, strict=True) for run in found]
-        counts = list(pool.map(lambda one: _count(api.entries, source, *one), of_runs))
+    runs = at_once(partial(_runs, api.entries), repositories, _AT_ONCE, "github")
+    of_runs = [(name, run) for name, found in zip(repositories, runs, strict=True) for run in found]
+    counts = at_once(lambda one: _count(api.entries, source, *one), of_runs, _AT_ONCE, "github")
     # Only what was asked now: a run that is over is not asked for again.
     request.cache[source] = _Kept(token, api.answers)
     parts = dict.fromkeys(repositories, 0.0)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 from urllib.parse import quote
 
 from scaler.autoscale.metrics import MetricError, MetricRead, Value
+from scaler.autoscale.metrics.at_once import at_once
 from scaler.autoscale.metrics.http import Answer, get, next_page, secret
 from scaler.model.autoscaling import GitlabSource
 
@@ -31,8 +31,7 @@ def read(source: GitlabSource, request: MetricRead) -> Value:
     """
     ask = partial(_list, source, request, secret(source.token_env, request))
     projects = source.projects or _projects(ask, source)
-    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="gitlab") as pool:
-        counts = list(pool.map(lambda project: float(_count(ask, source, project)), projects))
+    counts = at_once(lambda project: float(_count(ask, source, project)), projects, _AT_ONCE, "gitlab")
     parts = dict(zip(projects, counts, strict=True))
     return Value(sum(counts), parts={name: count for name, count in parts.items() if count})
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
 from scaler.autoscale.metrics import MetricError, MetricRead, Value
+from scaler.autoscale.metrics.at_once import at_once
 from scaler.autoscale.metrics.redis_client import connected, server_time
 from scaler.autoscale.metrics.redis_keys import count_key, oldest_in_key
 from scaler.autoscale.metrics.redis_systems import SYSTEMS, RedisQueue
@@ -38,8 +38,8 @@ def _measured(parts: Measured) -> Mapping[str, float | None]:
     """Read all keys or queues, several at once: each takes some round trips."""
     if len(parts) == 1:
         return {name: measure() for name, measure in parts.items()}
-    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="redis") as pool:
-        return dict(zip(parts, pool.map(lambda measure: measure(), parts.values()), strict=True))
+    found = at_once(lambda measure: measure(), parts.values(), _AT_ONCE, "redis")
+    return dict(zip(parts, found, strict=True))
 
 
 def _by_queue(client: Any, source: RedisSource, now: float) -> Measured:
