@@ -14,16 +14,19 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
+from requests import Session
 
 from scaler.autoscale.decide import decide_stack
 from scaler.autoscale.decision import Supply
-from scaler.autoscale.metrics import Sources, read
+from scaler.autoscale.metrics import MetricError, Sources, read
+from scaler.autoscale.metrics.http import post
 from scaler.autoscale.tick import read_samples
 from scaler.model.autoscaling import (
     Backlog,
     CommandSource,
     FixedSource,
     ForgejoSource,
+    GitlabSource,
     HttpSource,
     Metric,
     PrometheusSource,
@@ -137,7 +140,18 @@ def test_no_source_gets_the_cloud_s_token_or_one_in_clear_text(pages: servers.Pa
         "credentials would be sent in clear text to stats.invalid: use https, or set SCALER_ALLOW_HOSTS=stats.invalid"
     )
     assert refusal(source, STATS_TOKEN="s3cret") == told
+    gitlab = GitlabSource(url="http://stats.invalid", projects=("shop/web",), token_env="STATS_TOKEN")
+    assert refusal(gitlab, STATS_TOKEN="s3cret") == told
+    with pytest.raises(MetricError, match="credentials would be sent in clear text"):
+        post("http://stats.invalid/app", request(), headers={"Authorization": "Bearer s3cret"})
     assert len(pages.seen) == before
+
+
+def test_a_page_that_needs_no_credentials_is_read_over_plain_http(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Session, "get", lambda *_, **__: pytest.fail("asked for"))
+    for source in (HttpSource(url="http://stats.invalid/"), PrometheusSource(url="http://stats.invalid", query="up")):
+        with pytest.raises(pytest.fail.Exception, match="asked for"):
+            read(source, request())
 
 
 def test_no_credentials_come_from_netrc(pages: servers.Pages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,9 @@ from scaler.support.hosts import ALLOWED, allowed_hosts, host_of, is_clear_text
 
 _MOST_REDIRECTS = 5
 
+_CREDENTIALS = {"Authorization", "PRIVATE-TOKEN"}
+"""Headers that the sources send a token in."""
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -62,9 +65,10 @@ def get(
     Redirects are followed on the same host only: an answer from elsewhere, such as a cloud's
     metadata address, would be shown to whoever reads the logs.
     """
-    auth = auth or (_Bearer(secret(token_env, request)) if token_env else _NoAuth())
-    if auth or "Authorization" in (headers or {}):
+    auth = auth or (_Bearer(secret(token_env, request)) if token_env else None)
+    if auth or _CREDENTIALS & set(headers or {}):
         _require_privacy(url, request)
+    auth = auth or _NoAuth()
     deadline = request.clock.monotonic() + request.seconds
     full = requests.Request("GET", url, params=dict(parameters)).prepare().url or url
     headers = {"Accept": "application/json", **(headers or {})}
@@ -85,6 +89,8 @@ def get(
 
 def post(url: str, request: MetricRead, *, headers: Mapping[str, str]) -> Answer:
     """Send a POST without a body, and follow no redirect. Raise MetricError as `get` does."""
+    if _CREDENTIALS & set(headers):
+        _require_privacy(url, request)
     deadline = request.clock.monotonic() + request.seconds
     with (
         _errors(request),
