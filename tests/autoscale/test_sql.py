@@ -81,6 +81,10 @@ def test_a_number_with_its_time(database: Any, query: Query, second: str) -> Non
         ("select 1, 2, 3", "the query returns 3 columns"),
         ("select 'many'", "the first column is no number but '\"many\"'"),
         ("select true", "the first column is no number but 'true'"),
+        ("select now() - timestamptz '2026-01-01'", "the first column is an interval: write extract(epoch from …)"),
+        ("select now()", "the first column is no number but of type datetime"),
+        ("select array[1]", "the first column is no number but of type list"),
+        ("select '\\x00'::bytea", "the first column is no number but of type bytes"),
         ("select count(*) from nothing", 'relation "nothing" does not exist'),
     ],
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import islice
 from pathlib import Path
@@ -165,6 +165,10 @@ def _value(row: tuple[Any, ...]) -> Value:
         raise MetricError("the query returns NULL: write coalesce(…, 0) if that means 0")
     if isinstance(number, Decimal):
         number = float(number)
+    if isinstance(number, timedelta):
+        raise MetricError("the first column is an interval: write extract(epoch from …), or time_to_sec(…) on MySQL")
+    if not isinstance(number, int | float | str):
+        raise MetricError(f"the first column is no number but of type {type(number).__name__}")
     at = _moment(row[1]) if len(row) == 2 else None
     return Value(number_of(number, "the first column"), at)
 
