@@ -281,8 +281,11 @@ def test_a_cluster(tmp_path: Path) -> None:
         for index in range(20):
             writer.rpush(f"queues:{index}", "a")
         writer.lpush("bull:mail:wait", "1", "2")
+        writer.rpush("large", b"x" * (33 << 20))
         writer.close()
         url = f"redis://127.0.0.1:{port}"
+        large = RedisSource(url=url, key="large", measure="age", cluster=True)
+        assert refusal(large) == "an answer of Redis is larger than 32 MiB"
         assert number(RedisSource(url=url, match="queues:*", cluster=True)) == 20
         assert number(RedisSource(url=url, keys=("queues:1", "queues:2"), cluster=True)) == 2
         assert number(RedisSource(url=url, system="bullmq", queues=("mail",), cluster=True)) == 2

@@ -14,7 +14,7 @@ from redis.retry import Retry
 
 from scaler.autoscale.metrics import MetricError, MetricRead
 from scaler.autoscale.metrics.http import secret
-from scaler.autoscale.metrics.redis_limits import BoundedParser
+from scaler.autoscale.metrics.redis_limits import BoundedParser, bound
 from scaler.model.autoscaling import RedisAccess
 
 
@@ -42,13 +42,13 @@ def _open(access: RedisAccess, request: MetricRead) -> Any:
         "socket_connect_timeout": request.seconds,
         # Redis 5 and proxies do not know HELLO, which newer protocols begin with.
         "protocol": 2,
-        "parser_class": BoundedParser,
         # Keys and ids may be any bytes.
         "encoding_errors": "surrogateescape",
     }
     if access.cluster:
-        return RedisCluster.from_url(access.url, retry=Retry(NoBackoff(), 0), **options)
-    return redis.Redis.from_url(access.url, retry=Retry(NoBackoff(), 0), **options)
+        # It passes no parser on to its nodes, but what it calls for each new connection.
+        return RedisCluster.from_url(access.url, retry=Retry(NoBackoff(), 0), redis_connect_func=bound, **options)
+    return redis.Redis.from_url(access.url, retry=Retry(NoBackoff(), 0), parser_class=BoundedParser, **options)
 
 
 def server_time(client: Any, request: MetricRead) -> float:

@@ -50,3 +50,9 @@ class BoundedParser(_RESP2Parser):
         if self._meter is not None:
             self._meter.left = LARGEST_ANSWER
         return super().read_response(*arguments, **options)
+
+
+def bound(connection: Any) -> None:
+    """Bound the answers of a connection that was just made."""
+    connection.set_parser(BoundedParser)
+    connection._parser.on_connect(connection)
