@@ -257,6 +257,15 @@ def test_asynq(client: Any, url: str) -> None:
     assert number(source(url, "asynq", "lost")) == 1
 
 
+def test_tasks_of_asynq_that_wait_in_groups(client: Any, url: str) -> None:
+    """As `internal/rdb` of asynq writes them (`AddToGroup`). Only a server joins them."""
+    client.sadd("asynq:{default}:groups", "mails", "bills")
+    client.zadd("asynq:{default}:g:mails", {"one": time.time() - 90, "two": time.time()})
+    client.zadd("asynq:{default}:g:bills", {"three": time.time() - 5})
+    assert number(source(url, "asynq")) == 3
+    assert age(url, "asynq") == pytest.approx(90, abs=20)
+
+
 @pytest.mark.parametrize("scale", [1, 1000], ids=["sidekiq 6 and 7: seconds", "sidekiq 8: milliseconds"])
 def test_sidekiq(client: Any, url: str, scale: Any) -> None:
     now = time.time()

@@ -322,6 +322,28 @@ def _arq_waiting(queue: RedisQueue) -> list[float]:
 
 
 # ---------------------------------------------------------------------------------------------
+# asynq: tasks of a group wait in a sorted set of their own until a server joins them to one task
+
+
+def _asynq_groups(queue: RedisQueue, ask: Callable[[Any, bytes], Any]) -> list[Any]:
+    """Return the answer to one command for each group's sorted set, whose scores are when a task was added."""
+    names = queue.client.srandmember(_key("PREFIX:{QUEUE}:groups", queue), _MOST_READ)
+    pipeline = queue.client.pipeline(transaction=False)
+    for name in names:
+        ask(pipeline, _key("PREFIX:{QUEUE}:g:", queue).encode() + name)
+    return list(pipeline.execute()) if names else []
+
+
+def _asynq_grouped(queue: RedisQueue) -> float:
+    return float(sum(_asynq_groups(queue, lambda pipeline, key: pipeline.zcard(key))))
+
+
+def _asynq_oldest_grouped(queue: RedisQueue) -> float | None:
+    firsts = _asynq_groups(queue, lambda pipeline, key: pipeline.zrange(key, 0, 0, withscores=True))
+    return min((float(score) for first in firsts for _, score in first), default=None)
+
+
+# ---------------------------------------------------------------------------------------------
 # Laravel without Horizon
 
 _LARAVEL = ("PREFIXqueues:QUEUE", "PREFIXqueues:{QUEUE}")
@@ -423,12 +445,14 @@ SYSTEMS: Mapping[str, System] = {
             _due("PREFIX:{QUEUE}:scheduled", PER_SECOND["s"]),
             _due("PREFIX:{QUEUE}:retry", PER_SECOND["s"]),
             _due("PREFIX:{QUEUE}:lease", PER_SECOND["s"]),
+            _asynq_grouped,
         ),
         oldests=(
             _oldest_entry("PREFIX:{QUEUE}:pending", -1, _in_record("PREFIX:{QUEUE}:t:", "pending_since", "ns")),
             _first_due("PREFIX:{QUEUE}:scheduled", PER_SECOND["s"]),
             _first_due("PREFIX:{QUEUE}:retry", PER_SECOND["s"]),
             _first_due("PREFIX:{QUEUE}:lease", PER_SECOND["s"]),
+            _asynq_oldest_grouped,
         ),
         paused=_key_exists("PREFIX:{QUEUE}:paused"),
         marks=("PREFIX:queues",),
