@@ -74,6 +74,7 @@ def test_no_job_is_null(pages: servers.Pages) -> None:
         (502, "{}", "HTTP 502"),
         (200, "<html>", "the answer is not one of Forgejo's API: look at `url`"),
         (200, '{"a": 1}', "the answer is not one of Forgejo's API: look at `url`"),
+        (200, "{}", "the answer is not one of Forgejo's API: look at `url`"),
     ],
 )
 def test_what_forgejo_refuses(pages: servers.Pages, status: int, body: str, words: str) -> None:

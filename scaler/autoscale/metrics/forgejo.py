@@ -53,10 +53,11 @@ def _jobs(answer: Answer) -> list[Mapping[str, Any]]:
     if answer.status != 200:
         raise MetricError(f"HTTP {answer.status}")
     try:
-        # Without a job the answer is null.
-        jobs = json.loads(answer.body) or []
+        jobs = json.loads(answer.body)
     except (ValueError, RecursionError):
-        jobs = None
+        jobs = ""
+    # Without a job the answer is null.
+    jobs = [] if jobs is None else jobs
     if not isinstance(jobs, list):
         raise MetricError("the answer is not one of Forgejo's API: look at `url`")
     return jobs
