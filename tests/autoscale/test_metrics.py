@@ -72,6 +72,14 @@ def test_what_prometheus_has_no_number_for(prometheus: str) -> None:
     assert refusal(odd) == "the query gives no point in its window"
 
 
+def test_a_number_over_a_window_is_as_old_as_its_last_number(pages: servers.Pages) -> None:
+    values = [[1_700_000_000, "7"], [1_700_000_200, "NaN"]]
+    data = {"resultType": "matrix", "result": [{"metric": {}, "values": values}]}
+    pages.pages["/api/v1/query_range"] = (200, {}, json.dumps({"status": "success", "data": data}))
+    value = read(PrometheusSource(url=pages.url, query="x", window=timedelta(minutes=5)), request())
+    assert (value.number, value.at) == (7, datetime.fromtimestamp(1_700_000_000, UTC))
+
+
 TWO_SERIES = "the query gives 2 series: aggregate them with sum() or max()"
 
 

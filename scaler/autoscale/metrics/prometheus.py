@@ -37,9 +37,10 @@ def _read(source: PrometheusSource, request: MetricRead) -> Value:
         return _instant(source, request)
     start = request.now.timestamp() - source.window.total_seconds()
     points = query_range(source, start, request.now.timestamp(), source.step.total_seconds(), request)
-    numbers = [number for _, number in points if not math.isnan(number)]
-    if not numbers:
+    points = [(moment, number) for moment, number in points if not math.isnan(number)]
+    if not points:
         raise MetricError("the query gives no point in its window")
+    numbers = [number for _, number in points]
     return Value(_AGGREGATES[source.aggregate](numbers), datetime.fromtimestamp(points[-1][0], UTC))
 
 
