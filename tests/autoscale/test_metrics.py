@@ -189,6 +189,26 @@ def test_no_redirect_to_another_host_is_followed(pages: servers.Pages, host: str
         assert elsewhere.seen == []
 
 
+def test_what_comes_with_a_redirect_is_not_read(pages: servers.Pages) -> None:
+    """It may be endless."""
+    refused = threading.Event()
+
+    def endless(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(302)
+        handler.send_header("Location", "/number")
+        handler.end_headers()
+        try:
+            for _ in range(100):
+                handler.wfile.write(b"x" * (1 << 20))
+        except OSError:
+            refused.set()
+
+    pages.pages["/stats"] = endless
+    pages.pages["/number"] = (200, {}, "5")
+    assert number(HttpSource(url=f"{pages.url}/stats")) == 5
+    assert refused.wait(5)
+
+
 def test_a_redirect_on_the_same_host_is_followed_with_the_token(pages: servers.Pages) -> None:
     pages.pages["/stats"] = (302, {"Location": "/new"}, "")
     pages.pages["/new"] = (200, {}, "2")
