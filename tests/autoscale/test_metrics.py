@@ -209,6 +209,18 @@ def test_what_comes_with_a_redirect_is_not_read(pages: servers.Pages) -> None:
     assert refused.wait(5)
 
 
+@pytest.mark.parametrize(
+    ("location", "words"),
+    [
+        ("http://me:s3cret@x.invalid/", "it redirects to http://x.invalid, which is not followed: write that URL"),
+        ("http://[::1", "it redirects to what is no URL"),
+    ],
+)
+def test_a_redirect_s_password_is_not_shown(pages: servers.Pages, location: str, words: str) -> None:
+    pages.pages["/stats"] = (302, {"Location": location}, "")
+    assert refusal(HttpSource(url=f"{pages.url}/stats")) == words
+
+
 def test_a_redirect_on_the_same_host_is_followed_with_the_token(pages: servers.Pages) -> None:
     pages.pages["/stats"] = (302, {"Location": "/new"}, "")
     pages.pages["/new"] = (200, {}, "2")

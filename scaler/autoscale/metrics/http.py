@@ -134,15 +134,20 @@ def _errors(request: MetricRead) -> Iterator[None]:
 
 def _redirected(url: str, location: str) -> str:
     """Return where a redirect leads. Raise MetricError if that is another host, or the same one without TLS."""
-    target = urljoin(url, location)
-    here, there = urlsplit(url), urlsplit(target)
+    try:
+        target = urljoin(url, location)
+        here, there = urlsplit(url), urlsplit(target)
+    except ValueError:
+        raise MetricError("it redirects to what is no URL") from None
     try:
         upgraded = (here.scheme, there.scheme) == ("http", "https") and {here.port, there.port} <= {None, 80, 443}
         same = here.hostname == there.hostname and ((here.scheme, here.port) == (there.scheme, there.port) or upgraded)
     except ValueError:
         same = False
     if not same:
-        raise MetricError(f"it redirects to {there.scheme}://{there.netloc}, which is not followed: write that URL")
+        # Without what is before an @, which may be a password.
+        place = f"{there.scheme}://{there.netloc.rpartition('@')[2]}"
+        raise MetricError(f"it redirects to {place}, which is not followed: write that URL")
     return target
 
 
