@@ -29,7 +29,7 @@ from scaler.model import (
     StopPolicy,
 )
 from scaler.model.lifecycle import Phase, Status
-from scaler.planning.drains import Act, Move, first_stage, gone, next_move, refused, stop_policy
+from scaler.planning.drains import PROTECTED, Act, Move, first_stage, gone, next_move, refused, stop_policy
 from scaler.planning.names import natural
 from scaler.planning.protection import protection_of
 
@@ -126,9 +126,10 @@ def _take(looked: Looked, server: Server, move: Move) -> Looked:
 
 
 def _kept(looked: Looked, server: Server, drain: Drain) -> Looked:
-    """Let a server serve on: the run cannot reach its count then."""
+    """Let a server serve on, which the run had chosen: it cannot reach its count then."""
     why = "; ".join(drain.notes)
-    error = ScalerError(f"{server.name} was kept, because its drain failed.", why=why, code="drain_failed")
+    cause, code = (PROTECTED, "protected") if PROTECTED in drain.notes else ("its drain failed", "drain_failed")
+    error = ScalerError(f"{server.name} was kept, because {cause}.", why=why, code=code)
     machine = looked.knowledge.world.machines[server.name]
     status = Status.STOPPED if machine.phase is Phase.OFF else Status.RUNNING
     back = replace(server.become(status, looked.knowledge.world.at), drain=None)

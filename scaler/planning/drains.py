@@ -41,6 +41,10 @@ class Act(Enum):
     """It is off, and stays so."""
 
 
+PROTECTED = "it was protected meanwhile"
+"""The note of a drain whose server is kept for this."""
+
+
 @dataclass(frozen=True, slots=True)
 class Move:
     """The next record of a drain, and what is to be done for it."""
@@ -95,7 +99,7 @@ def next_move(
     # One that cannot be powered off is deleted: it would serve on, and nobody counts it.
     drain = replace(drain, then="delete")
     if is_protected:
-        return Move(_noted(drain, "it was protected meanwhile"), Act.KEEP)
+        return Move(_noted(drain, PROTECTED), Act.KEEP)
     return Move(drain)
 
 
