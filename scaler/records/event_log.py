@@ -99,9 +99,8 @@ class EventLog:
         opened: dict[int, IO[bytes]] = {}
         for number in range(_OLD_LOGS + 1):
             with suppress(FileNotFoundError):
-                # A pipe in its place would hold the run up.
-                descriptor = os.open(self._numbered(number), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-                file = stack.enter_context(os.fdopen(descriptor, "rb"))
+                # Not through a link, as in writing: a device at its end has no last line.
+                file = stack.enter_context(os.fdopen(open_file(self._numbered(number), os.O_RDONLY), "rb"))
                 opened.setdefault(os.fstat(file.fileno()).st_ino, file)
         return list(opened.values())
 

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -100,6 +101,17 @@ def test_the_lock_of_a_drain(folder: Path, victim: Path) -> None:
     program = [sys.executable, "-I", "-S", drain_process.__file__]
     ran = subprocess.run(program, input=given, capture_output=True, check=False)
     assert ran.returncode not in (0, drain_process.ANOTHER_DRAINS)
+    assert untouched(victim)
+
+
+def test_the_event_log_is_not_read_through_a_link(folder: Path, victim: Path, plant: Plant) -> None:
+    plant(folder / "prod.events.jsonl")
+    with suppress(StateError):
+        assert EventLog(folder / "prod.events.jsonl", SystemClock()).read() == []
+    (folder / "prod.events.jsonl").unlink()
+    (folder / "prod.events.jsonl").symlink_to("/dev/null")
+    with pytest.raises(StateError, match="not followed"):
+        EventLog(folder / "prod.events.jsonl", SystemClock()).read()
     assert untouched(victim)
 
 
