@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -29,6 +30,7 @@ from scaler.hooks.readiness import fill_in
 from scaler.model import Server, StopPolicy
 from scaler.model.drain import Drain, DrainFinding, DrainState
 from scaler.support.clock import Clock, format_time
+from scaler.support.documents import read_json
 from scaler.support.durations import format_duration
 from scaler.support.environment import ordinary_environment
 from scaler.support.files import FILE, failure_reason, make_folder, replace_file
@@ -47,6 +49,12 @@ _CHECK_AFTER_S = (2.0, 2.0, 5.0, 10.0)
 
 _AT_ONCE = 20
 """How many commands run at a time."""
+
+_LARGEST_RECORD = 64 << 10
+"""Bytes of a drain's file; others may write in the folder too."""
+
+_TICK = re.compile(r"[0-9]{1,20}")
+"""When a process began, in ticks of the clock."""
 
 _WORKING = DrainFinding(DrainState.WORKING)
 
@@ -137,7 +145,7 @@ class DrainProcesses:
         """Forget the drains of all servers but these, by cloud id, and end what still runs of them."""
         if self._folder.is_dir():
             for file in self._folder.glob("*.json"):
-                if file.stem not in ids:
+                if file.stem not in ids and not file.is_dir():
                     _end(file)
                     file.unlink(missing_ok=True)
                     _lock_of(file).unlink(missing_ok=True)
@@ -237,7 +245,7 @@ def _document(server: Server, drain: Drain) -> bytes:
 
 def _load(file: Path) -> dict[str, Any] | None:
     try:
-        record = json.loads(file.read_bytes())
+        record = read_json(file, _LARGEST_RECORD)
     except (OSError, ValueError):
         return None
     return record if isinstance(record, dict) else None
@@ -290,8 +298,8 @@ def _end(file: Path) -> None:
 
 def _kill_leftovers(record: Mapping[str, Any]) -> None:
     """Kill what runs of a drain command, if its processes are surely those: of this boot, and begun no earlier."""
-    group, begun = record.get("group"), record.get("started")
-    if not isinstance(group, int) or not isinstance(begun, str) or record.get("boot") != drain_process.boot_id():
+    group, begun = record.get("group"), str(record.get("started"))
+    if not isinstance(group, int) or not _TICK.fullmatch(begun) or record.get("boot") != drain_process.boot_id():
         return
     for pid in _members(group, int(begun)):
         with contextlib.suppress(ProcessLookupError, PermissionError):

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from scaler.hooks import drain_process
 from scaler.hooks.drains import DrainProcesses
 from scaler.model import Drain, DrainFinding, DrainState, Server, StopPolicy
 from scaler.model.lifecycle import Status
@@ -260,3 +261,20 @@ def test_with_a_check_the_drain_command_only_begins_it_and_no_process_is_left(pl
     # Another machine asks the same.
     assert DrainProcesses(place.state / "other", place.folder, place.clock).find(begun, policy) == DONE
     assert not place.state.exists()
+
+
+@pytest.mark.parametrize("planted", ["[" * 200_000, " " * (1 << 20) + "{}", '{"group": 1, "started": "long ago"}'])
+def test_a_file_that_somebody_else_put_there_stops_no_run(place: Place, planted: str) -> None:
+    place.state.mkdir(parents=True)
+    boot = drain_process.boot_id()
+    (place.state / "1.json").write_text(planted.replace("}", f', "boot": "{boot}"}}'), encoding="utf-8")
+    place.run.keep_only(())
+    assert list(place.state.iterdir()) == []
+
+
+def test_a_pipe_or_a_folder_in_the_place_of_a_drains_file_holds_nothing_up(place: Place) -> None:
+    place.state.mkdir(parents=True)
+    os.mkfifo(place.state / "1.json")
+    (place.state / "2.json").mkdir()
+    place.run.keep_only(())
+    assert [path.name for path in place.state.iterdir()] == ["2.json"]
