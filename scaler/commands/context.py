@@ -14,6 +14,7 @@ import click
 
 from scaler.errors import UsageError
 from scaler.support.clock import Clock, SystemClock
+from scaler.support.files import failure_reason
 
 Color = Literal["auto", "always", "never"]
 
@@ -67,6 +68,7 @@ def context_of(ctx: click.Context) -> Context:
 
 def make_context(options: Mapping[str, Any], environ: Mapping[str, str]) -> Context:
     """Build the context from option values by parameter name."""
+    _require_current_folder()
     directory = Path(options["directory"]).resolve()
     return Context(
         directory=directory,
@@ -79,6 +81,16 @@ def make_context(options: Mapping[str, Any], environ: Mapping[str, str]) -> Cont
         interactive=sys.stdin.isatty() and sys.stderr.isatty() and not environ.get("CI"),
         clock=SystemClock(),
     )
+
+
+def _require_current_folder() -> None:
+    """UsageError if the folder that the process is in was deleted: no path can be told from there."""
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise UsageError(
+            "The current folder cannot be used.", why=failure_reason(error), fix="Change to a folder that exists."
+        ) from error
 
 
 def _color(flag: Color | None, environ: Mapping[str, str]) -> Color:

@@ -174,6 +174,17 @@ def test_a_usage_error_is_one_document_where_json_is_asked_for(json_option: list
     assert done.stderr == ""
 
 
+def test_a_current_folder_that_was_deleted_is_a_usage_error(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    words = 'rmdir "$PWD"; exec "$0" -m scaler status -C "$1"'
+    environ = {**CLEAN, "PYTHONSAFEPATH": "1"}
+    command = ["sh", "-c", words, sys.executable, str(tmp_path)]
+    ran = subprocess.run(command, cwd=gone, env=environ, capture_output=True, text=True, check=False)
+    assert ran.returncode == ExitCode.USAGE
+    assert "The current folder cannot be used." in ran.stderr
+
+
 def test_a_directory_that_does_not_exist_is_a_usage_error(tmp_path: Path) -> None:
     done = run("-C", str(tmp_path / "nowhere"), "version")
     assert done.returncode == 64
