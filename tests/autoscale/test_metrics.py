@@ -7,10 +7,12 @@ import math
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from time import sleep
 from typing import Literal
 
 import pytest
@@ -126,6 +128,20 @@ def test_what_is_no_number(pages: servers.Pages) -> None:
     assert refusal(HttpSource(url=f"{pages.url}/gone")) == "HTTP 404"
     assert refusal(HttpSource(url=f"{pages.url}/huge")) == "the answer is larger than 1 MiB"
     assert refusal(HttpSource(url=f"http://127.0.0.1:{servers.free_port()}/")) == "Connection refused"
+
+
+def test_an_answer_that_comes_in_drops_is_late(pages: servers.Pages) -> None:
+    def drip(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", "60000")
+        handler.end_headers()
+        with suppress(OSError):
+            for _ in range(60):
+                handler.wfile.write(b"1")
+                sleep(0.05)
+
+    pages.pages["/drops"] = drip
+    assert refusal(HttpSource(url=f"{pages.url}/drops"), seconds=0.3) == "the answer takes too long"
 
 
 def test_a_token_is_sent(pages: servers.Pages) -> None:

@@ -9,6 +9,7 @@ from urllib.parse import urljoin, urlsplit
 
 import requests
 from requests.auth import AuthBase
+from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from scaler.autoscale.metrics import MetricError, MetricRead, Value
 from scaler.autoscale.metrics.documents import LARGEST, value_in
@@ -126,9 +127,9 @@ def next_page(link: str, api: str) -> str | None:
 def _errors(request: MetricRead) -> Iterator[None]:
     try:
         yield
-    except requests.Timeout:
+    except (requests.Timeout, ReadTimeoutError):
         raise MetricError(f"no answer within {request.seconds:g}s") from None
-    except requests.RequestException as error:
+    except (requests.RequestException, HTTPError) as error:
         raise MetricError(_reason(error)) from None
 
 
@@ -153,7 +154,8 @@ def _redirected(url: str, location: str) -> str:
 
 def _body(response: requests.Response, clock: Clock, deadline: float, largest: int) -> str:
     content = b""
-    for chunk in response.iter_content(64 * 1024):
+    # What has arrived, not what was asked for: a server that sends a byte now and then would never be late.
+    while chunk := response.raw.read1(64 * 1024, decode_content=True):
         content += chunk
         if len(content) > largest:
             raise MetricError(f"the answer is larger than {largest >> 20} MiB")
@@ -183,7 +185,7 @@ def _require_privacy(url: str, request: MetricRead) -> None:
         raise MetricError(f"credentials would be sent in clear text to {host}: use https, or set {ALLOWED}={host}")
 
 
-def _reason(error: requests.RequestException) -> str:
+def _reason(error: requests.RequestException | HTTPError) -> str:
     """Return the innermost cause. The text of requests' own exception is the whole call chain with the URL."""
     cause: BaseException = error
     while (deeper := cause.__cause__ or cause.__context__) is not None:
