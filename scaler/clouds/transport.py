@@ -359,9 +359,12 @@ def _without_user_data(message: str, body: bytes | str | None) -> str:
     """Return a message of the cloud's without lines of the user data that it refuses, which may hold secrets."""
     sent = _parse(body.encode() if isinstance(body, str) else body or b"")
     user_data = sent.get("user_data") if isinstance(sent, dict) else None
-    for line in str(user_data or "").splitlines():
-        if len(line.strip()) >= _SHORTEST_SECRET:
-            message = message.replace(line.strip(), "***")
+    lines = {line.strip() for line in str(user_data or "").splitlines()}
+    # A line may begin with another one, and the cloud may quote them as JSON has them.
+    for line in sorted(lines, key=len, reverse=True):
+        if len(line) >= _SHORTEST_SECRET:
+            for text in (line, json.dumps(line, ensure_ascii=False)[1:-1], json.dumps(line)[1:-1]):
+                message = message.replace(text, "***")
     return message
 
 

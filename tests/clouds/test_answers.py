@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import traceback
 from collections.abc import Callable
@@ -454,6 +455,16 @@ def test_what_a_cloud_says_is_one_clean_line_without_user_data(vendor: Vendor, o
     assert caught.value.why.isprintable()
     assert r"\x1b]0;owned\x07" in caught.value.why
     assert len(caught.value.why) < 600
+
+
+def test_a_line_of_user_data_that_begins_with_another_or_is_quoted_is_hidden_whole(
+    vendor: Vendor, on_stub: Open
+) -> None:
+    user_data = '#!/bin/sh\nexport PASSWORD\nexport PASSWORD=hunter2\necho "root:hunter3" | chpasswd\n'
+    cloud, _ = on_stub(reply(422, vendor.error("invalid_input", f"invalid user_data: {json.dumps(user_data)}")))
+    with pytest.raises(InvalidError) as caught:
+        cloud.create(request_for(vendor, user_data=user_data))
+    assert "hunter" not in caught.value.why
 
 
 def test_neither_netrc_nor_a_proxy_gets_between_us_and_loopback(
