@@ -30,7 +30,13 @@ from scaler.engine.event_port import EventPort
 from scaler.engine.events import Events, Ran, reason_in
 from scaler.engine.host import LanguageHost, Program, hosting
 from scaler.engine.lock_wait import LockWait
-from scaler.engine.secrets import PASSPHRASE, PASSPHRASE_FILE, is_about_secrets, name_variable
+from scaler.engine.secrets import (
+    PASSPHRASE,
+    PASSPHRASE_FILE,
+    is_about_secrets,
+    name_variable,
+    require_passphrase_file,
+)
 from scaler.engine.settings import EngineSettings
 from scaler.errors import EngineError, UnavailableError
 from scaler.support.clock import Clock
@@ -74,7 +80,8 @@ class _Process(automation.PulumiCommand):
         on_output: Callable[[str], object] | None = None,
         on_error: Callable[[str], object] | None = None,
     ) -> automation.CommandResult:
-        """Run one command to its end; raises the SDK's CommandError on a non-zero code."""
+        """Run one command to its end; raises the SDK's CommandError on a non-zero code, EngineError without a start."""
+        require_passphrase_file(self.environ)
         if "--non-interactive" not in args:
             args.insert(0, "--non-interactive")
         if self.host and "--exec-kind" in args:

@@ -7,17 +7,23 @@ makes a new stack with a passphrase, whatever the stack's settings file says, un
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from scaler.engine.yaml_file import read_yaml
+from scaler.errors import EngineError
+from scaler.support.documents import size_text
 
 PASSPHRASE = "PULUMI_CONFIG_PASSPHRASE"  # noqa: S105 - a name, no secret
 PASSPHRASE_FILE = "PULUMI_CONFIG_PASSPHRASE_FILE"  # noqa: S105
 
 _BY_PASSPHRASE = ("", "default", "passphrase")
 _WRONG = "incorrect passphrase"
+
+_LARGEST_PASSPHRASE = 64 << 10
+"""Bytes of the file with the passphrase."""
 
 
 def chosen_provider(directory: Path, stack: str) -> str | None:
@@ -46,10 +52,30 @@ def passphrase_file_problem(environ: Mapping[str, str]) -> str | None:
     if not path or PASSPHRASE in environ:
         return None
     try:
+        about = Path(path).stat()
+        if not stat.S_ISREG(about.st_mode):
+            return f"{PASSPHRASE_FILE} names no regular file, and each engine process has to read it"
+        if about.st_size > _LARGEST_PASSPHRASE:
+            return f"the file that {PASSPHRASE_FILE} names has more than {size_text(_LARGEST_PASSPHRASE)}"
         with Path(path).open("rb"):
             return None
     except OSError as error:
         return f"the file that {PASSPHRASE_FILE} names cannot be read: {error.strerror}"
+
+
+def require_passphrase_file(environ: Mapping[str, str]) -> None:
+    """EngineError if there is something in the place of the file with the passphrase that is none.
+
+    The engine would take what it reads there, nothing at /dev/stdin, and encrypt with the empty passphrase.
+    """
+    problem = passphrase_file_problem(environ)
+    if problem and Path(environ[PASSPHRASE_FILE]).exists():
+        raise EngineError(
+            "The stack's secrets cannot be encrypted or decrypted.",
+            why=problem,
+            fix=f"Name a regular file in {PASSPHRASE_FILE}, or set {PASSPHRASE}.",
+            code="secrets",
+        )
 
 
 def name_variable(error: str) -> str:

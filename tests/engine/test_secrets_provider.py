@@ -1,11 +1,13 @@
 """Which passphrase or secrets provider the engine is told of. Pure."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from scaler.engine.secrets import chosen_provider, default_passphrase, name_variable
+from scaler.engine.secrets import chosen_provider, default_passphrase, name_variable, require_passphrase_file
+from scaler.errors import EngineError
 
 EMPTY = {"PULUMI_CONFIG_PASSPHRASE": ""}
 KMS = "awskms://alias/scaler"
@@ -50,6 +52,23 @@ def test_the_provider_of_the_stack_s_settings_file(
     for name, content in files.items():
         (tmp_path / name).write_text(content)
     assert chosen_provider(tmp_path, "prod") == expected
+
+
+@pytest.mark.parametrize("kind", ["device", "pipe", "too large"])
+def test_a_passphrase_is_in_a_regular_file(tmp_path: Path, kind: str) -> None:
+    """The engine would read nothing there, and encrypt with the empty passphrase, or read without end."""
+    file = tmp_path / "passphrase"
+    if kind == "device":
+        file.symlink_to("/dev/null")
+    elif kind == "pipe":
+        os.mkfifo(file)
+    else:
+        file.write_bytes(b"x" * (1 << 20))
+    with pytest.raises(EngineError, match="PULUMI_CONFIG_PASSPHRASE_FILE"):
+        require_passphrase_file({"PULUMI_CONFIG_PASSPHRASE_FILE": str(file)})
+    require_passphrase_file({"PULUMI_CONFIG_PASSPHRASE_FILE": str(file), "PULUMI_CONFIG_PASSPHRASE": "x"})
+    file.unlink()
+    require_passphrase_file({"PULUMI_CONFIG_PASSPHRASE_FILE": str(file)})  # the engine says so itself, if it needs it
 
 
 def test_the_error_of_a_wrong_passphrase_names_the_variable() -> None:
