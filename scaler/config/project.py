@@ -76,7 +76,7 @@ def _is_spec(path: Path) -> bool:
     if path.name.startswith(("_", ".")) or "." in path.stem or not path.is_file():
         return False
     with path.open("rb") as file:
-        return not file.readline().startswith(b"#cloud-config")
+        return not file.read(64).startswith(b"#cloud-config")
 
 
 def _listed(stacks: list[str]) -> str:
@@ -97,7 +97,7 @@ def _read_file(directory: Path) -> tuple[str, str | None]:
     name, backend = values.get("name"), values.get("backend")
     url = backend.get("url") if isinstance(backend, dict) else None
     if not isinstance(url, str | None):
-        document.report(document.line(("backend", "url")), f"backend.url must be a text, not {url!r}")
+        document.report(document.line(("backend", "url")), "backend.url must be a text")
     if not document.problems and not _NAME.fullmatch(str(name)):
         document.report(
             document.line(("name",)),

@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 from scaler.model import Group
 from scaler.model.ownership import free_names, is_host_name
+from scaler.support.text import answered
 
 
 def new_names(stack: str, group: Group, taken: Collection[str], count: int) -> list[str]:
@@ -17,7 +18,7 @@ def new_names(stack: str, group: Group, taken: Collection[str], count: int) -> l
         name = group.naming(stack, group.name, frozenset({*taken, *names}))
         if not isinstance(name, str) or not is_host_name(name):
             raise group.naming.failed(
-                f"it answered {name!r}; a server's name is 1 to 63 lower-case letters, digits and inner hyphens"
+                f"it answered {answered(name)}; a server's name is 1 to 63 lower-case letters, digits and inner hyphens"
             )
         if name in taken or name in names:
             raise group.naming.failed(f"it answered {name}, which is taken")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from scaler.model import Extension, Group, Server
 from scaler.model.lifecycle import Status
 from scaler.planning.names import number_of
+from scaler.support.text import answered
 
 _NOT_SERVING = (Status.ERRORED, Status.HANGING, Status.STOPPED, Status.STARTING, Status.REBOOTING)
 """The statuses that go before `running`, the first of them first."""
@@ -66,7 +67,7 @@ def _ask(choose: Extension, servers: Sequence[Server], count: int) -> list[Serve
         return list(servers)
     answer = choose(tuple(servers), count)
     if not isinstance(answer, Collection) or not all(isinstance(server, Server) for server in answer):
-        raise choose.failed(f"it answered {answer!r}, not servers")
+        raise choose.failed(f"it answered {answered(answer)}, not servers")
     chosen = list(dict.fromkeys(answer))
     if strange := [server.name for server in chosen if server not in servers]:
         raise choose.failed(f"it chose {', '.join(strange)}, which it was not offered")

@@ -54,6 +54,11 @@ def named(value: str) -> str:
     return text[1:-1] if text.startswith("'") else text
 
 
+def answered(value: object) -> str:
+    """Return what a function of the spec answered as messages have it: a text in quotes, or how long it is."""
+    return quoted(value) if isinstance(value, str) else named(repr(value))
+
+
 def _escape(letter: str) -> str:
     return letter.encode("unicode_escape").decode("ascii") if ord(letter) > 31 else _CONTROLS[ord(letter)]
 

@@ -49,7 +49,10 @@ def test_the_age_of_the_oldest_entry(client: redis.Redis, url: str) -> None:
 def test_what_redis_has_no_number_for(client: redis.Redis, url: str) -> None:
     client.rpush("bare", "not json")
     client.rpush("undated", "{}")
-    assert refusal(RedisSource(url=url, key="bare", measure="age")) == "an entry of bare is no JSON: b'not json'"
+    assert refusal(RedisSource(url=url, key="bare", measure="age")) == "an entry of bare is no JSON: 'not json'"
+    client.rpush("long", "s3cret " * 10)
+    said = refusal(RedisSource(url=url, key="long", measure="age"))
+    assert said == "an entry of long is no JSON: a text of 70 characters"
     assert refusal(RedisSource(url=url, key="undated", measure="age")) == "the document has no /pushedAt"
 
 

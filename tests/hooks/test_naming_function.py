@@ -50,7 +50,7 @@ def test_two_groups_never_get_the_same_name() -> None:
         (None, "it answered None; a server's name is"),
         ("Not A Name", "it answered 'Not A Name'; a server's name is"),
         ("-a", "it answered '-a'; a server's name is"),
-        ("a" * 64, "a server's name is"),
+        ("a" * 64, "it answered a text of 64 characters; a server's name is"),
         ("prod-worker-1", "it answered prod-worker-1, which is taken"),
     ],
 )

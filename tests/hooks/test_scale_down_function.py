@@ -72,6 +72,7 @@ def raises_late(servers: tuple[Server, ...], count: int) -> Iterator[Server]:
         (lambda servers: servers, "TypeError"),
         (lambda servers, count: None, "it answered None, not servers"),
         (lambda servers, count: "prod-worker-1", "it answered 'prod-worker-1', not servers"),
+        (lambda servers, count: "s3cret " * 10, "it answered a text of 70 characters, not servers"),
         (lambda servers, count: [item.name for item in servers], "not servers"),
         (lambda servers, count: servers[:1], "it chose 1 of 4 servers, and 2 have to go"),
         (lambda servers, count: [servers[0], servers[0]], "it chose 1 of 4 servers, and 2 have to go"),

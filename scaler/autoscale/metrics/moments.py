@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from scaler.autoscale.metrics import MetricError
 from scaler.support.clock import parse_time
+from scaler.support.text import quoted
 
 PER_SECOND: Mapping[str, float] = {"s": 1, "ms": 1e3, "us": 1e6, "ns": 1e9}
 
@@ -25,7 +26,7 @@ def seconds_since_1970(value: object, unit: str | None, where: str) -> float:
         except ValueError:
             return _rfc3339(str(text), where)
         if not math.isfinite(number):
-            raise MetricError(f"{where} is not a time: {str(text)[:60]!r}")
+            raise MetricError(f"{where} is not a time: {quoted(str(text))}")
         unit = unit or next((name for most, name in _LARGEST if abs(number) < most), "ns")
         return number / PER_SECOND[unit]
     raise MetricError(f"{where} is not a time")
@@ -35,4 +36,4 @@ def _rfc3339(text: str, where: str) -> float:
     try:
         return parse_time(text).timestamp()
     except ValueError:
-        raise MetricError(f"{where} is not a time: {text[:60]!r}") from None
+        raise MetricError(f"{where} is not a time: {quoted(text)}") from None

@@ -10,6 +10,7 @@ from scaler.autoscale.metrics import MetricError
 from scaler.autoscale.metrics.documents import LARGEST, at_pointer, number_of
 from scaler.autoscale.metrics.moments import PER_SECOND, seconds_since_1970
 from scaler.model.autoscaling import RedisSource
+from scaler.support.text import quoted
 
 _PAGE = 1_000
 _MOST_UNDELIVERED = 100_000
@@ -233,7 +234,7 @@ def moment_in(text: bytes | None, field: str, unit: str | None, where: str) -> f
     try:
         document = json.loads(text)
     except (ValueError, RecursionError):
-        raise MetricError(f"{where} is no JSON: {text[:60]!r}") from None
+        raise MetricError(f"{where} is no JSON: {quoted(text.decode(errors='replace'))}") from None
     pointer = field if field.startswith("/") or not field else "/" + field.replace("~", "~0").replace("/", "~1")
     return seconds_since_1970(at_pointer(document, pointer), unit, f"{pointer or 'the whole'} of {where}")
 
