@@ -72,26 +72,21 @@ class RunLock:
         import filelock
 
         try:
-            make_folder(self._folder)
-            try:
-                lock.acquire(timeout=0)
-            except filelock.Timeout:
-                note(f"waiting for {self.holder() or 'another run'}")
-                lock.acquire(timeout=within.total_seconds())
-            with open(self._note, "w", encoding="utf-8", opener=open_file) as file:
-                file.write(_identity(cause, clock))
+            with self._writing():
+                make_folder(self._folder)
+                try:
+                    lock.acquire(timeout=0)
+                except filelock.Timeout:
+                    note(f"waiting for {self.holder() or 'another run'}")
+                    lock.acquire(timeout=within.total_seconds())
+                with open(self._note, "w", encoding="utf-8", opener=open_file) as file:
+                    file.write(_identity(cause, clock))
         except filelock.Timeout:
             raise LockedError(
                 f"The stack {self._stack} is locked by another run on this machine.",
                 why=self.holder() or "another run",
                 fix="Wait for it to end, or raise --lock-timeout.",
             ) from None
-        except OSError as error:
-            raise StateError(
-                f"The state folder {self._folder} cannot be written.",
-                why=failure_reason(error),
-                fix="Make it writable, or name another with --state-dir.",
-            ) from error
 
     def _release(self, lock: FileLock) -> None:
         if lock.is_locked:
@@ -117,7 +112,8 @@ class RunLock:
             return False
         lock = filelock.FileLock(self._path, mode=FILE)
         try:
-            lock.acquire(timeout=0)
+            with self._writing():
+                lock.acquire(timeout=0)
         except filelock.Timeout:
             return True
         lock.release()
@@ -125,12 +121,30 @@ class RunLock:
 
     def forget(self) -> None:
         """Remove what a killed run left. The lock file stays, since another run may lock it at any moment."""
-        self._note.unlink(missing_ok=True)
+        with self._writing():
+            self._note.unlink(missing_ok=True)
 
     def remove(self) -> None:
         """Remove the lock although a run may hold it; that run goes on beside the next one."""
         self.forget()
-        self._path.unlink(missing_ok=True)
+        with self._writing():
+            self._path.unlink(missing_ok=True)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """StateError if the lock's files cannot be changed, or are none."""
+        import filelock
+
+        try:
+            yield
+        except filelock.Timeout:
+            raise
+        except OSError as error:
+            raise StateError(
+                f"The state folder {self._folder} cannot be written.",
+                why=failure_reason(error),
+                fix="Make it writable, or name another with --state-dir.",
+            ) from error
 
 
 def _identity(cause: str, clock: Clock) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from scaler.errors import LockedError
+from scaler.errors import LockedError, StateError
 from scaler.records.run_lock import RunLock
 from scaler.support.clock import SystemClock
 
@@ -51,3 +51,13 @@ def test_a_lock_is_its_holder_s_until_that_ends_however_it_ends(tmp_path: Path) 
     with lock.held("ensure 4", SystemClock(), within=timedelta(0), note=notes.append):
         assert lock.is_held()
     assert (lock.is_held(), lock.holder()) == (False, None)
+
+
+@pytest.mark.parametrize("name", ["prod.lock", "prod.lock.json"])
+def test_what_is_no_file_in_the_place_of_a_lock_is_an_error_that_names_the_folder(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    lock = RunLock(tmp_path, "prod")
+    for use in (lock.is_held, lock.remove) if name == "prod.lock" else (lock.forget, lock.remove):
+        with pytest.raises(StateError, match="cannot be written") as caught:
+            use()
+        assert caught.value.why
