@@ -16,6 +16,7 @@ from scaler.support.entry_points import cloud_entry_points
 from scaler.support.hosts import ALLOWED, allowed_hosts, host_of, is_clear_text, is_loopback
 from scaler.support.installation import install_command
 from scaler.support.suggestions import nearest
+from scaler.support.text import named
 
 _LARGEST_TOKEN = 64 << 10
 
@@ -131,7 +132,7 @@ def endpoint_of(vendor: Vendor, endpoint: str | None, environ: Mapping[str, str]
     url = (endpoint or from_environ or vendor.endpoint).rstrip("/")
     if not _URL.fullmatch(url):
         raise UsageError(
-            f"The endpoint {url[:80]} is no URL.", fix=f"Give one such as {vendor.endpoint}, or leave it out."
+            f"The endpoint {_without_user(url)} is no URL.", fix=f"Give one such as {vendor.endpoint}, or leave it out."
         )
     if is_clear_text(url):
         raise RefusedError(
@@ -149,6 +150,11 @@ def endpoint_of(vendor: Vendor, endpoint: str | None, environ: Mapping[str, str]
             code="endpoint_not_allowed",
         )
     return url
+
+
+def _without_user(url: str) -> str:
+    """Return what should be a URL as messages have it: nothing before an `@`, which may be a password."""
+    return named(url.rpartition("@")[2])
 
 
 def _read(path: Path, variable: str) -> str:

@@ -65,6 +65,14 @@ def test_an_endpoint_that_is_no_url(vendor: Vendor, endpoint: str) -> None:
         open_cloud(vendor.name, endpoint=endpoint, environ=environ, clock=CLOCK)
 
 
+def test_an_endpoint_with_credentials_is_no_url_and_no_message_repeats_them(vendor: Vendor) -> None:
+    entry = CLOUDS[vendor.name]
+    environ = {**dict.fromkeys(entry.token_variables, TOKEN), entry.endpoint_variable: "https://me:s3cret@example.org"}
+    with pytest.raises(UsageError, match=r"endpoint example\.org") as caught:
+        open_cloud(vendor.name, endpoint=None, environ=environ, clock=CLOCK)
+    assert "s3cret" not in str(caught.value)
+
+
 @pytest.mark.server
 def test_the_vendors_own_variable_names_the_endpoint(vendor: Vendor) -> None:
     entry = CLOUDS[vendor.name]
