@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from scaler.errors import StateError
 from scaler.records.json_fields import Fields
 from scaler.support.clock import format_time, parse_time
 from scaler.support.documents import read_json
+from scaler.support.files import failure_reason
 from scaler.support.text import LONGEST, one_line
 
 _LARGEST_LOCK = 64 << 10
@@ -93,10 +95,18 @@ def _is_engine(pid: int) -> bool:
 
 
 def remove_lock(lock: Lock) -> None:
-    """Remove a lock that is a file here."""
-    if lock.path is not None:
+    """Remove a lock that is a file here. StateError if it cannot be removed."""
+    if lock.path is None:
+        return
+    try:
         lock.path.unlink(missing_ok=True)
         lock.path.with_name(lock.path.name + ".attrs").unlink(missing_ok=True)
+    except OSError as error:
+        raise StateError(
+            f"The engine's lock {lock.path} cannot be removed.",
+            why=failure_reason(error),
+            fix="Change its permissions, or remove it by hand.",
+        ) from error
 
 
 def describe(lock: Lock) -> str:

@@ -14,8 +14,8 @@ import pytest
 
 from scaler.engine.backend import LocalBackend, absolute_url
 from scaler.engine.checkpoint import Checkpoint, read_deployment
-from scaler.engine.locks import Lock, is_stale, locks_in
-from scaler.errors import EngineError
+from scaler.engine.locks import Lock, is_stale, locks_in, remove_lock
+from scaler.errors import EngineError, StateError
 from scaler.support.clock import parse_time
 
 URN = "urn:pulumi:prod::scaler::scaler:index:ServerGroup$hcloud:index/server:Server::prod-worker-1"
@@ -296,3 +296,9 @@ def test_locks_that_an_error_names_wrongly_are_left_out() -> None:
     assert locks_in(text.format(10**30, SINCE)) == []
     assert locks_in(text.format(1, "noon")) == []
     assert len(locks_in(text.format(1, SINCE))) == 1
+
+
+def test_a_lock_that_cannot_be_removed_is_an_error_that_names_it(tmp_path: Path) -> None:
+    (tmp_path / "lock.json").mkdir()
+    with pytest.raises(StateError, match=r"lock\.json cannot be removed"):
+        remove_lock(Lock(1, "me", "here", parse_time("2026-01-01T00:00:00Z"), tmp_path / "lock.json"))
