@@ -240,6 +240,25 @@ def test_a_clock_far_from_the_cloud_s_is_a_warning(
     assert findings["clock"]["result"] == result
 
 
+@pytest.mark.parametrize(
+    ("date", "said"),
+    [
+        ("Thu, 01 Jan 2026 00:00:00 -0000", "s away from Hetzner Cloud's"),
+        ("Thu, 01 Jan 2026 00:00:00 +9999999999999", "could not be compared"),
+        ("noon", "could not be compared"),
+    ],
+)
+def test_an_odd_date_of_an_answer_is_a_warning(project: Path, environ: dict[str, str], date: str, said: str) -> None:
+    handler = type("Handler", (Dated,), {"date_time_string": lambda *_: date})
+    with HTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        (project / "stacks" / "prod.yaml").write_text(SPEC.format(endpoint=f"http://127.0.0.1:{server.server_port}/v1"))
+        code, findings = doctor(project, environ)
+        server.shutdown()
+    assert code == 0
+    assert said in findings["clock"]["message"]
+
+
 def test_what_answers_say_of_their_end_and_of_requests_left_is_a_warning(
     project: Path, environ: dict[str, str]
 ) -> None:

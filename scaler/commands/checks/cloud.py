@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
 from scaler.clouds import AuthError, Cloud, CloudError, GoneError, InvalidError
@@ -191,6 +191,11 @@ def _deprecation_notices() -> Iterator[list[str]]:
         logger.setLevel(before)
 
 
+def _aware(date: datetime) -> datetime:
+    """Return a header's date with its time zone: one that ends with `-0000` is read without."""
+    return date if date.tzinfo else date.replace(tzinfo=UTC)
+
+
 def _check_clock(spec: Spec, environ: Mapping[str, str], clock: Clock) -> Finding:
     """Compare this machine's clock with the date of an answer of the API, which even a refusal carries."""
     import requests
@@ -200,11 +205,11 @@ def _check_clock(spec: Spec, environ: Mapping[str, str], clock: Clock) -> Findin
     try:
         # The empty auth keeps requests from sending what ~/.netrc has.
         answer = requests.head(url, timeout=(5, 5), allow_redirects=False, auth=lambda request: request)
-    except requests.RequestException as error:
+    except (requests.RequestException, TypeError) as error:  # a TypeError for a proxy without a host
         return Finding(check="clock", level=Level.WARN, message=f"could not be compared: {type(error).__name__}")
     try:
-        skew = abs(clock.now() - parsedate_to_datetime(answer.headers.get("Date", "")))
-    except ValueError:
+        skew = abs(clock.now() - _aware(parsedate_to_datetime(answer.headers.get("Date", ""))))
+    except (ValueError, OverflowError):
         return Finding(check="clock", level=Level.WARN, message="could not be compared: the answers carry no date")
     if skew <= LARGEST_SKEW:
         return Finding(check="clock", message=f"within {LARGEST_SKEW.seconds} s of {vendor.title}'s")
