@@ -11,7 +11,8 @@ from collections.abc import Collection, Mapping
 
 _CREDENTIAL = re.compile(
     r"""(^|_)(TOKENS?|SECRETS?|PASSWORDS?|PASSWD|PASSPHRASE|CREDENTIALS?|KEY|KEYS|PAT|AUTH|DSN)(_|$)   # as a word
-        |PASSWORD|PASSPHRASE|APIKEY|ACCESSKEY|SECRETKEY                                                # in a word
+        |(^|_)(PASS|CREDS?|JWT|OAUTH)(_|$)|_PWD$|SSHPASS|TOKEN$
+        |PASSWORD|PASSPHRASE|APIKEY|ACCESSKEY|SECRETKEY|PRIVATEKEY                                     # in a word
         |^(HCLOUD|HETZNER|DIGITALOCEAN|SPACES|AWS|AZURE|ARM|GOOGLE|GCLOUD|CLOUDSDK)_                   # clouds
         |^PULUMI_(ACCESS|CONFIG|BACKEND)
         |^PGPASS""",
