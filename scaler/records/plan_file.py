@@ -76,10 +76,17 @@ def write_plan_file(plan: PlanFile, path: Path) -> None:
     }
     try:
         # A link or a device is written to: who names it means it.
-        with open(path, "w", encoding="utf-8", opener=lambda name, flags: os.open(name, flags, FILE)) as file:
+        with open(path, "w", encoding="utf-8", opener=_opened) as file:
             file.write(json.dumps({**content, "digest": _digest(content)}, indent=2, default=str) + "\n")
     except OSError as error:
         raise UsageError(f"The plan cannot be written to {path}.", why=failure_reason(error)) from error
+
+
+def _opened(name: str, flags: int) -> int:
+    # Opened so, a pipe without a reader is an error and no endless wait.
+    descriptor = os.open(name, flags | os.O_NONBLOCK, FILE)
+    os.set_blocking(descriptor, True)
+    return descriptor
 
 
 def read_plan_file(path: Path) -> PlanFile:
