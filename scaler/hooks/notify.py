@@ -137,12 +137,13 @@ class _Sender:
             return type(error).__name__
 
     def _post(self, event: Payload) -> str | None:
-        import requests
+        from scaler.support.http import Session
 
         # Read no body: it may never end. Follow no redirect: it would turn the POST into a GET of another URL.
-        with requests.post(
-            self._target.url or "", json=event, timeout=_ATTEMPT_WITHIN_S, allow_redirects=False, stream=True
-        ) as answer:
+        with (
+            Session() as session,
+            session.post(self._target.url or "", json=event, timeout=_ATTEMPT_WITHIN_S, stream=True) as answer,
+        ):
             return None if answer.status_code < 300 else f"HTTP {answer.status_code}"
 
     def _run(self, event: Payload) -> str | None:

@@ -163,13 +163,15 @@ def _check_tcp(how: Readiness, server: Server) -> str | None:
 def _check_http(how: Readiness, server: Server) -> str | None:
     import requests
 
+    from scaler.support.http import Session
+
     url = how.url or ""
     if "{ip}" in url and not _address(server):
         return Unreachable("it has no public address")
     url = fill_in(url, server, bracketed=True)
     try:
         # Follow no redirect and read no body: a redirect may lead to another server, and a body may never end.
-        with requests.get(url, timeout=_CHECK_WITHIN_S, allow_redirects=False, stream=True) as answer:
+        with Session() as session, session.get(url, timeout=_CHECK_WITHIN_S, stream=True) as answer:
             problem = f"{url}: HTTP {answer.status_code}"
             if answer.status_code in _GATEWAY_TROUBLE and _is_proxied(url):
                 return Unreachable(f"{problem} of a proxy")

@@ -124,8 +124,9 @@ def test_http_follows_no_redirect_and_reads_no_body(looks: Looks) -> None:
     with HttpServer(302) as http:
         assert looks.read(Readiness(kind="http", url=http.url, successes=1), server()) == [True]
         assert [path for _, path, _ in http.asked] == ["/"]
-    with HttpServer(200, endless=True) as http:
-        assert looks.read(Readiness(kind="http", url=http.url, successes=1), server(id="8")) == [True]
+    for status in (200, 302):
+        with HttpServer(status, endless=True) as http:
+            assert looks.read(Readiness(kind="http", url=http.url, successes=1), server(id=f"{status}")) == [True]
 
 
 def test_an_address_in_a_url_has_brackets_if_it_needs_them() -> None:

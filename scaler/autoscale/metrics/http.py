@@ -17,6 +17,7 @@ from scaler.model.autoscaling import HttpSource
 from scaler.support.clock import Clock
 from scaler.support.environment import belongs_to_scaler
 from scaler.support.hosts import ALLOWED, allowed_hosts, host_of, is_clear_text
+from scaler.support.http import Session
 
 _MOST_REDIRECTS = 5
 
@@ -42,13 +43,6 @@ class _Bearer(AuthBase):
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         request.headers["Authorization"] = f"Bearer {self._token}"
         return request
-
-
-class _Session(requests.Session):
-    """A session that leaves redirects alone. The library's own reads all that comes with one, whatever its size."""
-
-    def get_redirect_target(self, resp: requests.Response) -> None:
-        """Say that there is none."""
 
 
 class _NoAuth(AuthBase):
@@ -80,7 +74,7 @@ def get(
     deadline = request.clock.monotonic() + request.seconds
     full = requests.Request("GET", url, params=dict(parameters)).prepare().url or url
     headers = {"Accept": "application/json", **(headers or {})}
-    with _errors(request), _Session() as session:
+    with _errors(request), Session() as session:
         for _ in range(_MOST_REDIRECTS + 1):
             left = deadline - request.clock.monotonic()
             if left <= 0:
@@ -102,7 +96,7 @@ def post(url: str, request: MetricRead, *, headers: Mapping[str, str]) -> Answer
     deadline = request.clock.monotonic() + request.seconds
     with (
         _errors(request),
-        _Session() as session,
+        Session() as session,
         session.post(
             url, auth=_NoAuth(), timeout=request.seconds, headers=headers, stream=True, allow_redirects=False
         ) as response,
