@@ -42,7 +42,8 @@ def _elsewhere(routes: Sequence[Route], not_served: re.Pattern[str]) -> Handler:
     def refuse(call: Call) -> Reply:
         if not_served.match(call.path):
             raise ApiError(501, "not_implemented", "the embedded cloud does not serve this part of the API")
-        if any(each.path_regex.match(call.path) for each in routes):
+        others = [each.methods or () for each in routes if each.path_regex.match(call.path)]
+        if others and not any(call.method in methods for methods in others):
             code = call.api.codes.get(405, "method_not_allowed")
             raise ApiError(405, code, f"{call.method} is not allowed here")
         raise call.api.not_found

@@ -7,6 +7,9 @@ from typing import Any
 
 Kind = Callable[[Any], bool]
 
+MOST_DIGITS = 19
+"""As many as the largest id of a database has."""
+
 
 def text(value: object) -> bool:
     """A string."""
@@ -47,6 +50,11 @@ def several(kind: Kind) -> Kind:
 def record(**fields: Kind) -> Kind:
     """An object with these fields, among others."""
     return lambda value: isinstance(value, dict) and wrong_field(value, fields) is None
+
+
+def digits(text: str) -> int | None:
+    """The number that a text of digits states; None for another text, and for one that is longer than any id."""
+    return int(text) if len(text) <= MOST_DIGITS and text.isascii() and text.isdigit() else None
 
 
 def wrong_field(body: Mapping[str, Any], fields: Mapping[str, Kind]) -> str | None:

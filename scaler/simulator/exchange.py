@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from starlette.requests import Request
-from starlette.routing import Route
+from starlette.routing import Match, Route
 from starlette.types import Message, Receive, Scope, Send
 
 from scaler.simulator.bodies import wrong_field
@@ -66,7 +66,18 @@ class _Arrival:
 
 def route(api: Api, method: str, path: str, handler: Handler) -> Route:
     """A route of a cloud's API; `method` may be `*`."""
-    return Route(path, Exchange(api, handler), methods=None if method == "*" else [method])
+    return _Route(path, Exchange(api, handler), methods=None if method == "*" else [method])
+
+
+class _Route(Route):
+    """A route that an id of more digits than Python reads does not match: there is no such thing."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Return whether the route takes a request, and with which parameters."""
+        try:
+            return super().matches(scope)
+        except ValueError:
+            return Match.NONE, {}
 
 
 class Exchange:
@@ -258,10 +269,17 @@ def _parse(body: bytes) -> tuple[Any, bool]:
     if not body:
         return None, False
     try:
-        parsed = json.loads(body)
+        parsed = json.loads(body, parse_constant=_no_number)
+        # An escape can state half a character, which nothing can store: its error is a ValueError too.
+        json.dumps(parsed, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         return None, True
     return (parsed, False) if isinstance(parsed, dict) else (None, True)
+
+
+def _no_number(text: str) -> float:
+    """Refuse NaN and Infinity, which Python reads and JSON does not have."""
+    raise ValueError(f"{text} is no JSON")
 
 
 def _without(token: str, text: str) -> str | None:

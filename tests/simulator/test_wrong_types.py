@@ -90,3 +90,43 @@ def test_a_metric_s_step(http: Http, world: SimulatedWorld, step: str) -> None:
     droplet = world.add_server("digitalocean", "web-7")
     path = f"/v2/monitoring/metrics/droplet/cpu?host_id={droplet.id}&start=0&end={'9' * 400}"
     assert http.get(path).status_code == 422
+
+
+LONG = "9" * 5000
+"""More digits than Python makes a number of."""
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        (f"/v1/servers/{LONG}", 404),
+        (f"/v1/servers?page={LONG}", 422),
+        (f"/v1/actions?id={LONG}", 200),
+        (f"/v2/droplets/{LONG}", 404),
+        (f"/v2/droplets?page={LONG}", 422),
+        (f"/v2/images/{LONG}", 404),
+        ("/v2/droplets?page=٣", 422),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_a_number_of_too_many_digits(http: Http, path: str, status: int) -> None:
+    assert http.get(path).status_code == status
+
+
+def test_an_image_of_too_many_digits(http: Http) -> None:
+    assert http.create(image=LONG).status_code == 422
+    assert http.post("/v2/droplets", json={**DROPLET, "image": LONG}).status_code == 422
+
+
+@pytest.mark.parametrize("body", ['{"name": "\\ud800"}', '{"name": NaN}', '{"name": Infinity}'])
+@pytest.mark.parametrize("path", ["/v1/servers", "/v1/ssh_keys", "/v2/droplets", "/v2/account/keys"])
+def test_what_is_no_json_though_python_reads_it(http: Http, path: str, body: str) -> None:
+    assert http.post(path, data=body).status_code == 400
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=str)
+@pytest.mark.parametrize("field", ["resource_type", "resource_id"])
+def test_a_tagged_resource(http: Http, field: str, wrong: object) -> None:
+    http.post("/v2/tags", json={"name": "web"}).raise_for_status()
+    resource = {"resource_type": "droplet", "resource_id": "7", field: wrong}
+    assert http.post("/v2/tags/web/resources", json={"resources": [resource]}).status_code == 404

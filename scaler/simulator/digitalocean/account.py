@@ -6,6 +6,7 @@ import math
 import uuid
 from typing import Any
 
+from scaler.simulator.bodies import digits
 from scaler.simulator.call import ApiError, Call, Handler, Reply
 from scaler.simulator.digitalocean.catalogue import REGIONS, SIZES
 from scaler.simulator.digitalocean.replies import (
@@ -123,8 +124,8 @@ def _resources(call: Call) -> list[Thing]:
 
 
 def _resource(call: Call, named: Json) -> Thing:
-    kind, number = _KINDS.get(named.get("resource_type", "")), str(named.get("resource_id"))
-    found = call.world.get(CLOUD, kind, int(number)) if kind and number.isdecimal() else None
+    kind, number = _KINDS.get(str(named.get("resource_type"))), digits(str(named.get("resource_id")))
+    found = call.world.get(CLOUD, kind, number) if kind and number else None
     if found is None:
         raise not_found()
     return found

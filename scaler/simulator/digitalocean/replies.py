@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 from urllib.parse import urlencode
 
+from scaler.simulator.bodies import digits
 from scaler.simulator.call import ApiError, Call, Reply
 from scaler.simulator.digitalocean.catalogue import BASE_IMAGES, BaseImage
 from scaler.simulator.digitalocean.shapes import Json, Shapes
@@ -57,9 +58,10 @@ def page(call: Call, key: str, items: Sequence[_Item], shape: Callable[[_Item], 
 
 def _positive(call: Call, name: str, default: int) -> int:
     text = call.query.get(name) or str(default)
-    if not text.isdecimal() or int(text) < 1:
+    number = digits(text)
+    if not number:
         raise refused(f"{name} must be a positive integer")
-    return int(text)
+    return number
 
 
 def _links(call: Call, number: int, per_page: int, total: int) -> Json:
@@ -96,7 +98,7 @@ def find_image(call: Call, key: object) -> BaseImage | Thing | None:
     for image in BASE_IMAGES:
         if text in (image.slug, str(image.id)):
             return image
-    return call.world.get(CLOUD, "snapshot", int(text)) if text.isdecimal() else None
+    return call.world.get(CLOUD, "snapshot", digits(text) or 0)
 
 
 def find_ssh_key(call: Call, key: object) -> Thing | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from scaler.simulator.bodies import digits
 from scaler.simulator.call import ApiError, Call, Handler, Reply
 from scaler.simulator.hetzner.replies import get, in_order, missing, page, shapes
 from scaler.simulator.hetzner.shapes import Json
@@ -51,7 +52,7 @@ def list_actions(call: Call) -> Reply:
     if not ids:
         details = {"announcement": "https://docs.hetzner.cloud/changelog#2025-01-30-listing-all-actions-removed"}
         raise ApiError(410, "deprecated_api_endpoint", "listing all actions is not supported", details)
-    wanted = [int(text) for text in ids if text.isascii() and text.isdigit()]
+    wanted = [number for text in ids if (number := digits(text)) is not None]
     found = [action for number in wanted if (action := call.world.get("hetzner", "action", number))]
     view = shapes(call)
     rows = [view.action(action) for action in visible(call, found)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+from scaler.simulator.bodies import digits
 from scaler.simulator.call import ApiError, Call, Reply
 from scaler.simulator.hetzner.actions import act
 from scaler.simulator.hetzner.catalogue import IMAGES, ServerType
@@ -96,8 +97,9 @@ def usable_image(call: Call, wanted: Any, kind: ServerType) -> tuple[int, bool]:
 
 def _find_image(call: Call, wanted: Any, architecture: str) -> Json | None:
     view = shapes(call)
-    if isinstance(wanted, int) or (isinstance(wanted, str) and wanted.isascii() and wanted.isdigit()):
-        return view.image(int(wanted))
+    number = digits(wanted) if isinstance(wanted, str) else wanted
+    if number is not None:
+        return view.image(number)
     named = [image for image in IMAGES.values() if image.name == wanted]
     fitting = next((image for image in named if image.architecture == architecture), named[0] if named else None)
     return view.system_image(fitting) if fitting else None

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
+from scaler.simulator.bodies import digits
 from scaler.simulator.call import ApiError, Call, Reply
 from scaler.simulator.hetzner.labels import parse_selector, problem
 from scaler.simulator.hetzner.shapes import Json, Shapes
@@ -73,9 +74,10 @@ def _number(call: Call, name: str, default: int) -> int:
     text = call.query.get(name)
     if text is None:
         return default
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
+    number = digits(text)
+    if not number:
         raise invalid(name, "must be a positive integer")
-    return int(text)
+    return number
 
 
 def selected(call: Call, things: Iterable[Thing]) -> list[Thing]:
