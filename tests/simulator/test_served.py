@@ -143,6 +143,37 @@ def test_a_primary_ip_is_made_for_a_server(http: Http) -> None:
     )
 
 
+def test_a_server_takes_only_a_primary_ip_that_is_free_and_fits(http: Http) -> None:
+    """[spec] "Operation specific errors" of `POST /servers`."""
+
+    def made_at(location: str, version: str) -> int:
+        body = {"name": f"{version}-{location}", "type": version, "location": location, "assignee_type": "server"}
+        return int(http.post("/v1/primary_ips", json=body).json()["primary_ip"]["id"])
+
+    def refused(name: str, **public_net: object) -> tuple[int, str]:
+        answer = http.create(name=name, public_net=public_net)
+        return answer.status_code, answer.json()["error"]["code"]
+
+    front = made_at("fsn1", "ipv4")
+    owner = server(http, public_net={"ipv4": front})
+    assert refused("web-2", ipv4=front) == (422, "primary_ip_assigned")
+    assert http.get(f"/v1/primary_ips/{front}").json()["primary_ip"]["assignee_id"] == owner
+    assert refused("web-3", ipv4=made_at("fsn1", "ipv6")) == (412, "primary_ip_version_mismatch")
+    assert refused("web-4", ipv4=made_at("nbg1", "ipv4")) == (422, "primary_ip_datacenter_mismatch")
+
+
+def test_the_quota_of_addresses_is_that_of_new_ones(http: Http, world: SimulatedWorld) -> None:
+    inner = network(http)["id"]
+    given = http.post("/v1/primary_ips", json={"name": "front", "type": "ipv4", "location": "fsn1"}).json()
+    world.set_quota("hetzner", primary_ips=2)
+    assert http.create(name="both").json()["error"]["details"] == {"limits": [{"name": "primary_ip_limit"}]}
+    server(http, name="one", public_net={"enable_ipv4": False})
+    server(http, name="none", networks=[inner], public_net={"enable_ipv4": False, "enable_ipv6": False})
+    server(http, name="given", public_net={"ipv4": given["primary_ip"]["id"], "enable_ipv6": False})
+    world.set_quota("hetzner", servers=3, primary_ips=3)
+    assert http.post("/v1/primary_ips", json={"name": "more", "type": "ipv4", "location": "fsn1"}).status_code == 201
+
+
 def test_switches_of_networks_and_addresses_are_turned(http: Http) -> None:
     inner = network(http, expose_routes_to_vswitch=True)["id"]
     changed = http.put(f"/v1/networks/{inner}", json={"expose_routes_to_vswitch": False}).json()["network"]

@@ -11,7 +11,7 @@ from scaler.simulator.hetzner.catalogue import ServerType
 from scaler.simulator.hetzner.images import usable_image
 from scaler.simulator.hetzner.networks import join, subnets_of
 from scaler.simulator.hetzner.offers import find_server_type, location_asked_for
-from scaler.simulator.hetzner.primary_ips import check_quota, take_addresses
+from scaler.simulator.hetzner.primary_ips import check_quota, given_addresses, take_addresses
 from scaler.simulator.hetzner.replies import invalid, labels_asked_for, new_name, reference, shapes
 from scaler.simulator.hetzner.resources import find_placement
 from scaler.simulator.hetzner.shapes import Json
@@ -129,7 +129,8 @@ def _check(call: Call) -> _Order:
         "placement_group": find_placement(call, fields.get("placement_group")),
         "private_net": [],
     }
-    check_quota(call)
+    versions = _ip_versions(call)
+    check_quota(call, len(versions) - len(given_addresses(call, versions, location)))
     order = _Order(
         name=name,
         kind=kind,
@@ -140,7 +141,7 @@ def _check(call: Call) -> _Order:
         start=fields.get("start_after_create", True) is not False,
         keyless=not keys,
         networks=networks,
-        versions=_ip_versions(call),
+        versions=versions,
     )
     _check_interfaces(order)
     return order

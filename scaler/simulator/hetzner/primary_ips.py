@@ -23,7 +23,7 @@ def create_primary_ip(call: Call) -> Reply:
     location = find_location(server.body["location"] if server else call.fields.get("location") or "fsn1")
     if location is None:
         raise invalid("location", f"location '{call.fields.get('location')}' not found")
-    check_quota(call)
+    _check_addresses(call, 1)
     name, labels = new_name(call, "primary_ip"), labels_asked_for(call)
     auto_delete = bool(call.fields.get("auto_delete"))
     ip = new_ip(call.world, version, location.name, name=name, auto_delete=auto_delete)
@@ -127,23 +127,41 @@ def delete_primary_ip(call: Call) -> Reply:
     return Reply(status=204)
 
 
-def check_quota(call: Call) -> None:
-    """Refuse one more server than the account may have, or one more address."""
+def check_quota(call: Call, addresses: int) -> None:
+    """Refuse one more server than the account may have, or so many new addresses."""
     world = call.world
     if len(world.held("hetzner", "server")) >= world.quota("hetzner", "servers"):
         details = {"limits": [{"name": "server_limit"}]}
         raise ApiError(403, "resource_limit_exceeded", "server limit exceeded", details)
-    if len(world.held("hetzner", "primary_ip")) >= world.quota("hetzner", "primary_ips"):
+    _check_addresses(call, addresses)
+
+
+def _check_addresses(call: Call, more: int) -> None:
+    world = call.world
+    if more and len(world.held("hetzner", "primary_ip")) + more > world.quota("hetzner", "primary_ips"):
         details = {"limits": [{"name": "primary_ip_limit"}]}
         raise ApiError(403, "resource_limit_exceeded", "Primary IP limit exceeded", details)
 
 
+def given_addresses(call: Call, versions: Sequence[str], location: str) -> dict[str, Thing]:
+    """The primary IPs that a new server is to have, by version: free ones of its location."""
+    public_net = call.fields.get("public_net") or {}
+    given = {version: get(call, "primary_ip", public_net[version]) for version in versions if public_net.get(version)}
+    for version, ip in given.items():
+        if ip.parent is not None:
+            raise ApiError(422, "primary_ip_assigned", "primary IP is already assigned")
+        if ip.body["type"] != version:
+            raise ApiError(412, "primary_ip_version_mismatch", f"primary IP is no {version} address")
+        if ip.body["location"] != location:
+            raise ApiError(422, "primary_ip_datacenter_mismatch", "primary IP is in another location")
+    return given
+
+
 def take_addresses(call: Call, server: Thing, versions: Sequence[str]) -> None:
     """Give a new server an address of each version: a primary IP that the request names, or a new one."""
-    public_net = call.fields.get("public_net") or {}
+    given = given_addresses(call, versions, server.body["location"])
     for version in versions:
-        given = public_net.get(version)
-        ip = get(call, "primary_ip", given) if given else new_ip(call.world, version, server.body["location"])
+        ip = given.get(version) or new_ip(call.world, version, server.body["location"])
         ip.parent = server.id
         call.world.save(ip)
         server.body[version] = {"id": ip.id, "ip": ip.body["ip"]}
