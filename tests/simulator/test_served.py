@@ -133,6 +133,77 @@ def test_addresses_are_the_first_free_ones_of_the_subnet_that_is_asked_for(http:
     assert full == ["10.0.0.249", "10.0.0.250", "service_error"]
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"ip_range": "255.255.255.255/32"},
+        {"ip_range": "10.0.0.0/25"},
+        {"ip_range": "8.8.8.0/24"},
+        {"ip_range": "fd00::/64"},
+        {"subnets": [SUBNET, SUBNET]},
+        {"subnets": [{**SUBNET, "ip_range": "10.0.1.0/31"}]},
+        {"subnets": [{**SUBNET, "type": "bogus"}]},
+        {"subnets": [{**SUBNET, "network_zone": "mars"}]},
+        {"subnets": [{}]},
+        {"routes": [{}]},
+        {"routes": [{"destination": "x", "gateway": "y"}]},
+    ],
+    ids=str,
+)
+def test_a_network_has_private_ranges_that_do_not_overlap(http: Http, wrong: dict[str, Any]) -> None:
+    """[spec] `ip_range`: RFC 1918, at least /24; of a subnet: at least /30, and apart from the others."""
+    body = {"name": "inner", "ip_range": "10.0.0.0/16", "subnets": [SUBNET], **wrong}
+    answer = http.post("/v1/networks", json=body)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (422, "invalid_input")
+
+
+def test_a_server_is_in_no_two_networks_that_overlap(http: Http) -> None:
+    """[spec] `server_already_attached` and `networks_overlap`."""
+    inner = network(http)["id"]
+    other = network(http, name="other", ip_range="10.0.0.0/8", subnets=[{**SUBNET, "ip_range": "10.7.0.0/24"}])["id"]
+    codes = [http.create(networks=[inner, each]).json()["error"]["code"] for each in (inner, other)]
+    assert codes == ["server_already_attached", "networks_overlap"]
+
+
+def test_alias_addresses_are_free_ones_of_the_network(http: Http) -> None:
+    inner = network(http)["id"]
+    machine = server(http, networks=[inner])
+    own = http.get(f"/v1/servers/{machine}").json()["server"]["private_net"][0]["ip"]
+
+    def change(*aliases: str) -> str:
+        body = {"network": inner, "alias_ips": aliases}
+        answer = http.post(f"/v1/servers/{machine}/actions/change_alias_ips", json=body).json()
+        return str(answer["error"]["code"] if "error" in answer else "")
+
+    assert [change("x"), change("8.8.8.8"), change(own)] == ["invalid_input", "invalid_input", "ip_not_available"]
+    assert [change("10.0.1.9"), change("10.0.1.9", "10.0.1.10"), change()] == ["", "", ""]
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/placement_groups", {"name": "apart", "type": "bogus"}),
+        ("/v1/placement_groups", {"name": "apart"}),
+        ("/v1/servers/{}/actions/create_image", {"type": "bogus"}),
+        ("/v1/firewalls", {"name": "wall", "rules": [{}]}),
+        ("/v1/firewalls", {"name": "wall", "rules": [{"direction": "in", "protocol": "bogus"}]}),
+        ("/v1/firewalls", {"name": "wall", "rules": [{"direction": "in", "protocol": "tcp", "port": 80}]}),
+    ],
+)
+def test_a_word_that_lists_could_not_show_is_refused(http: Http, path: str, body: dict[str, Any]) -> None:
+    answer = http.post(path.format(server(http)), json=body)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (422, "invalid_input")
+
+
+def test_a_firewall_is_applied_once(http: Http) -> None:
+    """[spec] `firewall_already_applied`, 422."""
+    machine = server(http)
+    target = [{"type": "server", "server": {"id": machine}}]
+    wall = http.post("/v1/firewalls", json={"name": "wall", "apply_to": target}).json()["firewall"]["id"]
+    again = http.post(f"/v1/firewalls/{wall}/actions/apply_to_resources", json={"apply_to": target})
+    assert (again.status_code, again.json()["error"]["code"]) == (422, "firewall_already_applied")
+
+
 def test_a_primary_ip_is_made_for_a_server(http: Http) -> None:
     machine = server(http, public_net={"enable_ipv4": False}, start_after_create=False)
     body = {"name": "front", "type": "ipv4", "assignee_id": machine, "assignee_type": "server"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from scaler.simulator.bodies import several, text, wrong_field
 from scaler.simulator.call import ApiError, Call, Handler, Reply
 from scaler.simulator.hetzner.actions import act
 from scaler.simulator.hetzner.labels import parse_selector
@@ -39,12 +40,19 @@ def set_rules(call: Call) -> Reply:
     return Reply({"actions": [shapes(call).action(action)]}, 201)
 
 
+_PROTOCOLS = ("tcp", "udp", "icmp", "esp", "gre")
+_RULE_FIELDS = {"port": text, "description": text, "source_ips": several(text), "destination_ips": several(text)}
 _RULE: Json = {"source_ips": [], "destination_ips": [], "port": None, "description": None}
 
 
 def _rules(call: Call) -> list[Json]:
     """The rules that a request names, with every field that the answer has."""
     rules = call.fields.get("rules") or ()
+    for rule in rules:
+        if rule.get("direction") not in ("in", "out") or rule.get("protocol") not in _PROTOCOLS:
+            raise invalid("rules", f"direction must be in or out, and protocol one of {', '.join(_PROTOCOLS)}")
+        if wrong := wrong_field(rule, _RULE_FIELDS):
+            raise invalid("rules", f"{wrong} has the wrong type")
     return [{**_RULE, **{key: value for key, value in rule.items() if value is not None}} for rule in rules]
 
 
@@ -79,6 +87,8 @@ def _change_server(call: Call, firewall: Thing, number: int | None, command: str
         raise ApiError(422, "firewall_resource_not_found", f"server with ID '{number}' not found")
     if command == "apply_firewall" and not (server.body.get("ipv4") or server.body.get("ipv6")):
         raise ApiError(422, "private_net_only_server", "firewalls need a server with a public interface")
+    if command == "apply_firewall" and firewall.id in server.body.get("firewalls", ()):
+        raise ApiError(422, "firewall_already_applied", "firewall is already applied to the server")
     others = [applied for applied in server.body.get("firewalls", ()) if applied != firewall.id]
     server.body["firewalls"] = [*others, firewall.id] if command == "apply_firewall" else others
     call.world.save(server)

@@ -12,23 +12,31 @@ from scaler.simulator.hetzner.replies import get, invalid, labels_asked_for, new
 from scaler.simulator.hetzner.shapes import Json
 from scaler.simulator.things import Thing
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-Range = ipaddress.IPv4Network | ipaddress.IPv6Network
+Address = ipaddress.IPv4Address
+Range = ipaddress.IPv4Network
+
+_PRIVATE = tuple(map(Range, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")))
+"""RFC 1918."""
+
+_SMALLEST_NETWORK, _SMALLEST_SUBNET = 24, 30
+_SUBNET_TYPES = ("cloud", "server", "vswitch")
 
 
-def parse_range(text: object) -> Range:
-    """A range of addresses, such as 10.0.0.0/16."""
+def parse_range(text: object, smallest: int = _SMALLEST_NETWORK) -> Range:
+    """A range of private addresses, such as 10.0.0.0/16."""
     if not isinstance(text, str) or "/" not in text:
         raise invalid("ip_range", "invalid ip range")
     try:
-        return ipaddress.ip_network(text)
+        found = Range(text)
     except ValueError as error:
         raise invalid("ip_range", "invalid ip range") from error
+    if found.prefixlen > smallest or not any(found.subnet_of(private) for private in _PRIVATE):
+        raise invalid("ip_range", f"must be a private range of /{smallest} or larger")
+    return found
 
 
 def _is_within(inner: str, outer: Range) -> bool:
-    hosts = ipaddress.ip_network(inner, strict=False)
-    return hosts.network_address in outer and hosts.broadcast_address in outer
+    return Range(inner).subnet_of(outer)
 
 
 def create_network(call: Call) -> Reply:
@@ -38,22 +46,29 @@ def create_network(call: Call) -> Reply:
         "ip_range": ip_range,
         "labels": labels_asked_for(call),
         "subnets": [],
-        "routes": call.fields.get("routes") or [],
+        "routes": [_route(route) for route in call.fields.get("routes") or ()],
         "expose_routes_to_vswitch": bool(call.fields.get("expose_routes_to_vswitch")),
     }
-    body["subnets"] = [_subnet(body, subnet) for subnet in call.fields.get("subnets") or ()]
+    for subnet in call.fields.get("subnets") or ():
+        body["subnets"].append(_subnet(body, subnet))
     network = call.world.add("hetzner", "network", new_name(call, "network"), body)
     return Reply({"network": shapes(call).network(network)}, 201)
 
 
 def _subnet(network: Json, wanted: Json) -> Json:
-    outer = ipaddress.ip_network(network["ip_range"])
-    ip_range = str(parse_range(wanted.get("ip_range") or network["ip_range"]))
-    if not _is_within(ip_range, outer):
+    outer = Range(network["ip_range"])
+    ip_range = parse_range(wanted.get("ip_range") or network["ip_range"], _SMALLEST_SUBNET)
+    if not ip_range.subnet_of(outer):
         raise invalid("ip_range", "the subnet must be within the network's ip range")
+    if any(ip_range.overlaps(Range(other["ip_range"])) for other in network["subnets"]):
+        raise invalid("ip_range", "the subnet must not overlap with another one")
+    if wanted.get("type") not in _SUBNET_TYPES:
+        raise invalid("type", f"must be one of {', '.join(_SUBNET_TYPES)}")
+    zone = wanted.get("network_zone")
+    if zone not in {location.network_zone for location in LOCATIONS.values()}:
+        raise invalid("network_zone", f"there is no network zone '{zone}'")
     gateway = str(outer.network_address + 1)
-    zone = wanted.get("network_zone", "eu-central")
-    return {"type": wanted.get("type", "cloud"), "ip_range": ip_range, "network_zone": zone, "gateway": gateway}
+    return {"type": wanted["type"], "ip_range": str(ip_range), "network_zone": zone, "gateway": gateway}
 
 
 def add_subnet(call: Call) -> Reply:
@@ -84,24 +99,25 @@ def change_ip_range(call: Call) -> Reply:
 def add_route(call: Call) -> Reply:
     """Add a route to a network."""
     network = get(call, "network")
-    network.body["routes"] = [*network.body.get("routes", ()), _route(call)]
+    network.body["routes"] = [*network.body.get("routes", ()), _route(call.fields)]
     return _changed(call, network, "add_route")
 
 
 def delete_route(call: Call) -> Reply:
     """Take a route out of a network."""
-    network, route = get(call, "network"), _route(call)
+    network, route = get(call, "network"), _route(call.fields)
     if route not in network.body.get("routes", ()):
         raise invalid("destination", "route not found")
     network.body["routes"] = [other for other in network.body["routes"] if other != route]
     return _changed(call, network, "delete_route")
 
 
-def _route(call: Call) -> Json:
-    route = {"destination": call.fields.get("destination"), "gateway": call.fields.get("gateway")}
-    if not all(route.values()):
-        raise invalid("destination", "destination and gateway are required")
-    return route
+def _route(wanted: Json) -> Json:
+    destination, gateway = wanted.get("destination"), wanted.get("gateway")
+    try:
+        return {"destination": str(Range(destination or "")), "gateway": str(Address(gateway or ""))}
+    except ValueError as error:
+        raise invalid("destination", "destination must be an ip range, and gateway an ip") from error
 
 
 def delete_subnet(call: Call) -> Reply:
@@ -110,9 +126,9 @@ def delete_subnet(call: Call) -> Reply:
     subnet = next((each for each in network.body["subnets"] if each["ip_range"] == ip_range), None)
     if subnet is None:
         raise invalid("ip_range", "subnet not found")
-    hosts = ipaddress.ip_network(subnet["ip_range"], strict=False)
+    hosts = Range(subnet["ip_range"])
     nets = (net for server in call.world.servers() for net in server.body.get("private_net", ()))
-    if any(net["network"] == network.id and ipaddress.ip_address(net["ip"]) in hosts for net in nets):
+    if any(net["network"] == network.id and Address(net["ip"]) in hosts for net in nets):
         raise ApiError(409, "conflict", "subnet is still in use")
     network.body["subnets"].remove(subnet)
     return _changed(call, network, "delete_subnet")
@@ -139,6 +155,7 @@ def join(call: Call, network: Thing, body: Json, *, at: float = 0.0, ask: Json |
 
     `ask` may have `ip`, and `ip_range`, which is that of a subnet.
     """
+    _check_apart(call, network, body)
     wanted = ask or {}
     subnets = subnets_of(network, body["location"], wanted.get("ip_range"))
     if not subnets:
@@ -146,7 +163,7 @@ def join(call: Call, network: Thing, body: Json, *, at: float = 0.0, ask: Json |
     taken = _addresses(call, network)
     ip = _parse_ip(wanted["ip"]) if wanted.get("ip") else _first_free(subnets, taken)
     if wanted.get("ip"):
-        if not any(ip in ipaddress.ip_network(subnet["ip_range"]) for subnet in subnets):
+        if not any(ip in Range(subnet["ip_range"]) for subnet in subnets):
             raise invalid("ip", "ip is not in the network's subnet")
         if str(ip) in taken:
             raise ApiError(422, "ip_not_available", "ip is not available")
@@ -158,6 +175,30 @@ def join(call: Call, network: Thing, body: Json, *, at: float = 0.0, ask: Json |
     ]
 
 
+def _check_apart(call: Call, network: Thing, body: Json) -> None:
+    """Refuse a network that a server is in already, or whose addresses are those of another one that it is in."""
+    others = [call.world.get("hetzner", "network", net["network"]) for net in body.get("private_net", ())]
+    if any(other and other.id == network.id for other in others):
+        raise ApiError(422, "server_already_attached", "server is already attached to network")
+    own = Range(network.body["ip_range"])
+    if any(other and own.overlaps(Range(other.body["ip_range"])) for other in others):
+        raise ApiError(422, "networks_overlap", "the network's ip range overlaps with one of the server's networks")
+
+
+def alias_ips(call: Call, network: Thing, body: Json) -> list[str]:
+    """The alias addresses that the request names: in the network's subnets, and free or the server's already."""
+    wanted = [_parse_ip(text) for text in call.fields.get("alias_ips") or ()]
+    subnets = [Range(subnet["ip_range"]) for subnet in network.body["subnets"]]
+    if not all(any(ip in subnet for subnet in subnets) for ip in wanted):
+        raise invalid("alias_ips", "ip is not in the network's subnet")
+    own = {ip for net in body["private_net"] if net["network"] == network.id for ip in net["alias_ips"]}
+    here = {net["ip"] for net in body["private_net"] if net["network"] == network.id}
+    texts = list(dict.fromkeys(map(str, wanted)))
+    if set(texts) & ((_addresses(call, network) | here) - own):
+        raise ApiError(422, "ip_not_available", "ip is not available")
+    return texts
+
+
 def _addresses(call: Call, network: Thing) -> set[str]:
     """The addresses that are taken: the gateway's, and those of servers that are there or being deleted."""
     nets = (net for server in call.world.held("hetzner", "server") for net in server.body.get("private_net", ()))
@@ -167,7 +208,7 @@ def _addresses(call: Call, network: Thing) -> set[str]:
 
 def _first_free(subnets: Sequence[Json], taken: set[str]) -> Address:
     for subnet in subnets:
-        for host in ipaddress.ip_network(subnet["ip_range"]).hosts():
+        for host in Range(subnet["ip_range"]).hosts():
             if str(host) not in taken:
                 return host
     raise ApiError(422, "service_error", "no subnet or IP available")
@@ -175,6 +216,6 @@ def _first_free(subnets: Sequence[Json], taken: set[str]) -> Address:
 
 def _parse_ip(text: str) -> Address:
     try:
-        return ipaddress.ip_address(text)
+        return Address(text)
     except ValueError as error:
         raise invalid("ip", "invalid ip") from error

@@ -114,7 +114,9 @@ def create_ssh_key(call: Call) -> Reply:
 
 def create_placement_group(call: Call) -> Reply:
     """Add a placement group."""
-    body = {"type": call.fields.get("type", "spread"), "labels": labels_asked_for(call)}
+    if call.fields.get("type") != "spread":
+        raise invalid("type", "must be spread")
+    body = {"type": "spread", "labels": labels_asked_for(call)}
     group = call.world.add("hetzner", "placement_group", new_name(call, "placement_group"), body)
     return Reply({"placement_group": shapes(call).placement_group(group), "action": None}, 201)
 

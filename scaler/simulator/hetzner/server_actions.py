@@ -8,7 +8,7 @@ from typing import Any
 from scaler.simulator.call import ApiError, Call, Handler, Reply
 from scaler.simulator.hetzner.catalogue import SERVER_TYPES
 from scaler.simulator.hetzner.images import usable_image
-from scaler.simulator.hetzner.networks import join
+from scaler.simulator.hetzner.networks import alias_ips, join
 from scaler.simulator.hetzner.offers import find_iso, find_server_type
 from scaler.simulator.hetzner.replies import invalid, labels_asked_for, reference, shapes
 from scaler.simulator.hetzner.resources import find_placement
@@ -81,7 +81,9 @@ def rebuild(call: Call) -> Reply:
 
 def create_image(call: Call) -> Reply:
     """Make a snapshot, usable when the action is done."""
-    server = unlocked(call)
+    server, kind = unlocked(call), call.fields.get("type") or "snapshot"
+    if kind not in ("snapshot", "backup"):
+        raise invalid("type", "must be snapshot or backup")
     size = round(0.06 * server.body.get("disk", 40), 2)
     seconds = call.knobs.snapshot_s_per_gb * size
     snapshot = call.world.add_snapshot(
@@ -94,7 +96,7 @@ def create_image(call: Call) -> Reply:
         size_gb=size,
         source=server.id,
     )
-    snapshot.body |= {"type": call.fields.get("type") or "snapshot", "source_name": server.name}
+    snapshot.body |= {"type": kind, "source_name": server.name}
     call.world.save(snapshot)
     others = [{"id": snapshot.id, "type": "image"}]
     return done(call, server, "create_image", seconds, others=others, image=shapes(call).snapshot(snapshot))
@@ -133,10 +135,8 @@ def attach_to_network(call: Call) -> Reply:
     """Give a server an address in a network."""
     server = unlocked(call)
     network = reference(call, "network", call.fields.get("network"))
-    if any(net["network"] == network.id for net in server.body.get("private_net", ())):
-        raise ApiError(422, "server_already_attached", "server is already attached to network")
     join(call, network, server.body, ask=call.fields)
-    server.body["private_net"][-1]["alias_ips"] = call.fields.get("alias_ips") or []
+    server.body["private_net"][-1]["alias_ips"] = alias_ips(call, network, server.body)
     return done(call, server, "attach_to_network", 0.0, others=[{"id": network.id, "type": "network"}])
 
 
@@ -149,7 +149,7 @@ def change_alias_ips(call: Call) -> Reply:
         raise invalid("network", "server is not attached to network")
     for net in nets:
         if net["network"] == network.id:
-            net["alias_ips"] = call.fields.get("alias_ips") or []
+            net["alias_ips"] = alias_ips(call, network, server.body)
     return done(call, server, "change_alias_ips", 0.0, others=[{"id": network.id, "type": "network"}])
 
 
