@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -19,6 +20,11 @@ def text(value: object) -> bool:
 def number(value: object) -> bool:
     """An integer."""
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def amount(value: object) -> bool:
+    """A number of 0 or more."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
 
 
 def flag(value: object) -> bool:

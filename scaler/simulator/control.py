@@ -21,6 +21,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from scaler.simulator.bodies import Kind, amount, number, several, text, wrong_field
 from scaler.simulator.clock import timestamp
 from scaler.simulator.digitalocean import catalogue as digitalocean
 from scaler.simulator.faults import FaultReport, Rule
@@ -53,6 +54,25 @@ _SOLD: Mapping[str, tuple[Collection[str], Collection[str]]] = {
 }
 """Each cloud's types and places."""
 
+_FIELDS: Mapping[str, Kind] = {
+    "architecture": text,
+    "description": text,
+    "disk": number,
+    "id": number,
+    "image": number,
+    "left": number,
+    "name": text,
+    "ready_in": amount,
+    "regions": several(text),
+    "size_gb": amount,
+    "source": number,
+    "status": text,
+}
+"""The types of what edits take; null is fine where an edit has a default."""
+
+MOST_SECONDS, MOST_SPEED = 10 * 366 * 86400, 100_000
+"""How far the clock goes at once, and how fast: no moment is one that no calendar has."""
+
 Action = Callable[[SimulatedWorld, Request, dict[str, Any]], Any]
 
 
@@ -65,7 +85,7 @@ def _endpoint(action: Action) -> Callable[[Request], Awaitable[Response]]:
             if not isinstance(arguments, dict):
                 raise ValueError("the body must be a JSON object")  # noqa: TRY004 - one error for all of it
             return JSONResponse(action(request.app.state.world, request, arguments) or {})
-        except (TypeError, ValueError, LookupError, AttributeError) as error:
+        except (TypeError, ValueError, LookupError, AttributeError, OverflowError) as error:
             return JSONResponse({"error": str(error)}, status_code=400)
 
     return endpoint
@@ -110,9 +130,12 @@ def _reset(world: SimulatedWorld, request: Request, arguments: dict[str, Any]) -
 
 
 def _clock(world: SimulatedWorld, request: Request, arguments: dict[str, Any]) -> dict[str, Any]:
+    speed, seconds = (float(arguments.get(key, default)) for key, default in (("speed", 1), ("advance_s", 0)))
+    if not 0 <= speed <= MOST_SPEED or not 0 <= seconds <= MOST_SECONDS:
+        raise ValueError(f"time goes forward: advance_s is at most {MOST_SECONDS}, and speed at most {MOST_SPEED}")
     if "speed" in arguments:
-        world.set_speed(float(arguments["speed"]))
-    world.advance(float(arguments.get("advance_s", 0)))
+        world.set_speed(speed)
+    world.advance(seconds)
     return {"now": timestamp(world.now)}
 
 
@@ -142,7 +165,9 @@ def _edit(world: SimulatedWorld, request: Request, arguments: dict[str, Any]) ->
 
 
 def _check_catalogue(cloud: str, arguments: Mapping[str, Any]) -> None:
-    """Refuse what lists could not show: a type or a place that the cloud does not have, labels that are no strings."""
+    """Refuse what lists could not show: a type or a place that the cloud does not have, and what has a wrong type."""
+    if wrong := wrong_field(arguments, _FIELDS):
+        raise ValueError(f"{wrong} has the wrong type")
     types, places = _SOLD[cloud]
     for key, known in (("type", types), ("location", places)):
         if arguments.get(key) not in (None, "*", *known):

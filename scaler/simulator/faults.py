@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from scaler.simulator.bodies import Kind, amount, number, several, text, wrong_field
+
 WORLD_CHANGES = frozenset({"capacity", "quota", "deprecate", "token_revoked", "token_readonly"})
 """These change the world when their rule fires, before the request is looked at, and last."""
 
@@ -32,6 +34,25 @@ BEHAVIOUR = frozenset(
 
 EFFECTS = WORLD_CHANGES | BEFORE | AFTER | BEHAVIOUR
 
+
+_HEADER = re.compile(r"[\x20-\x7e]*")
+
+
+def _is_status(value: object) -> bool:
+    return isinstance(value, int) and 200 <= value <= 599
+
+
+_PARAMETERS: Mapping[str, Kind] = {
+    "factor": amount,
+    "fields": several(text),
+    "headers": lambda value: isinstance(value, dict) and all(_HEADER.fullmatch(str(text)) for text in value.values()),
+    "ids": several(number),
+    "names": several(text),
+    "newest": number,
+    "seconds": amount,
+    "status": _is_status,
+}
+"""The types of the effects' parameters."""
 
 _PATTERN_LENGTH = 200
 _REPETITIONS = 3
@@ -94,6 +115,8 @@ class Rule:
         effect = data.get("effect")
         described = {"kind": effect} if isinstance(effect, str) else dict(effect or {})
         kind = str(described.pop("kind", ""))
+        if wrong := wrong_field(described, _PARAMETERS):
+            raise ValueError(f"{wrong} of the effect has the wrong type")
         match = data.get("match") or {}
         try:
             method, path = (_pattern(match.get(key) or default) for key, default in (("method", ".*"), ("path", "")))

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Literal, get_args
 
+from scaler.simulator.bodies import amount
+
 CloudName = Literal["hetzner", "digitalocean"]
 CLOUDS: tuple[CloudName, ...] = get_args(CloudName)
 
@@ -155,4 +157,7 @@ def knobs(profile: str, cloud: CloudName, overrides: Mapping[str, float]) -> Kno
     known = {field.name for field in fields(Knobs)}
     if unknown := set(overrides) - known:
         raise ValueError(f"no knob {', '.join(sorted(unknown))}: it is one of {', '.join(sorted(known))}")
+    for name, value in overrides.items():
+        if not amount(value):
+            raise ValueError(f"{name} must be a number of 0 or more, not {value!r}")
     return replace(PROFILES[profile][cloud], **overrides)

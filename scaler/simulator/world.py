@@ -174,6 +174,8 @@ class SimulatedWorld(Store):
 
     def resize(self, cloud: CloudName, id: int, type: str) -> None:
         """Give a machine another type or size."""
+        if not type:
+            raise ValueError("a machine has a type")
         with self.transaction():
             server = self.server(cloud, id)
             server.body["type"] = type
@@ -303,6 +305,8 @@ class SimulatedWorld(Store):
 
     def set_rate_limit(self, cloud: CloudName, **limits: int) -> None:
         """Change the limits: `per_hour`, and `per_minute` at DigitalOcean. The counting starts anew."""
+        if not all(isinstance(limit, int) and limit >= 0 for limit in limits.values()):
+            raise ValueError("a limit is a whole number")
         with self.transaction():
             self.set("rates", {**self.setting("rates", {}), cloud: {**_DEFAULT_RATES[cloud], **limits}})
             self.set("bucket", None)
