@@ -76,7 +76,8 @@ def _fitting_image(group: Group, cloud: Cloud, offer: Offer) -> Image:
 
 def _references(group: Group, cloud: Cloud, image: Image) -> References:
     def ids(kind: Reference, names: Iterable[str]) -> tuple[str, ...]:
-        return tuple(cloud.reference(kind, name) for name in names)
+        # By its name and by its id, a thing is named once: the cloud refuses a network that it is given twice.
+        return tuple(dict.fromkeys(cloud.reference(kind, name) for name in names))
 
     return References(
         image=image.id,

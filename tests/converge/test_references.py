@@ -68,6 +68,17 @@ def test_every_name_becomes_an_id() -> None:
     )
 
 
+def test_what_is_named_twice_is_given_once() -> None:
+    class ByAnyWord(Shop):
+        """Its network 7 goes by its name too."""
+
+        def reference(self, kind: Reference, name: str) -> str:
+            return {"lan": "7"}.get(name, name)
+
+    named = spec(group(networks=("lan", "7", "8")))
+    assert found(ByAnyWord(), create(), made_for=named).of(create()).networks == ("7", "8")
+
+
 def test_one_look_up_per_placement_and_none_for_those_already_known() -> None:
     cloud = Shop()
     templates = found(cloud, *(create(number=number) for number in range(1, 6)))
