@@ -186,6 +186,43 @@ def test_all_droplets_with_a_tag_are_acted_on_together(http: Http) -> None:
     assert answer.status_code == 201
     assert [action["resource_id"] for action in answer.json()["actions"]] == tagged
     assert [seen(http, droplet)["status"] for droplet in (*tagged, other)] == ["off", "off", "active"]
+    assert http.post("/v2/droplets/actions?tag_name=fleet", json={"type": "rebuild"}).status_code == 422
+
+
+def test_a_droplet_that_is_being_deleted_does_not_keep_the_others_from_an_action(
+    http: Http, world: SimulatedWorld
+) -> None:
+    first, second = (made(http, tags=["fleet"]) for _ in range(2))
+    world.set_knobs("digitalocean", visible_after_delete_s=60)
+    http.delete(f"/v2/droplets/{first}")
+    answer = http.post("/v2/droplets/actions?tag_name=fleet", json={"type": "power_off"})
+    assert [action["resource_id"] for action in answer.json()["actions"]] == [second]
+
+
+def test_a_droplet_is_rebuilt_only_from_an_image_that_fits(http: Http, world: SimulatedWorld) -> None:
+    droplet = made(http)
+    elsewhere = world.add_snapshot("digitalocean", "elsewhere", disk=25, regions=("nyc3",)).id
+    large = world.add_snapshot("digitalocean", "large", disk=400).id
+    assert [act(http, droplet, "rebuild", image=image).status_code for image in (elsewhere, large)] == [422, 422]
+
+
+def test_a_reserved_address_stays_in_its_region(http: Http) -> None:
+    ip = http.post("/v2/reserved_ips", json={"region": "nyc3"}).json()["reserved_ip"]["ip"]
+    body = {"type": "assign", "droplet_id": made(http, region="fra1")}
+    assert http.post(f"/v2/reserved_ips/{ip}/actions", json=body).status_code == 422
+
+
+def test_a_vpc_has_a_private_range_of_its_own(http: Http) -> None:
+    """[spec] `ip_range`: RFC 1918, from /28 to /16, without overlap."""
+
+    def create(name: str, **more: object) -> int:
+        return http.post("/v2/vpcs", json={"name": name, "region": "fra1", **more}).status_code
+
+    wrong = ("x", "8.8.8.0/24", "10.200.0.0/12", "10.200.0.0/29", "fd00::/64")
+    assert [create("wrong", ip_range=each) for each in wrong] == [422] * len(wrong)
+    ranges = ("10.10.0.0/24", "10.10.0.0/20")
+    assert [create(f"named-{each[-2:]}", ip_range=each) for each in ranges] == [201, 422]
+    assert [create(f"unnamed-{number}") for number in range(2)] == [201, 201]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import uuid
+from ipaddress import IPv4Network
 from typing import Any
 
 from scaler.simulator.bodies import digits
@@ -23,6 +24,9 @@ from scaler.simulator.digitalocean.replies import (
 from scaler.simulator.digitalocean.shapes import PROJECT_ID, Json
 from scaler.simulator.things import FOREVER, Thing
 from scaler.simulator.world import fingerprint_of
+
+_PRIVATE = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")))
+"""RFC 1918."""
 
 _KINDS = {"droplet": "server", "image": "snapshot"}
 """Our kinds of what a tag can be put on."""
@@ -250,10 +254,26 @@ def create_vpc(call: Call) -> Reply:
     body = {
         "uuid": str(uuid.uuid4()),
         "region": region,
-        "ip_range": call.fields.get("ip_range") or f"10.{120 + call.world.count(CLOUD, 'vpc')}.0.0/20",
-        "description": call.fields.get("description", ""),
+        "ip_range": _vpc_range(call),
+        "description": call.fields.get("description") or "",
     }
     return Reply({"vpc": shapes(call).vpc(call.world.add(CLOUD, "vpc", name, body))}, 201)
+
+
+def _vpc_range(call: Call) -> str:
+    """The range that the request names, or a free one: private, from /28 to /16, and apart from the other VPCs."""
+    taken = [IPv4Network(vpc["ip_range"]) for vpc in _vpcs(call)]
+    try:
+        named = IPv4Network(call.fields["ip_range"]) if call.fields.get("ip_range") else None
+    except ValueError as error:
+        raise refused("ip_range is not a valid CIDR") from error
+    ranges = [named] if named else [IPv4Network(f"10.{number}.0.0/20") for number in range(120, 256)]
+    free = next((each for each in ranges if not any(map(each.overlaps, taken))), None)
+    if free is None:
+        raise refused("This range/size overlaps with another VPC network in your account")
+    if not 16 <= free.prefixlen <= 28 or not any(map(free.subnet_of, _PRIVATE)):
+        raise refused("ip_range must be a private range from /28 to /16")
+    return str(free)
 
 
 def delete_vpc(call: Call) -> Reply:
@@ -310,7 +330,10 @@ def act_on_reserved_ip(call: Call) -> Reply:
     address, work = _address(call), call.fields.get("type")
     if work not in ("assign", "unassign"):
         raise refused(f"{work} is not a valid action type")
-    address.parent = _droplet(call, call.fields.get("droplet_id")).id if work == "assign" else None
+    droplet = _droplet(call, call.fields.get("droplet_id")) if work == "assign" else None
+    if droplet and droplet.body["location"] != address.body["region"]:
+        raise refused("The reserved IP and the Droplet must be in the same region.")
+    address.parent = droplet.id if droplet else None
     call.world.save(address)
     outcome = {
         "finishes": FOREVER if call.effect("stuck_locked") else call.now,

@@ -31,6 +31,9 @@ from scaler.simulator.digitalocean.replies import (
 from scaler.simulator.digitalocean.shapes import Json, Shapes, features, snapshot_regions, vpc_id
 from scaler.simulator.things import FOREVER, Thing
 
+_OF_ONE = frozenset({"reboot", "rename", "resize", "rebuild", "restore", "password_reset"})
+"""Actions of one droplet, not of all with a tag: godo's DropletActions has no `…ByTag` for them."""
+
 _MAY_FAIL = frozenset({"power_on", "power_off", "reboot", "power_cycle"})
 MOST_NAMES = 10
 USER_DATA_BYTES = 65_536
@@ -128,7 +131,9 @@ def act_on_droplet(call: Call) -> Reply:
 
 def act_on_droplets(call: Call) -> Reply:
     """POST /v2/droplets/actions?tag_name=."""
-    actions = [_act(call, droplet) for droplet in _tagged(call)]
+    if call.fields.get("type") in _OF_ONE:
+        raise refused(f"{call.fields['type']} is not a valid action type")
+    actions = [_act(call, droplet) for droplet in _tagged(call) if droplet.gone is None]
     view = _at_acceptance(call)
     return Reply({"actions": [view.action(action) for action in actions]}, 201)
 
@@ -402,6 +407,10 @@ def _resize(call: Call, droplet: Thing) -> Work:
 
 def _rebuild(call: Call, droplet: Thing) -> Work:
     image = _usable_image(call, call.fields.get("image"))
+    if droplet.body["location"] not in _image_regions(image):
+        raise refused("The image you specified is not available in the selected region.")
+    if _min_disk(image) > droplet.body.get("disk", SIZES[droplet.body["type"]].disk):
+        raise refused("You cannot rebuild a Droplet with a smaller disk than the image needs.")
     droplet.body["image"] = image.id
     return Work(call.knobs.boot_s, becomes="active")
 
