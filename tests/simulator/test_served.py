@@ -204,6 +204,18 @@ def test_a_firewall_is_applied_once(http: Http) -> None:
     assert (again.status_code, again.json()["error"]["code"]) == (422, "firewall_already_applied")
 
 
+def test_actions_of_a_server_are_its_own_by_status_and_in_order(http: Http, world: SimulatedWorld) -> None:
+    world.set_knobs("hetzner", boot_s=60)
+    first, second = server(http, name="web-1"), server(http, name="web-2")
+    path = f"/v1/servers/{first}/actions"
+    ids = [row["id"] for row in http.get(path).json()["actions"]]
+    assert [row["id"] for row in http.get(f"{path}?sort=id:desc").json()["actions"]] == ids[::-1]
+    assert http.get(f"{path}?sort=bogus").status_code == 422
+    assert [http.get(f"{path}?status={each}").json()["actions"] == [] for each in ("running", "error")] == [False, True]
+    assert http.get(f"{path}/{ids[0]}").status_code == 200
+    assert http.get(f"/v1/servers/{second}/actions/{ids[0]}").status_code == 404
+
+
 def test_a_primary_ip_is_made_for_a_server(http: Http) -> None:
     machine = server(http, public_net={"enable_ipv4": False}, start_after_create=False)
     body = {"name": "front", "type": "ipv4", "assignee_id": machine, "assignee_type": "server"}

@@ -54,26 +54,32 @@ def list_actions(call: Call) -> Reply:
         raise ApiError(410, "deprecated_api_endpoint", "listing all actions is not supported", details)
     wanted = [number for text in ids if (number := digits(text)) is not None]
     found = [action for number in wanted if (action := call.world.get("hetzner", "action", number))]
-    view = shapes(call)
-    rows = [view.action(action) for action in visible(call, found)]
-    ordered = in_order(call, rows, ("id", "command", "status", "progress", "started", "finished"))
-    reply = page(call, "actions", ordered, lambda row: row)
+    reply = _page(call, found)
     # Alone of all lists, the one of all kinds' actions has no pages: it is never longer than the question.
     return Reply({"actions": reply.body["actions"]}) if call.path == "/v1/actions" else reply
 
 
+def _page(call: Call, actions: Iterable[Thing]) -> Reply:
+    """A page of those that are visible, by `status`, in the order that `sort` asks for."""
+    view, statuses = shapes(call), call.query.getlist("status")
+    rows = [view.action(action) for action in visible(call, actions)]
+    wanted = [row for row in rows if not statuses or row["status"] in statuses]
+    ordered = in_order(call, wanted, ("id", "command", "status", "progress", "started", "finished"))
+    return page(call, "actions", ordered, lambda row: row)
+
+
 def get_action(call: Call) -> Reply:
-    """One action, also of a server that is gone."""
+    """One action, also of a server that is gone; under a thing's own path, only that thing's."""
     action = get(call, "action", call.params.get("action", call.params.get("id")))
-    if not visible(call, [action]):
+    owners = [resource["id"] for resource in action.body["resources"]]
+    if not visible(call, [action]) or ("action" in call.params and call.params["id"] not in owners):
         raise missing("action", action.id)
     return Reply({"action": shapes(call).action(action)})
 
 
 def list_server_actions(call: Call) -> Reply:
     """The actions of one server."""
-    server = get(call, "server")
-    return page(call, "actions", visible(call, call.world.children(server.id, "action")), shapes(call).action)
+    return _page(call, call.world.children(get(call, "server").id, "action"))
 
 
 def list_actions_of(kind: str) -> Handler:
@@ -82,6 +88,6 @@ def list_actions_of(kind: str) -> Handler:
     def handler(call: Call) -> Reply:
         resource = {"id": get(call, kind).id, "type": kind}
         actions = [each for each in call.world.things("hetzner", "action") if resource in each.body["resources"]]
-        return page(call, "actions", visible(call, actions), shapes(call).action)
+        return _page(call, actions)
 
     return handler
