@@ -30,10 +30,10 @@ from scaler.hooks.readiness import fill_in
 from scaler.model import Server, StopPolicy
 from scaler.model.drain import Drain, DrainFinding, DrainState
 from scaler.support.clock import Clock, format_time
-from scaler.support.documents import read_json
+from scaler.support.documents import parse_json, read_json
 from scaler.support.durations import format_duration
 from scaler.support.environment import ordinary_environment
-from scaler.support.files import FILE, failure_reason, make_folder, replace_file
+from scaler.support.files import FILE, failure_reason, make_folder, open_file, replace_file
 from scaler.support.text import last_line_of
 
 _BEGIN_WITHIN_S = 60.0
@@ -157,7 +157,7 @@ class DrainProcesses:
         if drain is None:
             return None
         if not _is_locked(_lock_of(file)):
-            _kill_leftovers(_load(file) or {})
+            _kill_leftovers(_load_own(file) or {})
         job = {
             "words": [fill_in(word, server) for word in command],
             "directory": str(self._directory),
@@ -251,6 +251,18 @@ def _load(file: Path) -> dict[str, Any] | None:
     return record if isinstance(record, dict) else None
 
 
+def _load_own(file: Path) -> dict[str, Any] | None:
+    """Return a record if this user wrote it: who else may write here could name any process of this user."""
+    try:
+        with open(file, "rb", opener=open_file) as opened:
+            if os.fstat(opened.fileno()).st_uid != os.getuid():
+                return None
+            record = parse_json(opened.read(_LARGEST_RECORD))
+    except (OSError, ValueError):
+        return None
+    return record if isinstance(record, dict) else None
+
+
 def _finding(record: Mapping[str, Any], drain: Drain) -> DrainFinding:
     result = record.get("result")
     if not isinstance(result, dict):
@@ -290,7 +302,7 @@ def _end(file: Path) -> None:
     """Kill a drain command that still runs, and wait for the end of the process that watches it."""
     until = time.monotonic() + _END_WITHIN_S
     while True:
-        _kill_leftovers(_load(file) or {})
+        _kill_leftovers(_load_own(file) or {})
         if not _is_locked(_lock_of(file)) or time.monotonic() > until:
             return
         time.sleep(0.02)

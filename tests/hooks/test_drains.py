@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -278,3 +280,19 @@ def test_a_pipe_or_a_folder_in_the_place_of_a_drains_file_holds_nothing_up(place
     (place.state / "2.json").mkdir()
     place.run.keep_only(())
     assert [path.name for path in place.state.iterdir()] == ["2.json"]
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root gives a file to another user")
+@pytest.mark.parametrize("owner", [0, 12345], ids=["this user", "somebody else"])
+def test_a_file_of_somebody_else_ends_no_process(place: Place, owner: int) -> None:
+    with subprocess.Popen(["sleep", "60"], start_new_session=True) as innocent:
+        pid = innocent.pid
+        record = {"group": pid, "started": drain_process.started(pid), "boot": drain_process.boot_id()}
+        place.state.mkdir(parents=True)
+        file = place.state / "1.json"
+        file.write_text(json.dumps(record), encoding="utf-8")
+        os.chown(file, owner, -1)
+        place.run.keep_only(())
+        time.sleep(0.1)
+        assert (innocent.poll() is None) == (owner != 0)
+        innocent.kill()
