@@ -1,4 +1,4 @@
-"""The gitlab source against jobs as GitLab's documentation shows them (doc/api/jobs.md)."""
+"""The gitlab source against jobs as GitLab documents them (doc/api/jobs.md), valid by its published schema."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from scaler.model.autoscaling import GitlabSource
 from tests.autoscale.reading import number, refusal
-from tests.autoscale.vendors import PUBLISHED
+from tests.autoscale.vendors import PUBLISHED, checked
 from tests.support import servers
 
 
@@ -35,7 +35,7 @@ def serve(pages: servers.Pages, project: str, jobs: list[dict[str, Any]], size: 
             path = handler.path.partition("&page=")[0]
             following = f"{pages.url}{path}&page={first // size + 2}"
             handler.send_header("Link", f'<{following}>; rel="next", <{pages.url}{path}&page=1>; rel="first"')
-        body = json.dumps(found[first : first + size]).encode()
+        body = checked("gitlab", found[first : first + size]).encode()
         handler.send_header("Content-Length", str(len(body)))
         handler.end_headers()
         handler.wfile.write(body)
