@@ -45,9 +45,11 @@ def _run(request: Request, seen: Knowledge | None, ports: Ports) -> Result:
     request, standing, looked = _plan(request, seen, ports)
     plan, world = standing.plan, standing.world
     must_identify = _must_identify(request, standing.knowledge)
-    is_told = standing.knowledge.is_shared and not standing.knowledge.orders.operations
     has_work = plan.phases or looked.acts or looked.reports or on_their_way(world) or must_identify
-    is_idle = world.recorded and is_told and not has_work
+    if not has_work:
+        # A command that finds nothing to do has nothing to go on with.
+        standing = replace(standing, knowledge=standing.knowledge.order(operations=()))
+    is_idle = world.recorded and standing.knowledge.is_shared and not has_work
     if is_idle and not draining(standing.knowledge):
         return end_unchanged(request, standing, ports)
     standing = _preview(request, standing, ports)

@@ -89,6 +89,9 @@ class Orders:
         new = replace(self, **changes)
         if new == self and self.serial:
             return self
+        if shared and replace(new, serial=shared.serial) == shared:
+            # Taken back before anybody was told.
+            return shared
         return replace(new, serial=(shared.serial if shared else self.serial) + 1)
 
 

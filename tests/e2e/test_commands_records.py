@@ -87,17 +87,19 @@ def test_why_names_the_decision_its_numbers_and_its_deadline(hetzner: Project) -
 
 
 def test_why_of_a_server_whose_run_was_killed(hetzner: Project) -> None:
+    hetzner.ensure("1")
+    before = len(hetzner.engine_runs)
     release = hetzner.hold_engine("refresh")
-    run = hetzner.start("ensure", "1", "--yes", start_new_session=True)
-    wait_until(lambda: any(word == "refresh" for _, word in hetzner.engine_runs), "the record step")
+    run = hetzner.start("ensure", "2", "--yes", start_new_session=True)
+    wait_until(lambda: any(word == "refresh" for _, word in hetzner.engine_runs[before:]), "the record step")
     os.killpg(run.pid, signal.SIGKILL)
     run.communicate()
     release()
-    why = document(hetzner, "why", "demo-worker-1")
-    assert why["decision"]["reason"] == "worker wants 1, has 0"
+    why = document(hetzner, "why", "demo-worker-2")
+    assert why["decision"]["reason"] == "worker wants 2, has 1"
     assert why["run"]["started"] is not None
     assert why["run"]["finished"] is None
-    assert "not finished: the run is still going on, or was killed" in hetzner.run("why", "demo-worker-1").stdout
+    assert "not finished: the run is still going on, or was killed" in hetzner.run("why", "demo-worker-2").stdout
 
 
 # ---------------------------------------------------------------------------------------------

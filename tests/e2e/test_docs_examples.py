@@ -76,11 +76,14 @@ HOW: dict[tuple[str, str], Run | Elsewhere | Not] = {
     ),
     ("docs/how-to/recover.md", "scaler doctor"): Run(
         before=("ensure 2 --yes",),
-        tells=("dev · hetzner · 2 of 3 ready", "No orphans.", "dev: 3 of 3 ready (+1, -0)", "run.finished"),
+        tells=("dev · hetzner · 2 of 2 ready", "No orphans.", "dev: 3 of 3 ready (+1, -0)", "run.finished"),
         left=3,
     ),
     ("docs/reference/embedded-cloud.md", "*"): Elsewhere("tests/simulator/test_command.py"),
     ("docs/reference/scripting.md", "code=0"): Run(tells=("reached",), left=3),
+    ("docs/how-to/containers.md", "docker run"): Not(
+        "needs a container engine; test_containers.py runs a cell like it"
+    ),
     ("CONTRIBUTING.md", "go get -tool"): Not("raises the engine's version in this repository"),
 }
 """By page and how the example begins; `*`: all of the page's."""

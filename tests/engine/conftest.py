@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,14 @@ import pytest
 
 from scaler.simulator import EmbeddedCloud
 from tests.engine.stack_project import Project
+
+
+@pytest.fixture(scope="session", autouse=True)
+def typed_classes() -> None:
+    """Import them once, without the vendors' own deprecation warnings."""
+    with warnings.catch_warnings(action="ignore"):
+        import pulumi_digitalocean  # noqa: F401
+        import pulumi_hcloud  # noqa: F401
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -23,14 +22,6 @@ from tests.engine.stack_project import STACK, Project
 from tests.support.sim_http import Http
 
 pytestmark = pytest.mark.engine
-
-
-@pytest.fixture(scope="module", autouse=True)
-def typed_classes() -> None:
-    """Import them once, without the vendors' own deprecation warnings."""
-    with warnings.catch_warnings(action="ignore"):
-        import pulumi_digitalocean  # noqa: F401
-        import pulumi_hcloud  # noqa: F401
 
 
 @pytest.fixture
