@@ -884,6 +884,8 @@ class Setting:
                 cloud=place.cloud,
                 endpoint=place.endpoint,
             ).with_token(place)
+        if self.stack.saved.identity is None:
+            # No server carries an id that the backend does not have.
             self.stack.saved = replace(self.stack.saved, identity=known)
         return known.id
 
