@@ -11,10 +11,8 @@ from __future__ import annotations
 import functools
 import importlib.metadata
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent import futures
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
@@ -23,15 +21,12 @@ from pulumi.runtime.proto import language_pb2, language_pb2_grpc, plugin_pb2, re
 
 from scaler.engine.checkpoint import SERVER_GROUP, UNKNOWN_GROUP
 from scaler.engine.inputs import ServerInputs, server_inputs
-from scaler.engine.plugin.peer import PeerCheck
-from scaler.model import Declared
+from scaler.engine.plugin.port import MESSAGE_LIMIT, EngineService, listen
+from scaler.model import Declaration, Declared
 
-_MESSAGE_LIMIT = 400 * 1024 * 1024
-"""As the SDK sets it: user data makes messages large."""
-
-_OPTIONS = [
-    ("grpc.max_receive_message_length", _MESSAGE_LIMIT),
-    ("grpc.max_send_message_length", _MESSAGE_LIMIT),
+_MONITOR_OPTIONS = [
+    ("grpc.max_receive_message_length", MESSAGE_LIMIT),
+    ("grpc.max_send_message_length", MESSAGE_LIMIT),
     # The engine is on loopback, whatever proxy the environment names.
     ("grpc.enable_http_proxy", 0),
 ]
@@ -42,15 +37,6 @@ _SECRET = {"4dabf18193072939515e22adb298388d": "1b47061264138c4ac30d75fd1eb44270
 _WORKERS = 4
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Declaration:
-    """What a stack consists of: servers in their groups, and outputs as plain values."""
-
-    cloud: str
-    servers: Sequence[Declared]
-    outputs: Mapping[str, object] = field(default_factory=dict)
-
-
 Program = Callable[[], Declaration]
 """Says what to declare. The engine runs it under the stack's lock; if it raises, nothing is registered."""
 
@@ -59,16 +45,12 @@ Program = Callable[[], Declaration]
 def hosting(program: Program) -> Iterator[LanguageHost]:
     """Serve the program to the engine until the block ends; `host.peers.admit(pid)` admits the engine."""
     host = LanguageHost(program)
-    pool = futures.ThreadPoolExecutor(max_workers=_WORKERS, thread_name_prefix="language-host")
-    server = grpc.server(pool, options=[*_OPTIONS, ("grpc.so_reuseport", 0)])
-    language_pb2_grpc.add_LanguageRuntimeServicer_to_server(host, server)
-    host.port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
+    add = language_pb2_grpc.add_LanguageRuntimeServicer_to_server
+    listening = listen(host, add, workers=_WORKERS, name="language-host")
     try:
         yield host
     finally:
-        server.stop(grace=None).wait()
-        pool.shutdown()
+        listening.stop(grace=None)
 
 
 def _rpc(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -76,20 +58,18 @@ def _rpc(method: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(method)
     def guarded(self: LanguageHost, request: Any, context: grpc.ServicerContext) -> Any:
-        if not self.peers.passes(context.peer(), self.port):
-            context.abort(grpc.StatusCode.PERMISSION_DENIED, "only the engine that scaler started may call this")
+        self.require_engine(context)
         return method(self, request)
 
     return guarded
 
 
-class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
+class LanguageHost(EngineService, language_pb2_grpc.LanguageRuntimeServicer):
     """Answer the engine as the host of a program's language."""
 
     def __init__(self, program: Program) -> None:
+        super().__init__()
         self._program = program
-        self.peers = PeerCheck()
-        self.port = 0
 
     @_rpc
     def About(self, request: Any) -> Any:
@@ -113,7 +93,7 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
             declaration = self._program()
         except Exception as error:
             return language_pb2.RunResponse(error=str(error) or type(error).__name__)
-        with grpc.insecure_channel(request.monitor_address, options=_OPTIONS) as channel:
+        with grpc.insecure_channel(request.monitor_address, options=_MONITOR_OPTIONS) as channel:
             try:
                 _Registration(resource_pb2_grpc.ResourceMonitorStub(channel)).declare(
                     f"{request.project}-{request.stack}", declaration

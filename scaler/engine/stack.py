@@ -19,6 +19,7 @@ from scaler.errors import EngineError
 from scaler.model import (
     Applied,
     Change,
+    Declaration,
     Declared,
     Machine,
     MachineRequest,
@@ -43,7 +44,7 @@ from scaler.support.text import LONGEST, one_line
 
 if TYPE_CHECKING:
     from scaler.engine.events import Ran
-    from scaler.engine.host import Declaration, Program
+    from scaler.engine.host import Program
     from scaler.engine.policy_packs import PackFiles
     from scaler.engine.process import Engine, PolicyEvent
 
@@ -96,6 +97,17 @@ class PulumiStack:
 
     def _checkpoint(self) -> Checkpoint:
         return self._backend.checkpoint() if self._backend else self._engine.checkpoint()
+
+    def _reader(self) -> Callable[[], Checkpoint]:
+        """Return how a program reads the stack, under the lock where the backend is a folder here.
+
+        Another engine process reads any other backend, and it must not run inside this one: it does so
+        now, and what comes between this moment and the lock stays unseen.
+        """
+        if self._backend:
+            return self._backend.checkpoint
+        before = self._engine.checkpoint()
+        return lambda: before
 
     def prepare(self) -> None:
         self._engine.prepare()
@@ -179,8 +191,7 @@ class PulumiStack:
         """Run the engine's `up`; return also whether the world had moved, so that nothing was done."""
         moved: list[str] = []
         foreign: list[str] = []
-        # As in `record`: only a folder can be read inside the operation. Before it, a moment stays uncovered.
-        before = None if self._backend else self._checkpoint()
+        read = self._reader()
 
         def program() -> Declaration:
             # The first statement under the stack's lock: stop if this is not the world that was planned for,
@@ -189,7 +200,7 @@ class PulumiStack:
             if found != change.expected:
                 moved.extend(found ^ change.expected)
                 raise _WorldMovedError
-            saved = before or self._checkpoint()
+            saved = read()
             foreign.extend(saved.foreign)
             if foreign:
                 raise _WorldMovedError
@@ -240,16 +251,13 @@ class PulumiStack:
 
     def _take_over(self, change: Change) -> Applied:
         """Adopt and forget through our plugin, and leave everything else in the stack as it is."""
-        from scaler.engine.host import Declaration
-
         permits = Permits(adopt=change.permits.adopt, forget=change.permits.forget)
         adopted = [server for server in change.declared if server.name in permits.adopt]
         outputs = _outputs(change.outputs, change.identity, change.orders)
-        # As in `record`: read before where reading needs an engine process.
-        before = None if self._backend else self._checkpoint()
+        read = self._reader()
 
         def declaring() -> Declaration:
-            saved = self._state_of(before or self._checkpoint())
+            saved = self._state_of(read())
             kept = [_as_it_is(entry, saved) for entry in saved.entries.values() if entry.name not in permits.forget]
             return Declaration(cloud=self._spec.cloud, servers=[*kept, *adopted], outputs=outputs)
 
@@ -265,15 +273,12 @@ class PulumiStack:
         owner = self._owner_of(identity)
         operation = Operation(self._cloud, owner, Permits())
         recorded: dict[str, Server] = {}
-        # Another engine process reads a backend that is not a folder here, and it must not run inside this
-        # one. A change by another run before the lock does no harm: the refresh creates and deletes nothing.
-        before = None if self._backend else self._checkpoint()
-
-        from scaler.engine.host import Declaration
+        # A change by another run before the lock does no harm: the refresh creates and deletes nothing.
+        read = self._reader()
 
         def program() -> Declaration:
             machines = operation.snapshot()
-            saved = self._state_of(before or self._checkpoint())
+            saved = self._state_of(read())
             held = {entry.id: entry for entry in saved.entries.values()}
             recorded.update(describe(machines))
             in_stack = [machine for machine in machines if machine.id in held]
@@ -298,8 +303,6 @@ class PulumiStack:
         # The backend may have another run's id since it was read; where it is a folder, the program keeps it.
         operation = Operation(self._cloud, self._owner_of(identity), Permits())
 
-        from scaler.engine.host import Declaration
-
         def program() -> Declaration:
             saved = (self._checkpoint() if self._backend else self._saved).outputs
             there = _identity(saved.get(OWN_OUTPUT))
@@ -319,8 +322,6 @@ class PulumiStack:
             )
 
     def _program(self, change: Change) -> Program:
-        from scaler.engine.host import Declaration
-
         outputs = _outputs(change.outputs, change.identity, change.orders)
         declaration = Declaration(cloud=self._spec.cloud, servers=change.declared, outputs=outputs)
         return lambda: declaration

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from scaler.model.autoscaling import Policy
-from scaler.model.change import Applied, Change, Declared, Permits, Preview, Violation
+from scaler.model.change import Applied, Change, Declaration, Declared, Permits, Preview, Violation
 from scaler.model.drain import Drain, DrainFinding, DrainStage, DrainState
 from scaler.model.lifecycle import SUPPLY, Phase, Status, check_transition
 from scaler.model.machine import Machine, MachineRequest, Placement
@@ -35,6 +35,7 @@ __all__ = [
     "Change",
     "CheckResult",
     "Cost",
+    "Declaration",
     "Declared",
     "Drain",
     "DrainFinding",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -22,6 +22,15 @@ class Declared:
     request: MachineRequest
     exists: bool
     """Whether the stack holds it already; then only its labels may change."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declaration:
+    """What a stack consists of: servers in their groups, and outputs as plain values."""
+
+    cloud: str
+    servers: Sequence[Declared]
+    outputs: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,8 +14,8 @@ import pytest
 from pulumi.runtime.proto import language_pb2, language_pb2_grpc
 
 from scaler.engine.declarations import declare
-from scaler.engine.host import Declaration, hosting
-from scaler.model import Change, MachineRequest, Permits
+from scaler.engine.host import hosting
+from scaler.model import Change, Declaration, MachineRequest, Permits
 from scaler.records.codec import server_to_json
 from scaler.simulator import EmbeddedCloud
 from tests.engine.stack_project import STACK, Project

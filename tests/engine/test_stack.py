@@ -12,8 +12,7 @@ import pytest
 
 from scaler.clouds import CloudError, QuotaError
 from scaler.engine import binary
-from scaler.engine.host import Declaration
-from scaler.model import Applied, Machine, Permits, Server
+from scaler.model import Applied, Declaration, Machine, Permits, Server
 from scaler.model.lifecycle import Status
 from scaler.simulator import EmbeddedCloud
 from tests.engine.stack_project import Project, names

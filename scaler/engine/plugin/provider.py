@@ -13,7 +13,7 @@ from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 
 from scaler.clouds import AmbiguousError, CloudError, GoneError, NameTakenError
 from scaler.engine.plugin.operation import Operation, lookup_delays
-from scaler.engine.plugin.peer import PeerCheck
+from scaler.engine.plugin.port import EngineService
 from scaler.engine.plugin.resource import Properties, ResourceType
 from scaler.model import Machine, MachineRequest
 from scaler.support.cancellation import cancelled_by
@@ -32,8 +32,7 @@ def _rpc(method: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(method)
     def guarded(self: Provider, request: Any, context: grpc.ServicerContext) -> Any:
-        if not self.peers.passes(context.peer(), self.port):
-            context.abort(grpc.StatusCode.PERMISSION_DENIED, "only the engine that scaler started may call this")
+        self.require_engine(context)
         try:
             with cancelled_by(self.operation.cancelled):
                 return method(self, request, context)
@@ -45,14 +44,13 @@ def _rpc(method: Callable[..., Any]) -> Callable[..., Any]:
     return guarded
 
 
-class Provider(provider_pb2_grpc.ResourceProviderServicer):
+class Provider(EngineService, provider_pb2_grpc.ResourceProviderServicer):
     """Serve one resource type during one engine operation."""
 
     def __init__(self, resource: ResourceType, operation: Operation, clock: Clock) -> None:
+        super().__init__()
         self.resource = resource
         self.operation = operation
-        self.peers = PeerCheck()
-        self.port = 0
         self._clock = clock
 
     # -- set-up --------------------------------------------------------------------------------
