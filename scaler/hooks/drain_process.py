@@ -152,10 +152,17 @@ def _write(file: str, record: dict[str, Any]) -> None:
 
 def started(pid: int) -> str | None:
     """Return when a process started, in the clock ticks of this boot; None if it does not exist, or without /proc."""
+    told = session_of(pid)
+    return told[1] if told else None
+
+
+def session_of(pid: int) -> tuple[int, str] | None:
+    """Return the session of a process, and when the process started; None as for `started` (proc_pid_stat(5))."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-        return stat.rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
+        fields = stat.rpartition(")")[2].split()
+        return int(fields[3]), fields[19]
+    except (OSError, ValueError, IndexError):
         return None
 
 

@@ -320,14 +320,6 @@ def _kill_leftovers(record: Mapping[str, Any]) -> None:
 
 def _members(group: int, begun: int) -> list[int]:
     """Return the processes of a session that its leader, begun at this tick of the clock, led or leads."""
-    members = []
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdecimal():
-            continue
-        try:
-            fields = (entry / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(fields[3]) == group and int(fields[19]) >= begun:
-            members.append(int(entry.name))
-    return members
+    pids = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal()]
+    found = ((pid, drain_process.session_of(pid)) for pid in pids)
+    return [pid for pid, told in found if told and told[0] == group and int(told[1]) >= begun]

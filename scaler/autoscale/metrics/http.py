@@ -79,9 +79,7 @@ def get(
             left = deadline - request.clock.monotonic()
             if left <= 0:
                 raise MetricError(f"no answer within {request.seconds:g}s")
-            with session.get(
-                full, auth=auth, timeout=left, headers=headers, stream=True, allow_redirects=False
-            ) as response:
+            with session.get(full, auth=auth, timeout=left, headers=headers, stream=True) as response:
                 if not response.is_redirect:
                     body = _body(response, request.clock, deadline, largest)
                     return Answer(response.status_code, body, response.headers)
@@ -97,9 +95,7 @@ def post(url: str, request: MetricRead, *, headers: Mapping[str, str]) -> Answer
     with (
         _errors(request),
         Session() as session,
-        session.post(
-            url, auth=_NoAuth(), timeout=request.seconds, headers=headers, stream=True, allow_redirects=False
-        ) as response,
+        session.post(url, auth=_NoAuth(), timeout=request.seconds, headers=headers, stream=True) as response,
     ):
         body = _body(response, request.clock, deadline, LARGEST)
         return Answer(response.status_code, body, response.headers)
