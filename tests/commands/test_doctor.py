@@ -226,16 +226,21 @@ class Dated(BaseHTTPRequestHandler):
     def log_message(self, *_: object) -> None: ...
 
 
+def asked_at(project: Path, environ: dict[str, str], **attributes: object) -> tuple[int, dict[str, dict[str, str]]]:
+    """Run `doctor` against a cloud whose answers have this date."""
+    with HTTPServer(("127.0.0.1", 0), type("Handler", (Dated,), attributes)) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        (project / "stacks" / "prod.yaml").write_text(SPEC.format(endpoint=f"http://127.0.0.1:{server.server_port}/v1"))
+        found = doctor(project, environ)
+        server.shutdown()
+    return found
+
+
 @pytest.mark.parametrize(("ahead", "result"), [(0, "ok"), (3600, "warn"), (-3600, "warn")])
 def test_a_clock_far_from_the_cloud_s_is_a_warning(
     project: Path, environ: dict[str, str], ahead: int, result: str
 ) -> None:
-    handler = type("Handler", (Dated,), {"date": datetime.now(UTC) + timedelta(seconds=ahead)})
-    with HTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        (project / "stacks" / "prod.yaml").write_text(SPEC.format(endpoint=f"http://127.0.0.1:{server.server_port}/v1"))
-        code, findings = doctor(project, environ)
-        server.shutdown()
+    code, findings = asked_at(project, environ, date=datetime.now(UTC) + timedelta(seconds=ahead))
     assert code == 0
     assert findings["clock"]["result"] == result
 
@@ -249,12 +254,7 @@ def test_a_clock_far_from_the_cloud_s_is_a_warning(
     ],
 )
 def test_an_odd_date_of_an_answer_is_a_warning(project: Path, environ: dict[str, str], date: str, said: str) -> None:
-    handler = type("Handler", (Dated,), {"date_time_string": lambda *_: date})
-    with HTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        (project / "stacks" / "prod.yaml").write_text(SPEC.format(endpoint=f"http://127.0.0.1:{server.server_port}/v1"))
-        code, findings = doctor(project, environ)
-        server.shutdown()
+    code, findings = asked_at(project, environ, date_time_string=lambda *_: date)
     assert code == 0
     assert said in findings["clock"]["message"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 
 from scaler.simulator import EmbeddedCloud
 from tests.support.accounts import one_endpoint
+from tests.support.foreign import VOLUME, add_foreign_volume
 from tests.support.project import HETZNER, TOKEN, Project
 
 OTHERS_TOKEN = "an0ther" + "8" * 57
@@ -100,20 +100,9 @@ def test_another_place(make_served: object, moved: str) -> None:
 def test_a_resource_of_somebody_elses(hetzner: Project) -> None:
     hetzner.ensure("2")
     checkpoint = next((hetzner.folder / ".scaler").glob("pulumi/.pulumi/stacks/**/demo.json"))
-    document = json.loads(checkpoint.read_text(encoding="utf-8"))
-    urn = "urn:pulumi:demo::scaler::hcloud:index/volume:Volume::database"
-    resource = {
-        "urn": urn,
-        "custom": True,
-        "type": "hcloud:index/volume:Volume",
-        "id": "1",
-        "inputs": {},
-        "outputs": {},
-    }
-    document["checkpoint"]["latest"]["resources"].append(resource)
-    checkpoint.write_text(json.dumps(document), encoding="utf-8")
+    add_foreign_volume(checkpoint)
     before = checkpoint.read_bytes()
     for command in (("ensure", "3", "--yes"), ("preview", "3"), ("destroy", "--yes"), ("refresh",)):
         ran = hetzner.run(*command, "-o", "json", code=3)
-        assert (ran.error["code"], urn in ran.error["why"]) == ("foreign_resources", True), command
+        assert (ran.error["code"], VOLUME in ran.error["why"]) == ("foreign_resources", True), command
         assert checkpoint.read_bytes() == before

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import pytest
@@ -11,6 +10,7 @@ from scaler.errors import UnrecognisedError
 from scaler.model.identity import Identity
 from scaler.simulator import EmbeddedCloud
 from tests.engine.stack_project import STACK, Project, names
+from tests.support.foreign import VOLUME, add_foreign_volume
 
 pytestmark = pytest.mark.engine
 
@@ -35,22 +35,11 @@ def test_a_resource_that_comes_after_the_plan_is_noticed_under_the_lock(
 ) -> None:
     project.scale(names(1))
     change = project.change(names(2))
-    urn = f"urn:pulumi:{STACK}::scaler::hcloud:index/volume:Volume::database"
     (path,) = (project.backend.root / "stacks").rglob(f"{STACK}.json")
-    document = json.loads(path.read_text(encoding="utf-8"))
-    resource = {
-        "urn": urn,
-        "custom": True,
-        "type": "hcloud:index/volume:Volume",
-        "id": "1",
-        "inputs": {},
-        "outputs": {},
-    }
-    document["checkpoint"]["latest"]["resources"].append(resource)
-    path.write_text(json.dumps(document), encoding="utf-8")
+    add_foreign_volume(path)
     served.world.clear_log()
     with pytest.raises(UnrecognisedError) as refusal:
         project.stack.apply(change)
-    assert (refusal.value.code, urn in refusal.value.why) == ("foreign_resources", True)
+    assert (refusal.value.code, VOLUME in refusal.value.why) == ("foreign_resources", True)
     assert [entry.method for entry in served.world.log() if entry.method != "GET"] == []
-    assert project.checkpoint().foreign == (urn,)
+    assert project.checkpoint().foreign == (VOLUME,)
