@@ -10,11 +10,10 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import yaml
-
 from scaler.clouds import AmbiguousError, CloudError, GoneError, InvalidError, NameTakenError
 from scaler.clouds.registry import Vendor
 from scaler.clouds.transport import Refusal, meaning_of_status
+from scaler.engine.yaml_file import parse_yaml
 from scaler.errors import RefusedError
 
 _PLACES = ("token", "endpoint", "apiEndpoint")
@@ -46,9 +45,9 @@ def environ_of_plugin(vendor: Vendor, *, endpoint: str, token: str) -> dict[str,
 def refuse_other_place(directory: Path, stack: str, package: str) -> None:
     """Refuse a stack whose configuration names an endpoint or a token for the plugin: it would win over scaler's."""
     project = _document(directory / "Pulumi.yaml")
-    folder = directory / str(project.get("stackConfigDir") or ".")
-    for path in (directory / "Pulumi.yaml", folder / f"Pulumi.{stack}.yaml"):
-        config = _document(path).get("config")
+    settings = directory / str(project.get("stackConfigDir") or ".") / f"Pulumi.{stack}.yaml"
+    for path, document in ((directory / "Pulumi.yaml", project), (settings, _document(settings))):
+        config = document.get("config")
         names = (f"{package}:{name}" for name in _PLACES)
         if found := [name for name in names if isinstance(config, Mapping) and name in config]:
             raise RefusedError(
@@ -61,8 +60,8 @@ def refuse_other_place(directory: Path, stack: str, package: str) -> None:
 
 def _document(path: Path) -> Mapping[str, object]:
     try:
-        document = yaml.safe_load(path.read_bytes())
-    except (OSError, yaml.YAMLError):
+        document = parse_yaml(path.read_bytes())
+    except (OSError, ValueError):
         # What the engine makes of it, it says itself.
         return {}
     return document if isinstance(document, Mapping) else {}
