@@ -14,7 +14,7 @@ _VARIABLE = "SCALER_HTTP_TIMEOUT"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deadlines:
-    """Seconds: to connect, then between bytes and for the whole body, and to wait for the vendor's rate limit."""
+    """Seconds: to connect, then for the whole answer, and to wait for the vendor's rate limit."""
 
     connect: float = 5
     read: float = 30

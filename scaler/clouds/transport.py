@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import random
 import ssl
 from collections.abc import Callable, Iterator, Mapping
@@ -19,8 +20,9 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import requests
-from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
+from requests.exceptions import InvalidProxyURL
+from requests.utils import select_proxy
 from urllib3.exceptions import HTTPError, MaxRetryError, NewConnectionError, ProxyError
 
 from scaler.clouds import (
@@ -40,6 +42,7 @@ from scaler.clouds.deadlines import Deadlines
 from scaler.clouds.governor import Budget, CancelledError, Governor, Kind, OverBudgetError
 from scaler.support.clock import Clock
 from scaler.support.hosts import host_of, is_loopback
+from scaler.support.http import DeadlineAdapter, proxy_variable
 from scaler.support.text import LONGEST, one_line
 
 T = TypeVar("T")
@@ -57,7 +60,7 @@ _READS = frozenset({"GET", "HEAD"})
 _REPEATABLE = _READS | {"PUT", "DELETE"}
 """Methods that may be sent again although they may have been carried out."""
 _NOTHING_HAPPENED = (TransientError, RateLimitedError, BusyError)
-_UNSENT = (OverBudgetError, CancelledError)
+_UNSENT = (OverBudgetError, CancelledError, InvalidProxyURL)
 """Why a request was not sent: sending it again at once would end in the same way."""
 _MALFORMED = (TypeError, ValueError, AttributeError, LookupError, ArithmeticError)
 """What reading an answer raises if a field is missing or has another type."""
@@ -127,7 +130,7 @@ class BearerAuth(AuthBase):
         return request
 
 
-class Transport(HTTPAdapter):
+class Transport(DeadlineAdapter):
     """Send a request, and repeat it if that is safe and may help. Safe to use from several threads."""
 
     def __init__(self, dialect: Dialect, *, token: str, governor: Governor, clock: Clock, deadlines: Deadlines) -> None:
@@ -202,8 +205,10 @@ class Transport(HTTPAdapter):
             response = super().send(request, stream=True, timeout=timeout, **settings)
             headers = response.headers
             body = self._body(response)
+        except InvalidProxyURL as error:
+            raise self._error(TransientError, str(error), fix="Correct the variable, or unset it.") from error
         except (requests.RequestException, HTTPError, OSError) as error:
-            raise self._unanswered(request, error) from error
+            raise self._unanswered(request, error, settings["proxies"]) from error
         finally:
             self._governor.answered(headers)
         if {"deprecation", "sunset"} & {name.lower() for name in headers}:
@@ -212,8 +217,7 @@ class Transport(HTTPAdapter):
         return response
 
     def _body(self, response: requests.Response) -> bytes:
-        """Read the whole body within the read deadline, however slowly it arrives."""
-        end = self._clock.monotonic() + self._deadlines.read
+        """Read the whole body."""
         chunks = []
         size = 0
         try:
@@ -222,8 +226,6 @@ class Transport(HTTPAdapter):
                 size += len(chunk)
                 if size > _LARGEST_BODY:
                     raise requests.RequestException(f"the answer is larger than {_LARGEST_BODY >> 20} MiB")
-                if self._clock.monotonic() > end:
-                    raise requests.ReadTimeout(f"the body took longer than {self._deadlines.read:g} s")
         except (requests.RequestException, HTTPError, OSError):
             response.close()
             # A refusal counts even if its text was cut off.
@@ -274,9 +276,15 @@ class Transport(HTTPAdapter):
         """Return what it means that a request was sent and has no usable answer."""
         return TransientError if request.method in _READS else AmbiguousError
 
-    def _unanswered(self, request: requests.PreparedRequest, error: Exception) -> CloudError:
+    def _unanswered(
+        self, request: requests.PreparedRequest, error: Exception, proxies: Mapping[str, str]
+    ) -> CloudError:
         kind = TransientError if _was_not_sent(error) else self._lost(request)
-        return self._error(kind, _words(error))
+        if not isinstance(error, requests.exceptions.ProxyError):
+            return self._error(kind, _words(error))
+        variable = proxy_variable(select_proxy(request.url or "", dict(proxies)) or "", os.environ)
+        fix = f"See whether the proxy of {variable} runs, and lets {host_of(request.url or '')} through."
+        return self._error(kind, f"{variable}: {_words(error)}", fix=fix)
 
     def _error(self, kind: type[CloudError], why: str, **more: Any) -> CloudError:
         """Return an error without `what`: `asking` fills it in."""

@@ -137,14 +137,19 @@ class _Sender:
             return type(error).__name__
 
     def _post(self, event: Payload) -> str | None:
+        from requests.exceptions import InvalidProxyURL
+
         from scaler.support.http import Session
 
         # Read no body: it may never end. Follow no redirect: it would turn the POST into a GET of another URL.
-        with (
-            Session() as session,
-            session.post(self._target.url or "", json=event, timeout=_ATTEMPT_WITHIN_S, stream=True) as answer,
-        ):
-            return None if answer.status_code < 300 else f"HTTP {answer.status_code}"
+        try:
+            with (
+                Session() as session,
+                session.post(self._target.url or "", json=event, timeout=_ATTEMPT_WITHIN_S, stream=True) as answer,
+            ):
+                return None if answer.status_code < 300 else f"HTTP {answer.status_code}"
+        except InvalidProxyURL as error:
+            return str(error)
 
     def _run(self, event: Payload) -> str | None:
         try:

@@ -176,6 +176,8 @@ def _check_http(how: Readiness, server: Server) -> str | None:
             if answer.status_code in _GATEWAY_TROUBLE and _is_proxied(url):
                 return Unreachable(f"{problem} of a proxy")
             return None if answer.status_code < 400 else problem
+    except requests.exceptions.InvalidProxyURL as error:
+        return Unreachable(f"{url}: {error}")
     except requests.exceptions.ConnectionError as error:
         problem = f"{url}: {type(error).__name__}"
         return problem if _was_answered(error) else Unreachable(problem)

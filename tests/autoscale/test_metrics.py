@@ -141,7 +141,25 @@ def test_an_answer_that_comes_in_drops_is_late(pages: servers.Pages) -> None:
                 sleep(0.05)
 
     pages.pages["/drops"] = drip
-    assert refusal(HttpSource(url=f"{pages.url}/drops"), seconds=0.3) == "the answer takes too long"
+    assert refusal(HttpSource(url=f"{pages.url}/drops"), seconds=0.3) == "no answer within 0.3s"
+
+
+def test_headers_that_come_in_drops_are_late(pages: servers.Pages) -> None:
+    def drip(handler: BaseHTTPRequestHandler) -> None:
+        with suppress(OSError):
+            for byte in b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nX-More: %s\r\n\r\n1" % (b"x" * 60):
+                handler.wfile.write(bytes([byte]))
+                sleep(0.02)
+
+    pages.pages["/drops"] = drip
+    assert refusal(HttpSource(url=f"{pages.url}/drops"), seconds=0.3) == "no answer within 0.3s"
+
+
+def test_a_proxy_that_is_none_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.setenv("http_proxy", "http://user:hunter2@")
+    assert refusal(HttpSource(url="http://a.test/")) == "http_proxy is no URL of a proxy: it has no host"
 
 
 def test_a_token_is_sent(pages: servers.Pages) -> None:

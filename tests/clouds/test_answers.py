@@ -31,7 +31,7 @@ from scaler.clouds.registry import open_cloud
 from scaler.model import MachineRequest
 from scaler.model.lifecycle import Phase
 from scaler.model.ownership import Owner
-from tests.support.http_stub import Answer, HurriedClock, Stub, cut, drip, drop, hang, name_of, reply
+from tests.support.http_stub import Answer, HurriedClock, Stub, cut, drip, drip_headers, drop, hang, name_of, reply
 from tests.support.vendors import ENVIRON, TOKEN, DigitalOcean, Hetzner, Vendor
 
 pytestmark = pytest.mark.server
@@ -189,7 +189,9 @@ def test_powering_off_what_is_off_is_done(clock: HurriedClock) -> None:
 # Answers that never came
 
 
-@pytest.mark.parametrize("fault", [drop, hang, drip, reply(201, "<html></html>"), reply(202, [1])], ids=name_of)
+@pytest.mark.parametrize(
+    "fault", [drop, hang, drip, drip_headers, reply(201, "<html></html>"), reply(202, [1])], ids=name_of
+)
 def test_a_create_without_an_answer_is_ambiguous_and_sent_once(vendor: Vendor, on_stub: Open, fault: Answer) -> None:
     cloud, stub = on_stub(fault, created(vendor))
 
@@ -261,7 +263,7 @@ def test_a_delete_in_doubt_stays_in_doubt_whatever_the_last_answer_was(
 
 
 @pytest.mark.parametrize(
-    "fault", [drop, hang, drip, reply(500), reply(502, "<html>"), reply(200, "<html>")], ids=name_of
+    "fault", [drop, hang, drip, drip_headers, reply(500), reply(502, "<html>"), reply(200, "<html>")], ids=name_of
 )
 def test_a_read_is_sent_again_until_it_has_an_answer(vendor: Vendor, on_stub: Open, fault: Answer) -> None:
     machine = vendor.machine(42, "prod-worker-1", LABELS)
@@ -482,6 +484,36 @@ def test_neither_netrc_nor_a_proxy_gets_between_us_and_loopback(
 
     assert cloud.list_owned(OWNER) == []
     assert stub.requests[0].token == f"Bearer {TOKEN}"
+
+
+@pytest.mark.parametrize(
+    ("proxy", "said"),
+    [
+        ("http://user:hunter2@", "HTTPS_PROXY is no URL of a proxy: it has no host"),
+        ("http://user:hunter2@127.0.0.1:{refused}", "HTTPS_PROXY: "),
+        ("http://user:hunter2@127.0.0.1:{stub}", "HTTPS_PROXY: Tunnel connection failed: 501"),
+    ],
+)
+def test_a_proxy_is_named_as_the_reason(
+    vendor: Vendor, clock: HurriedClock, monkeypatch: pytest.MonkeyPatch, proxy: str, said: str
+) -> None:
+    for name in ("https_proxy", "NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    environ = {**ENVIRON, "SCALER_ALLOW_HOSTS": "a.test"}
+    with socket.socket() as unused, Stub(reply(500)) as stub:
+        unused.bind(("127.0.0.1", 0))
+        ports = {"refused": unused.getsockname()[1], "stub": stub.server_port}
+        monkeypatch.setenv("HTTPS_PROXY", proxy.format(**ports))
+        cloud = open_cloud(vendor.name, endpoint=f"https://a.test{vendor.base}", environ=environ, clock=clock)
+
+        with pytest.raises(TransientError) as caught:
+            cloud.create(request_for(vendor))
+
+    assert caught.value.why.startswith(said)
+    assert "HTTPS_PROXY" in caught.value.why
+    assert "hunter2" not in caught.value.why + caught.value.fix
+    assert "variable" in caught.value.fix or "HTTPS_PROXY" in caught.value.fix
+    assert cloud.requests.create == (1 if "no host" in said else 4), "what cannot help is not repeated"
 
 
 @pytest.mark.parametrize(

@@ -174,6 +174,16 @@ def test_a_passphrase_that_cannot_be_read_is_named(project: Path, environ: dict[
     assert "PULUMI_CONFIG_PASSPHRASE_FILE" in findings["backend prod"]["message"]
 
 
+def test_a_variable_that_names_no_proxy_is_a_warning(project: Path, environ: dict[str, str]) -> None:
+    proxies = {"https_proxy": "htp://user:hunter2@proxy.test", "ALL_PROXY": "http://user:hunter2@", "http_proxy": ""}
+    code, findings = doctor(project, {**environ, **proxies})
+    found = findings["proxy"]
+    assert (code, found["result"]) == (0, "warn"), "what is asked here is on loopback"
+    assert "https_proxy names a proxy of the kind 'htp'" in found["message"]
+    assert "ALL_PROXY is no URL of a proxy: it has no host" in found["message"]
+    assert "hunter2" not in json.dumps(findings)
+
+
 def test_a_state_folder_that_cannot_be_is_named(project: Path, environ: dict[str, str]) -> None:
     code, findings = doctor(project, environ, "--state-dir", str(project / "Pulumi.yaml" / "state"))
     assert code == 1

@@ -320,3 +320,5 @@ def test_a_proxy_that_does_not_get_through_gives_no_answer(
     with HttpServer(404) as proxy:
         monkeypatch.setenv("http_proxy", proxy.url)
         assert probed(looks, how) == [CheckResult.FAILED]
+    monkeypatch.setenv("http_proxy", "http://")
+    assert probed(looks, how) == [CheckResult.NO_ANSWER], "it is this machine's fault, not the server's"

@@ -101,6 +101,18 @@ def drip(handler: _Handler) -> None:
         pass
 
 
+def drip_headers(handler: _Handler) -> None:
+    """An answer whose headers come with a byte now and then, and are whole after some seconds."""
+    handler.close_connection = True
+    try:
+        for byte in b"HTTP/1.1 204 No Content\r\nX-More: %s\r\n\r\n" % (b"x" * 100):
+            if handler.server.over.wait(0.05):
+                break
+            handler.wfile.write(bytes([byte]))
+    except OSError:
+        pass
+
+
 def cut(body: Any, status: int = 200) -> Answer:
     """Promise a whole JSON body, send half of it and close."""
     text = json.dumps(body).encode()

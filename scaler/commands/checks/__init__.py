@@ -13,6 +13,7 @@ from scaler.commands.checks.machine import (
     check_engine,
     check_engine_variables,
     check_plugin,
+    check_proxies,
     check_spec,
     check_state_folder,
 )
@@ -29,6 +30,7 @@ def examine(context: Context, environ: Mapping[str, str]) -> Iterator[Finding]:
     engine = check_engine(environ)
     yield engine
     yield from check_engine_variables(environ)
+    yield from check_proxies(environ)
     try:
         project = Project.find(context.directory, context.state_dir)
         stacks = [project.choose(context.stack)] if context.stack or not project.stacks() else project.stacks()

@@ -200,12 +200,17 @@ def _check_clock(spec: Spec, environ: Mapping[str, str], clock: Clock) -> Findin
     """Compare this machine's clock with the date of an answer of the API, which even a refusal carries."""
     import requests
 
+    from scaler.support.http import Session
+
     vendor = find_vendor(spec.cloud)
     url = spec.endpoint or environ.get(vendor.endpoint_variable) or vendor.endpoint
     try:
         # The empty auth keeps requests from sending what ~/.netrc has.
-        answer = requests.head(url, timeout=(5, 5), allow_redirects=False, auth=lambda request: request)
-    except (requests.RequestException, TypeError) as error:  # a TypeError for a proxy without a host
+        with Session() as session:
+            answer = session.head(url, timeout=(5, 5), allow_redirects=False, auth=lambda request: request)
+    except requests.exceptions.InvalidProxyURL as error:
+        return Finding(check="clock", level=Level.WARN, message=f"could not be compared: {error}")
+    except requests.RequestException as error:
         return Finding(check="clock", level=Level.WARN, message=f"could not be compared: {type(error).__name__}")
     try:
         skew = abs(clock.now() - _aware(parsedate_to_datetime(answer.headers.get("Date", ""))))

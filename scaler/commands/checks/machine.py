@@ -20,6 +20,8 @@ from scaler.support.installation import install_command
 
 EMBEDDED = "embedded"
 
+_PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy")
+
 
 def check_engine(environ: Mapping[str, str]) -> Finding:
     """Check that the Pulumi engine is there and starts."""
@@ -48,6 +50,17 @@ def check_engine_variables(environ: Mapping[str, str]) -> Iterator[Finding]:
             message=f"scaler keeps these variables from the engine: {', '.join(ignored)}",
             fix="Unset them, or know that they only count for `pulumi` by hand.",
         )
+
+
+def check_proxies(environ: Mapping[str, str]) -> Iterator[Finding]:
+    """Warn of variables that name no proxy that requests could go through."""
+    from scaler.support.http import proxy_problem
+
+    named = {name: environ[name] for name in environ if name.lower() in _PROXY_VARIABLES and environ[name]}
+    problems = [f"{name} {problem}" for name, proxy in named.items() if (problem := proxy_problem(proxy))]
+    if problems:
+        fix = "Correct these variables, or unset them."
+        yield Finding(check="proxy", level=Level.WARN, message="\n".join(problems), fix=fix)
 
 
 def check_state_folder(folder: Path) -> Finding:
