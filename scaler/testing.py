@@ -175,6 +175,9 @@ class CloudConformance:
         try:
             second = cloud.create(self.order())
         except NameTakenError:
+            if names := getattr(cloud, "names", None):
+                cloud.create(self.order("of-others", STRANGER))
+                assert set(names()) == {"prod-worker-1", "of-others"}
             assert [machine.id for machine in cloud.find("prod-worker-1", OWNER)] == [first.id]
         else:
             assert [machine.id for machine in cloud.find("prod-worker-1", OWNER)] == [first.id, second.id]

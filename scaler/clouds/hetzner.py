@@ -133,6 +133,18 @@ class HetznerCloud:
         with _asking(f"look up server {name}"):
             return [machine for machine in self._owned(owner, name=name) if machine.name == name]
 
+    def names(self) -> frozenset[str]:
+        """Return the names of all servers of the project, whoever owns them: no two servers can have one name."""
+        with _asking("list the names of all servers"):
+            return frozenset(read_all(self._names_page))
+
+    def _names_page(self, number: int) -> Page[str]:
+        # Of others' servers nothing but the name is read: they need not be such as scaler creates.
+        answer = self._client.request("GET", "/servers", params={"page": number, "per_page": _PER_PAGE})
+        pagination = answer["meta"]["pagination"]
+        rows = [(row["id"], str(row["name"])) for row in answer["servers"]]
+        return Page(rows, pagination["next_page"] is not None, pagination["total_entries"])
+
     def get(self, id: str) -> Machine:
         with _asking(f"read server {id}"):
             return machine_of(self._client.servers.get_by_id(_number(id)))

@@ -23,6 +23,8 @@ class Cloud(Protocol):
     a machine's status and lock do not show a reboot, `is_busy(id) -> bool`: whether an action runs on it.
     And where some things serve only some locations, `misplaced(kind, name, location) -> str | None`: why servers
     there cannot use what a spec names, None if they can; asked after `reference`, before anything is created.
+    And where two machines cannot have one name, `names() -> Collection[str]`: the names of all machines of the
+    account, whoever owns them. Without it, taken names are learned from refusals, if the cloud refuses any.
     """
 
     name: str

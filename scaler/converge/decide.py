@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from scaler.clouds import PASSING, BusyError
+from scaler.clouds import PASSING, BusyError, NameTakenError
 from scaler.converge.done import Done
 from scaler.converge.journal import Journal
 from scaler.converge.lessons import POWER_ON_TRIES, is_lasting, passing_power_on
@@ -15,7 +15,7 @@ PAUSE_S = 2.0
 """Before trying again after a passing trouble, or when another run moved the world."""
 
 TRIES = 3
-"""How many rounds may end with a passing trouble of the cloud."""
+"""How many rounds may end with a passing trouble of the cloud, or with names that others have."""
 
 _BUSY_PAUSE_S = 5.0
 """Before asking again for a server that the cloud itself is busy with."""
@@ -84,6 +84,11 @@ def _after_refusals(done: Done, journal: Journal, *, is_late: bool, is_patient: 
             return Verdict(next=Next.END, note=f"left to the next run: {error}")
         if isinstance(error, BusyError):
             return _wait_for(error, journal, is_late=is_late)
+    if taken := next((error for error in errors if isinstance(error, NameTakenError)), None):
+        is_hopeless = journal.count("name") + 1 >= TRIES
+        return Verdict(
+            next=Next.STOP if is_hopeless else Next.AGAIN, trouble="name", failure=taken if is_hopeless else None
+        )
     return Verdict(next=Next.AGAIN)
 
 

@@ -56,6 +56,8 @@ class Knowledge:
     quota: Quota | None = None
     """What the account allows this stack; None: no limit is known."""
     is_quota_read: bool = False
+    are_names_read: bool = False
+    """Whether `advice.taken` has the names that all machines of the account had a moment ago."""
     advice: Advice = field(default_factory=Advice)
     """What refusals taught, for the next plan."""
     passed_over: Mapping[tuple[str, Placement], CloudError | str] = field(default_factory=dict)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from scaler.clouds import PASSING, BusyError, CloudError, NameTakenError, NoCapacityError, QuotaError
 from scaler.converge.done import Done
 from scaler.converge.journal import Journal
@@ -15,9 +17,11 @@ POWER_ON_TRIES = 3
 def learn(done: Done, plan: Plan, journal: Journal) -> Knowledge:
     """Return what is known after a phase, with the lessons of its refusals; `journal` has the phase in it."""
     adopted = (report for report in done.reports if report.step.action is Action.ADOPT)
-    learned = done.knowledge.advise(
+    names_taken = frozenset(name for name, error in done.refusals.items() if isinstance(error, NameTakenError))
+    known = replace(done.knowledge, are_names_read=done.knowledge.are_names_read and not names_taken)
+    learned = known.advise(
         adopted=frozenset(report.step.server for report in adopted if report.result is StepResult.DONE),
-        taken=frozenset(name for name, error in done.refusals.items() if isinstance(error, NameTakenError)),
+        taken=names_taken,
         not_resumed=frozenset(done.resume_refusals),
         power_on_failed=power_on_failed(done, journal),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 from scaler.clouds import PASSING, Catalogue, CloudError, InvalidError, NoCapacityError
@@ -106,7 +106,10 @@ def _look_up(made: Plan, knowledge: Knowledge, journal: Journal, ports: Ports) -
     creates = [step for step in made.steps if step.action is Action.CREATE]
     if not creates:
         return knowledge
-    learned = _learn_placements(creates, knowledge, ports)
+    learned = _learn_names(knowledge, ports)
+    if learned.advice != knowledge.advice:
+        return learned
+    learned = _learn_placements(creates, learned, ports)
     if learned.advice != knowledge.advice:
         return learned
     return _obey_quota(made, learned, journal, ports)
@@ -134,6 +137,21 @@ def _image_names(group: Group, knowledge: Knowledge, ports: Ports) -> tuple[Know
         ports.progress.note(f"which servers of {group.name} are outdated is not known: {error}")
         return knowledge, frozenset()
     return knowledge, frozenset({image.id, image.name})
+
+
+def _learn_names(knowledge: Knowledge, ports: Ports) -> Knowledge:
+    """Read the names that others' machines have, where no two can have one; a refused create would tell of one only."""
+    names: Callable[[], Collection[str]] | None = getattr(ports.cloud, "names", None)
+    if knowledge.are_names_read or names is None:
+        return knowledge
+    knowledge = replace(knowledge, are_names_read=True)
+    try:
+        taken = frozenset(names())
+    except CloudError as error:
+        ports.progress.note(f"the names of the account's servers cannot be read: {error}")
+        return knowledge
+    # Those of our own are free again when the servers are deleted.
+    return knowledge.advise(taken=taken - {machine.name for machine in knowledge.world.machines.values()})
 
 
 def _learn_placements(creates: Sequence[Step], knowledge: Knowledge, ports: Ports) -> Knowledge:

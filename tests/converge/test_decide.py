@@ -104,7 +104,16 @@ def test_a_lasting_refusal_stops_the_run(error: Exception) -> None:
 
 @pytest.mark.parametrize("error", ELSEWHERE, ids=lambda error: type(error).__name__)
 def test_what_can_be_had_elsewhere_or_otherwise_is_planned_again_at_once(error: Exception) -> None:
-    assert decide(done(error)) == Verdict(next=Next.AGAIN)
+    trouble = "name" if isinstance(error, NameTakenError) else None
+    assert decide(done(error)) == Verdict(next=Next.AGAIN, trouble=trouble)
+
+
+@pytest.mark.parametrize(("rounds", "expected"), [(TRIES - 2, Next.AGAIN), (TRIES - 1, Next.STOP)])
+def test_names_that_others_have_are_refused_so_often(rounds: int, expected: Next) -> None:
+    error = NameTakenError("taken")
+    verdict = decide(done(error), after(name=rounds))
+    assert (verdict.next, verdict.trouble) == (expected, "name")
+    assert verdict.failure is (error if expected is Next.STOP else None)
 
 
 @pytest.mark.parametrize("where", ["refused", "unanswered"])

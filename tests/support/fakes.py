@@ -268,6 +268,11 @@ class FakeCloud:
             ]
         )
 
+    def names(self) -> frozenset[str]:
+        self._asked("names", "")
+        shown = [box.name for box in list(self.boxes.values()) if not self._is_denied(box.id)]
+        return frozenset(shown if self.unique_names else ())
+
     def get(self, id: str) -> Machine:
         self._asked("get", id)
         if self._is_denied(id):

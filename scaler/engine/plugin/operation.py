@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from scaler.clouds import Cloud, CloudError, GoneError, NoCapacityError, QuotaError
+from scaler.clouds import Cloud, CloudError, GoneError, NameTakenError, NoCapacityError, QuotaError
 from scaler.model import Machine, MachineRequest, Permits, Placement
 from scaler.model.ownership import Owner
 from scaler.support.cancellation import cancelled_by
@@ -57,6 +57,8 @@ class Operation:
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _snapshot: list[Machine] | None = None
     _gates: dict[Placement, _Gate] = field(default_factory=dict)
+    _taken: frozenset[str] | None = None
+    """The names of the account's machines, when the cloud first said that one is taken; None: not read."""
 
     def snapshot(self) -> Sequence[Machine]:
         """Return all machines with the owner's names, as one list call found them.
@@ -117,13 +119,38 @@ class Operation:
         if gate.refusal:
             # An error of its own: it names this machine, and several threads may not raise one object.
             raise gate.refusal.about(gate.refused, request.name)
+        if request.name in (self._taken or ()):
+            raise NameTakenError(f"There is a server {request.name} of somebody else.")
         try:
             return self.cloud.create(request)
+        except NameTakenError:
+            self._read_names()
+            raise
         except (NoCapacityError, QuotaError) as error:
             gate.refusal, gate.refused = error, request.name
             raise
         finally:
             gate.answered = True
+
+    def is_anothers(self, name: str) -> bool:
+        """Return whether a name that the cloud refused is that of a machine which lists show.
+
+        One that no list shows yet was given a moment ago: by an earlier request of this stack, as likely as not.
+        """
+        return self._names is None or name in (self._taken or ())
+
+    @property
+    def _names(self) -> Callable[[], Collection[str]] | None:
+        return getattr(self.cloud, "names", None)
+
+    def _read_names(self) -> None:
+        """Read the names of all machines, once: one refused create is enough to know which others would be."""
+        names = self._names
+        with self._lock:
+            if names is not None and self._taken is None:
+                # A list that fails proves nothing.
+                with suppress(CloudError):
+                    self._taken = frozenset(names())
 
     def wait_for(self, names: Collection[str], clock: Clock, *, unique_names: bool) -> None:
         """Return when the list shows a new machine of each of these names, or has had the time to."""

@@ -211,7 +211,7 @@ class Provider(EngineService, provider_pb2_grpc.ResourceProviderServicer):
                 for machine in self.operation.cloud.find(request.name, self.operation.owner):
                     if machine.id not in known:
                         return machine
-            if isinstance(error, NameTakenError):
+            if isinstance(error, NameTakenError) and self.operation.is_anothers(request.name):
                 break
         raise error
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import grpc
 import pytest
 
@@ -111,3 +113,27 @@ def test_a_name_taken_by_another(plug: Plug, whose: str) -> None:
         plugged.create(HETZNER.inputs)
     assert isinstance(plugged.operation.errors[NAME], NameTakenError)
     assert (plugged.operation.accepted, plugged.names()) == ({}, [NAME])
+
+
+def test_w14_a_name_taken_by_our_own_request_that_no_list_shows_yet(plug: Plug) -> None:
+    """A run was killed after its request, and lists lag: whoever has the name is not known to be somebody else."""
+    plugged = plug(HETZNER, MAY_CREATE)
+    plugged.operation.snapshot()
+    made = make(plugged)
+    # The list of all names, and two lists by this name.
+    plugged.world.add_fault("list_misses", path="/v1/servers$", method="GET", names=[NAME], times=3)
+    machine_id, _ = plugged.create(HETZNER.inputs)
+    assert (machine_id, plugged.names(), posts(plugged)) == (made, [NAME], 2)
+
+
+def test_w20_one_refusal_tells_of_all_names(plug: Plug) -> None:
+    names = [f"demo-worker-{number}" for number in range(1, 6)]
+    plugged = plug(HETZNER, Permits(create=frozenset(names)))
+    for name in names[:4]:
+        plugged.world.add_server("hetzner", name)
+    request = plugged.provider.resource.request(NAME, dict(HETZNER.inputs))
+    for name in names[:4]:
+        with pytest.raises(NameTakenError, match=name):
+            plugged.operation.create(replace(request, name=name))
+    plugged.operation.create(replace(request, name=names[4]))
+    assert posts(plugged) == 2
