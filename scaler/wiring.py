@@ -19,6 +19,7 @@ from scaler.engine.plugin import resource_type
 from scaler.engine.stack import PulumiStack
 from scaler.errors import RefusedError
 from scaler.hooks.drains import DrainProcesses
+from scaler.hooks.health import HealthChecker
 from scaler.hooks.notify import Notifier
 from scaler.hooks.readiness import ReadinessChecker
 from scaler.model import Spec
@@ -82,6 +83,7 @@ def open_ports(run: RunSettings, *, clock: Clock, progress: Progress) -> Iterato
                 spec, project.state_dir, cause=run.cause, clock=clock, warn=progress.warn, notifier=notifier
             ),
             readiness=ReadinessChecker(clock, project.directory, environ=commands),
+            health=HealthChecker(project.directory, environ=commands),
             drains=DrainProcesses(
                 project.state_dir / f"{spec.stack}.drains", project.directory, clock, environ=commands
             ),

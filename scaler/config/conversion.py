@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 from scaler.config.schema import GroupSchema, SpecSchema
 from scaler.config.schema.context import SpecContext
 from scaler.config.schema.policies import PolicyPackSchema
-from scaler.config.schema.readiness import ReadySchema
-from scaler.model import Group, NotifyTarget, PolicyPack, Readiness, Spec, StopPolicy
+from scaler.config.schema.readiness import CheckSchema, HealthySchema, ReadySchema
+from scaler.model import Group, HealthPolicy, NotifyTarget, PolicyPack, Readiness, Spec, StopPolicy
 
 
 def spec_of(
@@ -54,6 +55,7 @@ def _group(name: str, fields: GroupSchema) -> Group:
         monitoring=fields.monitoring,
         ipv6=fields.ipv6,
         ready=_readiness(fields.ready),
+        healthy=_health(fields.healthy),
         start_within=fields.start_within,
         stop=StopPolicy(**fields.stop.model_dump()),
         protect=frozenset(fields.protect),
@@ -66,8 +68,16 @@ def _group(name: str, fields: GroupSchema) -> Group:
 
 
 def _readiness(fields: ReadySchema | None) -> Readiness:
+    return replace(_check(fields), successes=fields.successes) if fields else Readiness()
+
+
+def _health(fields: HealthySchema | None) -> HealthPolicy | None:
     if fields is None:
-        return Readiness()
+        return None
+    return HealthPolicy(check=_check(fields), every=fields.every, failures=fields.failures, at_most=fields.at_most)
+
+
+def _check(fields: CheckSchema) -> Readiness:
     kinds: tuple[Literal["tcp", "http", "command", "function"], ...] = ("tcp", "http", "command", "function")
     return Readiness(
         kind=next(kind for kind in kinds if getattr(fields, kind)),
@@ -75,5 +85,4 @@ def _readiness(fields: ReadySchema | None) -> Readiness:
         url=fields.http,
         command=fields.command,
         function=fields.function,
-        successes=fields.successes,
     )

@@ -26,7 +26,7 @@ from scaler.planning.claims import Claim, sort_out
 from scaler.planning.deadlines import learn_deadline
 from scaler.planning.prices import existing, price_of
 from scaler.planning.recognition import check_foreign, check_missing, check_unclaimed
-from scaler.support.clock import future_notice
+from scaler.support.clock import future_notice, not_after
 
 _ASKED_AT_ONCE = 32
 """Requests for single machines at a time; the cloud's budget is kept elsewhere."""
@@ -109,9 +109,10 @@ def read_records(spec: Spec, ports: Ports, *, rebuild: bool) -> Knowledge:
 
 
 def _orders(shared: Orders | None, own: Orders | None, now: datetime) -> Orders:
-    """Return what is asked of the stack, with no pause that begins in the future."""
+    """Return what is asked of the stack, with no times in the future."""
     orders = newest(shared, own)
-    return replace(orders, pause=orders.pause and orders.pause.none_after(now))
+    replacements = tuple(replace(each, since=not_after(each.since, now)) for each in orders.replacements)
+    return replace(orders, pause=orders.pause and orders.pause.none_after(now), replacements=replacements)
 
 
 def _look_for_all(unseen: Knowledge, ports: Ports, claim: Claim, *, is_proven: bool, accept_loss: bool) -> Knowledge:

@@ -12,6 +12,7 @@ from scaler.clouds import Cloud
 from scaler.model import (
     Applied,
     Change,
+    CheckReport,
     CheckResult,
     DrainFinding,
     Machine,
@@ -117,6 +118,16 @@ class ReadinessChecks(Protocol):
         """Check each of these servers once and wait for that; the results by name."""
 
 
+class HealthChecks(Protocol):
+    """Whether servers in service can still do their work."""
+
+    def check(self, asked: Sequence[tuple[Readiness, Server]]) -> Mapping[str, CheckReport]:
+        """Check each of these servers once, all side by side; the results by name.
+
+        It takes no longer than one check may. A server is missing if there was no time left for it.
+        """
+
+
 class Drains(Protocol):
     """The drains of this machine, which outlive the run that begins them."""
 
@@ -158,6 +169,7 @@ class Ports:
     stack: Stack
     records: Records
     readiness: ReadinessChecks
+    health: HealthChecks
     drains: Drains
     place: Place
     clock: Clock

@@ -15,12 +15,12 @@ from datetime import datetime
 from pathlib import Path
 
 from scaler.errors import ExtensionError
-from scaler.hooks.processes import run_command
+from scaler.hooks.processes import CommandProcess, cannot_be_run
 from scaler.model import CheckResult, Readiness, Server
 from scaler.support.clock import Clock
 from scaler.support.text import LONGEST, named, one_line
 
-_CHECK_WITHIN_S = 5.0
+CHECK_WITHIN_S = 5.0
 """The time limit of one check."""
 
 _PAUSE_S = 1.0
@@ -39,7 +39,7 @@ class Unreachable(str):
     __slots__ = ()
 
 
-class _RunningCheck:
+class RunningCheck:
     """One check of one server, in a daemon thread: a check that hangs delays nothing, not even the process's exit."""
 
     def __init__(self, check: Check, how: Readiness, server: Server) -> None:
@@ -71,7 +71,7 @@ class _History:
     passed: int = 0
     """Passed checks in a row."""
     last_problem: str | None = None
-    running: _RunningCheck | None = None
+    running: RunningCheck | None = None
     next_at: float = 0.0
     """When the next check may start, in seconds of the clock's `monotonic`."""
 
@@ -91,13 +91,7 @@ class ReadinessChecker:
         `folder` is the working directory of commands, and `environ` their environment.
         """
         self._clock = clock
-        self._checks = {
-            "tcp": _check_tcp,
-            "http": _check_http,
-            "command": _command_check(folder, environ),
-            "function": _check_function,
-            **(checks or {}),
-        }
+        self._checks = {**checks_in(folder, environ), **(checks or {})}
         self._histories: dict[tuple[str, str | None, datetime], _History] = {}
 
     def is_ready(self, how: Readiness, server: Server) -> bool:
@@ -109,7 +103,7 @@ class ReadinessChecker:
         if history.passed >= how.successes:
             return True
         if history.running is None and self._clock.monotonic() >= history.next_at:
-            history.running = _RunningCheck(self._checks[how.kind], how, server)
+            history.running = RunningCheck(self._checks[how.kind], how, server)
         return False
 
     def trouble(self, server: Server) -> str | None:
@@ -119,8 +113,8 @@ class ReadinessChecker:
 
     def probe(self, how: Readiness, servers: Sequence[Server]) -> dict[str, CheckResult]:
         """Check each of these servers once, all at the same time, and wait for that; the results by name."""
-        running = {server.name: _RunningCheck(self._checks[how.kind], how, server) for server in servers}
-        until = time.monotonic() + 2 * _CHECK_WITHIN_S
+        running = {server.name: RunningCheck(self._checks[how.kind], how, server) for server in servers}
+        until = time.monotonic() + 2 * CHECK_WITHIN_S
         for check in running.values():
             check.thread.join(max(0.0, until - time.monotonic()))
         return {name: check.result for name, check in running.items()}
@@ -134,6 +128,16 @@ class ReadinessChecker:
         history.last_problem = problem or history.last_problem
         history.running = None
         history.next_at = self._clock.monotonic() + _PAUSE_S
+
+
+def checks_in(folder: Path, environ: Mapping[str, str] | None) -> dict[str, Check]:
+    """Return the checks by kind; commands run in `folder` with this environment."""
+    return {
+        "tcp": _check_tcp,
+        "http": _check_http,
+        "command": _command_check(folder, environ),
+        "function": _check_function,
+    }
 
 
 def _cleaned(problem: str | None) -> str | None:
@@ -153,7 +157,7 @@ def _check_tcp(how: Readiness, server: Server) -> str | None:
     if not _address(server):
         return Unreachable("it has no public address")
     try:
-        with socket.create_connection((_address(server), how.port or 0), timeout=_CHECK_WITHIN_S):
+        with socket.create_connection((_address(server), how.port or 0), timeout=CHECK_WITHIN_S):
             return None
     except OSError as error:
         problem = f"port {how.port}: {error.strerror or error}"
@@ -171,7 +175,7 @@ def _check_http(how: Readiness, server: Server) -> str | None:
     url = fill_in(url, server, bracketed=True)
     try:
         # Follow no redirect and read no body: a redirect may lead to another server, and a body may never end.
-        with Session() as session, session.get(url, timeout=_CHECK_WITHIN_S, stream=True) as answer:
+        with Session() as session, session.get(url, timeout=CHECK_WITHIN_S, stream=True) as answer:
             problem = f"{url}: HTTP {answer.status_code}"
             if answer.status_code in _GATEWAY_TROUBLE and _is_proxied(url):
                 return Unreachable(f"{problem} of a proxy")
@@ -215,7 +219,13 @@ def _was_answered(error: BaseException) -> bool:
 
 def _command_check(folder: Path, environ: Mapping[str, str] | None) -> Check:
     def check(how: Readiness, server: Server) -> str | None:
-        problem = run_command([fill_in(word, server) for word in how.command], folder, _CHECK_WITHIN_S, environ=environ)
+        words = [fill_in(word, server) for word in how.command]
+        try:
+            process = CommandProcess(words, folder, environ=environ)
+        except (OSError, ValueError) as error:
+            # That says nothing about the server.
+            return Unreachable(f"{how.command[0]} {cannot_be_run(error)}")
+        problem = process.finish(CHECK_WITHIN_S)
         return f"{how.command[0]} {problem}" if problem else None
 
     return check

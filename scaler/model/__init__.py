@@ -5,7 +5,8 @@ from __future__ import annotations
 from scaler.model.autoscaling import Policy
 from scaler.model.change import Applied, Change, Declaration, Declared, Permits, Preview, Violation
 from scaler.model.drain import Drain, DrainFinding, DrainStage, DrainState
-from scaler.model.lifecycle import SUPPLY, Phase, Status, check_transition
+from scaler.model.health import CheckReport, Health, Held, Replacement
+from scaler.model.lifecycle import IN_SERVICE, SUPPLY, Phase, Status, check_transition
 from scaler.model.machine import Machine, MachineRequest, Placement
 from scaler.model.ownership import Owner
 from scaler.model.plan import LEAVING, Action, Plan, PlanPhase, Step
@@ -17,6 +18,7 @@ from scaler.model.spec import (
     CheckResult,
     Extension,
     Group,
+    HealthPolicy,
     ImageRef,
     NotifyTarget,
     PolicyPack,
@@ -27,12 +29,14 @@ from scaler.model.spec import (
 from scaler.model.world import StackEntry, StackState, World
 
 __all__ = [
+    "IN_SERVICE",
     "LEAVING",
     "PLACED_TOGETHER",
     "SUPPLY",
     "Action",
     "Applied",
     "Change",
+    "CheckReport",
     "CheckResult",
     "Cost",
     "Declaration",
@@ -44,6 +48,9 @@ __all__ = [
     "Extension",
     "Group",
     "GroupReport",
+    "Health",
+    "HealthPolicy",
+    "Held",
     "ImageRef",
     "Machine",
     "MachineRequest",
@@ -60,6 +67,7 @@ __all__ = [
     "Preview",
     "Price",
     "Readiness",
+    "Replacement",
     "Requests",
     "Result",
     "Server",

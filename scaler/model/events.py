@@ -26,6 +26,7 @@ class EventName(StrEnum):
     DELETED = "server.deleted"
     ERRORED = "server.errored"
     HANGING = "server.hanging"
+    UNHEALTHY = "server.unhealthy"
     VANISHED = "server.vanished"
     ADOPTED = "server.adopted"
     LIMIT_HIT = "limit.hit"

@@ -13,6 +13,7 @@ class Status(StrEnum):
     NEW = "new"
     STARTING = "starting"
     RUNNING = "running"
+    UNHEALTHY = "unhealthy"
     REBOOTING = "rebooting"
     STOPPING = "stopping"
     STOPPED = "stopped"
@@ -21,6 +22,9 @@ class Status(StrEnum):
     HANGING = "hanging"
     ERRORED = "errored"
 
+
+IN_SERVICE = frozenset({Status.RUNNING, Status.UNHEALTHY})
+"""Servers in these statuses were ready, and their health is checked."""
 
 SUPPLY = frozenset({Status.NEW, Status.STARTING, Status.RUNNING, Status.REBOOTING})
 """Servers in these statuses count towards the wanted number."""
@@ -53,13 +57,14 @@ _LIVE = {Status.STOPPING, Status.STOPPED, Status.DELETING, Status.DELETED, Statu
 TRANSITIONS: Mapping[Status, frozenset[Status]] = {
     Status.NEW: frozenset({Status.STARTING, Status.RUNNING, Status.REBOOTING, *_LIVE}),
     Status.STARTING: frozenset({Status.RUNNING, Status.REBOOTING, *_LIVE}),
-    Status.RUNNING: frozenset({Status.REBOOTING, *_LIVE}),
+    Status.RUNNING: frozenset({Status.UNHEALTHY, Status.REBOOTING, *_LIVE}),
+    Status.UNHEALTHY: frozenset({Status.RUNNING, Status.REBOOTING, *_LIVE}),
     Status.REBOOTING: frozenset({Status.RUNNING, *_LIVE}),
     # Anybody can power it on at the cloud.
     Status.STOPPING: frozenset({Status.STARTING, Status.RUNNING, Status.REBOOTING, *_LIVE}),
     Status.STOPPED: frozenset({Status.STARTING, Status.RUNNING, Status.REBOOTING, *_LIVE}),
     # A delete that was recorded but never sent leaves the server as it was.
-    Status.DELETING: frozenset({Status.STARTING, Status.RUNNING, Status.REBOOTING, *_LIVE}),
+    Status.DELETING: frozenset({Status.STARTING, Status.RUNNING, Status.UNHEALTHY, Status.REBOOTING, *_LIVE}),
     Status.DELETED: frozenset({Status.NEW}),
     # A server that was given up may still come up.
     Status.HANGING: frozenset({Status.RUNNING, Status.REBOOTING, *_LIVE}),
@@ -101,7 +106,7 @@ def status_of(phase: Phase, locked: bool, before: Status | None, *, in_stack: bo
         return before
     if phase is Phase.OFF:
         return _status_of_off(locked, before)
-    return Status.REBOOTING if before is Status.RUNNING else Status.STARTING
+    return Status.REBOOTING if before in IN_SERVICE else Status.STARTING
 
 
 def _status_of_off(locked: bool, before: Status | None) -> Status:
@@ -120,6 +125,9 @@ def _status_of_unsettled(before: Status | None) -> Status:
 def _status_of_running(locked: bool, before: Status | None, ready: bool) -> Status:
     # The cloud unlocks a machine when its reboot is over.
     rebooting = locked and before is Status.REBOOTING
+    if before is Status.UNHEALTHY:
+        # Only a passed health check makes it `running` again.
+        return before
     if before is Status.RUNNING or (ready and not rebooting):
         return Status.RUNNING
     return before if before in (Status.HANGING, Status.REBOOTING) else Status.STARTING

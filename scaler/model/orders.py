@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from scaler.model.health import Replacement
+
 BY_DESTROY = "destroy"
 """`Pause.by` of the pause that `scaler destroy` sets; `scaler ensure` ends only that one."""
 
@@ -67,6 +69,8 @@ class Orders:
     pause: Pause | None = None
     operations: tuple[NamedOperation, ...] = ()
     """Named operations that have begun and not concluded, at most one per command."""
+    replacements: tuple[Replacement, ...] = ()
+    """The unhealthy servers whose replacement was decided within the last hour, or is not over."""
 
     def active_pause(self, now: datetime) -> Pause | None:
         """Return the pause, unless its time has passed."""

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from scaler.model.drain import Drain
-from scaler.model.lifecycle import SUPPLY, Status, check_transition
+from scaler.model.health import Health
+from scaler.model.lifecycle import IN_SERVICE, SUPPLY, Status, check_transition
 from scaler.model.prices import Price
 
 
@@ -35,6 +36,8 @@ class Server:
     """Reboot it as soon as it runs."""
     drain: Drain | None = None
     """How far it is on its way out of service; None: it is not, or it is deleted."""
+    health: Health | None = None
+    """What its health checks found; None: it was not checked since it is in service."""
     price: Price | None = None
     """The price when a run last read the prices; None: no run has read them since the server exists."""
 
@@ -44,7 +47,8 @@ class Server:
         if status is self.status:
             return replace(self, error=error)
         drain = None if status is Status.DELETED else self.drain
-        return replace(self, status=status, since=at, previous=self.status, error=error, drain=drain)
+        health = self.health if status in IN_SERVICE else None
+        return replace(self, status=status, since=at, previous=self.status, error=error, drain=drain, health=health)
 
     @property
     def counts(self) -> bool:
@@ -55,6 +59,11 @@ class Server:
     def running(self) -> bool:
         """Whether it counts and is ready."""
         return self.status is Status.RUNNING and not self.set_aside and self.drain is None
+
+    @property
+    def unhealthy(self) -> bool:
+        """Whether it is in service and its health checks fail."""
+        return self.status is Status.UNHEALTHY and not self.set_aside and self.drain is None
 
     @property
     def finished(self) -> bool:

@@ -79,6 +79,23 @@ class Readiness:
     """How many checks must pass in a row."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthPolicy:
+    """How servers in service are checked, and when they are replaced."""
+
+    check: Readiness
+    every: timedelta = timedelta(seconds=30)
+    """The time between two checks of a server that count, at least."""
+    failures: int = 3
+    """How many checks in a row a server fails to be unhealthy."""
+    at_most: int = 50
+    """How many percent of the wanted servers are replaced within an hour for this, at most."""
+
+    def most(self, wanted: int) -> int:
+        """Return how many of so many servers may be replaced within an hour: rounded down, at least one."""
+        return max(1, wanted * self.at_most // 100)
+
+
 class CheckResult(Enum):
     """What came of one check of a server."""
 
@@ -154,6 +171,8 @@ class Group:
     ipv6: bool = False
     ready: Readiness = Readiness()
     start_within: timedelta = timedelta(minutes=10)
+    healthy: HealthPolicy | None = None
+    """How servers in service are checked; None: a server that was ready once is not checked again."""
     stop: StopPolicy = StopPolicy()
     protect: frozenset[str] = frozenset()
     spread: bool = False

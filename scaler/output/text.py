@@ -33,6 +33,7 @@ _SIGN_COLORS = {"+": "green", "~": "yellow", "-": "red"}
 _STATUS_COLORS = {
     Status.RUNNING: "green",
     Status.HANGING: "red",
+    Status.UNHEALTHY: "red",
     Status.ERRORED: "red",
     Status.STOPPED: "yellow",
     Status.STOPPING: "yellow",

@@ -112,7 +112,12 @@ def none_after(records: Mapping[str, Server], now: datetime) -> dict[str, Server
     `created` stays: it is the cloud's own time, and nothing waits for it.
     """
     return {
-        name: replace(server, since=not_after(server.since, now), drain=_begun_by(server.drain, now))
+        name: replace(
+            server,
+            since=not_after(server.since, now),
+            drain=_begun_by(server.drain, now),
+            health=server.health and replace(server.health, checked=not_after(server.health.checked, now)),
+        )
         for name, server in records.items()
     }
 

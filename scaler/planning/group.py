@@ -132,7 +132,7 @@ def _kind(facts: Facts, server: Server) -> _Kind:
     # One that somebody protected since it was named stays, and counts.
     if server.name in advice.renew and not protection_of(facts.spec, facts.world, server):
         return _Kind.RENEWED
-    if server.counts or (is_off and facts.world.machines[server.name].phase in UNSETTLED):
+    if server.counts or server.unhealthy or (is_off and facts.world.machines[server.name].phase in UNSETTLED):
         # One that is off and that the vendor works on is waited for: it can be powered on after that.
         return _Kind.SUPPLY
     return _Kind.OFF if is_off else _Kind.LEAVING

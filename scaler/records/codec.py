@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from scaler.errors import StateError
-from scaler.model import Price, Server
+from scaler.model import Health, Price, Replacement, Server
 from scaler.model.drain import Drain, DrainStage
 from scaler.model.events import Event
 from scaler.model.identity import OWN_OUTPUT, Identity
@@ -107,6 +107,7 @@ def _orders_to_json(orders: Orders) -> dict[str, object]:
             }
             for operation in orders.operations
         ],
+        **({"replacements": list(map(_replacement_to_json, orders.replacements))} if orders.replacements else {}),
     }
 
 
@@ -126,6 +127,7 @@ def _orders_from_json(document: Mapping[str, object]) -> Orders:
         serial=fields.whole_number("serial"),
         pause=_pause_from_json(fields.optional_object("pause")),
         operations=tuple(map(_operation_from_json, fields.items("operations"))),
+        replacements=tuple(map(_replacement_from_json, fields.optional_items("replacements"))),
     )
 
 
@@ -150,6 +152,25 @@ def _operation_from_json(document: object) -> NamedOperation:
         counts=fields.whole_numbers("counts"),
         remove=fields.text_by_name("remove"),
         renew=fields.text_by_name("renew"),
+    )
+
+
+def _replacement_to_json(replacement: Replacement) -> dict[str, object]:
+    return {
+        "server": replacement.server,
+        "id": replacement.id,
+        "group": replacement.group,
+        "since": format_time(replacement.since),
+    }
+
+
+def _replacement_from_json(document: object) -> Replacement:
+    fields = Fields(document)
+    return Replacement(
+        server=fields.text("server"),
+        id=fields.text("id"),
+        group=fields.text("group"),
+        since=parse_time(fields.text("since")),
     )
 
 
@@ -189,6 +210,7 @@ def server_to_json(server: Server) -> dict[str, object]:
         "set_aside": server.set_aside,
         "reboot_asked": server.reboot_asked,
         "drain": _drain_to_json(server.drain),
+        "health": _health_to_json(server.health),
         **_price_to_json(server.price),
     }
 
@@ -216,6 +238,7 @@ def server_from_json(document: object) -> Server:
         set_aside=fields.flag("set_aside"),
         reboot_asked=fields.flag("reboot_asked"),
         drain=_drain_from_json(fields.optional_object("drain")),
+        health=_health_from_json(fields.optional_object("health")),
         price=_price_from_json(fields),
     )
 
@@ -248,6 +271,23 @@ def _drain_from_json(document: object) -> Drain | None:
         for_good=fields.flag("for_good"),
         reason=fields.text("reason"),
         notes=fields.texts("notes"),
+    )
+
+
+def _health_to_json(health: Health | None) -> dict[str, object] | None:
+    if health is None:
+        return None
+    return {"checked": format_time(health.checked), "failures": health.failures, "problem": health.problem}
+
+
+def _health_from_json(document: object) -> Health | None:
+    if document is None:
+        return None
+    fields = Fields(document)
+    return Health(
+        checked=parse_time(fields.text("checked")),
+        failures=fields.whole_number("failures"),
+        problem=fields.text("problem"),
     )
 
 

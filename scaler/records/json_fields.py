@@ -80,6 +80,9 @@ class Fields:
             raise MalformedError(f"`{name}` is not a list")
         return value
 
+    def optional_items(self, name: str) -> list[object]:
+        return [] if self._fields.get(name) is None else self.items(name)
+
 
 def _whole_number(name: str, value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool):

@@ -19,6 +19,7 @@ _ENTERED = {
     Status.DELETED: EventName.DELETED,
     Status.ERRORED: EventName.ERRORED,
     Status.HANGING: EventName.HANGING,
+    Status.UNHEALTHY: EventName.UNHEALTHY,
 }
 """The event of entering a status. `new` and `starting` have none: a server in them is `server.creating`."""
 
@@ -123,7 +124,7 @@ def _event(name: EventName, known: Server | None, server: Server) -> Event:
 
 
 def _with_reason(event: Event, server: Server | None, decisions: _Decisions) -> Event:
-    if event.event in (EventName.ERRORED, EventName.HANGING):
+    if event.event in (EventName.ERRORED, EventName.HANGING, EventName.UNHEALTHY):
         return replace(event, reason=server.error if server else None)
     actions = _DECIDED_BY.get(EventName(event.event), ())
     reasons = [decisions[key] for action in actions if (key := (event.server or "", action)) in decisions]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from scaler.config.spec import load
 from scaler.config.strict_yaml import read
-from scaler.model import Group, ImageRef, NotifyTarget, Readiness, Spec, StopPolicy
+from scaler.model import Group, HealthPolicy, ImageRef, NotifyTarget, Readiness, Spec, StopPolicy
 from tests.config.spec_files import (
     EVERYTHING_AT_DIGITALOCEAN,
     EVERYTHING_AT_HETZNER,
@@ -204,11 +204,11 @@ retention: 168h
 groups:
   web:
     {count: 1, image: debian-12, type: cx23, location: fsn1,
-     ready: {http: "http://{ip}:8080/{name}"},
+     ready: {http: "http://{ip}:8080/{name}"}, healthy: {http: "http://{ip}:8080/up", at_most: 10%},
      stop: {drain: [drain.sh, "{name}", 3, ""], shutdown_within: 1m}}
   job:
     {count: 1, image: debian-12, type: cx23, location: fsn1,
-     ready: {command: [/usr/bin/check, -v], successes: 5},
+     ready: {command: [/usr/bin/check, -v], successes: 5}, healthy: {tcp: 22, every: 5s, failures: 1},
      stop: {drain: [./drain.sh], drain_within: 1h, on_drain_failure: keep}}
   tcp: {count: 1, image: debian-12, type: cx23, location: fsn1, ready: {tcp: 22, successes: 1}, stop: {}}
 """
@@ -227,6 +227,11 @@ def test_the_lifecycle_keys_reach_the_spec(project: Path) -> None:
         "web": Readiness(kind="http", url="http://{ip}:8080/{name}"),
         "job": Readiness(kind="command", command=("/usr/bin/check", "-v"), successes=5),
         "tcp": Readiness(kind="tcp", port=22, successes=1),
+    }
+    assert {name: group.healthy for name, group in spec.groups.items()} == {
+        "web": HealthPolicy(check=Readiness(kind="http", url="http://{ip}:8080/up"), at_most=10),
+        "job": HealthPolicy(check=Readiness(kind="tcp", port=22), every=timedelta(seconds=5), failures=1),
+        "tcp": None,
     }
     assert {name: group.stop for name, group in spec.groups.items()} == {
         "web": StopPolicy(drain=("drain.sh", "{name}", "3", ""), shutdown_within=timedelta(minutes=1)),

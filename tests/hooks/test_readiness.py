@@ -219,7 +219,7 @@ def test_a_check_that_raises_has_failed(tmp_path: Path) -> None:
 def test_a_command_that_hangs_is_killed_with_its_children(
     looks: Looks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("scaler.hooks.readiness._CHECK_WITHIN_S", 0.3)
+    monkeypatch.setattr("scaler.hooks.readiness.CHECK_WITHIN_S", 0.3)
     program = script(
         tmp_path, "ready.sh", "trap '' TERM; sleep 1000 & echo $! > child; echo thinking; wait; sleep 1000"
     )

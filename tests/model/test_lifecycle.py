@@ -94,6 +94,7 @@ def test_all_statuses_in_the_contracts_order() -> None:
         "new",
         "starting",
         "running",
+        "unhealthy",
         "rebooting",
         "stopping",
         "stopped",

@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scaler.errors import StateError
-from scaler.model import Drain, DrainStage, Price, Server
+from scaler.model import Drain, DrainStage, Health, Price, Replacement, Server
 from scaler.model.events import Event, EventName
 from scaler.model.lifecycle import Status
+from scaler.model.orders import Orders
 from scaler.records.codec import event_from_json, event_to_json, from_json, server_from_json, server_to_json, to_json
 from scaler.records.state import State
 from tests.support.records import NOW, server, state
@@ -60,8 +61,10 @@ servers = st.builds(
         reason=texts,
         notes=st.lists(texts, max_size=2).map(tuple),
     ),
+    health=st.none() | st.builds(Health, checked=moments, failures=st.integers(0, 100), problem=texts),
     price=st.none() | prices,
 )
+replacements = st.builds(Replacement, server=texts, id=texts, group=texts, since=moments)
 states = st.builds(
     State,
     stack=texts,
@@ -71,6 +74,7 @@ states = st.builds(
     updated=moments,
     wanted=st.dictionaries(texts, st.integers(min_value=0), max_size=3),
     servers=st.lists(servers, max_size=4).map(tuple),
+    orders=st.builds(Orders, serial=st.integers(0, 9), replacements=st.lists(replacements, max_size=2).map(tuple)),
 )
 events = st.builds(
     Event,
@@ -95,10 +99,10 @@ def test_state_survives_the_round_trip_through_text(value: State) -> None:
 @given(servers)
 def test_record_survives_the_round_trip_and_is_plain_values_only(value: Server) -> None:
     document = server_to_json(value)
-    drain = document.pop("drain")
-    fields = [*document.values(), *(drain.values() if isinstance(drain, dict) else ())]
-    assert all(field is None or type(field) in (str, bool, list) for field in fields)
-    document["drain"] = drain
+    inner = [block for block in (document["drain"], document["health"]) if isinstance(block, dict)]
+    fields = [field for name, field in document.items() if name not in ("drain", "health")]
+    fields += [field for block in inner for field in block.values()]
+    assert all(field is None or type(field) in (str, bool, list, int) for field in fields)
     assert server_from_json(json.loads(json.dumps(document))) == value
 
 
@@ -149,6 +153,7 @@ def test_document_is_exactly_the_contract() -> None:
                 "set_aside": False,
                 "reboot_asked": False,
                 "drain": None,
+                "health": None,
                 "currency": "EUR",
                 "price_per_hour": "0.0096",
                 "price_per_month": "5.99",

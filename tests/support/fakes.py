@@ -41,6 +41,7 @@ from scaler.errors import EngineError, StateError
 from scaler.model import (
     Applied,
     Change,
+    CheckReport,
     CheckResult,
     Declared,
     DrainFinding,
@@ -795,6 +796,27 @@ class NamedReadiness:
         return "its check fails" if server.name in self.failing else None
 
 
+class NamedHealth:
+    """`ports.HealthChecks`: every server passes its check but those that are named; counts how often each was asked."""
+
+    def __init__(self) -> None:
+        self.failing: set[str] = set()
+        self.unreachable: set[str] = set()
+        self.asked: list[str] = []
+
+    def check(self, asked: Sequence[tuple[Readiness, Server]]) -> Mapping[str, CheckReport]:
+        names = [server.name for _, server in asked]
+        self.asked += names
+        return {name: self._report(name) for name in names}
+
+    def _report(self, name: str) -> CheckReport:
+        if name in self.unreachable:
+            return CheckReport(CheckResult.NO_ANSWER, "no answer within 5s")
+        if name in self.failing:
+            return CheckReport(CheckResult.FAILED, "HTTP 500")
+        return CheckReport(CheckResult.PASSED)
+
+
 class RecordingProgress:
     """`ports.Progress` that remembers what it was told."""
 
@@ -832,6 +854,7 @@ class Setting:
         self.stack = FakeStack(self.owner, self.cloud)
         self.records = FakeRecords(self.fuse)
         self.readiness = NamedReadiness()
+        self.health = NamedHealth()
         self.progress = RecordingProgress()
         self.drains = FakeDrains(self.clock)
         self.shortages = Shortages()
@@ -844,6 +867,7 @@ class Setting:
             stack=self.stack,
             records=self.records,
             readiness=self.readiness,
+            health=self.health,
             drains=self.drains,
             place=self.place,
             clock=self.clock,

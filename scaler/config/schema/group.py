@@ -14,7 +14,7 @@ from scaler.config.schema.fields import spec_key, strict_config
 from scaler.config.schema.functions import Function, ScaleDown
 from scaler.config.schema.images import Image
 from scaler.config.schema.labels import Labels
-from scaler.config.schema.readiness import ReadySchema, check_or_none, show_none
+from scaler.config.schema.readiness import CheckSchema, HealthySchema, ReadySchema, check_or_none, show_none
 from scaler.config.schema.refusals import refusal, shown
 from scaler.config.schema.stopping import StopSchema
 from scaler.config.schema.user_data import check_document, read_user_data
@@ -65,6 +65,11 @@ class GroupSchema(BaseModel):
         "How long a server may take to get ready before it counts as hanging.",
         default=timedelta(minutes=10),
         json_schema_extra={"default": "10m"},
+    )
+    healthy: Annotated[HealthySchema | None, BeforeValidator(check_or_none)] = spec_key(
+        "How servers in service are checked, and replaced when they are unhealthy; none: not at all.",
+        default=None,
+        json_schema_extra=show_none,
     )
     stop: StopSchema = spec_key(
         "How a serving server is stopped before it is deleted.",
@@ -157,13 +162,13 @@ class GroupSchema(BaseModel):
                 raise refusal("cannot be false with public_ipv4: firewalls need a public address", "remove firewalls")
         return public_ipv6
 
-    @field_validator("ready")
+    @field_validator("ready", "healthy")
     @classmethod
-    def _reachable(cls, ready: ReadySchema | None, info: Info) -> ReadySchema | None:
+    def _reachable(cls, check: CheckSchema | None, info: Info) -> CheckSchema | None:
         addresses = info.data.get("public_ipv4", True) or info.data.get("public_ipv6", True)
-        if ready is not None and not addresses and (ready.tcp or "{ip}" in (ready.http or "")):
+        if check is not None and not addresses and (check.tcp or "{ip}" in (check.http or "")):
             raise refusal("needs an address, and servers of this group have no public one", "use a command")
-        return ready
+        return check
 
     @field_validator("image_changes", mode="before")
     @classmethod

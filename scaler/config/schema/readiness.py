@@ -1,22 +1,25 @@
-"""`ready`: the check that a server passes when it can do its work."""
+"""`ready` and `healthy`: the checks that a server passes when it can do its work."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, Field, model_validator
 
 from scaler.config.schema.commands import Command
-from scaler.config.schema.fields import check_one_value, one_of_required, spec_key, strict_config
+from scaler.config.schema.fields import check_one_value, duration_key, one_of_required, spec_key, strict_config
 from scaler.config.schema.functions import Function
 from scaler.config.schema.refusals import refusal, shown
 from scaler.config.schema.urls import ServerUrl
+from scaler.config.schema.values import Duration, Percent
+
+_KINDS = ("tcp", "http", "command", "function")
 
 
-class ReadySchema(BaseModel):
+class CheckSchema(BaseModel):
     """A check that a server passes when it can do its work."""
 
-    model_config = strict_config("Readiness", one_of_required("tcp", "http", "command", "function"))
+    model_config = strict_config("Check", one_of_required(*_KINDS))
 
     tcp: Annotated[int, Field(strict=True, ge=1, le=65535)] | None = spec_key(
         "A port that accepts connections.", default=None
@@ -29,14 +32,38 @@ class ReadySchema(BaseModel):
         "A function, module:function, that answers None if the server can do its work, else what is wrong.",
         default=None,
     )
+
+    @model_validator(mode="after")
+    def _one_check(self) -> Self:
+        check_one_value(self, *_KINDS)
+        return self
+
+
+class ReadySchema(CheckSchema):
+    """A check that a server passes when it can do its work."""
+
+    model_config = strict_config("Readiness", one_of_required(*_KINDS))
+
     successes: Annotated[int, Field(strict=True, ge=1, le=100)] = spec_key(
         "How many good readings in a row make a server ready.", default=2
     )
 
-    @model_validator(mode="after")
-    def _one_check(self) -> ReadySchema:
-        check_one_value(self, "tcp", "http", "command", "function")
-        return self
+
+class HealthySchema(CheckSchema):
+    """A check that servers in service pass as long as they can do their work."""
+
+    model_config = strict_config("Health", one_of_required(*_KINDS))
+
+    every: Duration = duration_key("The time between two checks of a server, at least.", "30s")
+    failures: Annotated[int, Field(strict=True, ge=1, le=100)] = spec_key(
+        "How many failed checks in a row make a server unhealthy.", default=3
+    )
+    at_most: Percent = spec_key(
+        "The share of the wanted servers that is replaced within an hour because they are unhealthy, at most; rounded "
+        "down, and at least one server.",
+        default=50,
+        json_schema_extra={"default": "50%"},
+    )
 
 
 def check_or_none(value: object) -> object:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Annotated, Any
 
@@ -106,4 +107,16 @@ DURATION_SCHEMA: dict[str, Any] = {
     "pattern": "^(?=[0-9])([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?$",
 }
 Duration = Annotated[timedelta, _up_to("24h"), WithJsonSchema(DURATION_SCHEMA)]
+
+
+def _percent(value: object) -> int:
+    """Read a share such as `50%` as a number of percent."""
+    match = re.fullmatch(r"([0-9]{1,3})%", value) if isinstance(value, str) else None
+    if match is None or not 1 <= int(match[1]) <= 100:
+        raise refusal(f"must be a share from 1% to 100%, not {shown(value)}", "write such as 50%")
+    return int(match[1])
+
+
+PERCENT_SCHEMA: dict[str, Any] = {"type": "string", "pattern": "^([1-9][0-9]?|100)%$"}
+Percent = Annotated[int, BeforeValidator(_percent), WithJsonSchema(PERCENT_SCHEMA)]
 Retention = Annotated[timedelta, _up_to("3650d"), WithJsonSchema(DURATION_SCHEMA)]
