@@ -58,6 +58,7 @@ def _group(name: str, fields: GroupSchema) -> Group:
         healthy=_health(fields.healthy),
         start_within=fields.start_within,
         stop=StopPolicy(**fields.stop.model_dump()),
+        lifetime=fields.lifetime,
         protect=frozenset(fields.protect),
         spread=fields.spread,
         scale_down=fields.scale_down,

@@ -92,6 +92,19 @@ class Knowledge:
         """Replace records; the world stays as it was observed."""
         return replace(self, records={**self.records, **{server.name: server for server in servers}})
 
+    def note_outdated(self, outdated: Mapping[str, str]) -> Knowledge:
+        """Record of each server in what it is outdated; where a group's image is not known, what is known stays."""
+        known = {name for name, current in self.advice.current.items() if current.images}
+        changed = {
+            name: replace(server, outdated=why)
+            for name, server in self.world.servers.items()
+            if (why := outdated.get(name) or (None if server.group in known else server.outdated)) != server.outdated
+        }
+        if not changed:
+            return self
+        world = replace(self.world, servers={**self.world.servers, **changed})
+        return replace(self, world=world, records={**self.records, **changed})
+
     def advise(self, **lessons: Any) -> Knowledge:
         """Add to the advice: sets are united, other values replaced."""
         known: dict[str, Any] = {

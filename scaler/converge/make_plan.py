@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from dataclasses import replace
 
-from scaler.clouds import PASSING, Catalogue, CloudError, InvalidError, NoCapacityError
+from scaler.clouds import Catalogue, CloudError, InvalidError, NoCapacityError
 from scaler.converge.demand import Request
 from scaler.converge.journal import Journal
 from scaler.converge.knowledge import Knowledge, describe_placement
 from scaler.converge.ports import Ports
-from scaler.converge.references import current_image, find_references
+from scaler.converge.references import current_template, find_references
 from scaler.converge.report import cost_of, servers_after
 from scaler.errors import LimitError
 from scaler.model import LEAVING, Action, Group, Placement, Plan, Spec, Step, World
@@ -28,6 +28,7 @@ from scaler.planning.guards import (
 from scaler.planning.placements import placements
 from scaler.planning.plan import plan
 from scaler.planning.prices import unpriced
+from scaler.planning.template import Current
 from scaler.records.shortages import QUOTA_FOR
 
 
@@ -42,7 +43,7 @@ def make_plan(request: Request, knowledge: Knowledge, journal: Journal, ports: P
     if request.options.everything:
         spec, world = _without_protection(spec), _without_marks(world)
     made = plan(spec, world, knowledge.wanted, knowledge.advice)
-    while (learned := _look_up(made, knowledge, journal, ports)).advice != knowledge.advice:
+    while (learned := _look_up(request, made, knowledge, journal, ports)).advice != knowledge.advice:
         knowledge = learned
         made = plan(spec, world, knowledge.wanted, knowledge.advice)
     knowledge = learned
@@ -51,7 +52,7 @@ def make_plan(request: Request, knowledge: Knowledge, journal: Journal, ports: P
     if made.phases and (request.options.approve or not request.options.apply):
         knowledge = _read_prices(knowledge, ports)
     cost = cost_of(knowledge, knowledge.world.servers.values(), servers_after(knowledge, made))
-    return replace(made, cost=cost), knowledge
+    return replace(made, cost=cost), knowledge.note_outdated(made.outdated)
 
 
 def _without_protection(spec: Spec) -> Spec:
@@ -99,8 +100,8 @@ def check_sums(request: Request, knowledge: Knowledge, made: Plan, journal: Jour
 # Looking up: what changes the advice calls for another plan
 
 
-def _look_up(made: Plan, knowledge: Knowledge, journal: Journal, ports: Ports) -> Knowledge:
-    learned = _learn_images(made, knowledge, ports)
+def _look_up(request: Request, made: Plan, knowledge: Knowledge, journal: Journal, ports: Ports) -> Knowledge:
+    learned = _learn_current(request, made, knowledge, ports)
     if learned.advice != knowledge.advice:
         return learned
     creates = [step for step in made.steps if step.action is Action.CREATE]
@@ -115,28 +116,34 @@ def _look_up(made: Plan, knowledge: Knowledge, journal: Journal, ports: Ports) -
     return _obey_quota(made, learned, journal, ports)
 
 
-def _learn_images(made: Plan, knowledge: Knowledge, ports: Ports) -> Knowledge:
-    """Outdated servers go first: where only some of a group go, its image must be known."""
-    choosing = {
-        step.group
-        for step in made.steps
-        if step.action in LEAVING and knowledge.world.servers[step.server].counts and knowledge.wanted.get(step.group)
-    } - knowledge.advice.images.keys()
-    for name in sorted(choosing):
-        knowledge, names = _image_names(knowledge.spec.groups[name], knowledge, ports)
-        knowledge = knowledge.advise(images={**knowledge.advice.images, name: names})
+def _learn_current(request: Request, made: Plan, knowledge: Knowledge, ports: Ports) -> Knowledge:
+    """Look up what new servers would have, where a plan depends on that or somebody reads it.
+
+    Outdated servers go first: where only some of a group go, it must be known which are.
+    """
+    servers = knowledge.world.servers
+    if request.options.apply and not request.options.approve:
+        concerned = {
+            step.group
+            for step in made.steps
+            if step.action in LEAVING and servers[step.server].counts and knowledge.wanted.get(step.group)
+        }
+    else:
+        concerned = {server.group for server in servers.values()} & knowledge.wanted.keys()
+    return learn_current(concerned, knowledge, ports)
+
+
+def learn_current(groups: Set[str], knowledge: Knowledge, ports: Ports) -> Knowledge:
+    """Look up what new servers of these groups would have, if it is not known; go on without what cannot be read."""
+    for name in sorted(groups - knowledge.advice.current.keys()):
+        group, current = knowledge.spec.groups[name], Current()
+        try:
+            knowledge, catalogue = _read_catalogue(knowledge, ports)
+            current = current_template(group, ports.cloud, catalogue)
+        except CloudError as error:
+            ports.progress.note(f"which servers of {name} are outdated is not known: {error}")
+        knowledge = knowledge.advise(current={**knowledge.advice.current, name: current})
     return knowledge
-
-
-def _image_names(group: Group, knowledge: Knowledge, ports: Ports) -> tuple[Knowledge, frozenset[str]]:
-    """Return what a group's image goes by; nothing if the cloud cannot say, for a count must go down all the same."""
-    try:
-        knowledge, catalogue = _read_catalogue(knowledge, ports)
-        image = current_image(group, ports.cloud, catalogue)
-    except (InvalidError, *PASSING) as error:
-        ports.progress.note(f"which servers of {group.name} are outdated is not known: {error}")
-        return knowledge, frozenset()
-    return knowledge, frozenset({image.id, image.name})
 
 
 def _learn_names(knowledge: Knowledge, ports: Ports) -> Knowledge:

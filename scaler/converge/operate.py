@@ -13,6 +13,7 @@ from datetime import timedelta
 from scaler.converge.checks import find_server, wrong_status
 from scaler.converge.confirm import confirm, on_their_way, running
 from scaler.converge.knowledge import Knowledge
+from scaler.converge.make_plan import learn_current
 from scaler.converge.observe import learn_prices, observe, observe_again
 from scaler.converge.ports import Ports
 from scaler.converge.reboots import reboot_due, reboot_server
@@ -20,6 +21,7 @@ from scaler.converge.record import give_up_waiting, record, save
 from scaler.errors import UsageError
 from scaler.model import Action, GroupReport, Outcome, Result, Server, Spec, Step, StepReport, StepResult
 from scaler.model.lifecycle import Status
+from scaler.planning.facts import Facts
 from scaler.planning.guards import check_not_set_aside
 from scaler.support.suggestions import nearest
 
@@ -29,11 +31,11 @@ _REBOOTABLE = (Status.RUNNING, Status.STARTING, Status.REBOOTING)
 def look(spec: Spec, ports: Ports) -> Result:
     """Observe, and write what is there into the state file alone: no engine, one list call per page.
 
-    The prices are read too, as long as there is a server whose price is not known. A lost or
-    damaged state file is rebuilt from the stack's outputs and the cloud.
+    What new servers would have is read too, to say which are outdated, and the prices, as long as there is a server
+    whose price is not known. A lost or damaged state file is rebuilt from the stack's outputs and the cloud.
     """
     started = ports.clock.monotonic()
-    knowledge = learn_prices(_observe(spec, ports, rebuild=True), ports)
+    knowledge = _learn(_observe(spec, ports, rebuild=True), ports)
     return _finish(_Operation(knowledge, started), ports, into_stack=False)
 
 
@@ -42,9 +44,16 @@ def refresh(spec: Spec, ports: Ports) -> Result:
 
     def run() -> Result:
         started = ports.clock.monotonic()
-        return _finish(_Operation(learn_prices(_observe(spec, ports), ports), started), ports)
+        return _finish(_Operation(_learn(_observe(spec, ports), ports), started), ports)
 
     return ports.records.log_run(run)
+
+
+def _learn(knowledge: Knowledge, ports: Ports) -> Knowledge:
+    """Learn what servers cost, and which are outdated."""
+    concerned = {server.group for server in knowledge.world.servers.values()} & knowledge.spec.groups.keys()
+    knowledge = learn_current(concerned, learn_prices(knowledge, ports), ports)
+    return knowledge.note_outdated(Facts.of(knowledge.spec, knowledge.world, knowledge.advice).outdated)
 
 
 def orphans(spec: Spec, ports: Ports) -> tuple[Server, ...]:
@@ -249,6 +258,7 @@ def _finish(operation: _Operation, ports: Ports, *, into_stack: bool = True) -> 
         steps=tuple(_report(operation, step) for step in operation.steps),
         servers=tuple(server for _, server in sorted(knowledge.records.items()) if not server.finished),
         drift=knowledge.first.drift,
+        outdated={name: server.outdated for name, server in knowledge.world.servers.items() if server.outdated},
         requests=ports.cloud.requests,
         elapsed=timedelta(seconds=ports.clock.monotonic() - operation.started),
         failures=operation.failures,

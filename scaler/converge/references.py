@@ -8,7 +8,7 @@ from datetime import datetime
 
 from scaler.clouds import Catalogue, Cloud, Image, InvalidError, NoCapacityError, Offer, Reference
 from scaler.model import Group, Placement, Spec, Step
-from scaler.planning.template import References, Templates
+from scaler.planning.template import Current, References, Templates
 from scaler.support.suggestions import nearest
 
 
@@ -61,6 +61,21 @@ def current_image(group: Group, cloud: Cloud, catalogue: Catalogue) -> Image:
     if not known:
         raise InvalidError(f"No type of {group.name} is sold in its locations.")
     return cloud.find_image(group.image, known[0].architecture, known[0].location)
+
+
+def current_template(group: Group, cloud: Cloud, catalogue: Catalogue) -> Current:
+    """Return what a new server of a group would have; InvalidError if the cloud lacks some of it."""
+
+    def ids(kind: Reference, names: Iterable[str]) -> dict[str, str]:
+        return {cloud.reference(kind, name): name for name in names}
+
+    image = current_image(group, cloud, catalogue)
+    return Current(
+        images=frozenset({image.id, image.name}),
+        networks=ids("network", group.networks),
+        firewalls=ids("firewall", group.firewalls),
+        vpcs=ids("vpc", [group.vpc] if group.vpc is not None else []),
+    )
 
 
 def _fitting_image(group: Group, cloud: Cloud, offer: Offer) -> Image:

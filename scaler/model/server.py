@@ -38,6 +38,8 @@ class Server:
     """How far it is on its way out of service; None: it is not, or it is deleted."""
     health: Health | None = None
     """What its health checks found; None: it was not checked since it is in service."""
+    outdated: str | None = None
+    """In what it differs from a new one, when a run last looked; None: in nothing that is known."""
     price: Price | None = None
     """The price when a run last read the prices; None: no run has read them since the server exists."""
 

@@ -174,6 +174,8 @@ class Group:
     healthy: HealthPolicy | None = None
     """How servers in service are checked; None: a server that was ready once is not checked again."""
     stop: StopPolicy = StopPolicy()
+    lifetime: timedelta | None = None
+    """Older servers are outdated; None: age is no reason."""
     protect: frozenset[str] = frozenset()
     spread: bool = False
     """Whether servers are spread evenly over the locations; False: the first location with capacity gets all."""

@@ -152,6 +152,7 @@ def status_text(state: State | None, stack: str, now: datetime, *, color: bool, 
     errors = [
         f"{_paint('!', 'red', color)} {server.name}: {one_line(server.error)}" for server in servers if server.error
     ]
+    outdated = [f"{server.name} is outdated: {one_line(server.outdated)}" for server in servers if server.outdated]
     draining = [f"{server.name}: {words}" for server in servers if (words := drain_words(server))]
     deleted = len(state.servers) - len(servers)
     notes = [f"{format_count(deleted, 'deleted server')} not shown."] if deleted else []
@@ -162,7 +163,9 @@ def status_text(state: State | None, stack: str, now: datetime, *, color: bool, 
         f"{_paint('!', 'yellow', color)} `{one_line(operation.command)}` has not finished: repeat it to go on with it"
         for operation in state.orders.operations
     ]
-    return "\n\n".join("\n".join(lines) for lines in ([header], orders, table, errors, draining, notes) if lines)
+    return "\n\n".join(
+        "\n".join(lines) for lines in ([header], orders, table, errors, outdated, draining, notes) if lines
+    )
 
 
 def _server_table(servers: Sequence[Server], now: datetime, *, color: bool) -> list[str]:

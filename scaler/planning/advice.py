@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from scaler.model import Placement
+from scaler.planning.template import Current
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,5 +41,5 @@ class Advice:
     """Servers that this run must neither count nor change."""
     adopted: frozenset[str] = frozenset()
     """Servers that were orphans when the run began: they go before others."""
-    images: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    """By group: id and name of the image that a new server would be made from; empty: unknown."""
+    current: Mapping[str, Current] = field(default_factory=dict)
+    """By group: what a new server would have; without one, that is unknown."""

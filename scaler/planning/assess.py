@@ -326,10 +326,14 @@ def _is_recorded(servers: Mapping[str, Server], stack: StackState) -> bool:
 
 
 def _as_compared(servers: Mapping[str, Server]) -> dict[str, Server]:
-    """Leave out what is saved with the next change, and is no reason to start an engine: prices, a drain's stage."""
+    """Leave out what is saved with the next change, and is no reason to start an engine.
+
+    That is prices, in what servers are outdated, and a drain's stage.
+    """
+    bare = {name: replace(server, price=None, outdated=None) for name, server in servers.items()}
     return {
-        name: replace(server, price=None, drain=Drain(since=server.drain.since, until=server.drain.since))
+        name: replace(server, drain=Drain(since=server.drain.since, until=server.drain.since))
         if server.drain
-        else replace(server, price=None)
-        for name, server in servers.items()
+        else server
+        for name, server in bare.items()
     }

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from scaler.model import Spec, World
 from scaler.planning.advice import Advice
-from scaler.planning.template import outdated
+from scaler.planning.template import Current, outdated
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,9 @@ class Facts:
 
 def _outdated(spec: Spec, world: World, advice: Advice) -> dict[str, str]:
     found = {
-        name: outdated(spec.groups[server.group], world.machines[name], advice.images.get(server.group, ()))
+        name: outdated(
+            spec.groups[server.group], world.machines[name], advice.current.get(server.group, Current()), world.at
+        )
         for name, server in world.servers.items()
         if server.group in spec.groups and not server.set_aside
     }

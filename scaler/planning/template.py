@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from scaler.model import Group, Machine, MachineRequest, Server, Spec, Step
 from scaler.model.ownership import GROUP, TEMPLATE, Owner
+from scaler.support.durations import format_duration
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +37,19 @@ class Templates:
         return self.by_placement[step.group, step.type or "", step.location or ""]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Current:
+    """What a new server of a group would have now: what the names in the spec mean at the cloud."""
+
+    images: frozenset[str] = frozenset()
+    """Id and name of its image; empty: unknown."""
+    networks: Mapping[str, str] = field(default_factory=dict)
+    """Id → name in the spec, as for the next two."""
+    firewalls: Mapping[str, str] = field(default_factory=dict)
+    vpcs: Mapping[str, str] = field(default_factory=dict)
+    """The VPC; empty: the spec names none."""
+
+
 def fingerprint(group: Group) -> str:
     """Return a short hash of what cannot be read back from a server: its user data and keys."""
     made_of = json.dumps([group.user_data, sorted(group.ssh_keys)])
@@ -51,10 +66,10 @@ def labels_of(spec: Spec, machine: Machine, group: str, owner: Owner) -> dict[st
     return {**owner.claim(machine.labels), **wanted, **owner.labels, GROUP: group}
 
 
-def outdated(group: Group, machine: Machine, images: Collection[str] = ()) -> str | None:
+def outdated(group: Group, machine: Machine, current: Current, now: datetime) -> str | None:
     """Return in what a machine differs from a new one of its group; None if no difference can be seen.
 
-    `images` are the id and the name of the image of a new server, if known.
+    A network or a firewall that it has beside those of the spec is no difference: others attach them too.
     """
     differences = []
     if machine.labels.get(TEMPLATE) not in (None, fingerprint(group)):
@@ -63,9 +78,33 @@ def outdated(group: Group, machine: Machine, images: Collection[str] = ()) -> st
         differences.append(f"type {machine.type}, not {' or '.join(group.types)}")
     if machine.location not in group.locations:
         differences.append(f"in {machine.location}, not {' or '.join(group.locations)}")
-    if images and machine.image is not None and machine.image not in images:
-        differences.append(f"image {machine.image}, not {min(images)}")
+    if current.images and machine.image is not None and machine.image not in current.images:
+        differences.append(f"image {machine.image}, not {min(current.images)}")
+    differences += _unattached(machine, current)
+    if group.lifetime is not None and now - machine.created > group.lifetime:
+        differences.append(f"older than {format_duration(group.lifetime)}")
     return "; ".join(differences) or None
+
+
+def _unattached(machine: Machine, current: Current) -> list[str]:
+    """Return which networks and firewalls of the spec a machine lacks; nothing where its cloud tells none of them."""
+    details = machine.details
+    kinds: tuple[tuple[str, Mapping[str, str], object], ...] = (
+        ("network", current.networks, _network_ids(details.get("private_net"))),
+        ("firewall", current.firewalls, details.get("firewall_ids")),
+        ("VPC", current.vpcs, [details["vpc_uuid"]] if details.get("vpc_uuid") else None),
+    )
+    return [
+        f"not in the VPC {name}" if kind == "VPC" else f"without the {kind} {name}"
+        for kind, wanted, attached in kinds
+        if isinstance(attached, list)
+        for known, name in wanted.items()
+        if known not in map(str, attached)
+    ]
+
+
+def _network_ids(rows: object) -> list[object] | None:
+    return [row["network"] for row in rows] if isinstance(rows, list) else None
 
 
 def new_server(spec: Spec, step: Step, references: References, owner: Owner) -> MachineRequest:

@@ -211,6 +211,7 @@ def server_to_json(server: Server) -> dict[str, object]:
         "reboot_asked": server.reboot_asked,
         "drain": _drain_to_json(server.drain),
         "health": _health_to_json(server.health),
+        "outdated": server.outdated,
         **_price_to_json(server.price),
     }
 
@@ -239,6 +240,7 @@ def server_from_json(document: object) -> Server:
         reboot_asked=fields.flag("reboot_asked"),
         drain=_drain_from_json(fields.optional_object("drain")),
         health=_health_from_json(fields.optional_object("health")),
+        outdated=fields.optional_text("outdated"),
         price=_price_from_json(fields),
     )
 

@@ -297,8 +297,9 @@ def test_servers_are_recorded_with_their_prices_and_keep_them() -> None:
     # Nothing to do, and no price to be learned: nothing is read.
     assert setting.ensure(2).outcome is Outcome.UNCHANGED
     assert (recorded(), read) == (priced, [])
+    # A look reads the catalogue for the image of new servers, and leaves the known prices.
     look(setting.spec, setting.around)
-    assert (recorded(), read) == (priced, [])
+    assert (recorded(), read) == (priced, [1])
     # A run that reads them anyway writes down what it read, of every server.
     setting.ensure(3)
     assert recorded() == dict.fromkeys(["prod-worker-1", "prod-worker-2", "prod-worker-3"], Decimal(6))
@@ -337,7 +338,10 @@ def test_without_the_prices_a_look_is_as_good_in_all_else() -> None:
     setting.cloud.catalogue = unreadable  # type: ignore[assignment, method-assign]
     look(setting.spec, setting.around)
     assert setting.records.servers["prod-worker-1"].price is None
-    assert setting.progress.notes == ["the prices cannot be read: no (server_error)"]
+    assert setting.progress.notes == [
+        "the prices cannot be read: no (server_error)",
+        "which servers of worker are outdated is not known: no (server_error)",
+    ]
 
 
 def test_a_server_of_another_type_than_recorded_has_no_price_that_was_another_s() -> None:

@@ -9,6 +9,7 @@ from scaler.converge.knowledge import describe_placement
 from scaler.model import Placement
 from scaler.model.lifecycle import Status
 from scaler.planning.advice import Advice
+from scaler.planning.template import Current
 from tests.support.fakes import START, group, spec
 from tests.support.worlds import known, numbered, server
 
@@ -40,16 +41,21 @@ def test_note_of_nothing_changes_nothing() -> None:
 
 
 def test_advise_unites_sets_and_replaces_other_values() -> None:
-    before = Advice(taken=frozenset({"a"}), exhausted=frozenset({FIRST}), most=5, images={"worker": frozenset({"100"})})
+    before = Advice(
+        taken=frozenset({"a"}),
+        exhausted=frozenset({FIRST}),
+        most=5,
+        current={"worker": Current(images=frozenset({"100"}))},
+    )
     learned = replace(KNOWLEDGE, advice=before).advise(
-        taken=frozenset({"b"}), undrained=frozenset({"c"}), most=3, images={"web": frozenset({"200"})}
+        taken=frozenset({"b"}), undrained=frozenset({"c"}), most=3, current={"web": Current(images=frozenset({"200"}))}
     )
     assert learned.advice == Advice(
         taken=frozenset({"a", "b"}),
         exhausted=frozenset({FIRST}),
         undrained=frozenset({"c"}),
         most=3,
-        images={"web": frozenset({"200"})},
+        current={"web": Current(images=frozenset({"200"}))},
     )
 
 

@@ -21,6 +21,20 @@ def test_a_changed_spec_shows_as_a_difference_and_changes_no_server(hetzner: Pro
     assert hetzner.machines == before
 
 
+def test_status_says_which_servers_are_outdated_and_why(project: Project) -> None:
+    project.ensure("1")
+    project.world.add_snapshot(project.vendor.name, "newer", labels={"role": "worker"}, disk=20)
+    project.ensure("2")
+    assert "is outdated" not in project.run("status").stdout
+    old, new = (project.records[f"demo-worker-{number}"]["image"] for number in (1, 2))
+    shown = {"demo-worker-1": f"image {old}, not {new}"}
+    assert project.run("preview", "2", "-o", "json").document["outdated"] == shown
+    project.run("status", "--refresh")
+    assert f"demo-worker-1 is outdated: {shown['demo-worker-1']}" in project.run("status").stdout
+    assert project.records["demo-worker-1"]["outdated"] == shown["demo-worker-1"]
+    assert project.records["demo-worker-2"]["outdated"] is None
+
+
 def test_of_ten_the_right_four_go(hetzner: Project) -> None:
     """Two are protected, one hangs, one is of an outdated image: six are wanted."""
     hetzner.ensure("1")

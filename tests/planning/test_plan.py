@@ -17,6 +17,7 @@ from scaler.planning.advice import Advice
 from scaler.planning.names import natural
 from scaler.planning.placements import placements
 from scaler.planning.plan import plan
+from scaler.planning.template import Current
 from scaler.planning.victims import victims
 from tests.support.fakes import group, spec
 from tests.support.worlds import machine, numbered, server, world
@@ -479,10 +480,10 @@ def test_a_changed_type_location_or_template_shows_as_a_difference() -> None:
 def test_outdated_servers_go_before_the_newest() -> None:
     here = world(ONE, *numbered(*[Status.RUNNING] * 3))
     here = aged(ONE, here, "prod-worker-1", image="99")
-    images = {"worker": frozenset({"100", "golden"})}
-    assert names(plan(ONE, here, {"worker": 2}, Advice(images=images)), Action.DELETE) == ["prod-worker-1"]
+    current = {"worker": Current(images=frozenset({"100", "golden"}))}
+    assert names(plan(ONE, here, {"worker": 2}, Advice(current=current)), Action.DELETE) == ["prod-worker-1"]
     assert names(plan(ONE, here, {"worker": 2}), Action.DELETE) == ["prod-worker-3"]
-    chosen = plan(ONE, here, {"worker": 2}, Advice(images=images)).steps[0]
+    chosen = plan(ONE, here, {"worker": 2}, Advice(current=current)).steps[0]
     assert chosen.reason == "worker wants 2, has 3: it is outdated (image 99, not 100)"
 
 

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from scaler.model import Action, Step
 from scaler.model.ownership import TEMPLATE
-from scaler.planning.template import References, existing_server, fingerprint, labels_of, new_server, recorded_server
-from tests.support.fakes import group, spec
+from scaler.planning.template import (
+    Current,
+    References,
+    existing_server,
+    fingerprint,
+    labels_of,
+    new_server,
+    outdated,
+    recorded_server,
+)
+from tests.support.fakes import START, group, spec
 from tests.support.worlds import machine, server
 
 OWNER = spec().owner.with_id("1d1d1d1d")
@@ -83,6 +94,39 @@ def test_an_existing_server_is_declared_as_what_it_is() -> None:
     assert (request.type, request.location, request.image) == ("cx23", "fsn1", "100")
     nameless = existing_server(here, replace(machine(here, server()), image=None), "worker", OWNER)
     assert nameless.image == "unknown"
+
+
+NOW = START + timedelta(days=8)
+
+
+@pytest.mark.parametrize(
+    ("changed", "current", "details", "why"),
+    [
+        ({}, Current(), {}, None),
+        ({"lifetime": timedelta(days=9)}, Current(), {}, None),
+        ({"lifetime": timedelta(days=7)}, Current(), {}, "older than 7d"),
+        ({}, Current(images=frozenset({"100", "golden"})), {}, None),
+        ({}, Current(images=frozenset({"200", "golden"})), {}, "image 100, not 200"),
+        ({}, Current(networks={"11": "lan"}), {}, None),
+        ({}, Current(networks={"11": "lan"}), {"private_net": [{"network": 12}]}, "without the network lan"),
+        ({}, Current(networks={"11": "lan"}), {"private_net": [{"network": 12}, {"network": 11}]}, None),
+        ({}, Current(firewalls={"5": "web"}), {"firewall_ids": []}, "without the firewall web"),
+        ({}, Current(), {"firewall_ids": [5], "private_net": [{"network": 12}]}, None),
+        ({}, Current(vpcs={"v": "lan"}), {"vpc_uuid": "w"}, "not in the VPC lan"),
+        (
+            {"types": ("cpx22",)},
+            Current(networks={"1": "lan"}),
+            {"private_net": []},
+            "type cx23, not cpx22; without the network lan",
+        ),
+    ],
+)
+def test_in_what_a_server_is_outdated(
+    changed: dict[str, Any], current: Current, details: dict[str, object], why: str | None
+) -> None:
+    made = group(**changed)
+    old = replace(machine(spec(group()), server()), created=START, details=details)
+    assert outdated(made, old, current, NOW) == why
 
 
 def test_a_recorded_server_is_declared_from_its_record() -> None:

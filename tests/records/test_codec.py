@@ -154,6 +154,7 @@ def test_document_is_exactly_the_contract() -> None:
                 "reboot_asked": False,
                 "drain": None,
                 "health": None,
+                "outdated": None,
                 "currency": "EUR",
                 "price_per_hour": "0.0096",
                 "price_per_month": "5.99",

@@ -18,9 +18,10 @@ from scaler.config.schema.readiness import CheckSchema, HealthySchema, ReadySche
 from scaler.config.schema.refusals import refusal, shown
 from scaler.config.schema.stopping import StopSchema
 from scaler.config.schema.user_data import check_document, read_user_data
-from scaler.config.schema.values import Choices, Duration, Flag, Number, Text, Texts, given_guard
+from scaler.config.schema.values import Choices, Duration, Flag, Number, Retention, Text, Texts, given_guard
 from scaler.model import PLACED_TOGETHER
 from scaler.model.ownership import RESERVED, is_host_name
+from scaler.support.durations import format_duration
 
 HETZNER_ONLY = ("networks", "firewalls", "placement_group", "public_ipv4", "public_ipv6", "keep_paid")
 DIGITALOCEAN_ONLY = ("vpc", "monitoring", "ipv6")
@@ -78,6 +79,9 @@ class GroupSchema(BaseModel):
     )
     naming: Function | None = spec_key(
         "A function, module:function, that names new servers; without it, they are <stack>-<group>-<n>.", default=None
+    )
+    lifetime: Retention | None = spec_key(
+        "How old a server may get: an older one counts as outdated. Without it, age is no reason.", default=None
     )
     protect: Texts = spec_key("Names of servers that are never chosen for scale-down.", default=())
     spread: Flag = spec_key("Whether new servers are spread over the locations, evenly.", default=False)
@@ -169,6 +173,14 @@ class GroupSchema(BaseModel):
         if check is not None and not addresses and (check.tcp or "{ip}" in (check.http or "")):
             raise refusal("needs an address, and servers of this group have no public one", "use a command")
         return check
+
+    @field_validator("lifetime")
+    @classmethod
+    def _longer_than_a_start(cls, value: timedelta | None, info: Info) -> timedelta | None:
+        start = info.data.get("start_within")
+        if value is not None and start is not None and value <= start:
+            raise refusal(f"must be longer than start_within ({format_duration(start)})")
+        return value
 
     @field_validator("image_changes", mode="before")
     @classmethod
