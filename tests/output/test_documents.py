@@ -57,6 +57,7 @@ DOCUMENT = {
             "set_aside": False,
             "reboot_asked": False,
             "drain": None,
+            "health": None,
             "outdated": None,
             "currency": None,
             "price_per_hour": None,
