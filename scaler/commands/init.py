@@ -13,6 +13,7 @@ from scaler.commands.context import Context, Output
 from scaler.commands.document import dump
 from scaler.config.strict_yaml import displayed
 from scaler.errors import ScalerError
+from scaler.support.documents import read_file
 
 PULUMI = """\
 # The project as Pulumi knows it: `pulumi stack output` and `pulumi preview` work here too.
@@ -133,12 +134,12 @@ def _write(path: Path, content: str) -> bool:
 def _ignore(path: Path) -> bool:
     """Have git ignore the state folder; False if it does already."""
     try:
-        text = path.read_text(encoding="utf-8") if path.exists() else ""
+        text = read_file(path).decode() if path.exists() else ""
         if {IGNORED, IGNORED.rstrip("/"), f"/{IGNORED}"} & {line.strip() for line in text.splitlines()}:
             return False
         with path.open("a", encoding="utf-8") as file:
             file.write(f"{IGNORED}\n" if not text or text.endswith("\n") else f"\n{IGNORED}\n")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise _unwritable(path, error) from error
     return True
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scaler.errors import InvalidSpecError, UsageError
+from scaler.support.documents import read_beginning
 from scaler.support.suggestions import nearest
 from scaler.support.text import quoted
 
@@ -73,10 +74,12 @@ class Project:
 
 
 def _is_spec(path: Path) -> bool:
-    if path.name.startswith(("_", ".")) or "." in path.stem or not path.is_file():
+    if path.name.startswith(("_", ".")) or "." in path.stem or path.is_dir():
         return False
-    with path.open("rb") as file:
-        return not file.read(64).startswith(b"#cloud-config")
+    try:
+        return not read_beginning(path, 64).startswith(b"#cloud-config")
+    except OSError:
+        return True  # Who reads it says what is wrong with it.
 
 
 def _listed(stacks: list[str]) -> str:

@@ -7,6 +7,7 @@ The engine replaces its files by rename, so a reader never sees half of one.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -113,6 +114,13 @@ class LocalBackend:
     def nameless_locks(self) -> list[Path]:
         """Return the lock files that are whole and name no owner, so that nobody knows whether it is alive."""
         return [path for path in self._lock_files() if read_lock(path) is None and path.exists() and not _is_torn(path)]
+
+    def files(self) -> Iterator[Path]:
+        """Yield what there is where the engine keeps its files of the stack and of the backend."""
+        stacks = self.root / "stacks" / self.project
+        yield from self.root.glob("meta.yaml*")
+        yield from stacks.glob(f"{self.stack}.*")
+        yield from self._lock_folder.glob("*")
 
     def _lock_files(self) -> list[Path]:
         return [path for path in sorted(self._lock_folder.glob("*.json*")) if path.suffix != ".attrs"]

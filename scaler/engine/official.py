@@ -13,7 +13,7 @@ from pathlib import Path
 from scaler.clouds import AmbiguousError, CloudError, GoneError, InvalidError, NameTakenError
 from scaler.clouds.registry import Vendor
 from scaler.clouds.transport import Refusal, meaning_of_status
-from scaler.engine.yaml_file import parse_yaml
+from scaler.engine.yaml_file import read_yaml
 from scaler.errors import RefusedError
 
 _PLACES = ("token", "endpoint", "apiEndpoint")
@@ -60,7 +60,7 @@ def refuse_other_place(directory: Path, stack: str, package: str) -> None:
 
 def _document(path: Path) -> Mapping[str, object]:
     try:
-        document = parse_yaml(path.read_bytes())
+        document = read_yaml(path)
     except (OSError, ValueError):
         # What the engine makes of it, it says itself.
         return {}

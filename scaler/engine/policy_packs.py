@@ -87,6 +87,7 @@ def _prepare(pack: PolicyPack, folder: Path, withheld: Sequence[str]) -> PackFil
         return PackFiles(pack.path, config)
     options = runtime.get("options") if isinstance(runtime, dict) else None
     program = pack.path / str(project.get("main") or ".")
+    _refuse_odd_program(program)
     words = [str(_python(pack, options or {})), "-u", "-m", "pulumi.policy"]
     _write_launcher(launcher, words, f'"$1" {shlex.quote(str(program))}', withheld)
     return PackFiles(launcher, config)
@@ -97,6 +98,17 @@ def _write_launcher(path: Path, words: Sequence[str], arguments: str, withheld: 
     without = [word for name in withheld for word in ("-u", name)]
     path.write_text(f"#!/bin/sh\nexec {shlex.join(['/usr/bin/env', *without, *words])} {arguments}\n", encoding="utf-8")
     path.chmod(0o700)
+
+
+def _refuse_odd_program(program: Path) -> None:
+    """PolicyPackError for a pipe or a device in the place of the pack's program: Python would wait in it for ever."""
+    for path in (program, program / "__main__.py", program / "__init__.py"):
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise PolicyPackError(
+                f"{path} cannot be read.",
+                why="it is a pipe, a device or a socket, and no file",
+                fix="Put the file there.",
+            )
 
 
 def _config(pack: PolicyPack) -> Mapping[str, object]:

@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
@@ -30,6 +31,7 @@ from scaler.engine.event_port import EventPort
 from scaler.engine.events import Events, Ran, reason_in
 from scaler.engine.host import LanguageHost, Program, hosting
 from scaler.engine.lock_wait import LockWait
+from scaler.engine.odd_files import refuse_odd_files
 from scaler.engine.secrets import (
     PASSPHRASE,
     PASSPHRASE_FILE,
@@ -68,6 +70,8 @@ class _Process(automation.PulumiCommand):
         self.on_start: Callable[[int], None] = lambda pid: None
         self.host: LanguageHost | None = None
         """Who runs the program of the operation that is under way."""
+        self.before: Callable[[], None] = lambda: None
+        """Raises an error for what would hold a process up."""
         self.started = 0
         self.events: EventPort | None = None
         """Where the operation that is under way reports its events."""
@@ -82,6 +86,7 @@ class _Process(automation.PulumiCommand):
     ) -> automation.CommandResult:
         """Run one command to its end; raises the SDK's CommandError on a non-zero code, EngineError without a start."""
         require_passphrase_file(self.environ)
+        self.before()
         if "--non-interactive" not in args:
             args.insert(0, "--non-interactive")
         if self.host and "--exec-kind" in args:
@@ -191,6 +196,7 @@ class Engine:
         self._clock = clock
         self._local = LocalBackend.at(settings.backend, settings.project, settings.stack)
         self._process = _Process(settings.binary, settings.version, settings.environ_of_engine(), settings.deadline)
+        self._process.before = partial(refuse_odd_files, settings, self._local)
         self._workspace = automation.LocalWorkspace(
             work_dir=str(settings.directory),
             pulumi_home=str(settings.home) if settings.home else None,

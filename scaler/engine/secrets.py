@@ -7,14 +7,13 @@ makes a new stack with a passphrase, whatever the stack's settings file says, un
 
 from __future__ import annotations
 
-import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from scaler.engine.yaml_file import read_yaml
 from scaler.errors import EngineError
-from scaler.support.documents import size_text
+from scaler.support.documents import read_file
 
 PASSPHRASE = "PULUMI_CONFIG_PASSPHRASE"  # noqa: S105 - a name, no secret
 PASSPHRASE_FILE = "PULUMI_CONFIG_PASSPHRASE_FILE"  # noqa: S105
@@ -47,20 +46,18 @@ def default_passphrase(environ: Mapping[str, str], provider: str | None) -> dict
 
 
 def passphrase_file_problem(environ: Mapping[str, str]) -> str | None:
-    """Return why the file with the passphrase cannot be read; None if it can, or if the engine does not need it."""
+    """Return why the file with the passphrase cannot be used; None if it can, or if the engine does not need it."""
     path = environ.get(PASSPHRASE_FILE)
     if not path or PASSPHRASE in environ:
         return None
     try:
-        about = Path(path).stat()
-        if not stat.S_ISREG(about.st_mode):
-            return f"{PASSPHRASE_FILE} names no regular file, and each engine process has to read it"
-        if about.st_size > _LARGEST_PASSPHRASE:
-            return f"the file that {PASSPHRASE_FILE} names has more than {size_text(_LARGEST_PASSPHRASE)}"
-        with Path(path).open("rb"):
-            return None
+        # The engine does the same. Each of its processes reads it, which a pipe does not bear.
+        passphrase = read_file(Path(path), _LARGEST_PASSPHRASE).strip()
     except OSError as error:
         return f"the file that {PASSPHRASE_FILE} names cannot be read: {error.strerror}"
+    except ValueError as error:
+        return f"the file that {PASSPHRASE_FILE} names cannot be used: {error}"
+    return None if passphrase else f"the file that {PASSPHRASE_FILE} names is empty"
 
 
 def require_passphrase_file(environ: Mapping[str, str]) -> None:
@@ -73,7 +70,8 @@ def require_passphrase_file(environ: Mapping[str, str]) -> None:
         raise EngineError(
             "The stack's secrets cannot be encrypted or decrypted.",
             why=problem,
-            fix=f"Name a regular file in {PASSPHRASE_FILE}, or set {PASSPHRASE}.",
+            fix=f"Name a regular file with a passphrase in {PASSPHRASE_FILE}, or set {PASSPHRASE}, to nothing if you "
+            "mean the empty passphrase.",
             code="secrets",
         )
 

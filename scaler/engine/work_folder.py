@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from scaler.errors import StateError
+from scaler.support.documents import read_file
 from scaler.support.files import failure_reason, make_folder, replace_file
 
 _PROJECT_FILE = "Pulumi.yaml"
@@ -25,11 +26,11 @@ def work_folder(directory: Path, stack: str, otherwise: Path) -> Path:
         return directory
     try:
         make_folder(otherwise / "stacks")
-        replace_file(otherwise / _PROJECT_FILE, (directory / _PROJECT_FILE).read_bytes())
+        replace_file(otherwise / _PROJECT_FILE, read_file(directory / _PROJECT_FILE))
         settings = f"Pulumi.{stack}.yaml"
         with suppress(FileNotFoundError):
-            replace_file(otherwise / settings, (directory / settings).read_bytes())
-    except OSError as error:
+            replace_file(otherwise / settings, read_file(directory / settings))
+    except (OSError, ValueError) as error:
         raise StateError(
             f"The project folder {directory} is read-only, and a copy for the engine cannot be made in {otherwise}.",
             why=failure_reason(error),

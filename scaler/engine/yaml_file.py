@@ -13,13 +13,9 @@ _LARGEST_FILE = 64 << 10
 
 def read_yaml(path: Path) -> Any:
     """Return the document in a file. OSError if it cannot be read, ValueError if it is none or nested too deep."""
-    return parse_yaml(read_file(path, _LARGEST_FILE))
-
-
-def parse_yaml(content: bytes) -> Any:
-    """Return a YAML document; ValueError if it is none or nested too deep."""
     import yaml
 
+    content = read_file(path, _LARGEST_FILE)
     try:
         return yaml.safe_load(content)
     except yaml.YAMLError as error:

@@ -6,11 +6,15 @@ that: too large, nested too deep, no JSON, not UTF-8. A file that cannot be read
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import json
 import os
+import select
+import stat
 import zlib
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +25,14 @@ MOST_VALUES = 4_000_000
 """The most values of a document: a short file of empty lists would take a hundred times its size in memory."""
 
 
-def read_file(path: Path, largest: int = LARGEST_FILE, *, wait: bool = False) -> bytes:
-    """Return a file's content; ValueError if it has more than `largest` bytes.
+LONGEST_SILENCE_S = 60.0
+"""How long a pipe or a device that the user names may say nothing: a person may have to unlock a vault first."""
 
-    Unless `wait`, a pipe in its place gives what is in it, and does not hold the run up.
-    """
+_CHUNK = 64 << 10
+
+
+def read_file(path: Path, largest: int = LARGEST_FILE, *, wait: bool = False) -> bytes:
+    """Return a file's content; ValueError if it has more than `largest` bytes. See `read_beginning`."""
     content = read_beginning(path, largest + 1, wait=wait)
     if len(content) > largest:
         raise ValueError(f"it has more than {size_text(largest)}")
@@ -33,10 +40,39 @@ def read_file(path: Path, largest: int = LARGEST_FILE, *, wait: bool = False) ->
 
 
 def read_beginning(path: Path, most: int, *, wait: bool = False) -> bytes:
-    """Return the first `most` bytes of a file, or all if it has fewer."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | (0 if wait else os.O_NONBLOCK))
-    with open(descriptor, "rb") as file:  # noqa: PTH123 - it is open already
-        return file.read(most) or b""
+    """Return the first `most` bytes of a file, or all if it has fewer.
+
+    What is no regular file, such as a pipe or a device, is an OSError, since a read from it may never
+    end. With `wait` it is read, as a shell's `<(…)` and `/dev/stdin` need, and must say something at least
+    once in `LONGEST_SILENCE_S`.
+    """
+    with open(path, "rb", opener=_opened) as file:
+        if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            return file.read(most)
+        if wait:
+            return _waited_for(file.fileno(), most, path)
+    raise OSError(errno.EINVAL, "it is a pipe, a device or a socket, and no file", str(path))
+
+
+def _opened(path: str, flags: int) -> int:
+    # Without blocking: to open a pipe that nobody writes to would never end.
+    return os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK)
+
+
+def _waited_for(descriptor: int, most: int, path: Path) -> bytes:
+    """Read what other programs write, until they have closed it."""
+    content = bytearray()
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    while len(content) < most:
+        if not poll.poll(LONGEST_SILENCE_S * 1000):
+            raise TimeoutError(errno.ETIMEDOUT, f"nothing came out of it for {LONGEST_SILENCE_S:g} s", str(path))
+        with suppress(BlockingIOError):
+            chunk = os.read(descriptor, min(most - len(content), _CHUNK))
+            if not chunk:
+                break
+            content += chunk
+    return bytes(content)
 
 
 def unzip(content: bytes, largest: int = LARGEST_FILE) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import stat
@@ -155,3 +156,33 @@ def test_no_name_leads_out_of_the_project_folder(hetzner: Project) -> None:
     (hetzner.folder / "Pulumi.yaml").write_text("name: ../../beside\nruntime: python\n", encoding="utf-8")
     assert "../../beside" in hetzner.run("ensure", "--yes", code=65).stderr
     assert {path for path in set(below(hetzner.folder.parent)) - before if "embedded.sqlite" not in path.name} == set()
+
+
+def test_a_pipe_in_the_place_of_a_file_holds_no_command_up(hetzner: Project) -> None:
+    """Of the engine, which would wait in it for ever, and of scaler; each is named, and gives way to the file again."""
+    hetzner.ensure("worker=1")
+    backend = hetzner.state_dir / "pulumi/.pulumi"
+    places = {
+        backend / "meta.yaml": 1,
+        backend / "stacks/scaler/demo.json.attrs": 1,
+        backend / "locks/organization/scaler/demo/x.json.attrs": 1,
+        hetzner.folder / "Pulumi.demo.yaml": 1,
+        hetzner.folder / "Pulumi.yaml": 65,
+        hetzner.spec_path: 65,
+        hetzner.state_path: 1,
+    }
+    for path, code in places.items():
+        there = path.exists()
+        if there:
+            path.rename(path.with_name("kept"))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.mkfifo(path)
+        error = hetzner.ensure("worker=2", code=code).error
+        assert "a pipe, a device or a socket" in json.dumps(error), path
+        if path.name == "meta.yaml":
+            assert "a pipe, a device or a socket" in hetzner.run("doctor", code=1).stdout, path
+        path.unlink()
+        if there:
+            path.with_name("kept").rename(path)
+    hetzner.ensure("worker=2")
+    assert len(hetzner.agreed()) == 2

@@ -54,7 +54,7 @@ def test_the_provider_of_the_stack_s_settings_file(
     assert chosen_provider(tmp_path, "prod") == expected
 
 
-@pytest.mark.parametrize("kind", ["device", "pipe", "too large"])
+@pytest.mark.parametrize("kind", ["device", "pipe", "too large", "empty", "a line break"])
 def test_a_passphrase_is_in_a_regular_file(tmp_path: Path, kind: str) -> None:
     """The engine would read nothing there, and encrypt with the empty passphrase, or read without end."""
     file = tmp_path / "passphrase"
@@ -63,7 +63,7 @@ def test_a_passphrase_is_in_a_regular_file(tmp_path: Path, kind: str) -> None:
     elif kind == "pipe":
         os.mkfifo(file)
     else:
-        file.write_bytes(b"x" * (1 << 20))
+        file.write_bytes({"too large": b"x" * (1 << 20), "empty": b"", "a line break": b"\n"}[kind])
     with pytest.raises(EngineError, match="PULUMI_CONFIG_PASSPHRASE_FILE"):
         require_passphrase_file({"PULUMI_CONFIG_PASSPHRASE_FILE": str(file)})
     require_passphrase_file({"PULUMI_CONFIG_PASSPHRASE_FILE": str(file), "PULUMI_CONFIG_PASSPHRASE": "x"})

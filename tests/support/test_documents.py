@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import gzip
 import os
+import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from scaler.config.strict_yaml import read
-from scaler.engine.yaml_file import parse_yaml
+from scaler.engine.yaml_file import read_yaml
+from scaler.support import documents
 from scaler.support.documents import MOST_VALUES, parse_json, read_file, read_json, unzip
 from tests.support.project import ROOT
 
@@ -49,11 +52,44 @@ def test_files_are_bounded_before_and_after_they_are_unzipped(tmp_path: Path) ->
             unzip(broken)
 
 
-def test_a_pipe_or_an_endless_file_holds_nobody_up(tmp_path: Path) -> None:
+def test_what_is_no_regular_file_is_not_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    assert read_file(tmp_path / "pipe") == b""
+    (tmp_path / "link").symlink_to("/dev/zero")
+    for path in (tmp_path / "pipe", tmp_path / "link", Path("/dev/null")):
+        with pytest.raises(OSError, match="a pipe, a device or a socket"):
+            read_file(path)
+    with pytest.raises(IsADirectoryError):
+        read_file(tmp_path)
+
+
+@pytest.mark.server
+def test_a_socket_is_not_read(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "socket"))
+        for wait in (False, True):
+            with pytest.raises(OSError, match="No such device or address"):
+                read_file(tmp_path / "socket", wait=wait)
+
+
+def test_what_a_user_names_may_be_a_pipe_or_a_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, writer = os.pipe()
+
+    def write() -> None:
+        with os.fdopen(writer, "wb") as file:
+            file.write(b"x" * 100_000)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    assert read_file(Path(f"/dev/fd/{reader}"), wait=True) == b"x" * 100_000
+    thread.join()
+    os.close(reader)
+    assert read_file(Path("/dev/null"), wait=True) == b""
     with pytest.raises(ValueError, match="more than 64 KiB"):
-        read_file(Path("/dev/zero"), 64 << 10)
+        read_file(Path("/dev/zero"), 64 << 10, wait=True)
+    monkeypatch.setattr(documents, "LONGEST_SILENCE_S", 0.1)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(TimeoutError, match=r"nothing came out of it for 0.1 s"):
+        read_file(tmp_path / "pipe", wait=True)
 
 
 @pytest.mark.parametrize("content", [b"[" * 400, b"- " * 400, b"- &a 1\n" + b"- *a\n" * 25_000])
@@ -67,11 +103,14 @@ def test_yaml_without_end_is_a_problem_of_the_file(tmp_path: Path, content: byte
     assert problem.message == "the file is too large: it has more than 1 MiB"
 
 
-def test_yaml_of_others_is_a_value_or_an_error_of_one_kind() -> None:
-    assert parse_yaml(b"a: [1]") == {"a": [1]}
-    for content in (b"a: [", b"[" * 1200, b"\0"):
+def test_yaml_of_others_is_a_value_or_an_error_of_one_kind(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_bytes(b"a: [1]")
+    assert read_yaml(path) == {"a": [1]}
+    for content in (b"a: [", b"[" * 1200, b"\0", b"a: " + b"1" * (65 << 10)):
+        path.write_bytes(content)
         with pytest.raises(ValueError, match=r"."):
-            parse_yaml(content)
+            read_yaml(path)
 
 
 BOMBS = """
