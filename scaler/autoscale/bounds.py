@@ -89,6 +89,15 @@ def placement_groups(spec: Spec) -> Bound | None:
     )
 
 
+def room(spec: Spec, servers: Iterable[Server]) -> Bound | None:
+    """Return what servers that are set aside leave of the limit, as a bound; None without a limit, or without such."""
+    limit, aside = spec.limit, sum(server.set_aside for server in servers)
+    if limit is None or not aside:
+        return None
+    why = f"the stack's limit is {limit}, and {aside} of its servers {'is' if aside == 1 else 'are'} set aside"
+    return Bound("limit", why, lambda counts: sum(counts.values()) + aside <= limit)
+
+
 def quota(cloud: Cloud, shortages: Shortages, machines: int, now: datetime) -> Bound | None:
     """Return the account's quota as a bound; None if it is not known.
 

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from scaler.autoscale.bounds import Prices, budget, per_month, placement_groups, quota
+from scaler.autoscale.bounds import Prices, budget, per_month, placement_groups, quota, room
 from scaler.autoscale.decide import decide_stack
 from scaler.autoscale.decision import Bound, Ceiling, Decision, History, Sample, Supply
 from scaler.autoscale.describe import decision_document
@@ -117,6 +117,7 @@ def run_tick(
     remembered = _none_after(now, stored, seen, ports)
     world = seen.world
     supplies = _supplies(spec, world, recorded, remembered.histories)
+    options = replace(options, allow_zero=_may_empty(spec, world))
     catalogue = (prices or Prices(ports.clock)).of(ports.cloud) if spec.budget is not None else None
 
     def decide(bounds: Sequence[Bound] = ()) -> dict[str, Decision]:
@@ -162,6 +163,11 @@ def run_tick(
     )
 
 
+def _may_empty(spec: Spec, world: World) -> bool:
+    """Return whether no load is reason enough to remove all servers: not where the spec lost their group."""
+    return all(server.group in spec.groups for server in world.servers.values() if server.counts)
+
+
 def _without_old_pause(seen: Knowledge) -> Knowledge:
     """Return the same without a pause whose time has passed."""
     return seen.order(pause=None) if seen.orders.pause else seen
@@ -174,10 +180,11 @@ def _histories(decisions: Mapping[str, Decision]) -> dict[str, History]:
 def _bounds(
     spec: Spec, world: World, supplies: Mapping[str, Supply], catalogue: Catalogue | None, ports: Ports
 ) -> Sequence[Bound]:
-    """Return the budget, the room in placement groups and the account's quota as bounds."""
+    """Return the budget, the room in placement groups and under the limit, and the account's quota as bounds."""
     found = [
         budget(spec, catalogue, world.servers.values(), supplies) if catalogue else None,
         placement_groups(spec),
+        room(spec, world.servers.values()),
         quota(ports.cloud, ports.shortages, len(world.machines), ports.clock.now()),
     ]
     return [bound for bound in found if bound]

@@ -9,7 +9,7 @@ from scaler.converge.knowledge import Knowledge
 from scaler.converge.report import ids
 from scaler.errors import UsageError
 from scaler.model import Plan, Server, Spec, Step, World
-from scaler.planning.guards import check_not_set_aside, check_unprotected, check_wanted
+from scaler.planning.guards import check_not_set_aside, check_replaceable, check_unprotected, check_wanted
 from scaler.support.suggestions import nearest
 
 
@@ -29,6 +29,8 @@ def check_named(request: Request, world: World) -> None:
         server = find_server(request.spec, world, name)
         check_not_set_aside(world, server)
         check_unprotected(request.spec, world, server)
+        if name in demand.renew:
+            check_replaceable(request.spec, server)
         is_new = demand.begun is None and name not in world.orphans
         if name in demand.remove and not server.running and is_new:
             raise wrong_status(server, "stopped")

@@ -92,6 +92,17 @@ def check_unprotected(spec: Spec, world: World, server: Server) -> None:
         raise RefusedError(f"{server.name} is protected.", why=protection.why, fix=protection.fix, code="protected")
 
 
+def check_replaceable(spec: Spec, server: Server) -> None:
+    """Refuse to replace a server of a group that the spec no longer has: nothing would come in its place."""
+    if server.group not in spec.groups:
+        raise RefusedError(
+            f"{server.name} cannot be replaced: the spec has no group {server.group} any more.",
+            why="nothing says how a server of that group is made",
+            fix=f"Put groups.{server.group} back into {spec.path}, or remove it with `scaler stop {server.name}`.",
+            code="removed_group",
+        )
+
+
 def check_not_set_aside(world: World, server: Server) -> None:
     """Refuse to change a server whose group label somebody changed at the cloud."""
     if server.set_aside:
@@ -201,7 +212,7 @@ def check_zero(world: World, plan: Plan, *, allowed: bool) -> None:
         raise RefusedError(
             f"{plan.stack} would lose all its servers: {have} now, 0 wanted.",
             why="the run asks for no confirmation here, and a count can be 0 by mistake",
-            fix="If you intend that, add --allow-zero; `scaler destroy` removes everything.",
+            fix="If you intend that, add --allow-zero to `scaler ensure`; `scaler destroy` removes everything.",
             code="to_zero",
         )
 

@@ -87,14 +87,19 @@ def test_group_labels_that_were_changed_and_labels_that_were_removed(project: Pr
 def test_a_group_that_was_renamed_or_removed(hetzner: Project) -> None:
     hetzner.ensure("2")
     two = hetzner.agreed()
+    hetzner.run("preview", "1", "--out", "plan.json")
     spec = yaml.safe_load(hetzner.spec_path.read_text(encoding="utf-8"))
     spec["groups"] = {"jobs": spec["groups"]["worker"]}
     hetzner.spec_path.write_text(yaml.safe_dump(spec), encoding="utf-8")
 
     assert "renamed: worker is not in the spec any more, and jobs looks" in hetzner.run("preview", "2").stdout
     hetzner.world.clear_log()
-    assert hetzner.ensure("0", code=3).error["code"] == "to_zero"
-    assert hetzner.ensure("2", "--max-change", "3", code=3).error["code"] == "max_change"
+    for counts in (["0"], ["jobs=0"]):
+        assert hetzner.ensure(*counts, code=3).error["code"] == "to_zero"
+    for counts in (["2"], ["jobs=2"], []):
+        assert hetzner.ensure(*counts, "--max-change", "3", code=3).error["code"] == "max_change"
+    assert hetzner.run("replace", "demo-worker-1", "--yes", "-o", "json", code=3).error["code"] == "removed_group"
+    assert hetzner.run("apply", "plan.json", "-o", "json", code=6).error["code"] == "plan_stale"
     protect_at_cloud(hetzner, "demo-worker-1")
     refused = hetzner.ensure("2", code=3).error
     assert (refused["code"], refused["message"].startswith("demo-worker-1 cannot be removed")) == ("protected", True)

@@ -252,7 +252,7 @@ class FakeCloud:
 
     def changes(self) -> list[tuple[str, str]]:
         """The requests that meant to change something."""
-        return [call for call in self.calls if call[0] not in ("list", "get", "find")]
+        return [call for call in self.calls if call[0] not in ("list", "get", "find", "names")]
 
     # -- the protocol --------------------------------------------------------------------------
 
