@@ -336,6 +336,7 @@ def machine_of(droplet: Row) -> Machine:
         created=parse_time(droplet["created_at"]),
         ipv4=_address(v4, "public"),
         ipv6=_address(v6, "public"),
+        private_ip=_address(v4, "private"),
         locked=bool(droplet["locked"]),
         details={
             "urn": f"do:droplet:{number}",

@@ -364,6 +364,7 @@ def machine_of(server: BoundServer) -> Machine:
         created=given(server.created, "server.created"),
         ipv4=_ipv4(server),
         ipv6=ipv6,
+        private_ip=next((str(net.ip) for net in server.private_net or () if net.ip), None),
         locked=bool(server.locked),
         protected=bool(dict(server.protection or {}).get("delete")),
         details={

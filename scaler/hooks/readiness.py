@@ -155,7 +155,7 @@ def _boot_key(server: Server) -> tuple[str, str | None, datetime]:
 
 def _check_tcp(how: Readiness, server: Server) -> str | None:
     if not _address(server):
-        return Unreachable("it has no public address")
+        return Unreachable("it has no address")
     try:
         with socket.create_connection((_address(server), how.port or 0), timeout=CHECK_WITHIN_S):
             return None
@@ -171,7 +171,9 @@ def _check_http(how: Readiness, server: Server) -> str | None:
 
     url = how.url or ""
     if "{ip}" in url and not _address(server):
-        return Unreachable("it has no public address")
+        return Unreachable("it has no address")
+    if "{private_ip}" in url and not server.private_ip:
+        return Unreachable("it has no private address")
     url = fill_in(url, server, bracketed=True)
     try:
         # Follow no redirect and read no body: a redirect may lead to another server, and a body may never end.
@@ -219,6 +221,8 @@ def _was_answered(error: BaseException) -> bool:
 
 def _command_check(folder: Path, environ: Mapping[str, str] | None) -> Check:
     def check(how: Readiness, server: Server) -> str | None:
+        if not server.private_ip and any("{private_ip}" in word for word in how.command):
+            return Unreachable("it has no private address")
         words = [fill_in(word, server) for word in how.command]
         try:
             process = CommandProcess(words, folder, environ=environ)
@@ -244,12 +248,18 @@ def _check_function(how: Readiness, server: Server) -> str | None:
 
 
 def fill_in(text: str, server: Server, *, bracketed: bool = False) -> str:
-    """Replace `{ip}` and `{name}` by the server's; `bracketed` writes an IPv6 address as URLs need it, `[::1]`."""
-    address = _address(server)
-    return text.replace("{ip}", f"[{address}]" if bracketed and ":" in address else address).replace(
-        "{name}", server.name
-    )
+    """Replace `{ip}`, `{private_ip}` and `{name}` by the server's; what it does not have becomes nothing.
+
+    `bracketed` writes an IPv6 address as URLs need it, `[::1]`.
+    """
+
+    def written(address: str) -> str:
+        return f"[{address}]" if bracketed and ":" in address else address
+
+    text = text.replace("{ip}", written(_address(server)))
+    return text.replace("{private_ip}", written(server.private_ip or "")).replace("{name}", server.name)
 
 
 def _address(server: Server) -> str:
-    return server.ipv4 or server.ipv6 or ""
+    """Return the public address, or the private one of a server without."""
+    return server.ipv4 or server.ipv6 or server.private_ip or ""

@@ -25,6 +25,8 @@ class Machine:
     created: datetime
     ipv4: str | None = None
     ipv6: str | None = None
+    private_ip: str | None = None
+    """Its address in a private network; of several, in the one that the cloud names first."""
     locked: bool = False
     protected: bool = False
     """Whether the cloud refuses to delete it, because its owner turned delete protection on."""

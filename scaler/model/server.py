@@ -23,6 +23,8 @@ class Server:
     previous: Status | None = None
     ipv4: str | None = None
     ipv6: str | None = None
+    private_ip: str | None = None
+    """Its address in its private network, once the cloud has reported one."""
     type: str | None = None
     location: str | None = None
     image: str | None = None

@@ -71,7 +71,7 @@ class Readiness:
     kind: Literal["none", "tcp", "http", "command", "function"] = "none"
     port: int | None = None
     url: str | None = None
-    """`{ip}` and `{name}` are replaced, as in `command`."""
+    """`{ip}`, `{private_ip}` and `{name}` are replaced, as in `command`."""
     command: tuple[str, ...] = ()
     function: Extension | None = None
     """(server) → None if the check passed, else what is wrong."""
@@ -110,7 +110,7 @@ class StopPolicy:
     """How a server in service is stopped before it is deleted."""
 
     drain: tuple[str, ...] = ()
-    """A command per server; `{ip}` and `{name}` are replaced. Empty: no drain."""
+    """A command per server; `{ip}`, `{private_ip}` and `{name}` are replaced. Empty: no drain."""
     drain_within: timedelta = timedelta(minutes=5)
     drained: tuple[str, ...] = ()
     """A check per server that ends with 0 when the server has finished; then `drain` only begins it."""

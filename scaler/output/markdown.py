@@ -69,8 +69,11 @@ def _steps(steps: Sequence[StepReport]) -> str:
 
 
 def _servers(servers: Iterable[Server]) -> str:
+    known = list(servers)
+    # A column that few stacks need is there only where one does.
+    private = ["private ip"] if any(server.private_ip for server in known) else []
     return markdown_table(
-        ["server", "group", "status", "type", "location", "ipv4", "error"],
+        ["server", "group", "status", "type", "location", "ipv4", *private, "error"],
         (
             [
                 server.name,
@@ -79,8 +82,9 @@ def _servers(servers: Iterable[Server]) -> str:
                 server.type or "",
                 server.location or "",
                 server.ipv4 or "",
+                *([server.private_ip or ""] if private else []),
                 server.error or "",
             ]
-            for server in servers
+            for server in known
         ),
     )

@@ -169,7 +169,9 @@ def status_text(state: State | None, stack: str, now: datetime, *, color: bool, 
 
 
 def _server_table(servers: Sequence[Server], now: datetime, *, color: bool) -> list[str]:
-    head = ["NAME", "GROUP", "STATUS", "SINCE", "TYPE", "LOCATION", "IPV4", "ID"]
+    # Columns that are empty throughout are left out, with their name.
+    private = "PRIVATE IP" if any(server.private_ip for server in servers) else ""
+    head = ["NAME", "GROUP", "STATUS", "SINCE", "TYPE", "LOCATION", "IPV4", private, "ID"]
     rows = [
         [
             server.name,
@@ -179,6 +181,7 @@ def _server_table(servers: Sequence[Server], now: datetime, *, color: bool) -> l
             server.type or "-",
             server.location or "-",
             server.ipv4 or "-",
+            (server.private_ip or "-") if private else "",
             server.id or "-",
         ]
         for server in servers

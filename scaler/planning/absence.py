@@ -68,4 +68,5 @@ def remembered(missed: str, record: Server | None, entry: StackEntry | None, own
         created=(record.created or record.since) if record else now,
         ipv4=record.ipv4 if record else None,
         ipv6=record.ipv6 if record else None,
+        private_ip=record.private_ip if record else None,
     )

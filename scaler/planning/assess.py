@@ -202,6 +202,7 @@ class _Observation:
             set_aside=not group or label not in (None, group) or self._is_of_unknown_group(group, before, entry),
             ipv4=machine.ipv4,
             ipv6=machine.ipv6,
+            private_ip=machine.private_ip,
             type=machine.type,
             location=machine.location,
             image=machine.image,
@@ -326,14 +327,11 @@ def _is_recorded(servers: Mapping[str, Server], stack: StackState) -> bool:
 
 
 def _as_compared(servers: Mapping[str, Server]) -> dict[str, Server]:
-    """Leave out what is saved with the next change, and is no reason to start an engine.
+    """Leave out what is saved with the next change, and is no reason to start an engine."""
+    return {name: _without_details(server) for name, server in servers.items()}
 
-    That is prices, in what servers are outdated, and a drain's stage.
-    """
-    bare = {name: replace(server, price=None, outdated=None) for name, server in servers.items()}
-    return {
-        name: replace(server, drain=Drain(since=server.drain.since, until=server.drain.since))
-        if server.drain
-        else server
-        for name, server in bare.items()
-    }
+
+def _without_details(server: Server) -> Server:
+    """Return a record without its price, its private address, why it is outdated, and the stage of its drain."""
+    begun = server.drain and Drain(since=server.drain.since, until=server.drain.since)
+    return replace(server, price=None, private_ip=None, outdated=None, drain=begun)

@@ -549,6 +549,7 @@ def test_a_hetzner_server_has_all_that_the_plugin_needs(clock: HurriedClock) -> 
         machine = open_cloud("hetzner", endpoint=stub.url + "/v1", environ=ENVIRON, clock=clock).get("42")
 
     assert (machine.ipv4, machine.ipv6, machine.image) == ("203.0.113.7", "2001:db8:78::1", "343")
+    assert machine.private_ip == "10.0.0.2"
     assert machine.created == datetime(2026, 11, 23, 17, 42, 5, tzinfo=UTC)
     expected = {
         "ipv6_network": "2001:db8:78::/64",
@@ -574,6 +575,7 @@ def test_a_droplet_has_all_that_the_plugin_needs(clock: HurriedClock) -> None:
         machine = open_cloud("digitalocean", endpoint=stub.url, environ=ENVIRON, clock=clock).get("42")
 
     assert (machine.ipv4, machine.ipv6, machine.image) == ("203.0.113.7", "2604:a880::1", "343")
+    assert machine.private_ip == "10.10.0.3"
     assert machine.labels == LABELS
     expected = {
         "urn": "do:droplet:42",

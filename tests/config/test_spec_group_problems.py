@@ -185,8 +185,13 @@ IN_GROUP: list[tuple[str, str, bool]] = [
         False,
     ),
     (
-        "networks: [inner]\n    public_ipv4: false\n    public_ipv6: false\n    ready: {tcp: 22}",
-        "ready needs an address, and servers of this group have no public one; use a command",
+        "ready: {http: 'http://{private_ip}/'}",
+        "ready uses {private_ip}, and servers of this group have no private network; add networks to it",
+        False,
+    ),
+    (
+        'stop: {drain: [ssh, "{private_ip}"]}',
+        "stop uses {private_ip}, and servers of this group have no private network; add networks to it",
         False,
     ),
     (

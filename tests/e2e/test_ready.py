@@ -10,9 +10,10 @@ from threading import Thread
 from typing import Any
 
 import pytest
+import requests
 
 from scaler.simulator.world import address
-from tests.support.project import Project, Ran, finish, wait_until
+from tests.support.project import HETZNER, TOKEN, Project, Ran, finish, wait_until
 
 
 class Services:
@@ -129,6 +130,30 @@ def test_command_runs_in_the_project_folder_until_it_ends_with_nothing_wrong(het
     lines = asked.read_text().splitlines()
     assert set(lines) == {f"demo-worker-1 {hetzner.records['demo-worker-1']['ipv4']}"}
     assert len(lines) - before in (3, 4)
+
+
+def test_servers_are_reached_at_their_private_addresses(served: Project) -> None:
+    program = script(served, "ready.sh", '[ -n "$2" ] && echo "$*" >> asked')
+    ready = {"command": [program, "{ip}", "{private_ip}"], "successes": 1}
+    inner = {"networks": ["inner"], "public_ipv4": False, "public_ipv6": False}
+    is_hetzner = served.vendor is HETZNER
+    if is_hetzner:
+        subnet = {"type": "cloud", "ip_range": "10.0.0.0/24", "network_zone": "eu-central"}
+        requests.post(
+            f"{served.vendor.endpoint_of(served.served)}/networks" if served.served else "",
+            json={"name": "inner", "ip_range": "10.0.0.0/16", "subnets": [subnet]},
+            headers={"Authorization": f"Bearer {TOKEN}"},
+            timeout=30,
+        ).raise_for_status()
+    served.describe(groups={"worker": {"count": 1, "ready": ready, **(inner if is_hetzner else {})}})
+    served.ensure()
+    record = served.records["demo-worker-1"]
+    private = record["private_ip"]
+    assert private.startswith("10.")
+    asked = (served.folder / "asked").read_text().splitlines()
+    assert set(asked) == {f"{private if is_hetzner else record['ipv4']} {private}"}
+    assert private in served.run("status").stdout
+    assert served.checkpoint.outputs["demo-worker-1"]["private_ip"] == private
 
 
 @pytest.mark.calm("its deadlines leave no time for creations that fail")

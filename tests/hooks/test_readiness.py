@@ -86,7 +86,7 @@ def test_a_server_without_an_address_is_not_looked_up_on_this_machine(looks: Loo
     with HttpServer(200) as http:
         for how in (Readiness(kind="tcp", port=http.port), Readiness(kind="http", url=f"http://{{ip}}:{http.port}/")):
             assert [looks.read(how, homeless) for _ in range(3)] == [[False]] * 3
-            assert looks.checks.trouble(homeless) == "it has no public address"
+            assert looks.checks.trouble(homeless) == "it has no address"
         assert http.asked == []
 
 
@@ -134,6 +134,32 @@ def test_an_address_in_a_url_has_brackets_if_it_needs_them() -> None:
     assert fill_in("http://{ip}:80/{name}", six, bracketed=True) == "http://[2001:db8::1]:80/prod-worker-1"
     assert fill_in("root@{ip}", six) == "root@2001:db8::1"
     assert fill_in("http://{ip}/", server(), bracketed=True) == "http://127.0.0.1/"
+    assert fill_in("http://{private_ip}/", server(private_ip="fd00::1"), bracketed=True) == "http://[fd00::1]/"
+
+
+def test_a_server_without_a_public_address_is_at_its_private_one() -> None:
+    both, inner = server(private_ip="10.0.0.2"), server(ipv4=None, private_ip="10.0.0.2")
+    assert [fill_in("{ip} {private_ip} {name}", one) for one in (both, inner, server())] == [
+        "127.0.0.1 10.0.0.2 prod-worker-1",
+        "10.0.0.2 10.0.0.2 prod-worker-1",
+        "127.0.0.1  prod-worker-1",
+    ]
+
+
+@pytest.mark.server
+def test_a_check_of_a_private_address_waits_until_there_is_one(looks: Looks, tmp_path: Path) -> None:
+    program = script(tmp_path, "ready.sh", 'echo "$1" >> seen')
+    with HttpServer(200) as http:
+        url = f"http://{{private_ip}}:{http.port}/"
+        for how in (Readiness(kind="http", url=url), Readiness(kind="command", command=(program, "{private_ip}"))):
+            assert looks.read(how, server(id=how.kind)) == [False]
+            assert looks.checks.trouble(server(id=how.kind)) == "it has no private address"
+            there = server(id=how.kind, ipv4=None, private_ip="127.0.0.1")
+            looks.read(how, there)
+            looks.read(how, there)
+            assert looks.checks.is_ready(how, there)
+        assert len(http.asked) == 2
+    assert (tmp_path / "seen").read_text() == "127.0.0.1\n" * 2
 
 
 def test_a_command_runs_in_the_project_folder_with_the_servers_name_and_address(looks: Looks, tmp_path: Path) -> None:

@@ -48,6 +48,7 @@ DOCUMENT = {
             "previous": None,
             "ipv4": "192.0.2.4",
             "ipv6": None,
+            "private_ip": None,
             "type": "cx23",
             "location": "fsn1",
             "image": None,

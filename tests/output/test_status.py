@@ -134,6 +134,15 @@ Cost: 2 servers, EUR 0.0192/h, and at most EUR 11.98/month; list prices, net. No
     )
 
 
+def test_status_shows_private_addresses_where_there_are_some() -> None:
+    inner = replace(STATE, servers=(replace(SERVERS[0], private_ip="10.0.0.2"), SERVERS[1]))
+    head, first, second = status(inner, "text").splitlines()[2:5]
+    assert head.split() == ["NAME", "GROUP", "STATUS", "SINCE", "TYPE", "LOCATION", "IPV4", "PRIVATE", "IP", "ID"]
+    assert (first.split()[-2:], second.split()[-2:]) == (["10.0.0.2", "4701"], ["-", "4702"])
+    assert "| 192.0.2.1 | 10.0.0.2 |  |" in status(inner, "markdown")
+    assert [one["private_ip"] for one in json.loads(status(inner, "json"))["servers"]] == ["10.0.0.2", None]
+
+
 def test_status_of_servers_without_prices_says_so() -> None:
     text = status(replace(STATE, servers=SERVERS), "text")
     assert text.splitlines()[-1] == "Cost: not known for 3 servers."

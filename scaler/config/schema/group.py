@@ -166,13 +166,13 @@ class GroupSchema(BaseModel):
                 raise refusal("cannot be false with public_ipv4: firewalls need a public address", "remove firewalls")
         return public_ipv6
 
-    @field_validator("ready", "healthy")
+    @field_validator("ready", "healthy", "stop")
     @classmethod
-    def _reachable(cls, check: CheckSchema | None, info: Info) -> CheckSchema | None:
-        addresses = info.data.get("public_ipv4", True) or info.data.get("public_ipv6", True)
-        if check is not None and not addresses and (check.tcp or "{ip}" in (check.http or "")):
-            raise refusal("needs an address, and servers of this group have no public one", "use a command")
-        return check
+    def _private_address(cls, value: CheckSchema | StopSchema | None, info: Info) -> CheckSchema | StopSchema | None:
+        """Refuse a private address where there is none; every droplet has one."""
+        if info.context.cloud == "hetzner" and not info.data.get("networks", True) and "{private_ip}" in repr(value):
+            raise refusal("uses {private_ip}, and servers of this group have no private network", "add networks to it")
+        return value
 
     @field_validator("lifetime")
     @classmethod

@@ -24,9 +24,11 @@ class CheckSchema(BaseModel):
     tcp: Annotated[int, Field(strict=True, ge=1, le=65535)] | None = spec_key(
         "A port that accepts connections.", default=None
     )
-    http: ServerUrl | None = spec_key("A URL that is answered below 400; {ip} and {name} are filled in.", default=None)
+    http: ServerUrl | None = spec_key(
+        "A URL that is answered below 400; {ip}, {private_ip} and {name} are filled in.", default=None
+    )
     command: Command = spec_key(
-        "A command that ends with 0, in the project folder; {ip} and {name} are filled in.", default=()
+        "A command that ends with 0, in the project folder; {ip}, {private_ip} and {name} are filled in.", default=()
     )
     function: Function | None = spec_key(
         "A function, module:function, that answers None if the server can do its work, else what is wrong.",

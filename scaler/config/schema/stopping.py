@@ -20,8 +20,8 @@ class StopSchema(BaseModel):
     model_config = strict_config("Stop")
 
     drain: Command = spec_key(
-        "A command per server, in the project folder; {ip} and {name} are filled in. It ends when the server has "
-        "finished its work. It runs on when the command that began it has ended.",
+        "A command per server, in the project folder; {ip}, {private_ip} and {name} are filled in. It ends when the "
+        "server has finished its work. It runs on when the command that began it has ended.",
         default=(),
     )
     drained: Command = spec_key(

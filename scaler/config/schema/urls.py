@@ -16,7 +16,7 @@ from scaler.support.suggestions import nearest_clause
 
 BACKENDS = ("file", "s3", "gs", "azblob", "postgres", "https")
 """The URL schemes of Pulumi's state backends."""
-PLACEHOLDERS = ("ip", "name")
+PLACEHOLDERS = ("ip", "private_ip", "name")
 """The words in braces that are replaced for each server."""
 
 
@@ -80,7 +80,7 @@ def _server_url(value: str) -> str:
     for word in re.findall(r"\{([^{}]*)\}", value):
         if word not in PLACEHOLDERS:
             raise refusal(f"has an unknown placeholder {shown(word)}", nearest_clause(word, PLACEHOLDERS))
-    _url(value.replace("{ip}", "192.0.2.1").replace("{name}", "server"))
+    _url(re.sub(r"\{(ip|private_ip)\}", "192.0.2.1", value).replace("{name}", "server"))
     return value
 
 
