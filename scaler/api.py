@@ -222,9 +222,9 @@ class Scaler:
         return self._ensure(self._spec(), demand, replace(options, command=command), what)
 
     def _ensure(self, spec: Spec, demand: Demand, options: Options, what: str) -> Result:
-        return self._run(spec, what, lambda ports: ensure(spec, demand, options, ports))
+        return self._run(spec, what, lambda ports: ensure(spec, demand, options, ports), looks=not options.apply)
 
-    def _run(self, spec: Spec, what: str, use_case: Callable[[Ports], T]) -> T:
+    def _run(self, spec: Spec, what: str, use_case: Callable[[Ports], T], *, looks: bool = False) -> T:
         run = RunSettings(
             project=self._project,
             spec=spec,
@@ -232,6 +232,7 @@ class Scaler:
             lock_timeout=self._lock_timeout,
             steal_after=self._steal_after,
             environ=self._environ,
+            looks=looks,
         )
         with open_ports(run, clock=self._clock, progress=_Log()) as ports:
             return use_case(ports)

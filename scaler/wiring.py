@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -15,6 +15,7 @@ from scaler.config.project import Project
 from scaler.converge.ports import Ports, Progress
 from scaler.engine import housekeeping
 from scaler.engine.backend import DEFAULT_BACKEND, LocalBackend, absolute_url
+from scaler.engine.locks import describe, is_stale
 from scaler.engine.plugin import resource_type
 from scaler.engine.stack import PulumiStack
 from scaler.errors import RefusedError
@@ -30,7 +31,7 @@ from scaler.records.stack_records import StackRecords
 from scaler.support.clock import Clock
 from scaler.support.environment import ordinary_environment
 from scaler.support.files import make_folder
-from scaler.support.folders import home_folder, use_temporary_folder, user_name
+from scaler.support.folders import home_folder, scratch_folder, use_temporary_folder, user_name
 from scaler.support.hosts import ALLOWED, allowed_hosts, host_of, is_loopback
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ class RunSettings:
     steal_after: timedelta | None = None
     """Remove another machine's lock on the engine's stack once it is this old; None: never."""
     environ: Mapping[str, str]
+    looks: bool = False
+    """Only look: nothing is made, healed or written in the project, its state folder and the stack's backend."""
 
 
 @contextmanager
@@ -67,15 +70,15 @@ def open_ports(run: RunSettings, *, clock: Clock, progress: Progress) -> Iterato
     """
     project, spec = run.project, run.spec
     with ExitStack() as stack:
-        lock = RunLock(project.state_dir, spec.stack)
-        held = stack.enter_context(lock.held(run.cause, clock, within=run.lock_timeout, note=progress.note))
-        account = stack.enter_context(_reached(project, spec, run.environ))
+        unlocked = stack.enter_context(_locked(run, clock, progress.note))
+        scratch = stack.enter_context(scratch_of(project)) if run.looks else None
+        account = stack.enter_context(_reached(project, spec, run.environ, scratch))
         cloud = account.open(spec, clock)
         stack.callback(cloud.close)
         commands = ordinary_environment(run.environ, spec.env)
         notifier = Notifier(spec.stack, spec.notify, folder=project.directory, warn=progress.warn, environ=commands)
         stack.callback(notifier.close)
-        pulumi = _open_stack(run, stack, cloud, account, clock, progress.warn)
+        pulumi = _open_stack(run, stack, cloud, account, clock, progress.warn, scratch)
         yield Ports(
             cloud=cloud,
             stack=pulumi,
@@ -91,14 +94,43 @@ def open_ports(run: RunSettings, *, clock: Clock, progress: Progress) -> Iterato
             clock=clock,
             progress=progress,
             shortages=Shortages(project.state_dir / f"{spec.stack}.shortages.json"),
-            unlocked=held.released,
+            unlocked=unlocked,
         )
 
 
+@contextmanager
+def _locked(
+    run: RunSettings, clock: Clock, note: Callable[[str], None]
+) -> Iterator[Callable[[], AbstractContextManager[None]]]:
+    """Hold the run's lock; the value releases it for a while. A run that only looks leaves no trace of that."""
+    lock = RunLock(run.project.state_dir, run.spec.stack)
+    if run.looks:
+        with lock.respected(clock, within=run.lock_timeout, note=note):
+            yield nullcontext
+        return
+    with lock.held(run.cause, clock, within=run.lock_timeout, note=note) as held:
+        yield held.released
+
+
+def scratch_of(project: Project) -> AbstractContextManager[Path]:
+    """Return a folder that is removed at the end, for what a run that only looks has to write somewhere."""
+    return scratch_folder(project.state_dir / "tmp")
+
+
 def _open_stack(
-    run: RunSettings, closing: ExitStack, cloud: Cloud, account: _Account, clock: Clock, warn: Callable[[str], None]
+    run: RunSettings,
+    closing: ExitStack,
+    cloud: Cloud,
+    account: _Account,
+    clock: Clock,
+    warn: Callable[[str], None],
+    scratch: Path | None,
 ) -> PulumiStack:
-    """The Pulumi stack of a run; no engine process starts before it is needed."""
+    """The Pulumi stack of a run; no engine process starts before it is needed.
+
+    With `scratch`, the stack of a run that only looks: a copy there of one in a folder of this machine.
+    Another backend is read itself, which no preview changes, and a stack that it lacks is made in `scratch`.
+    """
     backend = backend_url(run.project, run.spec, run.environ)
     local = LocalBackend.at(backend, run.project.name, run.spec.stack)
     plugin_environ: Mapping[str, str] = {}
@@ -107,9 +139,26 @@ def _open_stack(
 
         plugin_environ = account.plugin_environ(run.spec)
         refuse_other_place(run.project.directory, run.spec.stack, resource_type(run.spec.cloud).package)
-    pulumi = PulumiStack(run.spec, lambda: open_engine(run, backend, clock, warn, plugin_environ), local, cloud, clock)
-    closing.callback(_remove_old_engine_files, run.project, pulumi, local)
-    return pulumi
+
+    def engine_at(url: str) -> Callable[[], Engine]:
+        return lambda: open_engine(run, url, clock, warn, plugin_environ, scratch)
+
+    if scratch is None:
+        pulumi = PulumiStack(run.spec, engine_at(backend), local, cloud, clock)
+        closing.callback(_remove_old_engine_files, run.project, pulumi, local)
+        return pulumi
+    folder = scratch / "backend"
+    if local:
+        _name_stale_locks(local, warn)
+        copy = local.copied(folder)
+        return PulumiStack(run.spec, engine_at(copy.url), copy, cloud, clock)
+    make_folder(folder)
+    return PulumiStack(run.spec, engine_at(backend), None, cloud, clock, engine_at(folder.as_uri()))
+
+
+def _name_stale_locks(backend: LocalBackend, warn: Callable[[str], None]) -> None:
+    for lock in filter(is_stale, backend.locks()):
+        warn(f"a dead run's lock is on the stack, of {describe(lock)}: the next run that changes something removes it")
 
 
 def _remove_old_engine_files(project: Project, stack: PulumiStack, backend: LocalBackend | None) -> None:
@@ -178,23 +227,31 @@ class _Account:
 
 
 @contextmanager
-def _reached(project: Project, spec: Spec, environ: Mapping[str, str]) -> Iterator[_Account]:
-    """Return the spec's account. With `endpoint: embedded`, serve that cloud in this process meanwhile."""
+def _reached(
+    project: Project, spec: Spec, environ: Mapping[str, str], scratch: Path | None = None
+) -> Iterator[_Account]:
+    """Return the spec's account. With `endpoint: embedded`, serve that cloud in this process meanwhile.
+
+    With `scratch`, a cloud that was never there is made in this folder.
+    """
     if spec.endpoint != _EMBEDDED:
         yield _Account(spec.endpoint, environ)
         return
     from scaler.simulator import EmbeddedCloud
 
-    make_folder(project.state_dir)
-    with EmbeddedCloud(project.state_dir / "embedded.sqlite") as embedded:
+    world = project.state_dir / "embedded.sqlite"
+    if scratch and not world.exists():
+        world = scratch / world.name
+    make_folder(world.parent)
+    with EmbeddedCloud(world) as embedded:
         endpoint = embedded.hetzner_endpoint if spec.cloud == "hetzner" else embedded.digitalocean_endpoint
         yield _Account(endpoint, {**environ, **_EMBEDDED_TOKENS})
 
 
 @contextmanager
 def opened_cloud(project: Project, spec: Spec, environ: Mapping[str, str], clock: Clock) -> Iterator[Cloud]:
-    """Open a client of the spec's cloud. With `endpoint: embedded`, serve that cloud in this process meanwhile."""
-    with _reached(project, spec, environ) as account:
+    """Open a client of the spec's cloud, to look at it. With `endpoint: embedded`, serve that cloud meanwhile."""
+    with scratch_of(project) as scratch, _reached(project, spec, environ, scratch) as account:
         cloud = account.open(spec, clock)
         try:
             yield cloud
@@ -208,10 +265,12 @@ def open_engine(
     clock: Clock,
     warn: Callable[[str], None],
     plugin_environ: Mapping[str, str] | None = None,
+    scratch: Path | None = None,
 ) -> Engine:
     """Return the engine for a run's stack in the backend at this URL; `warn` reports a lock removed by force.
 
-    `plugin_environ` is what the official plugin gets besides, for operations in which it takes part.
+    `plugin_environ` is what the official plugin gets besides, for operations in which it takes part. With
+    `scratch`, the engine of a run that only looks keeps its own files in that folder.
     """
     # Before the imports, since one of them makes a temporary file.
     temporary = use_temporary_folder(run.project.state_dir / "tmp")
@@ -220,12 +279,16 @@ def open_engine(
     from scaler.engine.process import Engine
     from scaler.engine.secrets import chosen_provider
     from scaler.engine.settings import EngineSettings
-    from scaler.engine.work_folder import work_folder
+    from scaler.engine.work_folder import copied_project, work_folder
 
     binary = engine_binary.find(run.environ)
     official = run.spec.plugin == "official"
     own_home = not official and "PULUMI_HOME" not in run.environ and not backend.startswith("http")
-    directory = work_folder(run.project.directory, run.spec.stack, engine_home(run.project) / "project")
+    home = scratch or engine_home(run.project)
+    if scratch:
+        directory = copied_project(run.project.directory, run.spec.stack, scratch / "project")
+    else:
+        directory = work_folder(run.project.directory, run.spec.stack, home / "project")
     return Engine(
         EngineSettings(
             binary=binary,
@@ -234,8 +297,8 @@ def open_engine(
             stack=run.spec.stack,
             directory=directory,
             backend=backend,
-            home=engine_home(run.project) if own_home else None,
-            environ=_engine_environ(run, temporary),
+            home=home if own_home else None,
+            environ=_engine_environ(run, temporary, scratch or run.project.state_dir),
             secrets_provider=chosen_provider(directory, run.spec.stack),
             plugin_environ=plugin_environ or {},
             package=resource_type(run.spec.cloud).package,
@@ -247,7 +310,7 @@ def open_engine(
     )
 
 
-def _engine_environ(run: RunSettings, temporary: Path) -> Mapping[str, str]:
-    """The environment of the engine, which wants a user and a home even where a container has none."""
-    home = home_folder(run.environ) or run.project.state_dir
+def _engine_environ(run: RunSettings, temporary: Path, otherwise: Path) -> Mapping[str, str]:
+    """The environment of the engine, which wants a user and a home (`otherwise`) even where a container has none."""
+    home = home_folder(run.environ) or otherwise
     return {**run.environ, "USER": user_name(run.environ), "HOME": str(home), "TMPDIR": str(temporary)}

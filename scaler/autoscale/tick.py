@@ -111,7 +111,7 @@ def run_tick(
     now = now.replace(microsecond=0)
     sent = ports.cloud.requests
     stored = memory.load()
-    seen = _observe(spec, ports)
+    seen = _observe(spec, ports, rebuild=options.apply)
     recorded = seen.orders.wanted
     pause = seen.orders.active_pause(now)
     remembered = _none_after(now, stored, seen, ports)
@@ -222,9 +222,9 @@ def _difference(before: Requests, now: Requests) -> Requests:
 # Observation
 
 
-def _observe(spec: Spec, ports: Ports) -> Knowledge:
+def _observe(spec: Spec, ports: Ports, *, rebuild: bool) -> Knowledge:
     """Observe the servers, and wait for the readiness checks of those that are starting, but no longer."""
-    seen = observe(spec, ports, rebuild=True)
+    seen = observe(spec, ports, rebuild=rebuild)
     checks = [
         spec.groups[server.group].ready.successes
         for server in seen.world.servers.values()

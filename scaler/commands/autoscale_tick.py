@@ -57,7 +57,15 @@ class Ticker:
         opener = partial(opened_cloud, self.project, spec, os.environ, context.clock)
         fleet = Fleet(spec.owner, opener, coming=starting_servers(self.project, spec))
         samples = read_samples(spec, self._sources, fleet)
-        with opened_ports(context, self.project, spec, cause="autoscale", lock=self.lock, quiet=self.quiet) as ports:
+        with opened_ports(
+            context,
+            self.project,
+            spec,
+            cause="autoscale",
+            lock=self.lock,
+            quiet=self.quiet,
+            looks=not self.apply,
+        ) as ports:
             options = Options(
                 apply=self.apply,
                 wait=self.wait,

@@ -54,7 +54,8 @@ def orphans(context: Context, adopt: bool, delete: bool, how: How) -> int:
 
 def _list(context: Context, how: How) -> int:
     project, spec = load_stack(context)
-    with opened_ports(context, project, spec, cause="orphans", lock=LockPolicy(how.lock.timeout), quiet=True) as ports:
+    lock = LockPolicy(how.lock.timeout)
+    with opened_ports(context, project, spec, cause="orphans", lock=lock, quiet=True, looks=True) as ports:
         found = operate.orphans(spec, ports)
     _show(context, spec.stack, found)
     return ExitCode.OK

@@ -57,7 +57,7 @@ def preview(
 ) -> int:
     """Show what `scaler ensure` would do, without doing it.
 
-    Fails if the engine's own preview differs from the plan.
+    Writes nothing, and fails if the engine's own preview differs from the plan.
 
     \b
     Examples:
@@ -88,7 +88,7 @@ def preview(
         )
         return ensure(spec, Demand(wanted), options, ports)
 
-    result = run(context, project, spec, use_case, cause=f"preview {format_counts(wanted)}", lock=lock)
+    result = run(context, project, spec, use_case, cause=f"preview {format_counts(wanted)}", lock=lock, looks=True)
     if out and result.outcome is not Outcome.REFUSED:
         _write(result, spec, out, context.clock)
     code = show(context, result)

@@ -49,20 +49,31 @@ def run(
     *,
     cause: str,
     lock: LockPolicy,
+    looks: bool = False,
 ) -> T:
     """Carry out a use case with its ports; on GitHub, fold its progress into a group."""
     with (
         log_group(f"scaler {cause}", os.environ),
-        opened_ports(context, project, spec, cause=cause, lock=lock) as ports,
+        opened_ports(context, project, spec, cause=cause, lock=lock, looks=looks) as ports,
     ):
         return use_case(ports)
 
 
 @contextmanager
 def opened_ports(
-    context: Context, project: Project, spec: Spec, *, cause: str, lock: LockPolicy, quiet: bool = False
+    context: Context,
+    project: Project,
+    spec: Spec,
+    *,
+    cause: str,
+    lock: LockPolicy,
+    quiet: bool = False,
+    looks: bool = False,
 ) -> Iterator[Any]:
-    """Hold a stack's lock and open the ports of a run, whose progress goes to standard error."""
+    """Hold a stack's lock and open the ports of a run, whose progress goes to standard error.
+
+    With `looks`, nothing is written.
+    """
     from scaler.output.progress import open_progress
     from scaler.wiring import RunSettings, open_ports
 
@@ -73,6 +84,7 @@ def opened_ports(
         lock_timeout=lock.timeout,
         steal_after=lock.steal_after,
         environ=os.environ,
+        looks=looks,
     )
     with (
         open_progress(

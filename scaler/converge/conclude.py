@@ -32,9 +32,8 @@ def end_unchanged(request: Request, standing: Standing, ports: Ports) -> Result:
     else:
         standing = _note_shortages(standing)
         _warn(request.spec, standing, ports)
-    if request.options.apply:
-        save(standing.knowledge, ports)
-        forget_ended(standing.knowledge, ports)
+    save(standing.knowledge, ports)
+    forget_ended(standing.knowledge, ports)
     return result_of(request, standing, Outcome.UNCHANGED if reached else Outcome.FAILED, ports)
 
 
@@ -116,6 +115,11 @@ def _raise_if_only_refused(standing: Standing) -> None:
     for failure in standing.failures:
         if isinstance(failure, AuthError):
             raise failure
+
+
+def warn_of_trouble(request: Request, standing: Standing, ports: Ports) -> None:
+    """Warn of what a run would find to be wrong now, and could not change."""
+    _warn(request.spec, _note_shortages(standing), ports)
 
 
 def _warn(spec: Spec, standing: Standing, ports: Ports) -> None:

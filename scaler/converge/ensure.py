@@ -10,14 +10,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 from scaler.converge.checks import check_claims, check_counts, check_named, require_reviewed
-from scaler.converge.conclude import end_unchanged, judge, settle
+from scaler.converge.conclude import end_unchanged, judge, settle, warn_of_trouble
 from scaler.converge.confirm import on_their_way
 from scaler.converge.demand import Demand, Options, Request
 from scaler.converge.drains import Looked, carry_out, draining, look_at_drains
 from scaler.converge.establish import is_established
 from scaler.converge.journal import Journal
 from scaler.converge.knowledge import Knowledge
-from scaler.converge.make_plan import check, make_plan, shortages
+from scaler.converge.make_plan import check, make_plan
 from scaler.converge.observe import observe
 from scaler.converge.ports import Ports
 from scaler.converge.preview import forbidding, preview
@@ -50,7 +50,7 @@ def _run(request: Request, seen: Knowledge | None, ports: Ports) -> Result:
         # A command that finds nothing to do has nothing to go on with.
         standing = replace(standing, knowledge=standing.knowledge.order(operations=()))
     is_idle = world.recorded and standing.knowledge.is_shared and not has_work
-    if is_idle and not draining(standing.knowledge):
+    if request.options.apply and is_idle and not draining(standing.knowledge):
         return end_unchanged(request, standing, ports)
     standing = _preview(request, standing, ports)
     if stopped := _stop_before_acting(request, standing, ports):
@@ -120,15 +120,8 @@ def _stop_before_acting(request: Request, standing: Standing, ports: Ports) -> R
     if forbidding(standing.journal):
         return result_of(request, standing, Outcome.REFUSED, ports)
     if not options.apply:
-        _warn_of_shortages(standing, ports)
-        # Without a step there is nothing to do but wait, whatever is still to be recorded.
-        is_planned = plan.phases or plan.short
-        return result_of(request, standing, Outcome.PLANNED if is_planned else Outcome.UNCHANGED, ports)
+        warn_of_trouble(request, standing, ports)
+        return result_of(request, standing, Outcome.UNCHANGED if plan.is_empty else Outcome.PLANNED, ports)
     if options.approve and plan.phases and not options.approve(plan):
         return replace(result_of(request, standing, Outcome.PLANNED, ports), declined=True)
     return None
-
-
-def _warn_of_shortages(standing: Standing, ports: Ports) -> None:
-    for error in shortages(standing.plan, standing.knowledge):
-        ports.progress.warn(str(error))

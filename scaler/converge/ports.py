@@ -35,7 +35,7 @@ class Stack(Protocol):
     """The Pulumi stack: the engine, the program and the plugin, put together."""
 
     def read(self) -> StackState:
-        """Return the stack as last saved; heals locks whose owner is dead."""
+        """Return the stack as last saved; heals locks whose owner is dead, unless the run only looks."""
 
     def prepare(self) -> None:
         """Make sure that the engine is there and that it knows the stack."""

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
 from scaler.engine.checkpoint import Checkpoint, read_deployment
 from scaler.engine.locks import Lock, is_stale, read_lock, remove_lock
-from scaler.errors import EngineError, SpecError
-from scaler.support.documents import read_json
+from scaler.errors import EngineError, SpecError, StateError
+from scaler.support.documents import read_file, read_json
+from scaler.support.files import failure_reason, make_folder
 
 _VERSION = 3
 """Of the checkpoint's format (pulumi: sdk/go/common/apitype)."""
@@ -59,6 +60,8 @@ class LocalBackend:
     """The `.pulumi` folder."""
     project: str
     stack: str
+    original: LocalBackend | None = None
+    """What this is a copy of: errors name its files."""
 
     @classmethod
     def at(cls, url: str, project: str, stack: str) -> LocalBackend | None:
@@ -66,6 +69,29 @@ class LocalBackend:
         if not url.startswith("file://"):
             return None
         return cls(Path(unquote(urlsplit(url).path)) / ".pulumi", project, stack)
+
+    @property
+    def url(self) -> str:
+        """The backend's URL."""
+        return f"file://{quote(str(self.root.parent))}"
+
+    def copied(self, folder: Path) -> LocalBackend:
+        """Return a backend in `folder` with the stack as last saved, for who only looks at it. It has no locks."""
+        self.check_layout()
+        copy = replace(self, root=folder / ".pulumi", original=self)
+        try:
+            make_folder(copy._stack_folder)
+            for path in self._stack_folder.glob(f"{self.stack}.json*"):
+                # A run elsewhere may be writing: its temporary files come and go.
+                with suppress(FileNotFoundError):
+                    (copy._stack_folder / path.name).write_bytes(read_file(path, LARGEST_CHECKPOINT))
+        except (OSError, ValueError) as error:
+            raise StateError(
+                "The stack's checkpoint cannot be copied to look at it.",
+                why=failure_reason(error),
+                fix=f"Make {self._stack_folder} readable and free some room in {folder.parent}, or set TMPDIR.",
+            ) from error
+        return copy
 
     def check_layout(self) -> None:
         """Raise EngineError for a folder in the engine's old layout, in which stacks have no project."""
@@ -95,7 +121,7 @@ class LocalBackend:
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise EngineError(
                 "The stack's checkpoint cannot be read.",
-                why=f"{path}: {error}",
+                why=f"{self._shown(path)}: {error}",
                 fix="Restore it from a copy, or move it away and run `scaler ensure`: "
                 "servers that carry this stack's labels are adopted again.",
             ) from error
@@ -168,15 +194,23 @@ class LocalBackend:
         folders = (self.root / name / self.project / self.stack for name in ("history", "backups"))
         return [files for folder in folders for files in _operations(folder)[:-keep]]
 
+    @property
+    def _stack_folder(self) -> Path:
+        return self.root / "stacks" / self.project
+
+    def _shown(self, path: Path) -> Path:
+        """Return the path as errors name it: that of the original, for a copy's."""
+        return self.original.root / path.relative_to(self.root) if self.original else path
+
     def _checkpoint_file(self) -> Path | None:
-        stem = self.root / "stacks" / self.project / f"{self.stack}.json"
+        stem = self._stack_folder / f"{self.stack}.json"
         for path in (stem, stem.with_suffix(".json.gz")):
             if path.exists():
                 return path
         if stem.with_suffix(".json.zst").exists():
             raise EngineError(
                 "The stack's checkpoint is compressed in a way that scaler does not read.",
-                why=f"{stem}.zst",
+                why=f"{self._shown(stem)}.zst",
                 fix="Unset PULUMI_DIY_BACKEND_ZSTD, then run "
                 f"`pulumi stack export -s {self.stack} | pulumi stack import -s {self.stack}`.",
             )

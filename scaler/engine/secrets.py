@@ -30,12 +30,17 @@ def chosen_provider(directory: Path, stack: str) -> str | None:
 
     None: the file names none, or a passphrase.
     """
-    folder = directory / str(_read(directory / "Pulumi.yaml").get("stackConfigDir") or "")
+    folder = directory / settings_folder(directory)
     for suffix in (".yaml", ".yml", ".json"):
         provider = str(_read(folder / f"Pulumi.{stack}{suffix}").get("secretsprovider") or "")
         if provider not in _BY_PASSPHRASE:
             return provider
     return None
+
+
+def settings_folder(directory: Path) -> str:
+    """Return the folder of the stacks' settings files as a project names it, empty for its own."""
+    return str(_read(directory / "Pulumi.yaml").get("stackConfigDir") or "")
 
 
 def default_passphrase(environ: Mapping[str, str], provider: str | None) -> dict[str, str]:

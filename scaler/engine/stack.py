@@ -62,11 +62,22 @@ class PulumiStack:
     """`ports.Stack` over the real engine."""
 
     def __init__(
-        self, spec: Spec, open_engine: Callable[[], Engine], backend: LocalBackend | None, cloud: Cloud, clock: Clock
+        self,
+        spec: Spec,
+        open_engine: Callable[[], Engine],
+        backend: LocalBackend | None,
+        cloud: Cloud,
+        clock: Clock,
+        open_draft: Callable[[], Engine] | None = None,
     ) -> None:
-        """`open_engine` is called when the engine is first needed: a run with nothing to do needs none."""
+        """`open_engine` is called when the engine is first needed: a run with nothing to do needs none.
+
+        `open_draft` opens an engine with an empty backend of its own, which previews a stack that does not
+        exist yet, so that a preview makes none; None: the stack is made for its first preview.
+        """
         self._spec = spec
         self._open_engine = open_engine
+        self._open_draft = open_draft
         self._backend = backend
         self._cloud = cloud
         self._clock = clock
@@ -78,6 +89,11 @@ class PulumiStack:
     @cached_property
     def _engine(self) -> Engine:
         return self._open_engine()
+
+    @cached_property
+    def _previewer(self) -> Engine:
+        is_new = not self._state_of(self._saved).is_known
+        return self._open_draft() if self._open_draft and is_new else self._engine
 
     @property
     def processes(self) -> int:
@@ -113,11 +129,12 @@ class PulumiStack:
         self._engine.prepare()
 
     def preview(self, change: Change, packs: Sequence[PolicyPack] = ()) -> Preview:
-        self._engine.prepare()
+        engine = self._previewer
+        engine.prepare()
         # Permit only what the plan forgets: a preview must leave it out as the run will, and must do nothing else.
         operation = Operation(self._cloud, self._owner_of(change.identity), Permits(forget=change.permits.forget))
-        with self._serving(operation) as port, launchers(packs, self._withheld()) as files:
-            ran = self._engine.preview(self._program(change), port, refresh=change.refresh, packs=files)
+        with self._serving(operation, engine) as port, launchers(packs, self._withheld(engine)) as files:
+            ran = engine.preview(self._program(change), port, refresh=change.refresh, packs=files)
             violations = tuple(self._violation(event, packs, files) for event in ran.events.violations)
         if ran.error and not any(violation.forbids for violation in violations):
             raise explain(ran.error, ran.events.last_line, packs, files)
@@ -129,9 +146,9 @@ class PulumiStack:
             operations = {name: kind for name, kind in operations.items() if name not in change.permits.forget}
         return Preview(operations=operations, violations=violations)
 
-    def _withheld(self) -> list[str]:
+    def _withheld(self, engine: Engine) -> list[str]:
         """Return the variables of the engine's environment that policy packs do not get."""
-        return withheld(self._engine.environ, self._spec.env)
+        return withheld(engine.environ, self._spec.env)
 
     def _servers_in(self, by_urn: Mapping[str, T]) -> Iterator[tuple[str, T]]:
         """Return the name and value of each of our servers, from values by URN."""
@@ -327,21 +344,21 @@ class PulumiStack:
         return lambda: declaration
 
     @contextmanager
-    def _serving(self, operation: Operation) -> Iterator[int | None]:
+    def _serving(self, operation: Operation, engine: Engine | None = None) -> Iterator[int | None]:
         """Serve our plugin while the block runs; with `plugin: official` the engine starts its own plugin."""
         if self._is_official:
             yield None
             return
-        with self._serving_ours(operation) as port:
+        with self._serving_ours(operation, engine) as port:
             yield port
 
     @contextmanager
-    def _serving_ours(self, operation: Operation) -> Iterator[int]:
-        """Serve our plugin while the block runs."""
+    def _serving_ours(self, operation: Operation, engine: Engine | None = None) -> Iterator[int]:
+        """Serve our plugin while the block runs, to this engine; None: to the stack's own."""
         from scaler.engine.plugin.server import serve
 
         with serve(operation, workers=_PARALLEL, clock=self._clock) as provider:
-            self._engine.on_start(provider.peers.admit)
+            (engine or self._engine).on_start(provider.peers.admit)
             yield provider.port
 
     def _state_of(self, checkpoint: Checkpoint) -> StackState:

@@ -1,4 +1,4 @@
-"""The folder that the engine works in: the project's own, or a copy where that cannot be written."""
+"""The folder that the engine works in: the project's own, or a copy where that cannot be written, or must not."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from scaler.engine.secrets import settings_folder
 from scaler.errors import StateError
 from scaler.support.documents import read_file
 from scaler.support.files import failure_reason, make_folder, replace_file
@@ -24,17 +25,28 @@ def work_folder(directory: Path, stack: str, otherwise: Path) -> Path:
     if os.access(directory, os.W_OK | os.X_OK):
         (directory / "stacks").mkdir(exist_ok=True)
         return directory
+    return copied_project(directory, stack, otherwise)
+
+
+def copied_project(directory: Path, stack: str, folder: Path) -> Path:
+    """Copy what the engine reads of a project into `folder`, and return that. StateError if it cannot be copied."""
     try:
-        make_folder(otherwise / "stacks")
-        replace_file(otherwise / _PROJECT_FILE, read_file(directory / _PROJECT_FILE))
-        settings = f"Pulumi.{stack}.yaml"
-        with suppress(FileNotFoundError):
-            replace_file(otherwise / settings, read_file(directory / settings))
+        make_folder(folder / "stacks")
+        replace_file(folder / _PROJECT_FILE, read_file(directory / _PROJECT_FILE))
+        named = settings_folder(directory)
+        for suffix in ("yaml", "yml", "json"):
+            settings = Path(named) / f"Pulumi.{stack}.{suffix}"
+            if settings.is_absolute() or ".." in settings.parts:
+                # The copy names the same place.
+                break
+            make_folder((folder / settings).parent)
+            with suppress(FileNotFoundError):
+                replace_file(folder / settings, read_file(directory / settings))
     except (OSError, ValueError) as error:
         raise StateError(
-            f"The project folder {directory} is read-only, and a copy for the engine cannot be made in {otherwise}.",
+            f"A copy of the project folder {directory} for the engine cannot be made in {folder}.",
             why=failure_reason(error),
             fix="Make one of them writable, or name another folder with --state-dir.",
             code="state_unwritable",
         ) from error
-    return otherwise
+    return folder

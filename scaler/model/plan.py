@@ -84,6 +84,11 @@ class Plan:
     def steps(self) -> tuple[Step, ...]:
         return tuple(step for phase in self.phases for step in phase.steps)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to do but wait: for exit codes, texts and documents alike."""
+        return not self.steps
+
     def count(self, action: Action) -> int:
         """Return how many steps have this action."""
         return sum(1 for step in self.steps if step.action is action)

@@ -62,7 +62,7 @@ def planned(plan: Plan, *, servers: Sequence[Server] = (), cost: Cost | None = N
     """Return the result of a run that ends with this plan."""
     return Result(
         stack=plan.stack,
-        outcome=Outcome.PLANNED if plan.steps else Outcome.UNCHANGED,
+        outcome=Outcome.UNCHANGED if plan.is_empty else Outcome.PLANNED,
         groups={
             name: GroupReport(
                 wanted=wanted,

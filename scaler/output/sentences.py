@@ -32,6 +32,8 @@ def headline(result: Result) -> str:
     numbers = f"{ready} of {wanted} ready ({_changes(result)}) in {format_elapsed(result.elapsed)}"
     match result.outcome:
         case Outcome.UNCHANGED:
+            if ready < wanted:
+                return f"{result.stack}: {ready} of {wanted} ready. Nothing to do but wait."
             return f"{result.stack} already has {format_count(ready, 'ready server')}. Nothing to do."
         case Outcome.UNCONFIRMED:
             return f"{result.stack}: {numbers}. Not confirmed: {_unready(result.servers)}."

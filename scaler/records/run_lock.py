@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 import socket
@@ -20,6 +22,8 @@ from scaler.support.text import LONGEST, one_line
 
 if TYPE_CHECKING:
     from filelock import FileLock
+
+_PAUSE_S = 0.05
 
 _LARGEST_NOTE = 64 << 10
 """Bytes of the note of a lock's holder."""
@@ -66,6 +70,45 @@ class RunLock:
         finally:
             held.release()
 
+    @contextmanager
+    def respected(self, clock: Clock, *, within: timedelta, note: Callable[[str], None]) -> Iterator[None]:
+        """Keep other runs waiting while the block runs, and write nothing. LockedError as for `held`.
+
+        Where no run ever made the lock's file there is none to wait for, and the next one does not wait.
+        """
+        try:
+            descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except FileNotFoundError:
+            yield
+            return
+        except OSError as error:
+            raise StateError(
+                f"The lock {self._path} cannot be read.",
+                why=failure_reason(error),
+                fix="Make it readable for this user, or name another folder with --state-dir.",
+            ) from error
+        try:
+            self._share(descriptor, clock, within, note)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _share(self, descriptor: int, clock: Clock, within: timedelta, note: Callable[[str], None]) -> None:
+        until = clock.monotonic() + within.total_seconds()
+        if not _shares(descriptor):
+            note(f"waiting for {self.holder() or 'another run'}")
+            while not _shares(descriptor):
+                if clock.monotonic() >= until:
+                    raise self._is_locked()
+                clock.sleep(_PAUSE_S)
+
+    def _is_locked(self) -> LockedError:
+        return LockedError(
+            f"The stack {self._stack} is locked by another run on this machine.",
+            why=self.holder() or "another run",
+            fix="Wait for it to end, or raise --lock-timeout.",
+        )
+
     def _acquire(
         self, lock: FileLock, cause: str, clock: Clock, within: timedelta, note: Callable[[str], None]
     ) -> None:
@@ -82,11 +125,7 @@ class RunLock:
                 with open(self._note, "w", encoding="utf-8", opener=open_file) as file:
                     file.write(_identity(cause, clock))
         except filelock.Timeout:
-            raise LockedError(
-                f"The stack {self._stack} is locked by another run on this machine.",
-                why=self.holder() or "another run",
-                fix="Wait for it to end, or raise --lock-timeout.",
-            ) from None
+            raise self._is_locked() from None
 
     def _release(self, lock: FileLock) -> None:
         if lock.is_locked:
@@ -145,6 +184,16 @@ class RunLock:
                 why=failure_reason(error),
                 fix="Make it writable, or name another with --state-dir.",
             ) from error
+
+
+def _shares(descriptor: int) -> bool:
+    """Take filelock's lock of a file for reading, which leaves no trace; return whether no run has it."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        # Where there are no such locks, there is none to wait for.
+        return error.errno not in (errno.EACCES, errno.EAGAIN)
+    return True
 
 
 def _identity(cause: str, clock: Clock) -> str:

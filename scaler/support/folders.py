@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import pwd
 import tempfile
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from scaler.support.files import make_folder
@@ -51,3 +51,12 @@ def use_temporary_folder(otherwise: Path) -> Path:
     # Not the current folder, which is what tempfile tries next: it is the user's project.
     tempfile.tempdir = str(otherwise)
     return otherwise
+
+
+@contextmanager
+def scratch_folder(otherwise: Path) -> Iterator[Path]:
+    """Make a folder for temporary files, where `use_temporary_folder` says, and remove it at the end of the block."""
+    with tempfile.TemporaryDirectory(
+        prefix="scaler-", dir=use_temporary_folder(otherwise), ignore_cleanup_errors=True
+    ) as folder:
+        yield Path(folder)

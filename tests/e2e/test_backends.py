@@ -161,10 +161,18 @@ def shared(make_served: Callable[[Vendor], Project], backend: Backend) -> Projec
 
 @pytest.mark.acceptance("S14")
 def test_two_machines_share_a_stack(shared: Project, backend: Backend) -> None:
+    shared.run("preview", "3")
+    assert not shared.state_dir.exists()
+    # The engine notes its layout wherever it reads; a stack would be a checkpoint.
+    assert b"checkpoint" not in backend.saved()
     grown = shared.ensure("3").document
     assert grown["outcome"] == "converged"
     assert shared.ensure("3").document["outcome"] == "unchanged"
     here = shared.records
+    kept = backend.saved()
+    shared.run("preview", "5")
+    assert backend.saved() == kept
+    assert b"checkpoint" in kept
 
     # Another machine: the same project, and no state file.
     shared.run("status", "--refresh", "--state-dir", "elsewhere")

@@ -61,3 +61,32 @@ def test_what_is_no_file_in_the_place_of_a_lock_is_an_error_that_names_the_folde
         with pytest.raises(StateError, match="cannot be written") as caught:
             use()
         assert caught.value.why
+
+
+def test_who_only_looks_waits_for_a_run_and_leaves_no_trace(tmp_path: Path) -> None:
+    lock, notes = RunLock(tmp_path / "state", "prod"), list[str]()
+    with lock.respected(SystemClock(), within=timedelta(0), note=notes.append):
+        assert not (tmp_path / "state").exists()
+    with lock.held("ensure 3", SystemClock(), within=timedelta(0), note=notes.append):
+        with (
+            pytest.raises(LockedError, match="locked by another run") as refused,
+            lock.respected(SystemClock(), within=timedelta(0), note=notes.append),
+        ):
+            pass
+        assert "ensure 3" in refused.value.why
+        assert "ensure 3" in notes.pop()
+    left = sorted(tmp_path.rglob("*"))
+    with (
+        lock.respected(SystemClock(), within=timedelta(0), note=notes.append),
+        lock.respected(SystemClock(), within=timedelta(0), note=notes.append),
+    ):
+        assert lock.is_held()
+        assert sorted(tmp_path.rglob("*")) == left
+    assert notes == []
+
+
+def test_what_cannot_be_opened_in_the_place_of_a_lock_is_an_error_for_who_looks_too(tmp_path: Path) -> None:
+    (tmp_path / "prod.lock").symlink_to(tmp_path / "elsewhere")
+    looking = RunLock(tmp_path, "prod").respected(SystemClock(), within=timedelta(0), note=print)
+    with pytest.raises(StateError, match="cannot be read"), looking:
+        pass

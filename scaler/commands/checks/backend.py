@@ -24,7 +24,7 @@ def check_backend(project: Project, spec: Spec, environ: Mapping[str, str], cloc
 def _examine(check: str, project: Project, spec: Spec, environ: Mapping[str, str], clock: Clock) -> Finding:
     from scaler.engine.backend import LocalBackend
     from scaler.engine.secrets import PASSPHRASE_FILE, passphrase_file_problem
-    from scaler.wiring import RunSettings, backend_url, open_engine
+    from scaler.wiring import RunSettings, backend_url, open_engine, scratch_of
 
     url = backend_url(project, spec, environ)
     if problem := passphrase_file_problem(environ):
@@ -48,8 +48,13 @@ def _examine(check: str, project: Project, spec: Spec, environ: Mapping[str, str
         local.check_layout()
         if not local.exists():
             return Finding(check=check, message=f"{local.root.parent} can be written; the stack is not there yet")
-    engine = open_engine(
-        RunSettings(project=project, spec=spec, cause="doctor", environ=environ), url, clock, lambda text: None
-    )
-    engine.read_with_secrets()
+    looking = RunSettings(project=project, spec=spec, cause="doctor", environ=environ, looks=True)
+    with scratch_of(project) as scratch:
+        copy = local.copied(scratch / "backend") if local else None
+        healed = copy if copy and copy.heal_checkpoint() else None
+        engine = open_engine(looking, healed.url if healed else url, clock, lambda text: None, scratch=scratch)
+        engine.read_with_secrets()
+    if healed:
+        message = "the stack as last saved is cut off; the next run goes on from the save before it"
+        return Finding(check=check, level=Level.WARN, message=message)
     return Finding(check=check, message="the stack and its secrets can be read")
