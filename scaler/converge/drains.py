@@ -77,8 +77,14 @@ def look_at_drains(knowledge: Knowledge, ports: Ports, *, everything: bool = Fal
     for name, move in _moves(knowledge, ports, everything=everything).items():
         server = knowledge.world.servers[name]
         _warn(server, move.drain, ports)
-        looked = _take(looked, server, move)
+        if move.act is Act.KEEP and PROTECTED in move.drain.notes and _was_drained(server):
+            ports.progress.warn(f"{name} stays as its drain left it: nothing puts it back to work")
+        looked = _take(looked, server, move, everything=everything)
     return looked
+
+
+def _was_drained(server: Server) -> bool:
+    return server.drain is not None and server.drain.stage is DrainStage.DRAINING
 
 
 def _moves(knowledge: Knowledge, ports: Ports, *, everything: bool) -> dict[str, Move]:
@@ -93,6 +99,7 @@ def _moves(knowledge: Knowledge, ports: Ports, *, everything: bool) -> dict[str,
             world.machines[name].phase,
             now,
             is_protected=_is_protected(knowledge, server, everything=everything),
+            may_return=not everything and name not in knowledge.advice.not_resumed,
         )
         for name, server in servers.items()
         if server.drain
@@ -110,11 +117,12 @@ def policy_of(server: Server, drain: Drain, knowledge: Knowledge) -> StopPolicy:
     return stop_policy(knowledge.spec.groups.get(server.group), drain.then)
 
 
-def _take(looked: Looked, server: Server, move: Move) -> Looked:
+def _take(looked: Looked, server: Server, move: Move, *, everything: bool) -> Looked:
     """Enter one server's move."""
     drain = move.drain
     if move.act is Act.KEEP:
-        return _kept(looked, server, drain)
+        is_replaced = not everything and _has_another(looked, server, drain)
+        return _kept(looked, server, drain, is_replaced=is_replaced)
     if move.act is Act.REST:
         resting = replace(server.become(Status.STOPPED, looked.knowledge.world.at), drain=None)
         return _amended(looked, resting, StepReport(_step(server, drain), StepResult.DONE))
@@ -122,11 +130,32 @@ def _take(looked: Looked, server: Server, move: Move) -> Looked:
     if server.drain and server.drain.then != drain.then:
         failed = (StepReport(_step(server, server.drain), StepResult.FAILED, "; ".join(drain.notes) or None),)
     looked = _amended(looked, replace(server, drain=drain), *failed)
-    return looked if move.act is Act.WAIT else replace(looked, acts={**looked.acts, server.name: move.act})
+    if move.act in (Act.WAIT, Act.TAKE_BACK):
+        return looked
+    return replace(looked, acts={**looked.acts, server.name: move.act})
 
 
-def _kept(looked: Looked, server: Server, drain: Drain) -> Looked:
-    """Let a server serve on, which the run had chosen: it cannot reach its count then."""
+def _has_another(looked: Looked, server: Server, drain: Drain) -> bool:
+    """Return whether another server may go in place of one that was protected meanwhile, and was not named."""
+    if PROTECTED not in drain.notes or drain.for_good:
+        return False
+    knowledge = looked.knowledge
+    others = [
+        other
+        for other in knowledge.world.servers.values()
+        if other.group == server.group
+        and other.counts
+        and other.name not in knowledge.advice.undrained
+        and not protection_of(knowledge.spec, knowledge.world, other)
+    ]
+    kept = [
+        report for report in looked.reports if report.step.group == server.group and PROTECTED in (report.error or "")
+    ]
+    return len(others) > len(kept)
+
+
+def _kept(looked: Looked, server: Server, drain: Drain, *, is_replaced: bool) -> Looked:
+    """Let a server serve on, which the run had chosen: it cannot reach its count then, unless another goes."""
     why = "; ".join(drain.notes)
     cause, code = (PROTECTED, "protected") if PROTECTED in drain.notes else ("its drain failed", "drain_failed")
     error = ScalerError(f"{server.name} was kept, because {cause}.", why=why, code=code)
@@ -134,6 +163,8 @@ def _kept(looked: Looked, server: Server, drain: Drain) -> Looked:
     status = Status.STOPPED if machine.phase is Phase.OFF else Status.RUNNING
     back = replace(server.become(status, looked.knowledge.world.at), drain=None)
     looked = _amended(looked, back, StepReport(_step(server, drain), StepResult.FAILED, why or None))
+    if is_replaced:
+        return looked
     learned = looked.knowledge.advise(undrained=frozenset({server.name}))
     return replace(looked, knowledge=learned, failures=(*looked.failures, error))
 

@@ -21,6 +21,7 @@ from scaler.planning.guards import (
     check_deletable,
     check_expectation,
     check_plan,
+    check_protection,
     check_quota,
     check_zero,
     shrinking_alone,
@@ -81,7 +82,7 @@ def check(request: Request, knowledge: Knowledge, made: Plan, journal: Journal) 
         knowledge.world,
         made,
         ignore_protection=everything,
-        left_alone=knowledge.advice.undrained | knowledge.advice.out_of_scope,
+        left_alone=_left_alone(knowledge),
     )
     check_expectation(knowledge.world, made, request.options.expect_current)
     if request.demand.counts is not None and not everything:
@@ -89,8 +90,14 @@ def check(request: Request, knowledge: Knowledge, made: Plan, journal: Journal) 
     check_sums(request, knowledge, made, journal)
 
 
+def _left_alone(knowledge: Knowledge) -> frozenset[str]:
+    return knowledge.advice.undrained | knowledge.advice.out_of_scope
+
+
 def check_sums(request: Request, knowledge: Knowledge, made: Plan, journal: Journal) -> None:
-    """Check the guards that hold for all rounds of the run together; RefusedError."""
+    """Check the guards that hold in every round, for all of them together; RefusedError."""
+    if not request.options.everything:
+        check_protection(request.spec, knowledge.world, made, _left_alone(knowledge))
     check_change(made, request.options.max_change, journal.done)
     unknown = unpriced(knowledge.catalogue, servers_after(knowledge, made))
     check_budget(request.spec, made, made.cost, unknown)

@@ -10,7 +10,7 @@ from scaler.converge.confirm import on_their_way, running
 from scaler.converge.demand import Request
 from scaler.converge.drains import carry_out, draining, look_at_drains, policy_of
 from scaler.converge.knowledge import Knowledge
-from scaler.converge.make_plan import make_plan
+from scaler.converge.make_plan import check_sums, make_plan
 from scaler.converge.observe import observe
 from scaler.converge.ports import Ports
 from scaler.converge.record import save
@@ -138,6 +138,8 @@ def _go_on(request: Request, standing: Standing, ports: Ports) -> Standing:
     looked = look_at_drains(standing.knowledge, ports, everything=request.options.everything)
     journal = standing.journal.report(looked.reports).fail(*looked.failures)
     plan, knowledge = make_plan(request, looked.knowledge, journal, ports)
+    # Another server may go than the one that began to drain.
+    check_sums(request, knowledge, plan, journal)
     standing = Standing(carry_out(knowledge, looked.acts, ports), plan, journal)
     if plan.phases:
         standing = identify(request, standing, ports)

@@ -37,6 +37,8 @@ class Act(Enum):
     POWER_OFF = auto()
     KEEP = auto()
     """Let it serve on: its drain failed, or it was protected meanwhile."""
+    TAKE_BACK = auto()
+    """Leave it to the plan to put it back to work: it was protected meanwhile."""
     REST = auto()
     """It is off, and stays so."""
 
@@ -76,11 +78,29 @@ def next_move(
     now: datetime,
     *,
     is_protected: bool = False,
+    may_return: bool = True,
 ) -> Move:
     """Return what follows for a server in this phase; `found` is what is known of its drain on this machine.
 
-    A protected server is not deleted when its drain has ended.
+    A server that was protected meanwhile is taken back at once, if it can be. Otherwise its drain ends by
+    itself, and no further step follows: neither a shutdown nor its deletion. Not `may_return`: all servers
+    are to go, or taking it back failed.
     """
+    if is_protected and may_return and may_resume(drain, policy):
+        return Move(drain, Act.TAKE_BACK)
+    move = _next_move(drain, policy, found, phase, now)
+    is_further = move.act in (Act.SHUT_DOWN, Act.POWER_OFF) or move.drain.stage is DrainStage.ENDED
+    if is_protected and is_further and move.act is not Act.REST:
+        return Move(_noted(move.drain, PROTECTED), Act.KEEP)
+    return move
+
+
+def may_resume(drain: Drain, policy: StopPolicy) -> bool:
+    """Return whether a server on its way out of service can be put back to work."""
+    return bool(policy.resume) and drain.stage is DrainStage.DRAINING and not drain.for_good
+
+
+def _next_move(drain: Drain, policy: StopPolicy, found: DrainFinding, phase: Phase, now: datetime) -> Move:
     if drain.stage is DrainStage.DRAINING:
         move = _drain(drain, policy, found, phase, now)
         if move.drain.stage is DrainStage.DRAINING:
@@ -97,10 +117,7 @@ def next_move(
     if drain.then == "power_off" and phase is Phase.OFF:
         return Move(drain, Act.REST)
     # One that cannot be powered off is deleted: it would serve on, and nobody counts it.
-    drain = replace(drain, then="delete")
-    if is_protected:
-        return Move(_noted(drain, PROTECTED), Act.KEEP)
-    return Move(drain)
+    return Move(replace(drain, then="delete"))
 
 
 def refused(drain: Drain, why: str, now: datetime) -> Drain:

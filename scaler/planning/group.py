@@ -11,6 +11,7 @@ from itertools import chain
 from scaler.model import DrainStage, Extension, Group, Server, Step
 from scaler.model.lifecycle import DEAD, UNSETTLED, Status
 from scaler.planning import steps
+from scaler.planning.drains import may_resume
 from scaler.planning.facts import Facts
 from scaler.planning.names import natural, new_names
 from scaler.planning.placements import choose_placements, usable
@@ -72,7 +73,7 @@ def plan_group(facts: Facts, name: str, wanted: int) -> GroupPlan:
     members = _members(facts, name)
     dead, off, supply = (members.by_kind[kind] for kind in (_Kind.DEAD, _Kind.OFF, _Kind.SUPPLY))
     have = len(supply)
-    resumed = _resumed(facts, group, members.by_kind[_Kind.LEAVING], wanted - have)
+    resumed = _resumed(facts, group if wanted else None, members.by_kind[_Kind.LEAVING], wanted - have)
     missing = max(0, wanted - have - len(resumed))
     powered_on, unneeded = off[:missing], members.removable(off[missing:])
     lacking = missing - len(powered_on) if group else 0
@@ -82,7 +83,7 @@ def plan_group(facts: Facts, name: str, wanted: int) -> GroupPlan:
     short = to_create - len(created)
     # No other server goes in place of one that was kept because its drain failed.
     kept = sum(server.name in facts.advice.undrained for server in supply)
-    surplus = _surplus(facts, group, members.removable(supply), have - wanted - kept)
+    surplus = _surplus(facts, group, members.removable(supply), have + len(resumed) - wanted - kept)
     paid = _paid_until(facts, [*unneeded, *surplus])
     return GroupPlan(
         short=short,
@@ -90,7 +91,7 @@ def plan_group(facts: Facts, name: str, wanted: int) -> GroupPlan:
         paid_until=paid,
         waiting=waiting,
         grow=[
-            *(steps.resume(server, wanted=wanted, have=have) for server in resumed),
+            *(_resume(facts, server, wanted, have) for server in resumed),
             *created,
             *(steps.power_on(server, paid=_is_paid(facts, server)) for server in powered_on),
             *(steps.delete_dead(server) for server in members.removable(dead)),
@@ -139,20 +140,30 @@ def _kind(facts: Facts, server: Server) -> _Kind:
 
 
 def _resumed(facts: Facts, group: Group | None, leaving: Sequence[Server], missing: int) -> list[Server]:
-    """Return the draining servers that are taken back, the one that began last first."""
-    if group is None or not group.stop.resume or missing <= 0:
+    """Return the draining servers that are taken back: those that were protected, then the one that began last."""
+    if group is None:
         return []
-    unready = facts.advice.not_resumed
     able = [
         server
         for server in leaving
         if server.drain
-        and server.drain.stage is DrainStage.DRAINING
-        and not server.drain.for_good
+        and may_resume(server.drain, group.stop)
         and server.status is Status.STOPPING
-        and server.name not in unready
+        and server.name not in facts.advice.not_resumed
     ]
-    return sorted(able, key=_begun, reverse=True)[:missing]
+    kept = [server for server in able if protection_of(facts.spec, facts.world, server)]
+    others = sorted((server for server in able if server not in kept), key=_begun, reverse=True)
+    return [*kept, *others[: max(0, missing - len(kept))]]
+
+
+def _resume(facts: Facts, server: Server, wanted: int, have: int) -> Step:
+    protection = protection_of(facts.spec, facts.world, server)
+    return steps.resume(
+        server,
+        f"it was protected meanwhile, {protection.why}"
+        if protection
+        else f"{server.group} wants {wanted}, has {have}, and it is still draining",
+    )
 
 
 def _begun(server: Server) -> datetime:

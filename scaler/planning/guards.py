@@ -161,11 +161,14 @@ def check_plan(
             code="above_limit",
         )
     if not ignore_protection:
-        have = Counter(
-            server.group for server in world.servers.values() if server.counts and server.name not in left_alone
-        )
-        for name in sorted({*plan.wanted, *have}):
-            _check_protection(spec, world, plan, name, have[name])
+        check_protection(spec, world, plan, left_alone)
+
+
+def check_protection(spec: Spec, world: World, plan: Plan, left_alone: Collection[str] = ()) -> None:
+    """Refuse a plan that cannot reach the wanted count without protected servers."""
+    have = Counter(server.group for server in world.servers.values() if server.counts and server.name not in left_alone)
+    for name in sorted({*plan.wanted, *have}):
+        _check_protection(spec, world, plan, name, have[name])
 
 
 def _check_protection(spec: Spec, world: World, plan: Plan, group: str, have: int) -> None:

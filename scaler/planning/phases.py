@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from scaler.model import Action, PlanPhase, Step, World
 from scaler.planning.names import natural
 
-_WAITED_FOR = frozenset({Action.CREATE, Action.ADOPT, Action.POWER_ON})
+_WAITED_FOR = frozenset({Action.CREATE, Action.ADOPT, Action.POWER_ON, Action.RESUME})
 """What is confirmed before a server is taken out of service in exchange."""
 
 

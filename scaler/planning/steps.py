@@ -60,9 +60,9 @@ def delete_drained(server: Server) -> Step:
     return delete(server, "; ".join(filter(None, notes)))
 
 
-def resume(server: Server, *, wanted: int, have: int) -> Step:
+def resume(server: Server, reason: str) -> Step:
     """Take a draining server back."""
-    return _step(Action.RESUME, server, f"{server.group} wants {wanted}, has {have}, and it is still draining")
+    return _step(Action.RESUME, server, reason)
 
 
 def power_off(server: Server, reason: str, until: datetime) -> Step:

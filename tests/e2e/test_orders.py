@@ -87,8 +87,21 @@ def test_protection_from_elsewhere_wins_over_a_drain(project: Project, elsewhere
     project.run("protect", "demo-worker-3", *elsewhere)
     let.touch()
     ran = finish(running)
-    # The run says that it could not reach its count with the server that it had chosen.
-    words = "demo-worker-3 was kept, because it was protected meanwhile."
-    assert (ran.code, words in ran.stderr) == (1, True), ran.stderr
-    assert project.machines == before
+    # The run says that the server which it had chosen stays; another goes in its place.
+    assert (ran.code, "demo-worker-3: it was protected meanwhile" in ran.stderr) == (0, True), ran.stderr
+    left = project.agreed()
+    assert (len(left), left.get("demo-worker-3")) == (2, before["demo-worker-3"])
     assert project.records["demo-worker-3"]["protected"]
+
+    # Where no other may go, the run says so. One that can be taken back is.
+    resume = ["sh", "-c", f"echo $0 >> {project.folder}/resumed", "{name}"]
+    project.describe(groups={"worker": {"count": 2, "stop": {"drain": drain, "resume": resume}}})
+    let.unlink()
+    project.ensure("1", "--no-wait", code=4)
+    (draining,) = [name for name, server in project.records.items() if server["status"] == "stopping"]
+    project.run("protect", draining, *elsewhere)
+    ran = project.ensure("1", code=1)
+    assert "protected servers are in the way" in ran.stderr
+    assert (project.folder / "resumed").read_text(encoding="utf-8").split() == [draining]
+    assert project.agreed() == left
+    let.touch()

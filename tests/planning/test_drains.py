@@ -11,6 +11,7 @@ import pytest
 from scaler.model import Drain, DrainFinding, DrainStage, DrainState, Phase, StopPolicy
 from scaler.planning.drains import (
     LAST_WORDS,
+    PROTECTED,
     Act,
     Move,
     first_stage,
@@ -130,6 +131,36 @@ def test_what_follows_after_the_drain(drain: Drain, phase: Phase, now: Any, expe
 def test_a_server_that_was_protected_meanwhile_is_kept_when_its_drain_has_ended() -> None:
     assert next_move(BEGUN, DRAINS, DONE, Phase.RUNNING, NOW, is_protected=True).act is Act.KEEP
     assert next_move(BEGUN, DRAINS, WORKING, Phase.RUNNING, NOW, is_protected=True) == Move(BEGUN)
+
+
+RESUMES = replace(BOTH, resume=("./resume.sh",))
+
+PROTECTED_MEANWHILE = [
+    (BEGUN, RESUMES, WORKING, Phase.RUNNING, Act.TAKE_BACK),
+    (BEGUN, RESUMES, DONE, Phase.RUNNING, Act.TAKE_BACK),
+    (replace(BEGUN, for_good=True), RESUMES, WORKING, Phase.RUNNING, Act.WAIT),
+    (replace(BEGUN, for_good=True), RESUMES, DONE, Phase.RUNNING, Act.KEEP),
+    (BEGUN, BOTH, DONE, Phase.RUNNING, Act.KEEP),
+    (DOWN, RESUMES, DONE, Phase.RUNNING, Act.KEEP),
+    (ASKED, RESUMES, DONE, Phase.STOPPING, Act.WAIT),
+    (ASKED, RESUMES, DONE, Phase.OFF, Act.KEEP),
+    (OFF, RESUMES, DONE, Phase.RUNNING, Act.KEEP),
+    (replace(ASKED, then="power_off"), RESUMES, DONE, Phase.OFF, Act.REST),
+]
+
+
+@pytest.mark.parametrize(("drain", "policy", "found", "phase", "act"), PROTECTED_MEANWHILE)
+def test_what_follows_for_a_server_that_was_protected_meanwhile(
+    drain: Drain, policy: StopPolicy, found: DrainFinding, phase: Phase, act: Act
+) -> None:
+    move = next_move(drain, policy, found, phase, NOW, is_protected=True)
+    assert (move.act, PROTECTED in move.drain.notes) == (act, act is Act.KEEP)
+
+
+def test_one_that_could_not_be_taken_back_drains_on() -> None:
+    assert next_move(BEGUN, RESUMES, WORKING, Phase.RUNNING, NOW, is_protected=True, may_return=False) == Move(BEGUN)
+    move = next_move(BEGUN, RESUMES, DONE, Phase.RUNNING, NOW, is_protected=True, may_return=False)
+    assert move.act is Act.KEEP
 
 
 def test_a_request_that_is_refused_for_good_is_followed_by_the_next_stage() -> None:
