@@ -98,6 +98,19 @@ def room(spec: Spec, servers: Iterable[Server]) -> Bound | None:
     return Bound("limit", why, lambda counts: sum(counts.values()) + aside <= limit)
 
 
+def addresses(spec: Spec, shortages: Shortages, now: datetime) -> Bound | None:
+    """Return the account's quota of public addresses as a bound; None if none refused a server within the last hour."""
+    met = shortages.addresses(now)
+    if met is None:
+        return None
+    most, at = met
+    return Bound(
+        "quota",
+        f"the account refused more public addresses at {at:%H:%M} UTC, and is asked again at {at + QUOTA_FOR:%H:%M}",
+        lambda counts: sum(count * spec.groups[name].addresses for name, count in counts.items()) <= most,
+    )
+
+
 def quota(cloud: Cloud, shortages: Shortages, machines: int, now: datetime) -> Bound | None:
     """Return the account's quota as a bound; None if it is not known.
 

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from scaler.autoscale.bounds import Prices, budget, per_month, placement_groups, quota, room
+from scaler.autoscale.bounds import Prices, addresses, budget, per_month, placement_groups, quota, room
 from scaler.autoscale.decide import decide_stack
 from scaler.autoscale.decision import Bound, Ceiling, Decision, History, Sample, Supply
 from scaler.autoscale.describe import decision_document
@@ -185,6 +185,7 @@ def _bounds(
         budget(spec, catalogue, world.servers.values(), supplies) if catalogue else None,
         placement_groups(spec),
         room(spec, world.servers.values()),
+        addresses(spec, ports.shortages, ports.clock.now()),
         quota(ports.cloud, ports.shortages, len(world.machines), ports.clock.now()),
     ]
     return [bound for bound in found if bound]

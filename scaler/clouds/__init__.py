@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from scaler.clouds.errors import (
     PASSING,
+    AddressQuotaError,
     AmbiguousError,
     AuthError,
     BusyError,
@@ -24,12 +25,13 @@ from scaler.clouds.errors import (
     RateLimitedError,
     TransientError,
 )
-from scaler.clouds.facts import Catalogue, Image, Limits, Offer
-from scaler.clouds.protocol import Cloud, Reference
+from scaler.clouds.facts import Catalogue, Image, Limits, Offer, Reference, Room
+from scaler.clouds.protocol import Cloud
 from scaler.model import Machine
 
 __all__ = [
     "PASSING",
+    "AddressQuotaError",
     "AmbiguousError",
     "AuthError",
     "BusyError",
@@ -47,6 +49,7 @@ __all__ = [
     "QuotaError",
     "RateLimitedError",
     "Reference",
+    "Room",
     "TransientError",
     "oldest_first",
 ]

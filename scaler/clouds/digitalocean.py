@@ -28,6 +28,7 @@ from scaler.clouds import (
     QuotaError,
     RateLimitedError,
     Reference,
+    Room,
     oldest_first,
 )
 from scaler.clouds.bundling import Body, Bundler
@@ -205,14 +206,19 @@ class DigitalOceanCloud:
             raise unknown(TITLE, kind.replace("_", " "), name, [named.words[0] for named in known.values()])
         return found
 
-    def misplaced(self, kind: Reference, name: str, location: str) -> str | None:
-        """Return why droplets in a region cannot be in a VPC: it is another region's."""
-        if kind != "vpc":
-            return None
-        with _asking(f"look up the VPC {name}"):
-            vpcs = self._references.names(kind, name)
-            regions = vpcs[id_of(vpcs, name) or ""].places or frozenset()
-        return None if location in regions else f"the VPC {name} is in {', '.join(sorted(regions))}, not in {location}"
+    def check_request(self, request: MachineRequest) -> Sequence[Room]:
+        """Refuse a VPC of another region."""
+        if request.vpc is not None:
+            with _asking("read the VPC that the spec names"):
+                vpcs = self._references.names("vpc", request.vpc)
+                vpc = vpcs[request.vpc].row
+            if request.location != vpc["region"]:
+                raise InvalidError(
+                    f"Droplets in {request.location} cannot be in the VPC {vpc['name']}.",
+                    why=f"it is in {vpc['region']}",
+                    fix="Name a VPC of that region, or another region.",
+                )
+        return ()
 
     def _read_references(self, kind: Reference) -> Names:
         match kind:
@@ -224,13 +230,7 @@ class DigitalOceanCloud:
                 rows = read_all(self._pages(self._client.firewalls.list, "firewalls"))
             case _:
                 raise InvalidError(f"{TITLE} has no {kind}.", fix="Use `vpc` for a private network.")
-        return {
-            str(row["id"]): Named(
-                (str(row["name"]), str(row.get("fingerprint", ""))),
-                frozenset([str(row["region"])]) if kind == "vpc" else None,
-            )
-            for row in rows
-        }
+        return {str(row["id"]): Named((str(row["name"]), str(row.get("fingerprint", ""))), row) for row in rows}
 
     def catalogue(self) -> Catalogue:
         with _asking("read the sizes and prices"):

@@ -41,6 +41,10 @@ class QuotaError(CloudError):
     code = "quota"
 
 
+class AddressQuotaError(QuotaError):
+    """The account is not allowed more public addresses; a server that needs fewer may be allowed."""
+
+
 class NameTakenError(CloudError):
     """A machine of this name exists."""
 

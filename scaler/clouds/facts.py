@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import Literal
+
+Reference = Literal["ssh_key", "network", "firewall", "placement_group", "vpc"]
+"""The kinds of things that a spec names beside images."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,3 +77,23 @@ class Limits:
     """The account's servers, of all stacks; only if `servers` is known."""
     requests_left: int | None = None
     requests_reset: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Room:
+    """How many servers fit into something that new ones are put into: a placement group, a private network."""
+
+    kind: Reference
+    id: str
+    name: str
+    most: int
+    """How many it can have, in the zone that was asked about."""
+    members: frozenset[str]
+    """The ids of the servers in it, of all stacks."""
+    why: str
+    """What sets the bound."""
+
+    @property
+    def title(self) -> str:
+        """Such as `placement group web`."""
+        return f"{self.kind.replace('_', ' ')} {self.name}"

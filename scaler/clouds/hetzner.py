@@ -17,13 +17,14 @@ from hcloud.firewalls import Firewall
 from hcloud.images import BoundImage
 from hcloud.images import Image as ImageName
 from hcloud.locations import Location
-from hcloud.networks import BoundNetwork, Network, NetworkSubnet
+from hcloud.networks import Network
 from hcloud.placement_groups import PlacementGroup
 from hcloud.server_types import BoundServerType, ServerType
 from hcloud.servers import BoundServer, PrivateNet, Server, ServerCreatePublicNetwork
 from hcloud.ssh_keys import SSHKey
 
 from scaler.clouds import (
+    AddressQuotaError,
     AmbiguousError,
     AuthError,
     BusyError,
@@ -40,11 +41,13 @@ from scaler.clouds import (
     QuotaError,
     RateLimitedError,
     Reference,
+    Room,
     TransientError,
     oldest_first,
 )
 from scaler.clouds.deadlines import Deadlines
 from scaler.clouds.governor import Budget
+from scaler.clouds.hetzner_fit import check_together, check_zone, room_of_group, room_of_network
 from scaler.clouds.names import unknown
 from scaler.clouds.paging import Page, read_all
 from scaler.clouds.references import Named, Names, ReferenceLists, id_of
@@ -59,6 +62,8 @@ _PER_PAGE = 50
 _DELETION_S = 30.0
 _DELETION_POLL_S = 0.25
 _CPU_STEP = timedelta(minutes=1)
+_FRESH_S = 5.0
+"""How old a list of what has room for some servers may be: others fill it too."""
 
 _PHASES = {
     "initializing": Phase.BOOTING,
@@ -100,6 +105,8 @@ def meaning_of(refusal: Refusal) -> type[CloudError] | None:
     # The placement group is full or cannot be met; that says nothing about the type at the location.
     if refusal.code in ("placement_error", "placement_group_member_limit_reached"):
         return InvalidError
+    if refusal.code == "resource_limit_exceeded" and "primary ip" in refusal.message.lower():
+        return AddressQuotaError
     return _MEANINGS.get(refusal.code)
 
 
@@ -241,27 +248,32 @@ class HetznerCloud:
             )
         return found
 
-    def misplaced(self, kind: Reference, name: str, location: str) -> str | None:
-        """Return why servers at a location cannot be in a network: it has no subnet in the location's zone."""
-        if kind != "network":
-            return None
-        with _asking(f"look up the network {name} and the zone of {location}"):
-            networks = self._references.names(kind, name)
-            zones = networks[id_of(networks, name) or ""].places or frozenset()
-            zone = self._zone(location)
-        if zone is None or zone in zones:
-            return None
-        if not zones:
-            return f"the network {name} has no subnet for servers"
-        return (
-            f"{location} is in the zone {zone}, and the subnets of the network {name} are in {', '.join(sorted(zones))}"
-        )
+    def check_request(self, request: MachineRequest) -> Sequence[Room]:
+        """Refuse networks that the server cannot be in; the rooms of its networks and its placement group."""
+        rooms = []
+        with _asking("read the networks and placement groups that the spec names"):
+            networks = [self._row("network", network) for network in request.networks]
+            zone = self._zone(request.location) if networks else ""
+            if request.placement_group:
+                rooms.append(room_of_group(self._row("placement_group", request.placement_group)))
+        check_together(networks, request.firewalls)
+        for network in networks:
+            check_zone(network, request.location, zone)
+            rooms.append(room_of_network(network, zone))
+        return rooms
 
-    def _zone(self, location: str) -> str | None:
+    def _row(self, kind: Reference, id: str) -> Any:
+        """Return what a list that was read just now says of a thing."""
+        known = self._references.names(kind, id, _FRESH_S)
+        if id not in known:
+            raise unknown(TITLE, kind.replace("_", " "), id, known)
+        return known[id].row
+
+    def _zone(self, location: str) -> str:
         if not self._zones:
             rows = read_all(_pages(self._client.locations.get_list))
             self._zones = {str(row.name): str(row.network_zone) for row in rows}
-        return self._zones.get(location)
+        return self._zones.get(location, "")
 
     def catalogue(self) -> Catalogue:
         with _asking("read the server types and prices"):
@@ -295,7 +307,7 @@ class HetznerCloud:
 
     def _read_references(self, kind: Reference) -> Names:
         rows = read_all(self._reference_pages(kind))
-        return {str(row.id): Named((row.name,), _zones_of(row) if kind == "network" else None) for row in rows}
+        return {str(row.id): Named((row.name,), row) for row in rows}
 
     def _reference_pages(self, kind: Reference) -> Callable[[int], Page[Any]]:
         match kind:
@@ -458,13 +470,6 @@ def _offers(row: BoundServerType) -> Iterable[Offer]:
                 architecture=given(row.architecture, "server_type.architecture"),
                 deprecated_after=place.deprecation.unavailable_after if place.deprecation else None,
             )
-
-
-def _zones_of(network: BoundNetwork) -> frozenset[str]:
-    """Return the zones of a network's subnets for servers; a vSwitch's subnet takes none."""
-    return frozenset(
-        str(subnet.network_zone) for subnet in network.subnets or () if subnet.type != NetworkSubnet.TYPE_VSWITCH
-    )
 
 
 def _ipv4_prices(pricing: Mapping[str, Any]) -> tuple[Decimal, Decimal]:

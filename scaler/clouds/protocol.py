@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, Protocol
+from typing import Protocol
 
-from scaler.clouds.facts import Catalogue, Image, Limits
+from scaler.clouds.facts import Catalogue, Image, Limits, Reference
 from scaler.model import ImageRef, Machine, MachineRequest, Requests
 from scaler.model.ownership import Owner
-
-Reference = Literal["ssh_key", "network", "firewall", "placement_group", "vpc"]
 
 
 class Cloud(Protocol):
@@ -21,8 +19,9 @@ class Cloud(Protocol):
     A cloud may have one method more, `account() -> str | None`: the account's own id, which is the same
     for all its tokens. A run compares it before it acts with a token that it has not seen before. And where
     a machine's status and lock do not show a reboot, `is_busy(id) -> bool`: whether an action runs on it.
-    And where some things serve only some locations, `misplaced(kind, name, location) -> str | None`: why servers
-    there cannot use what a spec names, None if they can; asked after `reference`, before anything is created.
+    And where what a request names must fit together, `check_request(request) -> Sequence[Room]`: InvalidError if the
+    cloud would refuse the request for what it names, whatever its capacity; else what of it has room for a number
+    of servers only. It is asked after `reference`, before anything is created.
     And where two machines cannot have one name, `names() -> Collection[str]`: the names of all machines of the
     account, whoever owns them. Without it, taken names are learned from refusals, if the cloud refuses any.
     """

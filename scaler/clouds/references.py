@@ -8,8 +8,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from scaler.clouds.protocol import Reference
+from scaler.clouds.facts import Reference
 from scaler.support.clock import Clock
 
 KEPT_S = 60.0
@@ -22,8 +23,8 @@ class Named:
 
     words: tuple[str, ...]
     """The words that name it beside its id."""
-    places: frozenset[str] | None = None
-    """The locations, or the zones of locations, in which servers can use it; None: all."""
+    row: Any = None
+    """What the cloud's list says of it, as its client gives it."""
 
 
 Names = Mapping[str, Named]
@@ -39,12 +40,12 @@ class ReferenceLists:
         self._lock = threading.Lock()
         self._lists: dict[Reference, tuple[float, Names]] = {}
 
-    def names(self, kind: Reference, wanted: str) -> Names:
-        """The things of a kind, read anew if the list is old, or if it is not new and lacks what is wanted."""
+    def names(self, kind: Reference, wanted: str, kept_s: float = KEPT_S) -> Names:
+        """The things of a kind, read anew if the list is older, or if it is not new and lacks what is wanted."""
         with self._lock:
             now = self._clock.monotonic()
             read_at, known = self._lists.get(kind, (None, {}))
-            if read_at is None or now - read_at > KEPT_S or (id_of(known, wanted) is None and now > read_at):
+            if read_at is None or now - read_at > kept_s or (id_of(known, wanted) is None and now > read_at):
                 known = self._read(kind)
                 self._lists[kind] = (self._clock.monotonic(), known)
             return known

@@ -26,6 +26,7 @@ from requests.utils import select_proxy
 from urllib3.exceptions import HTTPError, MaxRetryError, NewConnectionError, ProxyError
 
 from scaler.clouds import (
+    AddressQuotaError,
     AmbiguousError,
     AuthError,
     BusyError,
@@ -68,6 +69,7 @@ _MALFORMED = (TypeError, ValueError, AttributeError, LookupError, ArithmeticErro
 _FIXES: Mapping[type[CloudError], str] = {
     GoneError: "Run `scaler refresh`: it was deleted outside of scaler.",
     NoCapacityError: "Name more types or locations in the spec, or try again later.",
+    AddressQuotaError: "Ask the vendor for more primary IPs, delete unused ones, or do without public addresses.",
     QuotaError: "Ask the vendor for a higher limit, delete what is not needed, or lower the count.",
     RateLimitedError: "Try again after the reset; other programs may be using the same account's requests.",
     TransientError: "Nothing was changed: run the command again.",

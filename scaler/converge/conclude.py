@@ -103,8 +103,6 @@ def _save_or_note(standing: Standing, ports: Ports) -> Standing:
 
 def _note_shortages(standing: Standing) -> Standing:
     """Add a failure for each group whose servers are missing because there was no capacity."""
-    if standing.knowledge.advice.withheld:
-        return standing
     return replace(standing, journal=standing.journal.fail(*shortages(standing.plan, standing.knowledge)))
 
 

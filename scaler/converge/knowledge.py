@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -62,8 +62,8 @@ class Knowledge:
     """What refusals taught, for the next plan."""
     passed_over: Mapping[tuple[str, Placement], CloudError | str] = field(default_factory=dict)
     """Why servers of a group are not tried at a placement."""
-    shortfall: Exception | None = None
-    """Why no more servers are created although they are wanted."""
+    shortfalls: tuple[Exception, ...] = ()
+    """Why no more servers of some groups are created although they are wanted."""
 
     @property
     def owner(self) -> Owner:
@@ -119,9 +119,9 @@ class Knowledge:
         learned = self.advise(exhausted=frozenset(places))
         return replace(learned, passed_over={**why, **self.passed_over})
 
-    def withhold(self, why: Exception) -> Knowledge:
-        """Create no more servers."""
-        return replace(self.advise(withheld=True), shortfall=why)
+    def withhold(self, why: Exception, groups: Iterable[str]) -> Knowledge:
+        """Create no more servers of these groups."""
+        return replace(self.advise(withheld=frozenset(groups)), shortfalls=(*self.shortfalls, why))
 
 
 def describe_placement(place: Placement) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from scaler.clouds import PASSING, BusyError, CloudError, NameTakenError, NoCapacityError, QuotaError
+from scaler.clouds import PASSING, AddressQuotaError, BusyError, CloudError, NameTakenError, NoCapacityError, QuotaError
 from scaler.converge.done import Done
 from scaler.converge.journal import Journal
 from scaler.converge.knowledge import Knowledge
@@ -26,6 +26,8 @@ def learn(done: Done, plan: Plan, journal: Journal) -> Knowledge:
         power_on_failed=power_on_failed(done, journal),
     )
     learned = learned.pass_over(full_placements(done))
+    if no_addresses := address_refusal(done):
+        learned = learned.withhold(no_addresses, _needing(addresses_refused(done), learned))
     refused = quota_refusal(done)
     return learned if refused is None else _meet_quota(learned, plan, refused)
 
@@ -41,9 +43,42 @@ def full_placements(done: Done) -> dict[Placement, CloudError | str]:
 
 def quota_refusal(done: Done) -> QuotaError | None:
     """Return the account's refusal to create more, unless something else ends the run anyway."""
+    refused = [error for error in _quota_refusals(done) if not isinstance(error, AddressQuotaError)]
+    return refused[0] if refused else None
+
+
+def address_refusal(done: Done) -> AddressQuotaError | None:
+    """Return the account's refusal of more public addresses, unless something else ends the run anyway."""
+    return next((error for error in _quota_refusals(done) if isinstance(error, AddressQuotaError)), None)
+
+
+def addresses_refused(done: Done) -> int:
+    """Return how many public addresses the refused servers take each, at least."""
+    groups = done.knowledge.spec.groups
+    refused = [
+        groups[report.step.group].addresses
+        for report in done.reports
+        if isinstance(done.refusals.get(report.step.server), AddressQuotaError)
+    ]
+    return min(refused, default=1)
+
+
+def addresses_held(knowledge: Knowledge) -> int:
+    """Return how many public addresses this stack's machines take, by the records and the spec."""
+    groups = knowledge.spec.groups
+    held = (server for server in knowledge.records.values() if server.id and not server.finished)
+    return sum(groups[server.group].addresses if server.group in groups else 0 for server in held)
+
+
+def _needing(addresses: int, knowledge: Knowledge) -> frozenset[str]:
+    """Return the groups whose servers take so many addresses each, or more."""
+    return frozenset(name for name, group in knowledge.spec.groups.items() if group.addresses >= addresses)
+
+
+def _quota_refusals(done: Done) -> list[QuotaError]:
     if any(is_lasting(error) for error in done.refusals.values()):
-        return None
-    return next((error for error in done.refusals.values() if isinstance(error, QuotaError)), None)
+        return []
+    return [error for error in done.refusals.values() if isinstance(error, QuotaError)]
 
 
 def is_lasting(error: Exception) -> bool:
@@ -73,4 +108,4 @@ def _meet_quota(knowledge: Knowledge, plan: Plan, error: QuotaError) -> Knowledg
     there = machines_held(knowledge)
     if plan.paid_until and knowledge.advice.most != there:
         return knowledge.advise(most=there)
-    return knowledge.withhold(error)
+    return knowledge.withhold(error, knowledge.spec.groups)

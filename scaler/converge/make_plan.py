@@ -9,6 +9,7 @@ from scaler.clouds import Catalogue, CloudError, InvalidError, NoCapacityError
 from scaler.converge.demand import Request
 from scaler.converge.journal import Journal
 from scaler.converge.knowledge import Knowledge, describe_placement
+from scaler.converge.lessons import addresses_held
 from scaler.converge.ports import Ports
 from scaler.converge.references import current_template, find_references
 from scaler.converge.report import cost_of, servers_after
@@ -25,10 +26,12 @@ from scaler.planning.guards import (
     check_quota,
     check_zero,
     shrinking_alone,
+    without_addresses,
 )
 from scaler.planning.placements import placements
 from scaler.planning.plan import plan
 from scaler.planning.prices import unpriced
+from scaler.planning.rooms import NoRoomError, fit_into_rooms
 from scaler.planning.template import Current
 from scaler.records.shortages import QUOTA_FOR
 
@@ -43,6 +46,8 @@ def make_plan(request: Request, knowledge: Knowledge, journal: Journal, ports: P
     spec, world = request.spec, knowledge.world
     if request.options.everything:
         spec, world = _without_protection(spec), _without_marks(world)
+    # How servers fit beside others is worked out anew for each world.
+    knowledge = replace(knowledge, advice=replace(knowledge.advice, crowded=frozenset(), waiting={}))
     made = plan(spec, world, knowledge.wanted, knowledge.advice)
     while (learned := _look_up(request, made, knowledge, journal, ports)).advice != knowledge.advice:
         knowledge = learned
@@ -120,7 +125,34 @@ def _look_up(request: Request, made: Plan, knowledge: Knowledge, journal: Journa
     learned = _learn_placements(creates, learned, ports)
     if learned.advice != knowledge.advice:
         return learned
+    learned = _obey_rooms(made, learned, journal)
+    if learned.advice != knowledge.advice:
+        return learned
+    learned = _obey_addresses(made, learned, journal, ports)
+    if learned.advice != knowledge.advice:
+        return learned
     return _obey_quota(made, learned, journal, ports)
+
+
+def _withhold(
+    error: LimitError, groups: Collection[str], made: Plan, knowledge: Knowledge, journal: Journal
+) -> Knowledge:
+    """Create no servers of these groups; raise the error if the run has nothing else to do."""
+    if not journal.reports and not {step.group for step in made.steps} - set(groups):
+        raise error
+    return knowledge.withhold(error, groups)
+
+
+def _obey_rooms(made: Plan, knowledge: Knowledge, journal: Journal) -> Knowledge:
+    """Have new servers wait until those that leave have made room; refuse what does not fit even then."""
+    try:
+        fit = fit_into_rooms(made, knowledge.templates, knowledge.world, knowledge.first)
+    except NoRoomError as error:
+        return _withhold(error, error.groups, made, knowledge, journal)
+    waiting = {**knowledge.advice.waiting}
+    for name, count in fit.waiting.items():
+        waiting[name] = waiting.get(name, 0) + count
+    return knowledge.advise(crowded=fit.crowded, waiting=waiting)
 
 
 def _learn_current(request: Request, made: Plan, knowledge: Knowledge, ports: Ports) -> Knowledge:
@@ -232,8 +264,26 @@ def _obey_quota(made: Plan, knowledge: Knowledge, journal: Journal, ports: Ports
     except LimitError as error:
         if not journal.reports and not shrinking_alone(made):
             raise
-        return knowledge.withhold(error)
+        return knowledge.withhold(error, knowledge.spec.groups)
     return knowledge
+
+
+def _obey_addresses(made: Plan, knowledge: Knowledge, journal: Journal, ports: Ports) -> Knowledge:
+    """Refuse the servers that would take more public addresses than the account allowed within the hour."""
+    met = ports.shortages.addresses(ports.clock.now())
+    if met is None:
+        return knowledge
+    most, at = met
+    refused = without_addresses(knowledge.spec, made, most - addresses_held(knowledge))
+    if not refused:
+        return knowledge
+    error = LimitError(
+        f"{', '.join(sorted(refused))}: the account allows no more public addresses.",
+        why=f"it refused more at {at:%H:%M} UTC, and is not asked again before {at + QUOTA_FOR:%H:%M}",
+        fix=f"Have the account's limit of primary IPs raised and remove {ports.shortages.name}, or ask for fewer.",
+        code="quota",
+    )
+    return _withhold(error, refused, made, knowledge, journal)
 
 
 def _read_quota(knowledge: Knowledge, ports: Ports) -> Knowledge:
@@ -288,7 +338,9 @@ def _require_fit(group: Group, knowledge: Knowledge) -> None:
 
 def shortages(made: Plan, knowledge: Knowledge) -> tuple[NoCapacityError, ...]:
     """Return the errors for servers that there is no capacity for, one per group."""
-    return tuple(_shortage(name, count, knowledge) for name, count in made.short.items())
+    return tuple(
+        _shortage(name, count, knowledge) for name, count in made.short.items() if name not in knowledge.advice.withheld
+    )
 
 
 def _shortage(name: str, count: int, knowledge: Knowledge) -> NoCapacityError:

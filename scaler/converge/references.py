@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
-from scaler.clouds import Catalogue, Cloud, Image, InvalidError, NoCapacityError, Offer, Reference
-from scaler.model import Group, Placement, Spec, Step
-from scaler.planning.template import Current, References, Templates
+from scaler.clouds import Catalogue, Cloud, Image, InvalidError, NoCapacityError, Offer, Reference, Room
+from scaler.model import Group, MachineRequest, Placement, Spec, Step
+from scaler.planning.template import Current, References, Templates, new_server
 from scaler.support.suggestions import nearest
 
 
@@ -33,7 +33,7 @@ def find_references(
     references = dict(found.by_placement)
     unfit: dict[tuple[str, Placement], InvalidError] = {}
     unavailable: dict[Placement, NoCapacityError] = {}
-    for group, kind, location in dict.fromkeys((step.group, step.type or "", step.location or "") for step in creates):
+    for (group, kind, location), step in {(s.group, s.type or "", s.location or ""): s for s in creates}.items():
         if (group, kind, location) in references:
             continue
         try:
@@ -48,10 +48,12 @@ def find_references(
             )
             continue
         looked_up = _references(spec.groups[group], cloud, image)
-        if why := _misplaced(spec.groups[group], cloud, location):
-            unfit[group, (kind, location)] = _unserved(spec.groups[group], location, why)
+        try:
+            rooms = _check_request(new_server(spec, step, looked_up, spec.owner), cloud)
+        except InvalidError as error:
+            unfit[group, (kind, location)] = error
         else:
-            references[group, kind, location] = looked_up
+            references[group, kind, location] = replace(looked_up, rooms=rooms)
     return Found(templates=Templates(by_placement=references), unfit=unfit, unavailable=unavailable)
 
 
@@ -104,26 +106,10 @@ def _references(group: Group, cloud: Cloud, image: Image) -> References:
     )
 
 
-def _misplaced(group: Group, cloud: Cloud, location: str) -> str | None:
-    """Return why servers of a group cannot use at a location what the spec names; None if they can."""
-    misplaced: Callable[[Reference, str, str], str | None] | None = getattr(cloud, "misplaced", None)
-    if misplaced is None:
-        return None
-    named: list[tuple[Reference, str]] = [("network", network) for network in group.networks]
-    if group.vpc is not None:
-        named.append(("vpc", group.vpc))
-    return next((why for kind, name in named if (why := misplaced(kind, name, location))), None)
-
-
-def _unserved(group: Group, location: str, why: str) -> InvalidError:
-    fix = (
-        f"Give the network a subnet in the zone of {location}, or change groups.{group.name}.location."
-        if group.networks
-        else f"Change groups.{group.name}.vpc or location."
-    )
-    return InvalidError(
-        f"Servers of {group.name} in {location} cannot be in the network that the spec names.", why=why, fix=fix
-    )
+def _check_request(request: MachineRequest, cloud: Cloud) -> tuple[Room, ...]:
+    """Ask a cloud that can say it what it would refuse of a request; return what has room for some servers only."""
+    check: Callable[[MachineRequest], Sequence[Room]] | None = getattr(cloud, "check_request", None)
+    return tuple(check(request)) if check else ()
 
 
 def _optional(reference: Callable[[Reference, str], str], kind: Reference, name: str | None) -> str | None:

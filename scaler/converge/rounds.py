@@ -14,7 +14,16 @@ from scaler.converge.done import Done
 from scaler.converge.establish import establish
 from scaler.converge.journal import Journal
 from scaler.converge.knowledge import Knowledge, describe_placement
-from scaler.converge.lessons import full_placements, learn, machines_held, passing_power_on, quota_refusal
+from scaler.converge.lessons import (
+    address_refusal,
+    addresses_held,
+    addresses_refused,
+    full_placements,
+    learn,
+    machines_held,
+    passing_power_on,
+    quota_refusal,
+)
 from scaler.converge.make_plan import check_sums, make_plan
 from scaler.converge.observe import obey_others, observe_again, observe_patiently, prove_absences
 from scaler.converge.ports import Ports
@@ -144,6 +153,8 @@ def _remember_shortages(done: Done, ports: Ports) -> None:
         ports.shortages.note_full(full, now)
     if quota_refusal(done):
         ports.shortages.note_quota(machines_held(done.knowledge), now)
+    if address_refusal(done):
+        ports.shortages.note_addresses(addresses_held(done.knowledge) + addresses_refused(done) - 1, now)
 
 
 def _wait(request: Request, standing: Standing, verdict: Verdict, ports: Ports) -> tuple[Standing, Confirmed]:

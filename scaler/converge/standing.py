@@ -24,6 +24,5 @@ class Standing:
 
     @property
     def failures(self) -> tuple[Exception, ...]:
-        """All that went wrong, the reason why servers are missing included."""
-        shortfall = self.knowledge.shortfall
-        return self.journal.failures + ((shortfall,) if shortfall else ())
+        """All that went wrong, the reasons why servers are missing included."""
+        return self.journal.failures + self.knowledge.shortfalls

@@ -57,6 +57,11 @@ class MachineRequest:
     monitoring: bool = False
     ipv6: bool = False
 
+    @property
+    def addresses(self) -> int:
+        """How many public addresses it takes of the account's at Hetzner."""
+        return self.public_ipv4 + self.public_ipv6
+
 
 Placement = tuple[str, str]
 """A server type at a location."""

@@ -188,6 +188,11 @@ class Group:
     autoscale: Policy | None = None
     """How the count follows the load; None: it is fixed."""
 
+    @property
+    def addresses(self) -> int:
+        """How many of the account's public addresses each server takes at Hetzner."""
+        return self.public_ipv4 + self.public_ipv6
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spec:

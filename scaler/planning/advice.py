@@ -19,8 +19,8 @@ class Advice:
     """(group, placement): placements where the group's servers cannot run, whatever the capacity."""
     most: int | None = None
     """How many machines the account allows this stack; None: unknown."""
-    withheld: bool = False
-    """The account refused more machines: create none."""
+    withheld: frozenset[str] = frozenset()
+    """Groups that the account, or what their servers are put into, refused more machines of: create none."""
     taken: frozenset[str] = frozenset()
     """Names that servers of others have."""
     power_on_failed: frozenset[str] = frozenset()
@@ -31,6 +31,10 @@ class Advice:
     """Draining servers that could not be taken back."""
     held_back: int = 0
     """How many servers are created only when draining ones are gone, since there is no room beside them."""
+    waiting: Mapping[str, int] = field(default_factory=dict)
+    """The same by group, where a placement group or a network of theirs has no room."""
+    crowded: frozenset[str] = frozenset()
+    """Groups whose new servers come last: there is room for them only when others have left."""
     not_kept: frozenset[str] = frozenset()
     """Servers that are not kept for their paid hour: they could not be powered off, or are in the way."""
     remove: frozenset[str] = frozenset()

@@ -77,7 +77,7 @@ def plan_group(facts: Facts, name: str, wanted: int) -> GroupPlan:
     missing = max(0, wanted - have - len(resumed))
     powered_on, unneeded = off[:missing], members.removable(off[missing:])
     lacking = missing - len(powered_on) if group else 0
-    to_create = max(0, lacking - facts.advice.held_back)
+    to_create = max(0, lacking - max(facts.advice.held_back, facts.advice.waiting.get(name, 0)))
     waiting = lacking - to_create
     created = _create(facts, group, to_create, wanted, supply) if group else []
     short = to_create - len(created)
@@ -179,7 +179,7 @@ def _is_drained(server: Server) -> bool:
 def _create(facts: Facts, group: Group, count: int, wanted: int, supply: Sequence[Server]) -> list[Step]:
     """Create `count` servers; none where no placement is left, or the account allows no more."""
     places = usable(group, facts.advice)
-    if count <= 0 or not places or facts.advice.withheld:
+    if count <= 0 or not places or group.name in facts.advice.withheld:
         return []
     names = new_names(facts.spec.stack, group, _taken(facts), count)
     chosen = choose_placements(group, places, supply, count)
@@ -190,10 +190,19 @@ def _create(facts: Facts, group: Group, count: int, wanted: int, supply: Sequenc
 
 
 def _taken(facts: Facts) -> set[str]:
-    """Return the names that new servers cannot have; that of a vanished server is free again."""
+    """Return the names that new servers cannot have; that of a vanished server is free again.
+
+    One that was to be replaced keeps its name from its successor, which would be replaced in its turn.
+    """
     world = facts.world
     machines = {machine.name for machine in world.machines.values()}
-    return {*world.machines, *machines, *facts.advice.taken, *(world.entries.keys() - world.vanished)}
+    return {
+        *world.machines,
+        *machines,
+        *facts.advice.taken,
+        *facts.advice.renew,
+        *(world.entries.keys() - world.vanished),
+    }
 
 
 def _surplus(facts: Facts, group: Group | None, candidates: Sequence[Server], count: int) -> list[Server]:

@@ -249,6 +249,26 @@ def check_quota(world: World, plan: Plan, quota: Quota | None) -> None:
         )
 
 
+def without_addresses(spec: Spec, plan: Plan, left: int) -> frozenset[str]:
+    """Return the groups whose new servers would take more public addresses than are left.
+
+    Groups whose servers take few of them are served first.
+    """
+    each = {step.server: spec.groups[step.group].addresses for step in plan.steps if step.group in spec.groups}
+    left += sum(each.get(step.server, 0) for step in plan.steps if step.action is Action.DELETE)
+    needed: Counter[str] = Counter()
+    for step in plan.steps:
+        if step.action is Action.CREATE:
+            needed[step.group] += each[step.server]
+    refused = set()
+    for name, addresses in sorted(needed.items(), key=lambda item: (spec.groups[item[0]].addresses, item[0])):
+        if addresses > left and addresses > 0:
+            refused.add(name)
+        else:
+            left -= addresses
+    return frozenset(refused)
+
+
 def check_budget(spec: Spec, plan: Plan, cost: Cost | None, unpriced: Sequence[str] = ()) -> None:
     """Refuse a plan that creates servers and costs more than the budget; one that costs less than before passes.
 

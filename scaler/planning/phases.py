@@ -12,13 +12,20 @@ _WAITED_FOR = frozenset({Action.CREATE, Action.ADOPT, Action.POWER_ON, Action.RE
 
 
 def phases_of(
-    world: World, grow: Sequence[Step], shrink: Sequence[Step], *, most: int | None, too_many_dead: bool
+    world: World,
+    grow: Sequence[Step],
+    shrink: Sequence[Step],
+    *,
+    most: int | None,
+    too_many_dead: bool,
+    crowded: Collection[str] = (),
 ) -> tuple[PlanPhase, ...]:
     """Return the phases: grow, then shrink.
 
     An orphan is adopted in the first and changed or removed in the second: the engine can only
     change what it holds. `most` is how many machines there may be at any moment. When growing first
-    would exceed it, or there are `too_many_dead`, the servers to create come last.
+    would exceed it, or there are `too_many_dead`, the servers to create come last. So do those of
+    `crowded` groups, whose servers that leave go first.
     """
     adopted = {step.server for step in grow if step.action is Action.ADOPT}
 
@@ -33,6 +40,10 @@ def phases_of(
     if most is not None and len(world.machines) + len(creates) > most:
         waiting, at_once = _split([*first, *second], lambda step: _is_create(step) or is_late(step))
         return _declare(world.entries, at_once, waiting)
+    if crowded:
+        waiting, at_once = _split(first, lambda step: _is_create(step) and step.group in crowded)
+        leaving, staying = _split(second, lambda step: step.group in crowded and not is_late(step))
+        return _declare(world.entries, [*at_once, *leaving], [*waiting, *staying])
     if too_many_dead:
         # Where the dead cannot be deleted, attempts to replace them must not make ever more of them.
         return _declare(world.entries, others, [*creates, *second])

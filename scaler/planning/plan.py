@@ -62,6 +62,7 @@ def _plan(facts: Facts, wanted: Mapping[str, int]) -> Plan:
             shrink,
             most=_most_machines(spec, facts.advice),
             too_many_dead=any(group.too_many_dead for group in groups.values()),
+            crowded=facts.advice.crowded,
         ),
         drift=world.drift,
         tries=_tries(facts, wanted, grow),
@@ -82,7 +83,7 @@ def _plan_groups(facts: Facts, wanted: Mapping[str, int]) -> dict[str, GroupPlan
         advice = replace(
             facts.advice,
             taken=facts.advice.taken | created,
-            held_back=facts.advice.held_back - plans[name].waiting,
+            held_back=max(0, facts.advice.held_back - plans[name].waiting),
         )
         facts = replace(facts, advice=advice)
     return plans

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from scaler.clouds import Room
 from scaler.model import Group, Machine, MachineRequest, Server, Spec, Step
 from scaler.model.ownership import GROUP, TEMPLATE, Owner
 from scaler.support.durations import format_duration
@@ -23,6 +24,8 @@ class References:
     firewalls: tuple[str, ...] = ()
     placement_group: str | None = None
     vpc: str | None = None
+    rooms: tuple[Room, ...] = ()
+    """What of these has room for some servers only."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

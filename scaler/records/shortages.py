@@ -38,6 +38,7 @@ class Shortages:
         self._full: dict[Placement, datetime] = {}
         """When the lack of capacity was found."""
         self._quota: tuple[int, datetime] | None = None
+        self._addresses: tuple[int, datetime] | None = None
         if path:
             self._load(path)
 
@@ -54,6 +55,10 @@ class Shortages:
         """Return how many machines the account allows this stack, and when that was found."""
         return self._quota if self._quota and _is_fresh(self._quota[1], now, QUOTA_FOR) else None
 
+    def addresses(self, now: datetime) -> tuple[int, datetime] | None:
+        """Return how many public addresses the account allows this stack's servers, and when that was found."""
+        return self._addresses if self._addresses and _is_fresh(self._addresses[1], now, QUOTA_FOR) else None
+
     def note_full(self, places: Iterable[Placement], now: datetime) -> None:
         """Save that these placements have no capacity."""
         self._full = {**self.full(now), **dict.fromkeys(places, now)}
@@ -64,14 +69,20 @@ class Shortages:
         self._quota = most, now
         self._save()
 
+    def note_addresses(self, most: int, now: datetime) -> None:
+        """Save that the account refused more than so many public addresses of this stack's servers."""
+        self._addresses = most, now
+        self._save()
+
     def _load(self, path: Path) -> None:
         with suppress(OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
             document = read_json(path, _LARGEST)
             if document["schema"] != _SCHEMA:
                 return
             full = {(str(row["type"]), str(row["location"])): parse_time(row["at"]) for row in document["no_capacity"]}
-            quota = document["quota"]
+            quota, addresses = document["quota"], document.get("addresses")
             self._quota = (int(quota["servers"]), parse_time(quota["at"])) if quota else None
+            self._addresses = (int(addresses["most"]), parse_time(addresses["at"])) if addresses else None
             self._full = full
 
     def _save(self) -> None:
@@ -85,6 +96,9 @@ class Shortages:
                 for (kind, location), at in sorted(self._full.items())
             ],
             "quota": {"servers": self._quota[0], "at": format_time(self._quota[1])} if self._quota else None,
+            "addresses": {"most": self._addresses[0], "at": format_time(self._addresses[1])}
+            if self._addresses
+            else None,
         }
         with suppress(OSError):
             make_folder(self.path.parent)

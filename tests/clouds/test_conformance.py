@@ -659,13 +659,21 @@ def test_a_network_serves_the_zone_of_its_subnets(setting: Setting) -> None:
             "description": "",
         }
         setting.world.add(setting.vendor.name, kind, name, network if is_hetzner else vpc)
-    location, misplaced = setting.vendor.location, setting.cloud.misplaced  # type: ignore[attr-defined]
-    assert misplaced(kind, "here", location) is None
-    assert ("us-east" if is_hetzner else "nyc3") in misplaced(kind, "there", location)
-    assert misplaced("ssh_key", "deploy", location) is None
+    ids = {name: setting.cloud.reference(kind, name) for name in ("here", "there")}
+
+    def check(id: str, location: str = setting.vendor.location) -> Any:
+        named = {"networks": (id,)} if is_hetzner else {"vpc": id}
+        return setting.cloud.check_request(setting.request(location=location, **named))  # type: ignore[attr-defined]
+
+    assert [room.most for room in check(ids["here"])] == ([253] if is_hetzner else [])
+    with pytest.raises(InvalidError, match="there") as raised:
+        check(ids["there"])
+    assert ("us-east" if is_hetzner else "nyc3") in raised.value.why
     if is_hetzner:
-        assert misplaced(kind, "bare", location) == "the network bare has no subnet for servers"
-        assert misplaced(kind, "there", "ash") is None
+        with pytest.raises(InvalidError, match="bare") as raised:
+            check(setting.cloud.reference(kind, "bare"))
+        assert raised.value.why == "it has no subnet for servers"
+        assert check(ids["there"], "ash")
     reads = {path: setting.asked("GET").count(path) for path in set(setting.asked("GET"))}
     assert set(reads.values()) == {1}, "one list per kind"
 

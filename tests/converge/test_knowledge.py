@@ -60,7 +60,7 @@ def test_advise_unites_sets_and_replaces_other_values() -> None:
 
 
 def test_advise_with_empty_sets_forgets_nothing() -> None:
-    taught = replace(KNOWLEDGE, advice=Advice(taken=frozenset({"a"}), withheld=True))
+    taught = replace(KNOWLEDGE, advice=Advice(taken=frozenset({"a"}), withheld=frozenset({"worker"})))
     assert taught.advise(taken=frozenset(), adopted=frozenset()) == taught
 
 
@@ -89,8 +89,8 @@ def test_passing_over_nothing_changes_nothing() -> None:
 
 def test_withhold_creates_no_more_and_says_why() -> None:
     error = QuotaError("3 servers")
-    withheld = KNOWLEDGE.withhold(error)
-    assert withheld == replace(KNOWLEDGE, advice=Advice(withheld=True), shortfall=error)
+    withheld = KNOWLEDGE.withhold(error, ["worker"])
+    assert withheld == replace(KNOWLEDGE, advice=Advice(withheld=frozenset({"worker"})), shortfalls=(error,))
 
 
 def test_a_placement_in_words() -> None:

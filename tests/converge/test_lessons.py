@@ -123,7 +123,7 @@ def test_a_phase_without_refusals_teaches_nothing() -> None:
         (done(reports=(report(Action.ADOPT, "prod-worker-1", StepResult.FAILED),)), Advice()),
         (refused(NameTakenError("taken")), Advice(taken=frozenset({"prod-worker-4"}))),
         (refused(NoCapacityError("sold out")), Advice(exhausted=frozenset({FIRST}))),
-        (refused(QuotaError("3 servers")), Advice(withheld=True)),
+        (refused(QuotaError("3 servers")), Advice(withheld=frozenset({"worker"}))),
         (done(resume_refusals={"prod-worker-1": "no"}), Advice(not_resumed=frozenset({"prod-worker-1"}))),
         (
             done(power_on_refusals={"prod-worker-1": InvalidError("no")}),
@@ -273,5 +273,5 @@ def test_a_quota_withholds_creates_or_makes_room(
     knowledge = replace(known(spec(), *numbered(*[Status.RUNNING] * 3)), advice=Advice(most=most_before))
     phase = done(knowledge, refusals={"prod-worker-4": QUOTA}, placements={"prod-worker-4": FIRST})
     learned = learn(phase, plan, Journal())
-    assert learned.advice == Advice(most=most, withheld=withheld)
-    assert learned.shortfall is (QUOTA if withheld else None)
+    assert learned.advice == Advice(most=most, withheld=frozenset({"worker"} if withheld else ()))
+    assert learned.shortfalls == ((QUOTA,) if withheld else ())

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from scaler.clouds import Image, InvalidError, Reference
+from scaler.clouds import Image, InvalidError, Reference, Room
 from scaler.converge.references import Found, find_references
-from scaler.model import Action, ImageRef, Spec, Step
+from scaler.model import Action, ImageRef, MachineRequest, Spec, Step
 from scaler.planning.template import References, Templates
 from tests.support.fakes import START, FakeClock, FakeCloud, group, spec
 
@@ -145,15 +146,19 @@ def test_a_key_that_does_not_exist_is_an_error_at_every_placement() -> None:
 def test_a_network_that_a_location_cannot_use_is_found_before_anything_is_created() -> None:
     """V3: the create alone was refused; and other locations are tried."""
 
+    room = Room(kind="network", id="network:lan", name="lan", most=3, members=frozenset(), why="it is small")
+
     class Zoned(Shop):
-        def misplaced(self, kind: Reference, name: str, location: str) -> str | None:
-            self.asked.append(("misplaced", f"{kind} {name} {location}"))
-            return "no subnet there" if location == "fsn1" else None
+        def check_request(self, request: MachineRequest) -> Sequence[Room]:
+            self.asked.append(("check", f"{request.networks[0]} {request.vpc} {request.location}"))
+            if request.location == "fsn1":
+                raise InvalidError("no subnet there")
+            return [room]
 
     cloud, inner = Zoned(), spec(group(networks=("lan",), vpc="net"))
     looked = look(cloud, create(), create(location="nbg1", number=2), made_for=inner)
     assert list(looked.templates.by_placement) == [("worker", "cx23", "nbg1")]
     ((group_name, place), error) = next(iter(looked.unfit.items()))
-    assert (group_name, place, error.why) == ("worker", ("cx23", "fsn1"), "no subnet there")
-    assert "groups.worker" in error.fix
-    assert ("misplaced", "vpc net nbg1") in cloud.asked
+    assert (group_name, place, error.what) == ("worker", ("cx23", "fsn1"), "no subnet there")
+    assert looked.templates.by_placement["worker", "cx23", "nbg1"].rooms == (room,)
+    assert cloud.asked.count(("check", "network:lan vpc:net nbg1")) == 1

@@ -54,6 +54,14 @@ def test_a_renewed_server_goes_when_the_new_one_is_ready() -> None:
     assert least[0] == 2
 
 
+def test_at_the_limit_a_renewed_server_goes_first_and_once() -> None:
+    setting = Setting(spec(group(), limit=2)).with_servers(worker=2)
+    result = setting.run(Demand(renew=frozenset({"prod-worker-1"})))
+    assert result.outcome is Outcome.CONVERGED
+    assert setting.ready == ["prod-worker-2", "prod-worker-3"]
+    assert taken(result) == [("delete", "prod-worker-1"), ("create", "prod-worker-3")]
+
+
 def test_the_first_phase_is_confirmed_before_the_second_begins() -> None:
     setting = two_groups().with_servers(worker=2)
     setting.ensure(worker=1, other=1)

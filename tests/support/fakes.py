@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from scaler.clouds import (
+    AddressQuotaError,
     AmbiguousError,
     Catalogue,
     CloudError,
@@ -31,6 +32,7 @@ from scaler.clouds import (
     ProtectedError,
     QuotaError,
     Reference,
+    Room,
     TransientError,
     oldest_first,
 )
@@ -158,6 +160,9 @@ class Box:
     """When an accepted delete is through."""
     protected: bool = False
     """Whether a delete is refused."""
+    placement_group: str | None = None
+    addresses: int = 0
+    """How many public ones it has."""
     work: Phase | None = None
     """What the vendor reports instead of how the machine is, while it works on it."""
 
@@ -185,6 +190,10 @@ class FakeCloud:
     quota: int | None = None
     tells_quota: bool = False
     """Whether the account's quota can be read; Hetzner's cannot."""
+    most_addresses: int | None = None
+    """How many public addresses the account may have."""
+    most_together: int = 10
+    """How many machines a placement group holds."""
     full: set[tuple[str, str]] = field(default_factory=set)
     """Types at locations that have no capacity."""
     shown_full: set[tuple[str, str]] = field(default_factory=set)
@@ -292,6 +301,7 @@ class FakeCloud:
             self._refuse(request)
             box = self.add(request.name, request.labels, ready=False, age_s=0.0)
             box.type, box.location, box.image = request.type, request.location, request.image
+            box.placement_group, box.addresses = request.placement_group, request.addresses
         if self.deny_new_s:
             self.denied[box.id] = self.clock.monotonic() + self.deny_new_s
         if self.hang > 0:
@@ -360,6 +370,20 @@ class FakeCloud:
         if name not in self.things:
             raise InvalidError(f"there is no {kind} {name}", why="not_found", fix=f"there is {self.things}")
         return name
+
+    def check_request(self, request: MachineRequest) -> Sequence[Room]:
+        if request.placement_group is None:
+            return ()
+        return [
+            Room(
+                kind="placement_group",
+                id=request.placement_group,
+                name=request.placement_group,
+                most=self.most_together,
+                members=frozenset(box.id for box in self._together(request)),
+                why="it is small",
+            )
+        ]
 
     def catalogue(self) -> Catalogue:
         return Catalogue(
@@ -430,6 +454,14 @@ class FakeCloud:
             raise NoCapacityError("no capacity", why="resource_unavailable")
         if self.quota is not None and len(self.boxes) >= self.quota:
             raise QuotaError("the account may not have more servers", why="resource_limit_exceeded")
+        addresses = sum(box.addresses for box in self.boxes.values()) + request.addresses
+        if self.most_addresses is not None and request.addresses and addresses > self.most_addresses:
+            raise AddressQuotaError("the account may not have more addresses", why="resource_limit_exceeded")
+        if request.placement_group and len(self._together(request)) >= self.most_together:
+            raise InvalidError("the placement group is full", why="placement_group_member_limit_reached")
+
+    def _together(self, request: MachineRequest) -> list[Box]:
+        return [box for box in self.boxes.values() if box.placement_group == request.placement_group]
 
     def _box(self, id: str) -> Box:
         if id not in self.boxes:

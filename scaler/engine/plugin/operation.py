@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from scaler.clouds import Cloud, CloudError, GoneError, NameTakenError, NoCapacityError, QuotaError
-from scaler.model import Machine, MachineRequest, Permits, Placement
+from scaler.model import Machine, MachineRequest, Permits
 from scaler.model.ownership import Owner
 from scaler.support.cancellation import cancelled_by
 from scaler.support.clock import Clock
@@ -26,7 +26,7 @@ def lookup_delays(*, unique_names: bool) -> Sequence[float]:
 
 @dataclass
 class _Gate:
-    """Let one create request for a placement through until it is answered; after a refusal, none."""
+    """Let one create request of a kind through until it is answered; after a refusal, none."""
 
     turn: threading.Lock = field(default_factory=threading.Lock)
     answered: bool = False
@@ -56,7 +56,7 @@ class Operation:
     cancelled: threading.Event = field(default_factory=threading.Event)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _snapshot: list[Machine] | None = None
-    _gates: dict[Placement, _Gate] = field(default_factory=dict)
+    _gates: dict[tuple[str, str, int], _Gate] = field(default_factory=dict)
     _taken: frozenset[str] | None = None
     """The names of the account's machines, when the cloud first said that one is taken; None: not read."""
 
@@ -102,12 +102,12 @@ class Operation:
             return False
 
     def create(self, request: MachineRequest) -> Machine:
-        """Ask the cloud for a machine; the first request for a type at a location is sent alone.
+        """Ask the cloud for a machine; the first request of its kind for a type at a location is sent alone.
 
         Fifty creates without capacity or quota then cost one failed request, and not fifty.
         """
         with self._lock:
-            gate = self._gates.setdefault((request.type, request.location), _Gate())
+            gate = self._gates.setdefault((request.type, request.location, request.addresses), _Gate())
         if gate.answered:
             return self._ask(gate, request)
         with gate.turn:
