@@ -6,10 +6,11 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from scaler.clouds import Cloud, InvalidError
+from scaler.clouds import AddressQuotaError, Cloud, InvalidError, QuotaError
 from scaler.clouds.registry import open_cloud
 from scaler.model import MachineRequest
 from scaler.model.ownership import Owner
@@ -103,3 +104,81 @@ def test_the_lists_of_references_are_read_once_by_all_threads(embedded: Embedded
         for thread in threads:
             thread.join()
     assert lists_of_keys(embedded) == 1
+
+
+# ---------------------------------------------------------------------------------------------
+# What only a create would refuse is refused before the first one: by both, of the same request
+
+
+def network(embedded: EmbeddedCloud, name: str, ip_range: str, subnet: str | None = None) -> str:
+    subnets = [
+        {"type": "cloud", "ip_range": subnet or ip_range, "network_zone": "eu-central", "gateway": ip_range[:-4] + "1"}
+    ]
+    body = {"ip_range": ip_range, "labels": {}, "subnets": subnets, "routes": []}
+    return str(embedded.world.add("hetzner", "network", name, body).id)
+
+
+def firewalls(embedded: EmbeddedCloud, number: int) -> tuple[str, ...]:
+    body: dict[str, object] = {"rules": [], "labels": {}, "selectors": []}
+    return tuple(str(embedded.world.add("hetzner", "firewall", f"wall-{each}", body).id) for each in range(number))
+
+
+@pytest.mark.parametrize(
+    ("ranges", "walls", "why"),
+    [
+        (("10.0.0.0/16", "10.0.4.0/24"), 0, "10.0.0.0/16 and 10.0.4.0/24"),
+        (("10.0.0.0/24", "10.0.1.0/24", "10.0.2.0/24", "10.0.3.0/24"), 0, "at most 3"),
+        ((), 6, "at most 5"),
+    ],
+    ids=["networks whose addresses overlap", "a fourth network", "a sixth firewall"],
+)
+def test_what_does_not_fit_together(embedded: EmbeddedCloud, ranges: tuple[str, ...], walls: int, why: str) -> None:
+    """[spec] `networks_overlap`, firewalls; [staff] hetzneronline/community-content#946: three networks."""
+    named: dict[str, Any] = {
+        "networks": tuple(network(embedded, f"net-{number}", each) for number, each in enumerate(ranges)),
+        "firewalls": firewalls(embedded, walls),
+    }
+    with closing(opened(embedded, Hetzner)) as cloud:
+        check = cloud.check_request  # type: ignore[attr-defined]
+        with pytest.raises(InvalidError) as raised:
+            check(request_for(Hetzner, **named))
+        assert why in raised.value.why
+        with pytest.raises(InvalidError):
+            cloud.create(request_for(Hetzner, **named))
+        assert embedded.world.servers() == []
+        fewer = {key: ids[:-1] for key, ids in named.items()}
+        check(request_for(Hetzner, **fewer))
+        cloud.create(request_for(Hetzner, **fewer))
+
+
+@pytest.mark.parametrize(
+    ("ip_range", "subnet", "most"), [("10.0.0.0/24", "10.0.0.0/29", 5), ("10.0.0.0/24", "10.0.0.8/29", 6)]
+)
+def test_a_network_has_as_many_addresses_as_its_room_says(
+    embedded: EmbeddedCloud, ip_range: str, subnet: str, most: int
+) -> None:
+    """[field] terraform-provider-hcloud#792: `service_error`, no subnet or IP available."""
+    inner = (network(embedded, "inner", ip_range, subnet),)
+    with closing(opened(embedded, Hetzner)) as cloud:
+        (room,) = cloud.check_request(request_for(Hetzner, networks=inner))  # type: ignore[attr-defined]
+        assert (room.most, room.members) == (most, frozenset())
+        made = [cloud.create(request_for(Hetzner, f"prod-worker-{number}", networks=inner)) for number in range(most)]
+        with pytest.raises(InvalidError, match="could not create"):
+            cloud.create(request_for(Hetzner, "one-more", networks=inner))
+    with closing(opened(embedded, Hetzner)) as cloud:
+        (room,) = cloud.check_request(request_for(Hetzner, networks=inner))  # type: ignore[attr-defined]
+        assert room.members == {machine.id for machine in made}
+
+
+def test_a_refused_address_is_no_refused_server(embedded: EmbeddedCloud) -> None:
+    """[field] 2026-03: `resource_limit_exceeded` with `primary_ip_limit`."""
+    embedded.world.set_quota("hetzner", primary_ips=1)
+    inner = (network(embedded, "inner", "10.0.0.0/24"),)
+    with closing(opened(embedded, Hetzner)) as cloud:
+        with pytest.raises(AddressQuotaError):
+            cloud.create(request_for(Hetzner))
+        cloud.create(request_for(Hetzner, public_ipv4=False, public_ipv6=False, networks=inner))
+        embedded.world.set_quota("hetzner", servers=1)
+        with pytest.raises(QuotaError) as raised:
+            cloud.create(request_for(Hetzner, "one-more"))
+    assert not isinstance(raised.value, AddressQuotaError)

@@ -57,6 +57,51 @@ def test_names_that_the_cloud_does_not_have(hetzner: Project, field: str, value:
     assert hetzner.changes == []
 
 
+def occupy(project: Project) -> dict[str, int]:
+    """A placement group with eight servers of others, and small and overlapping networks; their ids."""
+    world, made = project.world, {}
+    made["apart"] = world.add("hetzner", "placement_group", "apart", {"type": "spread", "labels": {}}).id
+    for number in range(8):
+        other = world.add_server("hetzner", f"other-{number}")
+        other.body["placement_group"] = made["apart"]
+        world.save(other)
+    for name, ip_range in (("small", "10.1.0.0/30"), ("wide", "10.1.0.0/16")):
+        subnet = {"type": "cloud", "ip_range": ip_range, "network_zone": "eu-central", "gateway": "10.1.0.1"}
+        body = {"ip_range": ip_range, "labels": {}, "subnets": [subnet], "routes": []}
+        made[name] = world.add("hetzner", "network", name, body).id
+    return made
+
+
+def test_what_only_a_create_would_refuse_is_refused_before_the_first(hetzner: Project) -> None:
+    made = occupy(hetzner)
+    cases: list[tuple[dict[str, dict[str, object]], tuple[str, ...], int, str]] = [
+        ({"worker": {"placement_group": "apart"}}, ("3",), 3, "placement_group_full"),
+        (
+            {
+                "worker": {"count": 2, "placement_group": "apart"},
+                "web": {"count": 1, "placement_group": str(made["apart"])},
+            },
+            (),
+            3,
+            "placement_group_full",
+        ),
+        ({"worker": {"networks": ["small"]}}, ("2",), 3, "network_full"),
+        ({"worker": {"networks": ["small", "wide"]}}, ("1",), 1, "invalid"),
+    ]
+    for groups, counts, code, named in cases:
+        hetzner.describe(groups=groups)
+        for command in (("preview", *counts), ("ensure", *counts, "--yes")):
+            error = hetzner.run(*command, "-o", "json", code=code).error
+            assert error["code"] == named
+            assert error["why"]
+            assert error["fix"]
+    assert hetzner.changes == []
+    assert not hetzner.machines
+    hetzner.describe(groups={"worker": {"placement_group": "apart", "networks": ["small"]}})
+    hetzner.ensure("1")
+    assert len(hetzner.agreed()) == 1
+
+
 def test_credentials_missing_and_refused(served: Project) -> None:
     served.ensure("1")
     missing = refused(served, "ensure", "2", "--yes", code=77, environ={served.vendor.token: ""})

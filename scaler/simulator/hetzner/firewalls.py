@@ -10,6 +10,9 @@ from scaler.simulator.hetzner.replies import get, invalid, labels_asked_for, new
 from scaler.simulator.hetzner.shapes import Json
 from scaler.simulator.things import Thing
 
+MOST_FIREWALLS = 5
+"""Of one server, those of label selectors included (the vendor's document of `apply_to_resources`)."""
+
 
 def create_firewall(call: Call) -> Reply:
     """Add a firewall, and apply it to what the request names."""
@@ -90,6 +93,8 @@ def _change_server(call: Call, firewall: Thing, number: int | None, command: str
     if command == "apply_firewall" and firewall.id in server.body.get("firewalls", ()):
         raise ApiError(422, "firewall_already_applied", "firewall is already applied to the server")
     others = [applied for applied in server.body.get("firewalls", ()) if applied != firewall.id]
+    if command == "apply_firewall" and len(others) >= MOST_FIREWALLS:
+        raise invalid("apply_to", f"a server can have at most {MOST_FIREWALLS} firewalls")
     server.body["firewalls"] = [*others, firewall.id] if command == "apply_firewall" else others
     call.world.save(server)
     return _action(call, firewall, server, command)

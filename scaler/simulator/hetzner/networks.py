@@ -18,6 +18,9 @@ Range = ipaddress.IPv4Network
 _PRIVATE = tuple(map(Range, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")))
 """RFC 1918."""
 
+MOST_NETWORKS = 3
+"""Of one server (an employee in hetzneronline/community-content#946)."""
+
 _SMALLEST_NETWORK, _SMALLEST_SUBNET = 24, 30
 _SUBNET_TYPES = ("cloud", "server", "vswitch")
 
@@ -180,6 +183,8 @@ def _check_apart(call: Call, network: Thing, body: Json) -> None:
     others = [call.world.get("hetzner", "network", net["network"]) for net in body.get("private_net", ())]
     if any(other and other.id == network.id for other in others):
         raise ApiError(422, "server_already_attached", "server is already attached to network")
+    if len(others) >= MOST_NETWORKS:
+        raise invalid("network", f"a server can have at most {MOST_NETWORKS} networks")
     own = Range(network.body["ip_range"])
     if any(other and own.overlaps(Range(other.body["ip_range"])) for other in others):
         raise ApiError(422, "networks_overlap", "the network's ip range overlaps with one of the server's networks")

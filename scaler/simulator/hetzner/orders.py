@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from scaler.simulator.call import ApiError, Call, Reply
 from scaler.simulator.hetzner.actions import act
 from scaler.simulator.hetzner.catalogue import ServerType
+from scaler.simulator.hetzner.firewalls import MOST_FIREWALLS
 from scaler.simulator.hetzner.images import usable_image
-from scaler.simulator.hetzner.networks import join, subnets_of
+from scaler.simulator.hetzner.networks import MOST_NETWORKS, join, subnets_of
 from scaler.simulator.hetzner.offers import find_server_type, location_asked_for
 from scaler.simulator.hetzner.primary_ips import check_quota, given_addresses, take_addresses
 from scaler.simulator.hetzner.replies import invalid, labels_asked_for, new_name, reference, shapes
@@ -18,7 +19,6 @@ from scaler.simulator.hetzner.shapes import Json
 from scaler.simulator.things import FOREVER, Thing
 
 USER_DATA_BYTES = 32_768
-
 
 STARTING_SHARE = 0.75
 """The part of a boot after which `create_server` is done and `start_server` goes on."""
@@ -161,7 +161,13 @@ def _ip_versions(call: Call) -> list[str]:
 
 
 def _check_interfaces(order: _Order) -> None:
-    """Refuse a server that nothing could reach, and a firewall where there is no public interface."""
+    """Refuse a server that nothing could reach, a firewall where there is no public interface, and too many of both."""
+    for kind, named, most in (
+        ("networks", order.networks, MOST_NETWORKS),
+        ("firewalls", order.body["firewalls"], MOST_FIREWALLS),
+    ):
+        if len(named) > most:
+            raise invalid(kind, f"a server can have at most {most} {kind}")
     if not order.versions and not order.networks and order.start:
         raise invalid("public_net", "server needs at least one public or private network interface")
     if not order.versions and order.body["firewalls"]:
