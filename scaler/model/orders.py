@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from scaler.model.health import Replacement
+from scaler.model.roll import Roll
 
 BY_DESTROY = "destroy"
 """`Pause.by` of the pause that `scaler destroy` sets; `scaler ensure` ends only that one."""
@@ -71,6 +72,9 @@ class Orders:
     """Named operations that have begun and not concluded, at most one per command."""
     replacements: tuple[Replacement, ...] = ()
     """The unhealthy servers whose replacement was decided within the last hour, or is not over."""
+
+    rolls: Mapping[str, Roll] = field(default_factory=dict)
+    """The last roll of each group."""
 
     def active_pause(self, now: datetime) -> Pause | None:
         """Return the pause, unless its time has passed."""

@@ -41,6 +41,8 @@ class Step:
     """The machine's id, for every action but `create`."""
     type: str | None = None
     location: str | None = None
+    image: str | None = None
+    """The image of a server to be created, where it is not the one of the spec."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +77,10 @@ class Plan:
     """How many servers are created only when draining ones are gone, by group: there is no room beside them."""
     outdated: Mapping[str, str] = field(default_factory=dict)
     """Servers that differ from a new one → in what; they stay until they are replaced."""
+    later: frozenset[str] = frozenset()
+    """Servers beside the wanted ones that stay for now: some go when others serve in their place."""
+    rolled: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Names of the servers that are created for the wave of a roll, by group."""
     renamed: Mapping[str, str] = field(default_factory=dict)
     """Groups with servers that the spec no longer has → the group that looks like their new name."""
     paid_until: Mapping[str, datetime] = field(default_factory=dict)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from scaler.model import Placement
+from scaler.model.roll import Roll
 from scaler.planning.template import Current
 
 
@@ -45,5 +46,7 @@ class Advice:
     """Servers that this run must neither count nor change."""
     adopted: frozenset[str] = frozenset()
     """Servers that were orphans when the run began: they go before others."""
+    rolls: Mapping[str, Roll] = field(default_factory=dict)
+    """By group."""
     current: Mapping[str, Current] = field(default_factory=dict)
     """By group: what a new server would have; without one, that is unknown."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum, auto
 from itertools import chain
@@ -17,6 +17,8 @@ from scaler.planning.names import natural, new_names
 from scaler.planning.placements import choose_placements, usable
 from scaler.planning.prices import paid_left, paid_until
 from scaler.planning.protection import protection_of
+from scaler.planning.roll import Part, Scene, part_of
+from scaler.planning.template import Current
 from scaler.planning.victims import victims
 
 
@@ -34,6 +36,10 @@ class GroupPlan:
     """Servers that stay, off, while their hour is paid."""
     waiting: int
     """Servers that are created only when draining ones are gone."""
+    later: frozenset[str] = frozenset()
+    """Names of servers beside the wanted ones that stay for now: some go when others serve in their place."""
+    rolled: Sequence[str] = ()
+    """Names of the servers that are created for the wave of a roll."""
 
 
 class _Kind(Enum):
@@ -71,7 +77,11 @@ def plan_group(facts: Facts, name: str, wanted: int) -> GroupPlan:
     """Return what leads to `wanted` servers of a group; 0 for a group that the spec no longer has."""
     group = facts.spec.groups.get(name)
     members = _members(facts, name)
-    dead, off, supply = (members.by_kind[kind] for kind in (_Kind.DEAD, _Kind.OFF, _Kind.SUPPLY))
+    part = _part_of_roll(facts, group, members, wanted)
+    facts = facts if part.old is None else replace(facts, outdated=part.old)
+    wanted -= part.ahead
+    dead, off = members.by_kind[_Kind.DEAD], members.by_kind[_Kind.OFF]
+    supply = [server for server in members.by_kind[_Kind.SUPPLY] if server.name not in part.members | part.failed]
     have = len(supply)
     resumed = _resumed(facts, group if wanted else None, members.by_kind[_Kind.LEAVING], wanted - have)
     missing = max(0, wanted - have - len(resumed))
@@ -79,8 +89,13 @@ def plan_group(facts: Facts, name: str, wanted: int) -> GroupPlan:
     lacking = missing - len(powered_on) if group else 0
     to_create = max(0, lacking - max(facts.advice.held_back, facts.advice.waiting.get(name, 0)))
     waiting = lacking - to_create
-    created = _create(facts, group, to_create, wanted, supply) if group else []
-    short = to_create - len(created)
+    created = _create(facts, group, to_create, wanted, supply, part) if group else []
+    short = to_create + part.create - len(created)
+    rolled = created[to_create:]
+    renewed = [*members.by_kind[_Kind.RENEWED], *_alive(members.by_kind[_Kind.SUPPLY], part.failed)]
+    is_waited_for = bool(created or powered_on)
+    # Those that would be missed stay, until others serve in their place.
+    unready = 0 if is_waited_for else sum(not server.running for server in supply)
     # No other server goes in place of one that was kept because its drain failed.
     kept = sum(server.name in facts.advice.undrained for server in supply)
     surplus = _surplus(facts, group, members.removable(supply), have + len(resumed) - wanted - kept)
@@ -90,6 +105,8 @@ def plan_group(facts: Facts, name: str, wanted: int) -> GroupPlan:
         too_many_dead=bool(dead) and members.machines + len(created) > 2 * wanted,
         paid_until=paid,
         waiting=waiting,
+        later=part.members | {server.name for server in renewed[: short + waiting + unready]},
+        rolled=[step.server for step in rolled],
         grow=[
             *(_resume(facts, server, wanted, have) for server in resumed),
             *created,
@@ -100,10 +117,7 @@ def plan_group(facts: Facts, name: str, wanted: int) -> GroupPlan:
         shrink=[
             *(steps.delete(server, "it is off and not needed") for server in unneeded if server.name not in paid),
             # What cannot be replaced stays.
-            *(
-                steps.delete(server, "it was asked to be replaced")
-                for server in members.by_kind[_Kind.RENEWED][short + waiting :]
-            ),
+            *(steps.delete(server, _why_renewed(server, part)) for server in renewed[short + waiting + unready :]),
             *(
                 _remove(server, _why_surplus(facts, group, server, wanted, have), paid.get(server.name))
                 for server in surplus
@@ -176,17 +190,43 @@ def _is_drained(server: Server) -> bool:
     return is_ended and server.status is not Status.DELETING
 
 
-def _create(facts: Facts, group: Group, count: int, wanted: int, supply: Sequence[Server]) -> list[Step]:
-    """Create `count` servers; none where no placement is left, or the account allows no more."""
+def _part_of_roll(facts: Facts, group: Group | None, members: _Members, wanted: int) -> Part:
+    """Return what a roll changes in the plan of a group."""
+    advice, spec = facts.advice, facts.spec
+    if group is None:
+        return Part()
+    scene = Scene(
+        group=group,
+        world=facts.world,
+        current=advice.current.get(group.name, Current()),
+        protected=members.staying,
+    )
+    most = min((most for most in (spec.limit, advice.most) if most is not None), default=None)
+    return part_of(advice.rolls.get(group.name), scene, wanted, most)
+
+
+def _alive(servers: Iterable[Server], names: Collection[str]) -> list[Server]:
+    return [server for server in servers if server.name in names]
+
+
+def _why_renewed(server: Server, part: Part) -> str:
+    return "its wave of the roll failed" if server.name in part.failed else "it was asked to be replaced"
+
+
+def _create(facts: Facts, group: Group, to_add: int, wanted: int, supply: Sequence[Server], part: Part) -> list[Step]:
+    """Create `to_add` servers, then those of a roll's wave; none where no placement or room at the account is left."""
     places = usable(group, facts.advice)
+    count = to_add + part.create
     if count <= 0 or not places or group.name in facts.advice.withheld:
         return []
     names = new_names(facts.spec.stack, group, _taken(facts), count)
     chosen = choose_placements(group, places, supply, count)
-    return [
-        steps.create(group, name, place, wanted=wanted, have=len(supply))
-        for name, place in zip(names, chosen, strict=True)
+    placed = list(zip(names, chosen, strict=True))
+    added = [
+        steps.create(group, name, place, wanted=wanted, have=len(supply), image=part.image)
+        for name, place in placed[:to_add]
     ]
+    return added + [steps.create_rolled(group, name, place, image=part.target) for name, place in placed[to_add:]]
 
 
 def _taken(facts: Facts) -> set[str]:

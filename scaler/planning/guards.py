@@ -166,7 +166,8 @@ def check_plan(
 
 def check_protection(spec: Spec, world: World, plan: Plan, left_alone: Collection[str] = ()) -> None:
     """Refuse a plan that cannot reach the wanted count without protected servers."""
-    have = Counter(server.group for server in world.servers.values() if server.counts and server.name not in left_alone)
+    aside = plan.later.union(left_alone)
+    have = Counter(server.group for server in world.servers.values() if server.counts and server.name not in aside)
     for name in sorted({*plan.wanted, *have}):
         _check_protection(spec, world, plan, name, have[name])
 

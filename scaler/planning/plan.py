@@ -69,6 +69,8 @@ def _plan(facts: Facts, wanted: Mapping[str, int]) -> Plan:
         waiting={name: group.waiting for name, group in groups.items() if group.waiting},
         short={name: group.short for name, group in groups.items() if group.short},
         outdated=facts.outdated,
+        later=frozenset(name for group in groups.values() for name in group.later),
+        rolled={name: tuple(group.rolled) for name, group in groups.items() if group.rolled},
         renamed=renamed_groups(spec, world, wanted),
         paid_until={name: until for group in groups.values() for name, until in group.paid_until.items()},
     )

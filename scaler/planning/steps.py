@@ -8,8 +8,8 @@ from scaler.model import Action, Group, Placement, Server, StackEntry, Step
 from scaler.model.lifecycle import Status
 
 
-def create(group: Group, name: str, place: Placement, *, wanted: int, have: int) -> Step:
-    """Create a server at a placement."""
+def create(group: Group, name: str, place: Placement, *, wanted: int, have: int, image: str | None = None) -> Step:
+    """Create a server at a placement; `image`: from this one, while a roll has not succeeded."""
     kind, location = place
     return Step(
         action=Action.CREATE,
@@ -18,6 +18,21 @@ def create(group: Group, name: str, place: Placement, *, wanted: int, have: int)
         reason=f"{group.name} wants {wanted}, has {have}",
         type=kind,
         location=location,
+        image=image,
+    )
+
+
+def create_rolled(group: Group, name: str, place: Placement, *, image: str | None) -> Step:
+    """Create a server for a wave of a roll."""
+    kind, location = place
+    return Step(
+        action=Action.CREATE,
+        server=name,
+        group=group.name,
+        reason="it takes the place of an outdated server",
+        type=kind,
+        location=location,
+        image=image,
     )
 
 

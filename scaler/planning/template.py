@@ -119,7 +119,7 @@ def new_server(spec: Spec, step: Step, references: References, owner: Owner) -> 
         name=step.server,
         type=step.type,
         location=step.location,
-        image=references.image,
+        image=step.image or references.image,
         labels={**group.labels, **owner.group_labels(group.name, fingerprint(group))},
         ssh_keys=references.ssh_keys,
         user_data=group.user_data,

@@ -16,6 +16,7 @@ from scaler.model.identity import OWN_OUTPUT, Identity
 from scaler.model.lifecycle import Status
 from scaler.model.orders import NamedOperation, Orders, Pause
 from scaler.records.json_fields import Fields
+from scaler.records.roll_codec import rolls_from_json, rolls_to_json
 from scaler.records.state import State
 from scaler.support.clock import format_time, parse_time
 
@@ -108,6 +109,7 @@ def _orders_to_json(orders: Orders) -> dict[str, object]:
             for operation in orders.operations
         ],
         **({"replacements": list(map(_replacement_to_json, orders.replacements))} if orders.replacements else {}),
+        **({"rolls": rolls_to_json(orders.rolls)} if orders.rolls else {}),
     }
 
 
@@ -128,6 +130,7 @@ def _orders_from_json(document: Mapping[str, object]) -> Orders:
         pause=_pause_from_json(fields.optional_object("pause")),
         operations=tuple(map(_operation_from_json, fields.items("operations"))),
         replacements=tuple(map(_replacement_from_json, fields.optional_items("replacements"))),
+        rolls=rolls_from_json(fields.optional_object("rolls") or {}),
     )
 
 

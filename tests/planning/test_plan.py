@@ -487,6 +487,17 @@ def test_outdated_servers_go_before_the_newest() -> None:
     assert chosen.reason == "worker wants 2, has 3: it is outdated (image 99, not 100)"
 
 
+def test_a_server_to_be_replaced_stays_until_another_is_ready() -> None:
+    """As after a kill between the create and its confirmation."""
+    renew = Advice(renew=frozenset({"prod-worker-1"}))
+    booting = world(ONE, *numbered(Status.RUNNING, Status.RUNNING, Status.STARTING))
+    made = plan(ONE, booting, {"worker": 2}, renew)
+    assert not made.phases
+    assert made.later == {"prod-worker-1"}
+    ready = world(ONE, *numbered(*[Status.RUNNING] * 3))
+    assert names(plan(ONE, ready, {"worker": 2}, renew), Action.DELETE) == ["prod-worker-1"]
+
+
 def test_what_does_not_serve_goes_before_what_is_outdated() -> None:
     here = world(ONE, *numbered(Status.RUNNING, Status.STARTING, Status.RUNNING))
     here = aged(ONE, here, "prod-worker-1", type="cx99")

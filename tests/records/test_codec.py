@@ -17,6 +17,7 @@ from scaler.model import Drain, DrainStage, Health, Price, Replacement, Server
 from scaler.model.events import Event, EventName
 from scaler.model.lifecycle import Status
 from scaler.model.orders import Orders
+from scaler.model.roll import Pace, Roll, RollState, Target
 from scaler.records.codec import event_from_json, event_to_json, from_json, server_from_json, server_to_json, to_json
 from scaler.records.state import State
 from tests.support.records import NOW, server, state
@@ -66,6 +67,25 @@ servers = st.builds(
     price=st.none() | prices,
 )
 replacements = st.builds(Replacement, server=texts, id=texts, group=texts, since=moments)
+numbers = st.integers(0, 9)
+targets = st.builds(Target, images=st.frozensets(texts, max_size=2), digest=texts)
+rolls = st.builds(
+    Roll,
+    since=moments,
+    target=targets,
+    pace=st.builds(Pace, surge=numbers, unavailable=numbers, canary=numbers, bake=numbers.map(timedelta)),
+    state=st.sampled_from(RollState),
+    good=optional_texts,
+    undoes=st.none() | targets,
+    undone=st.dictionaries(texts, texts, max_size=2),
+    waves=numbers,
+    size=numbers,
+    ahead=numbers,
+    wave=st.frozensets(texts, max_size=2),
+    accepted=st.dictionaries(texts, texts, max_size=2),
+    replaced=st.dictionaries(texts, texts, max_size=2),
+    error=texts,
+)
 states = st.builds(
     State,
     stack=texts,
@@ -75,7 +95,12 @@ states = st.builds(
     updated=moments,
     wanted=st.dictionaries(texts, st.integers(min_value=0), max_size=3),
     servers=st.lists(servers, max_size=4).map(tuple),
-    orders=st.builds(Orders, serial=st.integers(0, 9), replacements=st.lists(replacements, max_size=2).map(tuple)),
+    orders=st.builds(
+        Orders,
+        serial=st.integers(0, 9),
+        replacements=st.lists(replacements, max_size=2).map(tuple),
+        rolls=st.dictionaries(texts, rolls, max_size=2),
+    ),
 )
 events = st.builds(
     Event,

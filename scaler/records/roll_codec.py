@@ -1,0 +1,77 @@
+"""Rolls as JSON, and back: as the state file and the stack's output `scaler` hold them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+
+from scaler.model.roll import Pace, Roll, RollState, Target
+from scaler.records.json_fields import Fields
+from scaler.support.clock import format_time, parse_time
+
+
+def rolls_to_json(rolls: Mapping[str, Roll]) -> dict[str, object]:
+    """Return the rolls, by group."""
+    return {name: _roll_to_json(roll) for name, roll in rolls.items()}
+
+
+def rolls_from_json(document: Mapping[str, object]) -> dict[str, Roll]:
+    """Return the rolls that `rolls_to_json` wrote. ValueError if the document is not of rolls."""
+    return {name: _roll_from_json(roll) for name, roll in document.items()}
+
+
+def _roll_to_json(roll: Roll) -> dict[str, object]:
+    return {
+        "since": format_time(roll.since),
+        "state": str(roll.state),
+        "target": _target_to_json(roll.target),
+        "surge": roll.pace.surge,
+        "unavailable": roll.pace.unavailable,
+        "canary": roll.pace.canary,
+        "bake_s": int(roll.pace.bake.total_seconds()),
+        "good": roll.good,
+        "undoes": _target_to_json(roll.undoes) if roll.undoes else None,
+        "undone": dict(roll.undone),
+        "waves": roll.waves,
+        "size": roll.size,
+        "ahead": roll.ahead,
+        "wave": sorted(roll.wave),
+        "accepted": dict(roll.accepted),
+        "replaced": dict(roll.replaced),
+        "error": roll.error,
+    }
+
+
+def _roll_from_json(document: object) -> Roll:
+    fields = Fields(document)
+    undoes = fields.optional_object("undoes")
+    return Roll(
+        since=parse_time(fields.text("since")),
+        state=RollState(fields.text("state")),
+        target=_target_from_json(fields.optional_object("target")),
+        pace=Pace(
+            surge=fields.whole_number("surge"),
+            unavailable=fields.whole_number("unavailable"),
+            canary=fields.whole_number("canary"),
+            bake=timedelta(seconds=fields.whole_number("bake_s")),
+        ),
+        good=fields.optional_text("good"),
+        undoes=_target_from_json(undoes) if undoes else None,
+        undone=fields.text_by_name("undone"),
+        waves=fields.whole_number("waves"),
+        size=fields.whole_number("size"),
+        ahead=fields.whole_number("ahead"),
+        wave=frozenset(fields.texts("wave")),
+        accepted=fields.text_by_name("accepted"),
+        replaced=fields.text_by_name("replaced"),
+        error=fields.text("error"),
+    )
+
+
+def _target_to_json(target: Target) -> dict[str, object]:
+    return {"images": sorted(target.images), "digest": target.digest}
+
+
+def _target_from_json(document: object) -> Target:
+    fields = Fields(document)
+    return Target(images=frozenset(fields.texts("images")), digest=fields.text("digest"))
