@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import traceback
 from collections.abc import Iterable
 from pathlib import Path
 
+import scaler
 from scaler.commands.context import Output
 from scaler.commands.document import dump
 from scaler.errors import ScalerError
@@ -33,6 +35,24 @@ def as_document(error: ScalerError, output: Output) -> str:
     if problems := [_plain(problem) for problem in _problems(error)]:
         facts["problems"] = problems
     return dump({"error": facts}, output)
+
+
+def unexpected(error: Exception) -> ScalerError:
+    """Return what is said of an exception that is a fault of scaler's."""
+    return ScalerError(
+        "An internal error stopped scaler.",
+        # The text of an unknown exception may quote anything, even a request with its token: print only its type.
+        why=f"{type(error).__name__} in {_place(error)}",
+        fix="Run again with --debug for the traceback, and report it.",
+        code="internal",
+    )
+
+
+def _place(error: Exception) -> str:
+    """The innermost line of scaler that the error came through."""
+    package = Path(scaler.__file__).parent
+    ours = [frame for frame in traceback.extract_tb(error.__traceback__) if package in Path(frame.filename).parents]
+    return f"{Path(ours[-1].filename).relative_to(package.parent)}:{ours[-1].lineno}"
 
 
 def _problems(error: ScalerError) -> Iterable[object]:

@@ -7,15 +7,13 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
-from pathlib import Path
 from types import FrameType
 
 import click
 
-import scaler
 from scaler.commands.cli import cli
 from scaler.commands.context import Output
-from scaler.commands.failure import as_document, as_text
+from scaler.commands.failure import as_document, as_text, unexpected
 from scaler.commands.github import annotate_error, on_github
 from scaler.commands.streams import prepare_streams, settled
 from scaler.errors import ExitCode, HungUp, ScalerError, Terminated
@@ -49,9 +47,9 @@ def _run(arguments: list[str]) -> int:
     except click.UsageError as error:
         return _fail_usage(error, arguments)
     except click.Abort as aborted:  # click wraps Ctrl-C, SIGTERM and an unanswered question in it
-        return _interrupted(aborted.__cause__)
+        return _interrupted(aborted.__cause__, arguments)
     except KeyboardInterrupt as interrupt:
-        return _interrupted(interrupt)
+        return _interrupted(interrupt, arguments)
     except Exception as error:
         return _fail_unexpectedly(error, arguments)
     return ExitCode.OK if code is None else int(code)
@@ -81,29 +79,22 @@ def _fail_usage(error: click.UsageError, arguments: Sequence[str]) -> int:
 
 
 def _fail_unexpectedly(error: Exception, arguments: Sequence[str]) -> int:
-    failure = ScalerError(
-        "An internal error stopped scaler.",
-        # The text of an unknown exception may quote anything, even a request with its token: print only its type.
-        why=f"{type(error).__name__} in {_place(error)}",
-        fix="Run again with --debug for the traceback, and report it.",
-        code="internal",
-    )
+    failure = unexpected(error)
     if "--debug" in arguments:
         traceback.print_exception(error)
     return _fail(failure, [argument for argument in arguments if argument != "--debug"])
 
 
-def _place(error: Exception) -> str:
-    """The innermost line of scaler that the error came through."""
-    package = Path(scaler.__file__).parent
-    ours = [frame for frame in traceback.extract_tb(error.__traceback__) if package in Path(frame.filename).parents]
-    return f"{Path(ours[-1].filename).relative_to(package.parent)}:{ours[-1].lineno}"
+def _interrupted(cause: BaseException | None, arguments: Sequence[str]) -> int:
+    from scaler.commands.interruption import interruption, sentence
 
-
-def _interrupted(cause: BaseException | None) -> int:
-    if isinstance(cause, HungUp):
-        return ExitCode.HUNG_UP
-    return ExitCode.TERMINATED if isinstance(cause, Terminated) else ExitCode.INTERRUPTED
+    error = interruption(cause)
+    output = _output_of(arguments)
+    if output in (Output.JSON, Output.YAML):
+        click.echo(as_document(error, output))
+    else:
+        click.echo(sentence(error), err=True)
+    return error.exit_code
 
 
 def _terminate(_signal: int, _frame: FrameType | None) -> None:

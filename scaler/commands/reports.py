@@ -19,8 +19,9 @@ import click
 
 from scaler.commands import targets
 from scaler.commands.context import Output
-from scaler.commands.failure import as_document, as_text
+from scaler.commands.failure import as_document, as_text, unexpected
 from scaler.commands.github import annotate_result, on_github
+from scaler.commands.interruption import interruption
 from scaler.errors import ExitCode, RefusedError, ScalerError
 from scaler.model import Action, Result, StepResult
 
@@ -29,6 +30,9 @@ R = TypeVar("R")
 
 _RESULT = "scaler.result"
 """The key of a command's result in click's `meta`; the reports are written from it."""
+
+_IN_THE_MIDDLE = ("interrupted", "internal")
+"""Codes of errors that may have come after something was changed; all others come before, or are in a result."""
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -61,6 +65,14 @@ def report_options(command: Callable[P, R]) -> Callable[P, R]:
             code = command(*args, **kwargs)
         except ScalerError as error:
             reports.write(error, int(error.exit_code))
+            raise
+        except (KeyboardInterrupt, click.Abort) as interrupt:
+            reports.write(stopped := interruption(interrupt), int(stopped.exit_code))
+            raise
+        except click.ClickException:
+            raise  # A usage error, or the end of the process.
+        except Exception as error:
+            reports.write(unexpected(error), ExitCode.ERROR)
             raise
         result = click.get_current_context().meta.get(_RESULT)
         if isinstance(result, Result):
@@ -118,7 +130,8 @@ def outputs(ended: Result | ScalerError, code: int) -> dict[str, str]:
     """Return the outputs for later steps, one line each; of an error: outcome, exit code and the error's code."""
     if isinstance(ended, ScalerError):
         outcome = "refused" if isinstance(ended, RefusedError) else "failed"
-        return {"outcome": outcome, "exit_code": str(code), "changed": "false", "error": ended.code}
+        changed = "unknown" if ended.code in _IN_THE_MIDDLE else "false"
+        return {"outcome": outcome, "exit_code": str(code), "changed": changed, "error": ended.code}
     done = [report.step.action for report in ended.steps if report.result is StepResult.DONE]
     groups = ended.groups.values()
     return {

@@ -74,6 +74,7 @@ def opened_ports(
 
     With `looks`, nothing is written.
     """
+    from scaler.commands.interruption import noting_what_is_under_way
     from scaler.output.progress import open_progress
     from scaler.wiring import RunSettings, open_ports
 
@@ -87,6 +88,7 @@ def opened_ports(
         looks=looks,
     )
     with (
+        noting_what_is_under_way(project.state_dir, spec.stack),
         open_progress(
             sys.stderr,
             interactive=context.interactive,

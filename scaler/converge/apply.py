@@ -83,7 +83,24 @@ def _apply_lot(lot: PlanPhase, knowledge: Knowledge, ports: Ports) -> Done:
         return powered.then(Done(knowledge=before, error=error))
     if applied.moved:
         return powered.then(Done(knowledge=before, moved=True))
-    return powered.then(_account_for(others, applied, announced, ports))
+    if applied.interrupt:
+        save(announced.note(*_accepted(applied, announced)), ports, lot.steps)
+        raise applied.interrupt
+    done = _account_for(others, applied, announced, ports)
+    # A run that is interrupted while it confirms leaves this.
+    save(done.knowledge, ports, lot.steps)
+    return powered.then(done)
+
+
+def _accepted(applied: Applied, knowledge: Knowledge) -> list[Server]:
+    """Return the announced servers that the cloud has accepted, with their ids."""
+    now = knowledge.world.at
+    announced = [knowledge.records[name] for name in applied.accepted if name in knowledge.records]
+    return [
+        replace(server, id=applied.accepted[server.name]).become(Status.STARTING, now)
+        for server in announced
+        if server.status is Status.NEW
+    ]
 
 
 def _announce(steps: Sequence[Step], knowledge: Knowledge, ports: Ports) -> Knowledge:

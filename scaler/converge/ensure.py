@@ -53,8 +53,11 @@ def _run(request: Request, seen: Knowledge | None, ports: Ports) -> Result:
     if request.options.apply and is_idle and not draining(standing.knowledge):
         return end_unchanged(request, standing, ports)
     standing = _preview(request, standing, ports)
+    asked = ports.clock.monotonic()
     if stopped := _stop_before_acting(request, standing, ports):
         return stopped
+    # The time that a person takes to answer is none of the run's.
+    request = replace(request, started=request.started + ports.clock.monotonic() - asked)
     if plan.phases or must_identify:
         # Fail on a missing engine or backend before any intent is recorded.
         ports.stack.prepare()

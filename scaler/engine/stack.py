@@ -195,14 +195,12 @@ class PulumiStack:
         """Carry a change out through our plugin."""
         operation = Operation(self._cloud, self._owner_of(change.identity), change.permits)
         with self._serving_ours(operation) as port:
-            ran, moved = self._up(change, declaring, operation, port)
-        return Applied(
-            moved=moved,
-            accepted=dict(operation.accepted),
-            deleted=dict(operation.deleted),
-            errors=dict(operation.errors),
-            failure=None if moved else ran.error,
-        )
+            try:
+                ran, moved = self._up(change, declaring, operation, port)
+            except KeyboardInterrupt as interrupt:
+                # What was accepted by now has to be recorded: there may be no time to look for it.
+                return _applied(operation, interrupt=interrupt)
+        return _applied(operation, moved=moved, failure=None if moved else ran.error)
 
     def _up(self, change: Change, declaring: Program, operation: Operation, port: int | None) -> tuple[Ran, bool]:
         """Run the engine's `up`; return also whether the world had moved, so that nothing was done."""
@@ -237,7 +235,7 @@ class PulumiStack:
         first = Applied()
         if change.permits.adopt or change.permits.forget:
             first = self._take_over(change)
-            if first.moved or first.failure:
+            if first.moved or first.failure or first.interrupt:
                 return first
             # The first operation has shared the orders.
             serial = change.orders.serial if change.orders else change.known_serial
@@ -375,6 +373,13 @@ class PulumiStack:
             identity=_identity(checkpoint.outputs.get(OWN_OUTPUT)),
             orders=_orders(checkpoint.outputs.get(OWN_OUTPUT)),
         )
+
+
+def _applied(operation: Operation, **more: Any) -> Applied:
+    """Return what an operation through our plugin has done."""
+    return Applied(
+        accepted=dict(operation.accepted), deleted=dict(operation.deleted), errors=dict(operation.errors), **more
+    )
 
 
 def without_taking_over(change: Change) -> Change:

@@ -121,3 +121,5 @@ class Applied:
     """What the cloud refused, by name."""
     failure: str | None = None
     """The error of the engine, in its own words; None if it did not fail."""
+    interrupt: KeyboardInterrupt | None = None
+    """What ended it before its time; the rest says what was done until then."""

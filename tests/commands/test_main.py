@@ -31,9 +31,11 @@ import click
 from dataclasses import dataclass
 from scaler.commands import main as entry
 from scaler.commands.command import common_options
+from scaler.commands.reports import report_options
 from scaler.errors import InvalidSpecError, LockedError, Problem, RefusedError
 
 @click.command()
+@report_options
 @common_options
 def probe(context):
 {body}
@@ -279,7 +281,28 @@ finally:
     process.send_signal(number)
     stdout, stderr = process.communicate(timeout=30)
     assert (process.returncode, stdout) == (code, "cleaned up\n")
-    assert "Traceback" not in stderr
+    assert stderr.strip() == "Interrupted."
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "name"),
+    [
+        (UNEXPECTED, 1, "internal"),
+        ("raise KeyboardInterrupt", 130, "interrupted"),
+        ("click.confirm('Sure?')", 130, "interrupted"),
+    ],
+)
+def test_the_reports_are_written_at_an_end_that_nobody_planned(tmp_path: Path, body: str, code: int, name: str) -> None:
+    files = [word for kind in ("json-file", "dotenv", "summary") for word in (f"--{kind}", str(tmp_path / kind))]
+    done = run_probe(body, "-o", "json", *files)
+    assert done.returncode == code
+    document = json.loads(done.stdout.removeprefix("Sure? [y/N]: "))
+    assert (document["error"]["code"], json.loads((tmp_path / "json-file").read_text())) == (name, document)
+    assert (tmp_path / "dotenv").read_text() == (
+        f"SCALER_OUTCOME=failed\nSCALER_EXIT_CODE={code}\nSCALER_CHANGED=unknown\nSCALER_ERROR={name}\n"
+    )
+    assert (tmp_path / "summary").read_text().startswith(f"### scaler: {name}\n")
+    assert "s3cr3t" not in done.stderr + "".join(file.read_text() for file in tmp_path.iterdir())
 
 
 def test_a_reader_that_goes_away_is_no_noise() -> None:

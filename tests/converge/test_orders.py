@@ -217,6 +217,14 @@ def test_protection_from_elsewhere_wins_over_a_plan_that_was_agreed_to() -> None
     assert setting.records.servers["prod-worker-3"].protected
 
 
+def test_the_time_of_an_answer_is_none_of_the_run_s() -> None:
+    setting = servers(1)
+    options = approve_after(lambda: setting.clock.sleep(3600))
+    result = setting.run(Demand({"worker": 2}), replace(options, timeout=timedelta(minutes=10)))
+    assert (result.outcome, result.groups["worker"].ready) == (Outcome.CONVERGED, 2)
+    assert result.elapsed < timedelta(minutes=10)
+
+
 def test_a_server_protected_meanwhile_is_not_replaced() -> None:
     setting = servers(2)
     there = elsewhere(setting)

@@ -168,18 +168,60 @@ def test_status_loads_nothing_heavy(hetzner: Project) -> None:
 
 @pytest.mark.acceptance("S13")
 @pytest.mark.parametrize("vendor", [HETZNER], ids=lambda vendor: vendor.name)
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["int", "term"])
-def test_interrupted_while_servers_boot(served: Project, number: int, code: int) -> None:
+@pytest.mark.parametrize(
+    ("number", "code", "output"),
+    [(signal.SIGINT, 130, "text"), (signal.SIGTERM, 143, "json"), (signal.SIGHUP, 129, "text")],
+    ids=["int", "term", "hup"],
+)
+def test_interrupted_while_servers_boot(served: Project, number: int, code: int, output: str) -> None:
     served.world.set_knobs(boot_s=3600)
-    process = served.start("ensure", "2", "--yes")
+    reports = {name: served.folder / name for name in ("report.json", "report.env", "report.md", "github")}
+    files = ("--json-file", "report.json", "--dotenv", "report.env", "--summary", "report.md")
+    environ = {"GITHUB_OUTPUT": str(reports["github"])}
+    process = served.start("ensure", "2", "--yes", "-o", output, *files, environ=environ)
     wait_until(lambda: len(served.creates) == 2, "the creates")
     seen = len(served.lists)
     wait_until(lambda: len(served.lists) > seen + 1, "a look at what boots")
     process.send_signal(number)
-    _, stderr = process.communicate(timeout=60)
+    stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == code, stderr
     assert "Traceback" not in stderr
+    error = {
+        "code": "interrupted",
+        "message": "Interrupted.",
+        "why": "2 servers are on their way",
+        "fix": "`scaler ensure` goes on.",
+    }
+    if output == "json":
+        assert json.loads(stdout) == {"schema": 1, "error": error}
+    else:
+        assert "Interrupted. 2 servers are on their way; `scaler ensure` goes on." in stderr.splitlines()
+    assert json.loads(reports["report.json"].read_text()) == {"schema": 1, "error": error}
+    assert f"SCALER_EXIT_CODE={code}\n" in reports["report.env"].read_text()
+    assert "SCALER_CHANGED=unknown\n" in reports["report.env"].read_text()
+    assert "error=interrupted\n" in reports["github"].read_text()
+    assert "2 servers are on their way" in reports["report.md"].read_text()
+    assert {name: (server["status"], server["id"]) for name, server in served.records.items()} == {
+        name: ("starting", number) for name, number in served.machines.items()
+    }
     served.world.advance(3600)
     served.ensure("2")
     assert len(served.agreed()) == 2
     assert len(served.creates) == 2
+
+
+@pytest.mark.acceptance("S13")
+@pytest.mark.parametrize("vendor", [HETZNER], ids=lambda vendor: vendor.name)
+def test_interrupted_between_creates_the_records_have_what_was_accepted(served: Project) -> None:
+    """The vendor answers the second of three creates with a wait of four minutes."""
+    fault = served.fault("rate_limit", "POST", skip=1, times=None, headers={"retry-after": "240"})
+    process = served.start("ensure", "3", "--yes")
+    wait_until(lambda: served.world.fired(fault), "the refusal")
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130, stderr
+    [(name, known)] = served.machines.items()
+    assert (served.records[name]["status"], served.records[name]["id"]) == ("starting", known)
+    served.world.clear_faults()
+    served.ensure("3")
+    assert len(served.agreed()) == 3

@@ -1,0 +1,59 @@
+"""What is said of a run that a signal ended: what is under way, and how it goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from scaler.errors import ExitCode, HungUp, ScalerError, Terminated
+from scaler.model.lifecycle import Status
+from scaler.output.words import format_count
+from scaler.records.state_file import StateFile
+
+_COMING = frozenset({Status.NEW, Status.STARTING, Status.REBOOTING})
+_LEAVING = frozenset({Status.STOPPING, Status.DELETING})
+
+
+@contextmanager
+def noting_what_is_under_way(state_dir: Path, stack: str) -> Iterator[None]:
+    """Add to an interrupt of the block which servers of the stack are on their way then, by its records."""
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        if under_way := _under_way(state_dir, stack):
+            interrupt.add_note(under_way)
+        raise
+
+
+def interruption(cause: BaseException | None) -> ScalerError:
+    """Return the error that reports an interrupt, with the exit code of its signal; `cause` may be None."""
+    under_way = "; ".join(getattr(cause, "__notes__", ()))
+    fix = "`scaler ensure` goes on." if under_way else ""
+    error = ScalerError("Interrupted.", why=under_way, fix=fix, code="interrupted")
+    error.exit_code = _exit_code(cause)
+    return error
+
+
+def sentence(error: ScalerError) -> str:
+    """Return an interruption in a line for people."""
+    return f"{error.what} {error.why}; {error.fix}" if error.why else error.what
+
+
+def _exit_code(cause: BaseException | None) -> ExitCode:
+    if isinstance(cause, HungUp):
+        return ExitCode.HUNG_UP
+    return ExitCode.TERMINATED if isinstance(cause, Terminated) else ExitCode.INTERRUPTED
+
+
+def _under_way(state_dir: Path, stack: str) -> str:
+    try:
+        state = StateFile(state_dir, stack).load()
+    except ScalerError:
+        return ""
+    statuses = [server.status for server in state.servers] if state else []
+    words = []
+    for among, way in ((_COMING, "way"), (_LEAVING, "way out")):
+        if number := sum(status in among for status in statuses):
+            words.append(f"{format_count(number, 'server')} {'is on its' if number == 1 else 'are on their'} {way}")
+    return ", ".join(words)
