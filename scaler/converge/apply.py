@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 
 from scaler.clouds import PASSING, CloudError
@@ -15,7 +16,7 @@ from scaler.converge.knowledge import Knowledge
 from scaler.converge.observe import obey_others, observe_patiently, read_stack
 from scaler.converge.ports import Ports
 from scaler.converge.record import save
-from scaler.errors import ScalerError
+from scaler.errors import ScalerError, StateError
 from scaler.model import Action, Applied, PlanPhase, Server, Step, StepReport, StepResult
 from scaler.model.lifecycle import Status
 
@@ -87,8 +88,9 @@ def _apply_lot(lot: PlanPhase, knowledge: Knowledge, ports: Ports) -> Done:
         save(announced.note(*_accepted(applied, announced)), ports, lot.steps)
         raise applied.interrupt
     done = _account_for(others, applied, announced, ports)
-    # A run that is interrupted while it confirms leaves this.
-    save(done.knowledge, ports, lot.steps)
+    with suppress(StateError):
+        # A run that is interrupted while it confirms leaves this. The end of the run saves again, and reports a failure.
+        save(done.knowledge, ports, lot.steps)
     return powered.then(done)
 
 
