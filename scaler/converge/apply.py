@@ -89,7 +89,7 @@ def _apply_lot(lot: PlanPhase, knowledge: Knowledge, ports: Ports) -> Done:
         raise applied.interrupt
     done = _account_for(others, applied, announced, ports)
     with suppress(StateError):
-        # A run that is interrupted while it confirms leaves this. The end of the run saves again, and reports a failure.
+        # What an interrupt leaves while the run confirms. The end of the run saves again, and reports a failure.
         save(done.knowledge, ports, lot.steps)
     return powered.then(done)
 
