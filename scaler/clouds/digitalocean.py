@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from decimal import Decimal
 from typing import Any
@@ -46,6 +46,9 @@ from scaler.support.clock import Clock, parse_time
 TITLE = "DigitalOcean"
 _PER_PAGE = 200
 _NAMES_PER_CREATE = 10
+_WORTH_LISTS = 25
+"""From so many droplets on, two lists of the account are cheaper than to ask for each."""
+_BETWEEN_LISTS_S = 2.0
 _CPU_WINDOW_S = 600
 _TAG = re.compile(r"[a-zA-Z0-9_\-:]{1,255}")
 
@@ -144,6 +147,21 @@ class DigitalOceanCloud:
     def delete(self, id: str) -> None:
         with _asking(f"delete droplet {id}", changing=True):
             self._client.droplets.destroy(_number(id))
+
+    def prove_gone(self, ids: Collection[str]) -> frozenset[str]:
+        """Return the droplets that two lists of the whole account lack, two seconds apart.
+
+        For few droplets the lists are not worth it: the answer is empty then.
+        """
+        if len(ids) < _WORTH_LISTS:
+            return frozenset()
+        gone = frozenset(ids) - self._all_ids()
+        self._clock.sleep(_BETWEEN_LISTS_S)
+        return gone - self._all_ids()
+
+    def _all_ids(self) -> set[str]:
+        with _asking("list all droplets"):
+            return {str(row["id"]) for row in read_all(self._pages(self._client.droplets.list, "droplets"))}
 
     def power_on(self, id: str) -> None:
         self._act(id, "power_on")

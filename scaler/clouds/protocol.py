@@ -22,6 +22,8 @@ class Cloud(Protocol):
     And where what a request names must fit together, `check_request(request) -> Sequence[Room]`: InvalidError if the
     cloud would refuse the request for what it names, whatever its capacity; else what of it has room for a number
     of servers only. It is asked after `reference`, before anything is created.
+    And where it can say so of many machines at once, `prove_gone(ids) -> frozenset[str]`: of machines that a
+    list lacks and whose deletion was accepted, those that are gone for sure, with their names free again.
     And where two machines cannot have one name, `names() -> Collection[str]`: the names of all machines of the
     account, whoever owns them. Without it, taken names are learned from refusals, if the cloud refuses any.
     """
@@ -42,10 +44,7 @@ class Cloud(Protocol):
         """Ask for a machine; return as soon as the cloud has accepted the request and answered with an id."""
 
     def delete(self, id: str) -> None:
-        """Ask for a machine's deletion; GoneError if there is none.
-
-        Return on acceptance, or, where the name is taken until then, when the deletion has ended.
-        """
+        """Ask for a machine's deletion, and return on acceptance; GoneError if there is none."""
 
     def power_on(self, id: str) -> None:
         """Ask for it and return on acceptance, as do the next three."""

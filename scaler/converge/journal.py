@@ -27,15 +27,13 @@ class Journal:
 
     def report(self, reports: Iterable[StepReport]) -> Journal:
         """Add the reports of steps; what was pending keeps its place."""
-        merged = list(self.reports)
+        merged = {_key(known.step): known for known in self.reports}
         for report in reports:
-            pending = [index for index, known in enumerate(merged) if _is_pending(known, report.step)]
-            if pending:
-                merged[pending[0]] = report
-                continue
-            merged = [known for known in merged if _key(known.step) != _key(report.step)]
-            merged.append(report)
-        return replace(self, reports=tuple(merged))
+            before = merged.get(_key(report.step))
+            if before and before.result is not StepResult.PENDING:
+                del merged[_key(report.step)]
+            merged[_key(report.step)] = report
+        return replace(self, reports=tuple(merged.values()))
 
     def fail(self, *failures: Exception) -> Journal:
         """Add what went wrong."""
@@ -58,10 +56,6 @@ class Journal:
     def done(self) -> set[tuple[Action, str]]:
         """Return the steps that were carried out."""
         return {_key(report.step) for report in self.reports if report.result is StepResult.DONE}
-
-
-def _is_pending(report: StepReport, step: Step) -> bool:
-    return report.result is StepResult.PENDING and _key(report.step) == _key(step)
 
 
 def _key(step: Step) -> tuple[Action, str]:

@@ -234,6 +234,8 @@ def _ask_for_missing(
     """Ask for each known machine that a list lacks; those that are there, or not proven to be gone."""
     expected = _expected(knowledge)
     missed = sorted(expected.keys() - knowledge.gone - {machine.id for machine in machines})
+    removed = _prove_gone([missing for missing in missed if is_meant(expected[missing])], ports)
+    missed = [missing for missing in missed if missing not in removed]
     answers = dict(zip(missed, _find_all(missed, ports), strict=True))
     silent = [missing for missing, machine in answers.items() if machine is None]
     now, moment = ports.clock.now(), ports.clock.monotonic()
@@ -242,7 +244,7 @@ def _ask_for_missing(
     denied = {missing: knowledge.denied.get(missing, moment) for missing in silent if missing in held - young}
     within_s = proof_s(len(denied), len(held))
     proven = {missing for missing, since in denied.items() if moment - since >= within_s}
-    gone = proven | {missing for missing in silent if missing not in held | young}
+    gone = proven | removed | {missing for missing in silent if missing not in held | young}
     entries = {entry.id: entry for entry in knowledge.stack.entries.values()}
     found = [
         machine or remembered(missing, expected[missing], entries.get(missing), knowledge.owner, now)
@@ -272,6 +274,17 @@ def _held(knowledge: Knowledge, expected: Mapping[str, Server | None]) -> set[st
         for known_id, server in expected.items()
         if not is_meant(server) and (known_id in in_stack or not knowledge.stack.is_known)
     }
+
+
+def _prove_gone(deleted: Sequence[str], ports: Ports) -> frozenset[str]:
+    """Return those of the deleted machines whose end the cloud can tell in bulk: asking for each costs its budget."""
+    prove_gone: Callable[[Collection[str]], frozenset[str]] | None = getattr(ports.cloud, "prove_gone", None)
+    if prove_gone is None or not deleted:
+        return frozenset()
+    try:
+        return prove_gone(deleted)
+    except CloudError:  # each is asked for by its own address then
+        return frozenset()
 
 
 def _find_all(missing: Sequence[str], ports: Ports) -> list[Machine | None]:

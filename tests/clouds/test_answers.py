@@ -774,15 +774,24 @@ def test_cpu_use_that_is_not_told_as_promised_is_a_passing_trouble(
 # What the vendors' facts ask of the adapters (V2, V6, V7)
 
 
-def test_v6_a_deletion_is_over_when_its_action_has_ended(on_stub: Open, vendor: Vendor) -> None:
+@pytest.mark.parametrize(
+    ("status", "gone"), [("success", {"42"}), ("error", set())], ids=["it ended", "it failed: the server is there"]
+)
+def test_v6_a_deletion_is_over_when_its_action_has_ended(
+    on_stub: Open, vendor: Vendor, status: str, gone: set[str]
+) -> None:
     if vendor is not Hetzner:
         pytest.skip("only at Hetzner a name is taken until the deletion has ended")
-    running, ended = ({"id": 1, "command": "delete_server", "status": status} for status in ("running", "success"))
+    running, ended = ({"id": 1, "command": "delete_server", "status": state} for state in ("running", status))
     cloud, stub = on_stub(
-        reply(200, {"action": running}), reply(200, {"action": running}), reply(200, {"action": ended})
+        reply(200, {"action": running}),
+        reply(200, {"actions": [running]}),
+        *[reply(503, {"error": {"code": "unavailable", "message": "later"}})] * 4,
+        reply(200, {"actions": [{"id": 2, "status": "success"}, ended]}),
     )
     cloud.delete("42")
-    assert [(request.method, request.path) for request in stub.requests][1:] == [("GET", "/v1/actions/1")] * 2
+    assert cloud.prove_gone(["42", "43"]) == gone  # type: ignore[attr-defined]
+    assert {(request.method, request.path) for request in stub.requests[1:]} == {("GET", "/v1/actions?id=1")}
 
 
 def test_an_answer_without_end_or_without_bottom_is_an_error(on_stub: Open, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,12 +5,12 @@ Each test asserts on the world that results: what exists, and what was asked of 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, cast
 from uuid import uuid4
 
 import pytest
@@ -51,6 +51,12 @@ OTHERS = [
     {**LABELS, "managed-by": "terraform"},
     {},
 ]
+
+
+class BulkCloud(Cloud, Protocol):
+    """A cloud that can tell of many machines at once whether they are gone."""
+
+    def prove_gone(self, ids: Collection[str]) -> frozenset[str]: ...
 
 
 @dataclass
@@ -174,6 +180,31 @@ def test_a_delete_that_takes_its_time_returns_at_once(setting: Setting) -> None:
     setting.world.advance(700)
     with pytest.raises(GoneError):
         setting.cloud.get(made.id)
+
+
+def test_the_end_of_many_deletions_is_told_in_bulk(setting: Setting) -> None:
+    made = [setting.cloud.create(setting.request(f"prod-worker-{number}")) for number in range(1, 62)]
+    deleted, left = {machine.id for machine in made[:60]}, made[60]
+    setting.world.set_knobs(delete_s=3)
+    for machine in made[:60]:
+        setting.cloud.delete(machine.id)
+    before = len(setting.asked("GET"))
+
+    assert cast(BulkCloud, setting.cloud).prove_gone([*deleted, left.id]) == deleted
+
+    # Hetzner: three requests for 25 actions each, while they run and when they have ended. DigitalOcean: two lists.
+    assert len(setting.asked("GET")) - before <= (15 if setting.vendor is Hetzner else 2)
+    assert setting.names() == [left.name]
+    setting.cloud.create(setting.request(made[0].name))
+
+
+def test_a_deletion_that_goes_on_proves_nothing(setting: Setting) -> None:
+    made = [setting.cloud.create(setting.request(f"prod-worker-{number}")) for number in range(1, 31)]
+    setting.world.set_knobs(delete_s=3600, visible_after_delete_s=3600)
+    for machine in made:
+        setting.cloud.delete(machine.id)
+
+    assert cast(BulkCloud, setting.cloud).prove_gone([machine.id for machine in made]) == frozenset()
 
 
 def test_each_power_call_changes_the_phase(setting: Setting) -> None:

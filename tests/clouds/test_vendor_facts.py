@@ -67,11 +67,13 @@ def test_v5_a_full_placement_group_is_no_shortage_of_the_type(embedded: Embedded
     assert "contains already 10 servers" in raised.value.why
 
 
-def test_v6_a_deleted_server_s_name_can_be_used_when_delete_returns(embedded: EmbeddedCloud) -> None:
+def test_v6_a_deleted_server_s_name_can_be_used_when_it_is_proven_gone(embedded: EmbeddedCloud) -> None:
     embedded.world.set_knobs("hetzner", delete_s=0.8)
     with closing(opened(embedded, Hetzner)) as cloud:
         for _ in range(2):
-            cloud.delete(cloud.create(request_for(Hetzner)).id)
+            made = cloud.create(request_for(Hetzner))
+            cloud.delete(made.id)
+            assert cloud.prove_gone([made.id]) == {made.id}  # type: ignore[attr-defined]
 
 
 def test_v7_a_droplet_is_busy_until_its_reboot_ends(embedded: EmbeddedCloud) -> None:
