@@ -118,7 +118,13 @@ def test_what_was_created_is_listed_found_and_read(setting: Setting) -> None:
     assert setting.names() == ["prod-worker-1"]
     for seen in (*setting.cloud.list_owned(OWNER), *setting.cloud.find(made.name, OWNER), setting.cloud.get(made.id)):
         assert replace(seen, phase=made.phase, details={}) == replace(
-            made, ipv4=seen.ipv4, ipv6=seen.ipv6, vendor_status=seen.vendor_status, locked=seen.locked, details={}
+            made,
+            ipv4=seen.ipv4,
+            ipv6=seen.ipv6,
+            private_ip=seen.private_ip,
+            vendor_status=seen.vendor_status,
+            locked=seen.locked,
+            details={},
         )
         assert seen.phase is Phase.RUNNING
         assert seen.ipv4
