@@ -24,7 +24,7 @@ from starlette.routing import Route
 from scaler.simulator.bodies import Kind, amount, number, several, text, wrong_field
 from scaler.simulator.clock import timestamp
 from scaler.simulator.digitalocean import catalogue as digitalocean
-from scaler.simulator.faults import FaultReport, Rule
+from scaler.simulator.faults import FaultReport, Rule, check_known
 from scaler.simulator.hetzner import catalogue as hetzner
 from scaler.simulator.profiles import CLOUDS
 from scaler.simulator.things import Thing
@@ -126,10 +126,12 @@ def _clear_log(world: SimulatedWorld, request: Request, arguments: dict[str, Any
 
 
 def _reset(world: SimulatedWorld, request: Request, arguments: dict[str, Any]) -> None:
+    check_known("the reset", arguments, ())
     world.reset()
 
 
 def _clock(world: SimulatedWorld, request: Request, arguments: dict[str, Any]) -> dict[str, Any]:
+    check_known("the clock", arguments, ("advance_s", "speed"))
     speed, seconds = (float(arguments.get(key, default)) for key, default in (("speed", 1), ("advance_s", 0)))
     if not 0 <= speed <= MOST_SPEED or not 0 <= seconds <= MOST_SECONDS:
         raise ValueError(f"time goes forward: advance_s is at most {MOST_SECONDS}, and speed at most {MOST_SPEED}")
@@ -140,6 +142,7 @@ def _clock(world: SimulatedWorld, request: Request, arguments: dict[str, Any]) -
 
 
 def _profile(world: SimulatedWorld, request: Request, arguments: dict[str, Any]) -> None:
+    check_known("the profile", arguments, ("profile", "knobs"))
     world.set_profile(arguments.get("profile", world.profile), **arguments.get("knobs", {}))
 
 

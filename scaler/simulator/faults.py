@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,6 +54,26 @@ _PARAMETERS: Mapping[str, Kind] = {
 }
 """The types of the effects' parameters."""
 
+_STATED = ("status", "code", "message", "details", "body", "html", "headers")
+_ACTION = ("command", "code", "message", "keep")
+
+PARAMETERS_OF: Mapping[str, Collection[str]] = {
+    "accept_then_hang": ("seconds",),
+    "accept_then_status": _STATED,
+    "action_error": _ACTION,
+    "capacity": ("type", "location", "left"),
+    "deprecate": ("type",),
+    "hang": ("seconds",),
+    "list_misses": ("ids", "names", "newest"),
+    "null_fields": ("fields",),
+    "quota": ("servers", "primary_ips", "droplets"),
+    "rate_limit": ("json", "headers"),
+    "respond": _STATED,
+    "slow": ("factor",),
+    "stale_list": ("seconds",),
+}
+"""What each effect reads; the others read nothing."""
+
 _PATTERN_LENGTH = 200
 _REPETITIONS = 3
 _PATH_LENGTH = 300
@@ -70,6 +90,7 @@ class Effect:
     def __post_init__(self) -> None:
         if self.kind not in EFFECTS:
             raise ValueError(f"no effect {self.kind!r}: it is one of {', '.join(sorted(EFFECTS))}")
+        check_known(f"the effect {self.kind}", self.parameters, PARAMETERS_OF.get(self.kind, ()))
 
     def get(self, name: str, default: Any = None) -> Any:
         """One parameter."""
@@ -112,12 +133,17 @@ class Rule:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Rule:
         """The rule that a JSON object describes; ValueError says what is wrong with it."""
+        check_known("a rule", data, ("match", "skip", "times", "effect"))
         effect = data.get("effect")
         described = {"kind": effect} if isinstance(effect, str) else dict(effect or {})
         kind = str(described.pop("kind", ""))
         if wrong := wrong_field(described, _PARAMETERS):
             raise ValueError(f"{wrong} of the effect has the wrong type")
+        skip, times = data.get("skip", 0), data.get("times", 1)
+        if not number(skip) or not (times is None or number(times)):
+            raise ValueError("skip is a number, and times a number or null")
         match = data.get("match") or {}
+        check_known("match", match, ("method", "path", "body"))
         try:
             method, path = (_pattern(match.get(key) or default) for key, default in (("method", ".*"), ("path", "")))
         except re.error as error:
@@ -127,9 +153,15 @@ class Rule:
             method=method.pattern,
             path=path.pattern,
             body=match.get("body"),
-            skip=int(data.get("skip", 0)),
-            times=data.get("times", 1),
+            skip=skip,
+            times=times,
         )
+
+
+def check_known(what: str, given: Mapping[str, Any], known: Collection[str]) -> None:
+    """Refuse a key that nothing reads: a misspelt one would be obeyed in silence."""
+    if unknown := sorted(set(given) - set(known)):
+        raise ValueError(f"{what} has no {', '.join(unknown)}: it has {', '.join(known) or 'none'}")
 
 
 def _pattern(text: object) -> re.Pattern[str]:

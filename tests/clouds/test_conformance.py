@@ -580,7 +580,7 @@ def test_a_burst_is_spread_and_nothing_fails(setting: Setting) -> None:
 
 @pytest.mark.acceptance("S09")
 def test_without_budget_for_a_long_time_the_reset_is_told(setting: Setting) -> None:
-    setting.fault("rate_limit", times=None, retry_after=1200)
+    setting.fault("rate_limit", times=None, headers={"retry-after": "1200"})
 
     with pytest.raises(RateLimitedError) as caught:
         setting.cloud.create(setting.request())

@@ -83,7 +83,7 @@ def test_the_droplet_limit_counts_what_is_still_being_deleted(http: Http, world:
 
 def test_a_full_region_refuses_all_of_a_request_and_its_sizes_say_so(http: Http, world: SimulatedWorld) -> None:
     world.set_capacity("digitalocean", "s-1vcpu-1gb", "fra1", 2)
-    several = http.post("/v2/droplets", json={**DROPLET, "names": ["a", "b", "c"]})
+    several = http.post("/v2/droplets", json={**DROPLET, "name": None, "names": ["a", "b", "c"]})
     assert refusal(several) == (*UNPROCESSABLE, "Region is not available")
     assert world.servers("digitalocean") == []
     made(http)

@@ -1,6 +1,6 @@
 """The profile of the embedded clouds that the end-to-end tests run on: `SCALER_TEST_PROFILE`, `instant` without it.
 
-`make hostile-e2e` sets it to `hostile`. A test that only holds on a pleasant cloud says so with the marker
+`make night` sets it to `hostile`. A test that only holds on a pleasant cloud says so with the marker
 `calm("why")`, and one that counts requests ends there: both are skipped then, with the reason.
 """
 

@@ -280,6 +280,8 @@ def delete_vpc(call: Call) -> Reply:
     """DELETE /v2/vpcs/{id}: not a default one, and not while droplets are in it."""
     wanted = call.params["id"]
     made = next((vpc for vpc in call.world.things(CLOUD, "vpc") if vpc.body["uuid"] == wanted), None)
+    if made is None and wanted in (vpc["id"] for vpc in _vpcs(call)):
+        raise ApiError(403, "forbidden", "Can not delete default VPCs")
     if made is None:
         raise not_found()
     if any(droplet.body.get("vpc") == wanted for droplet in call.world.servers(CLOUD)):
@@ -333,6 +335,11 @@ def act_on_reserved_ip(call: Call) -> Reply:
     droplet = _droplet(call, call.fields.get("droplet_id")) if work == "assign" else None
     if droplet and droplet.body["location"] != address.body["region"]:
         raise refused("The reserved IP and the Droplet must be in the same region.")
+    if droplet:
+        _check_assignable(call, droplet, address)
+    elif address.parent is None:
+        # terraform-provider-digitalocean PR#109 reads a 422 as "it is not assigned any more".
+        raise refused("The reserved IP is not assigned to a Droplet.")
     address.parent = droplet.id if droplet else None
     call.world.save(address)
     outcome = {
@@ -343,6 +350,14 @@ def act_on_reserved_ip(call: Call) -> Reply:
     }
     action = call.world.add(CLOUD, "action", f"{work}_ip", outcome, parent=address.id)
     return Reply({"action": shapes(call).action(action)}, 201)
+
+
+def _check_assignable(call: Call, droplet: Thing, address: Thing) -> None:
+    """One address for each droplet, and none while something is done to it (terraform-provider-digitalocean#1034)."""
+    if droplet.locked(call.now):
+        raise refused("Droplet already has a pending event.")
+    if any(other.id != address.id for other in call.world.children(droplet.id, "reserved_ip")):
+        raise refused("The Droplet already has a reserved IP.")
 
 
 def _address(call: Call) -> Thing:

@@ -18,6 +18,7 @@ from scaler.simulator.digitalocean.catalogue import REGIONS, SIZES, BaseImage
 from scaler.simulator.digitalocean.replies import (
     CLOUD,
     NO_CONTENT,
+    filter_value,
     find_image,
     find_ssh_key,
     has_tag,
@@ -49,7 +50,7 @@ def list_droplets(call: Call) -> Reply:
     name, tag = call.query.get("name"), call.query.get("tag_name")
     if name and tag:
         raise refused("name and tag_name cannot be used together")
-    if call.query.get("type") == "gpus":
+    if filter_value(call, "type", ("droplets", "gpus")) == "gpus":
         return page(call, "droplets", [], shapes(call).droplet)
     droplets = [
         droplet
@@ -181,6 +182,9 @@ def _visible_action(call: Call, id: int) -> Thing:
 
 
 def _names(fields: Mapping[str, Any]) -> list[str]:
+    if fields.get("names") and fields.get("name") is not None:
+        # The document's request is one with a name, or one with names.
+        raise refused("name and names cannot be used together")
     names = fields.get("names") or [fields.get("name")]
     if not isinstance(names, list):
         raise refused("names must be a list")
@@ -314,7 +318,7 @@ def _act(call: Call, droplet: Thing) -> Thing:
     kind = str(call.fields.get("type"))
     if kind not in WORK:
         raise refused(f"{kind} is not a valid action type")
-    _check_unlocked(call, droplet)
+    check_unlocked(call, droplet)
     if call.effect("action_error"):
         return _begin(call, droplet, kind, Work(call.knobs.power_s, fails=True))
     return _begin(call, droplet, kind, WORK[kind](call, droplet))
@@ -342,7 +346,7 @@ def _begin(call: Call, droplet: Thing, type: str, work: Work) -> Thing:
 
 
 def _destroy(call: Call, droplet: Thing) -> None:
-    _check_unlocked(call, droplet)
+    check_unlocked(call, droplet)
     action = _begin(call, droplet, "destroy", Work(call.knobs.visible_after_delete_s))
     if action.body["error"]:
         return
@@ -352,7 +356,7 @@ def _destroy(call: Call, droplet: Thing) -> None:
     call.world.remove(droplet, at=action.body["finishes"])
 
 
-def _check_unlocked(call: Call, droplet: Thing) -> None:
+def check_unlocked(call: Call, droplet: Thing) -> None:
     if droplet.locked(call.now):
         raise refused("Droplet already has a pending event.")
 

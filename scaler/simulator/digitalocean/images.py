@@ -7,6 +7,7 @@ from scaler.simulator.digitalocean.catalogue import BASE_IMAGES, REGIONS, BaseIm
 from scaler.simulator.digitalocean.replies import (
     CLOUD,
     NO_CONTENT,
+    filter_value,
     find_image,
     has_tag,
     not_found,
@@ -25,9 +26,9 @@ def list_images(call: Call) -> Reply:
     if tag := call.query.get("tag_name"):
         return page(call, "images", [each for each in snapshots if has_tag(each, tag)], shapes(call).image)
     images: list[BaseImage | Thing] = [*snapshots, *BASE_IMAGES]
-    if call.query.get("private", "").lower() == "true":
+    if filter_value(call, "private", ("true", "false", "True", "False")).lower() == "true":
         images = [*snapshots]
-    elif kind := call.query.get("type"):
+    elif kind := filter_value(call, "type", ("distribution", "application")):
         images = [*BASE_IMAGES] if kind == "distribution" else []
     return page(call, "images", images, shapes(call).image)
 
@@ -69,7 +70,7 @@ def act_on_image(call: Call) -> Reply:
 def list_snapshots(call: Call) -> Reply:
     """GET /v2/snapshots[?resource_type=droplet|volume]: those that are finished, newest first."""
     snapshots = [each for each in reversed(call.listed("snapshot")) if each.body["available_at"] <= call.now]
-    if call.query.get("resource_type", "droplet") != "droplet":
+    if (filter_value(call, "resource_type", ("droplet", "volume")) or "droplet") != "droplet":
         snapshots = []
     return page(call, "snapshots", snapshots, shapes(call).snapshot)
 

@@ -56,6 +56,14 @@ def page(call: Call, key: str, items: Sequence[_Item], shape: Callable[[_Item], 
     )
 
 
+def filter_value(call: Call, name: str, known: Sequence[str]) -> str:
+    """The value of a filter that has only these; empty without one, and 422 for another."""
+    value = call.query.get(name) or ""
+    if value and value not in known:
+        raise refused(f"{name} must be one of {', '.join(known)}")
+    return value
+
+
 def _positive(call: Call, name: str, default: int) -> int:
     text = call.query.get(name) or str(default)
     number = digits(text)

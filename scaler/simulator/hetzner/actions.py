@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from scaler.simulator.bodies import digits
 from scaler.simulator.call import ApiError, Call, Handler, Reply
-from scaler.simulator.hetzner.replies import get, in_order, missing, page, shapes
+from scaler.simulator.hetzner.replies import filter_values, get, in_order, missing, page, shapes
 from scaler.simulator.hetzner.shapes import Json
 from scaler.simulator.profiles import Knobs
 from scaler.simulator.things import Thing
@@ -61,7 +61,7 @@ def list_actions(call: Call) -> Reply:
 
 def _page(call: Call, actions: Iterable[Thing]) -> Reply:
     """A page of those that are visible, by `status`, in the order that `sort` asks for."""
-    view, statuses = shapes(call), call.query.getlist("status")
+    view, statuses = shapes(call), filter_values(call, "status", ("running", "success", "error"))
     rows = [view.action(action) for action in visible(call, actions)]
     wanted = [row for row in rows if not statuses or row["status"] in statuses]
     ordered = in_order(call, wanted, ("id", "command", "status", "progress", "started", "finished"))

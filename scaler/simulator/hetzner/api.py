@@ -18,6 +18,7 @@ from scaler.simulator.hetzner.networks import (
     add_subnet,
     change_ip_range,
     create_network,
+    delete_network,
     delete_route,
     delete_subnet,
     protect_network,
@@ -161,12 +162,14 @@ _SERVER_ACTIONS: dict[str, Handler] = {
     "disable_backup": switcher("disable_backup", "backup_window", None),
     "reset_password": switcher("reset_password", "reset", True, password=True),
     "attach_iso": attach_iso,
-    "detach_iso": switcher("detach_iso", "iso", None),
+    "detach_iso": switcher("detach_iso", "iso", None, needed="server has no ISO attached"),
     "change_alias_ips": change_alias_ips,
     "attach_to_network": attach_to_network,
     "detach_from_network": detach_from_network,
     "add_to_placement_group": add_to_placement_group,
-    "remove_from_placement_group": switcher("remove_from_placement_group", "placement_group", None),
+    "remove_from_placement_group": switcher(
+        "remove_from_placement_group", "placement_group", None, needed="server is not part of a placement group"
+    ),
 }
 
 
@@ -174,7 +177,6 @@ _IN_USE: dict[str, Callable[[Thing, Thing], bool]] = {
     "ssh_key": lambda thing, server: False,
     "placement_group": lambda thing, server: server.body.get("placement_group") == thing.id,
     "firewall": lambda thing, server: thing.id in server.body.get("firewalls", ()) or bool(thing.body.get("selectors")),
-    "network": lambda thing, server: any(net["network"] == thing.id for net in server.body.get("private_net", ())),
 }
 
 
@@ -227,11 +229,12 @@ _TABLE: list[tuple[str, str, Handler]] = [
     ("POST", "/servers/{id:int}/actions/change_dns_ptr", change_server_pointer),
     ("POST", "/primary_ips", create_primary_ip),
     ("DELETE", "/primary_ips/{id:int}", delete_primary_ip),
+    ("DELETE", "/networks/{id:int}", delete_network),
     *(("DELETE", f"/{kind}s/{{id:int}}", deleter(kind, in_use)) for kind, in_use in _IN_USE.items()),
 ]
 
 
-for _kind in (*_IN_USE, "primary_ip"):
+for _kind in (*_IN_USE, "network", "primary_ip"):
     _TABLE += [
         ("GET", f"/{_kind}s", lister(_kind)),
         ("GET", f"/{_kind}s/{{id:int}}", getter(_kind)),

@@ -15,7 +15,11 @@ MOST_FIREWALLS = 5
 
 
 def create_firewall(call: Call) -> Reply:
-    """Add a firewall, and apply it to what the request names."""
+    """Add a firewall, and apply it to what the request names, each server once."""
+    named = [(target.get("server") or {}).get("id") for target in call.fields.get("apply_to") or ()]
+    servers = [number for number in named if number is not None]
+    if len(servers) != len(set(servers)):
+        raise ApiError(422, "server_already_added", "server was applied more than once")
     body = {"rules": _rules(call), "labels": labels_asked_for(call), "selectors": []}
     firewall = call.world.add("hetzner", "firewall", new_name(call, "firewall"), body)
     actions = _change(call, firewall, "apply_to", apply=True)
@@ -28,6 +32,8 @@ def apply_firewall(*, apply: bool) -> Handler:
 
     def handler(call: Call) -> Reply:
         firewall = get(call, "firewall")
+        if not call.fields.get("apply_to" if apply else "remove_from"):
+            raise invalid("apply_to" if apply else "remove_from", "Missing data for required field.")
         actions = _change(call, firewall, "apply_to" if apply else "remove_from", apply=apply)
         return Reply({"actions": [shapes(call).action(action) for action in actions]}, 201)
 
@@ -44,6 +50,7 @@ def set_rules(call: Call) -> Reply:
 
 
 _PROTOCOLS = ("tcp", "udp", "icmp", "esp", "gre")
+_WITH_PORTS = ("tcp", "udp")
 _RULE_FIELDS = {"port": text, "description": text, "source_ips": several(text), "destination_ips": several(text)}
 _RULE: Json = {"source_ips": [], "destination_ips": [], "port": None, "description": None}
 
@@ -52,6 +59,8 @@ def _rules(call: Call) -> list[Json]:
     """The rules that a request names, with every field that the answer has."""
     rules = call.fields.get("rules") or ()
     for rule in rules:
+        if (rule.get("port") is not None) != (rule.get("protocol") in _WITH_PORTS):
+            raise invalid("rules", f"port is for {' and '.join(_WITH_PORTS)}, and needed there")
         if rule.get("direction") not in ("in", "out") or rule.get("protocol") not in _PROTOCOLS:
             raise invalid("rules", f"direction must be in or out, and protocol one of {', '.join(_PROTOCOLS)}")
         if wrong := wrong_field(rule, _RULE_FIELDS):
@@ -87,7 +96,12 @@ def _matching(call: Call, selector: str, field: str) -> list[Thing]:
 def _change_server(call: Call, firewall: Thing, number: int | None, command: str) -> Thing:
     server = call.world.get("hetzner", "server", number or 0)
     if server is None:
-        raise ApiError(422, "firewall_resource_not_found", f"server with ID '{number}' not found")
+        # The document of the two actions says 404, the one of the creation 422.
+        status = 404 if "id" in call.params else 422
+        raise ApiError(status, "firewall_resource_not_found", f"server with ID '{number}' not found")
+    if command == "remove_firewall" and _is_selected(firewall, server):
+        message = "firewall is applied via a label selector and cannot be removed manually"
+        raise ApiError(422, "firewall_managed_by_label_selector", message)
     if command == "apply_firewall" and not (server.body.get("ipv4") or server.body.get("ipv6")):
         raise ApiError(422, "private_net_only_server", "firewalls need a server with a public interface")
     if command == "apply_firewall" and firewall.id in server.body.get("firewalls", ()):
@@ -98,6 +112,13 @@ def _change_server(call: Call, firewall: Thing, number: int | None, command: str
     server.body["firewalls"] = [*others, firewall.id] if command == "apply_firewall" else others
     call.world.save(server)
     return _action(call, firewall, server, command)
+
+
+def _is_selected(firewall: Thing, server: Thing) -> bool:
+    """Whether one of the firewall's label selectors applies it to the server, and nobody by hand."""
+    if firewall.id in server.body.get("firewalls", ()):
+        return False
+    return any(parse_selector(selector)(server.body["labels"]) for selector in firewall.body.get("selectors", ()))
 
 
 def _action(call: Call, firewall: Thing, server: Thing, command: str) -> Thing:

@@ -10,13 +10,32 @@ from scaler.simulator.call import ApiError, Call, Reply
 from scaler.simulator.hetzner.actions import act
 from scaler.simulator.hetzner.catalogue import IMAGES, ServerType
 from scaler.simulator.hetzner.labels import Selector, parse_selector
-from scaler.simulator.hetzner.replies import get, in_order, invalid, labels_asked_for, missing, page, shapes
+from scaler.simulator.hetzner.replies import (
+    ARCHITECTURES,
+    filter_values,
+    get,
+    in_order,
+    invalid,
+    labels_asked_for,
+    missing,
+    page,
+    shapes,
+)
 from scaler.simulator.hetzner.shapes import Json
+
+_FILTERS = {
+    "type": ("system", "app", "snapshot", "backup", "temporary"),
+    "status": ("available", "creating", "unavailable"),
+    "architecture": ARCHITECTURES,
+    "include_deprecated": ("true", "false", "True", "False"),
+}
 
 
 def list_images(call: Call) -> Reply:
     """Images by `type`, `status`, `architecture`, `name`, `label_selector`, `include_deprecated`."""
     query, view = call.query, shapes(call)
+    for name, known in _FILTERS.items():
+        filter_values(call, name, known)
     chosen = _selector(call)
     rows = [view.snapshot(thing) for thing in call.listed("snapshot")]
     rows += [view.system_image(image) for image in IMAGES.values()]

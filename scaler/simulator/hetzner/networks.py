@@ -38,10 +38,6 @@ def parse_range(text: object, smallest: int = _SMALLEST_NETWORK) -> Range:
     return found
 
 
-def _is_within(inner: str, outer: Range) -> bool:
-    return Range(inner).subnet_of(outer)
-
-
 def create_network(call: Call) -> Reply:
     """Add a network."""
     ip_range = str(parse_range(call.fields.get("ip_range")))
@@ -49,18 +45,20 @@ def create_network(call: Call) -> Reply:
         "ip_range": ip_range,
         "labels": labels_asked_for(call),
         "subnets": [],
-        "routes": [_route(route) for route in call.fields.get("routes") or ()],
+        "routes": [],
         "expose_routes_to_vswitch": bool(call.fields.get("expose_routes_to_vswitch")),
     }
     for subnet in call.fields.get("subnets") or ():
         body["subnets"].append(_subnet(body, subnet))
+    for route in call.fields.get("routes") or ():
+        body["routes"].append(_free_route(body, route))
     network = call.world.add("hetzner", "network", new_name(call, "network"), body)
     return Reply({"network": shapes(call).network(network)}, 201)
 
 
 def _subnet(network: Json, wanted: Json) -> Json:
     outer = Range(network["ip_range"])
-    ip_range = parse_range(wanted.get("ip_range") or network["ip_range"], _SMALLEST_SUBNET)
+    ip_range = parse_range(wanted.get("ip_range") or _free_range(network), _SMALLEST_SUBNET)
     if not ip_range.subnet_of(outer):
         raise invalid("ip_range", "the subnet must be within the network's ip range")
     if any(ip_range.overlaps(Range(other["ip_range"])) for other in network["subnets"]):
@@ -70,8 +68,17 @@ def _subnet(network: Json, wanted: Json) -> Json:
     zone = wanted.get("network_zone")
     if zone not in {location.network_zone for location in LOCATIONS.values()}:
         raise invalid("network_zone", f"there is no network zone '{zone}'")
+    if any(other["network_zone"] != zone for other in network["subnets"]):
+        raise invalid("network_zone", "all subnets of a network must be in the same network zone")
     gateway = str(outer.network_address + 1)
     return {"type": wanted["type"], "ip_range": str(ip_range), "network_zone": zone, "gateway": gateway}
+
+
+def _free_range(network: Json) -> str:
+    """The first free /24 of a network, for a subnet without a range of its own."""
+    outer, taken = Range(network["ip_range"]), [Range(subnet["ip_range"]) for subnet in network["subnets"]]
+    free = (each for each in outer.subnets(new_prefix=_SMALLEST_NETWORK) if not any(map(each.overlaps, taken)))
+    return str(next(free, outer))
 
 
 def add_subnet(call: Call) -> Reply:
@@ -91,10 +98,11 @@ def protect_network(call: Call) -> Reply:
 
 
 def change_ip_range(call: Call) -> Reply:
-    """Give a network a larger range, which its subnets and routes are in."""
+    """Give a network a larger range: it begins where it began, and only its netmask changes (the vendor's document)."""
     network, wanted = get(call, "network"), parse_range(call.fields.get("ip_range"))
-    if not all(_is_within(subnet["ip_range"], wanted) for subnet in network.body["subnets"]):
-        raise invalid("ip_range", "the subnets must be within the new ip range")
+    current = Range(network.body["ip_range"])
+    if wanted.network_address != current.network_address or wanted.prefixlen > current.prefixlen:
+        raise invalid("ip_range", "ip range can only be extended, by its netmask")
     network.body["ip_range"] = str(wanted)
     return _changed(call, network, "change_ip_range")
 
@@ -102,7 +110,7 @@ def change_ip_range(call: Call) -> Reply:
 def add_route(call: Call) -> Reply:
     """Add a route to a network."""
     network = get(call, "network")
-    network.body["routes"] = [*network.body.get("routes", ()), _route(call.fields)]
+    network.body["routes"] = [*network.body.get("routes", ()), _free_route(network.body, call.fields)]
     return _changed(call, network, "add_route")
 
 
@@ -113,6 +121,23 @@ def delete_route(call: Call) -> Reply:
         raise invalid("destination", "route not found")
     network.body["routes"] = [other for other in network.body["routes"] if other != route]
     return _changed(call, network, "delete_route")
+
+
+def _free_route(network: Json, wanted: Json) -> Json:
+    """A route that overlaps with none, and with no subnet (hcloud-cloud-controller-manager PR#577, cli#826).
+
+    The one to everywhere is beside all others.
+    """
+    route = _route(wanted)
+    destination, gateway = Range(route["destination"]), Address(route["gateway"])
+    others = [Range(each["destination"]) for each in network.get("routes", ())]
+    others += [Range(subnet["ip_range"]) for subnet in network["subnets"]]
+    if any(destination.overlaps(other) and bool(other.prefixlen) == bool(destination.prefixlen) for other in others):
+        raise invalid("destination", "network route destination overlaps with another subnetwork or network route")
+    outer = Range(network["ip_range"])
+    if gateway not in outer or gateway == outer.network_address + 1:
+        raise invalid("gateway", "invalid gateway")
+    return route
 
 
 def _route(wanted: Json) -> Json:
@@ -135,6 +160,20 @@ def delete_subnet(call: Call) -> Reply:
         raise ApiError(409, "conflict", "subnet is still in use")
     network.body["subnets"].remove(subnet)
     return _changed(call, network, "delete_subnet")
+
+
+def delete_network(call: Call) -> Reply:
+    """Delete a network: its servers are detached from it (the vendor's document)."""
+    network = get(call, "network")
+    if network.body.get("protected"):
+        raise ApiError(423, "protected", "network deletion is protected")
+    for server in call.world.servers():
+        nets = server.body.get("private_net", [])
+        server.body["private_net"] = [net for net in nets if net["network"] != network.id]
+        if len(server.body["private_net"]) != len(nets):
+            call.world.save(server)
+    call.world.remove(network)
+    return Reply(status=204)
 
 
 def _changed(call: Call, network: Thing, command: str) -> Reply:

@@ -8,7 +8,7 @@ from typing import Any
 
 from scaler.simulator.call import ApiError, Call, Handler, Reply
 from scaler.simulator.hetzner.catalogue import ISOS, LOCATIONS, SERVER_TYPES, Location, ServerType
-from scaler.simulator.hetzner.replies import in_order, invalid, missing, page, shapes
+from scaler.simulator.hetzner.replies import ARCHITECTURES, filter_values, in_order, invalid, missing, page, shapes
 from scaler.simulator.hetzner.shapes import Json
 
 
@@ -49,7 +49,7 @@ def server_types_by_id(call: Call) -> list[Json]:
 
 def isos(call: Call) -> list[Json]:
     """All ISOs, or those of the architectures that are asked for."""
-    wanted = call.query.getlist("architecture")
+    wanted = filter_values(call, "architecture", ARCHITECTURES)
     return [dict(iso) for iso in ISOS if not wanted or iso["architecture"] in wanted]
 
 

@@ -13,7 +13,7 @@ from scaler.simulator.hetzner.images import usable_image
 from scaler.simulator.hetzner.networks import MOST_NETWORKS, join, subnets_of
 from scaler.simulator.hetzner.offers import find_server_type, location_asked_for
 from scaler.simulator.hetzner.primary_ips import check_quota, given_addresses, take_addresses
-from scaler.simulator.hetzner.replies import invalid, labels_asked_for, new_name, reference, shapes
+from scaler.simulator.hetzner.replies import invalid, labels_asked_for, missing, new_name, reference, shapes
 from scaler.simulator.hetzner.resources import find_placement
 from scaler.simulator.hetzner.shapes import Json
 from scaler.simulator.things import FOREVER, Thing
@@ -115,6 +115,9 @@ def _check(call: Call) -> _Order:
     user_data = _user_data(call)
     keys = [reference(call, "ssh_key", key).id for key in fields.get("ssh_keys") or ()]
     firewalls = [reference(call, "firewall", item.get("firewall")).id for item in fields.get("firewalls") or ()]
+    for volume in fields.get("volumes") or ():
+        # There are none here, and a server without what it was to have is no answer.
+        raise missing("volume", volume)
     networks = [reference(call, "network", network) for network in fields.get("networks") or ()]
     body = {
         "type": kind.name,

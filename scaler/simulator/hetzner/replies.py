@@ -14,6 +14,7 @@ from scaler.simulator.hetzner.shapes import Json, Shapes
 from scaler.simulator.things import Thing
 
 PER_PAGE, MOST_PER_PAGE = 25, 50
+ARCHITECTURES = ("x86", "arm")
 
 
 _HOSTNAME = re.compile(
@@ -78,6 +79,14 @@ def _number(call: Call, name: str, default: int) -> int:
     if not number:
         raise invalid(name, "must be a positive integer")
     return number
+
+
+def filter_values(call: Call, name: str, known: Sequence[str]) -> list[str]:
+    """The values of a filter that has only these; 422 for another."""
+    wanted = call.query.getlist(name)
+    if unknown := [value for value in wanted if value not in known]:
+        raise invalid(name, f"must be one of {', '.join(known)}, not '{unknown[0]}'")
+    return wanted
 
 
 def selected(call: Call, things: Iterable[Thing]) -> list[Thing]:

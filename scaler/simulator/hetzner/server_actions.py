@@ -113,11 +113,16 @@ def change_protection(call: Call) -> Reply:
     return done(call, server, "change_protection", 0.0)
 
 
-def switcher(command: str, key: str, value: Any, *, password: bool = False) -> Handler:
-    """An action that does nothing but set a field of the server, and answers a new password for root."""
+def switcher(command: str, key: str, value: Any, *, password: bool = False, needed: str | None = None) -> Handler:
+    """An action that does nothing but set a field of the server, and answers a new password for root.
+
+    With `needed`, the words of the refusal where the field has no value.
+    """
 
     def switch(call: Call) -> Reply:
         server = unlocked(call)
+        if needed is not None and server.body.get(key) is None:
+            raise ApiError(422, "invalid_input", needed)
         server.body[key] = value
         return done(call, server, command, 0.0, **({"root_password": secrets.token_urlsafe(15)} if password else {}))
 
@@ -154,10 +159,13 @@ def change_alias_ips(call: Call) -> Reply:
 
 
 def detach_from_network(call: Call) -> Reply:
-    """Take a server out of a network."""
+    """Take a server out of a network that it is in."""
     server = unlocked(call)
     network = reference(call, "network", call.fields.get("network"))
-    server.body["private_net"] = [net for net in server.body.get("private_net", ()) if net["network"] != network.id]
+    nets = server.body.get("private_net", ())
+    if all(net["network"] != network.id for net in nets):
+        raise invalid("network", "server is not attached to network")
+    server.body["private_net"] = [net for net in nets if net["network"] != network.id]
     return done(call, server, "detach_from_network", 0.0, others=[{"id": network.id, "type": "network"}])
 
 
@@ -167,6 +175,8 @@ def add_to_placement_group(call: Call) -> Reply:
     It runs afterwards by the test TestAccServerResource_PlacementGroup of terraform-provider-hcloud 1.68.0.
     """
     server = stopped(call)
+    if server.body.get("placement_group") is not None:
+        raise ApiError(422, "already_in_placement_group", "server is already part of a placement group")
     server.body["placement_group"] = find_placement(call, call.fields.get("placement_group"))
     seconds = call.knobs.power_s
     return done(call, server, "add_to_placement_group", seconds, (call.now + seconds, "running"))

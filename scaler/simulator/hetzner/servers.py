@@ -6,15 +6,29 @@ from typing import Any
 
 from scaler.simulator.call import ApiError, Call, Reply
 from scaler.simulator.hetzner.actions import act
-from scaler.simulator.hetzner.replies import get, labels_asked_for, new_name, page, selected, shapes, things_in_order
+from scaler.simulator.hetzner.replies import (
+    filter_values,
+    get,
+    labels_asked_for,
+    new_name,
+    page,
+    selected,
+    shapes,
+    things_in_order,
+)
 from scaler.simulator.hetzner.shapes import Shapes
 from scaler.simulator.things import FOREVER, Thing
+
+STATUSES = (
+    *("initializing", "starting", "running", "stopping", "off", "deleting", "rebuilding", "migrating", "unknown"),
+)
+"""All that a server can have."""
 
 
 def list_servers(call: Call) -> Reply:
     """Servers by `name`, `label_selector`, `status`."""
     moment = call.listed_at("server")
-    statuses = call.query.getlist("status")
+    statuses = filter_values(call, "status", STATUSES)
     found = [
         thing for thing in selected(call, call.listed("server")) if not statuses or thing.status(moment) in statuses
     ]
