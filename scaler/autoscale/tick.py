@@ -111,7 +111,11 @@ def run_tick(
     now = now.replace(microsecond=0)
     sent = ports.cloud.requests
     stored = memory.load()
-    seen = _observe(spec, ports, rebuild=options.apply)
+
+    def look() -> Knowledge:
+        return _observe(spec, ports, rebuild=options.apply)
+
+    seen = ports.records.log_look(look) if options.apply else look()
     recorded = seen.orders.wanted
     pause = seen.orders.active_pause(now)
     remembered = _none_after(now, stored, seen, ports)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from scaler.clouds import Cloud
 from scaler.model import (
@@ -29,6 +29,8 @@ from scaler.model.identity import Identity, Place
 from scaler.model.orders import Orders
 from scaler.records.shortages import Shortages
 from scaler.support.clock import Clock
+
+T = TypeVar("T")
 
 
 class Stack(Protocol):
@@ -94,6 +96,9 @@ class Records(Protocol):
 
     def log_run(self, run: Callable[[], Result]) -> Result:
         """Carry out a run, and log its start and its end. A run that is killed leaves only its start."""
+
+    def log_look(self, look: Callable[[], T]) -> T:
+        """Observe for a tick, and log that the world is not recognised, once, and that it is again."""
 
     def log_decision(self, group: str, reason: str, decision: Mapping[str, object]) -> None:
         """Log what autoscaling decided for a group, with everything that led to it as plain values."""

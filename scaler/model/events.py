@@ -32,6 +32,7 @@ class EventName(StrEnum):
     LIMIT_HIT = "limit.hit"
     DRIFT_FOUND = "drift.found"
     IDENTITY_REFUSED = "identity.refused"
+    IDENTITY_RECOGNISED = "identity.recognised"
     AUTOSCALE_DECIDED = "autoscale.decided"
     AUTOSCALE_METRIC = "autoscale.metric"
     AUTOSCALE_PAUSED = "autoscale.paused"

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
+from typing import TypeVar
 
 from scaler.clouds import QuotaError
 from scaler.errors import LimitError, RefusedError, ScalerError, StateError, UnrecognisedError
@@ -24,7 +25,9 @@ from scaler.records.transitions import pause_events, transitions
 from scaler.support.clock import Clock
 
 _RECENT_BYTES = 250_000
-"""How much of the event log `boot_times` reads: the lives of some hundred servers, and quick to parse."""
+"""How much of the event log is read for `boot_times`: the lives of some hundred servers, and quick to parse."""
+
+T = TypeVar("T")
 
 
 class StackRecords:
@@ -47,6 +50,8 @@ class StackRecords:
         self._notifier = notifier
         self._file = StateFile(state_dir, spec.stack)
         self._state: State | None = None
+        self._recent: list[Event] | None = None
+        """The newest events; None: not read."""
         self._events = EventLog(self._file.events_path, clock, run=secrets.token_hex(4), cause=cause, warn=warn)
 
     def load(self, *, set_aside_damaged: bool = False) -> tuple[Server, ...]:
@@ -106,10 +111,20 @@ class StackRecords:
         try:
             result = run()
         except BaseException as error:
-            self._log(*_limit_events([error]), *_identity_events(error), _stopped_event(error))
+            self._log(*_limit_events([error]), *self._identity_events(error), _stopped_event(error))
             raise
         self._log(*_limit_events(result.failures), _finished_event(result))
         return result
+
+    def log_look(self, look: Callable[[], T]) -> T:
+        try:
+            seen = look()
+        except UnrecognisedError as error:
+            self._log(*self._identity_events(error))
+            raise
+        if self._last_refusal():
+            self._log(Event(event=EventName.IDENTITY_RECOGNISED))
+        return seen
 
     def log_decision(self, group: str, reason: str, decision: Mapping[str, object]) -> None:
         self._log(Event(event=EventName.AUTOSCALE_DECIDED, group=group, reason=reason, decision=decision))
@@ -119,7 +134,7 @@ class StackRecords:
 
     def boot_times(self) -> Mapping[str, Sequence[timedelta]]:
         try:
-            return boot_times(self._events.read(_RECENT_BYTES))
+            return boot_times(self._read_recent())
         except StateError:
             # Past boot times only refine the deadlines; without them, those of the spec apply.
             return {}
@@ -130,7 +145,34 @@ class StackRecords:
 
     def _log(self, *events: Event) -> None:
         """Append events to the log, and queue the notifications for them."""
-        self._notifier.send([event_to_json(event) for event in self._events.append(*events)])
+        logged = self._events.append(*events)
+        if self._recent is not None:
+            self._recent += logged
+        self._notifier.send([event_to_json(event) for event in logged])
+
+    def _read_recent(self) -> list[Event]:
+        if self._recent is None:
+            self._recent = self._events.read(_RECENT_BYTES)
+        return self._recent
+
+    def _identity_events(self, error: BaseException) -> list[Event]:
+        """Build the event for a world that is not recognised, unless the last refusal was the same."""
+        if not isinstance(error, UnrecognisedError) or (self._last_refusal() or "").startswith(_kind(error)):
+            return []
+        return [Event(event=EventName.IDENTITY_REFUSED, reason=f"{error.code}: {error}")]
+
+    def _last_refusal(self) -> str | None:
+        """Return why the world was not recognised last; None if it was, or if that cannot be read."""
+        try:
+            events = self._read_recent()
+        except StateError:
+            return None
+        for event in reversed(events):
+            if event.event == EventName.IDENTITY_REFUSED:
+                return event.reason
+            if not _is_of_refused_run(event):
+                return None
+        return None
 
 
 def _limit_events(errors: Iterable[BaseException]) -> list[Event]:
@@ -138,11 +180,15 @@ def _limit_events(errors: Iterable[BaseException]) -> list[Event]:
     return [Event(event=EventName.LIMIT_HIT, reason=str(error)) for error in errors if isinstance(error, limits)]
 
 
-def _identity_events(error: BaseException) -> list[Event]:
-    """Build the event for a world that the run did not recognise."""
-    if not isinstance(error, UnrecognisedError):
-        return []
-    return [Event(event=EventName.IDENTITY_REFUSED, reason=f"{error.code}: {error}")]
+def _kind(error: UnrecognisedError) -> str:
+    """Return what makes a refusal another one: the ages in its reasons change with each run."""
+    return f"{error.code}: {error.what}"
+
+
+def _is_of_refused_run(event: Event) -> bool:
+    """Return whether an event comes of every run, also of one that is refused."""
+    is_refused = (event.result or {}).get("outcome") == str(Outcome.REFUSED)
+    return event.event == EventName.RUN_STARTED or (event.event == EventName.RUN_FINISHED and is_refused)
 
 
 def _stopped_event(error: BaseException) -> Event:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from scaler.errors import LimitError
+from scaler.errors import LimitError, UnrecognisedError
 from scaler.hooks.notify import Notifier
 from scaler.model import Result
 from scaler.model.orders import Orders
@@ -22,12 +22,16 @@ def warnings() -> list[str]:
     return []
 
 
+def open_records(folder: Path, warnings: list[str]) -> StackRecords:
+    notifier = Notifier("prod", (), folder=folder, warn=warnings.append)
+    return StackRecords(
+        spec(), folder, cause="ensure worker=1", clock=StoppedClock(), warn=warnings.append, notifier=notifier
+    )
+
+
 @pytest.fixture
 def opened(tmp_path: Path, warnings: list[str]) -> StackRecords:
-    notifier = Notifier("prod", (), folder=tmp_path, warn=warnings.append)
-    return StackRecords(
-        spec(), tmp_path, cause="ensure worker=1", clock=StoppedClock(), warn=warnings.append, notifier=notifier
-    )
+    return open_records(tmp_path, warnings)
 
 
 def state_on_disk(folder: Path) -> dict[str, object]:
@@ -96,3 +100,41 @@ def test_a_run_that_raises_is_logged_with_its_end(
     ]
     assert found == events
     assert {event["run"] for event in others} == {started["run"]}
+
+
+UNCLAIMED = UnrecognisedError("2 servers are not its own.", why="web-1, 2m old", code="unclaimed_servers")
+LATER = UnrecognisedError("2 servers are not its own.", why="web-1, 7m old", code="unclaimed_servers")
+OTHERS = UnrecognisedError("The token is of another account.", why="a, not b", code="account_changed")
+
+
+def test_a_world_that_is_not_recognised_is_logged_once_until_something_else_is_found(
+    tmp_path: Path, warnings: list[str]
+) -> None:
+    """By ticks and by runs, each of which opens the records anew."""
+
+    def refused(error: UnrecognisedError, *, run: bool = False) -> None:
+        records = open_records(tmp_path, warnings)
+
+        def look() -> Result:
+            raise error
+
+        with pytest.raises(UnrecognisedError):
+            records.log_run(look) if run else records.log_look(look)
+
+    def logged() -> list[str]:
+        events = events_on_disk(tmp_path)
+        return [str(one["event"]).removeprefix("identity.") for one in events if str(one["event"]).startswith("ident")]
+
+    refused(UNCLAIMED)
+    refused(LATER)
+    refused(LATER, run=True)
+    refused(UNCLAIMED)
+    assert logged() == ["refused"]
+    refused(OTHERS)
+    refused(OTHERS, run=True)
+    assert logged() == ["refused", "refused"]
+    for _ in range(2):
+        assert open_records(tmp_path, warnings).log_look(lambda: "the world") == "the world"
+    assert logged() == ["refused", "refused", "recognised"]
+    refused(OTHERS)
+    assert logged() == ["refused", "refused", "recognised", "refused"]

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from scaler.clouds import (
     AddressQuotaError,
@@ -71,6 +71,8 @@ from scaler.model.orders import Orders
 from scaler.model.ownership import Owner
 from scaler.records.shortages import Shortages
 from scaler.records.transitions import pause_events, transitions
+
+T = TypeVar("T")
 
 START = datetime(2026, 11, 24, 22, 0, tzinfo=UTC)
 
@@ -749,6 +751,9 @@ class FakeRecords:
 
     def log_run(self, run: Callable[[], Result]) -> Result:
         return run()
+
+    def log_look(self, look: Callable[[], T]) -> T:
+        return look()
 
     def log_decision(self, group: str, reason: str, decision: Mapping[str, object]) -> None:
         self.decisions.append(decision)
