@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from scaler.autoscale.bounds import Prices, addresses, budget, per_month, placement_groups, quota, room
@@ -26,15 +26,18 @@ from scaler.converge.confirm import confirm, on_their_way
 from scaler.converge.demand import Demand, Options
 from scaler.converge.drains import forget_ended, has_news
 from scaler.converge.ensure import ensure
+from scaler.converge.health import check_health
 from scaler.converge.knowledge import Knowledge
 from scaler.converge.observe import observe, observe_again
 from scaler.converge.ports import Ports
 from scaler.converge.record import save
 from scaler.errors import UsageError
-from scaler.model import Outcome, Requests, Result, Server, Spec, World
+from scaler.model import Held, Outcome, Requests, Result, Server, Spec, World
 from scaler.model.autoscaling import Metric
 from scaler.model.lifecycle import DEAD, Status
 from scaler.model.orders import Pause
+from scaler.planning.advice import Advice
+from scaler.planning.plan import plan
 from scaler.planning.prices import is_kept
 from scaler.support.clock import future_notice
 
@@ -57,6 +60,10 @@ class Tick:
     """All requests to the cloud, including those of metrics."""
     pause: Pause | None = None
     """The pause in which nothing was carried out."""
+    held: Mapping[str, Held] = field(default_factory=dict)
+    """The unhealthy servers that are not replaced now, by group."""
+    unchecked: Mapping[str, str] = field(default_factory=dict)
+    """Groups of which no server's health can be checked from here → why."""
     budget_left: tuple[float, str] | None = None
     """What is left of the monthly budget, and its currency; None without a budget or without prices."""
 
@@ -119,7 +126,7 @@ def run_tick(
     recorded = seen.orders.wanted
     pause = seen.orders.active_pause(now)
     remembered = _none_after(now, stored, seen, ports)
-    world = seen.world
+    world, advice = seen.world, replace(seen.advice, replacements=seen.orders.replacements)
     supplies = _supplies(spec, world, recorded, remembered.histories)
     options = replace(options, allow_zero=_may_empty(spec, world))
     catalogue = (prices or Prices(ports.clock)).of(ports.cloud) if spec.budget is not None else None
@@ -139,7 +146,7 @@ def run_tick(
             save(seen, ports)
             memory.save(replace(remembered, histories={**remembered.histories, **_histories(decisions)}))
     elif not options.apply:
-        if wanted != counts or _needs_work(spec, world, wanted):
+        if wanted != counts or _needs_work(spec, world, wanted, advice):
             result = ensure(spec, Demand(wanted), options, ports, seen)
     else:
         logged = _log(decisions, remembered, ports)
@@ -148,7 +155,7 @@ def run_tick(
                 meant = {name: decision.meant for name, decision in decisions.items()}
                 memory.save(replace(remembered, histories={**remembered.histories, **meant}))
             is_changed = not recorded.keys() >= spec.groups.keys() or wanted != counts
-            if is_changed or _needs_work(spec, world, wanted) or has_news(seen, ports):
+            if is_changed or _needs_work(spec, world, wanted, advice) or has_news(seen, ports):
                 result = ensure(spec, Demand(wanted), replace(options, yields=True), ports, _without_old_pause(seen))
             else:
                 save(_without_old_pause(seen).want(counts), ports)
@@ -163,6 +170,8 @@ def run_tick(
         result=result,
         requests=_total([_difference(sent, ports.cloud.requests), *read]),
         pause=pause,
+        held=result.held if result else _held(spec, world, wanted, advice),
+        unchecked=advice.unchecked,
         budget_left=_budget_left(spec, catalogue, world, result),
     )
 
@@ -228,8 +237,11 @@ def _difference(before: Requests, now: Requests) -> Requests:
 
 
 def _observe(spec: Spec, ports: Ports, *, rebuild: bool) -> Knowledge:
-    """Observe the servers, and wait for the readiness checks of those that are starting, but no longer."""
-    seen = observe(spec, ports, rebuild=rebuild)
+    """Observe the servers, and wait for the checks of their health and readiness, but no longer.
+
+    Those of readiness begin with the observation, so that all go on side by side.
+    """
+    seen = check_health(observe(spec, ports, rebuild=rebuild), ports)
     checks = [
         spec.groups[server.group].ready.successes
         for server in seen.world.servers.values()
@@ -265,10 +277,14 @@ def _supplies(
 ) -> dict[str, Supply]:
     counting = Counter(server.group for server in world.servers.values() if server.counts)
     ready = Counter(server.group for server in world.servers.values() if server.status is Status.RUNNING)
-    return {
-        name: Supply(_current(name, counting[name], recorded, histories, group.count), counting[name], ready[name])
-        for name, group in spec.groups.items()
-    }
+    unhealthy = Counter(server.group for server in world.servers.values() if server.unhealthy)
+    supplies = {}
+    for name, group in spec.groups.items():
+        current = _current(name, counting[name] + unhealthy[name], recorded, histories, group.count)
+        # An unhealthy server has its place until it has a successor: growth must not wait for it to get ready.
+        held = max(0, min(unhealthy[name], current - counting[name]))
+        supplies[name] = Supply(current, counting[name] + held, ready[name] + held)
+    return supplies
 
 
 def _current(
@@ -286,13 +302,22 @@ def _current(
     return counting or count
 
 
-def _needs_work(spec: Spec, world: World, wanted: Mapping[str, int]) -> bool:
+def _held(spec: Spec, world: World, wanted: Mapping[str, int], advice: Advice) -> Mapping[str, Held]:
+    """Return the unhealthy servers that are not replaced now, by group."""
+    return plan(spec, world, wanted, advice).held if any(server.unhealthy for server in world.servers.values()) else {}
+
+
+def _needs_work(spec: Spec, world: World, wanted: Mapping[str, int], advice: Advice) -> bool:
     """Return whether a run of `ensure` would change anything.
 
     Servers that are starting need no run. When the last of them is ready, a run records that.
     """
     counting = Counter(server.group for server in world.servers.values() if server.counts)
-    if any(counting[name] != count for name, count in wanted.items()):
+    unhealthy = {server.group for server in world.servers.values() if server.unhealthy}
+    if any(counting[name] != count for name, count in wanted.items() if name not in unhealthy):
+        return True
+    # Unhealthy servers may be held back, or wait for their successors.
+    if unhealthy and plan(spec, world, wanted, advice).phases:
         return True
     # What drains needs a run only when something became of it.
     servers = [server for server in world.servers.values() if server.drain is None]

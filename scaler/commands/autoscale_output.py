@@ -11,6 +11,7 @@ from scaler.commands.context import Context, Output
 from scaler.commands.document import dump
 from scaler.commands.reports import keep_result
 from scaler.model import GroupReport, Result, Spec
+from scaler.output.sentences import health_remarks
 from scaler.output.table import markdown_table
 from scaler.support.text import one_line
 
@@ -51,13 +52,19 @@ def _unchanged(done: Tick) -> Result:
         for name, decision in done.decisions.items()
     }
     return Result(
-        stack=done.stack, outcome=done.outcome, groups=groups, servers=tuple(done.servers), requests=done.requests
+        stack=done.stack,
+        outcome=done.outcome,
+        groups=groups,
+        servers=tuple(done.servers),
+        requests=done.requests,
+        held=done.held,
+        unchecked=done.unchecked,
     )
 
 
 def _document(done: Tick, output: Output) -> str:
     from scaler.autoscale.describe import decision_document
-    from scaler.output.documents import result_document
+    from scaler.output.documents import health_document, result_document
     from scaler.records.codec import pause_to_json
 
     facts = {
@@ -66,6 +73,7 @@ def _document(done: Tick, output: Output) -> str:
         "pause": pause_to_json(done.pause),
         "decisions": {name: decision_document(decision) for name, decision in done.decisions.items()},
         "result": result_document(done.result) if done.result else None,
+        **({} if done.result else health_document(done.held, done.unchecked)),
     }
     return dump(facts, output)
 
@@ -83,4 +91,6 @@ def _text(done: Tick) -> str:
     from scaler.autoscale.describe import decision_lines
 
     lines = [line for decision in done.decisions.values() for line in decision_lines(decision)]
+    if not done.result:
+        lines += [f"! {one_line(sentence)}" for sentence in health_remarks(done.unchecked, done.held)]
     return "\n".join([*lines, f"Nothing is carried out: {one_line(str(done.pause))}"] if done.pause else lines)

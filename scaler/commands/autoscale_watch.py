@@ -23,6 +23,7 @@ from scaler.commands.running import load_stack
 from scaler.errors import ExitCode, ScalerError, Terminated, UnrecognisedError, UsageError
 from scaler.model import Spec
 from scaler.model.orders import Pause
+from scaler.output.sentences import health_remarks
 from scaler.records.codec import pause_to_json
 from scaler.support.clock import format_time
 from scaler.support.installation import install_command
@@ -123,6 +124,8 @@ class _Reporter:
     """Groups with a decision that was printed."""
     pause: Pause | None = None
     """The pause that was printed."""
+    health: tuple[str, ...] = ()
+    """What was printed of servers that cannot be checked, or are unhealthy and stay."""
 
     def ticked(self, done: Tick, took_s: float) -> None:
         del took_s
@@ -130,6 +133,7 @@ class _Reporter:
             click.echo("all is well again", err=True)
         self.problem = None
         self._report_pause(done)
+        self._report_health(done)
         if done.pause:
             return
         for name, decision in done.decisions.items():
@@ -152,6 +156,14 @@ class _Reporter:
         else:
             text = one_line(str(done.pause or "autoscaling goes on"))
             click.echo(f"{format_time(done.at)} {done.stack}: {text}")
+
+    def _report_health(self, done: Tick) -> None:
+        """Warn once of servers that cannot be checked, or are unhealthy and not replaced now."""
+        health = tuple(health_remarks(done.unchecked, done.held))
+        for sentence in health:
+            if sentence not in self.health:
+                click.echo(f"! {one_line(sentence, _LONGEST)}", err=True)
+        self.health = health
 
     def failed(self, error: Exception, took_s: float) -> None:
         del took_s

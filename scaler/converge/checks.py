@@ -32,7 +32,7 @@ def check_named(request: Request, world: World) -> None:
         if name in demand.renew:
             check_replaceable(request.spec, server)
         is_new = demand.begun is None and name not in world.orphans
-        if name in demand.remove and not server.running and is_new:
+        if name in demand.remove and not (server.running or server.unhealthy) and is_new:
             raise wrong_status(server, "stopped")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 from scaler.clouds import AuthError
@@ -26,15 +27,17 @@ LEFT = "left"
 
 def end_unchanged(request: Request, standing: Standing, ports: Ports) -> Result:
     """End a run that has nothing to do: all is as wanted, or cannot be."""
-    reached = _is_reached(standing)
-    if reached:
+    outcome = Outcome.UNCHANGED
+    if _is_reached(standing):
         standing = replace(standing, knowledge=_forget_refusals(standing.knowledge))
+        outcome = Outcome.UNCONFIRMED if standing.knowledge.advice.unchecked else outcome
     else:
+        outcome = Outcome.UNCONFIRMED if _is_held(standing) else Outcome.FAILED
         standing = _note_shortages(standing)
         _warn(request.spec, standing, ports)
     save(standing.knowledge, ports)
     forget_ended(standing.knowledge, ports)
-    return result_of(request, standing, Outcome.UNCHANGED if reached else Outcome.FAILED, ports)
+    return result_of(request, standing, outcome, ports)
 
 
 def settle(request: Request, ended: Ended, ports: Ports) -> Standing:
@@ -59,7 +62,7 @@ def judge(request: Request, standing: Standing, ports: Ports) -> Result:
     if reached:
         standing = replace(standing, knowledge=_forget_refusals(standing.knowledge))
     standing = _save_or_note(standing, ports)
-    if reached and not standing.failures:
+    if reached and not standing.failures and not standing.knowledge.advice.unchecked:
         return result_of(request, standing, Outcome.CONVERGED, ports)
     _raise_if_only_refused(standing)
     _warn(request.spec, standing, ports)
@@ -81,7 +84,8 @@ def _record(standing: Standing, ports: Ports) -> Standing:
     """Save what is there in the stack; if the engine cannot, the state file at least says it."""
 
     def conclude_operations(seen: Knowledge) -> Knowledge:
-        done = not standing.failures and _is_reached(replace(standing, knowledge=seen))
+        there = replace(standing, knowledge=seen)
+        done = not standing.failures and (_is_reached(there) or _is_held(there))
         return seen.order(operations=()) if done else seen
 
     try:
@@ -136,11 +140,25 @@ def _is_reached(standing: Standing) -> bool:
     """
     knowledge, plan = standing.knowledge, standing.plan
     ready = running(knowledge.world, knowledge.wanted)
-    left_alone = {name for name, server in knowledge.world.servers.items() if server.set_aside}
-    left_alone |= knowledge.advice.out_of_scope | plan.paid_until.keys()
-    concerned = knowledge.world.servers.keys() - left_alone
     exact = all(ready[group] == count for group, count in knowledge.wanted.items())
-    return exact and len(concerned) == sum(ready.values()) and not plan.short
+    return exact and len(_concerned(standing)) == sum(ready.values()) and not plan.short
+
+
+def _is_held(standing: Standing) -> bool:
+    """Return whether all is as wanted, but for unhealthy servers that are not replaced now."""
+    knowledge, plan = standing.knowledge, standing.plan
+    ready = running(knowledge.world, knowledge.wanted)
+    held = Counter(server.group for server in knowledge.world.servers.values() if server.unhealthy)
+    exact = all(ready[group] <= count <= ready[group] + held[group] for group, count in knowledge.wanted.items())
+    return exact and len(_concerned(standing)) == sum(ready.values()) + sum(held.values()) and not plan.short
+
+
+def _concerned(standing: Standing) -> set[str]:
+    """Return the servers that the run is about, but for those that are off while they are paid for."""
+    knowledge = standing.knowledge
+    left_alone = {name for name, server in knowledge.world.servers.items() if server.set_aside}
+    left_alone |= knowledge.advice.out_of_scope | standing.plan.paid_until.keys()
+    return knowledge.world.servers.keys() - left_alone
 
 
 def _forget_refusals(knowledge: Knowledge) -> Knowledge:

@@ -105,13 +105,23 @@ class Demand:
         """Return the same demand with the orphans of this world among the servers to remove."""
         return replace(self, remove=self.remove | world.orphans_left) if self.remove_orphans else self
 
-    def resolve(self, spec: Spec, world: World) -> dict[str, int]:
-        """Return the wanted count of every group; a server to replace counts, unless it drains already."""
+    def resolve(self, spec: Spec, world: World, recorded: Mapping[str, int] | None = None) -> dict[str, int]:
+        """Return the wanted count of every group; a server to replace counts, unless it drains already.
+
+        `recorded`: the counts that were wanted before. An unhealthy server counts as well, but where it has a
+        successor already, they count as one.
+        """
         servers = world.servers.values()
         there = Counter(
             server.group for server in servers if server.counts or (server.name in self.renew and server.drain is None)
         )
-        leaving = Counter(server.group for server in servers if server.counts and server.name in self.remove)
+        unhealthy = Counter(server.group for server in servers if server.unhealthy and server.name not in self.renew)
+        for name, count in unhealthy.items():
+            most = recorded.get(name) if recorded else None
+            there[name] += count if most is None else max(0, min(count, most - there[name]))
+        leaving = Counter(
+            server.group for server in servers if (server.counts or server.unhealthy) and server.name in self.remove
+        )
         if self.begun:
             return {name: self.begun.counts.get(name, there[name]) for name in spec.groups}
         return {
@@ -135,7 +145,7 @@ class Demand:
             for name, server in world.servers.items()
             if name not in named
             and not server.drain
-            and (server.group not in spec.groups or not (server.counts or is_relative))
+            and (server.group not in spec.groups or not (server.counts or server.unhealthy or is_relative))
         )
 
 

@@ -18,6 +18,7 @@ from scaler.converge.ports import Ports
 from scaler.converge.record import save
 from scaler.errors import ScalerError
 from scaler.model import (
+    IN_SERVICE,
     Action,
     Drain,
     DrainStage,
@@ -299,7 +300,7 @@ def _begun(step: Step, server: Server, knowledge: Knowledge, now: datetime) -> S
         since=now,
         until=now,
         then="power_off" if step.action is Action.POWER_OFF else "delete",
-        for_good=server.name in advice.remove | advice.renew,
+        for_good=server.unhealthy or server.name in advice.remove | advice.renew,
         reason=step.reason,
     )
     drain = first_stage(drain, policy_of(server, drain, knowledge), now)
@@ -317,7 +318,7 @@ def _must_stop(step: Step, knowledge: Knowledge) -> bool:
     if step.action is not Action.DELETE:
         return step.action is Action.POWER_OFF
     server = knowledge.world.servers[step.server]
-    is_serving = server.status in (Status.RUNNING, Status.REBOOTING) and server.drain is None
+    is_serving = server.status in (*IN_SERVICE, Status.REBOOTING) and server.drain is None
     return is_serving and stop_policy(knowledge.spec.groups.get(server.group), "delete").needed
 
 

@@ -15,6 +15,7 @@ from scaler.converge.confirm import on_their_way
 from scaler.converge.demand import Demand, Options, Request
 from scaler.converge.drains import Looked, carry_out, draining, look_at_drains
 from scaler.converge.establish import is_established
+from scaler.converge.health import check_health
 from scaler.converge.journal import Journal
 from scaler.converge.knowledge import Knowledge
 from scaler.converge.make_plan import check, make_plan
@@ -83,6 +84,9 @@ def _plan(request: Request, seen: Knowledge | None, ports: Ports) -> tuple[Reque
     )
     for machine in knowledge.world.unclaimed:
         ports.progress.warn(f"left alone: {describe_unclaimed(machine, knowledge.world.at)}")
+    if seen is None:
+        # Who observed before has checked, too.
+        knowledge = check_health(knowledge, ports)
     request = _go_on(request, knowledge, ports)
     request = replace(request, demand=request.demand.name_orphans(knowledge.world))
     check_named(request, knowledge.world)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from scaler.clouds import Catalogue, CloudError, InvalidError, NoCapacityError
 from scaler.converge.demand import Request
+from scaler.converge.health import note_replacements
 from scaler.converge.journal import Journal
 from scaler.converge.knowledge import Knowledge, describe_placement
 from scaler.converge.lessons import addresses_held
@@ -44,6 +45,7 @@ def make_plan(request: Request, knowledge: Knowledge, journal: Journal, ports: P
     a run that has nothing else to do.
     """
     spec, world = request.spec, knowledge.world
+    knowledge = knowledge.advise(replacements=knowledge.orders.replacements)
     if request.options.everything:
         spec, world = _without_protection(spec), _without_marks(world)
     # How servers fit beside others is worked out anew for each world.
@@ -58,7 +60,7 @@ def make_plan(request: Request, knowledge: Knowledge, journal: Journal, ports: P
     if made.phases and (request.options.approve or not request.options.apply):
         knowledge = _read_prices(knowledge, ports)
     cost = cost_of(knowledge, knowledge.world.servers.values(), servers_after(knowledge, made))
-    return replace(made, cost=cost), knowledge.note_outdated(made.outdated)
+    return replace(made, cost=cost), note_replacements(knowledge.note_outdated(made.outdated), made)
 
 
 def _without_protection(spec: Spec) -> Spec:

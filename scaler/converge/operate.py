@@ -12,6 +12,7 @@ from datetime import timedelta
 
 from scaler.converge.checks import find_server, wrong_status
 from scaler.converge.confirm import confirm, on_their_way, running
+from scaler.converge.health import check_health
 from scaler.converge.knowledge import Knowledge
 from scaler.converge.make_plan import learn_current
 from scaler.converge.observe import learn_prices, observe, observe_again
@@ -25,7 +26,7 @@ from scaler.planning.facts import Facts
 from scaler.planning.guards import check_not_set_aside
 from scaler.support.suggestions import nearest
 
-_REBOOTABLE = (Status.RUNNING, Status.STARTING, Status.REBOOTING)
+_REBOOTABLE = (Status.RUNNING, Status.UNHEALTHY, Status.STARTING, Status.REBOOTING)
 
 
 def look(spec: Spec, ports: Ports) -> Result:
@@ -40,11 +41,12 @@ def look(spec: Spec, ports: Ports) -> Result:
 
 
 def refresh(spec: Spec, ports: Ports) -> Result:
-    """Observe, and record what is there in the stack and the state file; changes no server."""
+    """Observe, check the servers' health, and record both in the stack and the state file; changes no server."""
 
     def run() -> Result:
         started = ports.clock.monotonic()
-        return _finish(_Operation(_learn(_observe(spec, ports), ports), started), ports)
+        seen = _learn(check_health(_observe(spec, ports), ports), ports)
+        return _finish(_Operation(seen, started), ports)
 
     return ports.records.log_run(run)
 
@@ -180,7 +182,7 @@ def _reboot(operation: _Operation, servers: Sequence[Server], ports: Ports) -> _
     save(knowledge, ports, operation.steps)
     errors = {}
     for server in servers:
-        if server.running:
+        if server.running or server.unhealthy:
             knowledge, error = reboot_server(knowledge, server.name, ports)
             if error:
                 errors[server.name] = error
@@ -262,6 +264,7 @@ def _finish(operation: _Operation, ports: Ports, *, into_stack: bool = True) -> 
         requests=ports.cloud.requests,
         elapsed=timedelta(seconds=ports.clock.monotonic() - operation.started),
         failures=operation.failures,
+        unchecked=knowledge.advice.unchecked,
     )
 
 

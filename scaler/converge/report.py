@@ -37,6 +37,8 @@ def result_of(request: Request, standing: Standing, outcome: Outcome, ports: Por
         requests=ports.cloud.requests,
         elapsed=timedelta(seconds=ports.clock.monotonic() - request.started),
         failures=standing.failures,
+        held=plan.held,
+        unchecked=knowledge.advice.unchecked,
         outdated=plan.outdated,
         renamed=plan.renamed,
         kept={name: until for name, until in plan.paid_until.items() if planned or name in off},

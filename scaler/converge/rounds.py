@@ -47,9 +47,10 @@ _REPLACEMENTS = 2
 def resolve(request: Request, knowledge: Knowledge) -> Knowledge:
     """Know what the demand means for the servers that there are."""
     demand, world = request.demand, knowledge.world
-    wanted = demand.resolve(request.spec, world)
+    wanted = demand.resolve(request.spec, world, knowledge.orders.wanted)
     if demand.counts is None:
-        check_counts(request, wanted, Counter(server.group for server in world.servers.values() if server.counts))
+        there = (server for server in world.servers.values() if server.counts or server.unhealthy)
+        check_counts(request, wanted, Counter(server.group for server in there))
     advice = replace(
         knowledge.advice, remove=demand.remove, renew=demand.renew, out_of_scope=demand.not_about(request.spec, world)
     )

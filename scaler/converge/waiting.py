@@ -9,6 +9,7 @@ from scaler.converge.conclude import LEFT, settle
 from scaler.converge.confirm import on_their_way, running
 from scaler.converge.demand import Request
 from scaler.converge.drains import carry_out, draining, look_at_drains, policy_of
+from scaler.converge.health import check_health
 from scaler.converge.knowledge import Knowledge
 from scaler.converge.make_plan import check_sums, make_plan
 from scaler.converge.observe import observe
@@ -130,7 +131,7 @@ def _seen_again(request: Request, standing: Standing, ports: Ports) -> Standing:
         gone=seen.gone,
         denied=seen.denied,
     )
-    return replace(standing, knowledge=knowledge)
+    return replace(standing, knowledge=check_health(knowledge, ports))
 
 
 def _go_on(request: Request, standing: Standing, ports: Ports) -> Standing:

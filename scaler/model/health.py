@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 
 from scaler.model.spec import CheckResult
@@ -45,5 +45,6 @@ class Replacement:
 class Held:
     """Unhealthy servers of a group that are not replaced now, and why."""
 
-    servers: tuple[str, ...] = field(default=())
-    why: str = ""
+    servers: tuple[str, ...]
+    """Their names."""
+    why: str

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from scaler.model.health import Held
 from scaler.model.machine import Placement
 from scaler.model.prices import Cost
 from scaler.model.world import World
@@ -75,6 +76,12 @@ class Plan:
     """How many servers are missing with no type or location left to try, by group."""
     waiting: Mapping[str, int] = field(default_factory=dict)
     """How many servers are created only when draining ones are gone, by group: there is no room beside them."""
+    replaced: tuple[str, ...] = ()
+    """The unhealthy servers whose replacement begins with this plan; they go when their successors are ready."""
+    successors: int = 0
+    """How many of the servers to create are made in place of unhealthy ones."""
+    held: Mapping[str, Held] = field(default_factory=dict)
+    """The unhealthy servers that are not replaced now, by group."""
     outdated: Mapping[str, str] = field(default_factory=dict)
     """Servers that differ from a new one → in what; they stay until they are replaced."""
     later: frozenset[str] = frozenset()

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from scaler.model.change import Violation
+from scaler.model.health import Held
 from scaler.model.plan import Step
 from scaler.model.prices import Cost
 from scaler.model.server import Server
@@ -75,6 +76,10 @@ class Result:
     elapsed: timedelta = timedelta(0)
     failures: tuple[Exception, ...] = ()
     """All errors of the run; a step that failed has its own error in `steps` besides."""
+    held: Mapping[str, Held] = field(default_factory=dict)
+    """The unhealthy servers that are not replaced now, by group."""
+    unchecked: Mapping[str, str] = field(default_factory=dict)
+    """Groups of which no server's health can be checked from here → why."""
     outdated: Mapping[str, str] = field(default_factory=dict)
     """Servers that differ from a new one → in what."""
     renamed: Mapping[str, str] = field(default_factory=dict)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 
 from scaler.errors import ScalerError
-from scaler.model import GroupReport, Result, Server, StepReport
+from scaler.model import GroupReport, Held, Result, Server, StepReport
 from scaler.model.lifecycle import Status
 from scaler.planning.prices import recorded_cost
 from scaler.records.codec import SCHEMA, server_to_json, to_json
@@ -26,6 +26,7 @@ def result_document(result: Result) -> dict[str, object]:
         "steps": [_step_document(report) for report in result.steps],
         "servers": [server_to_json(server) for server in result.servers],
         "drift": list(result.drift),
+        **health_document(result.held, result.unchecked),
         "outdated": dict(result.outdated),
         "renamed": dict(result.renamed),
         "kept": {name: format_time(until) for name, until in result.kept.items()},
@@ -34,6 +35,14 @@ def result_document(result: Result) -> dict[str, object]:
         "failures": [_failure_document(failure) for failure in result.failures],
         "requests": asdict(result.requests),
         "elapsed_s": round(result.elapsed.total_seconds(), 1),
+    }
+
+
+def health_document(held: Mapping[str, Held], unchecked: Mapping[str, str]) -> dict[str, object]:
+    """Return the unhealthy servers that are not replaced now, and the groups that cannot be checked, each with why."""
+    return {
+        "held": {name: {"servers": list(each.servers), "why": each.why} for name, each in held.items()},
+        "unchecked": dict(unchecked),
     }
 
 

@@ -75,6 +75,7 @@ def planned(plan: Plan, *, servers: Sequence[Server] = (), cost: Cost | None = N
         steps=tuple(StepReport(step, StepResult.PENDING) for step in plan.steps),
         servers=tuple(servers),
         drift=plan.drift,
+        held=plan.held,
         outdated=plan.outdated,
         renamed=plan.renamed,
         kept=plan.paid_until,

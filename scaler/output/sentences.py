@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from scaler.model import Action, Cost, DrainStage, Outcome, Result, Server, StepReport, StepResult
+from scaler.model import Action, Cost, DrainStage, Held, Outcome, Result, Server, StepReport, StepResult
 from scaler.model.lifecycle import Status
 from scaler.output.words import format_count, format_elapsed
 from scaler.planning.prices import recorded_cost
@@ -36,7 +36,7 @@ def headline(result: Result) -> str:
                 return f"{result.stack}: {ready} of {wanted} ready. Nothing to do but wait."
             return f"{result.stack} already has {format_count(ready, 'ready server')}. Nothing to do."
         case Outcome.UNCONFIRMED:
-            return f"{result.stack}: {numbers}. Not confirmed: {_unready(result.servers)}."
+            return f"{result.stack}: {numbers}. Not confirmed: {_unconfirmed(result)}."
         case Outcome.FAILED:
             return f"{result.stack}: failed with {numbers}."
         case Outcome.REFUSED:
@@ -53,12 +53,13 @@ def _changes(result: Result) -> str:
     return ", ".join(f"{sign}{signs[sign]}" for sign in "+~-" if sign != "~" or signs[sign])
 
 
-def _unready(servers: Iterable[Server]) -> str:
+def _unconfirmed(result: Result) -> str:
     waiting = [
         f"{server.name} {drain_words(server) or server.status}"
-        for server in servers
+        for server in result.servers
         if server.status not in (Status.RUNNING, Status.DELETED)
     ]
+    waiting += [f"the health of {group}" for group in result.unchecked]
     return ", ".join(waiting) or "no server was observed"
 
 
@@ -86,7 +87,7 @@ def action_words(action: Action) -> str:
 
 
 def remarks(result: Result) -> list[str]:
-    """Return a sentence for each renamed group, and each server that drifted, is outdated, or is off and paid for."""
+    """Return a sentence for each renamed group, and each server that drifted, is outdated, held, or off and paid."""
     drift = [f"drift: {sentence}" for sentence in result.drift]
     outdated = [f"outdated: {name} ({why})" for name, why in result.outdated.items()]
     kept = [f"kept: {name}, off and paid for until {until:%H:%M} UTC" for name, until in result.kept.items()]
@@ -95,7 +96,18 @@ def remarks(result: Result) -> list[str]:
         f" the servers of {old} are replaced by new ones"
         for old, new in result.renamed.items()
     ]
-    return drift + renamed + outdated + kept
+    return drift + health_remarks(result.unchecked, result.held) + renamed + outdated + kept
+
+
+def health_remarks(unchecked: Mapping[str, str], held: Mapping[str, Held]) -> list[str]:
+    """Return a sentence for each group whose servers cannot be checked, or are unhealthy and stay for now."""
+    return [
+        *(f"not checked: {group}: {why}" for group, why in unchecked.items()),
+        *(
+            f"held: {', '.join(each.servers)} of {group}, unhealthy and not replaced now: {each.why}"
+            for group, each in held.items()
+        ),
+    ]
 
 
 def cost_planned(cost: Cost) -> str:

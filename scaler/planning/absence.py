@@ -22,7 +22,7 @@ PROOF_S = 10.0
 MASS_PROOF_S = 30.0
 """The same, when most of a stack is denied."""
 
-_PHASES = {Status.RUNNING: Phase.RUNNING, Status.STOPPED: Phase.OFF}
+_PHASES = {Status.RUNNING: Phase.RUNNING, Status.UNHEALTHY: Phase.RUNNING, Status.STOPPED: Phase.OFF}
 
 
 def is_mass_loss(missing: int, recorded: int) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from scaler.model import Placement
+from scaler.model import Placement, Replacement
 from scaler.model.roll import Roll
 from scaler.planning.template import Current
 
@@ -48,5 +48,11 @@ class Advice:
     """Servers that were orphans when the run began: they go before others."""
     rolls: Mapping[str, Roll] = field(default_factory=dict)
     """By group."""
+    replacements: tuple[Replacement, ...] = ()
+    """The unhealthy servers whose replacement was decided before."""
+    unchecked: Mapping[str, str] = field(default_factory=dict)
+    """Groups of which no server can be checked from here → why."""
+    room: int | None = None
+    """How many servers may be created in place of unhealthy ones; None: any number."""
     current: Mapping[str, Current] = field(default_factory=dict)
     """By group: what a new server would have; without one, that is unknown."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
-from scaler.model import CheckResult, Drain, Machine, Server, Spec, StackEntry, StackState, World
-from scaler.model.lifecycle import UNSETTLED, Phase, Status, deadline_of, status_of
+from scaler.model import CheckResult, Drain, Health, Machine, Server, Spec, StackEntry, StackState, World
+from scaler.model.lifecycle import IN_SERVICE, UNSETTLED, Phase, Status, deadline_of, status_of
 from scaler.model.ownership import GROUP, Owner
 from scaler.planning.claims import describe_unclaimed
 from scaler.planning.deadlines import Deadline
@@ -17,6 +17,9 @@ from scaler.support.durations import format_duration
 
 _START_WITHIN = timedelta(minutes=10)
 """`start_within` for servers of a group that the spec no longer has."""
+
+
+_NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +88,7 @@ def assess(
         ),
         unclaimed=findings.unclaimed,
         relabelled=findings.relabelled,
-        recorded=_is_recorded(servers, stack),
+        recorded=is_recorded(servers, stack),
     )
 
 
@@ -102,7 +105,8 @@ def known(stack: StackState, records: Iterable[Server]) -> dict[str, Server]:
             merged[name] = output
         elif mine.id == output.id:
             # `scaler protect` writes the mark to the stack, from whatever machine.
-            merged[name] = replace(mine, protected=output.protected, price=mine.price or output.price)
+            health = max(filter(None, (mine.health, output.health)), key=lambda each: each.checked, default=None)
+            merged[name] = replace(mine, protected=output.protected, price=mine.price or output.price, health=health)
     return merged
 
 
@@ -172,7 +176,8 @@ class _Observation:
             since = self._created(current) if machine.phase is Phase.BOOTING else self.now
             server = replace(current, status=status, since=since)
         else:
-            server = current.become(status, self.now, current.error if status is Status.HANGING else None)
+            error = current.error if status in (Status.HANGING, Status.UNHEALTHY) else None
+            server = current.become(status, self.now, error)
             if status is Status.STARTING and before.status is Status.NEW:
                 server = replace(server, since=self._created(current))
         if machine.phase in UNSETTLED and server.drain is None and deadline_of(server.status, _START_WITHIN):
@@ -217,11 +222,23 @@ class _Observation:
     def _status(self, server: Server, machine: Machine, before: Server | None, *, in_stack: bool) -> Status:
         if server.drain and machine.phase not in (Phase.OFF, Phase.DELETING):
             return self._status_of_draining(server, machine, before, in_stack=in_stack)
-        last = before.status if before else None
+        last = self._last_status(before, is_deleted=machine.locked or not in_stack)
         ready = machine.phase is Phase.RUNNING and (
-            last is Status.RUNNING or self._needs_no_check(server) or self.findings.is_ready(server)
+            last in IN_SERVICE or self._needs_no_check(server) or self.findings.is_ready(server)
         )
         return status_of(machine.phase, machine.locked, last, in_stack=in_stack, ready=ready)
+
+    def _last_status(self, before: Server | None, *, is_deleted: bool) -> Status | None:
+        """Return the status from which a machine's follows; `is_deleted`: the delete of one that is to go was sent."""
+        if before is None:
+            return None
+        last = before.status
+        if last is Status.DELETING and before.previous is Status.UNHEALTHY and not is_deleted:
+            # A delete that was recorded and never sent has healed nothing.
+            last = Status.UNHEALTHY
+        group = self.spec.groups.get(before.group)
+        is_checked = group is not None and group.healthy is not None
+        return Status.RUNNING if last is Status.UNHEALTHY and not is_checked else last
 
     def _status_of_draining(self, server: Server, machine: Machine, before: Server | None, *, in_stack: bool) -> Status:
         """Return the status of a server on its way out of service, whatever else the cloud says of it."""
@@ -312,11 +329,13 @@ def _drift_of_group(server: Server, machine: Machine) -> str:
 def _drift_since(record: Server, server: Server) -> Iterable[str]:
     if server.status is Status.STOPPED and record.status not in (Status.STOPPING, Status.STOPPED):
         yield f"{server.name} ({server.id}) was {record.status} and is off"
+    if server.status is Status.UNHEALTHY and record.status is not Status.UNHEALTHY:
+        yield f"{server.name} ({server.id}) is unhealthy: {server.error}"
     if server.status is Status.HANGING and record.status is not Status.HANGING:
         yield f"{server.name} ({server.id}) is hanging: {server.error}"
 
 
-def _is_recorded(servers: Mapping[str, Server], stack: StackState) -> bool:
+def is_recorded(servers: Mapping[str, Server], stack: StackState) -> bool:
     """Return whether the stack's outputs and resources say exactly this, and no operation is unfinished."""
     held = {name: entry.id for name, entry in stack.entries.items()}
     # A server in no state that is set aside is not adopted.
@@ -332,6 +351,11 @@ def _as_compared(servers: Mapping[str, Server]) -> dict[str, Server]:
 
 
 def _without_details(server: Server) -> Server:
-    """Return a record without its price, its private address, why it is outdated, and the stage of its drain."""
+    """Return a record without its price, its private address, why it is outdated, and the stage of its drain.
+
+    Of its health it keeps how many checks in a row failed.
+    """
     begun = server.drain and Drain(since=server.drain.since, until=server.drain.since)
-    return replace(server, price=None, private_ip=None, outdated=None, drain=begun)
+    failures = server.health.failures if server.health else 0
+    health = Health(checked=_NEVER, failures=failures) if failures else None
+    return replace(server, price=None, private_ip=None, outdated=None, drain=begun, health=health)

@@ -6,13 +6,14 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum, auto
-from itertools import chain
+from itertools import chain, repeat
 
-from scaler.model import DrainStage, Extension, Group, Server, Step
+from scaler.model import DrainStage, Extension, Group, Held, Server, Step
 from scaler.model.lifecycle import DEAD, UNSETTLED, Status
 from scaler.planning import steps
 from scaler.planning.drains import may_resume
 from scaler.planning.facts import Facts
+from scaler.planning.health import Choice, ChoiceFacts, choose
 from scaler.planning.names import natural, new_names
 from scaler.planning.placements import choose_placements, usable
 from scaler.planning.prices import paid_left, paid_until
@@ -36,6 +37,12 @@ class GroupPlan:
     """Servers that stay, off, while their hour is paid."""
     waiting: int
     """Servers that are created only when draining ones are gone."""
+    replaced: Sequence[str]
+    """Unhealthy servers that go as soon as their successors are ready, which do not exist yet."""
+    held: Held | None
+    """Unhealthy servers that are not replaced now."""
+    successors: int
+    """How many servers are created in place of unhealthy ones."""
     later: frozenset[str] = frozenset()
     """Names of servers beside the wanted ones that stay for now: some go when others serve in their place."""
     rolled: Sequence[str] = ()
@@ -49,6 +56,8 @@ class _Kind(Enum):
     """It is replaced."""
     RENEWED = auto()
     """It was asked to be replaced: it counts no more, and goes when the new one is ready."""
+    UNHEALTHY = auto()
+    """Its health checks fail: it is replaced, or held back and counts."""
     SUPPLY = auto()
     OFF = auto()
     LEAVING = auto()
@@ -69,6 +78,14 @@ class _Members:
         servers = chain.from_iterable(self.by_kind.values())
         return sum(server.status is not Status.DELETING for server in servers)
 
+    def without(self, names: Collection[str]) -> _Members:
+        """Return the members without some that would count."""
+        counting = {
+            kind: [server for server in self.by_kind[kind] if server.name not in names]
+            for kind in (_Kind.SUPPLY, _Kind.UNHEALTHY)
+        }
+        return replace(self, by_kind={**self.by_kind, **counting})
+
     def removable(self, servers: Iterable[Server]) -> list[Server]:
         return [server for server in servers if server.name not in self.staying]
 
@@ -81,7 +98,10 @@ def plan_group(facts: Facts, name: str, wanted: int) -> GroupPlan:
     facts = facts if part.old is None else replace(facts, outdated=part.old)
     wanted -= part.ahead
     dead, off = members.by_kind[_Kind.DEAD], members.by_kind[_Kind.OFF]
-    supply = [server for server in members.by_kind[_Kind.SUPPLY] if server.name not in part.members | part.failed]
+    everybody = [*members.by_kind[_Kind.SUPPLY], *members.by_kind[_Kind.UNHEALTHY]]
+    members = members.without(part.members | part.failed)
+    health = _choose(facts, group, members, wanted)
+    supply = [*members.by_kind[_Kind.SUPPLY], *health.held]
     have = len(supply)
     resumed = _resumed(facts, group if wanted else None, members.by_kind[_Kind.LEAVING], wanted - have)
     missing = max(0, wanted - have - len(resumed))
@@ -89,16 +109,24 @@ def plan_group(facts: Facts, name: str, wanted: int) -> GroupPlan:
     lacking = missing - len(powered_on) if group else 0
     to_create = max(0, lacking - max(facts.advice.held_back, facts.advice.waiting.get(name, 0)))
     waiting = lacking - to_create
-    created = _create(facts, group, to_create, wanted, supply, part) if group else []
+    created = _create(facts, group, to_create, wanted, supply, part, health.lacking) if group else []
     short = to_create + part.create - len(created)
     rolled = created[to_create:]
-    renewed = [*members.by_kind[_Kind.RENEWED], *_alive(members.by_kind[_Kind.SUPPLY], part.failed)]
-    is_waited_for = bool(created or powered_on)
+    renewed = [*members.by_kind[_Kind.RENEWED], *_alive(everybody, part.failed)]
+    coming = len(created) + len(powered_on)
     # Those that would be missed stay, until others serve in their place.
-    unready = 0 if is_waited_for else sum(not server.running for server in supply)
-    # No other server goes in place of one that was kept because its drain failed.
-    kept = sum(server.name in facts.advice.undrained for server in supply)
+    in_place = sum(server.running or server.unhealthy for server in supply)
+    unready = 0 if coming else len(supply) - in_place
+    filled = have + len(resumed) + len(created[:to_create]) + len(powered_on) if coming else in_place
+    unhealthy = health.going[: max(0, filled + len(health.going) - wanted)]
+    if facts.advice.room is not None:
+        # There is no room beside all: servers are removed before others are created, but none for its health.
+        unhealthy = unhealthy[: max(0, in_place + len(health.going) - wanted)]
+    # No other server goes in place of one that was kept because its drain failed, or that is unhealthy and protected.
+    kept = sum(server.name in facts.advice.undrained for server in supply if not server.unhealthy)
+    kept += sum(server.name in members.staying for server in health.held)
     surplus = _surplus(facts, group, members.removable(supply), have + len(resumed) - wanted - kept)
+    surplus = _without_early(surplus, max(0, in_place - wanted))
     paid = _paid_until(facts, [*unneeded, *surplus])
     return GroupPlan(
         short=short,
@@ -107,6 +135,9 @@ def plan_group(facts: Facts, name: str, wanted: int) -> GroupPlan:
         waiting=waiting,
         later=part.members | {server.name for server in renewed[: short + waiting + unready]},
         rolled=[step.server for step in rolled],
+        replaced=[server.name for server in health.lacking],
+        held=health.report,
+        successors=min(len(created[:to_create]), len(health.lacking)),
         grow=[
             *(_resume(facts, server, wanted, have) for server in resumed),
             *created,
@@ -116,6 +147,7 @@ def plan_group(facts: Facts, name: str, wanted: int) -> GroupPlan:
         ],
         shrink=[
             *(steps.delete(server, "it is off and not needed") for server in unneeded if server.name not in paid),
+            *map(steps.delete_unhealthy, unhealthy),
             # What cannot be replaced stays.
             *(steps.delete(server, _why_renewed(server, part)) for server in renewed[short + waiting + unready :]),
             *(
@@ -147,10 +179,34 @@ def _kind(facts: Facts, server: Server) -> _Kind:
     # One that somebody protected since it was named stays, and counts.
     if server.name in advice.renew and not protection_of(facts.spec, facts.world, server):
         return _Kind.RENEWED
+    if server.unhealthy and server.name not in advice.remove:
+        return _Kind.UNHEALTHY
     if server.counts or server.unhealthy or (is_off and facts.world.machines[server.name].phase in UNSETTLED):
         # One that is off and that the vendor works on is waited for: it can be powered on after that.
         return _Kind.SUPPLY
     return _Kind.OFF if is_off else _Kind.LEAVING
+
+
+def _choose(facts: Facts, group: Group | None, members: _Members, wanted: int) -> Choice:
+    """Choose which unhealthy servers are replaced."""
+    advice = facts.advice
+    here = ChoiceFacts(
+        now=facts.world.at,
+        wanted=wanted,
+        supply=len(members.by_kind[_Kind.SUPPLY]),
+        replacements=[each for each in advice.replacements if group and each.group == group.name],
+        leaving={server.id or "" for server in members.by_kind[_Kind.LEAVING]},
+        staying=members.staying,
+        unchecked=advice.unchecked.get(group.name) if group else None,
+        room=advice.room,
+    )
+    return choose(group, members.by_kind[_Kind.UNHEALTHY], here)
+
+
+def _without_early(surplus: Sequence[Server], count: int) -> list[Server]:
+    """Leave out unhealthy servers but for `count`: the others stay until those are ready that take their places."""
+    unhealthy = [server for server in surplus if server.unhealthy]
+    return [server for server in surplus if server not in unhealthy[count:]]
 
 
 def _resumed(facts: Facts, group: Group | None, leaving: Sequence[Server], missing: int) -> list[Server]:
@@ -213,8 +269,19 @@ def _why_renewed(server: Server, part: Part) -> str:
     return "its wave of the roll failed" if server.name in part.failed else "it was asked to be replaced"
 
 
-def _create(facts: Facts, group: Group, to_add: int, wanted: int, supply: Sequence[Server], part: Part) -> list[Step]:
-    """Create `to_add` servers, then those of a roll's wave; none where no placement or room at the account is left."""
+def _create(
+    facts: Facts,
+    group: Group,
+    to_add: int,
+    wanted: int,
+    supply: Sequence[Server],
+    part: Part,
+    instead_of: Sequence[Server],
+) -> list[Step]:
+    """Create `to_add` servers, then those of a roll's wave; none where no placement or room at the account is left.
+
+    The last of those that are added are made instead of unhealthy ones.
+    """
     places = usable(group, facts.advice)
     count = to_add + part.create
     if count <= 0 or not places or group.name in facts.advice.withheld:
@@ -222,9 +289,10 @@ def _create(facts: Facts, group: Group, to_add: int, wanted: int, supply: Sequen
     names = new_names(facts.spec.stack, group, _taken(facts), count)
     chosen = choose_placements(group, places, supply, count)
     placed = list(zip(names, chosen, strict=True))
+    whose = [*repeat(None, max(0, to_add - len(instead_of))), *instead_of]
     added = [
-        steps.create(group, name, place, wanted=wanted, have=len(supply), image=part.image)
-        for name, place in placed[:to_add]
+        steps.create(group, name, place, wanted=wanted, have=len(supply), image=part.image, instead_of=old)
+        for (name, place), old in zip(placed[:to_add], whose, strict=False)
     ]
     return added + [steps.create_rolled(group, name, place, image=part.target) for name, place in placed[to_add:]]
 

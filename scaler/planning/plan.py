@@ -27,6 +27,10 @@ def plan(spec: Spec, world: World, wanted: Mapping[str, int], advice: Advice | N
     """
     advice = advice or Advice()
     made = _plan(Facts.of(spec, world, advice), wanted)
+    if (room := _room_for_successors(made, spec, world, advice)) is not None:
+        # One that is unhealthy goes only when its successor is ready: it stays where there is no room for both.
+        advice = replace(advice, room=room)
+        made = _plan(Facts.of(spec, world, advice), wanted)
     if made.paid_until and _lacks_room(made, spec, world, advice):
         # Servers that stay only because they are paid for make room first.
         advice = replace(advice, not_kept=advice.not_kept | made.paid_until.keys())
@@ -35,6 +39,15 @@ def plan(spec: Spec, world: World, wanted: Mapping[str, int], advice: Advice | N
         # What there is no room for beside draining servers waits for them; it is no refusal.
         made = _plan(Facts.of(spec, world, replace(advice, held_back=held_back)), wanted)
     return made
+
+
+def _room_for_successors(made: Plan, spec: Spec, world: World, advice: Advice) -> int | None:
+    """Return how many servers may be created in place of unhealthy ones; None: all that are planned."""
+    most = _most_machines(spec, advice)
+    if most is None or not made.replaced:
+        return None
+    excess = len(world.machines) + made.count(Action.CREATE) - most
+    return max(0, made.successors - excess) if excess > 0 else None
 
 
 def _without_room(made: Plan, spec: Spec, world: World, advice: Advice) -> int:
@@ -68,6 +81,9 @@ def _plan(facts: Facts, wanted: Mapping[str, int]) -> Plan:
         tries=_tries(facts, wanted, grow),
         waiting={name: group.waiting for name, group in groups.items() if group.waiting},
         short={name: group.short for name, group in groups.items() if group.short},
+        replaced=tuple(name for group in groups.values() for name in group.replaced),
+        successors=sum(group.successors for group in groups.values()),
+        held={name: group.held for name, group in groups.items() if group.held},
         outdated=facts.outdated,
         later=frozenset(name for group in groups.values() for name in group.later),
         rolled={name: tuple(group.rolled) for name, group in groups.items() if group.rolled},
@@ -86,6 +102,7 @@ def _plan_groups(facts: Facts, wanted: Mapping[str, int]) -> dict[str, GroupPlan
             facts.advice,
             taken=facts.advice.taken | created,
             held_back=max(0, facts.advice.held_back - plans[name].waiting),
+            room=None if facts.advice.room is None else facts.advice.room - plans[name].successors,
         )
         facts = replace(facts, advice=advice)
     return plans

@@ -8,14 +8,27 @@ from scaler.model import Action, Group, Placement, Server, StackEntry, Step
 from scaler.model.lifecycle import Status
 
 
-def create(group: Group, name: str, place: Placement, *, wanted: int, have: int, image: str | None = None) -> Step:
-    """Create a server at a placement; `image`: from this one, while a roll has not succeeded."""
+def create(
+    group: Group,
+    name: str,
+    place: Placement,
+    *,
+    wanted: int,
+    have: int,
+    image: str | None = None,
+    instead_of: Server | None = None,
+) -> Step:
+    """Create a server at a placement, because one is missing or `instead_of` an unhealthy one.
+
+    `image`: from this one, while a roll has not succeeded.
+    """
     kind, location = place
+    why = f"instead of {instead_of.name}, {unhealthy_words(instead_of)}" if instead_of else ""
     return Step(
         action=Action.CREATE,
         server=name,
         group=group.name,
-        reason=f"{group.name} wants {wanted}, has {have}",
+        reason=why or f"{group.name} wants {wanted}, has {have}",
         type=kind,
         location=location,
         image=image,
@@ -67,6 +80,16 @@ def delete_dead(server: Server) -> Step:
     if server.status is Status.STOPPED:
         return delete(server, "it is off and could not be powered on")
     return delete(server, f"it is {server.status}: {server.error}" if server.error else f"it is {server.status}")
+
+
+def delete_unhealthy(server: Server) -> Step:
+    """Delete an unhealthy server, whose successor is ready."""
+    return delete(server, unhealthy_words(server))
+
+
+def unhealthy_words(server: Server) -> str:
+    """Return why a server is unhealthy, such as `unhealthy: port 80: Connection refused`."""
+    return f"unhealthy: {server.error}" if server.error else "unhealthy"
 
 
 def delete_drained(server: Server) -> Step:

@@ -9,7 +9,14 @@ from scaler.model.lifecycle import Status
 from scaler.planning.names import number_of
 from scaler.support.text import answered
 
-_NOT_SERVING = (Status.ERRORED, Status.HANGING, Status.STOPPED, Status.STARTING, Status.REBOOTING)
+_NOT_SERVING = (
+    Status.ERRORED,
+    Status.HANGING,
+    Status.UNHEALTHY,
+    Status.STOPPED,
+    Status.STARTING,
+    Status.REBOOTING,
+)
 """The statuses that go before `running`, the first of them first."""
 
 
@@ -21,7 +28,7 @@ def victims(
     outdated: Collection[str] = (),
     paid: Callable[[Server], float] = lambda server: 0.0,
 ) -> list[Server]:
-    """Return the `count` servers that go first: dead, off, not ready, outdated, then as `scale_down` says.
+    """Return the `count` servers that go first: dead, unhealthy, off, not ready, outdated, then as `scale_down` says.
 
     Among servers of one status orphans go first; a ready orphan stays before a server that is not
     ready, so that enough servers are ready. `paid` returns the seconds for which a server is paid,

@@ -66,6 +66,8 @@ DOCUMENT = {
         }
     ],
     "drift": ["prod-worker-2 is gone"],
+    "held": {},
+    "unchecked": {},
     "outdated": {},
     "renamed": {},
     "kept": {},

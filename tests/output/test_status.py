@@ -95,6 +95,7 @@ def test_counts_list_every_status_in_order_with_zeros() -> None:
         "new": 1,
         "starting": 0,
         "running": 2,
+        "unhealthy": 0,
         "rebooting": 0,
         "stopping": 0,
         "stopped": 2,

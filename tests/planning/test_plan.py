@@ -252,7 +252,7 @@ def test_an_exhausted_placement_is_passed_over_and_without_any_nothing_is_create
 GROUPS = ("worker", "web", "old")
 """The last is in no spec."""
 
-# What is unhealthy has properties of its own, in test_health.py.
+# What is unhealthy has properties of its own, in `test_health.py`.
 _ELSEWHERE = (Status.NEW, Status.DELETED, Status.STOPPING, Status.UNHEALTHY)
 STATUSES = [status for status in Status if status not in _ELSEWHERE]
 """What a machine can be when nothing but waiting is left to be done about it."""
