@@ -26,8 +26,10 @@ from scaler.hooks.readiness import ReadinessChecker
 from scaler.model import Spec
 from scaler.model.identity import Place, normal_endpoint
 from scaler.records.run_lock import RunLock
+from scaler.records.sharing import copy_records, open_sharing
 from scaler.records.shortages import Shortages
 from scaler.records.stack_records import StackRecords
+from scaler.records.store import is_shared
 from scaler.support.clock import Clock
 from scaler.support.environment import ordinary_environment
 from scaler.support.files import make_folder
@@ -72,6 +74,9 @@ def open_ports(run: RunSettings, *, clock: Clock, progress: Progress) -> Iterato
     with ExitStack() as stack:
         unlocked = stack.enter_context(_locked(run, clock, progress.note))
         scratch = stack.enter_context(scratch_of(project)) if run.looks else None
+        folder, share = stack.enter_context(
+            shared_records(project, spec, run.environ, clock, progress.warn, scratch)
+        )
         account = stack.enter_context(_reached(project, spec, run.environ, scratch))
         cloud = account.open(spec, clock)
         stack.callback(cloud.close)
@@ -83,7 +88,13 @@ def open_ports(run: RunSettings, *, clock: Clock, progress: Progress) -> Iterato
             cloud=cloud,
             stack=pulumi,
             records=StackRecords(
-                spec, project.state_dir, cause=run.cause, clock=clock, warn=progress.warn, notifier=notifier
+                spec,
+                folder,
+                cause=run.cause,
+                clock=clock,
+                warn=progress.warn,
+                notifier=notifier,
+                share=share,
             ),
             readiness=ReadinessChecker(clock, project.directory, environ=commands),
             health=HealthChecker(project.directory, environ=commands),
@@ -93,7 +104,8 @@ def open_ports(run: RunSettings, *, clock: Clock, progress: Progress) -> Iterato
             place=place_of(project, spec, run.environ),
             clock=clock,
             progress=progress,
-            shortages=Shortages(project.state_dir / f"{spec.stack}.shortages.json"),
+            shortages=Shortages(folder / f"{spec.stack}.shortages.json"),
+            records_folder=folder,
             unlocked=unlocked,
         )
 
@@ -115,6 +127,36 @@ def _locked(
 def scratch_of(project: Project) -> AbstractContextManager[Path]:
     """Return a folder that is removed at the end, for what a run that only looks has to write somewhere."""
     return scratch_folder(project.state_dir / "tmp")
+
+
+@contextmanager
+def shared_records(
+    project: Project,
+    spec: Spec,
+    environ: Mapping[str, str],
+    clock: Clock,
+    warn: Callable[[str], None],
+    scratch: Path | None = None,
+) -> Iterator[tuple[Path, Callable[[], None]]]:
+    """Bring the state folder up to date with the shared records, and share what changed in it when the block ends.
+
+    Yield the folder, and what shares its records at once. With `scratch`, the folder is a copy there, and nothing is
+    shared. The caller holds the run's lock. Where no records are shared, there is nothing to do.
+    """
+    url = backend_url(project, spec, environ)
+    folder = scratch / "records" if scratch and is_shared(url) else project.state_dir
+    with open_sharing(folder, project.name, spec.stack, url, environ, clock, warn=warn) as sharing:
+        if sharing is None:
+            yield project.state_dir, lambda: None
+            return
+        if scratch:
+            copy_records(project.state_dir, folder, spec.stack)
+        sharing.pull()
+        try:
+            yield folder, (lambda: None) if scratch else sharing.push
+        finally:
+            if not scratch:
+                sharing.push()
 
 
 def _open_stack(

@@ -76,6 +76,7 @@ def _apply_lot(lot: PlanPhase, knowledge: Knowledge, ports: Ports) -> Done:
     before = powered.knowledge
     try:
         announced = _announce(others, before, ports)
+        ports.records.share()
         applied = ports.stack.apply(change_of(announced, lot, lot.steps))
     except PASSING as error:
         return powered.then(Done(knowledge=before, unanswered=error))

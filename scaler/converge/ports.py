@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from typing import Protocol, TypeVar
 
 from scaler.clouds import Cloud
@@ -94,6 +95,9 @@ class Records(Protocol):
     ) -> None:
         """Replace the records, and log what changed since the last save."""
 
+    def share(self) -> None:
+        """Make what is recorded durable where other machines read it, if they share it; warn if that fails."""
+
     def log_run(self, run: Callable[[], Result]) -> Result:
         """Carry out a run, and log its start and its end. A run that is killed leaves only its start."""
 
@@ -181,5 +185,7 @@ class Ports:
     progress: Progress
     shortages: Shortages = field(default_factory=Shortages)
     """What the cloud had none of a moment ago."""
+    records_folder: Path = Path()
+    """Where the files of the records lie that this run reads and writes."""
     unlocked: Callable[[], AbstractContextManager[None]] = nullcontext
     """Releases the run's lock while a block runs; LockedError if it cannot be had again in time."""

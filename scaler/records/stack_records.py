@@ -42,8 +42,13 @@ class StackRecords:
         clock: Clock,
         warn: Callable[[str], None],
         notifier: Notifier,
+        share: Callable[[], None] = lambda: None,
     ) -> None:
-        """`cause` is written to every event; `warn` gets what is wrong with the records but does not stop the run."""
+        """`cause` is written to every event; `warn` gets what is wrong with the records but does not stop the run.
+
+        `share` pushes what is recorded to where other machines read it.
+        """
+        self.share = share
         self._spec = spec
         self._clock = clock
         self._warn = warn

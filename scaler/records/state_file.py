@@ -65,7 +65,7 @@ class StateFile:
             make_folder(self.path.parent)
             with FileLock(f"{self.path}.lock", timeout=10, mode=FILE):
                 saved = replace(state, serial=max(state.serial, self._recorded_serial()) + 1)
-                replace_file(self.path, json.dumps(to_json(saved), indent=2).encode() + b"\n")
+                replace_file(self.path, _document(saved))
         except (OSError, Timeout) as error:
             raise StateError(
                 f"The state file {self.path} cannot be written.",
@@ -75,6 +75,15 @@ class StateFile:
                 code="state_unwritable",
             ) from error
         return saved
+
+    def take_over(self, state: State) -> None:
+        """Replace the content by what other machines recorded, with its serial. A damaged file is set aside; OSError."""
+        from filelock import FileLock
+
+        make_folder(self.path.parent)
+        with FileLock(f"{self.path}.lock", timeout=10, mode=FILE):
+            self._recorded_serial()
+            replace_file(self.path, _document(state))
 
     def set_aside(self) -> Path:
         """Rename the file to `<stack>.json.corrupt-<n>` with the lowest free number; return its new path."""
@@ -115,3 +124,7 @@ class StateFile:
             self.set_aside()
             return 0
         return recorded.serial if recorded else 0
+
+
+def _document(state: State) -> bytes:
+    return json.dumps(to_json(state), indent=2).encode() + b"\n"

@@ -1,150 +1,19 @@
-"""State in other places than a folder, shared by two machines of a team.
-
-PostgreSQL is a real server, started from Debian's package; the engine's S3 client talks to moto, an
-implementation of S3 that we did not write.
-"""
+"""State in other places than a folder, shared by two machines of a team."""
 
 from __future__ import annotations
 
-import base64
 import json
-import os
-import pwd
-import shutil
-import socket
-import subprocess
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any, Protocol
 
 import pytest
 
 from scaler.support.clock import format_time
+from tests.support.backends import Backend, bucket, container, database
 from tests.support.project import HETZNER, Project, Vendor
 
-_PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1:]
 
-
-def _as_nobody(*command: str, cwd: Path) -> None:
-    """The server refuses to run as root."""
-    user = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
-    subprocess.run(
-        command,
-        cwd=cwd,
-        check=True,
-        stdout=subprocess.DEVNULL,
-        user=user.pw_uid if user else None,
-        group=user.pw_gid if user else None,
-    )
-
-
-class Backend(Protocol):
-    """A place for the engine's state, and what is in it."""
-
-    url: str
-    environ: Mapping[str, str]
-
-    def saved(self) -> bytes: ...
-
-    def lock(self, content: str) -> None:
-        """Put another run's lock on the stack."""
-
-
-_LOCK = "/.pulumi/locks/organization/scaler/demo/of-elsewhere.json"
-
-
-@dataclass(frozen=True)
-class Database:
-    url: str
-    environ: Mapping[str, str] = field(default_factory=dict)
-
-    def saved(self) -> bytes:
-        return b"\n".join(map(base64.b64decode, self._query("select data->>'data' from pulumi_state").split()))
-
-    def lock(self, content: str) -> None:
-        document = json.dumps({"data": base64.b64encode(content.encode()).decode()})
-        self._query(f"insert into pulumi_state (key, data) values ('postgres{_LOCK}', '{document}')")  # noqa: S608
-
-    def _query(self, query: str) -> bytes:
-        command = [str(_PROGRAMS[0] / "psql"), self.url, "-qAtc", query]
-        return subprocess.run(command, check=True, capture_output=True).stdout
-
-
-@dataclass(frozen=True)
-class Bucket:
-    endpoint: str
-    environ: Mapping[str, str] = field(
-        default_factory=lambda: {"AWS_ACCESS_KEY_ID": "one", "AWS_SECRET_ACCESS_KEY": "two"}
-    )
-
-    @property
-    def url(self) -> str:
-        return f"s3://states/team?endpoint={self.endpoint}&use_path_style=true&region=us-east-1"
-
-    @property
-    def client(self) -> Any:
-        import boto3
-
-        return boto3.client(
-            "s3",
-            endpoint_url=self.endpoint,
-            region_name="us-east-1",
-            aws_access_key_id="one",
-            aws_secret_access_key="two",
-        )
-
-    def saved(self) -> bytes:
-        client = self.client
-        keys = [item["Key"] for item in client.list_objects_v2(Bucket="states")["Contents"]]
-        return b"\n".join(client.get_object(Bucket="states", Key=key)["Body"].read() for key in keys)
-
-    def lock(self, content: str) -> None:
-        self.client.put_object(Bucket="states", Key=f"team{_LOCK}", Body=content.encode())
-
-
-@contextmanager
-def database() -> Iterator[Database]:
-    """An empty database on loopback."""
-    if not _PROGRAMS:
-        pytest.skip("PostgreSQL is not installed (Debian's package postgresql)")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    # Not below the test's own folder, which only this user may enter.
-    folder = Path(f"/tmp/scaler-postgres-{port}")  # noqa: S108
-    folder.mkdir()
-    if os.geteuid() == 0:
-        shutil.chown(folder, "nobody")
-    data, control = folder / "data", str(_PROGRAMS[0] / "pg_ctl")
-    options = f"-p {port} -h 127.0.0.1 -k {folder}"
-    try:
-        _as_nobody(str(_PROGRAMS[0] / "initdb"), "-D", str(data), "-A", "trust", "-U", "postgres", cwd=folder)
-        _as_nobody(control, "-D", str(data), "-o", options, "-l", str(folder / "log"), "-w", "start", cwd=folder)
-        yield Database(f"postgres://postgres@127.0.0.1:{port}/postgres?sslmode=disable")
-        _as_nobody(control, "-D", str(data), "-m", "immediate", "-w", "stop", cwd=folder)
-    finally:
-        shutil.rmtree(folder)
-
-
-@contextmanager
-def bucket() -> Iterator[Bucket]:
-    """An empty bucket on loopback."""
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    made = Bucket(f"http://{host}:{port}")
-    made.client.create_bucket(Bucket="states")
-    yield made
-    made.client.close()
-    server.stop()
-
-
-@pytest.fixture(params=[database, bucket], ids=["postgresql", "s3"])
+@pytest.fixture(params=[database, bucket, container], ids=["postgresql", "s3", "azblob"])
 def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
     with request.param() as backend:
         yield backend

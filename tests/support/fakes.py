@@ -761,6 +761,9 @@ class FakeRecords:
     def log_metric(self, group: str, text: str) -> None:
         self.notices.append(text)
 
+    def share(self) -> None:
+        self.fuse.burn()
+
     def boot_times(self) -> Mapping[str, Sequence[timedelta]]:
         return {}
 

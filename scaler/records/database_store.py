@@ -1,0 +1,127 @@
+"""Documents in a table of the database that holds the engine's state: PostgreSQL, through psycopg."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from typing import Any, LiteralString, cast
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+import psycopg
+from psycopg import errors, sql
+
+from scaler.errors import UsageError
+from scaler.records.store import ConflictError, Document, StoreUnavailableError, check_size
+from scaler.support.documents import LARGEST_FILE
+from scaler.support.text import LONGEST, one_line
+
+_ENGINES_TABLE = "pulumi_state"
+"""Where the engine keeps its state, unless the URL says `table=` (pulumi: backend/diy/postgres/bucket.go)."""
+
+_TABLE = "scaler_records"
+
+_CREATE = "CREATE TABLE IF NOT EXISTS {} (name text PRIMARY KEY, version bigint NOT NULL, content bytea NOT NULL)"
+
+
+class DatabaseStore:
+    """`store.Store` in PostgreSQL. The table is made with the first write; versions count the writes."""
+
+    def __init__(self, url: str, folder: str, patience: timedelta) -> None:
+        parts = urlsplit(url)
+        given = dict(parse_qsl(parts.query, keep_blank_values=True))
+        table = given.pop("table", "") or _ENGINES_TABLE
+        if not re.fullmatch(r"[A-Za-z0-9_.]{1,100}", table):
+            raise UsageError("The backend's URL names a table that cannot be one.", fix="Correct `table` in it.")
+        name = _TABLE if table == _ENGINES_TABLE else f"{table}_{_TABLE}"
+        self._table = sql.Identifier(*name.split("."))
+        self._url = urlunsplit(parts._replace(query=urlencode(given)))
+        self._place = f"{parts.hostname or 'PostgreSQL'}{parts.path}"
+        self._folder = folder
+        self._patience = patience
+        self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
+
+    def read(self, name: str, known: str | None = None) -> Document | None:
+        # One round trip, and no content that is known or too large.
+        query = "SELECT version, octet_length(content), CASE WHEN version = %s OR octet_length(content) > %s THEN NULL "
+        query += "ELSE content END FROM {} WHERE name = %s"
+        rows = self._run(query, int(known or 0), LARGEST_FILE, self._key(name))
+        if not rows:
+            return None
+        version, size, content = rows[0]
+        if str(version) == known:
+            return Document(known, None)
+        check_size(size)
+        return Document(str(version), bytes(content))
+
+    def write(self, name: str, content: bytes, after: str | None = None) -> str:
+        # From a sequence of times and not from 1, so that a document which was deleted and made anew has another version.
+        if after is None:
+            query = "INSERT INTO {} (name, version, content) VALUES (%s, {first}, %s) "
+            query += "ON CONFLICT DO NOTHING RETURNING version"
+            first = "(extract(epoch from clock_timestamp()) * 1000000)::bigint"
+            rows = self._run(query.replace("{first}", first), self._key(name), content, makes=True)
+        else:
+            query = "UPDATE {} SET version = version + 1, content = %s WHERE name = %s AND version = %s RETURNING version"
+            rows = self._run(query, content, self._key(name), int(after))
+        if not rows:
+            raise ConflictError(f"Another machine has written {name} in {self._place}.")
+        return str(rows[0][0])
+
+    def list(self) -> Sequence[str]:
+        rows = self._run("SELECT name FROM {} WHERE starts_with(name, %s)", self._key(""))
+        return sorted(row[0].removeprefix(self._key("")) for row in rows)
+
+    def delete(self, name: str) -> None:
+        self._run("DELETE FROM {} WHERE name = %s RETURNING name", self._key(name))
+
+    def close(self) -> None:
+        if self._connection:
+            with suppress(psycopg.Error):
+                self._connection.close()
+        self._connection = None
+
+    def _key(self, name: str) -> str:
+        return f"{self._folder}/{name}"
+
+    def _run(self, query: str, *values: object, makes: bool = False) -> list[tuple[Any, ...]]:
+        """Run one statement and return its rows; none where the table is not there, unless `makes` it."""
+        statement = sql.SQL(cast(LiteralString, query)).format(self._table)
+        with self._reported():
+            connection = self._connected()
+            try:
+                return connection.execute(statement, values).fetchall()
+            except errors.UndefinedTable:
+                if not makes:
+                    return []
+            # Two that make it at once: one of them fails, and finds it made.
+            with suppress(errors.UniqueViolation, errors.DuplicateTable):
+                connection.execute(sql.SQL(_CREATE).format(self._table))
+            return connection.execute(statement, values).fetchall()
+
+    def _connected(self) -> psycopg.Connection[tuple[Any, ...]]:
+        if self._connection is None or self._connection.closed:
+            limit_ms = int(self._patience.total_seconds() * 1000)
+            self._connection = psycopg.connect(
+                self._url,
+                autocommit=True,
+                connect_timeout=max(2, limit_ms // 1000),
+                # A poolers' connection refuses options: the limit is set by a statement.
+                prepare_threshold=None,
+            )
+            self._connection.execute(sql.SQL("SET statement_timeout = {}").format(sql.Literal(limit_ms)))
+        return self._connection
+
+    @contextmanager
+    def _reported(self) -> Iterator[None]:
+        try:
+            yield
+        except psycopg.Error as error:
+            self.close()
+            raise StoreUnavailableError(
+                f"The shared records in {self._place} cannot be read or written.",
+                why=one_line(str(error), LONGEST),
+                fix="Check the backend's URL and the password; the user must be allowed to make a table, "
+                f"or to read and write {_TABLE}.",
+            ) from error

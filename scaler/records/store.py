@@ -1,0 +1,122 @@
+"""Where the records of a stack lie beside the engine's state: named documents, each replaced only by who read it.
+
+The place is chosen by the URL of the engine's backend, with the same parameters, and reached with the same
+credentials of the environment. A folder backend has its records in the state folder, and Pulumi Cloud has
+no place for them: both have no store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Protocol
+
+from scaler.errors import ScalerError, StateError, UnavailableError
+from scaler.support.documents import LARGEST_FILE, size_text
+from scaler.support.installation import install_command
+
+PATIENCE = timedelta(seconds=15)
+"""How long one request to a store may take."""
+
+SHARED_SCHEMES = ("s3", "gs", "azblob", "postgres", "postgresql")
+"""The schemes of backends whose records are shared."""
+
+
+class ConflictError(StateError):
+    """Another writer was quicker: the document is not the version that was read."""
+
+    code = "records_conflict"
+
+
+class StoreUnavailableError(UnavailableError):
+    """The shared records cannot be reached, or refused the credentials."""
+
+    code = "records_unavailable"
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One version of a document."""
+
+    version: str
+    """Equal for equal versions; of no meaning beyond that."""
+    content: bytes | None
+    """None: as in the version that the reader knows."""
+
+
+class Store(Protocol):
+    """The documents of one stack. Every method raises StoreUnavailableError if the store does not answer."""
+
+    def read(self, name: str, known: str | None = None) -> Document | None:
+        """Return a document, without its content if it is still the version `known`; None if there is none.
+
+        ValueError if it is larger than any that scaler writes.
+        """
+
+    def write(self, name: str, content: bytes, after: str | None = None) -> str:
+        """Replace the version `after` of a document; None: create it. Return the new version, or raise ConflictError.
+
+        A ConflictError can be the answer to a repeat of this very write, whose first answer was lost: call `save`.
+        """
+
+    def list(self) -> Sequence[str]:
+        """Return the names of all documents, sorted."""
+
+    def delete(self, name: str) -> None:
+        """Delete a document; one that does not exist is no error."""
+
+    def close(self) -> None:
+        """End connections."""
+
+
+def save(store: Store, name: str, content: bytes, after: str | None = None) -> str:
+    """Write as `Store.write` does, and know a write of our own whose answer was lost.
+
+    So the content must differ from what anybody else writes.
+    """
+    try:
+        return store.write(name, content, after)
+    except ConflictError:
+        with suppress(ValueError):
+            found = store.read(name)
+            if found and found.content == content:
+                return found.version
+        raise
+
+
+def check_size(size: int) -> None:
+    """ValueError if a document of so many bytes is larger than any that scaler writes."""
+    if size > LARGEST_FILE:
+        raise ValueError(f"it has more than {size_text(LARGEST_FILE)}")
+
+
+def is_shared(url: str | None) -> bool:
+    """Return whether the records of a backend at this URL are shared."""
+    return url is not None and url.partition("://")[0] in SHARED_SCHEMES
+
+
+def open_store(
+    url: str, project: str, stack: str, environ: Mapping[str, str], *, patience: timedelta = PATIENCE
+) -> Store | None:
+    """Return the store beside the engine's state at this URL, or None if it has none.
+
+    No request is sent yet. ScalerError if a package is not installed, or the URL cannot be used.
+    """
+    if not is_shared(url):
+        return None
+    try:
+        if url.startswith("postgres"):
+            from scaler.records.database_store import DatabaseStore
+
+            return DatabaseStore(url, f"{project}/{stack}", patience)
+        from scaler.records.object_store import open_objects
+
+        return open_objects(url, f".scaler/{project}/{stack}", environ, patience)
+    except ModuleNotFoundError as error:
+        raise ScalerError(
+            f"Records in {url.partition(':')[0]} need {error.name}, which is not installed.",
+            fix=install_command("shared"),
+            code="extra_missing",
+        ) from None

@@ -1,0 +1,193 @@
+"""Every store behaves the same: documents that only replace the version that was read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+
+from scaler.errors import CredentialsError, ScalerError
+from scaler.records import store as stores
+from scaler.records.folder_store import FolderStore
+from scaler.records.store import ConflictError, Store, StoreUnavailableError, is_shared, open_store, save
+from tests.support.backends import bucket, container, database
+
+
+class _Opener(Protocol):
+    def __call__(self, stack: str = "demo") -> Store: ...
+
+
+@pytest.fixture(
+    params=[None, database, bucket, container], ids=["folder", "postgresql", "s3", "azblob"], scope="module"
+)
+def opened(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Store]]:
+    """What opens the store of a stack."""
+    with ExitStack() as closing:
+        if request.param is None:
+            folder = tmp_path_factory.mktemp("folder")
+            yield lambda stack: FolderStore(folder / stack)
+            return
+        backend = closing.enter_context(request.param())
+
+        def open_it(stack: str) -> Store:
+            found = open_store(backend.url, "team", stack, backend.environ, patience=timedelta(seconds=30))
+            assert found
+            closing.callback(found.close)
+            return found
+
+        yield open_it
+
+
+@pytest.fixture
+def open_one(opened: Callable[[str], Store], request: pytest.FixtureRequest) -> Callable[[], Store]:
+    """What opens the store of a stack that no other test uses; each call is another machine."""
+    name = request.node.originalname.replace("_", "-")
+    return lambda: opened(name)
+
+
+pytestmark = pytest.mark.server
+
+
+def test_a_document_is_replaced_by_who_read_it(open_one: Callable[[], Store]) -> None:
+    ours, theirs = open_one(), open_one()
+    assert ours.read("records.json") is None
+    first = ours.write("records.json", b"one")
+    with pytest.raises(ConflictError):
+        theirs.write("records.json", b"two")
+    found = theirs.read("records.json")
+    assert found and (found.version, found.content) == (first, b"one")
+    second = theirs.write("records.json", b"two", found.version)
+    with pytest.raises(ConflictError):
+        ours.write("records.json", b"three", first)
+    # Who knows the version gets no content.
+    unchanged = ours.read("records.json", second)
+    assert unchanged and unchanged.version == second and unchanged.content is None
+    changed = ours.read("records.json", first)
+    assert changed and changed.content == b"two"
+
+
+def test_what_was_deleted_is_no_version_to_replace(open_one: Callable[[], Store]) -> None:
+    ours = open_one()
+    version = ours.write("records.json", b"one")
+    ours.delete("records.json")
+    ours.delete("records.json")
+    assert ours.read("records.json", version) is None
+    with pytest.raises(ConflictError):
+        ours.write("records.json", b"two", version)
+    ours.write("records.json", b"three")
+    with pytest.raises(ConflictError):
+        ours.write("records.json", b"two", version)
+
+
+def test_documents_are_listed_by_stack(open_one: Callable[[], Store], opened: Callable[[str], Store]) -> None:
+    ours, other = open_one(), opened("another")
+    other.write("records.json", b"other")
+    for name in ("records.json", "events/00000002.jsonl", "events/00000001.jsonl"):
+        ours.write(name, b"x")
+    assert ours.list() == ["events/00000001.jsonl", "events/00000002.jsonl", "records.json"]
+    assert other.list() == ["records.json"]
+
+
+def test_of_many_writers_one_wins(open_one: Callable[[], Store]) -> None:
+    machines = [open_one() for _ in range(6)]
+
+    def write(number: int, after: str | None) -> str | None:
+        try:
+            return save(machines[number], "lease.json", f"{number} after {after}".encode(), after)
+        except ConflictError:
+            return None
+
+    version: str | None = None
+    with ThreadPoolExecutor(len(machines)) as pool:
+        for _ in range(5):
+            before = version
+            answers = list(pool.map(lambda number: write(number, before), range(len(machines))))
+            (version,) = [answer for answer in answers if answer]
+            found = machines[0].read("lease.json")
+            assert found and found.version == version
+
+
+def test_a_write_whose_answer_was_lost_is_known_again(open_one: Callable[[], Store]) -> None:
+    ours = open_one()
+    first = ours.write("records.json", b"one")
+    second = ours.write("records.json", b"two", first)
+    # The client repeats what was carried out already.
+    assert save(ours, "records.json", b"two", first) == second
+    with pytest.raises(ConflictError):
+        save(ours, "records.json", b"another two", first)
+
+
+def test_what_is_too_large_is_not_read(open_one: Callable[[], Store], monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = open_one()
+    if isinstance(ours, FolderStore):
+        pytest.skip("the bound of files is tested in tests/support/test_documents.py")
+    ours.write("records.json", b"x" * 2000)
+    monkeypatch.setattr(stores, "LARGEST_FILE", 1000)
+    monkeypatch.setattr("scaler.records.database_store.LARGEST_FILE", 1000)
+    with pytest.raises(ValueError, match="it has more than"):
+        ours.read("records.json")
+
+
+@pytest.mark.parametrize(
+    ("url", "environ"),
+    [
+        ("s3://states?endpoint=http://127.0.0.1:1&s3ForcePathStyle=true", {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}),
+        ("azblob://states?localemu=true&protocol=http&domain=127.0.0.1:1", {"AZURE_STORAGE_ACCOUNT": "a", "AZURE_STORAGE_KEY": "aaaa"}),
+        ("gs://states", {"STORAGE_EMULATOR_HOST": "127.0.0.1:1"}),
+        ("postgres://someone:53cr3t@127.0.0.1:1/state", {}),
+    ],
+    ids=["s3", "azblob", "gs", "postgresql"],
+)
+def test_a_store_that_cannot_be_reached_says_so_soon(url: str, environ: dict[str, str]) -> None:
+    store = open_store(url, "team", "demo", environ, patience=timedelta(seconds=2))
+    assert store
+    for attempt in (lambda: store.read("records.json"), lambda: store.write("records.json", b""), store.list):
+        with pytest.raises(StoreUnavailableError) as failed:
+            attempt()
+        assert "53cr3t" not in str(failed.value)
+    store.close()
+
+
+def _config(url: str, environ: dict[str, str]) -> dict[str, Any]:
+    found: Any = open_store(url, "team", "demo", environ)
+    return dict(found._objects.config) | {"prefix": found._objects.prefix}
+
+
+def test_the_urls_parameters_are_the_engines(tmp_path: Path) -> None:
+    keys = {"AWS_ACCESS_KEY_ID": "one", "AWS_SECRET_ACCESS_KEY": "two"}
+    plain = _config("s3://states/team/prod?region=eu-central-1", keys)
+    assert (plain["region"], plain["prefix"]) == ("eu-central-1", "team/prod/.scaler/team/demo")
+    assert "endpoint" not in plain
+    hosted = _config("s3://states?endpoint=minio:9000&disableSSL=true", keys | {"AWS_REGION": "local"})
+    assert (hosted["endpoint"], hosted["region"]) == ("http://states.minio:9000", "local")
+    by_path = _config("s3://states?endpoint=https://minio:9000&s3ForcePathStyle=true", keys)
+    assert by_path["endpoint"] == "https://minio:9000"
+
+    (tmp_path / "credentials").write_text("[ci]\naws_access_key_id = three\naws_secret_access_key = four\n")
+    (tmp_path / "config").write_text("[profile ci]\nregion = eu-west-3\n[profile sso]\nsso_session = x\n")
+    files = {
+        "AWS_CONFIG_FILE": str(tmp_path / "config"),
+        "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "credentials"),
+    }
+    of_profile = _config("s3://states?profile=ci", files | keys)
+    assert (of_profile["access_key_id"], of_profile["region"]) == ("three", "eu-west-3")
+    with pytest.raises(CredentialsError, match="The AWS profile sso has no keys"):
+        _config("s3://states?profile=sso", files)
+
+    azure = _config("azblob://states?storage_account=acme", {"AZURE_STORAGE_KEY": "a2V5"})
+    assert azure["endpoint"] == "https://acme.blob.core.windows.net"
+    words = "AccountName=acme;AccountKey=a2V5;BlobEndpoint=https://acme.example/blobs"
+    assert _config("azblob://states", {"AZURE_STORAGE_CONNECTION_STRING": words})["endpoint"] == "https://acme.example/blobs"
+    assert _config("gs://states/x", {"GOOGLE_OAUTH_ACCESS_TOKEN": "t"})["prefix"] == "x/.scaler/team/demo"
+
+
+def test_only_some_backends_share_records() -> None:
+    assert not any(map(is_shared, [None, "file:///tmp", "https://api.pulumi.com"]))
+    assert open_store("file:///tmp", "team", "demo", {}) is None
+    with pytest.raises(ScalerError, match="names a table that cannot be one"):
+        open_store("postgres://host/state?table=a;b", "team", "demo", {})
