@@ -20,8 +20,8 @@ from scaler.converge.ports import Ports
 from scaler.model import Result, Spec
 from scaler.model.orders import Orders
 from scaler.planning.claims import Claim, claim_of
+from scaler.records.recorded import Recorded
 from scaler.records.state import State
-from scaler.records.state_file import StateFile
 from scaler.support.clock import SystemClock
 from scaler.wiring import RunSettings, open_ports
 
@@ -163,14 +163,24 @@ class Scaler:
     # -- servers that exist --------------------------------------------------------------------
 
     def status(self, *, refresh: bool = False) -> State | None:
-        """Return the recorded servers, without engine or network; None if nothing was recorded yet.
+        """Return the recorded servers, without engine or cloud; None if nothing was recorded yet.
+
+        They are those that all machines share, where the backend is a bucket or a database that can be reached.
 
         With `refresh`, observe the cloud first, and rebuild a lost or damaged state file.
         """
         if refresh:
             spec = self._spec()
             self._run(spec, "status --refresh", lambda ports: operate.look(spec, ports))
-        return StateFile(self._project.state_dir, self.stack).load()
+        return Recorded(
+            state_dir=self._project.state_dir,
+            project=self._project.name,
+            stack=self.stack,
+            backend=self._project.backend_of(self.stack, self._environ),
+            environ=self._environ,
+            clock=self._clock,
+            warn=_Log().warn,
+        ).state()
 
     def refresh(self) -> Result:
         """Compare the records with the cloud, and record what exists; the result's `drift` lists what differed."""

@@ -55,7 +55,7 @@ class Ticker:
 
         context = self.context
         opener = partial(opened_cloud, self.project, spec, os.environ, context.clock)
-        fleet = Fleet(spec.owner, opener, coming=starting_servers(self.project, spec))
+        fleet = Fleet(spec.owner, opener, coming=starting_servers(context, self.project, spec))
         samples = read_samples(spec, self._sources, fleet)
         with opened_ports(
             context,
@@ -79,14 +79,16 @@ class Ticker:
             )
 
 
-def starting_servers(project: Project, spec: Spec) -> frozenset[str]:
+def starting_servers(context: Context, project: Project, spec: Spec) -> frozenset[str]:
     """Ids of the servers that were not ready when they were last observed."""
+    from scaler.commands.recorded import recorded
     from scaler.errors import StateError
     from scaler.model.lifecycle import Status
     from scaler.records.state_file import StateFile
 
     try:
-        state = StateFile(project.state_dir, spec.stack).load()
+        # A folder that has records needs no other ones for this: the run that follows brings them up to date.
+        state = StateFile(project.state_dir, spec.stack).load() or recorded(context, project, spec.stack).state()
     except StateError:
         # The run repairs the file, or reports what is wrong with it.
         return frozenset()

@@ -10,14 +10,13 @@ from scaler.commands.command import Command, common_options
 from scaler.commands.completers import complete_server
 from scaler.commands.context import Context, Output
 from scaler.commands.document import dump
+from scaler.commands.recorded import recorded
 from scaler.config.project import Project
 from scaler.errors import UsageError
 from scaler.model.events import Event
 from scaler.output.table import markdown_table, text_table
 from scaler.records.codec import event_to_json
-from scaler.records.event_log import EventLog
-from scaler.records.state_file import StateFile
-from scaler.support.clock import SystemClock, format_time
+from scaler.support.clock import format_time
 from scaler.support.suggestions import nearest
 
 _COLUMNS = ("at", "event", "server", "from", "to", "reason", "cause")
@@ -36,7 +35,7 @@ _COLUMNS = ("at", "event", "server", "from", "to", "reason", "cause")
 )
 @common_options
 def history(context: Context, server: str | None, limit: int) -> None:
-    """Show the events of a stack, oldest first. Uses neither the engine nor the network.
+    """Show the events of a stack, oldest first. Uses neither the engine nor the cloud.
 
     \b
     Examples:
@@ -49,7 +48,7 @@ def history(context: Context, server: str | None, limit: int) -> None:
     """
     project = Project.find(context.directory, context.state_dir)
     stack = project.choose(context.stack)
-    events = read_events(project, stack)
+    events = recorded(context, project, stack).events()
     if server is not None:
         _check_known(server, stack, events)
         events = [event for event in events if event.server == server]
@@ -67,16 +66,6 @@ def _check_known(server: str, stack: str, events: Sequence[Event]) -> None:
     known = sorted({event.server for event in events if event.server})
     if server not in known:
         raise UsageError(f"There are no events of a server {server} in {stack}.", fix=nearest(server, known))
-
-
-def read_events(project: Project, stack: str) -> list[Event]:
-    """Return the events of a stack, oldest first."""
-    path = StateFile(project.state_dir, stack).events_path
-
-    def warn(text: str) -> None:
-        click.echo(f"scaler: warning: {text}", err=True)
-
-    return EventLog(path, SystemClock(), warn=warn).read()
 
 
 def table_of(events: Sequence[Event]) -> list[list[str]]:

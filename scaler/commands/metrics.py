@@ -77,7 +77,7 @@ def read_metrics(context: Context, project: Project, spec: Spec) -> list[MetricL
     from scaler.wiring import opened_cloud
 
     opener = partial(opened_cloud, project, spec, os.environ, context.clock)
-    fleet = Fleet(spec.owner, opener, coming=starting_servers(project, spec))
+    fleet = Fleet(spec.owner, opener, coming=starting_servers(context, project, spec))
     found = metrics_of(spec)
     measured = Sources(os.environ, project.directory, context.clock).measure(found, fleet, spec.env)
     now = context.clock.now()

@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 
 import click
 
@@ -51,12 +52,16 @@ def prune(context: Context, older_than: timedelta | None, preview: bool, lock: L
     Exit codes: 0 done, 1 error, 5 locked, 64 usage.
     """
     from scaler.records.run_lock import RunLock
-    from scaler.wiring import backend_url, engine_home
+    from scaler.wiring import backend_url, engine_home, shared_records
 
     project, spec = load_stack(context)
     age = spec.retention if older_than is None else older_than
     run_lock = RunLock(project.state_dir, spec.stack)
-    with run_lock.held("prune", context.clock, within=lock.timeout, note=lambda text: click.echo(text, err=True)):
+    note = partial(click.echo, err=True)
+    with (
+        run_lock.held("prune", context.clock, within=lock.timeout, note=note),
+        shared_records(project, spec, os.environ, context.clock, note),
+    ):
         backend = LocalBackend.at(backend_url(project, spec, os.environ), project.name, spec.stack)
         found = housekeeping.leftovers(engine_home(project), backend, context.clock.now() - age)
         records = _prune_records(context, project, spec, age, preview=preview)

@@ -89,7 +89,7 @@ def make_setting(context: Context, project: Project, spec: Spec, group: Group, g
 
     return Setting(
         cloud=spec.cloud,
-        boots=given.boots or _recorded_boots(project, spec, group) or (_DEFAULT_BOOT,),
+        boots=given.boots or _recorded_boots(context, project, spec, group) or (_DEFAULT_BOOT,),
         throughput=given.throughput,
         start=given.start,
         slo=given.slo,
@@ -99,15 +99,12 @@ def make_setting(context: Context, project: Project, spec: Spec, group: Group, g
     )
 
 
-def _recorded_boots(project: Project, spec: Spec, group: Group) -> tuple[timedelta, ...]:
+def _recorded_boots(context: Context, project: Project, spec: Spec, group: Group) -> tuple[timedelta, ...]:
     """How long the stack's own servers took to boot, as far as the records show."""
+    from scaler.commands.recorded import recorded
     from scaler.records.boots import boot_times
-    from scaler.records.event_log import EventLog
-    from scaler.records.state_file import StateFile
-    from scaler.support.clock import SystemClock
 
-    log = EventLog(StateFile(project.state_dir, spec.stack).events_path, SystemClock())
-    return tuple(boot_times(log.read()).get(group.name, ()))
+    return tuple(boot_times(recorded(context, project, spec.stack).events()).get(group.name, ()))
 
 
 def _price(context: Context, project: Project, spec: Spec, group: Group, given: Decimal | None) -> Price | None:

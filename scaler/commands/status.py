@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from datetime import timedelta
 
 import click
 
@@ -11,12 +12,18 @@ from scaler.commands.context import Context
 from scaler.config.project import Project
 from scaler.errors import ExitCode
 
+_PATIENCE = timedelta(seconds=1)
+"""How long it may take to read the records that other machines share."""
+
 
 @click.command(cls=Command)
 @click.option("--refresh", is_flag=True, help="Ask the cloud first, and record the answer in the state file.")
 @common_options
 def status(context: Context, refresh: bool) -> int:
-    """Show the recorded servers. Uses neither the engine nor the network, except with --refresh.
+    """Show the recorded servers. Uses neither the engine nor the cloud, except with --refresh.
+
+    With a backend that is a bucket or a database, the records are those that all machines share, if they can be
+    read within a second.
 
     \b
     Examples:
@@ -27,14 +34,14 @@ def status(context: Context, refresh: bool) -> int:
     \b
     Exit codes: 0 shown, 1 the state file is damaged, 64 usage; with --refresh also 5 locked, 69 unreachable.
     """
+    from scaler.commands.recorded import recorded
     from scaler.output.render import render_status
-    from scaler.records.state_file import StateFile
 
     project = Project.find(context.directory, context.state_dir)
     stack = project.choose(context.stack)
     if refresh:
         _ask_the_cloud(context)
-    state = StateFile(project.state_dir, stack).load()
+    state = recorded(context, project, stack, _PATIENCE).state()
     color = context.colored(sys.stdout)
     text = render_status(
         state, context.output, stack=stack, now=context.clock.now(), color=color, hints=context.interactive

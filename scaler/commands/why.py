@@ -11,7 +11,8 @@ from scaler.commands.command import Command, common_options
 from scaler.commands.completers import complete_server
 from scaler.commands.context import Context, Output
 from scaler.commands.document import dump
-from scaler.commands.history import read_events, table_of
+from scaler.commands.history import table_of
+from scaler.commands.recorded import recorded
 from scaler.commands.running import load_stack
 from scaler.errors import UsageError
 from scaler.model import Server
@@ -21,7 +22,6 @@ from scaler.output.table import markdown_table, text_table
 from scaler.output.words import format_age, format_elapsed
 from scaler.records.codec import event_to_json, pause_to_json, server_to_json
 from scaler.records.explanation import Explanation, RunReport, explain_server
-from scaler.records.state_file import StateFile
 from scaler.support.clock import format_time
 from scaler.support.suggestions import nearest
 from scaler.support.text import one_line
@@ -35,7 +35,7 @@ _COLUMNS = ("at", "event", "from", "to", "reason")
 def why(context: Context, server: str) -> None:
     """Explain the state of a server: which command decided it, on which numbers, and what the result was.
 
-    Reads the event log. Uses neither the engine nor the network.
+    Reads the event log. Uses neither the engine nor the cloud.
 
     \b
     Examples:
@@ -46,14 +46,14 @@ def why(context: Context, server: str) -> None:
     Exit codes: 0 explained, 64 usage, such as an unknown server.
     """
     project, spec = load_stack(context)
-    state = StateFile(project.state_dir, spec.stack).load()
+    known = recorded(context, project, spec.stack)
+    state, events = known.state(), known.events()
     records = state.records if state else {}
-    events = read_events(project, spec.stack)
     pause = state.orders.active_pause(context.clock.now()) if state else None
     found = explain_server(server, events, records.get(server), spec.groups)
     if found is None:
-        known = sorted({*records, *(event.server for event in events if event.server)})
-        raise UsageError(f"There are no records of a server {server} in {spec.stack}.", fix=nearest(server, known))
+        names = sorted({*records, *(event.server for event in events if event.server)})
+        raise UsageError(f"There are no records of a server {server} in {spec.stack}.", fix=nearest(server, names))
     if context.output in (Output.JSON, Output.YAML):
         click.echo(dump({"stack": spec.stack, **_document(found), "pause": pause_to_json(pause)}, context.output))
         return

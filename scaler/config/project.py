@@ -6,6 +6,7 @@ Nothing heavy is imported here, since `scaler status` needs no more than this to
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,6 +50,20 @@ class Project:
     def spec_path(self, stack: str) -> Path:
         """Return the path of a stack's spec, which need not exist."""
         return self.directory / "stacks" / f"{stack}.yaml"
+
+    def backend_of(self, stack: str, environ: Mapping[str, str]) -> str | None:
+        """Return the URL of a stack's backend as spec, environment or Pulumi.yaml have it; None: the default folder.
+
+        The spec is not validated: for those who only look at records, and must be quick.
+        """
+        from scaler.config.strict_yaml import read
+
+        try:
+            document = read(self.spec_path(stack)).value
+        except (OSError, InvalidSpecError):
+            document = None
+        own = document.get("backend") if isinstance(document, dict) else None
+        return (own if isinstance(own, str) else None) or environ.get("PULUMI_BACKEND_URL") or self.backend
 
     def choose(self, stack: str | None) -> str:
         """Return the given stack; if None, the only one. Raises UsageError if that is none, or one of several."""

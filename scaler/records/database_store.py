@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
-from typing import Any, LiteralString, cast
+from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import psycopg
@@ -56,20 +56,21 @@ class DatabaseStore:
         return Document(str(version), bytes(content))
 
     def write(self, name: str, content: bytes, after: str | None = None) -> str:
-        # From a sequence of times and not from 1, so that a document which was deleted and made anew has another version.
+        # The first version is a time and not 1, so that a document that was deleted and made anew has another one.
         if after is None:
             query = "INSERT INTO {} (name, version, content) VALUES (%s, {first}, %s) "
             query += "ON CONFLICT DO NOTHING RETURNING version"
             first = "(extract(epoch from clock_timestamp()) * 1000000)::bigint"
             rows = self._run(query.replace("{first}", first), self._key(name), content, makes=True)
         else:
-            query = "UPDATE {} SET version = version + 1, content = %s WHERE name = %s AND version = %s RETURNING version"
+            query = "UPDATE {} SET version = version + 1, content = %s WHERE name = %s AND version = %s "
+            query += "RETURNING version"
             rows = self._run(query, content, self._key(name), int(after))
         if not rows:
             raise ConflictError(f"Another machine has written {name} in {self._place}.")
-        return str(rows[0][0])
+        return f"{rows[0][0]}"
 
-    def list(self) -> Sequence[str]:
+    def names(self) -> Sequence[str]:
         rows = self._run("SELECT name FROM {} WHERE starts_with(name, %s)", self._key(""))
         return sorted(row[0].removeprefix(self._key("")) for row in rows)
 
@@ -87,7 +88,7 @@ class DatabaseStore:
 
     def _run(self, query: str, *values: object, makes: bool = False) -> list[tuple[Any, ...]]:
         """Run one statement and return its rows; none where the table is not there, unless `makes` it."""
-        statement = sql.SQL(cast(LiteralString, query)).format(self._table)
+        statement = sql.SQL(query).format(self._table)
         with self._reported():
             connection = self._connected()
             try:

@@ -41,7 +41,7 @@ class FolderStore:
                 replace_file(path, content)
         return _version(content)
 
-    def list(self) -> Sequence[str]:
+    def names(self) -> Sequence[str]:
         with self._reported():
             paths = [path for path in self._folder.rglob("*") if path.is_file() and not path.name.startswith(".")]
         return sorted(str(path.relative_to(self._folder)) for path in paths)

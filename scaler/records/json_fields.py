@@ -75,6 +75,9 @@ class Fields:
             raise MalformedError(f"`{name}` is not an object")
         return {str(key): item for key, item in value.items()}
 
+    def all(self) -> dict[str, object]:
+        return {str(name): value for name, value in self._fields.items()}
+
     def items(self, name: str) -> list[object]:
         if not isinstance(value := self._fields.get(name), list):
             raise MalformedError(f"`{name}` is not a list")

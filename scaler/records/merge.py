@@ -37,7 +37,9 @@ def merge(base: State | None, ours: State, theirs: State) -> State:
         updated=max(ours.updated, theirs.updated),
         wanted=orders.wanted,
         servers=tuple(server for server in servers if server),
-        identity=chosen(base and base.identity, ours.identity, theirs.identity, lambda own, shared: shared or own),
+        identity=chosen(
+            base.identity if base else None, ours.identity, theirs.identity, lambda own, shared: shared or own
+        ),
         orders=orders,
     )
 

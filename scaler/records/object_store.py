@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import configparser
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -31,8 +31,11 @@ def open_objects(url: str, folder: str, environ: Mapping[str, str], patience: ti
     parts = urlsplit(url)
     given = dict(parse_qsl(parts.query, keep_blank_values=True))
     prefix = "/".join(piece for piece in (unquote(parts.path).strip("/"), folder) if piece)
-    make = {"s3": _s3, "gs": _gcs, "azblob": _azure}[parts.scheme]
-    return ObjectStore(make(parts.netloc, prefix, given, environ, _limits(patience)), f"{parts.scheme}://{parts.netloc}")
+    makers: dict[str, Callable[..., S3Store | GCSStore | AzureStore]] = {"s3": _s3, "gs": _gcs, "azblob": _azure}
+    make = makers[parts.scheme]
+    return ObjectStore(
+        make(parts.netloc, prefix, given, environ, _limits(patience)), f"{parts.scheme}://{parts.netloc}"
+    )
 
 
 class ObjectStore:
@@ -66,7 +69,7 @@ class ObjectStore:
             raise ConflictError(f"{name} in {self._place} was deleted.") from error
         return _version(done)
 
-    def list(self) -> Sequence[str]:
+    def names(self) -> Sequence[str]:
         prefix = f"{self._objects.prefix}/" if self._objects.prefix else ""
         with self._reported():
             pages = obstore.list(self._objects)
@@ -143,7 +146,7 @@ def _s3(
     }
     if endpoint := given.get("endpoint") or environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL"):
         is_plain = _is_set(given, "disable_https") or _is_set(given, "disableSSL")
-        scheme, mark, host = endpoint.rpartition("://")
+        scheme, _, host = endpoint.rpartition("://")
         scheme = scheme or ("http" if is_plain else "https")
         # With virtual hosts, obstore wants the bucket's own host.
         config["endpoint"] = f"{scheme}://{host}" if is_path_style else f"{scheme}://{bucket}.{host}"
@@ -161,7 +164,7 @@ _KEYS = {
 
 
 def _profile(name: str, environ: Mapping[str, str], *, is_asked: bool) -> Mapping[str, str]:
-    """Return what the AWS files say of a profile: keys and region. CredentialsError if it was asked for and has no keys."""
+    """Return what the AWS files say of a profile: keys and region; CredentialsError if asked for, without keys."""
     home = Path(environ.get("HOME", "/")) / ".aws"
     found: dict[str, str] = {}
     for path, section in (
@@ -178,7 +181,7 @@ def _profile(name: str, environ: Mapping[str, str], *, is_asked: bool) -> Mappin
         raise CredentialsError(
             f"The AWS profile {name} has no keys that scaler can use for the shared records.",
             why="it reads aws_access_key_id and aws_secret_access_key, and takes on no role and signs nobody in",
-            fix=f'Have them in the environment: eval "$(aws configure export-credentials --profile {name} --format env)"',
+            fix=f"Set what `aws configure export-credentials --profile {name} --format env` shows.",
         )
     return found
 

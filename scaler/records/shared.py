@@ -40,12 +40,8 @@ class Shared:
 
     def joined(self, base: Shared, theirs: Shared) -> Shared:
         """Return what `theirs` becomes with what changed here since `base`; here `events` are the new ones alone."""
-        if self.state is None or theirs.state is None:
-            state = self.state or theirs.state
-        else:
-            state = chosen(base.state, self.state, theirs.state, lambda ours, other: merge(base.state, ours, other))
         return Shared(
-            state=state,
+            state=chosen(base.state, self.state, theirs.state, lambda ours, other: _merged(base.state, ours, other)),
             memory=chosen(base.memory, self.memory, theirs.memory, lambda ours, _: ours),
             shortages=chosen(base.shortages, self.shortages, theirs.shortages, lambda ours, _: ours),
             events=(*theirs.events, *self.events),
@@ -57,6 +53,13 @@ class Shared:
         news = self.state is not None and self.state != base.state
         news |= self.memory != base.memory or self.shortages != base.shortages
         return news or any(map(_tells_something, self.events))
+
+
+def _merged(base: State | None, ours: State | None, theirs: State | None) -> State | None:
+    return merge(base, ours, theirs) if ours and theirs else ours or theirs
+
+
+NOTHING = Shared()
 
 
 def _tells_something(event: Json) -> bool:
@@ -100,7 +103,7 @@ def decode(content: bytes, stack: str) -> Shared:
         memory=fields.optional_object("autoscale"),
         shortages=fields.optional_object("shortages"),
         segments=fields.texts("segments"),
-        events=tuple(fields.items("events")),
+        events=tuple(Fields(event).all() for event in fields.items("events")),
     )
 
 

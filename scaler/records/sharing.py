@@ -22,9 +22,9 @@ from urllib.parse import urlsplit
 
 from scaler.errors import ScalerError, StateError
 from scaler.records.json_fields import Fields
-from scaler.records.shared import Json, Shared, decode, encode, events_in, lines_of, split_off
-from scaler.records.state_file import CorruptStateError, StateFile
+from scaler.records.shared import NOTHING, Json, Shared, decode, encode, events_in, lines_of, split_off
 from scaler.records.state import State
+from scaler.records.state_file import CorruptStateError, StateFile
 from scaler.records.store import PATIENCE, ConflictError, Store, open_store, save
 from scaler.support.clock import Clock, format_time, parse_time
 from scaler.support.documents import LARGEST_FILE, read_file, read_json
@@ -53,7 +53,7 @@ class _Copy:
     version: str | None = None
     """None: there were none."""
     seen: datetime | None = None
-    shared: Shared = Shared()
+    shared: Shared = NOTHING
     logged: int = 0
     """Bytes at the beginning of the folder's event log that hold the events of `shared`."""
 
@@ -113,20 +113,37 @@ class Sharing:
     # -- runs ----------------------------------------------------------------------------------
 
     def pull(self) -> None:
-        """Take over what other machines recorded. Warn if that is not possible; StateError if a newer scaler wrote it."""
+        """Take over what other machines recorded; StateError if a newer scaler wrote it, else a warning of trouble."""
         with self._tolerated("read"):
-            copy = self._copy()
-            found = self._store.read(DOCUMENT, copy.version)
-            if found is None:
-                make_folder(self._copy_path.parent)
-                self._keep(replace(copy, version=None))
-                return
-            if found.content is None:
-                self._keep(copy)
-                if not self._state.path.exists() and copy.shared.state:
-                    self._state.take_over(copy.shared.state)
-                return
-            self._take_over(copy, found.version, self._decoded(found.content))
+            self._meet(self._copy())
+
+    def _meet(self, copy: _Copy) -> None:
+        """Read the shared records, and join them with what is new here."""
+        make_folder(self._copy_path.parent)
+        found = self._store.read(DOCUMENT, copy.version)
+        if found is None:
+            # None yet, or somebody deleted them: what this folder knows becomes the records.
+            self._keep(replace(copy, version=None))
+        elif found.content is None:
+            self._keep(copy)
+            if copy.shared.state and self._loaded() is None:
+                self._state.take_over(copy.shared.state)
+        elif (theirs := self._readable(found.content)) is None:
+            self._keep(_Copy(version=found.version))
+        else:
+            self._take_over(copy, found.version, theirs)
+
+    def _readable(self, content: bytes) -> Shared | None:
+        """Return what a document says; one that says nothing is kept under another name, and is replaced."""
+        try:
+            return decode(content, self._stack)
+        except ValueError as error:
+            name = f"damaged/{secrets.token_hex(4)}.json"
+            self._store.write(name, content)
+            self._warn(
+                f"the shared records are damaged ({error}); they are kept as {name} and made again of this folder's"
+            )
+            return None
 
     def push(self) -> None:
         """Share what changed in the folder; nothing is sent if nothing did. Warn if that is not possible."""
@@ -142,10 +159,11 @@ class Sharing:
                 try:
                     self._write(copy, ours.joined(copy.shared, theirs))
                 except ConflictError:
-                    copy = self._met(copy)
+                    self._meet(copy)
+                    copy = self._copy()
                 else:
                     return
-            self._warn("the shared records were replaced again and again while this run wrote its own; the next run does")
+            self._warn("others replaced the shared records again and again; the next run shares what this one did")
 
     def _write(self, copy: _Copy, joined: Shared) -> None:
         """Write the document, and before it the segment that its oldest events become."""
@@ -167,15 +185,6 @@ class Sharing:
         for name in surplus:
             self._store.delete(name)
 
-    def _met(self, copy: _Copy) -> _Copy:
-        """Take over what another machine wrote since, beside what is new here."""
-        found = self._store.read(DOCUMENT)
-        if found is None or found.content is None:
-            # Somebody deleted it: what this folder knows becomes the records.
-            return replace(copy, version=None)
-        self._take_over(copy, found.version, self._decoded(found.content))
-        return self._copy()
-
     def _take_over(self, copy: _Copy, version: str, theirs: Shared) -> None:
         """Make the folder's files of what was read and what is new in them."""
         if copy.seen is None:
@@ -189,9 +198,8 @@ class Sharing:
         self._adopt(version, theirs, lines_of(ours.events), files=joined)
 
     def _adopt(self, version: str, shared: Shared, new_lines: bytes, files: Shared | None = None) -> None:
-        """Replace the folder's files by `files`, and its copy by `shared`; `new_lines` of the log are not shared yet."""
+        """Replace the folder's files by `files` and its copy by `shared`; `new_lines` of the log are not shared."""
         files = files or shared
-        make_folder(self._copy_path.parent)
         lines = lines_of(shared.events)
         # The copy comes last: a run that is killed before it finds what it was, and joins once more.
         if files.state and files.state != self._loaded():
@@ -213,7 +221,7 @@ class Sharing:
         if found.content is None:
             theirs = replace(copy.shared, events=self._logged(copy))
         else:
-            theirs = self._decoded(found.content)
+            theirs = decode(found.content, self._stack)
         return theirs if copy.seen is None else self._ours(copy).joined(copy.shared, theirs)
 
     def local(self) -> Shared:
@@ -287,9 +295,6 @@ class Sharing:
             "shared": json.loads(encode(copy.shared)),
         }
         replace_file(self._copy_path, json.dumps(document).encode() + b"\n")
-
-    def _decoded(self, content: bytes) -> Shared:
-        return decode(content, self._stack)
 
     @contextmanager
     def _tolerated(self, what: str) -> Iterator[None]:

@@ -77,7 +77,7 @@ class StateFile:
         return saved
 
     def take_over(self, state: State) -> None:
-        """Replace the content by what other machines recorded, with its serial. A damaged file is set aside; OSError."""
+        """Replace the content by what other machines recorded, with its serial; a damaged file is set aside."""
         from filelock import FileLock
 
         make_folder(self.path.parent)

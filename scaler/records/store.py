@@ -61,7 +61,7 @@ class Store(Protocol):
         A ConflictError can be the answer to a repeat of this very write, whose first answer was lost: call `save`.
         """
 
-    def list(self) -> Sequence[str]:
+    def names(self) -> Sequence[str]:
         """Return the names of all documents, sorted."""
 
     def delete(self, name: str) -> None:

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import pytest
 
@@ -17,15 +17,15 @@ from scaler.records.folder_store import FolderStore
 from scaler.records.store import ConflictError, Store, StoreUnavailableError, is_shared, open_store, save
 from tests.support.backends import bucket, container, database
 
-
-class _Opener(Protocol):
-    def __call__(self, stack: str = "demo") -> Store: ...
+_Open = Callable[[str], Store]
 
 
 @pytest.fixture(
     params=[None, database, bucket, container], ids=["folder", "postgresql", "s3", "azblob"], scope="module"
 )
-def opened(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Store]]:
+def opened(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[str], Store]]:
     """What opens the store of a stack."""
     with ExitStack() as closing:
         if request.param is None:
@@ -44,7 +44,7 @@ def opened(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.fixture
-def open_one(opened: Callable[[str], Store], request: pytest.FixtureRequest) -> Callable[[], Store]:
+def open_one(opened: _Open, request: pytest.FixtureRequest) -> Callable[[], Store]:
     """What opens the store of a stack that no other test uses; each call is another machine."""
     name = request.node.originalname.replace("_", "-")
     return lambda: opened(name)
@@ -84,13 +84,13 @@ def test_what_was_deleted_is_no_version_to_replace(open_one: Callable[[], Store]
         ours.write("records.json", b"two", version)
 
 
-def test_documents_are_listed_by_stack(open_one: Callable[[], Store], opened: Callable[[str], Store]) -> None:
+def test_documents_are_listed_by_stack(open_one: Callable[[], Store], opened: _Open) -> None:
     ours, other = open_one(), opened("another")
     other.write("records.json", b"other")
     for name in ("records.json", "events/00000002.jsonl", "events/00000001.jsonl"):
         ours.write(name, b"x")
-    assert ours.list() == ["events/00000001.jsonl", "events/00000002.jsonl", "records.json"]
-    assert other.list() == ["records.json"]
+    assert ours.names() == ["events/00000001.jsonl", "events/00000002.jsonl", "records.json"]
+    assert other.names() == ["records.json"]
 
 
 def test_of_many_writers_one_wins(open_one: Callable[[], Store]) -> None:
@@ -105,8 +105,7 @@ def test_of_many_writers_one_wins(open_one: Callable[[], Store]) -> None:
     version: str | None = None
     with ThreadPoolExecutor(len(machines)) as pool:
         for _ in range(5):
-            before = version
-            answers = list(pool.map(lambda number: write(number, before), range(len(machines))))
+            answers = list(pool.map(write, range(len(machines)), [version] * len(machines)))
             (version,) = [answer for answer in answers if answer]
             found = machines[0].read("lease.json")
             assert found and found.version == version
@@ -133,20 +132,27 @@ def test_what_is_too_large_is_not_read(open_one: Callable[[], Store], monkeypatc
         ours.read("records.json")
 
 
-@pytest.mark.parametrize(
-    ("url", "environ"),
-    [
-        ("s3://states?endpoint=http://127.0.0.1:1&s3ForcePathStyle=true", {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}),
-        ("azblob://states?localemu=true&protocol=http&domain=127.0.0.1:1", {"AZURE_STORAGE_ACCOUNT": "a", "AZURE_STORAGE_KEY": "aaaa"}),
-        ("gs://states", {"STORAGE_EMULATOR_HOST": "127.0.0.1:1"}),
-        ("postgres://someone:53cr3t@127.0.0.1:1/state", {}),
-    ],
-    ids=["s3", "azblob", "gs", "postgresql"],
-)
-def test_a_store_that_cannot_be_reached_says_so_soon(url: str, environ: dict[str, str]) -> None:
-    store = open_store(url, "team", "demo", environ, patience=timedelta(seconds=2))
+_NOWHERE = {
+    "s3": "s3://states?endpoint=http://127.0.0.1:1&s3ForcePathStyle=true",
+    "azblob": "azblob://states?localemu=true&protocol=http&domain=127.0.0.1:1",
+    "gs": "gs://states",
+    "postgresql": "postgres://someone:53cr3t@127.0.0.1:1/state",
+}
+
+_CREDENTIALS = {
+    "AWS_ACCESS_KEY_ID": "one",
+    "AWS_SECRET_ACCESS_KEY": "two",
+    "AZURE_STORAGE_ACCOUNT": "acme",
+    "AZURE_STORAGE_KEY": "a2V5",
+    "STORAGE_EMULATOR_HOST": "127.0.0.1:1",
+}
+
+
+@pytest.mark.parametrize("kind", _NOWHERE)
+def test_a_store_that_cannot_be_reached_says_so_soon(kind: str) -> None:
+    store = open_store(_NOWHERE[kind], "team", "demo", _CREDENTIALS, patience=timedelta(seconds=2))
     assert store
-    for attempt in (lambda: store.read("records.json"), lambda: store.write("records.json", b""), store.list):
+    for attempt in (lambda: store.read("records.json"), lambda: store.write("records.json", b""), store.names):
         with pytest.raises(StoreUnavailableError) as failed:
             attempt()
         assert "53cr3t" not in str(failed.value)
@@ -182,7 +188,10 @@ def test_the_urls_parameters_are_the_engines(tmp_path: Path) -> None:
     azure = _config("azblob://states?storage_account=acme", {"AZURE_STORAGE_KEY": "a2V5"})
     assert azure["endpoint"] == "https://acme.blob.core.windows.net"
     words = "AccountName=acme;AccountKey=a2V5;BlobEndpoint=https://acme.example/blobs"
-    assert _config("azblob://states", {"AZURE_STORAGE_CONNECTION_STRING": words})["endpoint"] == "https://acme.example/blobs"
+    assert (
+        _config("azblob://states", {"AZURE_STORAGE_CONNECTION_STRING": words})["endpoint"]
+        == "https://acme.example/blobs"
+    )
     assert _config("gs://states/x", {"GOOGLE_OAUTH_ACCESS_TOKEN": "t"})["prefix"] == "x/.scaler/team/demo"
 
 

@@ -1,7 +1,7 @@
 """Places for the engine's state that machines share, on loopback: a database and three kinds of bucket.
 
-PostgreSQL is a real server, started from Debian's package. S3 is moto and Azure Blob Storage is azurite: implementations
-of their protocols that we did not write.
+PostgreSQL is a real server, started from Debian's package. S3 is moto and Azure Blob Storage is azurite, which
+implement their protocols and which we did not write.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import json
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -189,8 +188,8 @@ def container() -> Iterator[Container]:
     port = free_port()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        options = ["--blobPort", str(port), "--location", name, "--skipApiVersionCheck", "--disableTelemetry", "--silent"]
-        with running([program, *options], folder):
+        command = [program, "--blobPort", str(port), "--location", name]
+        with running([*command, "--skipApiVersionCheck", "--disableTelemetry", "--silent"], folder):
             await_true(lambda: listens(port), "azurite")
             made = Container(port)
             _make_container(port)

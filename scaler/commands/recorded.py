@@ -1,0 +1,31 @@
+"""The records of a stack for the commands that only look."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+
+import click
+
+from scaler.commands.context import Context
+from scaler.config.project import Project
+from scaler.records.recorded import Recorded
+from scaler.records.store import PATIENCE
+
+
+def recorded(context: Context, project: Project, stack: str, patience: timedelta = PATIENCE) -> Recorded:
+    """Return what is recorded of a stack; `patience` is how long it may take to ask where others record."""
+
+    def warn(text: str) -> None:
+        click.echo(f"scaler: warning: {text}", err=True)
+
+    return Recorded(
+        state_dir=project.state_dir,
+        project=project.name,
+        stack=stack,
+        backend=project.backend_of(stack, os.environ),
+        environ=os.environ,
+        clock=context.clock,
+        warn=warn,
+        patience=patience,
+    )
