@@ -32,6 +32,9 @@ APT_INSTALL := DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-re
 help: ## list the targets
 	awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
+# Of the imitation of Azure Blob Storage that some tests talk to.
+AZURITE := 3.35.0
+
 demo: engine ## five servers on the embedded cloud, then two, then none; PROFILE=hostile: on an unpleasant one
 	project=$$(mktemp -d)
 	trap 'rm -rf "$$project"' EXIT
@@ -103,6 +106,10 @@ tools: ## install the programs that some tests start (apt-get, as root); without
 	  command -v "$${pair%%:*}" >/dev/null || missing="$$missing $${pair##*:}"
 	done
 	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$$missing postgresql"
+	# An Azure Blob Storage. Where npm is not, neither is it worth the packages that npm brings.
+	if ! command -v azurite-blob >/dev/null && command -v npm >/dev/null; then
+	  npm install --global --no-fund --no-audit azurite@$(AZURITE) || echo 'tools: azurite could not be installed' >&2
+	fi
 	if [ -z "$$missing" ]; then
 	  echo 'tools: all are installed'
 	elif command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then

@@ -74,9 +74,7 @@ def open_ports(run: RunSettings, *, clock: Clock, progress: Progress) -> Iterato
     with ExitStack() as stack:
         unlocked = stack.enter_context(_locked(run, clock, progress.note))
         scratch = stack.enter_context(scratch_of(project)) if run.looks else None
-        folder, share = stack.enter_context(
-            shared_records(project, spec, run.environ, clock, progress.warn, scratch)
-        )
+        folder, share = stack.enter_context(shared_records(project, spec, run.environ, clock, progress.warn, scratch))
         account = stack.enter_context(_reached(project, spec, run.environ, scratch))
         cloud = account.open(spec, clock)
         stack.callback(cloud.close)

@@ -73,7 +73,7 @@ class Ticker:
                 timeout=self.timeout,
                 approve=ask(context, spec, ports) if self.asking else None,
             )
-            memory = Memory.of(self.project.state_dir, spec.stack, ports.progress.warn)
+            memory = Memory.of(ports.records_folder, spec.stack, ports.progress.warn)
             return run_tick(
                 spec, samples, memory, ports, now=now, options=options, prices=self._prices, read=fleet.sent
             )

@@ -13,7 +13,7 @@ import psycopg
 from psycopg import errors, sql
 
 from scaler.errors import UsageError
-from scaler.records.store import ConflictError, Document, StoreUnavailableError, check_size
+from scaler.records.store import ConflictError, Stored, StoreUnavailableError, check_size
 from scaler.support.documents import LARGEST_FILE
 from scaler.support.text import LONGEST, one_line
 
@@ -26,7 +26,7 @@ _CREATE = "CREATE TABLE IF NOT EXISTS {} (name text PRIMARY KEY, version bigint 
 
 
 class DatabaseStore:
-    """`store.Store` in PostgreSQL. The table is made with the first write; versions count the writes."""
+    """`store.DocumentStore` in PostgreSQL. The table is made with the first write; versions count the writes."""
 
     def __init__(self, url: str, folder: str, patience: timedelta) -> None:
         parts = urlsplit(url)
@@ -42,7 +42,7 @@ class DatabaseStore:
         self._patience = patience
         self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
 
-    def read(self, name: str, known: str | None = None) -> Document | None:
+    def read(self, name: str, known: str | None = None) -> Stored | None:
         # One round trip, and no content that is known or too large.
         query = "SELECT version, octet_length(content), CASE WHEN version = %s OR octet_length(content) > %s THEN NULL "
         query += "ELSE content END FROM {} WHERE name = %s"
@@ -51,9 +51,9 @@ class DatabaseStore:
             return None
         version, size, content = rows[0]
         if str(version) == known:
-            return Document(known, None)
+            return Stored(known, None)
         check_size(size)
-        return Document(str(version), bytes(content))
+        return Stored(str(version), bytes(content))
 
     def write(self, name: str, content: bytes, after: str | None = None) -> str:
         # The first version is a time and not 1, so that a document that was deleted and made anew has another one.

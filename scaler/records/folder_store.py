@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from scaler.records.store import ConflictError, Document, StoreUnavailableError
+from scaler.records.store import ConflictError, Stored, StoreUnavailableError
 from scaler.support.documents import read_file
 from scaler.support.files import FILE, failure_reason, make_folder, replace_file
 
@@ -15,18 +15,18 @@ _LOCK = ".lock"
 
 
 class FolderStore:
-    """`store.Store` in a folder. Its versions are hashes of the content."""
+    """`store.DocumentStore` in a folder. Its versions are hashes of the content."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def read(self, name: str, known: str | None = None) -> Document | None:
+    def read(self, name: str, known: str | None = None) -> Stored | None:
         with self._reported():
             content = self._content(name)
         if content is None:
             return None
         version = _version(content)
-        return Document(version, None if version == known else content)
+        return Stored(version, None if version == known else content)
 
     def write(self, name: str, content: bytes, after: str | None = None) -> str:
         import filelock

@@ -19,7 +19,7 @@ from obstore.exceptions import AlreadyExistsError, BaseError, NotModifiedError, 
 from obstore.store import AzureStore, GCSStore, S3Store
 
 from scaler.errors import CredentialsError
-from scaler.records.store import ConflictError, Document, StoreUnavailableError, check_size
+from scaler.records.store import ConflictError, Stored, StoreUnavailableError, check_size
 from scaler.support.text import LONGEST, one_line
 
 _RETRIES = 2
@@ -39,24 +39,24 @@ def open_objects(url: str, folder: str, environ: Mapping[str, str], patience: ti
 
 
 class ObjectStore:
-    """`store.Store` over one of obstore's stores. Its versions are entity tags, at Google also generations."""
+    """`store.DocumentStore` over one of obstore's stores. Its versions are entity tags, at Google also generations."""
 
     def __init__(self, objects: S3Store | GCSStore | AzureStore, place: str) -> None:
         self._objects = objects
         self._place = place
 
-    def read(self, name: str, known: str | None = None) -> Document | None:
+    def read(self, name: str, known: str | None = None) -> Stored | None:
         options: Any = {"if_none_match": known.partition("\n")[0]} if known else {}
         try:
             with self._reported():
                 found = obstore.get(self._objects, name, options=options)
                 check_size(found.meta["size"])
-                return Document(_version(found.meta), bytes(found.bytes()))
+                return Stored(_version(found.meta), bytes(found.bytes()))
         except FileNotFoundError:
             return None
         except NotModifiedError:
             assert known is not None  # noqa: S101 - only a condition has this answer
-            return Document(known, None)
+            return Stored(known, None)
 
     def write(self, name: str, content: bytes, after: str | None = None) -> str:
         try:

@@ -25,7 +25,7 @@ from scaler.records.json_fields import Fields
 from scaler.records.shared import NOTHING, Json, Shared, decode, encode, events_in, lines_of, split_off
 from scaler.records.state import State
 from scaler.records.state_file import CorruptStateError, StateFile
-from scaler.records.store import PATIENCE, ConflictError, Store, open_store, save
+from scaler.records.store import PATIENCE, ConflictError, DocumentStore, open_store, save
 from scaler.support.clock import Clock, format_time, parse_time
 from scaler.support.documents import LARGEST_FILE, read_file, read_json
 from scaler.support.files import failure_reason, make_folder, open_file, replace_file
@@ -96,7 +96,14 @@ class Sharing:
     """
 
     def __init__(
-        self, store: Store, state_dir: Path, stack: str, clock: Clock, *, warn: Callable[[str], None], place: str
+        self,
+        store: DocumentStore,
+        state_dir: Path,
+        stack: str,
+        clock: Clock,
+        *,
+        warn: Callable[[str], None],
+        place: str,
     ) -> None:
         """`place` says where the records are, without what is secret; another one has nothing in common with a copy."""
         self._store = store

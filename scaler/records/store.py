@@ -37,7 +37,7 @@ class StoreUnavailableError(UnavailableError):
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
+class Stored:
     """One version of a document."""
 
     version: str
@@ -46,10 +46,10 @@ class Document:
     """None: as in the version that the reader knows."""
 
 
-class Store(Protocol):
+class DocumentStore(Protocol):
     """The documents of one stack. Every method raises StoreUnavailableError if the store does not answer."""
 
-    def read(self, name: str, known: str | None = None) -> Document | None:
+    def read(self, name: str, known: str | None = None) -> Stored | None:
         """Return a document, without its content if it is still the version `known`; None if there is none.
 
         ValueError if it is larger than any that scaler writes.
@@ -71,8 +71,8 @@ class Store(Protocol):
         """End connections."""
 
 
-def save(store: Store, name: str, content: bytes, after: str | None = None) -> str:
-    """Write as `Store.write` does, and know a write of our own whose answer was lost.
+def save(store: DocumentStore, name: str, content: bytes, after: str | None = None) -> str:
+    """Write as `DocumentStore.write` does, and know a write of our own whose answer was lost.
 
     So the content must differ from what anybody else writes.
     """
@@ -99,7 +99,7 @@ def is_shared(url: str | None) -> bool:
 
 def open_store(
     url: str, project: str, stack: str, environ: Mapping[str, str], *, patience: timedelta = PATIENCE
-) -> Store | None:
+) -> DocumentStore | None:
     """Return the store beside the engine's state at this URL, or None if it has none.
 
     No request is sent yet. ScalerError if a package is not installed, or the URL cannot be used.

@@ -20,7 +20,7 @@ from scaler.records.folder_store import FolderStore
 from scaler.records.sharing import DOCUMENT, Sharing
 from scaler.records.state import State
 from scaler.records.state_file import StateFile
-from scaler.records.store import Document, StoreUnavailableError
+from scaler.records.store import Stored, StoreUnavailableError
 from tests.support.fakes import FakeClock
 
 START = datetime(2026, 11, 29, 12, tzinfo=UTC)
@@ -34,7 +34,7 @@ class _CountedStore(FolderStore):
         self.asked: list[str] = []
         self.is_away = False
 
-    def read(self, name: str, known: str | None = None) -> Document | None:
+    def read(self, name: str, known: str | None = None) -> Stored | None:
         self._ask("read")
         return super().read(name, known)
 

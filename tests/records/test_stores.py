@@ -14,10 +14,10 @@ import pytest
 from scaler.errors import CredentialsError, ScalerError
 from scaler.records import store as stores
 from scaler.records.folder_store import FolderStore
-from scaler.records.store import ConflictError, Store, StoreUnavailableError, is_shared, open_store, save
+from scaler.records.store import ConflictError, DocumentStore, StoreUnavailableError, is_shared, open_store, save
 from tests.support.backends import bucket, container, database
 
-_Open = Callable[[str], Store]
+_Open = Callable[[str], DocumentStore]
 
 
 @pytest.fixture(
@@ -25,7 +25,7 @@ _Open = Callable[[str], Store]
 )
 def opened(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Callable[[str], Store]]:
+) -> Iterator[Callable[[str], DocumentStore]]:
     """What opens the store of a stack."""
     with ExitStack() as closing:
         if request.param is None:
@@ -34,7 +34,7 @@ def opened(
             return
         backend = closing.enter_context(request.param())
 
-        def open_it(stack: str) -> Store:
+        def open_it(stack: str) -> DocumentStore:
             found = open_store(backend.url, "team", stack, backend.environ, patience=timedelta(seconds=30))
             assert found
             closing.callback(found.close)
@@ -44,7 +44,7 @@ def opened(
 
 
 @pytest.fixture
-def open_one(opened: _Open, request: pytest.FixtureRequest) -> Callable[[], Store]:
+def open_one(opened: _Open, request: pytest.FixtureRequest) -> Callable[[], DocumentStore]:
     """What opens the store of a stack that no other test uses; each call is another machine."""
     name = request.node.originalname.replace("_", "-")
     return lambda: opened(name)
@@ -53,7 +53,7 @@ def open_one(opened: _Open, request: pytest.FixtureRequest) -> Callable[[], Stor
 pytestmark = pytest.mark.server
 
 
-def test_a_document_is_replaced_by_who_read_it(open_one: Callable[[], Store]) -> None:
+def test_a_document_is_replaced_by_who_read_it(open_one: Callable[[], DocumentStore]) -> None:
     ours, theirs = open_one(), open_one()
     assert ours.read("records.json") is None
     first = ours.write("records.json", b"one")
@@ -71,7 +71,7 @@ def test_a_document_is_replaced_by_who_read_it(open_one: Callable[[], Store]) ->
     assert changed and changed.content == b"two"
 
 
-def test_what_was_deleted_is_no_version_to_replace(open_one: Callable[[], Store]) -> None:
+def test_what_was_deleted_is_no_version_to_replace(open_one: Callable[[], DocumentStore]) -> None:
     ours = open_one()
     version = ours.write("records.json", b"one")
     ours.delete("records.json")
@@ -84,7 +84,7 @@ def test_what_was_deleted_is_no_version_to_replace(open_one: Callable[[], Store]
         ours.write("records.json", b"two", version)
 
 
-def test_documents_are_listed_by_stack(open_one: Callable[[], Store], opened: _Open) -> None:
+def test_documents_are_listed_by_stack(open_one: Callable[[], DocumentStore], opened: _Open) -> None:
     ours, other = open_one(), opened("another")
     other.write("records.json", b"other")
     for name in ("records.json", "events/00000002.jsonl", "events/00000001.jsonl"):
@@ -93,7 +93,7 @@ def test_documents_are_listed_by_stack(open_one: Callable[[], Store], opened: _O
     assert other.names() == ["records.json"]
 
 
-def test_of_many_writers_one_wins(open_one: Callable[[], Store]) -> None:
+def test_of_many_writers_one_wins(open_one: Callable[[], DocumentStore]) -> None:
     machines = [open_one() for _ in range(6)]
 
     def write(number: int, after: str | None) -> str | None:
@@ -111,7 +111,7 @@ def test_of_many_writers_one_wins(open_one: Callable[[], Store]) -> None:
             assert found and found.version == version
 
 
-def test_a_write_whose_answer_was_lost_is_known_again(open_one: Callable[[], Store]) -> None:
+def test_a_write_whose_answer_was_lost_is_known_again(open_one: Callable[[], DocumentStore]) -> None:
     ours = open_one()
     first = ours.write("records.json", b"one")
     second = ours.write("records.json", b"two", first)
@@ -121,7 +121,7 @@ def test_a_write_whose_answer_was_lost_is_known_again(open_one: Callable[[], Sto
         save(ours, "records.json", b"another two", first)
 
 
-def test_what_is_too_large_is_not_read(open_one: Callable[[], Store], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_too_large_is_not_read(open_one: Callable[[], DocumentStore], monkeypatch: pytest.MonkeyPatch) -> None:
     ours = open_one()
     if isinstance(ours, FolderStore):
         pytest.skip("the bound of files is tested in tests/support/test_documents.py")
