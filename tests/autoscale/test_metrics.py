@@ -113,6 +113,11 @@ def test_a_number_in_a_document(pages: servers.Pages) -> None:
     assert number(HttpSource(url=f"{pages.url}/bare")) == 12
     dated = read(HttpSource(url=url, pointer="/text", time_pointer="/at"), request())
     assert dated.at == datetime.fromtimestamp(1_700_000_000, UTC)
+    for name, moment in (("/ms", 1_700_000_000_000), ("/text_ms", "1700000000000"), ("/ns", 1_700_000_000 * 10**9)):
+        document[name[1:]] = moment
+        pages.pages["/stats"] = (200, {"Content-Type": "application/json"}, json.dumps(document))
+        dated = read(HttpSource(url=url, pointer="/text", time_pointer=name), request())
+        assert dated.at == datetime.fromtimestamp(1_700_000_000, UTC)
     dated = read(HttpSource(url=url, pointer="/text", time_pointer="/iso"), request())
     assert dated.at == datetime(2026, 1, 1, tzinfo=UTC)
 

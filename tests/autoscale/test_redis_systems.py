@@ -332,6 +332,16 @@ def test_a_redis_without_a_trace_of_the_system_is_an_error_if_the_spec_says_so(
     assert number(missing) == 0
 
 
+@pytest.mark.parametrize(("system", "mark"), [("bullmq", "bull:mail:meta"), ("celery", "_kombu.binding.mail")])
+def test_one_misspelt_queue_beside_a_right_one_is_an_error_if_the_spec_says_so(
+    client: Any, url: str, system: str, mark: str
+) -> None:
+    client.hset(mark, "a", 1)
+    assert number(source(url, system, "mail", missing="error")) == 0
+    assert f"nothing of {system} with the queue 'mial'" in refusal(source(url, system, "mail", "mial", missing="error"))
+    assert number(source(url, system, "mail", "mial")) == 0
+
+
 @pytest.mark.parametrize("system", ["sidekiq", "celery", "rq", "dramatiq", "arq", "asynq", "laravel"])
 def test_an_empty_redis_is_an_empty_queue(client: Any, url: str, system: str) -> None:
     assert number(source(url, system)) == 0

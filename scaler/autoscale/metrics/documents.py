@@ -6,7 +6,7 @@ import json
 from datetime import UTC, datetime
 
 from scaler.autoscale.metrics import MetricError, Value
-from scaler.support.clock import parse_time
+from scaler.autoscale.metrics.moments import seconds_since_1970
 from scaler.support.text import quoted
 
 LARGEST = 1 << 20
@@ -48,12 +48,7 @@ def at_pointer(document: object, pointer: str) -> object:
 
 
 def _moment(value: object, where: str) -> datetime:
-    if isinstance(value, str):
-        try:
-            return parse_time(value)
-        except ValueError:
-            pass
     try:
-        return datetime.fromtimestamp(number_of(value, where), UTC)
+        return datetime.fromtimestamp(seconds_since_1970(value, None, where), UTC)
     except (ValueError, OverflowError, OSError):
         raise MetricError(f"{where} is not a time") from None

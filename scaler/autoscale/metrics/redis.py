@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -12,6 +12,7 @@ from scaler.autoscale.metrics.redis_client import connected, server_time
 from scaler.autoscale.metrics.redis_keys import count_key, oldest_in_key
 from scaler.autoscale.metrics.redis_systems import SYSTEMS, RedisQueue
 from scaler.model.autoscaling import RedisSource
+from scaler.support.text import quoted
 
 _MOST_KEYS = 1_000
 _AT_ONCE = 8
@@ -48,13 +49,21 @@ def _by_queue(client: Any, source: RedisSource, now: float) -> Measured:
         RedisQueue(client, system.prefix if source.prefix is None else source.prefix, name, now)
         for name in source.queues or system.queues
     ]
-    if source.missing == "error" and not any(system.has_marks(queue) for queue in queues):
-        raise MetricError(
-            f"there is nothing of {source.system} with these queues: compare `queues`, `prefix`, and the database at "
-            "the end of `url`, with those of the application"
-        )
+    if source.missing == "error":
+        _require_all(source, queues, [queue for queue in queues if not system.has_marks(queue)])
     measure = system.count if source.measure == "length" else system.oldest
     return {queue.name: partial(measure, queue) for queue in queues}
+
+
+def _require_all(source: RedisSource, queues: Sequence[RedisQueue], missing: Sequence[RedisQueue]) -> None:
+    """Raise MetricError if queues are missing: a name that is misspelt would count 0 beside the others."""
+    if not missing:
+        return
+    which = "these queues" if len(missing) == len(queues) else f"the queue {quoted(missing[0].name)}"
+    raise MetricError(
+        f"there is nothing of {source.system} with {which}: compare `queues`, `prefix`, and the database at "
+        "the end of `url`, with those of the application"
+    )
 
 
 def _by_key(client: Any, source: RedisSource, request: MetricRead, now: float) -> Measured:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -15,10 +16,11 @@ from sqlalchemy import URL, Connection, NullPool, create_engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from scaler.autoscale.metrics import MetricError, MetricRead, Value
-from scaler.autoscale.metrics.documents import number_of
+from scaler.autoscale.metrics.documents import LARGEST, number_of
 from scaler.autoscale.metrics.http import secret
 from scaler.autoscale.metrics.moments import seconds_since_1970
 from scaler.model.autoscaling import SqlSource
+from scaler.support.documents import size_text
 
 _DRIVERS = {
     "postgres": "postgresql+psycopg",
@@ -27,6 +29,19 @@ _DRIVERS = {
     "mariadb": "mariadb+pymysql",
     "sqlite": "sqlite",
 }
+
+_COMMAND_OK = 1
+"""libpq's status of what succeeded and returns no rows."""
+
+_MOST_COLUMNS = 2
+
+_SHORT_TYPES = frozenset({16, 20, 21, 23, 26, 700, 701, 1082, 1083, 1114, 1184, 1186, 1266, 1700})
+"""PostgreSQL's types whose values have a bounded size (catalog/pg_type.dat): boolean, numbers, times."""
+
+_LONGEST_TEXT = 1000
+"""Characters of a text that may be a number."""
+
+_TOO_LARGE = f"the query returns a value of more than {size_text(LARGEST)}"
 
 _STEPS = 10_000
 """Instructions of SQLite between two checks of the time."""
@@ -56,10 +71,30 @@ def _first_rows(connection: Connection, query: str, seconds: float) -> Sequence[
 
     driver: Any = connection.connection.driver_connection
     try:
-        with driver.cursor() as cursor, closing(cursor.stream(query)) as rows:
+        with driver.cursor() as cursor, closing(cursor.stream(_with_short_cells(driver, query))) as rows:
             return list(islice(rows, 2))
     except psycopg.Error as error:
         raise MetricError(_reason(error, seconds)) from None
+
+
+def _with_short_cells(driver: Any, query: str) -> str:
+    """Return the query, with columns of types without a bound cut off by the server: the client keeps a row whole."""
+    from psycopg.errors import error_from_result
+
+    statement = driver.pgconn.prepare(b"", query.encode())
+    if statement.status != _COMMAND_OK:
+        raise error_from_result(statement)
+    described = driver.pgconn.describe_prepared(b"")
+    types = [described.ftype(column) for column in range(described.nfields)]
+    _require_columns(types)
+    if all(kind in _SHORT_TYPES for kind in types):
+        return query
+    names = ", ".join(f"c{number}" for number in range(len(types)))
+    cells = ", ".join(
+        f"c{number}" if kind in _SHORT_TYPES else f"left(c{number}::text, {_LONGEST_TEXT})"
+        for number, kind in enumerate(types)
+    )
+    return f"select {cells} from ({query.strip().rstrip(';')}\n) as scaler_metric({names})"  # noqa: S608 - it is the query
 
 
 def _url(source: SqlSource, request: MetricRead) -> URL:
@@ -100,10 +135,18 @@ def _connected(url: URL, seconds: float) -> Iterator[Connection]:
         engine = create_engine(url, poolclass=NullPool, connect_args=connect_args)
         with engine.connect() as connection:
             yield connection
-    except DBAPIError as error:
-        raise MetricError(_reason(error.orig, seconds)) from None
     except SQLAlchemyError as error:
-        raise MetricError(type(error).__name__) from None
+        raise _metric_error(error, seconds) from None
+
+
+def _metric_error(error: SQLAlchemyError, seconds: float) -> MetricError:
+    """Return what went wrong: our own error, where the connection was closed for it, or the database's."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, MetricError):
+        cause = cause.__context__
+    if cause is not None:
+        return cause
+    return MetricError(_reason(error.orig, seconds) if isinstance(error, DBAPIError) else type(error).__name__)
 
 
 def _reason(error: BaseException | None, seconds: float) -> str:
@@ -115,7 +158,7 @@ def _reason(error: BaseException | None, seconds: float) -> str:
 
 
 # ---------------------------------------------------------------------------------------------
-# Read-only, for a limited time
+# Read-only, for a limited time, and no cell that fills the memory
 
 
 def _limit_postgresql(connection: Connection, seconds: float) -> None:
@@ -129,16 +172,32 @@ def _limit_mysql(connection: Connection, seconds: float) -> None:
         connection.exec_driver_sql(f"SET SESSION max_statement_time = {seconds:g}")
     else:
         connection.exec_driver_sql(f"SET SESSION max_execution_time = {_milliseconds(seconds)}")
+    _limit_packets(connection.connection.driver_connection)
     connection.exec_driver_sql("SET SESSION sql_select_limit = 2")
     connection.exec_driver_sql("SET SESSION TRANSACTION READ ONLY")
     # The session's mode holds from the next transaction on.
     connection.rollback()
 
 
+def _limit_packets(driver: Any) -> None:
+    """Have the driver refuse a packet that is too large, before it reads it: a row is one or more of them."""
+    read_bytes = driver._read_bytes
+
+    def read_short(size: int) -> bytes:
+        if size > LARGEST:
+            driver._force_close()
+            raise MetricError(_TOO_LARGE)
+        data: bytes = read_bytes(size)
+        return data
+
+    driver._read_bytes = read_short
+
+
 def _limit_sqlite(connection: Connection, seconds: float) -> None:
     # The file is opened read-only by its URL.
     deadline = time.monotonic() + seconds
     driver: Any = connection.connection.driver_connection
+    driver.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LARGEST)
     driver.set_progress_handler(lambda: time.monotonic() > deadline, _STEPS)
 
 
@@ -157,9 +216,14 @@ _LIMITS: Mapping[str, Callable[[Connection, float], None]] = {
 # The row
 
 
+def _require_columns(columns: Sequence[Any]) -> None:
+    if len(columns) > _MOST_COLUMNS:
+        count = len(columns)
+        raise MetricError(f"the query returns {count} columns: a number, and its time if you want, are all it may")
+
+
 def _value(row: tuple[Any, ...]) -> Value:
-    if len(row) > 2:
-        raise MetricError(f"the query returns {len(row)} columns: a number, and its time if you want, are all it may")
+    _require_columns(row)
     number = row[0]
     if number is None:
         raise MetricError("the query returns NULL: write coalesce(…, 0) if that means 0")

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from scaler.commands.checks.finding import Finding, Level
 from scaler.commands.context import Context
 from scaler.config.project import Project
 from scaler.errors import ExitCode
 from scaler.model import Spec
+
+if TYPE_CHECKING:
+    from scaler.commands.metrics import MetricLine
 
 
 def check_metrics(context: Context, project: Project, spec: Spec) -> Iterator[Finding]:
@@ -29,12 +33,17 @@ def check_metrics(context: Context, project: Project, spec: Spec) -> Iterator[Fi
                 fix=f"`scaler metrics -s {spec.stack}` shows all. Until then, autoscale does what `on_error` says.",
                 exit_code=ExitCode.ERROR,
             )
-        elif line.reading.value == 0 and (why := why_empty(line.metric, os.environ, project.directory, context.clock)):
+        elif _has_a_zero(line) and (why := why_empty(line.metric, os.environ, project.directory, context.clock)):
             yield Finding(
                 check=check,
                 level=Level.WARN,
-                message=f"0, and perhaps not the right place: {why}",
+                message=f"{line.reading.value:g}, and perhaps not the right place: {why}",
                 fix="Compare the spec with what the application uses, while jobs wait.",
             )
         else:
             yield Finding(check=check, message=f"{line.source} says {line.reading.value:g}")
+
+
+def _has_a_zero(line: MetricLine) -> bool:
+    """Return whether a metric, or one of several parts of it, is 0."""
+    return line.reading.value == 0 or 0 in line.measurement.parts.values()
