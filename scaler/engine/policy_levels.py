@@ -1,4 +1,4 @@
-"""The level of a policy that could not be judged.
+"""What a pack says of its policies: their names, and the level of one that could not be judged.
 
 A policy that reads a value which is not known before the change reports an *advisory* finding, "can't
 run policy …", whatever its level is (pulumi-policy: `AnalyzeStack`). The pack itself knows the level.
@@ -6,17 +6,22 @@ run policy …", whatever its level is (pulumi-policy: `AnalyzeStack`). The pack
 
 from __future__ import annotations
 
+import os
+import select
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import IO, Any
 
 import grpc
 from google.protobuf import empty_pb2
 from pulumi.runtime.proto import analyzer_pb2, analyzer_pb2_grpc
 
 from scaler.engine.policy_packs import PackFiles
+from scaler.errors import SpecError
 from scaler.model import PolicyPack
+from scaler.support.suggestions import nearest
+from scaler.support.text import named
 
 _ADVISORY = ("advisory", "disabled")
 _ANSWER_S = 20.0
@@ -27,6 +32,25 @@ Levels = Mapping[str, str]
 def is_mandatory(policy: str, pack_name: str, packs: Sequence[PolicyPack], files: Sequence[PackFiles]) -> bool:
     """Return whether a policy forbids; starts the packs to ask them, since an event names only the pack."""
     return forbids(policy, pack_name, [(pack, _info(started)) for pack, started in zip(packs, files, strict=True)])
+
+
+def refuse_unknown_policies(packs: Sequence[PolicyPack], files: Sequence[PackFiles]) -> None:
+    """SpecError if the spec configures a policy that its pack does not have: the engine would ignore that.
+
+    A pack that cannot be asked is left to the engine, which says why.
+    """
+    for pack, started in zip(packs, files, strict=True):
+        info = _info(started) if pack.config else None
+        known = sorted(policy.name for policy in info.policies) if info else []
+        unknown = [name for name in pack.config if known and name not in (*known, "all")]
+        if unknown:
+            names = ", ".join(map(named, unknown))
+            raise SpecError(
+                f"`policies` of the spec configures what {pack.path.name} does not have: {names}.",
+                why=f"its policies are {', '.join(map(named, known))}",
+                fix=nearest(unknown[0], known) or "Correct the name, or remove it.",
+                code="policy_unknown",
+            )
 
 
 def forbids(policy: str, pack_name: str, packs: Sequence[tuple[PolicyPack, Any]]) -> bool:
@@ -75,9 +99,15 @@ def _started(files: PackFiles) -> Iterator[int]:
         [str(files.path), "127.0.0.1:0"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     )
     try:
-        yield int(process.stdout.readline() if process.stdout else b"")
+        yield _first_number(process.stdout) if process.stdout else 0
     finally:
         process.kill()
         process.wait()
         if process.stdout:
             process.stdout.close()
+
+
+def _first_number(output: IO[bytes]) -> int:
+    """Read the port; ValueError if something else comes, or nothing in time."""
+    ready, _, _ = select.select([output], [], [], _ANSWER_S)
+    return int(os.read(output.fileno(), 64).partition(b"\n")[0] if ready else b"")

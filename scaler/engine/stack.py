@@ -134,6 +134,7 @@ class PulumiStack:
         # Permit only what the plan forgets: a preview must leave it out as the run will, and must do nothing else.
         operation = Operation(self._cloud, self._owner_of(change.identity), Permits(forget=change.permits.forget))
         with self._serving(operation, engine) as port, launchers(packs, self._withheld(engine)) as files:
+            _refuse_unknown_policies(packs, files)
             ran = engine.preview(self._program(change), port, refresh=change.refresh, packs=files)
             violations = tuple(self._violation(event, packs, files) for event in ran.events.violations)
         if ran.error and not any(violation.forbids for violation in violations):
@@ -373,6 +374,13 @@ class PulumiStack:
             identity=_identity(checkpoint.outputs.get(OWN_OUTPUT)),
             orders=_orders(checkpoint.outputs.get(OWN_OUTPUT)),
         )
+
+
+def _refuse_unknown_policies(packs: Sequence[PolicyPack], files: Sequence[PackFiles]) -> None:
+    if any(pack.config for pack in packs):
+        from scaler.engine.policy_levels import refuse_unknown_policies
+
+        refuse_unknown_policies(packs, files)
 
 
 def _applied(operation: Operation, **more: Any) -> Applied:

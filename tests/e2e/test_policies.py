@@ -187,10 +187,23 @@ def test_a_pack_may_be_a_program_or_name_its_own_python(hetzner: Project, tmp_pa
     assert (tmp_path / "used").read_text() == "used\n"
 
 
+@pytest.mark.parametrize("settings", ["disabled", {"most": 1}], ids=["a level", "settings"])
+def test_a_policy_that_its_pack_does_not_have_is_refused(hetzner: Project, settings: object) -> None:
+    """The engine ignores a level of a policy that is not there, and does not name one with settings."""
+    own_pack(hetzner)
+    with_policies(hetzner, {"path": "our rules", "config": {"no-frist": settings, "all": "advisory"}}, count=1)
+    assert hetzner.ensure(code=65).error == {
+        "code": "policy_unknown",
+        "message": "`policies` of the spec configures what our rules does not have: no-frist.",
+        "why": "its policies are no-first",
+        "fix": "Did you mean no-first?",
+    }
+    assert hetzner.machines == {}
+
+
 BROKEN = {
     "cannot be imported": ("import no_such_module", {}, "No module named 'no_such_module'"),
     "fails on a server": (OWN.replace("report(f", "raise KeyError(f"), {}, "unlucky number"),
-    "has no such policy": (OWN, {"no-frist": {"most": 1}}, "enforcement level"),
     "is another language's": (OWN, {}, "nodejs"),
     "would change the server": (
         OWN.replace("no_first)", "remediate=lambda args: dict(args.props, name='x'))").replace(
