@@ -201,7 +201,7 @@ def test_a_policy_that_its_pack_does_not_have_is_refused(hetzner: Project, setti
     assert hetzner.machines == {}
 
 
-BROKEN = {
+BROKEN: dict[str, tuple[str, dict[str, Any], str]] = {
     "cannot be imported": ("import no_such_module", {}, "No module named 'no_such_module'"),
     "fails on a server": (OWN.replace("report(f", "raise KeyError(f"), {}, "unlucky number"),
     "is another language's": (OWN, {}, "nodejs"),
