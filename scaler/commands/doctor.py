@@ -13,7 +13,7 @@ from scaler.commands.context import Context, Output
 from scaler.commands.document import dump
 from scaler.errors import ExitCode
 from scaler.output.table import markdown_table
-from scaler.support.text import visible
+from scaler.support.text import one_line, visible
 
 
 @click.command(cls=Command)
@@ -59,7 +59,7 @@ def _as_facts(finding: Finding) -> dict[str, object]:
 def _as_text(finding: Finding, *, color: bool) -> str:
     paint = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "red"}[finding.level]
     word = click.style(f"{finding.level:<4}", fg=paint) if color else f"{finding.level:<4}"
-    lines = f"{finding.check:<22}  {visible(finding.message)}".splitlines()
+    lines = f"{one_line(finding.check):<22}  {visible(finding.message)}".splitlines()
     if finding.fix:
         lines += f"{'fix':<22}  {visible(finding.fix)}".splitlines()
     return f"{word}  " + "\n      ".join(lines)

@@ -24,7 +24,7 @@ from scaler.records.state import State
 def result_markdown(result: Result) -> str:
     """Return a result: headline, remarks, steps, cost, and the servers to unfold."""
     planned = result.outcome == Outcome.PLANNED
-    parts = [f"### {result.stack}: plan" if planned else f"### {markdown_text(headline(result))}"]
+    parts = [f"### {markdown_text(result.stack)}: plan" if planned else f"### {markdown_text(headline(result))}"]
     if planned or result.outcome == Outcome.REFUSED:
         parts.append(f"**{plan_summary(result)}**")
     parts.append(_list(remarks(result)))
@@ -32,7 +32,7 @@ def result_markdown(result: Result) -> str:
     if result.steps:
         parts.append(_steps(result.steps))
     if result.cost:
-        parts.append(cost_planned(result.cost))
+        parts.append(markdown_text(cost_planned(result.cost)))
     if servers := without_deleted(result.servers):
         summary = format_count(len(servers), "server")
         parts.append(f"<details><summary>{summary}</summary>\n\n{_servers(servers)}\n\n</details>")
@@ -43,9 +43,9 @@ def status_markdown(state: State | None, stack: str) -> str:
     """Return the recorded servers of a stack; `state` is None if nothing was recorded yet."""
     servers = without_deleted(state.servers if state else ())
     if state is None or not servers:
-        return f"### {stack}\n\nNo servers."
-    head = f"### {stack}: {count_ready(servers)} of {sum(state.wanted.values())} ready"
-    return "\n\n".join([head, _servers(servers), *cost_recorded(state.servers)])
+        return f"### {markdown_text(stack)}\n\nNo servers."
+    head = f"### {markdown_text(stack)}: {count_ready(servers)} of {sum(state.wanted.values())} ready"
+    return "\n\n".join([head, _servers(servers), *map(markdown_text, cost_recorded(state.servers))])
 
 
 def _list(sentences: Iterable[str]) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Self, TextIO
 import click
 
 from scaler.support.clock import Clock
-from scaler.support.text import one_line
+from scaler.support.text import one_line, visible
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -236,7 +236,7 @@ class LiveProgress(ProgressDisplay):
 
 
 def _cut(line: str) -> Text:
-    """Return a line that rich cuts off where the terminal ends."""
+    """Return a line, cleaned, that rich cuts off where the terminal ends."""
     from rich.text import Text
 
-    return Text(line, no_wrap=True, overflow="ellipsis")
+    return Text(visible(line).replace("\n", " "), no_wrap=True, overflow="ellipsis")

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from scaler.model import Cost, GroupReport, Outcome, Plan, Result, Server, Spec, StepReport, StepResult
+from scaler.output.cleaning import cleaned
 from scaler.output.documents import result_document, serialize, status_document
 from scaler.output.markdown import result_markdown, status_markdown
 from scaler.output.text import plan_text, result_text, status_text
@@ -18,9 +19,9 @@ from scaler.records.state import State
 def render(result: Result, format: str, *, color: bool = False, hints: bool = False) -> str:
     """Return the result of a run; `hints` adds the next command to the text."""
     if format == "text":
-        return result_text(result, color=color, hints=hints)
+        return result_text(cleaned(result), color=color, hints=hints)
     if format == "markdown":
-        return result_markdown(result)
+        return result_markdown(cleaned(result))
     return serialize(result_document(result), format)
 
 
@@ -37,7 +38,7 @@ def render_plan(
     """Return what a plan would do. `servers` are the records before it, for the documents."""
     result = planned(plan, servers=servers, cost=cost)
     if format == "text":
-        return plan_text(result, cloud=spec.cloud, color=color, hints=hints)
+        return plan_text(cleaned(result), cloud=spec.cloud, color=color, hints=hints)
     return render(result, format)
 
 
@@ -52,9 +53,9 @@ def render_status(
 ) -> str:
     """Return the recorded servers of a stack; `state` is None if nothing was recorded yet."""
     if format == "text":
-        return status_text(state, stack, now, color=color, hints=hints)
+        return status_text(cleaned(state), stack, now, color=color, hints=hints)
     if format == "markdown":
-        return status_markdown(state, stack)
+        return status_markdown(cleaned(state), stack)
     return serialize(status_document(state, stack), format)
 
 
