@@ -39,6 +39,7 @@ from scaler.model.orders import Pause
 from scaler.planning.advice import Advice
 from scaler.planning.plan import plan
 from scaler.planning.prices import is_kept
+from scaler.planning.service import wrongly_labelled
 from scaler.support.clock import future_notice
 
 Samples = Mapping[str, Mapping[str, Sample]]
@@ -318,6 +319,8 @@ def _needs_work(spec: Spec, world: World, wanted: Mapping[str, int], advice: Adv
         return True
     # Unhealthy servers may be held back, or wait for their successors.
     if unhealthy and plan(spec, world, wanted, advice).phases:
+        return True
+    if wrongly_labelled(spec, world):
         return True
     # What drains needs a run only when something became of it.
     servers = [server for server in world.servers.values() if server.drain is None]

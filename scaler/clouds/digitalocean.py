@@ -40,7 +40,7 @@ from scaler.clouds.references import Named, Names, ReferenceLists, id_of
 from scaler.clouds.transport import Dialect, Refusal, asking, given, open_session
 from scaler.model import ImageRef, Machine, MachineRequest, Requests
 from scaler.model.lifecycle import Phase
-from scaler.model.ownership import STACK, Owner, decode_tags, encode_tags
+from scaler.model.ownership import STACK, Label, Owner, decode_tags, encode_tags
 from scaler.support.clock import Clock, parse_time
 
 TITLE = "DigitalOcean"
@@ -108,6 +108,8 @@ class DigitalOceanCloud:
         self._session, self._governor = open_session(_DIALECT, _BUDGET, token=token, clock=clock, deadlines=deadlines)
         self._client = _client(endpoint, token, self._session)
         self._references = ReferenceLists(self._read_references, clock)
+        self._made: set[str] = set()
+        """Tags that surely exist."""
         self._bundler = Bundler(self._create, most=_NAMES_PER_CREATE, clock=clock)
 
     def list_owned(self, owner: Owner) -> list[Machine]:
@@ -204,6 +206,20 @@ class DigitalOceanCloud:
             for tag in current:
                 if tag not in wanted:
                     self._client.tags.unassign_resources(tag, body=resources)
+
+    def label_many(self, ids: Sequence[str], label: Label, *, on: bool) -> None:
+        (tag,) = _tags(dict([label]))
+        resources = {"resources": [{"resource_id": each, "resource_type": "droplet"} for each in ids]}
+        with _asking(f"{'tag' if on else 'untag'} droplets with {tag}", changing=True):
+            if not on:
+                self._client.tags.unassign_resources(tag, body=resources)
+                return
+            if tag not in self._made:
+                made = self._client.tags.create(body={"name": tag})["tag"]["name"]
+                if made != tag:
+                    raise InvalidError(f"The tag {tag} exists as {made}.", fix=f"Write {made} in the spec.")
+                self._made.add(tag)
+            self._client.tags.assign_resources(tag, body=resources)
 
     def find_image(self, image: ImageRef, architecture: str, location: str) -> Image:
         with _asking(f"look up the image {image}"):

@@ -24,6 +24,8 @@ class Cloud(Protocol):
     of servers only. It is asked after `reference`, before anything is created.
     And where it can say so of many machines at once, `prove_gone(ids) -> frozenset[str]`: of machines that a
     list lacks and whose deletion was accepted, those that are gone for sure, with their names free again.
+    And where one request labels many machines, `label_many(ids, (key, value), *, on) -> None`: put the label on all of
+    them, or take it off; GoneError if one of them does not exist, and then it may have labelled none of them.
     And where two machines cannot have one name, `names() -> Collection[str]`: the names of all machines of the
     account, whoever owns them. Without it, taken names are learned from refusals, if the cloud refuses any.
     """

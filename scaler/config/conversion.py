@@ -57,6 +57,7 @@ def _group(name: str, fields: GroupSchema) -> Group:
         ready=_readiness(fields.ready),
         healthy=_health(fields.healthy),
         start_within=fields.start_within,
+        in_service=fields.in_service.value if fields.in_service else None,
         stop=StopPolicy(**fields.stop.model_dump()),
         lifetime=fields.lifetime,
         protect=frozenset(fields.protect),

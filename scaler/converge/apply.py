@@ -16,6 +16,7 @@ from scaler.converge.knowledge import Knowledge
 from scaler.converge.observe import obey_others, observe_patiently, read_stack
 from scaler.converge.ports import Ports
 from scaler.converge.record import save
+from scaler.converge.service import PASSING_OR_LOST, put_right
 from scaler.errors import ScalerError, StateError
 from scaler.model import Action, Applied, PlanPhase, Server, Step, StepReport, StepResult
 from scaler.model.lifecycle import Status
@@ -54,9 +55,18 @@ def apply_phase(phase: PlanPhase, request: Request, knowledge: Knowledge, ports:
         # Right before servers are stopped: if this is another world, plan again.
         if not is_planned_world:
             return done
-        return done.then(begin(phase, stopping, seen, ports, everything=request.options.everything))
+        # Their work goes to the others: those must be in service by now.
+        switched = put_right(seen, ports)
+        unserved = [error for name, error in switched.refused.items() if seen.world.servers[name].running]
+        if unserved and not request.options.everything:
+            return _held_up(replace(done, knowledge=switched.knowledge), unserved[0])
+        return done.then(begin(phase, stopping, switched.knowledge, ports, everything=request.options.everything))
     except ScalerError as error:
         return replace(done, error=error)
+
+
+def _held_up(done: Done, error: CloudError) -> Done:
+    return replace(done, unanswered=error) if isinstance(error, PASSING_OR_LOST) else replace(done, error=error)
 
 
 def _deletable(knowledge: Knowledge) -> set[tuple[str, bool]]:

@@ -7,6 +7,8 @@ from dataclasses import replace
 
 from scaler.converge.knowledge import Knowledge
 from scaler.model import Action, Change, Declared, Permits, PlanPhase, Step
+from scaler.model.ownership import without_label
+from scaler.planning.service import label_of
 from scaler.planning.template import existing_server, new_server
 
 
@@ -56,16 +58,24 @@ def _declared(knowledge: Knowledge, name: str, creates: Mapping[str, Step], perm
         return None
     group = knowledge.world.servers[name].group
     request = existing_server(knowledge.spec, machine, group, knowledge.world.owner)
-    if name not in permits.update:
+    is_updated = name in permits.update
+    if not is_updated:
         request = replace(request, labels=machine.labels)
-    return Declared(name, group, request, exists=name not in permits.adopt)
+    exists = name not in permits.adopt
+    # A label may have changed since: `in_service` does, and people change theirs.
+    return Declared(name, group, request, exists=exists, keeps_labels=exists and not is_updated)
 
 
 def _is_relabelled(knowledge: Knowledge) -> bool:
-    """Return whether the engine's idea of some server's labels is not the cloud's."""
-    machines = knowledge.world.machines
+    """Return whether the engine's idea of some server's labels is not the cloud's, `in_service` apart."""
+    world = knowledge.world
     return any(
-        dict(entry.labels) != dict(machines[name].labels)
-        for name, entry in knowledge.world.entries.items()
-        if name in machines
+        _lasting_labels(knowledge, name, entry.labels) != _lasting_labels(knowledge, name, world.machines[name].labels)
+        for name, entry in world.entries.items()
+        if name in world.machines
     )
+
+
+def _lasting_labels(knowledge: Knowledge, name: str, labels: Mapping[str, str]) -> dict[str, str]:
+    label = label_of(knowledge.spec, knowledge.world.servers[name])
+    return without_label(labels, label) if label else dict(labels)

@@ -15,6 +15,7 @@ from scaler.converge.ports import Ports
 from scaler.converge.record import give_up_waiting, record, save
 from scaler.converge.report import result_of
 from scaler.converge.rounds import Ended, confirm_round
+from scaler.converge.service import put_right, put_right_at_last
 from scaler.converge.standing import Standing
 from scaler.errors import ScalerError
 from scaler.model import Outcome, Result, Server, Spec, StepResult
@@ -35,20 +36,31 @@ def end_unchanged(request: Request, standing: Standing, ports: Ports) -> Result:
         outcome = Outcome.UNCONFIRMED if _is_held(standing) else Outcome.FAILED
         standing = _note_shortages(standing)
         _warn(request.spec, standing, ports)
+    standing = label(request, standing, ports)
     save(standing.knowledge, ports)
     forget_ended(standing.knowledge, ports)
-    return result_of(request, standing, outcome, ports)
+    return result_of(request, standing, Outcome.FAILED if standing.journal.failures else outcome, ports)
+
+
+def label(request: Request, standing: Standing, ports: Ports) -> Standing:
+    """Label what is in service, and nothing else; what could not be labelled is a failure of the run."""
+    knowledge, errors = put_right_at_last(standing.knowledge, ports, patient=request.options.patient)
+    for error in errors:
+        ports.progress.warn(f"{error} {error.why}")
+    return replace(standing, knowledge=knowledge, journal=standing.journal.fail(*errors))
 
 
 def settle(request: Request, ended: Ended, ports: Ports) -> Standing:
     """Record what is there when the rounds have ended, in the stack and in the state file."""
     standing = ended.standing
     standing = replace(standing, knowledge=give_up_waiting(standing.knowledge, ended.late, ports))
+    # Before the record step, whose outputs tell of it; one that it sees get ready is labelled after it.
+    standing = replace(standing, knowledge=put_right(standing.knowledge, ports).knowledge)
     standing = _record(standing, ports)
     if request.options.wait and not ended.late and not standing.failures and on_their_way(standing.world):
         # Rebooted just now, or listed as it was before the observation that found it ready.
         standing = _confirm_anew(request, standing, ports)
-    standing = _save_or_note(standing, ports)
+    standing = _save_or_note(label(request, standing, ports), ports)
     forget_ended(standing.knowledge, ports)
     return standing
 

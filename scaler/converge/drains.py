@@ -16,12 +16,14 @@ from scaler.converge.done import Done
 from scaler.converge.knowledge import Knowledge
 from scaler.converge.ports import Ports
 from scaler.converge.record import save
+from scaler.converge.service import take_off
 from scaler.errors import ScalerError
 from scaler.model import (
     IN_SERVICE,
     Action,
     Drain,
     DrainStage,
+    Plan,
     PlanPhase,
     Server,
     Step,
@@ -30,9 +32,10 @@ from scaler.model import (
     StopPolicy,
 )
 from scaler.model.lifecycle import Phase, Status
-from scaler.planning.drains import PROTECTED, Act, Move, first_stage, gone, next_move, refused, stop_policy
+from scaler.planning.drains import PROTECTED, Act, Move, after_label, first_stage, gone, next_move, refused, stop_policy
 from scaler.planning.names import natural
 from scaler.planning.protection import protection_of
+from scaler.planning.service import label_of
 
 _AT_ONCE = 10
 """How many requests to stop servers are under way at a time."""
@@ -198,11 +201,18 @@ def _step(server: Server, drain: Drain) -> Step:
 # Doing what follows
 
 
+def apart_from_resumed(acts: Mapping[str, Act], plan: Plan) -> dict[str, Act]:
+    """Return what follows for servers, but for those that the plan takes back."""
+    resumed = {step.server for step in plan.steps if step.action is Action.RESUME}
+    return {name: act for name, act in acts.items() if name not in resumed}
+
+
 def carry_out(knowledge: Knowledge, acts: Mapping[str, Act], ports: Ports) -> Knowledge:
     """Do what follows for servers, and save what came of it."""
     acts = {name: act for name, act in acts.items() if name in knowledge.records}
     if not acts:
         return knowledge
+    knowledge, acts = _take_off(knowledge, acts, ports)
     knowledge = _start(knowledge, [name for name, act in acts.items() if act is Act.START_DRAIN], ports)
     requests = {Act.SHUT_DOWN: ports.cloud.shutdown, Act.POWER_OFF: ports.cloud.power_off}
     asked = {name: requests[act] for name, act in acts.items() if act in requests}
@@ -216,6 +226,31 @@ def carry_out(knowledge: Knowledge, acts: Mapping[str, Act], ports: Ports) -> Kn
                 knowledge = knowledge.amend(replace(server, drain=drain))
     save(knowledge, ports)
     return knowledge
+
+
+def _take_off(knowledge: Knowledge, acts: Mapping[str, Act], ports: Ports) -> tuple[Knowledge, Mapping[str, Act]]:
+    """Take the `in_service` label off where that comes first; what follows for those that are surely without it."""
+    labelled = [name for name, act in acts.items() if act is Act.TAKE_OFF]
+    acts = {name: act for name, act in acts.items() if act is not Act.TAKE_OFF}
+    if not labelled:
+        return knowledge, acts
+    switched = take_off(knowledge, labelled, ports)
+    knowledge, begun = switched.knowledge, []
+    for name in labelled:
+        server = knowledge.records[name]
+        if name in switched.refused or server.drain is None:
+            ports.progress.warn(f"{name} stays in service for now: {switched.refused.get(name)}")
+            continue
+        policy = policy_of(server, server.drain, knowledge)
+        move = after_label(server.drain, policy, knowledge.world.machines[name].phase, _now(ports))
+        begun.append(replace(server, drain=move.drain))
+        acts[name] = move.act
+    # As in `begin`: their files first, where another machine's run began this.
+    ports.drains.announce([server for server in begun if _runs_here(server, knowledge)])
+    for server in begun:
+        knowledge = knowledge.amend(server)
+    save(knowledge, ports)
+    return knowledge, acts
 
 
 def forget_ended(knowledge: Knowledge, ports: Ports) -> None:
@@ -303,7 +338,8 @@ def _begun(step: Step, server: Server, knowledge: Knowledge, now: datetime) -> S
         for_good=server.unhealthy or server.name in advice.remove | advice.renew,
         reason=step.reason,
     )
-    drain = first_stage(drain, policy_of(server, drain, knowledge), now)
+    is_labelled = label_of(knowledge.spec, server) is not None
+    drain = first_stage(drain, policy_of(server, drain, knowledge), now, is_labelled=is_labelled)
     return replace(server.become(Status.STOPPING, knowledge.world.at), drain=drain)
 
 
@@ -314,12 +350,13 @@ def _runs_here(server: Server, knowledge: Knowledge) -> bool:
 
 
 def _must_stop(step: Step, knowledge: Knowledge) -> bool:
-    """Return whether a server is to be powered off, or serves, or may, and its group says how to stop it."""
+    """Return whether a server is to be powered off, or serves, or may, and its group says how it stops."""
     if step.action is not Action.DELETE:
         return step.action is Action.POWER_OFF
     server = knowledge.world.servers[step.server]
     is_serving = server.status in (*IN_SERVICE, Status.REBOOTING) and server.drain is None
-    return is_serving and stop_policy(knowledge.spec.groups.get(server.group), "delete").needed
+    is_sent_work = label_of(knowledge.spec, server) is not None
+    return is_serving and (is_sent_work or stop_policy(knowledge.spec.groups.get(server.group), "delete").needed)
 
 
 def _now(ports: Ports) -> datetime:

@@ -13,7 +13,7 @@ from scaler.converge.checks import check_claims, check_counts, check_named, requ
 from scaler.converge.conclude import end_unchanged, judge, settle, warn_of_trouble
 from scaler.converge.confirm import on_their_way
 from scaler.converge.demand import Demand, Options, Request
-from scaler.converge.drains import Looked, carry_out, draining, look_at_drains
+from scaler.converge.drains import Looked, apart_from_resumed, carry_out, draining, look_at_drains
 from scaler.converge.establish import is_established
 from scaler.converge.health import check_health
 from scaler.converge.journal import Journal
@@ -24,6 +24,7 @@ from scaler.converge.ports import Ports
 from scaler.converge.preview import forbidding, preview
 from scaler.converge.report import result_of
 from scaler.converge.rounds import converge, identify, resolve
+from scaler.converge.service import put_right
 from scaler.converge.standing import Standing
 from scaler.converge.waiting import wait_for_drains
 from scaler.model import Outcome, Result, Spec
@@ -63,7 +64,10 @@ def _run(request: Request, seen: Knowledge | None, ports: Ports) -> Result:
         # Fail on a missing engine or backend before any intent is recorded.
         ports.stack.prepare()
         standing = identify(request, standing, ports)
-    standing = replace(standing, knowledge=carry_out(standing.knowledge, looked.acts, ports))
+    acts = apart_from_resumed(looked.acts, plan)
+    standing = replace(standing, knowledge=carry_out(standing.knowledge, acts, ports))
+    # What serves no more must get no work while the run does other things.
+    standing = replace(standing, knowledge=put_right(standing.knowledge, ports).knowledge)
     if not is_idle:
         standing = settle(request, converge(request, standing, ports), ports)
     return judge(request, wait_for_drains(request, standing, ports), ports)

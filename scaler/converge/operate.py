@@ -17,8 +17,9 @@ from scaler.converge.knowledge import Knowledge
 from scaler.converge.make_plan import learn_current
 from scaler.converge.observe import learn_prices, observe, observe_again
 from scaler.converge.ports import Ports
-from scaler.converge.reboots import reboot_due, reboot_server
+from scaler.converge.reboots import reboot_due, reboot_servers
 from scaler.converge.record import give_up_waiting, record, save
+from scaler.converge.service import put_right, put_right_at_last
 from scaler.errors import UsageError
 from scaler.model import Action, GroupReport, Outcome, Result, Server, Spec, Step, StepReport, StepResult
 from scaler.model.lifecycle import Status
@@ -180,12 +181,9 @@ def _reboot(operation: _Operation, servers: Sequence[Server], ports: Ports) -> _
         knowledge = knowledge.amend(replace(server, reboot_asked=True))
     # Save first: a run that is killed now must not forget what it was asked for.
     save(knowledge, ports, operation.steps)
-    errors = {}
+    running_now = [server.name for server in servers if server.running or server.unhealthy]
+    knowledge, errors = reboot_servers(knowledge, running_now, ports)
     for server in servers:
-        if server.running or server.unhealthy:
-            knowledge, error = reboot_server(knowledge, server.name, ports)
-            if error:
-                errors[server.name] = error
         ports.progress.server(server.name, knowledge.records[server.name].status)
     save(knowledge, ports, operation.steps)
     return replace(operation, knowledge=knowledge, errors=errors, failures=operation.failures + tuple(errors.values()))
@@ -201,6 +199,7 @@ def _wait(operation: _Operation, deadline: float, ports: Ports) -> _Operation:
         save(knowledge, ports, operation.steps)
         knowledge, errors = reboot_due(knowledge, ports)
         refused.extend(errors)
+        knowledge = put_right(knowledge, ports).knowledge
         save(knowledge, ports, operation.steps)
         return knowledge
 
@@ -210,8 +209,9 @@ def _wait(operation: _Operation, deadline: float, ports: Ports) -> _Operation:
     )
     if confirmed.error:
         raise confirmed.error
-    knowledge = give_up_waiting(confirmed.knowledge, confirmed.late, ports)
-    return replace(operation, knowledge=knowledge, failures=operation.failures + tuple(refused))
+    knowledge, unlabelled = put_right_at_last(confirmed.knowledge, ports, patient=True)
+    knowledge = give_up_waiting(knowledge, confirmed.late, ports)
+    return replace(operation, knowledge=knowledge, failures=(*operation.failures, *refused, *unlabelled))
 
 
 # ---------------------------------------------------------------------------------------------

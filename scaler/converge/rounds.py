@@ -31,6 +31,7 @@ from scaler.converge.preview import preview_again
 from scaler.converge.reboots import due_for_reboot, reboot_due
 from scaler.converge.recognise import yield_to_backend
 from scaler.converge.record import save
+from scaler.converge.service import put_right
 from scaler.converge.standing import Standing
 from scaler.errors import ScalerError, StalePlanError
 from scaler.model import LEAVING, Action, Server, Spec
@@ -167,12 +168,15 @@ def _wait(request: Request, standing: Standing, verdict: Verdict, ports: Ports) 
 
 
 def confirm_round(request: Request, standing: Standing, ports: Ports) -> tuple[Standing, Confirmed]:
-    """Wait for what is on its way, and reboot what is due for it."""
+    """Wait for what is on its way; reboot what is due for it, and label what is in service as it gets ready."""
     refused: list[Exception] = []
     steps = standing.journal.steps
 
-    def look_and_reboot(knowledge: Knowledge) -> Knowledge:
-        return reboot_what_is_due(observe_again(knowledge, ports))
+    def look_and_do(knowledge: Knowledge) -> Knowledge:
+        return do_what_is_due(observe_again(knowledge, ports))
+
+    def do_what_is_due(knowledge: Knowledge) -> Knowledge:
+        return put_right(reboot_what_is_due(knowledge), ports).knowledge
 
     def reboot_what_is_due(knowledge: Knowledge) -> Knowledge:
         if not due_for_reboot(knowledge.world):
@@ -184,8 +188,8 @@ def confirm_round(request: Request, standing: Standing, ports: Ports) -> tuple[S
         return knowledge
 
     ports.progress.phase("confirming")
-    seen = reboot_what_is_due(observe_patiently(standing.knowledge, ports, request.deadline))
-    confirmed = confirm(look_and_reboot, seen, clock=ports.clock, deadline=request.deadline, progress=ports.progress)
+    seen = do_what_is_due(observe_patiently(standing.knowledge, ports, request.deadline))
+    confirmed = confirm(look_and_do, seen, clock=ports.clock, deadline=request.deadline, progress=ports.progress)
     journal = standing.journal.fail(*refused)
     return replace(standing, knowledge=confirmed.knowledge, journal=journal), confirmed
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 from scaler.converge.conclude import LEFT, settle
 from scaler.converge.confirm import on_their_way, running
 from scaler.converge.demand import Request
-from scaler.converge.drains import carry_out, draining, look_at_drains, policy_of
+from scaler.converge.drains import apart_from_resumed, carry_out, draining, look_at_drains, policy_of
 from scaler.converge.health import check_health
 from scaler.converge.knowledge import Knowledge
 from scaler.converge.make_plan import check_sums, make_plan
@@ -141,7 +141,8 @@ def _go_on(request: Request, standing: Standing, ports: Ports) -> Standing:
     plan, knowledge = make_plan(request, looked.knowledge, journal, ports)
     # Another server may go than the one that began to drain.
     check_sums(request, knowledge, plan, journal)
-    standing = Standing(carry_out(knowledge, looked.acts, ports), plan, journal)
+    acts = apart_from_resumed(looked.acts, plan)
+    standing = Standing(carry_out(knowledge, acts, ports), plan, journal)
     if plan.phases:
         standing = identify(request, standing, ports)
     plan, knowledge = standing.plan, standing.knowledge

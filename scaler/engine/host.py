@@ -163,10 +163,17 @@ def _server_request(server: Declared, kind: ServerInputs, version: str, *, paren
         custom=True,
         object=_struct(inputs),
         propertyDependencies=dict.fromkeys(inputs, no_dependency),
-        ignoreChanges=kind.fixed if server.exists else (),
+        ignoreChanges=_kept(server, kind),
         version=version,
         **_ALWAYS,
     )
+
+
+def _kept(server: Declared, kind: ServerInputs) -> tuple[str, ...]:
+    """Return the inputs that the engine keeps as they are, whatever is declared."""
+    if not server.exists:
+        return ()
+    return (*kind.fixed, kind.labels) if server.keeps_labels else kind.fixed
 
 
 def _version(kind: ServerInputs) -> str:

@@ -22,6 +22,8 @@ class Declared:
     request: MachineRequest
     exists: bool
     """Whether the stack holds it already; then only its labels may change."""
+    keeps_labels: bool = False
+    """Whether its labels may not change either: the engine keeps those that it has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,8 @@ from typing import Literal
 class DrainStage(StrEnum):
     """The stages on the way out of service, in their order."""
 
+    UNLABELLING = "unlabelling"
+    """Its `in_service` label is taken off."""
     DRAINING = "draining"
     SHUTTING_DOWN = "shutting_down"
     POWERING_OFF = "powering_off"

@@ -96,6 +96,27 @@ def free_names(stack: str, group: str, taken: Collection[str], count: int) -> li
 # Labels as tags, for clouds that have no labels
 
 
+Label = tuple[str, str]
+"""A label's key and value; a tag is one too, see `encode_tags`."""
+
+
+def carries(labels: Mapping[str, str], label: Label) -> bool:
+    """Return whether a machine with these labels has this one; of tags, several may have one key."""
+    return _encode_tag(*label) in encode_tags(labels)
+
+
+def with_label(labels: Mapping[str, str], label: Label) -> dict[str, str]:
+    """Return the labels with this one."""
+    key, value = label
+    return {**without_label(labels, label), key: value}
+
+
+def without_label(labels: Mapping[str, str], label: Label) -> dict[str, str]:
+    """Return the labels without this one; one of the same key and another value stays."""
+    tag = _encode_tag(*label)
+    return {key: value for key, value in labels.items() if _encode_tag(key, value) != tag}
+
+
 def encode_tags(labels: Mapping[str, str]) -> list[str]:
     """Encode labels as tags: `managed-by=scaler` as `scaler`, `key=value` as `key:value`, `key=` as `key`."""
     return list(dict.fromkeys(_encode_tag(key, value) for key, value in labels.items()))

@@ -36,6 +36,8 @@ class Server:
     """Its group label was changed at the cloud: it is no supply, and left alone."""
     reboot_asked: bool = False
     """Reboot it as soon as it runs."""
+    in_service: bool | None = None
+    """Whether it carries its group's `in_service` label; None: the group has none."""
     drain: Drain | None = None
     """How far it is on its way out of service; None: it is not, or it is deleted."""
     health: Health | None = None

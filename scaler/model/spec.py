@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from scaler.errors import ExtensionError
 from scaler.model.autoscaling import Policy
-from scaler.model.ownership import Owner
+from scaler.model.ownership import Label, Owner
 
 PLACED_TOGETHER = 10
 """Servers in one placement group of Hetzner's, at most (terraform-provider-hcloud#1170)."""
@@ -173,6 +173,8 @@ class Group:
     start_within: timedelta = timedelta(minutes=10)
     healthy: HealthPolicy | None = None
     """How servers in service are checked; None: a server that was ready once is not checked again."""
+    in_service: Label | None = None
+    """What a server carries exactly while it is ready and healthy; None: nothing."""
     stop: StopPolicy = StopPolicy()
     lifetime: timedelta | None = None
     """Older servers are outdated; None: age is no reason."""

@@ -14,6 +14,7 @@ from scaler.output.sentences import (
     headline,
     plan_summary,
     remarks,
+    service_word,
     without_deleted,
 )
 from scaler.output.table import markdown_table, markdown_text
@@ -70,15 +71,17 @@ def _steps(steps: Sequence[StepReport]) -> str:
 
 def _servers(servers: Iterable[Server]) -> str:
     known = list(servers)
-    # A column that few stacks need is there only where one does.
+    # Columns that few stacks need are there only where one does.
     private = ["private ip"] if any(server.private_ip for server in known) else []
+    service = ["in service"] if any(server.in_service is not None for server in known) else []
     return markdown_table(
-        ["server", "group", "status", "type", "location", "ipv4", *private, "error"],
+        ["server", "group", "status", *service, "type", "location", "ipv4", *private, "error"],
         (
             [
                 server.name,
                 server.group,
                 str(server.status),
+                *([service_word(server)] if service else []),
                 server.type or "",
                 server.location or "",
                 server.ipv4 or "",

@@ -67,8 +67,15 @@ def drain_words(server: Server) -> str | None:
     """Return how far a server is on its way out of service, such as `draining until 22:10 UTC`; None if it is not."""
     if server.drain is None or server.status is Status.DELETING:
         return None
+    if server.drain.stage is DrainStage.UNLABELLING:
+        return "its in_service label is taken off"
     stage = server.drain.stage.replace("_", " ")
     return "drained" if server.drain.stage is DrainStage.ENDED else f"{stage} until {server.drain.until:%H:%M} UTC"
+
+
+def service_word(server: Server) -> str:
+    """Return whether a server carries its group's `in_service` label; `-` where its group has none."""
+    return "-" if server.in_service is None else "yes" if server.in_service else "no"
 
 
 def plan_summary(result: Result) -> str:

@@ -22,6 +22,7 @@ from scaler.output.sentences import (
     headline,
     plan_summary,
     remarks,
+    service_word,
     without_deleted,
 )
 from scaler.output.table import columns
@@ -171,12 +172,14 @@ def status_text(state: State | None, stack: str, now: datetime, *, color: bool, 
 def _server_table(servers: Sequence[Server], now: datetime, *, color: bool) -> list[str]:
     # Columns that are empty throughout are left out, with their name.
     private = "PRIVATE IP" if any(server.private_ip for server in servers) else ""
-    head = ["NAME", "GROUP", "STATUS", "SINCE", "TYPE", "LOCATION", "IPV4", private, "ID"]
+    service = "IN SERVICE" if any(server.in_service is not None for server in servers) else ""
+    head = ["NAME", "GROUP", "STATUS", service, "SINCE", "TYPE", "LOCATION", "IPV4", private, "ID"]
     rows = [
         [
             server.name,
             server.group,
             str(server.status),
+            service_word(server) if service else "",
             format_age(server.since, now),
             server.type or "-",
             server.location or "-",

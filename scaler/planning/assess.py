@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from scaler.model import CheckResult, Drain, Health, Machine, Server, Spec, StackEntry, StackState, World
 from scaler.model.lifecycle import IN_SERVICE, UNSETTLED, Phase, Status, deadline_of, status_of
-from scaler.model.ownership import GROUP, Owner
+from scaler.model.ownership import GROUP, Owner, carries
 from scaler.planning.claims import describe_unclaimed
 from scaler.planning.deadlines import Deadline
 from scaler.planning.reach import UNREACHABLE, Probe, excuse
@@ -196,6 +196,7 @@ class _Observation:
         server = before or Server(name=name, group=group, id=machine.id, status=Status.NEW, since=self.now)
         if not machine.seen and before is not None:
             return replace(server, name=name, id=machine.id, group=group)
+        service = self.spec.groups[group].in_service if group in self.spec.groups else None
         same_price = (server.type, server.location) == (machine.type, machine.location)
         return replace(
             server,
@@ -203,6 +204,7 @@ class _Observation:
             name=name,
             id=machine.id,
             group=group,
+            in_service=None if service is None else carries(machine.labels, service),
             # A label that is absent is put back; one that says something else is somebody's decision.
             set_aside=not group or label not in (None, group) or self._is_of_unknown_group(group, before, entry),
             ipv4=machine.ipv4,
@@ -351,11 +353,11 @@ def _as_compared(servers: Mapping[str, Server]) -> dict[str, Server]:
 
 
 def _without_details(server: Server) -> Server:
-    """Return a record without its price, its private address, why it is outdated, and the stage of its drain.
+    """Return a record without what may change at any time, or is learned late.
 
     Of its health it keeps how many checks in a row failed.
     """
     begun = server.drain and Drain(since=server.drain.since, until=server.drain.since)
     failures = server.health.failures if server.health else 0
     health = Health(checked=_NEVER, failures=failures) if failures else None
-    return replace(server, price=None, private_ip=None, outdated=None, drain=begun, health=health)
+    return replace(server, price=None, private_ip=None, outdated=None, in_service=None, drain=begun, health=health)

@@ -32,6 +32,8 @@ class Act(Enum):
     """What a run does for a server on its way out of service."""
 
     WAIT = auto()
+    TAKE_OFF = auto()
+    """Take its `in_service` label off, and go on when that is done."""
     START_DRAIN = auto()
     SHUT_DOWN = auto()
     POWER_OFF = auto()
@@ -63,8 +65,13 @@ def stop_policy(group: Group | None, then: str) -> StopPolicy:
     return policy
 
 
-def first_stage(drain: Drain, policy: StopPolicy, now: datetime) -> Drain:
-    """Return the record with which a server's way out of service begins."""
+def first_stage(drain: Drain, policy: StopPolicy, now: datetime, *, is_labelled: bool = False) -> Drain:
+    """Return the record with which a server's way out of service begins.
+
+    `is_labelled`: whether it may carry an `in_service` label, which must be off before anything else.
+    """
+    if is_labelled:
+        return replace(drain, stage=DrainStage.UNLABELLING)
     if policy.drain:
         return replace(drain, stage=DrainStage.DRAINING, until=now + policy.drain_within)
     return _after_drain(drain, policy, now)
@@ -88,6 +95,8 @@ def next_move(
     """
     if is_protected and may_return and may_resume(drain, policy):
         return Move(drain, Act.TAKE_BACK)
+    if is_protected and drain.stage is DrainStage.UNLABELLING:
+        return Move(_noted(drain, PROTECTED), Act.KEEP)
     move = _next_move(drain, policy, found, phase, now)
     is_further = move.act in (Act.SHUT_DOWN, Act.POWER_OFF) or move.drain.stage is DrainStage.ENDED
     if is_protected and is_further and move.act is not Act.REST:
@@ -97,10 +106,13 @@ def next_move(
 
 def may_resume(drain: Drain, policy: StopPolicy) -> bool:
     """Return whether a server on its way out of service can be put back to work."""
-    return bool(policy.resume) and drain.stage is DrainStage.DRAINING and not drain.for_good
+    is_early = drain.stage in (DrainStage.UNLABELLING, DrainStage.DRAINING)
+    return bool(policy.resume) and is_early and not drain.for_good
 
 
 def _next_move(drain: Drain, policy: StopPolicy, found: DrainFinding, phase: Phase, now: datetime) -> Move:
+    if drain.stage is DrainStage.UNLABELLING:
+        return Move(drain, Act.TAKE_OFF)
     if drain.stage is DrainStage.DRAINING:
         move = _drain(drain, policy, found, phase, now)
         if move.drain.stage is DrainStage.DRAINING:
@@ -118,6 +130,13 @@ def _next_move(drain: Drain, policy: StopPolicy, found: DrainFinding, phase: Pha
         return Move(drain, Act.REST)
     # One that cannot be powered off is deleted: it would serve on, and nobody counts it.
     return Move(replace(drain, then="delete"))
+
+
+def after_label(drain: Drain, policy: StopPolicy, phase: Phase, now: datetime) -> Move:
+    """Return what follows for a server whose `in_service` label was just taken off, as far as it needs no new look."""
+    begun = first_stage(drain, policy, now)
+    move = next_move(begun, policy, DrainFinding(DrainState.LOST), phase, now)
+    return Move(begun) if move.act in (Act.KEEP, Act.REST) else move
 
 
 def refused(drain: Drain, why: str, now: datetime) -> Drain:

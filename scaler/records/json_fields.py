@@ -53,6 +53,10 @@ class Fields:
             raise MalformedError(f"`{name}` is not true or false")
         return value
 
+    def optional_flag(self, name: str) -> bool | None:
+        """Return a flag; None if it is missing or null."""
+        return None if self._fields.get(name) is None else self.flag(name)
+
     def whole_number(self, name: str) -> int:
         return _whole_number(name, self._fields.get(name))
 

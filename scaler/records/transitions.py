@@ -89,15 +89,20 @@ def _arrival(server: Server, decisions: _Decisions) -> list[Event]:
 
 def _change(known: Server, server: Server, decisions: _Decisions) -> list[Event]:
     if known.status == server.status:
-        return []
+        return [_event(EventName.DRAINING, known, server)] if _drains(server) and not _drains(known) else []
     if server.status == Status.DELETED and not _removed(known, decisions):
         return [_event(EventName.VANISHED, known, server)]
     if server.status == Status.RUNNING and (server.name, Action.RESUME) in decisions:
         return [_event(EventName.RESUMED, known, server)]
     entered = [_ENTERED[server.status]] if server.status in _ENTERED else []
-    if server.status == Status.STOPPING and server.drain and server.drain.stage is DrainStage.DRAINING:
+    if _drains(server):
         entered.append(EventName.DRAINING)
     return [_event(name, known, server) for name in entered]
+
+
+def _drains(server: Server) -> bool:
+    is_draining = server.drain is not None and server.drain.stage is DrainStage.DRAINING
+    return is_draining and server.status == Status.STOPPING
 
 
 def _removed(known: Server, decisions: _Decisions) -> bool:

@@ -59,6 +59,7 @@ groups:
     public_ipv6: true
     ready: none
     start_within: 1h30m
+    in_service: {label: lb=web}
     protect: [prod-worker-1, prod-worker-12]
     spread: true
     scale_down: billing
@@ -83,6 +84,7 @@ groups:
     vpc: internal
     monitoring: true
     ipv6: true
+    in_service: {tag: "lb:web"}
 """
 
 

@@ -184,6 +184,24 @@ IN_GROUP: list[tuple[str, str, bool]] = [
         "ready.http must not hold credentials; keep them in environment variables",
         False,
     ),
+    ("in_service: lb=web", "in_service must be a mapping, not 'lb=web'", True),
+    (
+        "in_service: {label: a, tag: b}",
+        "in_service.tag is for digitalocean only, and this stack is on hetzner; use label",
+        True,
+    ),
+    ("in_service: {}", "in_service must have exactly one of the keys label and tag", True),
+    ("in_service: {label: =web}", "in_service.label must be key=value, not '=web'; write such as \"lb=web\"", False),
+    (
+        "in_service: {label: scaler-id=x}",
+        "in_service.label is a label that scaler sets itself; choose another name",
+        False,
+    ),
+    (
+        "labels: {lb: api}\n    in_service: {label: lb=web}",
+        "in_service sets 'lb', which labels sets for all servers; remove it from labels",
+        False,
+    ),
     (
         "ready: {http: 'http://{private_ip}/'}",
         "ready uses {private_ip}, and servers of this group have no private network; add networks to it",

@@ -62,6 +62,7 @@ def test_every_key_reaches_the_spec(tmp_path: Path) -> None:
                 placement_group="spread",
                 public_ipv4=False,
                 start_within=timedelta(minutes=90),
+                in_service=("lb", "web"),
                 protect=frozenset({"prod-worker-1", "prod-worker-12"}),
                 spread=True,
                 scale_down="billing",
@@ -94,6 +95,7 @@ def test_digitalocean_has_keys_of_its_own(tmp_path: Path) -> None:
                 vpc="internal",
                 monitoring=True,
                 ipv6=True,
+                in_service=("lb", "web"),
             )
         },
     )

@@ -57,7 +57,7 @@ def official(project: Project) -> Project:
 def every_set(project: Project, plugin: str, **more: dict[str, Any]) -> None:
     """Describe one group for each recorded set of properties."""
     usual: dict[str, dict[str, Any]] = {"plain": {"ssh_keys": []}}
-    full = {"user_data_inline": "#cloud-config\n", "labels": {"team": "shop"}}
+    full = {"user_data_inline": "#cloud-config\n", "labels": {"team": "shop"}, "in_service": {"label": "lb=web"}}
     if project.vendor is HETZNER:
         linked = {"networks": ["inner"], "firewalls": ["wall"], "placement_group": "spread"}
         usual |= {"full": {**full, **linked}, "nov4": {**full, **linked, "public_ipv4": False}}

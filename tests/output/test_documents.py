@@ -57,6 +57,7 @@ DOCUMENT = {
             "protected": False,
             "set_aside": False,
             "reboot_asked": False,
+            "in_service": None,
             "drain": None,
             "health": None,
             "outdated": None,

@@ -144,6 +144,17 @@ def test_status_shows_private_addresses_where_there_are_some() -> None:
     assert [one["private_ip"] for one in json.loads(status(inner, "json"))["servers"]] == ["10.0.0.2", None]
 
 
+@pytest.mark.acceptance("T12")
+def test_status_shows_who_is_in_service_where_a_group_says_what_that_is() -> None:
+    servers = (replace(SERVERS[0], in_service=True), replace(SERVERS[1], in_service=False), SERVERS[2])
+    lines = status(replace(STATE, servers=servers), "text").splitlines()[2:6]
+    assert "STATUS   IN SERVICE  SINCE" in lines[0]
+    assert [line.split()[3] for line in lines[1:]] == ["yes", "no", "-"]
+    assert "| running | no | cx23 |" in status(replace(STATE, servers=servers), "markdown")
+    documents = json.loads(status(replace(STATE, servers=servers), "json"))["servers"]
+    assert [one["in_service"] for one in documents] == [True, False, None]
+
+
 def test_status_of_servers_without_prices_says_so() -> None:
     text = status(replace(STATE, servers=SERVERS), "text")
     assert text.splitlines()[-1] == "Cost: not known for 3 servers."

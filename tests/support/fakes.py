@@ -360,6 +360,7 @@ class FakeCloud:
         self.fuse.burn()
         self._asked("set_labels", id)
         self._box(id).labels = dict(labels)
+        self.fuse.burn()
 
     def find_image(self, image: ImageRef, architecture: str, location: str) -> Image:
         if (image.kind, image.value) not in _IMAGES:

@@ -16,6 +16,7 @@ from scaler.config.schema.images import Image
 from scaler.config.schema.labels import Labels
 from scaler.config.schema.readiness import CheckSchema, HealthySchema, ReadySchema, check_or_none, show_none
 from scaler.config.schema.refusals import refusal, shown
+from scaler.config.schema.service import InServiceSchema
 from scaler.config.schema.stopping import StopSchema
 from scaler.config.schema.user_data import check_document, read_user_data
 from scaler.config.schema.values import Choices, Duration, Flag, Number, Retention, Text, Texts, given_guard
@@ -71,6 +72,11 @@ class GroupSchema(BaseModel):
         "How servers in service are checked, and replaced when they are unhealthy; none: not at all.",
         default=None,
         json_schema_extra=show_none,
+    )
+    in_service: InServiceSchema | None = spec_key(
+        "A label (a tag on DigitalOcean) that a server carries exactly while it is ready and healthy, for load "
+        "balancers whose targets are labelled.",
+        default=None,
     )
     stop: StopSchema = spec_key(
         "How a serving server is stopped before it is deleted.",
@@ -180,6 +186,13 @@ class GroupSchema(BaseModel):
         start = info.data.get("start_within")
         if value is not None and start is not None and value <= start:
             raise refusal(f"must be longer than start_within ({format_duration(start)})")
+        return value
+
+    @field_validator("in_service")
+    @classmethod
+    def _not_always_on(cls, value: InServiceSchema | None, info: Info) -> InServiceSchema | None:
+        if value is not None and value.value[0] in info.data.get("labels", {}):
+            raise refusal(f"sets {shown(value.value[0])}, which labels sets for all servers", "remove it from labels")
         return value
 
     @field_validator("image_changes", mode="before")

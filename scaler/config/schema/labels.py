@@ -6,6 +6,7 @@ import re
 from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
 from scaler.config.schema.context import Info
 from scaler.config.schema.refusals import refusal, shown
@@ -58,6 +59,15 @@ def _labels(labels: dict[str, str], info: Info) -> dict[str, str]:
         if here.cloud == "digitalocean" and len(f"{key}:{value}") > _LONGEST_TAG:
             raise refusal(f"is too long: the tag key:value may have {_LONGEST_TAG} characters", at=(key,))
     return labels
+
+
+def check_label(key: str, value: str, info: Info) -> None:
+    """Refuse a label that the cloud, or scaler, does not allow."""
+    try:
+        _labels({_label_key(key, info): _label_value(value, info)}, info)
+    except PydanticCustomError as error:
+        # Its place is within a mapping that the spec does not have here.
+        raise refusal(**{**(error.context or {}), "at": ()}) from None
 
 
 LabelKey = Annotated[str, AfterValidator(_label_key)]

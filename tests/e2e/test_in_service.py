@@ -1,0 +1,130 @@
+"""A load balancer that follows `in_service` sends nothing to a server that cannot answer."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from scaler.model.ownership import carries
+from tests.support.project import HETZNER, Project, Ran, finish
+
+LB = ("lb", "web")
+
+
+@dataclass
+class Balancer:
+    """Sends requests to every labelled server all the time; a server answers while it runs and is not drained."""
+
+    project: Project
+    sent: int = 0
+    failed: list[str] = field(default_factory=list)
+    fewest: int = 99
+
+    def send(self) -> None:
+        # First who has begun to drain, then who is labelled: what drains was without the label before.
+        drained = self.lines("drained")
+        vendor, world = self.project.vendor, self.project.world
+        machines = world.servers(vendor.name)
+        labelled = [machine for machine in machines if carries(vendor.labels_of(machine), LB)]
+        self.fewest = min(self.fewest, len(labelled))
+        for machine in labelled:
+            self.sent += 1
+            if machine.name in drained or machine.status(world.now) not in ("running", "active"):
+                self.failed.append(f"{machine.name}, {machine.status(world.now)}")
+
+    def lines(self, name: str) -> list[str]:
+        path = self.project.folder / name
+        return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+
+    def during(self, *arguments: str) -> Ran:
+        """Run a command, and send requests all the time; afterwards exactly the ready servers are labelled."""
+        run: subprocess.Popen[str] = self.project.start(*arguments)
+        try:
+            while run.poll() is None:
+                self.send()
+        finally:
+            if run.poll() is None:
+                run.terminate()
+        ran = finish(run)
+        assert ran.code == 0, ran.stderr
+        self.agree()
+        return ran
+
+    def agree(self) -> None:
+        """Exactly the ready servers are labelled, and the records say so."""
+        vendor = self.project.vendor
+        machines = self.project.world.servers(vendor.name)
+        labelled = {machine.name for machine in machines if carries(vendor.labels_of(machine), LB)}
+        assert labelled == set(self.project.agreed())
+        assert {record["in_service"] for record in self.project.records.values()} <= {True}
+
+
+def labelling(project: Project) -> list[tuple[str, str]]:
+    """The requests that label servers."""
+    if project.vendor is HETZNER:
+        return [(one.method, one.path) for one in project.requests("PUT")]
+    return [(one.method, one.path) for one in project.changes if "/v2/tags/" in one.path]
+
+
+@pytest.mark.calm("it counts requests, and lets single answers be lost")
+@pytest.mark.acceptance("T12", "S15", "W22")
+def test_no_request_fails_while_servers_come_and_go(served: Project) -> None:
+    drain = served.folder / "drain.sh"
+    drain.write_text('#!/bin/sh\necho "$1" >> drained\n', encoding="utf-8")
+    drain.chmod(0o755)
+    worker: dict[str, Any] = {"stop": {"drain": ["./drain.sh", "{name}"]}, "in_service": {"label": "lb=web"}}
+    served.describe(groups={"worker": {"labels": {"team": "shop"}, **worker}})
+    balancer = Balancer(served)
+    balancer.during("ensure", "4", "--yes")
+    is_hetzner = served.vendor is HETZNER
+    assert len(labelling(served)) == 4 if is_hetzner else len(labelling(served)) <= 4
+    balancer.fewest = 4
+
+    # A run with nothing to do labels nothing, and the engine sees no change in what it does.
+    served.world.clear_log()
+    assert served.ensure("4").document["outcome"] == "unchanged"
+    assert served.changes == []
+
+    # The answer to the first request that takes it off is lost.
+    path = r"/v1/servers/[0-9]+$" if is_hetzner else "/v2/tags/lb:web/resources$"
+    served.world.add_fault("accept_then_drop", method="PUT" if is_hetzner else "DELETE", path=path)
+    balancer.during("ensure", "2", "--yes")
+    assert set(balancer.lines("drained")) == {"demo-worker-3", "demo-worker-4"}
+    assert is_hetzner or labelling(served)[-1][0] == "DELETE"
+    assert len(labelling(served)) <= 3
+    assert balancer.fewest == 2
+
+    balancer.during("replace", "demo-worker-1", "--yes")
+    assert balancer.fewest == 2, "the new one serves before the old one leaves"
+
+    name = served.by_age[0]
+    served.world.clear_log()
+    balancer.during("reboot", name, "--yes")
+    order = [
+        one.path for one in served.changes if "actions" in one.path or one.path in dict(labelling(served)).values()
+    ]
+    assert "actions" in order[1] and "actions" not in order[0] + order[2], order
+    assert balancer.fewest == 1
+
+    # Labels that people put remain, and one that is missing is put back without the engine.
+    machine = served.machine(name)
+    labels = served.vendor.labels_of(machine)
+    served.world.relabel(
+        served.vendor.name,
+        machine.id,
+        **served.vendor.owned({**{k: v for k, v in labels.items() if k != "lb"}, "by": "hand"}),
+    )
+    before = len(served.engine_runs)
+    assert served.ensure("2").document["outcome"] == "unchanged"
+    assert len(served.engine_runs) == before
+    balancer.agree()
+    assert served.vendor.labels_of(served.machine(name))["by"] == "hand"
+    status = served.run("status").stdout
+    assert "IN SERVICE" in status and status.count(" yes ") == 2
+
+    served.run("destroy", "--yes")
+    assert balancer.failed == []
+    assert balancer.sent > 0
