@@ -133,7 +133,7 @@ def test_a_label_is_off_before_anything_is_done_to_a_server(policy: StopPolicy) 
     assert setting.owned == []
 
 
-@pytest.mark.acceptance("T12", "W22")
+@pytest.mark.acceptance("T12")
 def test_a_run_with_nothing_to_do_sends_no_request_and_one_that_finds_a_wrong_label_puts_it_right() -> None:
     setting = balanced(2).with_servers(worker=2)
     assert setting.ensure(2).outcome is Outcome.UNCHANGED

@@ -70,7 +70,7 @@ def labelling(project: Project) -> list[tuple[str, str]]:
 
 
 @pytest.mark.calm("it counts requests, and lets single answers be lost")
-@pytest.mark.acceptance("T12", "S15", "W22")
+@pytest.mark.acceptance("T12", "S15")
 def test_no_request_fails_while_servers_come_and_go(served: Project) -> None:
     drain = served.folder / "drain.sh"
     drain.write_text('#!/bin/sh\necho "$1" >> drained\n', encoding="utf-8")
