@@ -92,12 +92,13 @@ def test_no_request_fails_while_servers_come_and_go(served: Project) -> None:
     path = r"/v1/servers/[0-9]+$" if is_hetzner else "/v2/tags/lb:web/resources$"
     served.world.add_fault("accept_then_drop", method="PUT" if is_hetzner else "DELETE", path=path)
     balancer.during("ensure", "2", "--yes")
-    assert set(balancer.lines("drained")) == {"demo-worker-3", "demo-worker-4"}
+    assert len(balancer.lines("drained")) == 2
+    assert not set(balancer.lines("drained")) & served.machines.keys()
     assert is_hetzner or labelling(served)[-1][0] == "DELETE"
     assert len(labelling(served)) <= 3
     assert balancer.fewest == 2
 
-    balancer.during("replace", "demo-worker-1", "--yes")
+    balancer.during("replace", served.by_age[0], "--yes")
     assert balancer.fewest == 2, "the new one serves before the old one leaves"
 
     name = served.by_age[0]
