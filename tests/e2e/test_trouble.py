@@ -110,6 +110,32 @@ def test_two_runs_that_share_one_budget_give_no_server_up(make_served: Callable[
     assert len(project.requests()) > 40
 
 
+def test_a_quota_of_addresses_withholds_only_the_groups_that_need_them(hetzner: Project) -> None:
+    """Both groups are of one type at one place: a refused address says nothing about servers without one."""
+    world = hetzner.world
+    subnet = {"type": "cloud", "ip_range": "10.0.0.0/24", "network_zone": "eu-central", "gateway": "10.0.0.1"}
+    world.add("hetzner", "network", "lan", {"ip_range": "10.0.0.0/16", "labels": {}, "subnets": [subnet], "routes": []})
+    world.set_quota("hetzner", primary_ips=3)
+    inner = {"count": 2, "networks": ["lan"], "public_ipv4": False, "public_ipv6": False}
+    hetzner.describe(groups={"web": {"count": 2}, "inner": inner})
+
+    def made() -> list[str]:
+        return sorted(name.split("-")[1] for name in hetzner.machines)
+
+    failed = hetzner.ensure(code=1)
+    assert failed.document["outcome"] == "failed"
+    assert made() == ["inner", "inner", "web"]
+    assert "Primary IP limit exceeded" in failed.stderr
+
+    # The next runs do not ask for what was refused, and are not held up by it.
+    hetzner.world.clear_log()
+    error = hetzner.ensure(code=3).error
+    assert (error["code"], hetzner.changes) == ("quota", [])
+    assert "public addresses" in error["message"]
+    hetzner.ensure("inner=1", "web=2", code=1)
+    assert made() == ["inner", "web"]
+
+
 @pytest.mark.calm("which steps fail is exact")
 @pytest.mark.acceptance("R10", "R11", "S08")
 def test_failed_midway_and_refused_from_then_on(project: Project) -> None:
