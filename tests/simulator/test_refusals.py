@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from scaler.simulator import SimulatedWorld
-from tests.simulator.droplets import made, order, refusal
+from tests.simulator.droplets import made, order, refusal, seen
 from tests.support.sim_http import Http
 
 CLOUD_SUBNET = {"type": "cloud", "ip_range": "10.0.0.0/24", "network_zone": "eu-central"}
@@ -187,6 +187,30 @@ def test_a_volume_that_is_not_there(http: Http, world: SimulatedWorld) -> None:
 
 
 @pytest.mark.parametrize(
+    ("method", "path", "fields", "name"),
+    [
+        ("POST", "firewalls/{firewalls}/actions/set_rules", {}, "rules"),
+        ("POST", "primary_ips", {"name": "ip", "type": "ipv4", "assignee_type": "load_balancer"}, "assignee_type"),
+        ("POST", "primary_ips/{primary_ips}/actions/assign", {"assignee_type": "x", "assignee_id": 7}, "assignee_type"),
+        ("POST", "primary_ips/{primary_ips}/actions/change_protection", {}, "delete"),
+        ("POST", "servers/{servers}/actions/enable_rescue", {"type": "freebsd64"}, "type"),
+        ("PUT", "images/{images}", {"type": "system"}, "type"),
+    ],
+)
+def test_what_the_document_requires_or_enumerates(
+    http: Http, world: SimulatedWorld, method: str, path: str, fields: dict[str, object], name: str
+) -> None:
+    """[spec] required fields and enumerations of the requests."""
+    ids = {
+        "servers": server(http),
+        "firewalls": add(http, "firewalls"),
+        "primary_ips": add(http, "primary_ips", type="ipv4", assignee_type="server", location="fsn1"),
+        "images": world.add_snapshot("hetzner", "golden").id,
+    }
+    assert field_of(http.request(method, f"/v1/{path.format(**ids)}", json=fields)) == name
+
+
+@pytest.mark.parametrize(
     ("path", "name"),
     [
         ("servers?status=runing", "status"),
@@ -242,6 +266,25 @@ def test_the_default_vpc_stays(http: Http) -> None:
     """[spec] `DELETE /v2/vpcs/{id}`: the default VPC of a region cannot be deleted."""
     (default,) = [vpc["id"] for vpc in http.get("/v2/vpcs?per_page=50").json()["vpcs"] if vpc["region"] == "fra1"]
     assert refusal(http.delete(f"/v2/vpcs/{default}"))[:2] == (403, "forbidden")
+
+
+def test_vpcs(http: Http) -> None:
+    """[spec] `POST`, `PUT` and `PATCH` of a VPC: the name's pattern, the description's length."""
+    body = {"name": "inner", "region": "fra1", "description": "x" * 255}
+    for wrong in ({"name": "in ner"}, {"description": "x" * 256}):
+        assert refusal(http.post("/v2/vpcs", json={**body, **wrong}))[0] == 422
+    vpc = f"/v2/vpcs/{http.post('/v2/vpcs', json=body).json()['vpc']['id']}"
+    assert http.request("PATCH", vpc, json={"description": "short"}).json()["vpc"]["description"] == "short"
+    assert http.put(vpc, json={"name": "other"}).json()["vpc"]["name"] == "other"
+    assert refusal(http.put(vpc, json={"description": "no name"}))[0] == 422
+    assert refusal(http.put(vpc, json={"name": "default-fra1"}))[0] == 422
+    assert http.get(vpc).json()["vpc"]["name"] == "other"
+
+
+def test_a_droplet_without_public_networking_has_no_public_address(http: Http) -> None:
+    """[spec] `public_networking` of `POST /v2/droplets`."""
+    assert [net["type"] for net in seen(http, made(http, public_networking=False))["networks"]["v4"]] == ["private"]
+    assert refusal(order(http, public_networking="yes"))[0] == 422
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import uuid
 from ipaddress import IPv4Network
 from typing import Any
@@ -27,6 +28,10 @@ from scaler.simulator.world import fingerprint_of
 
 _PRIVATE = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")))
 """RFC 1918."""
+
+_VPC_NAME = re.compile(r"[a-zA-Z0-9.-]+")
+_LONGEST_DESCRIPTION = 255
+"""Both by the vendor's document."""
 
 _KINDS = {"droplet": "server", "image": "snapshot"}
 """Our kinds of what a tag can be put on."""
@@ -249,8 +254,7 @@ def create_vpc(call: Call) -> Reply:
     name, region = call.fields.get("name"), call.fields.get("region")
     if not name or region not in REGIONS:
         raise refused("name and region are required")
-    if name in (vpc["name"] for vpc in _vpcs(call)):
-        raise refused("a VPC with that name already exists")
+    _check_vpc(call, name)
     body = {
         "uuid": str(uuid.uuid4()),
         "region": region,
@@ -258,6 +262,37 @@ def create_vpc(call: Call) -> Reply:
         "description": call.fields.get("description") or "",
     }
     return Reply({"vpc": shapes(call).vpc(call.world.add(CLOUD, "vpc", name, body))}, 201)
+
+
+def update_vpc(call: Call) -> Reply:
+    """PUT, PATCH /v2/vpcs/{id}: its name and description. A default one keeps them, and stays the default here."""
+    made = next((vpc for vpc in call.world.things(CLOUD, "vpc") if vpc.body["uuid"] == call.params["id"]), None)
+    if made is None and call.params["id"] in (vpc["id"] for vpc in _vpcs(call)):
+        raise ApiError(501, "not_implemented", "default VPCs cannot be changed here")
+    if made is None:
+        raise not_found()
+    if call.fields.get("default"):
+        raise ApiError(501, "not_implemented", "another default VPC cannot be chosen here")
+    name = call.fields.get("name") or (None if call.method == "PUT" else made.name)
+    if not name:
+        raise refused("name is required")
+    if name != made.name:
+        _check_vpc(call, name)
+    made.name = name
+    if call.fields.get("description") is not None:
+        made.body["description"] = call.fields["description"]
+    call.world.save(made)
+    return Reply({"vpc": shapes(call).vpc(made)})
+
+
+def _check_vpc(call: Call, name: str) -> None:
+    """Refuse a name that is taken, or outside the document's pattern, and a description that is too long."""
+    if not _VPC_NAME.fullmatch(name):
+        raise refused("VPC names have letters, digits, dashes and periods")
+    if len(call.fields.get("description") or "") > _LONGEST_DESCRIPTION:
+        raise refused(f"description is longer than {_LONGEST_DESCRIPTION} characters")
+    if name in (vpc["name"] for vpc in _vpcs(call)):
+        raise refused("a VPC with that name already exists")
 
 
 def _vpc_range(call: Call) -> str:

@@ -225,6 +225,7 @@ def _droplet_body(call: Call) -> Json:
         "labels": {},
         "tags": list(dict.fromkeys(make_tag(call, tag) for tag in fields.get("tags") or ())),
         "features": _features(fields),
+        "public": fields.get("public_networking") is not False,
         "vpc": _vpc(call, fields.get("vpc_uuid"), region),
         "ssh_keys": _ssh_keys(call, fields.get("ssh_keys") or ()),
         "user_data": _user_data(fields.get("user_data")),

@@ -196,10 +196,11 @@ class Shapes:
             "gateway": "2001:db8::1",
             "type": "public",
         }
+        public = _ipv4(address("digitalocean", thing.id), "255.192.0.0", "127.64.0.1", "public")
         return {
             "v4": [
                 _ipv4(private, "255.0.0.0", "10.0.0.1", "private"),
-                _ipv4(address("digitalocean", thing.id), "255.192.0.0", "127.64.0.1", "public"),
+                *([public] if thing.body.get("public", True) else []),
             ],
             "v6": [v6] if "ipv6" in features(thing) else [],
         }

@@ -43,6 +43,8 @@ def apply_firewall(*, apply: bool) -> Handler:
 def set_rules(call: Call) -> Reply:
     """Replace a firewall's rules."""
     firewall = get(call, "firewall")
+    if call.fields.get("rules") is None:
+        raise invalid("rules", "Missing data for required field.")
     firewall.body["rules"] = _rules(call)
     call.world.save(firewall)
     action = act(call, "set_firewall_rules", 0.0, others=[{"id": firewall.id, "type": "firewall"}])

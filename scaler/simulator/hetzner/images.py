@@ -71,6 +71,8 @@ def get_image(call: Call) -> Reply:
 def update_image(call: Call) -> Reply:
     """Change a snapshot's description or labels."""
     snapshot = get(call, "snapshot")
+    if call.fields.get("type") not in (None, "snapshot"):
+        raise invalid("type", "must be snapshot")
     snapshot.name = call.fields.get("description") or snapshot.name
     if call.fields.get("labels") is not None:
         snapshot.body["labels"] = labels_asked_for(call)

@@ -18,6 +18,7 @@ def create_primary_ip(call: Call) -> Reply:
     version = call.fields.get("type")
     if version not in ("ipv4", "ipv6"):
         raise invalid("type", "must be ipv4 or ipv6")
+    _check_assignee(call)
     assignee = call.fields.get("assignee_id")
     server = get(call, "server", assignee) if assignee else None
     location = find_location(server.body["location"] if server else call.fields.get("location") or "fsn1")
@@ -35,9 +36,15 @@ def create_primary_ip(call: Call) -> Reply:
     return Reply({"primary_ip": shapes(call).primary_ip(ip), "action": shapes(call).action(action)}, 201)
 
 
+def _check_assignee(call: Call) -> None:
+    if call.fields.get("assignee_type") not in (None, "server"):
+        raise invalid("assignee_type", "must be server")
+
+
 def assign_primary_ip(call: Call) -> Reply:
     """Give an address to a server that is off and has none of its version."""
     ip = get(call, "primary_ip")
+    _check_assignee(call)
     if ip.parent is not None:
         raise ApiError(422, "primary_ip_already_assigned", "primary IP is already assigned")
     action = _assign(call, ip, get(call, "server", call.fields.get("assignee_id") or 0))
@@ -73,6 +80,8 @@ def unassign_primary_ip(call: Call) -> Reply:
 def protect_primary_ip(call: Call) -> Reply:
     """Protect an address against deletion."""
     ip = get(call, "primary_ip")
+    if call.fields.get("delete") is None:
+        raise invalid("delete", "Missing data for required field.")
     ip.body["protected"] = bool(call.fields.get("delete"))
     return _changed(call, ip, "change_protection")
 

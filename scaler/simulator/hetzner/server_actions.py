@@ -129,6 +129,13 @@ def switcher(command: str, key: str, value: Any, *, password: bool = False, need
     return switch
 
 
+def enable_rescue(call: Call) -> Reply:
+    """Have a server start the rescue system with its next reset."""
+    if call.fields.get("type") not in (None, "linux64"):
+        raise invalid("type", "must be linux64")
+    return switcher("enable_rescue", "rescue", True, password=True)(call)
+
+
 def attach_iso(call: Call) -> Reply:
     """Put a disk into a server's drive: it starts from that with its next reset."""
     server, iso = unlocked(call), find_iso(call, call.fields.get("iso"))
