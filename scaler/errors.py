@@ -30,6 +30,10 @@ class ExitCode(IntEnum):
     TERMINATED = 143
 
 
+_LONGEST_WHY = 20_000
+"""Characters."""
+
+
 class ScalerError(Exception):
     """A failure: what happened, why, and how to fix it.
 
@@ -43,7 +47,8 @@ class ScalerError(Exception):
     def __init__(self, what: str, *, why: str = "", fix: str = "", code: str | None = None) -> None:
         super().__init__(what)
         self.what = what
-        self.why = why
+        # Other sides' words have no bounds, and errors are printed, logged and sent.
+        self.why = why if len(why) <= _LONGEST_WHY else f"{why[:_LONGEST_WHY]}…"
         self.fix = fix
         if code is not None:
             self.code = code

@@ -21,6 +21,7 @@ from scaler.errors import ScalerError, UsageError
 from scaler.model import Spec
 from scaler.model.lifecycle import Status
 from scaler.support.clock import Clock
+from scaler.support.text import quoted
 
 _LATE_AFTER = 3
 """After this many intervals without a finished tick, the watch is not healthy."""
@@ -191,5 +192,7 @@ class _Handler(BaseHTTPRequestHandler):
 def _address(text: str) -> tuple[str, int]:
     host, colon, port = text.rpartition(":")
     if not colon or not host or not port.isascii() or not port.isdigit() or int(port[:6]) > 65535:
-        raise UsageError(f"{text!r} is not an address to listen on.", fix="Write HOST:PORT, such as 127.0.0.1:9410.")
+        raise UsageError(
+            f"{quoted(text)} is not an address to listen on.", fix="Write HOST:PORT, such as 127.0.0.1:9410."
+        )
     return host.strip("[]"), int(port)

@@ -19,7 +19,7 @@ from scaler.autoscale.matrix import series_in
 from scaler.errors import UsageError
 from scaler.support.clock import parse_time
 from scaler.support.documents import parse_json, read_file
-from scaler.support.text import quoted
+from scaler.support.text import LONGEST, one_line, quoted
 
 _LARGEST = 64 << 20
 """Bytes of a file: a year of ten metrics, each minute, has about as many."""
@@ -63,7 +63,7 @@ def load_trace(path: Path) -> Trace:
     except (ValueError, csv.Error) as error:
         raise TraceError(
             f"{path} is no recorded load.",
-            why=str(error),
+            why=one_line(str(error), LONGEST),
             fix="Give CSV with a time column, a JSON list of objects with a time, or an answer to query_range.",
         ) from None
 

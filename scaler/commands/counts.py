@@ -11,6 +11,7 @@ from scaler.commands.command import Command
 from scaler.converge.counts import MOST, all_counts, check_by, check_count, known_group, only_group
 from scaler.errors import UsageError
 from scaler.model import Spec
+from scaler.support.text import named, quoted
 
 
 class CountingCommand(Command):
@@ -19,7 +20,7 @@ class CountingCommand(Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         for argument in args[: args.index("--") if "--" in args else None]:
             if re.fullmatch(r"-\d+", argument):
-                raise UsageError(f"A count cannot be negative: {argument}.", fix="Give 0 or more.")
+                raise UsageError(f"A count cannot be negative: {named(argument)}.", fix="Give 0 or more.")
         return super().parse_args(ctx, args)
 
 
@@ -48,9 +49,9 @@ def _split(spec: Spec, argument: str) -> tuple[str, str]:
 
 def _whole(given: str, argument: str) -> int:
     if not re.fullmatch(r"-?[0-9]+", given, re.ASCII):
-        raise UsageError(f"{argument!r} is not a count.", fix="Give a whole number, such as 5, or worker=5.")
+        raise UsageError(f"{quoted(argument)} is not a count.", fix="Give a whole number, such as 5, or worker=5.")
     if given.startswith("-"):
-        raise UsageError(f"A count cannot be negative: {argument}.", fix="Give 0 or more.")
+        raise UsageError(f"A count cannot be negative: {named(argument)}.", fix="Give 0 or more.")
     # Python refuses to convert thousands of digits; such a number is too large anyway.
     return int(given) if len(given) <= len(str(MOST)) else check_count(MOST + 1)
 

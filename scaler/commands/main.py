@@ -18,6 +18,10 @@ from scaler.commands.github import annotate_error, on_github
 from scaler.commands.streams import prepare_streams, settled
 from scaler.errors import ExitCode, HungUp, ScalerError, Terminated
 from scaler.support.certificates import trust_named_certificates
+from scaler.support.text import visible
+
+_LONGEST_USAGE = 2000
+"""Characters of a usage error that are shown: it may quote an argument."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -70,6 +74,9 @@ def _fail(error: ScalerError, arguments: Sequence[str]) -> int:
 
 def _fail_usage(error: click.UsageError, arguments: Sequence[str]) -> int:
     if isinstance(error, click.exceptions.NoArgsIsHelpError) or _output_of(arguments) not in (Output.JSON, Output.YAML):
+        if not isinstance(error, click.exceptions.NoArgsIsHelpError):
+            said = visible(error.format_message()[:_LONGEST_USAGE])
+            error.format_message = lambda: said  # type: ignore[method-assign]
         error.show()
         return ExitCode.USAGE
     path = error.ctx.command_path if error.ctx else "scaler"

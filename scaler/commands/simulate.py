@@ -17,6 +17,7 @@ from scaler.commands.options import Duration
 from scaler.commands.running import load_stack
 from scaler.commands.simulate_inputs import Given, choose_group, group_of, load_specs, make_setting, read_trace
 from scaler.errors import UsageError
+from scaler.support.text import quoted
 
 if TYPE_CHECKING:
     from scaler.autoscale.simulate import Simulation
@@ -30,9 +31,9 @@ class _Price(click.ParamType[Decimal]):
         try:
             price = Decimal(value)
         except InvalidOperation:
-            self.fail(f"{value!r} is not a price", param, ctx)
+            self.fail(f"{quoted(str(value))} is not a price", param, ctx)
         if not price.is_finite() or price < 0:
-            self.fail(f"{value!r} is not a price", param, ctx)
+            self.fail(f"{quoted(str(value))} is not a price", param, ctx)
         return price
 
 

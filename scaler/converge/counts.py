@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from scaler.errors import UsageError
 from scaler.model import Spec
 from scaler.support.suggestions import nearest
+from scaler.support.text import answered, quoted
 
 MOST = 10_000
 """No account gets as many servers; a larger count is a slip."""
@@ -23,7 +24,7 @@ def all_counts(spec: Spec, counts: Mapping[str, int]) -> dict[str, int]:
 def check_count(count: int) -> int:
     """Return the count, if it is a whole number from 0 to `MOST`; else UsageError."""
     if not isinstance(count, int) or isinstance(count, bool):
-        raise UsageError(f"{count!r} is no count.", fix="Give a whole number, such as 5.")
+        raise UsageError(f"{answered(count)} is no count.", fix="Give a whole number, such as 5.")
     if count < 0:
         raise UsageError(f"A count cannot be negative: {count}.", fix="Give 0 or more.")
     if count > MOST:
@@ -41,7 +42,7 @@ def check_by(by: int) -> int:
 def known_group(spec: Spec, name: str) -> str:
     """Return the group's name; UsageError, with the known ones, if the spec has no such group."""
     if name not in spec.groups:
-        raise UsageError(f"There is no group {name!r} in {spec.stack}.", fix=nearest(name, list(spec.groups)))
+        raise UsageError(f"There is no group {quoted(name)} in {spec.stack}.", fix=nearest(name, list(spec.groups)))
     return name
 
 

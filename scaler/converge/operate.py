@@ -26,6 +26,7 @@ from scaler.model.lifecycle import Status
 from scaler.planning.facts import Facts
 from scaler.planning.guards import check_not_set_aside
 from scaler.support.suggestions import nearest
+from scaler.support.text import quoted
 
 _REBOOTABLE = (Status.RUNNING, Status.UNHEALTHY, Status.STARTING, Status.REBOOTING)
 
@@ -163,7 +164,7 @@ def _rebootable_of(knowledge: Knowledge, group: str | None, ports: Ports) -> lis
     """Return the servers of a group, or of all, that can be rebooted; says of the others that they are not."""
     spec = knowledge.spec
     if group is not None and group not in spec.groups:
-        raise UsageError(f"There is no group {group!r} in {spec.stack}.", fix=nearest(group, list(spec.groups)))
+        raise UsageError(f"There is no group {quoted(group)} in {spec.stack}.", fix=nearest(group, list(spec.groups)))
     servers = [server for server in knowledge.first.servers.values() if group in (None, server.group)]
     for server in servers:
         if server.set_aside or server.status not in _REBOOTABLE:

@@ -19,6 +19,7 @@ from scaler.engine.locks import Lock, is_stale, read_lock, remove_lock
 from scaler.errors import EngineError, SpecError, StateError
 from scaler.support.documents import read_file, read_json
 from scaler.support.files import failure_reason, make_folder
+from scaler.support.text import LONGEST, one_line
 
 _VERSION = 3
 """Of the checkpoint's format (pulumi: sdk/go/common/apitype)."""
@@ -121,7 +122,7 @@ class LocalBackend:
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise EngineError(
                 "The stack's checkpoint cannot be read.",
-                why=f"{self._shown(path)}: {error}",
+                why=f"{self._shown(path)}: {one_line(str(error), LONGEST)}",
                 fix="Restore it from a copy, or move it away and run `scaler ensure`: "
                 "servers that carry this stack's labels are adopted again.",
             ) from error

@@ -16,6 +16,7 @@ from scaler.model import Action, Result, Spec, Step
 from scaler.support.clock import format_time, parse_time
 from scaler.support.documents import parse_json, read_file
 from scaler.support.files import FILE, failure_reason
+from scaler.support.text import LONGEST, one_line
 from scaler.support.version import VERSION
 
 SCHEMA = 1
@@ -106,7 +107,7 @@ def read_plan_file(path: Path) -> PlanFile:
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise UsageError(
             f"{path} is not a plan that can be applied.",
-            why=str(error),
+            why=one_line(str(error), LONGEST),
             fix="Make one with `scaler preview --out plan.json`.",
             code="plan_invalid",
         ) from error

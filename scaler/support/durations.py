@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 
+from scaler.support.text import quoted
+
 _FORM = re.compile(r"(?=[0-9])(?:([0-9]{1,5})d)?(?:([0-9]{1,9})h)?(?:([0-9]{1,9})m)?(?:([0-9]{1,9})s)?")
 
 
@@ -12,7 +14,7 @@ def parse_duration(text: str) -> timedelta:
     """Read a duration such as `1h30m`. Raises ValueError if the text has another form or no unit."""
     match = _FORM.fullmatch(text)
     if match is None:
-        raise ValueError(f"not a duration such as 90s, 10m or 1h30m: {text!r}")
+        raise ValueError(f"not a duration such as 90s, 10m or 1h30m: {quoted(text)}")
     days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
     return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
 

@@ -472,3 +472,47 @@ def test_dumb_terminals_get_no_colour(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("TERM", "dumb")
         assert not context.colored(stream)
     os.close(terminal)
+
+
+# ---------------------------------------------------------------------------------------------
+# Arguments and variables that are none: neither quoted at length nor obeyed
+
+SECRET = "hunter2" * 10
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environ"),
+    [
+        (("validate", f"--{SECRET}\n::stop-commands::x\x1b]0;owned\x07"), {}),
+        ((f"{SECRET}\n::stop-commands::x",), {}),
+        (("ensure", SECRET, "--yes"), {}),
+        (("ensure", f"{SECRET}=5", "--yes"), {}),
+        (("ensure", f"worker=-{SECRET}", "--yes"), {}),
+        (("reboot", "--group", SECRET, "--yes"), {}),
+        (("ensure", "--yes", "--stack", SECRET), {}),
+        (("status", "--refresh"), {"SCALER_HTTP_TIMEOUT": SECRET}),
+        (("autoscale", "--watch", "60s", "--metrics-listen", SECRET), {}),
+    ],
+)
+def test_an_argument_that_is_none_is_not_obeyed(
+    tmp_path: Path, arguments: tuple[str, ...], environ: dict[str, str]
+) -> None:
+    assert run("init", "-C", str(tmp_path)).returncode == 0
+    if environ:
+        spec = tmp_path / "stacks" / "dev.yaml"
+        spec.write_text(spec.read_text().replace("endpoint: embedded", "endpoint: http://127.0.0.1:9"))
+        environ = {**environ, "HCLOUD_TOKEN": "t" * 64}
+    done = run(*arguments, "-C", str(tmp_path), **environ)
+    assert done.returncode == 64, done.stderr
+    said = done.stdout + done.stderr
+    assert all(line.isprintable() for line in said.splitlines())
+    assert not any(line.startswith("::") for line in said.splitlines())
+    if "\n" not in arguments[-1] + arguments[0]:
+        assert SECRET not in said
+
+
+@pytest.mark.parametrize("output", ["text", "json"])
+def test_the_words_of_an_error_are_bounded(output: str) -> None:
+    done = run_probe("raise LockedError('The stack is locked.', why='x' * 10_000_000)", "-o", output)
+    assert done.returncode == 5
+    assert len(done.stdout + done.stderr) < 25_000
