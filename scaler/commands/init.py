@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from importlib import resources
 from pathlib import Path
@@ -134,6 +135,8 @@ def _write(path: Path, content: str) -> bool:
 def _ignore(path: Path) -> bool:
     """Have git ignore the state folder; False if it does already."""
     try:
+        if path.is_symlink():
+            raise OSError(errno.ELOOP, "it is a link, which git does not follow", str(path))
         text = read_file(path).decode() if path.exists() else ""
         if {IGNORED, IGNORED.rstrip("/"), f"/{IGNORED}"} & {line.strip() for line in text.splitlines()}:
             return False

@@ -18,7 +18,7 @@ from scaler.engine.checkpoint import Checkpoint, read_deployment
 from scaler.engine.locks import Lock, is_stale, read_lock, remove_lock
 from scaler.errors import EngineError, SpecError, StateError
 from scaler.support.documents import read_file, read_json
-from scaler.support.files import failure_reason, make_folder
+from scaler.support.files import failure_reason, is_below, make_folder
 from scaler.support.text import LONGEST, one_line
 
 _VERSION = 3
@@ -129,7 +129,7 @@ class LocalBackend:
 
     def locks(self) -> list[Lock]:
         """Return the locks of the stack, whoever holds them."""
-        return [lock for path in sorted(self._lock_folder.glob("*.json")) if (lock := read_lock(path))]
+        return [lock for path in self._lock_files() if path.suffix == ".json" and (lock := read_lock(path))]
 
     def half_locks(self) -> list[Path]:
         """Return the lock files that are not whole: being written, or left so by a full disk or a kill.
@@ -150,6 +150,8 @@ class LocalBackend:
         yield from self._lock_folder.glob("*")
 
     def _lock_files(self) -> list[Path]:
+        if not is_below(self._lock_folder, self.root):
+            return []
         return [path for path in sorted(self._lock_folder.glob("*.json*")) if path.suffix != ".attrs"]
 
     def heal_half_locks(self, now: datetime) -> None:
@@ -193,7 +195,7 @@ class LocalBackend:
         Each operation leaves a full copy of the state, and the engine never removes any.
         """
         folders = (self.root / name / self.project / self.stack for name in ("history", "backups"))
-        return [files for folder in folders for files in _operations(folder)[:-keep]]
+        return [files for folder in folders if is_below(folder, self.root) for files in _operations(folder)[:-keep]]
 
     @property
     def _stack_folder(self) -> Path:

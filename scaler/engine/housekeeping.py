@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from scaler.engine.backend import LocalBackend
+from scaler.support.files import is_below
 
 Kind = Literal["history", "logs", "temporary"]
 
@@ -42,7 +43,7 @@ def leftovers(engine_home: Path, backend: LocalBackend | None, before: datetime)
     copies = backend.superseded() if backend else []
     return [
         *_found("history", (path for files in copies if all(map(is_old, files)) for path in files)),
-        *_found("logs", filter(is_old, (engine_home / "logs").glob("*"))),
+        *_found("logs", filter(is_old, _logs(engine_home))),
         *_found("temporary", filter(is_old, _temporary_files())),
     ]
 
@@ -50,7 +51,7 @@ def leftovers(engine_home: Path, backend: LocalBackend | None, before: datetime)
 def surplus(engine_home: Path, backend: LocalBackend | None, keep: int = KEEP) -> list[Leftover]:
     """Return all but the newest `keep` logs and copies of past states; the engine never removes any itself."""
     copies = backend.superseded(keep) if backend else []
-    logs = sorted((engine_home / "logs").glob("*"), key=lambda path: path.lstat().st_mtime)
+    logs = sorted(_logs(engine_home), key=lambda path: path.lstat().st_mtime)
     return [*_found("history", (path for files in copies for path in files)), *_found("logs", logs[:-keep])]
 
 
@@ -62,6 +63,12 @@ def remove(found: Iterable[Leftover]) -> None:
             # A folder that is not empty stays.
             with suppress(OSError):
                 leftover.path.parent.rmdir()
+
+
+def _logs(engine_home: Path) -> Iterator[Path]:
+    folder = engine_home / "logs"
+    if is_below(folder, engine_home.parent):
+        yield from folder.glob("*.log")
 
 
 def _temporary_files() -> Iterator[Path]:

@@ -33,7 +33,7 @@ from scaler.support.clock import Clock, format_time
 from scaler.support.documents import parse_json, read_json
 from scaler.support.durations import format_duration
 from scaler.support.environment import ordinary_environment
-from scaler.support.files import FILE, failure_reason, make_folder, open_file, replace_file
+from scaler.support.files import FILE, failure_reason, is_below, make_folder, open_file, replace_file
 from scaler.support.text import last_line_of
 
 _BEGIN_WITHIN_S = 60.0
@@ -143,7 +143,7 @@ class DrainProcesses:
 
     def keep_only(self, ids: Collection[str]) -> None:
         """Forget the drains of all servers but these, by cloud id, and end what still runs of them."""
-        if self._folder.is_dir():
+        if self._folder.is_dir() and is_below(self._folder, self._folder.parent):
             for file in self._folder.glob("*.json"):
                 if file.stem not in ids and not file.is_dir():
                     _end(file)

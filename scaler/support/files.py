@@ -18,6 +18,15 @@ def make_folder(folder: Path) -> None:
     folder.mkdir(mode=_FOLDER, parents=True, exist_ok=True)
 
 
+def is_below(folder: Path, root: Path) -> bool:
+    """Return whether a folder below `root` is reached without a link: what is removed in it belongs to `root`.
+
+    Others may have put a link to a folder of this user's in its place, so that its files are removed.
+    """
+    steps = [folder, *folder.parents]
+    return root in steps and not any(step.is_symlink() for step in steps[: steps.index(root)])
+
+
 def open_file(path: str | Path, flags: int) -> int:
     """Open a file with our permissions and return its descriptor; fits as the `opener` of `open`.
 

@@ -11,8 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from scaler.commands.main import main
+from scaler.engine.backend import LocalBackend
+from scaler.engine.housekeeping import leftovers, remove, surplus
 from scaler.errors import StateError
 from scaler.hooks import drain_process
+from scaler.hooks.drains import DrainProcesses
 from scaler.model.events import Event, EventName
 from scaler.records.event_log import EventLog
 from scaler.records.run_lock import RunLock
@@ -118,3 +122,52 @@ def test_the_event_log_is_not_read_through_a_link(folder: Path, victim: Path, pl
 def test_a_device_is_no_file_of_its_own() -> None:
     with pytest.raises(OSError, match="not followed"):
         open_file("/dev/null", os.O_WRONLY)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "engine",
+        "engine/logs",
+        "prod.drains",
+        "pulumi/.pulumi/history",
+        "pulumi/.pulumi/history/shop/prod",
+        "pulumi/.pulumi/locks",
+        "pulumi/.pulumi/locks/organization/shop/prod",
+    ],
+)
+def test_nothing_is_removed_in_a_folder_that_a_link_leads_to(folder: Path, tmp_path: Path, place: str) -> None:
+    """Old logs, copies, drains and half locks are removed by each run: in these places there may be another folder."""
+    theirs = tmp_path / "documents"
+    ways = (".", "logs", "shop/prod", "organization/shop/prod")
+    kept = [theirs / way / name for way in ways for name in ("1.json", "a.log", "prod-1.json", "prod-2.json")]
+    for path in kept:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("precious")
+        os.utime(path, (0, 0))
+    (folder / place).parent.mkdir(parents=True, exist_ok=True)
+    (folder / place).symlink_to(theirs)
+    backend = LocalBackend(folder / "pulumi/.pulumi", "shop", "prod")
+    remove(leftovers(folder / "engine", backend, SystemClock().now()))
+    remove(surplus(folder / "engine", backend, keep=0))
+    backend.heal_half_locks(SystemClock().now())
+    backend.heal_locks()
+    DrainProcesses(folder / "prod.drains", tmp_path, SystemClock()).keep_only(())
+    assert [path for path in kept if not path.exists()] == []
+
+
+@pytest.mark.parametrize("name", ["embedded.sqlite", "embedded.sqlite-wal", "embedded.sqlite-shm"])
+def test_the_embedded_cloud_s_files(folder: Path, victim: Path, name: str) -> None:
+    SimulatedWorld(folder / "embedded.sqlite").close()
+    (folder / name).unlink(missing_ok=True)
+    (folder / name).symlink_to(victim)
+    with pytest.raises(StateError, match="cannot be used"):
+        SimulatedWorld(folder / "embedded.sqlite")
+    assert untouched(victim)
+
+
+def test_init_writes_to_no_link(folder: Path, victim: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / ".gitignore").symlink_to(victim)
+    assert main(["init", "-C", str(folder)]) == 1
+    assert untouched(victim)
+    assert "it is a link" in capsys.readouterr().err
