@@ -39,7 +39,8 @@ def give_up_waiting(knowledge: Knowledge, names: Sequence[str], ports: Ports) ->
     """Return the run's time is up: what still starts or stops is `hanging` from now on.
 
     Not what is being deleted: as `hanging` it would count again once its cloud calls it running.
-    Nor what runs, and could only not be rebooted; nor what the vendor works on, or what cannot be reached from here.
+    Nor what runs, and could only not be rebooted; nor what the vendor works on, what cannot be reached from here,
+    or what was accepted and the cloud still denies.
     """
     world, machines = knowledge.world, knowledge.world.machines
     unreachable = excuse(knowledge.spec, machines, world.servers, names, ports.readiness.probe).unreachable
@@ -47,7 +48,8 @@ def give_up_waiting(knowledge: Knowledge, names: Sequence[str], ports: Ports) ->
         ports.progress.warn(f"{name} {UNREACHABLE} ({ports.readiness.trouble(world.servers[name]) or 'no answer'})")
     for name in names:
         server = knowledge.records[name]
-        if name in unreachable or (name in machines and machines[name].phase in UNSETTLED):
+        machine = machines.get(name)
+        if name in unreachable or (machine and (machine.phase in UNSETTLED or not machine.seen)):
             continue
         if server.status in (Status.DELETING, Status.RUNNING):
             continue
