@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tests.faults.drains import drain_kills
 from tests.faults.first_runs import first_runs
+from tests.faults.health import health_kills
 from tests.faults.kills import kills
 from tests.faults.races import hands, races, signals
 from tests.faults.stage import Theatre
@@ -45,6 +46,7 @@ MATRICES: dict[str, Callable[[Theatre, str], Iterable[Cell]]] = {
     "kill": kills,
     "first": first_runs,
     "drain": drain_kills,
+    "health": health_kills,
     "fault": troubles,
     "race": races,
     "hand": hands,

@@ -78,11 +78,12 @@ OPERATIONS = {
 }
 
 
-_PRICE = ("currency", "price_per_hour", "price_per_month")
+_AT_ONCE = ("currency", "price_per_hour", "price_per_month", "health")
+"""What a look has learned, and is in the state file at once, and in the outputs with the next change."""
 
 
-def _prices_of(record: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: record[key] for key in _PRICE if key in record}
+def _learned(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: record[key] for key in _AT_ONCE if key in record}
 
 
 @dataclass
@@ -160,9 +161,8 @@ class Scene:
         demand(len(set(made)) == len(made), f"two servers of one name: {owned}")
         demand(set(resources.values()) == set(map(str, owned)), f"the stack has {resources}, the cloud {owned}")
         demand({name: output["id"] for name, output in outputs.items()} == resources, f"outputs {outputs}, {resources}")
-        # A price that a look has learned is in the state file at once, and in the outputs with the next change.
-        unpriced = {name: output | _prices_of(project.records.get(name, {})) for name, output in outputs.items()}
-        demand(project.records == unpriced, f"state file {project.records}, outputs {outputs}")
+        expected = {name: output | _learned(project.records.get(name, {})) for name, output in outputs.items()}
+        demand(project.records == expected, f"state file {project.records}, outputs {outputs}")
         statuses = {output["status"] for name, output in outputs.items() if name not in kept}
         demand(statuses <= {"running"}, f"statuses {statuses}")
         demand(not checkpoint.pending, f"pending operations: {checkpoint.pending}")
