@@ -102,6 +102,21 @@ def _judged(policy: HealthPolicy, server: Server, report: CheckReport, now: date
     return replace(server.become(Status.UNHEALTHY, now, error), health=health)
 
 
+def doubtful(spec: Spec, world: World) -> frozenset[str]:
+    """Return the unhealthy servers beyond `at_most` of their group: about so many at once, the check may be wrong.
+
+    The longest unhealthy are not among them.
+    """
+    found: set[str] = set()
+    for group in spec.groups.values():
+        members = _in_service(group.name, world)
+        if group.healthy is None:
+            continue
+        unhealthy = sorted((server for server in members if server.unhealthy), key=lambda server: server.since)
+        found |= {server.name for server in unhealthy[group.healthy.most(len(members)) :]}
+    return frozenset(found)
+
+
 # ---------------------------------------------------------------------------------------------
 # Choosing
 

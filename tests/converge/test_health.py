@@ -14,6 +14,7 @@ from scaler.converge.demand import Demand, Options
 from scaler.errors import RefusedError
 from scaler.model import Action, DrainStage, HealthPolicy, Outcome, Readiness, Server, StopPolicy
 from scaler.model.lifecycle import Status
+from scaler.model.ownership import carries
 from tests.support.fakes import Killed, Setting, group, spec, taken
 
 EVERY = timedelta(seconds=30)
@@ -283,3 +284,35 @@ def test_a_run_killed_anywhere_in_a_replacement_is_gone_on_with(runs_before_kill
     assert deleted(setting) == ["prod-worker-2"], "nobody else was removed"
     assert len(created(setting)) == 1
     assert setting.is_in_order()
+
+
+@pytest.mark.acceptance("T11", "T12")
+def test_a_check_that_is_wrong_about_all_leaves_the_rest_in_service() -> None:
+    label = ("lb", "web")
+    setting = stack_of(20, replace(CHECKED, at_most=25), in_service=label)
+    setting.ensure(20)
+
+    def in_service() -> int:
+        return sum(carries(box.labels, label) for box in setting.cloud.boxes.values())
+
+    assert in_service() == 20
+    setting.health.failing = {f"prod-worker-{number}" for number in range(1, 100)}
+    for _ in range(20):
+        looks(setting, 1, 20)
+        assert in_service() >= 15
+    assert len(deleted(setting)) == 5
+    setting.health.failing = set()
+    looks(setting, 1, 20)
+    assert in_service() == 20
+
+
+def test_one_that_is_unhealthy_is_out_of_service_at_once_and_back_when_it_recovers() -> None:
+    label = ("lb", "web")
+    setting = stack_of(3, limit=3, in_service=label)
+    setting.ensure(3)
+    setting.health.failing = {"prod-worker-2"}
+    looks(setting, 3, 3)
+    assert not carries(setting.cloud.named("prod-worker-2").labels, label)
+    setting.health.failing = set()
+    looks(setting, 1, 3)
+    assert carries(setting.cloud.named("prod-worker-2").labels, label)
