@@ -7,6 +7,7 @@ its own program, with the same declarations.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import pulumi
@@ -18,14 +19,16 @@ from scaler.errors import ScalerError, UsageError
 from scaler.model import Declared
 from scaler.model.lifecycle import Status
 from scaler.planning.template import recorded_server
-from scaler.records.codec import own_output, server_to_json
+from scaler.records.codec import own_output, read_outputs, server_to_json
+from scaler.records.state import why_behind
 from scaler.records.state_file import StateFile
 
 
 def run_by_hand() -> None:
     """What `pulumi preview` and `pulumi up` in the project folder run: the servers of the state file.
 
-    Without a state file it stops, rather than plan the deletion of every server that it cannot see.
+    Without a state file, or with one that is older than what the stack holds, it stops, rather than plan the
+    deletion of every server that it cannot see.
     """
     try:
         _declare_recorded()
@@ -50,6 +53,11 @@ def _declare_recorded() -> None:
             f"The state file of {stack} has no id of the stack; an older version wrote it.",
             fix=f"Run `scaler status --refresh --stack {stack}` first.",
         )
+    if why := why_behind(state, read_outputs(_saved_outputs(project.name, stack))):
+        raise UsageError(
+            f"The state file of {stack} is older than what its backend has: {why}.",
+            fix=f"Run `scaler status --refresh --stack {stack}` first.",
+        )
     owner = spec.owner.with_id(state.identity.id)
     there = [server for server in state.servers if server.id and server.status is not Status.DELETED]
     declare(
@@ -59,3 +67,24 @@ def _declare_recorded() -> None:
         # The state file does not record which template a server was made from; a label must not say a newer one.
         keep_labels=True,
     )
+
+
+def _saved_outputs(project: str, stack: str) -> Mapping[str, object]:
+    """Return the stack's outputs as they were saved last.
+
+    The engine's own function, without a resource: a `StackReference` would be one more in the stack. Source:
+    pulumi (pkg/resource/deploy/builtins.go).
+    """
+    name = f"{pulumi.get_organization()}/{project}/{stack}"
+    read = pulumi.runtime.invoke("pulumi:pulumi:readStackOutputs", {"name": name})
+    outputs = _with_whole_numbers(read.value.get("outputs"))
+    return outputs if isinstance(outputs, Mapping) else {}
+
+
+def _with_whole_numbers(value: object) -> object:
+    """Return a value as the engine saved it: on its way to the program, each number became a float."""
+    if isinstance(value, Mapping):
+        return {key: _with_whole_numbers(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_with_whole_numbers(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -86,6 +86,9 @@ def _moved(unseen: Knowledge, identity: Identity | None, claim: Claim, ports: Po
 def read_records(spec: Spec, ports: Ports, *, rebuild: bool) -> Knowledge:
     """Know what the stack and the records say, and nothing of the cloud yet."""
     stack = ports.stack.read()
+    own = ports.records.orders()
+    if stack.orders and own and own.serial < stack.orders.serial:
+        ports.progress.note("another machine has changed the stack since this one's state file: its outputs count")
     # Whole seconds, as in the records.
     now = ports.clock.now().replace(microsecond=0)
     records, was_ahead = _none_after(now, known(stack, ports.records.load(set_aside_damaged=rebuild)), ports)
@@ -97,7 +100,7 @@ def read_records(spec: Spec, ports: Ports, *, rebuild: bool) -> Knowledge:
     }
     nothing = World(at=now, owner=spec.owner, machines={}, entries=stack.entries, servers={})
     return Knowledge(
-        orders=_orders(stack.orders, ports.records.orders(), now),
+        orders=_orders(stack.orders, own, now),
         spec=spec,
         stack=stack,
         world=nothing,

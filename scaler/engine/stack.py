@@ -32,12 +32,12 @@ from scaler.model import (
     StackState,
     Violation,
 )
-from scaler.model.identity import OWN_OUTPUT, Identity
+from scaler.model.identity import Identity
 from scaler.model.orders import Orders
 from scaler.model.ownership import GROUP, Owner, decode_tags
 from scaler.planning.recognition import check_foreign
 from scaler.planning.template import existing_server
-from scaler.records.codec import identity_from_json, orders_from_output, own_output, server_from_json, server_to_json
+from scaler.records.codec import own_output, read_outputs, server_to_json
 from scaler.support.clock import Clock
 from scaler.support.environment import withheld
 from scaler.support.text import LONGEST, one_line
@@ -321,10 +321,11 @@ class PulumiStack:
 
         def program() -> Declaration:
             saved = (self._checkpoint() if self._backend else self._saved).outputs
-            there = _identity(saved.get(OWN_OUTPUT))
-            outputs = {name: saved[name] for name in _servers(saved)}
+            shared = read_outputs(saved)
+            there = shared.identity
+            outputs = {name: saved[name] for name in shared.outputs}
             kept = identity if there is None or there.id in ("", identity.id) else there
-            own = own_output(kept, _orders(saved.get(OWN_OUTPUT)))
+            own = own_output(kept, shared.orders)
             return Declaration(cloud=self._spec.cloud, servers=(), outputs={**outputs, **own})
 
         # Our own plugin, whatever `plugin` says: it permits nothing.
@@ -366,13 +367,11 @@ class PulumiStack:
             if resource.type == self._type:
                 labels = resource.outputs.get("labels") or decode_tags(resource.outputs.get("tags") or ())
                 entries[resource.name] = StackEntry(resource.name, labels.get(GROUP, ""), resource.id, labels)
-        return StackState(
+        return replace(
+            read_outputs(checkpoint.outputs),
             entries=entries,
-            outputs=_servers(checkpoint.outputs),
             pending=tuple(map(_name, checkpoint.pending)),
             foreign=checkpoint.foreign,
-            identity=_identity(checkpoint.outputs.get(OWN_OUTPUT)),
-            orders=_orders(checkpoint.outputs.get(OWN_OUTPUT)),
         )
 
 
@@ -423,30 +422,3 @@ def _outputs(
 ) -> dict[str, object]:
     """Return all outputs of the stack: one per server, and its own."""
     return {**{name: server_to_json(server) for name, server in servers.items()}, **own_output(identity, orders)}
-
-
-def _orders(output: object) -> Orders | None:
-    try:
-        return orders_from_output(output)
-    except ValueError:
-        return None
-
-
-def _identity(output: object) -> Identity | None:
-    if not isinstance(output, Mapping):
-        return None
-    try:
-        return identity_from_json(output.get("identity"))
-    except ValueError:
-        return None
-
-
-def _servers(outputs: Mapping[str, object]) -> dict[str, Server]:
-    """Return the outputs that are servers; users can export others by hand."""
-    servers = {}
-    for name, value in outputs.items():
-        try:
-            servers[name] = server_from_json(value)
-        except ValueError:
-            continue
-    return servers

@@ -6,10 +6,11 @@ Reading ignores unknown fields, so that an older scaler can read what a newer on
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 
 from scaler.errors import StateError
-from scaler.model import Health, Price, Replacement, Server
+from scaler.model import Health, Price, Replacement, Server, StackState
 from scaler.model.drain import Drain, DrainStage
 from scaler.model.events import Event
 from scaler.model.identity import OWN_OUTPUT, Identity
@@ -92,6 +93,21 @@ def orders_from_output(output: object) -> Orders | None:
         return None
     orders = _orders_from_json(output)
     return replace(orders, wanted=Fields(output).whole_numbers("wanted"))
+
+
+def read_outputs(outputs: Mapping[str, object]) -> StackState:
+    """Return what a stack's outputs say of its servers, identity and orders; users can export others by hand."""
+    own = outputs.get(OWN_OUTPUT)
+    servers = {}
+    for name, value in outputs.items():
+        with suppress(ValueError):
+            servers[name] = server_from_json(value)
+    identity, orders = None, None
+    with suppress(ValueError):
+        identity = identity_from_json(own.get("identity")) if isinstance(own, Mapping) else None
+    with suppress(ValueError):
+        orders = orders_from_output(own)
+    return StackState(outputs=servers, identity=identity, orders=orders)
 
 
 def _orders_to_json(orders: Orders) -> dict[str, object]:

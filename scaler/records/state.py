@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from scaler.model import Server
+from scaler.model import Server, StackState
 from scaler.model.identity import Identity
 from scaler.model.lifecycle import Status
 from scaler.model.orders import Orders
@@ -49,3 +49,15 @@ class State:
 def prune_records(servers: Iterable[Server], now: datetime, retention: timedelta = RETENTION) -> tuple[Server, ...]:
     """Leave out the records of servers that were deleted longer than `retention` ago."""
     return tuple(server for server in servers if server.status != Status.DELETED or now - server.since <= retention)
+
+
+def why_behind(state: State, shared: StackState) -> str | None:
+    """Return in what a state file is older than its stack's outputs, which all machines share; None if in nothing."""
+    if shared.identity and state.identity and shared.identity.id not in ("", state.identity.id):
+        return f"the stack's id is {shared.identity.id} there, and {state.identity.id} here"
+    serial = shared.orders.serial if shared.orders else 0
+    if state.orders.serial < serial:
+        return f"it has serial {serial} there, and {state.orders.serial} here"
+    known = {server.id for server in state.servers}
+    unknown = sorted(name for name, server in shared.outputs.items() if server.id and server.id not in known)
+    return f"{', '.join(unknown)} of the stack {'is' if len(unknown) == 1 else 'are'} unknown here" if unknown else None

@@ -256,6 +256,18 @@ def test_autoscaling_stops_when_a_person_asks_for_something_meanwhile(happening:
     assert len(setting.owned) == (2 if happening == "pause" else 4)
 
 
+def test_a_state_file_older_than_the_stack_is_named_and_what_is_shared_counts() -> None:
+    setting = servers(3)
+    there = elsewhere(setting)
+    there.run(Demand(by={"worker": 1}))
+    setting.run(Demand(by={"worker": 1}))
+    assert any("another machine has changed the stack" in note for note in setting.progress.notes)
+    assert len(setting.owned) == 5
+    setting.progress.notes.clear()
+    setting.run(Demand(by={"worker": 1}))
+    assert not any("another machine" in note for note in setting.progress.notes)
+
+
 def test_what_is_shared_costs_no_engine_process_more() -> None:
     setting = servers(2)
     setting.ensure(2)

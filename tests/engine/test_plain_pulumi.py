@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import shutil
 import subprocess
@@ -10,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent import futures
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import grpc
@@ -24,6 +24,7 @@ from scaler.engine.plugin.server import serve
 from scaler.model import Permits, Server
 from scaler.model.identity import Identity
 from scaler.model.lifecycle import Status
+from scaler.model.orders import Orders
 from scaler.program import run_by_hand
 from scaler.records.state import State
 from scaler.records.state_file import StateFile
@@ -34,7 +35,9 @@ pytestmark = pytest.mark.engine
 IDENTITY = Identity(id="1d1d1d1d", project="scaler", cloud="hetzner", endpoint="embedded")
 
 
-def save_state(project: Project, servers: dict[str, Server]) -> None:
+def save_state(
+    project: Project, servers: dict[str, Server], orders: Orders | None = None, identity: Identity = IDENTITY
+) -> None:
     StateFile(project.directory / ".scaler", STACK).save(
         State(
             stack=STACK,
@@ -44,17 +47,22 @@ def save_state(project: Project, servers: dict[str, Server]) -> None:
             updated=project.clock.now(),
             wanted={"worker": len(servers)},
             servers=tuple(servers.values()),
-            identity=IDENTITY,
+            identity=identity,
+            orders=orders or Orders(),
         )
     )
 
 
 def by_hand(project: Project, monkeypatch: pytest.MonkeyPatch) -> tuple[dict[str, str], str | None]:
-    """Preview the program as the engine runs it in `stacks/`; returns the operations but `same`, and the error."""
+    """Preview the program as the engine runs it in `stacks/`; returns the operations but `same`, and the error.
+
+    The engine's own provider, through which the program reads the saved outputs, is no operation.
+    """
     monkeypatch.chdir(project.directory / "stacks")
     monkeypatch.delenv("SCALER_STATE_DIR", raising=False)
     ran = project.typed("preview", run_by_hand, Permits())
-    return {urn.rpartition("::")[2]: kind for urn, kind in ran.events.operations.items()}, ran.error
+    operations = {urn: kind for urn, kind in ran.events.operations.items() if "::pulumi:providers:pulumi::" not in urn}
+    return {urn.rpartition("::")[2]: kind for urn, kind in operations.items()}, ran.error
 
 
 def test_by_hand_nothing_differs(either: Project, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,7 +87,7 @@ def test_by_hand_without_a_state_file_it_stops(project: Project, monkeypatch: py
 def test_by_hand_a_deleted_record_is_not_declared(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     project.scale(names(1))
     recorded = dict(project.record())
-    deleted = dataclasses.replace(recorded["demo-worker-1"], name="demo-worker-2", id="99", status=Status.DELETED)
+    deleted = replace(recorded["demo-worker-1"], name="demo-worker-2", id="99", status=Status.DELETED)
     save_state(project, {**recorded, "demo-worker-2": deleted})
     assert by_hand(project, monkeypatch) == ({}, None)
 
@@ -93,6 +101,30 @@ def test_by_hand_the_stack_keeps_its_id(project: Project, monkeypatch: pytest.Mo
     assert project.typed("up", run_by_hand, Permits()).error is None
     assert project.stack.read().identity == IDENTITY
     assert set(project.held()) == {"demo-worker-1"}
+
+
+def test_by_hand_a_state_file_that_is_older_than_the_stack_is_refused(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another machine has asked for more, or has made a server, since this one's file was written."""
+    project.scale(names(2))
+    recorded = dict(project.record())
+    project.stack.establish(IDENTITY)
+    save_state(project, {"demo-worker-1": recorded["demo-worker-1"]})
+    operations, error = by_hand(project, monkeypatch)
+    assert "demo-worker-2 of the stack is unknown here" in str(error)
+    assert "scaler status --refresh" in str(error)
+    assert "delete" not in operations.values()
+    asked = Orders(serial=3, wanted={"worker": 2})
+    project.stack.record(lambda machines: recorded, IDENTITY, lambda: asked)
+    save_state(project, recorded)
+    assert project.typed("up", run_by_hand, Permits()).error is not None
+    assert set(project.held()) == set(names(2))
+    assert "serial 3 there, and 0 here" in str(by_hand(project, monkeypatch)[1])
+    save_state(project, recorded, asked)
+    assert by_hand(project, monkeypatch) == ({}, None)
+    save_state(project, recorded, asked, replace(IDENTITY, id="0ther1d0"))
+    assert "1d1d1d1d there, and 0ther1d0 here" in str(by_hand(project, monkeypatch)[1])
 
 
 @contextmanager
