@@ -29,6 +29,7 @@ from scaler.records.run_lock import RunLock
 from scaler.records.sharing import copy_records, open_sharing
 from scaler.records.shortages import Shortages
 from scaler.records.stack_records import StackRecords
+from scaler.records.state_file import stacks_without_spec
 from scaler.records.store import is_shared
 from scaler.support.clock import Clock
 from scaler.support.environment import ordinary_environment
@@ -73,6 +74,7 @@ def open_ports(run: RunSettings, *, clock: Clock, progress: Progress) -> Iterato
     project, spec = run.project, run.spec
     with ExitStack() as stack:
         unlocked = stack.enter_context(_locked(run, clock, progress.note))
+        _name_lost_stacks(project, spec, progress.warn)
         scratch = stack.enter_context(scratch_of(project)) if run.looks else None
         folder, share = stack.enter_context(shared_records(project, spec, run.environ, clock, progress.warn, scratch))
         account = stack.enter_context(_reached(project, spec, run.environ, scratch))
@@ -106,6 +108,14 @@ def open_ports(run: RunSettings, *, clock: Clock, progress: Progress) -> Iterato
             records_folder=folder,
             unlocked=unlocked,
         )
+
+
+def _name_lost_stacks(project: Project, spec: Spec, warn: Callable[[str], None]) -> None:
+    """Before a stack's first run, warn of stacks whose spec is gone: it may be one of them with a new name."""
+    if (project.state_dir / f"{spec.stack}.json").exists():
+        return
+    for name in stacks_without_spec(project.state_dir, project.stacks()):
+        warn(f"{name} has servers and no spec stacks/{name}.yaml: if it was renamed, {spec.stack} is a second fleet")
 
 
 @contextmanager

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
+from scaler.clouds import Cloud
 from scaler.commands.context import Context
 from scaler.commands.options import LockPolicy
 from scaler.commands.running import ask, opened_ports
@@ -16,7 +19,7 @@ from scaler.model import Spec
 
 if TYPE_CHECKING:
     from scaler.autoscale.bounds import Prices
-    from scaler.autoscale.metrics import Sources
+    from scaler.autoscale.metrics import Fleet, Sources
     from scaler.autoscale.tick import Tick
 
 
@@ -48,14 +51,13 @@ class Ticker:
     def tick(self, spec: Spec, now: datetime) -> Tick:
         """Decide at this moment, and carry the decision out."""
         from scaler.autoscale.memory import Memory
-        from scaler.autoscale.metrics import Fleet
         from scaler.autoscale.tick import read_samples, run_tick
         from scaler.converge.demand import Options
         from scaler.wiring import opened_cloud
 
         context = self.context
         opener = partial(opened_cloud, self.project, spec, os.environ, context.clock)
-        fleet = Fleet(spec.owner, opener, coming=starting_servers(context, self.project, spec))
+        fleet = fleet_of(context, self.project, spec, opener)
         samples = read_samples(spec, self._sources, fleet)
         with opened_ports(
             context,
@@ -79,8 +81,11 @@ class Ticker:
             )
 
 
-def starting_servers(context: Context, project: Project, spec: Spec) -> frozenset[str]:
-    """Ids of the servers that were not ready when they were last observed."""
+def fleet_of(
+    context: Context, project: Project, spec: Spec, opener: Callable[[], AbstractContextManager[Cloud]]
+) -> Fleet:
+    """Return the stack's servers for metrics that the cloud measures: by the stack's id, where that is recorded."""
+    from scaler.autoscale.metrics import Fleet
     from scaler.commands.recorded import recorded
     from scaler.errors import StateError
     from scaler.model.lifecycle import Status
@@ -91,6 +96,8 @@ def starting_servers(context: Context, project: Project, spec: Spec) -> frozense
         state = StateFile(project.state_dir, spec.stack).load() or recorded(context, project, spec.stack).state()
     except StateError:
         # The run repairs the file, or reports what is wrong with it.
-        return frozenset()
+        state = None
     waiting = (Status.STARTING, Status.REBOOTING)
-    return frozenset(one.id for one in (state.servers if state else ()) if one.id and one.status in waiting)
+    coming = frozenset(one.id for one in (state.servers if state else ()) if one.id and one.status in waiting)
+    identity = state.identity if state else None
+    return Fleet(spec.owner.with_id(identity.id) if identity else spec.owner, opener, coming=coming)

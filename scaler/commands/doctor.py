@@ -19,7 +19,7 @@ from scaler.support.text import one_line, visible
 @click.command(cls=Command)
 @common_options
 def doctor(context: Context) -> int:
-    """Check what a run needs: engine, specs, backend, commands, credentials, cloud, prices, clock, metrics.
+    """Check what a run needs: engine, specs, backend, identity, commands, credentials, cloud, prices, clock, metrics.
 
     Changes nothing, and sends each cloud a few requests; one of them starts a server that does not exist, which shows
     whether the token may write. Looks up what the specs name, and reads their metrics. Without --stack, all specs are
@@ -31,7 +31,7 @@ def doctor(context: Context) -> int:
       scaler doctor --stack prod -o json
 
     \b
-    Exit codes: 0 if no check failed (warnings do not count), else that of the first failed check: 1, 64, 65, 69 or 77.
+    Exit codes: 0 if no check failed (warnings do not count), else that of the first one: 1, 3, 64, 65, 69 or 77.
     """
     findings = []
     for finding in examine(context, os.environ):

@@ -71,13 +71,13 @@ def metrics(context: Context) -> int:
 def read_metrics(context: Context, project: Project, spec: Spec) -> list[MetricLine]:
     """Read all metrics of a stack once, and judge them as `autoscale` would."""
     from scaler.autoscale.judge import judge
-    from scaler.autoscale.metrics import Fleet, Sources, kind_of
+    from scaler.autoscale.metrics import Sources, kind_of
     from scaler.autoscale.tick import metrics_of
-    from scaler.commands.autoscale_tick import starting_servers
+    from scaler.commands.autoscale_tick import fleet_of
     from scaler.wiring import opened_cloud
 
     opener = partial(opened_cloud, project, spec, os.environ, context.clock)
-    fleet = Fleet(spec.owner, opener, coming=starting_servers(context, project, spec))
+    fleet = fleet_of(context, project, spec, opener)
     found = metrics_of(spec)
     measured = Sources(os.environ, project.directory, context.clock).measure(found, fleet, spec.env)
     now = context.clock.now()

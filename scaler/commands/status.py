@@ -36,6 +36,7 @@ def status(context: Context, refresh: bool) -> int:
     """
     from scaler.commands.recorded import recorded
     from scaler.output.render import render_status
+    from scaler.records.state_file import stacks_without_spec
 
     project = Project.find(context.directory, context.state_dir)
     stack = project.choose(context.stack)
@@ -44,7 +45,13 @@ def status(context: Context, refresh: bool) -> int:
     state = recorded(context, project, stack, _PATIENCE).state()
     color = context.colored(sys.stdout)
     text = render_status(
-        state, context.output, stack=stack, now=context.clock.now(), color=color, hints=context.interactive
+        state,
+        context.output,
+        stack=stack,
+        now=context.clock.now(),
+        lost=stacks_without_spec(project.state_dir, project.stacks()),
+        color=color,
+        hints=context.interactive,
     )
     click.echo(text, color=color)
     return ExitCode.OK

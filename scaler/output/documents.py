@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict
 
 from scaler.errors import ScalerError
@@ -74,8 +74,11 @@ def _step_document(report: StepReport) -> dict[str, object]:
     }
 
 
-def status_document(state: State | None, stack: str) -> dict[str, object]:
-    """Return the document of the state file with `counts`, the servers in each status, and `cost` besides."""
+def status_document(state: State | None, stack: str, lost: Collection[str] = ()) -> dict[str, object]:
+    """Return the document of the state file with `counts`, the servers in each status, and `cost` besides.
+
+    `without_spec` names the project's stacks that have servers and no spec.
+    """
     nothing = {
         "schema": SCHEMA,
         "stack": stack,
@@ -89,7 +92,8 @@ def status_document(state: State | None, stack: str) -> dict[str, object]:
     }
     recorded = to_json(state) if state else nothing
     servers = state.servers if state else ()
-    return {**recorded, "counts": count_by_status(servers), "cost": asdict(recorded_cost(servers))}
+    more = {"counts": count_by_status(servers), "cost": asdict(recorded_cost(servers)), "without_spec": sorted(lost)}
+    return {**recorded, **more}
 
 
 def count_by_status(servers: Iterable[Server]) -> dict[str, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from scaler.model import Outcome, Result, Server, StepReport
 from scaler.output.sentences import (
@@ -12,6 +12,8 @@ from scaler.output.sentences import (
     cost_recorded,
     count_ready,
     headline,
+    identity_words,
+    lost_stack_words,
     plan_summary,
     remarks,
     service_word,
@@ -40,13 +42,15 @@ def result_markdown(result: Result) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def status_markdown(state: State | None, stack: str) -> str:
+def status_markdown(state: State | None, stack: str, lost: Mapping[str, State]) -> str:
     """Return the recorded servers of a stack; `state` is None if nothing was recorded yet."""
     servers = without_deleted(state.servers if state else ())
+    warnings = [_list(lost_stack_words(*one) for one in lost.items())] if lost else []
     if state is None or not servers:
-        return f"### {markdown_text(stack)}\n\nNo servers."
-    head = f"### {markdown_text(stack)}: {count_ready(servers)} of {sum(state.wanted.values())} ready"
-    return "\n\n".join([head, _servers(servers), *map(markdown_text, cost_recorded(state.servers))])
+        return "\n\n".join([f"### {markdown_text(stack)}", *warnings, "No servers."])
+    head = [f"### {markdown_text(stack)}: {count_ready(servers)} of {sum(state.wanted.values())} ready"]
+    head += [markdown_text(identity_words(state.identity))] if state.identity else []
+    return "\n\n".join([*head, *warnings, _servers(servers), *map(markdown_text, cost_recorded(state.servers))])
 
 
 def _list(sentences: Iterable[str]) -> str:

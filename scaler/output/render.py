@@ -5,7 +5,7 @@ Pure: values in, one text out, without a last newline. `format` is text, json, y
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from scaler.model import Cost, GroupReport, Outcome, Plan, Result, Server, Spec, StepReport, StepResult
@@ -48,15 +48,20 @@ def render_status(
     *,
     stack: str,
     now: datetime,
+    lost: Mapping[str, State] | None = None,
     color: bool = False,
     hints: bool = False,
 ) -> str:
-    """Return the recorded servers of a stack; `state` is None if nothing was recorded yet."""
+    """Return the recorded servers of a stack; `state` is None if nothing was recorded yet.
+
+    `lost` are the project's stacks that have servers and no spec, by name.
+    """
+    lost = lost or {}
     if format == "text":
-        return status_text(cleaned(state), stack, now, color=color, hints=hints)
+        return status_text(cleaned(state), stack, now, lost, color=color, hints=hints)
     if format == "markdown":
-        return status_markdown(cleaned(state), stack)
-    return serialize(status_document(state, stack), format)
+        return status_markdown(cleaned(state), stack, lost)
+    return serialize(status_document(state, stack, lost), format)
 
 
 def planned(plan: Plan, *, servers: Sequence[Server] = (), cost: Cost | None = None) -> Result:

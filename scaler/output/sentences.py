@@ -6,9 +6,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from scaler.model import Action, Cost, DrainStage, Held, Outcome, Result, Server, StepReport, StepResult
+from scaler.model.identity import Identity
 from scaler.model.lifecycle import Status
 from scaler.output.words import format_count, format_elapsed
 from scaler.planning.prices import recorded_cost
+from scaler.records.state import State
 
 SIGNS = {
     Action.CREATE: "+",
@@ -137,6 +139,19 @@ def cost_recorded(servers: Iterable[Server]) -> list[str]:
         f"Cost: {format_count(cost.known, 'server')}, {cost.currency} {cost.per_hour:.4f}/h, "
         f"and at most {cost.currency} {cost.per_month:.2f}/month; list prices, net.{unknown}"
     ]
+
+
+def identity_words(identity: Identity) -> str:
+    """Return what a stack is and where its servers were recorded, in one line."""
+    where = f"{identity.cloud} at {identity.endpoint}" if identity.endpoint else identity.cloud
+    account = f" · account {identity.account}" if identity.account else ""
+    return f"id {identity.id or 'not given yet'} · project {identity.project} · {where}{account}"
+
+
+def lost_stack_words(name: str, state: State) -> str:
+    """Return that a stack has servers and no spec, in one line."""
+    count = format_count(sum(1 for server in state.servers if server.id and not server.finished), "server")
+    return f"{name} has {count} in its records and no spec stacks/{name}.yaml"
 
 
 def count_ready(servers: Sequence[Server]) -> int:

@@ -5,7 +5,7 @@ Colour repeats what a sign or a word already says.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import click
@@ -20,6 +20,8 @@ from scaler.output.sentences import (
     count_ready,
     drain_words,
     headline,
+    identity_words,
+    lost_stack_words,
     plan_summary,
     remarks,
     service_word,
@@ -139,16 +141,20 @@ def _sum(result: Result, *, color: bool, hints: bool) -> list[str]:
 # The recorded state
 
 
-def status_text(state: State | None, stack: str, now: datetime, *, color: bool, hints: bool) -> str:
+def status_text(
+    state: State | None, stack: str, now: datetime, lost: Mapping[str, State], *, color: bool, hints: bool
+) -> str:
     """Return the recorded servers of a stack; `state` is None if nothing was recorded yet."""
+    warnings = [f"{_paint('!', 'yellow', color)} {one_line(lost_stack_words(*one))}" for one in lost.items()]
     if state is None:
-        lines = ["No servers. Nothing is recorded for this stack yet."]
+        lines = ["No servers. Nothing is recorded for this stack yet.", *warnings]
         return "\n".join(lines + [f"To ask the cloud: scaler status --refresh --stack {stack}"] * hints)
     servers = without_deleted(state.servers)
     header = (
         f"{state.stack} · {state.cloud} · {count_ready(servers)} of {sum(state.wanted.values())} ready"
         f" · updated {format_age(state.updated, now)}"
     )
+    head = [header, one_line(identity_words(state.identity))] if state.identity else [header]
     table = _server_table(servers, now, color=color) if servers else ["No servers."]
     errors = [
         f"{_paint('!', 'red', color)} {server.name}: {one_line(server.error)}" for server in servers if server.error
@@ -159,14 +165,12 @@ def status_text(state: State | None, stack: str, now: datetime, *, color: bool, 
     notes = [f"{format_count(deleted, 'deleted server')} not shown."] if deleted else []
     notes += cost_recorded(state.servers)
     pause = state.orders.active_pause(now)
-    orders = [f"{_paint('!', 'yellow', color)} {one_line(str(pause))}"] if pause else []
+    orders = [*warnings, *([f"{_paint('!', 'yellow', color)} {one_line(str(pause))}"] if pause else [])]
     orders += [
         f"{_paint('!', 'yellow', color)} `{one_line(operation.command)}` has not finished: repeat it to go on with it"
         for operation in state.orders.operations
     ]
-    return "\n\n".join(
-        "\n".join(lines) for lines in ([header], orders, table, errors, outdated, draining, notes) if lines
-    )
+    return "\n\n".join("\n".join(lines) for lines in (head, orders, table, errors, outdated, draining, notes) if lines)
 
 
 def _server_table(servers: Sequence[Server], now: datetime, *, color: bool) -> list[str]:

@@ -7,6 +7,8 @@ loads nothing heavy.
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -128,3 +130,19 @@ class StateFile:
 
 def _document(state: State) -> bytes:
     return json.dumps(to_json(state), indent=2).encode() + b"\n"
+
+
+def stacks_without_spec(directory: Path, specs: Collection[str]) -> dict[str, State]:
+    """Return the stacks in a state folder that have servers and none of these specs, by name.
+
+    What cannot be read is left out: it is no state file, or its stack's next run says what is wrong with it.
+    """
+    found = {}
+    for path in sorted(directory.glob("*.json")):
+        if path.stem in specs or "." in path.stem:
+            continue
+        with suppress(StateError):
+            state = StateFile(directory, path.stem).load()
+            if state and any(server.id and not server.finished for server in state.servers):
+                found[path.stem] = state
+    return found

@@ -15,6 +15,12 @@ from typing import ClassVar
 import pytest
 
 import scaler
+from scaler.model import Server
+from scaler.model.identity import Identity
+from scaler.model.lifecycle import Status
+from scaler.model.ownership import Owner
+from scaler.records.state import State
+from scaler.records.state_file import StateFile
 from scaler.simulator import EmbeddedCloud
 from tests.support import servers
 
@@ -22,6 +28,7 @@ pytestmark = pytest.mark.server
 
 ROOT = str(Path(scaler.__file__).parent.parent)
 TOKEN = "0123456789abcdef" * 4
+NOW = datetime(2026, 11, 24, 22, 10, tzinfo=UTC)
 SPEC = """
 cloud: hetzner
 endpoint: {endpoint}
@@ -68,7 +75,7 @@ def test_where_everything_is_there_all_is_well(project: Path, environ: dict[str,
     code, findings = doctor(project, environ)
     assert code == 0
     at_the_cloud = [f"hetzner {what}" for what in ("token", "API", "limits", "catalogue", "notices", "rights")]
-    here = ["engine", "project", "state", "spec prod", "plugin prod", "backend prod"]
+    here = ["engine", "project", "state", "spec prod", "plugin prod", "backend prod", "identity prod"]
     expected = [*here, *at_the_cloud, "names prod worker"]
     assert [check for check, finding in findings.items() if finding["result"] == "ok"] == expected
 
@@ -122,7 +129,83 @@ def test_an_account_is_asked_once_for_all_its_specs(
     (project / "stacks" / "test.yaml").write_text(spec)
     code, _ = doctor(project, environ)
     assert code == 0
-    assert [request.path for request in cloud.world.log() if request.path.endswith("/servers")] == ["/v1/servers"]
+    asked = [request.path for request in cloud.world.log()]
+    # A list is one stack's; all else is of the account.
+    assert (asked.count("/v1/servers"), asked.count("/v1/servers/0/actions/poweron")) == (2, 1)
+
+
+def record(project: Path, name: str, endpoint: str, *ids: str) -> None:
+    """Write a state file with these servers."""
+    servers = tuple(
+        Server(name=f"{name}-worker-{one}", group="worker", id=one, status=Status.RUNNING, since=NOW) for one in ids
+    )
+    known = Identity(id="1d1d1d1d", project="demo", cloud="hetzner", endpoint=endpoint)
+    StateFile(project / ".scaler", name).save(
+        State(stack=name, project="demo", cloud="hetzner", updated=NOW, wanted={}, servers=servers, identity=known)
+    )
+
+
+def test_the_identity_is_shown_and_servers_are_counted_by_it(
+    project: Path, environ: dict[str, str], cloud: EmbeddedCloud
+) -> None:
+    owner, world = Owner("demo", "prod"), cloud.world
+    ours, other, nobodys = (
+        world.add_server("hetzner", name, labels=owner.with_id(known).group_labels("worker", "t")).id
+        for name, known in (("prod-worker-1", "1d1d1d1d"), ("prod-worker-2", "0ther1d0"), ("prod-worker-3", ""))
+    )
+    _, findings = doctor(project, environ)
+    assert "a spec without a stack" in findings["identity prod"]["message"]
+    record(project, "prod", cloud.hetzner_endpoint, str(ours))
+    code, findings = doctor(project, environ)
+    assert (code, findings["identity prod"]["result"]) == (0, "warn")
+    said = findings["identity prod"]["message"]
+    assert f"id 1d1d1d1d · project demo · hetzner at {cloud.hetzner_endpoint}" in said
+    assert "this token has not seen its servers yet" in said
+    api = findings["hetzner API"]
+    assert (api["result"], "prod has 1 server there" in api["message"]) == ("warn", True)
+    assert f"prod-worker-2 ({other}), of the stack with the id 0ther1d0" in api["message"]
+    assert f"prod-worker-3 ({nobodys}), without a stack's id" in api["message"]
+
+
+def test_the_cloud_measures_the_servers_with_the_stacks_id_only(
+    project: Path, environ: dict[str, str], cloud: EmbeddedCloud
+) -> None:
+    path = project / "stacks" / "prod.yaml"
+    policy = "autoscale: {metrics: {load: {cloud: cpu}}, rules: [{target: {metric: load, value: 60}}]}"
+    path.write_text(path.read_text().replace("fsn1}", f"fsn1, max: 5, {policy}}}"))
+    owner = Owner("demo", "prod")
+    for name, known, share in (("prod-worker-1", "1d1d1d1d", 0.2), ("prod-worker-2", "0ther1d0", 0.9)):
+        labels = owner.with_id(known).group_labels("worker", "t")
+        made = cloud.world.add_server("hetzner", name, labels=labels)
+        cloud.world.set_cpu("hetzner", made.id, share)
+        if known == "1d1d1d1d":
+            record(project, "prod", cloud.hetzner_endpoint, str(made.id))
+    command = [sys.executable, "-m", "scaler", "-C", str(project), "metrics", "-o", "json"]
+    shown = subprocess.run(command, env=environ, capture_output=True, text=True, check=False, timeout=60)
+    (line,) = json.loads(shown.stdout)["metrics"]
+    assert line["value"] == pytest.approx(20, abs=3), shown.stdout
+
+
+def test_a_stack_whose_servers_are_somewhere_else_is_a_failure(project: Path, environ: dict[str, str]) -> None:
+    record(project, "prod", "https://api.hetzner.cloud/v1", "1")
+    code, findings = doctor(project, environ)
+    assert (code, findings["identity prod"]["result"]) == (3, "fail")
+    assert "endpoint: https://api.hetzner.cloud/v1 recorded" in findings["identity prod"]["message"]
+
+
+def test_a_stack_without_a_spec_is_named(project: Path, environ: dict[str, str], cloud: EmbeddedCloud) -> None:
+    record(project, "older", cloud.hetzner_endpoint, "1", "2")
+    record(project, "empty", cloud.hetzner_endpoint)
+    _, findings = doctor(project, environ)
+    assert findings["stack older"]["message"] == "older has 2 servers in its records and no spec stacks/older.yaml"
+    assert "stack empty" not in findings
+    command = [sys.executable, "-m", "scaler", "-C", str(project), "status"]
+    shown = subprocess.run(command, env=environ, capture_output=True, text=True, check=True, timeout=60).stdout
+    assert "! older has 2 servers in its records" in shown
+    # Its first run says it too: it may be the older one with another name.
+    command = [*command[:-1], "status", "--refresh"]
+    ran = subprocess.run(command, env=environ, capture_output=True, text=True, check=True, timeout=60)
+    assert "if it was renamed, prod is a second fleet" in ran.stderr
 
 
 def test_without_a_token_it_ends_with_77_and_names_the_variable(project: Path, environ: dict[str, str]) -> None:

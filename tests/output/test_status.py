@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from scaler.model import Price
+from scaler.model.identity import Identity
 from scaler.model.lifecycle import Status
 from scaler.output.documents import count_by_status
 from scaler.output.render import render_status
@@ -51,6 +52,22 @@ Cost: 2 servers, EUR 0.0192/h, and at most EUR 11.98/month; list prices, net. No
 
 def status(state: State | None, format: str, **options: Any) -> str:
     return render_status(state, format, stack="prod", now=NOW, **options)
+
+
+def test_status_shows_the_identity_and_stacks_without_a_spec() -> None:
+    url = "https://api.hetzner.cloud/v1"
+    identity = Identity(id="1d1d1d1d", project="scaler", cloud="hetzner", endpoint=url, account="a-1")
+    known = replace(STATE, identity=identity)
+    lost = {"old": replace(STATE, stack="old")}
+    words = f"id 1d1d1d1d · project scaler · hetzner at {url} · account a-1"
+    warning = "old has 3 servers in its records and no spec stacks/old.yaml"
+    for shape in ("text", "markdown"):
+        shown = status(known, shape, lost=lost)
+        assert words in shown
+        assert warning in shown
+        assert warning in status(None, shape, lost=lost)
+    document = json.loads(status(known, "json", lost=lost))
+    assert (document["identity"]["id"], document["without_spec"]) == ("1d1d1d1d", ["old"])
 
 
 @pytest.mark.acceptance("P31")
@@ -110,7 +127,7 @@ def test_counts_list_every_status_in_order_with_zeros() -> None:
 @pytest.mark.acceptance("P28")
 def test_status_document_is_the_state_and_its_counts() -> None:
     document = json.loads(status(STATE, "json"))
-    assert list(document) == [*to_json(STATE), "counts", "cost"]
+    assert list(document) == [*to_json(STATE), "counts", "cost", "without_spec"]
     assert document["cost"] == {"currency": "EUR", "per_hour": 0.0192, "per_month": 11.98, "known": 2, "unknown": 1}
     assert document["serial"] == 42
     assert [server["name"] for server in document["servers"]][-1] == "prod-worker-5"

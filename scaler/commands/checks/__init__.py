@@ -8,6 +8,7 @@ from scaler.commands.checks.backend import check_backend
 from scaler.commands.checks.cloud import by_account, check_cloud
 from scaler.commands.checks.commands import check_commands
 from scaler.commands.checks.finding import Finding, Level
+from scaler.commands.checks.identity import check_identity, check_lost_stacks
 from scaler.commands.checks.machine import (
     EMBEDDED,
     check_engine,
@@ -40,7 +41,7 @@ def examine(context: Context, environ: Mapping[str, str]) -> Iterator[Finding]:
     yield Finding(check="project", message=f"{project.name} in {project.directory}")
     state = check_state_folder(project.state_dir)
     yield state
-    specs = []
+    specs, known = [], {}
     for stack in stacks:
         finding, spec = check_spec(project, stack)
         yield finding
@@ -49,9 +50,12 @@ def examine(context: Context, environ: Mapping[str, str]) -> Iterator[Finding]:
             yield check_plugin(project, spec, environ)
             if engine.level is Level.OK:
                 yield check_backend(project, spec, environ, context.clock)
+            identity, known[stack] = check_identity(context, project, spec, environ)
+            yield identity
             yield from check_commands(project, spec, environ)
+    yield from check_lost_stacks(project)
     for sharing in by_account(specs):
         if sharing[0].endpoint != EMBEDDED or state.level is Level.OK:  # the embedded cloud lives in the state folder
-            yield from check_cloud(project, sharing, environ, context.clock)
+            yield from check_cloud(project, sharing, known, environ, context.clock)
     for spec in specs:
         yield from check_metrics(context, project, spec)

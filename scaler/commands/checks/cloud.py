@@ -12,11 +12,14 @@ from email.utils import parsedate_to_datetime
 from scaler.clouds import AuthError, Cloud, CloudError, GoneError, InvalidError
 from scaler.clouds.registry import find_vendor
 from scaler.commands.checks.finding import Finding, Level
+from scaler.commands.checks.identity import KnownServers
 from scaler.commands.checks.machine import EMBEDDED
 from scaler.config.project import Project
 from scaler.converge.references import find_references
 from scaler.errors import ExitCode, ScalerError
 from scaler.model import Action, Spec, Step
+from scaler.output.words import format_count
+from scaler.planning.claims import describe_unclaimed
 from scaler.planning.template import Templates
 from scaler.support.clock import Clock, format_time
 
@@ -34,6 +37,10 @@ class _Subject:
     """What the checks of a cloud look at."""
 
     spec: Spec
+    """The first of `specs`."""
+    specs: Sequence[Spec]
+    known: Mapping[str, KnownServers]
+    """By stack."""
     cloud: Cloud
     clock: Clock
     notices: list[str]
@@ -48,7 +55,13 @@ def by_account(specs: Iterable[Spec]) -> list[list[Spec]]:
     return list(found.values())
 
 
-def check_cloud(project: Project, specs: Sequence[Spec], environ: Mapping[str, str], clock: Clock) -> Iterator[Finding]:
+def check_cloud(
+    project: Project,
+    specs: Sequence[Spec],
+    known: Mapping[str, KnownServers],
+    environ: Mapping[str, str],
+    clock: Clock,
+) -> Iterator[Finding]:
     """Run the checks of one cloud, and of what each spec names there.
 
     The first check that fails ends those of the cloud, and only the clock is still compared.
@@ -62,7 +75,7 @@ def check_cloud(project: Project, specs: Sequence[Spec], environ: Mapping[str, s
             yield Finding(check=check, message="not needed" if spec.endpoint == EMBEDDED else "present")
             for name, examine in _CHECKS.items():
                 check = f"{spec.cloud} {name}"
-                yield examine(check, _Subject(spec, cloud, clock, notices))
+                yield examine(check, _Subject(spec, specs, known, cloud, clock, notices))
             for one in specs:
                 check = f"names {one.stack}"
                 yield from _check_names(one, cloud, clock)
@@ -75,8 +88,22 @@ def check_cloud(project: Project, specs: Sequence[Spec], environ: Mapping[str, s
 
 
 def _check_api(check: str, subject: _Subject) -> Finding:
-    servers = len(subject.cloud.list_owned(subject.spec.owner))
-    return Finding(check=check, message=f"answers; stack {subject.spec.stack} has {servers} servers there")
+    """Count the servers of each stack there: those that are its own by its id or its records, and not by its names."""
+    counts, others = [], []
+    for spec in subject.specs:
+        listed = subject.cloud.list_owned(spec.owner)
+        found = subject.known[spec.stack].sort_out(spec, listed)
+        counts.append(f"{spec.stack} has {format_count(len(found.ours), 'server')}")
+        others += [describe_unclaimed(machine, subject.clock.now()) for machine in found.unclaimed]
+    message = f"answers; {', '.join(counts)} there"
+    if not others:
+        return Finding(check=check, message=message)
+    return Finding(
+        check=check,
+        level=Level.WARN,
+        message="\n".join([message, *(f"not known to be its own: {one}" for one in others)]),
+        fix="`scaler adopt` claims them. If they are of another folder's stack, use another stack name here.",
+    )
 
 
 def _check_limits(check: str, subject: _Subject) -> Finding:
