@@ -121,7 +121,8 @@ def run_tick(
     stored = memory.load()
 
     def look() -> Knowledge:
-        return _observe(spec, ports, rebuild=options.apply)
+        # Only what is recorded can be decided later.
+        return _observe(spec, ports, rebuild=options.apply, patient=not options.apply)
 
     seen = ports.records.log_look(look) if options.apply else look()
     recorded = seen.orders.wanted
@@ -140,6 +141,7 @@ def run_tick(
         decisions = decide(_bounds(spec, world, supplies, catalogue, ports))
     counts = {name: supply.current for name, supply in supplies.items()}
     wanted = {**counts, **{name: decision.count for name, decision in decisions.items()}}
+    wanted = _not_fewer(wanted, counts) if seen.denied else wanted
     result: Result | None = None
     if pause:
         if options.apply:
@@ -156,7 +158,8 @@ def run_tick(
                 meant = {name: decision.meant for name, decision in decisions.items()}
                 memory.save(replace(remembered, histories={**remembered.histories, **meant}))
             is_changed = not recorded.keys() >= spec.groups.keys() or wanted != counts
-            if is_changed or _needs_work(spec, world, wanted, advice) or has_news(seen, ports):
+            is_open = bool(seen.denied) and wanted == counts
+            if not is_open and (is_changed or _needs_work(spec, world, wanted, advice) or has_news(seen, ports)):
                 result = ensure(spec, Demand(wanted), replace(options, yields=True), ports, _without_old_pause(seen))
             else:
                 save(_without_old_pause(seen).want(counts), ports)
@@ -180,6 +183,11 @@ def run_tick(
 def _may_empty(spec: Spec, world: World) -> bool:
     """Return whether no load is reason enough to remove all servers: not where the spec lost their group."""
     return all(server.group in spec.groups for server in world.servers.values() if server.counts)
+
+
+def _not_fewer(wanted: Mapping[str, int], counts: Mapping[str, int]) -> dict[str, int]:
+    """Return the wanted counts where servers are missing and not proven to be gone: nothing is removed meanwhile."""
+    return {name: max(count, counts.get(name, 0)) for name, count in wanted.items()}
 
 
 def _without_old_pause(seen: Knowledge) -> Knowledge:
@@ -237,12 +245,12 @@ def _difference(before: Requests, now: Requests) -> Requests:
 # Observation
 
 
-def _observe(spec: Spec, ports: Ports, *, rebuild: bool) -> Knowledge:
+def _observe(spec: Spec, ports: Ports, *, rebuild: bool, patient: bool) -> Knowledge:
     """Observe the servers, and wait for the checks of their health and readiness, but no longer.
 
     Those of readiness begin with the observation, so that all go on side by side.
     """
-    seen = check_health(observe(spec, ports, rebuild=rebuild), ports)
+    seen = check_health(observe(spec, ports, rebuild=rebuild, patient=patient), ports)
     checks = [
         spec.groups[server.group].ready.successes
         for server in seen.world.servers.values()

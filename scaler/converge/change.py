@@ -28,9 +28,11 @@ def change_of(knowledge: Knowledge, phase: PlanPhase, steps: Sequence[Step]) -> 
         orders=knowledge.orders,
         known_serial=knowledge.stack.orders.serial if knowledge.stack.orders else 0,
         known_protected=frozenset(name for name, server in world.servers.items() if server.protected),
-        expected=frozenset(machine.id for machine in world.machines.values()),
+        # What is denied without proof may be there, or not.
+        expected=frozenset(machine.id for machine in world.machines.values() if machine.id not in knowledge.denied),
         unclaimed=frozenset(machine.id for machine in world.unclaimed),
-        refresh=bool(world.vanished) or _is_relabelled(knowledge),
+        # A refresh would forget what is denied without proof.
+        refresh=not knowledge.denied and (bool(world.vanished) or _is_relabelled(knowledge)),
     )
 
 

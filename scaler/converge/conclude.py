@@ -56,7 +56,7 @@ def settle(request: Request, ended: Ended, ports: Ports) -> Standing:
     standing = replace(standing, knowledge=give_up_waiting(standing.knowledge, ended.late, ports))
     # Before the record step, whose outputs tell of it; one that it sees get ready is labelled after it.
     standing = replace(standing, knowledge=put_right(standing.knowledge, ports).knowledge)
-    standing = _record(standing, ports)
+    standing = _record(request, standing, ports)
     if request.options.wait and not ended.late and not standing.failures and on_their_way(standing.world):
         # Rebooted just now, or listed as it was before the observation that found it ready.
         standing = _confirm_anew(request, standing, ports)
@@ -89,11 +89,18 @@ def _confirm_anew(request: Request, standing: Standing, ports: Ports) -> Standin
         return replace(standing, journal=standing.journal.fail(error))
     if confirmed.error:
         return replace(standing, journal=standing.journal.fail(confirmed.error))
-    return _record(replace(standing, knowledge=give_up_waiting(standing.knowledge, confirmed.late, ports)), ports)
+    return _record(
+        request, replace(standing, knowledge=give_up_waiting(standing.knowledge, confirmed.late, ports)), ports
+    )
 
 
-def _record(standing: Standing, ports: Ports) -> Standing:
-    """Save what is there in the stack; if the engine cannot, the state file at least says it."""
+def _record(request: Request, standing: Standing, ports: Ports) -> Standing:
+    """Save what is there in the stack; if the engine cannot, the state file at least says it.
+
+    What is denied without proof would be forgotten: then the state file alone says it, until it is decided.
+    """
+    if standing.knowledge.denied and not request.options.patient:
+        return standing
 
     def conclude_operations(seen: Knowledge) -> Knowledge:
         there = replace(standing, knowledge=seen)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from scaler.clouds import (
     PASSING,
@@ -42,11 +42,14 @@ def observe(
     accept_loss: bool = False,
     claim: Claim | None = None,
     is_shown: bool = True,
+    patient: bool = True,
 ) -> Knowledge:
     """Read the stack and the records, and list the cloud's machines.
 
     `rebuild` goes on without records that cannot be read; `claim` says what is done about unclaimed
-    servers, and changes nothing yet. Raises what the cloud, the engine's backend or the state file raises.
+    servers, and changes nothing yet. Not `patient`: what is missing is not waited for; the records remember
+    since when it is, and a later observation decides.
+    Raises what the cloud, the engine's backend or the state file raises.
     """
     if is_shown:
         ports.progress.phase("observing")
@@ -63,7 +66,8 @@ def observe(
         # Its servers may carry the names of before; those that are missing refuse the run below.
         working = replace(working, account="", tokens=()).claiming(_expected(unseen))
     unseen = replace(unseen, identity=working, had_id=is_known(identity))
-    seen = _look_for_all(unseen, ports, claim, is_proven=is_proven, accept_loss=accept_loss)
+    prove = prove_absences if patient else _leave_open
+    seen = _look_for_all(unseen, ports, claim, prove, is_proven=is_proven, accept_loss=accept_loss)
     if moved and not _expected(unseen).keys() <= {machine.id for machine in seen.world.machines.values()}:
         raise moved
     assert seen.identity is not None  # noqa: S101 - an observation keeps it
@@ -118,10 +122,18 @@ def _orders(shared: Orders | None, own: Orders | None, now: datetime) -> Orders:
     return replace(orders, pause=orders.pause and orders.pause.none_after(now), replacements=replacements)
 
 
-def _look_for_all(unseen: Knowledge, ports: Ports, claim: Claim, *, is_proven: bool, accept_loss: bool) -> Knowledge:
+def _look_for_all(
+    unseen: Knowledge,
+    ports: Ports,
+    claim: Claim,
+    prove: Callable[[Knowledge, Ports], Knowledge],
+    *,
+    is_proven: bool,
+    accept_loss: bool,
+) -> Knowledge:
     """Observe until each server that there should be is found or proven to be gone; UnrecognisedError.
 
-    `is_proven`: the token has seen all servers of the stack before.
+    `prove` says how that is proven. `is_proven`: the token has seen all servers of the stack before.
     """
     expected = _expected(unseen)
     held = _held(unseen, expected)
@@ -137,7 +149,7 @@ def _look_for_all(unseen: Knowledge, ports: Ports, claim: Claim, *, is_proven: b
         require_presence(first.denied)
     if not claim.leave_others:
         check_unclaimed(unseen.spec, first.world.unclaimed, first.world.at)
-    seen = prove_absences(first, ports)
+    seen = prove(first, ports)
     require_presence(seen.gone)
     if not claim.leave_others:
         check_unclaimed(seen.spec, seen.world.unclaimed, seen.world.at)
@@ -222,7 +234,9 @@ def take_in(knowledge: Knowledge, machines: Sequence[Machine], ports: Ports) -> 
         deadlines=knowledge.deadlines,
     )
     world = assess(spec, seen, knowledge.stack, knowledge.records, ports.clock.now(), findings)
-    servers = {name: _priced(knowledge, server) for name, server in world.servers.items()}
+    servers = {
+        name: _since_missing(knowledge, _priced(knowledge, server), ports) for name, server in world.servers.items()
+    }
     return replace(
         knowledge,
         world=replace(world, servers=servers),
@@ -244,7 +258,11 @@ def _ask_for_missing(
     now, moment = ports.clock.now(), ports.clock.monotonic()
     young = {missing for missing in silent if is_accepted(expected[missing], now)}
     held = _held(knowledge, expected)
-    denied = {missing: knowledge.denied.get(missing, moment) for missing in silent if missing in held - young}
+    denied = {
+        missing: knowledge.denied.get(missing, moment - _missing_s(expected[missing], now))
+        for missing in silent
+        if missing in held - young
+    }
     within_s = proof_s(len(denied), len(held))
     proven = {missing for missing, since in denied.items() if moment - since >= within_s}
     gone = proven | removed | {missing for missing in silent if missing not in held | young}
@@ -256,6 +274,23 @@ def _ask_for_missing(
     ]
     waiting = {missing: since for missing, since in denied.items() if missing not in proven}
     return replace(knowledge, gone=knowledge.gone | gone, denied=waiting), found
+
+
+def _missing_s(record: Server | None, now: datetime) -> float:
+    """Return for how many seconds a machine has been denied, by its record."""
+    since = record.missing_since if record else None
+    return max(0.0, (now - since).total_seconds()) if since else 0.0
+
+
+def _since_missing(knowledge: Knowledge, server: Server, ports: Ports) -> Server:
+    """Return the record with since when the machine is denied without proof; None for one that was seen."""
+    denied = knowledge.denied.get(server.id or "")
+    if denied is None:
+        return replace(server, missing_since=None)
+    if server.missing_since:
+        return server
+    passed = timedelta(seconds=ports.clock.monotonic() - denied)
+    return replace(server, missing_since=(ports.clock.now() - passed).replace(microsecond=0))
 
 
 def _expected(knowledge: Knowledge) -> dict[str, Server | None]:
@@ -318,6 +353,14 @@ def prove_absences(knowledge: Knowledge, ports: Ports) -> Knowledge:
         )
         ports.clock.sleep(pause_s)
         knowledge = observe_patiently(knowledge, ports, ports.clock.monotonic() + MASS_PROOF_S)
+    return knowledge
+
+
+def _leave_open(knowledge: Knowledge, ports: Ports) -> Knowledge:
+    """Wait for nothing: what is missing counts as it was recorded, until a later observation has the proof."""
+    if knowledge.denied:
+        recorded = len(_held(knowledge, _expected(knowledge)))
+        ports.progress.note(f"{len(knowledge.denied)} of {recorded} servers are missing: a later tick decides")
     return knowledge
 
 

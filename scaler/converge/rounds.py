@@ -197,7 +197,9 @@ def confirm_round(request: Request, standing: Standing, ports: Ports) -> tuple[S
 def _plan_again(request: Request, standing: Standing, ports: Ports) -> Standing:
     """Plan for the world as it is now."""
     # A plan needs to know which machines are gone.
-    knowledge, journal = prove_absences(standing.knowledge, ports), standing.journal
+    knowledge, journal = standing.knowledge, standing.journal
+    if request.options.patient:
+        knowledge = prove_absences(knowledge, ports)
     _check_loss(request, knowledge, journal)
     if not request.options.claims.leave_others:
         check_unclaimed(request.spec, knowledge.world.unclaimed, knowledge.world.at)

@@ -34,6 +34,8 @@ class Server:
     """Set by `scaler protect`: never choose it for scale-down."""
     set_aside: bool = False
     """Its group label was changed at the cloud: it is no supply, and left alone."""
+    missing_since: datetime | None = None
+    """When the cloud first denied it, and has since; None: it was seen, or its absence is proven."""
     reboot_asked: bool = False
     """Reboot it as soon as it runs."""
     in_service: bool | None = None
@@ -54,7 +56,9 @@ class Server:
             return replace(self, error=error)
         drain = None if status is Status.DELETED else self.drain
         health = self.health if status in IN_SERVICE else None
-        return replace(self, status=status, since=at, previous=self.status, error=error, drain=drain, health=health)
+        missing = None if status is Status.DELETED else self.missing_since
+        changed = replace(self, status=status, since=at, previous=self.status, error=error, drain=drain, health=health)
+        return replace(changed, missing_since=missing)
 
     @property
     def counts(self) -> bool:

@@ -119,6 +119,7 @@ def none_after(records: Mapping[str, Server], now: datetime) -> dict[str, Server
         name: replace(
             server,
             since=not_after(server.since, now),
+            missing_since=server.missing_since and not_after(server.missing_since, now),
             drain=_begun_by(server.drain, now),
             health=server.health and replace(server.health, checked=not_after(server.health.checked, now)),
         )
@@ -360,4 +361,13 @@ def _without_details(server: Server) -> Server:
     begun = server.drain and Drain(since=server.drain.since, until=server.drain.since)
     failures = server.health.failures if server.health else 0
     health = Health(checked=_NEVER, failures=failures) if failures else None
-    return replace(server, price=None, private_ip=None, outdated=None, in_service=None, drain=begun, health=health)
+    return replace(
+        server,
+        price=None,
+        private_ip=None,
+        outdated=None,
+        in_service=None,
+        missing_since=None,
+        drain=begun,
+        health=health,
+    )

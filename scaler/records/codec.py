@@ -228,6 +228,7 @@ def server_to_json(server: Server) -> dict[str, object]:
         "error": server.error,
         "protected": server.protected,
         "set_aside": server.set_aside,
+        "missing_since": None if server.missing_since is None else format_time(server.missing_since),
         "reboot_asked": server.reboot_asked,
         "in_service": server.in_service,
         "drain": _drain_to_json(server.drain),
@@ -242,6 +243,7 @@ def server_from_json(document: object) -> Server:
     fields = Fields(document)
     previous = fields.optional_text("previous")
     created = fields.optional_text("created")
+    missing = fields.optional_text("missing_since")
     return Server(
         name=fields.text("name"),
         group=fields.text("group"),
@@ -259,6 +261,7 @@ def server_from_json(document: object) -> Server:
         error=fields.optional_text("error"),
         protected=fields.flag("protected"),
         set_aside=fields.flag("set_aside"),
+        missing_since=None if missing is None else parse_time(missing),
         reboot_asked=fields.flag("reboot_asked"),
         in_service=fields.optional_flag("in_service"),
         drain=_drain_from_json(fields.optional_object("drain")),

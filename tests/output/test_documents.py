@@ -56,6 +56,7 @@ DOCUMENT = {
             "error": None,
             "protected": False,
             "set_aside": False,
+            "missing_since": None,
             "reboot_asked": False,
             "in_service": None,
             "drain": None,
