@@ -8,7 +8,7 @@ import pytest
 
 from scaler.converge.demand import Demand, Options
 from scaler.errors import LimitError, RefusedError
-from scaler.model import Outcome
+from scaler.model import Outcome, StopPolicy
 from tests.support.fakes import Setting, group, spec
 
 
@@ -89,3 +89,21 @@ def test_a_quota_of_addresses_is_asked_once_an_hour() -> None:
     setting.clock.sleep(3700)
     setting.cloud.most_addresses = 6
     assert setting.ensure(both=3, none=2).outcome is Outcome.CONVERGED
+
+
+def test_in_a_full_one_new_servers_wait_for_those_that_drain() -> None:
+    """It is no refusal: a draining server leaves, and the next run creates the new one."""
+    policy = StopPolicy(drain=("./drain.sh", "{name}"), drain_within=timedelta(hours=1))
+    setting = Setting(spec(group(count=2, stop=policy, placement_group="deploy")))
+    setting.cloud.most_together = 2
+    setting.with_servers(worker=2)
+    setting.drains.takes_s = 600
+    setting.ensure(1, options=Options(wait=False))
+    result = setting.ensure(2, options=Options(wait=False))
+    assert result.outcome is Outcome.UNCONFIRMED
+    assert len(setting.owned) == 2
+    assert [call for call in setting.cloud.calls if call[0] == "create"] == []
+    setting.clock.sleep(600)
+    assert setting.ensure(2).outcome is Outcome.CONVERGED
+    assert len(setting.ready) == 2
+    assert setting.drains.starts == ["prod-worker-2"]
