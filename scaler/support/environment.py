@@ -1,7 +1,7 @@
 """The environment of the commands that a spec names: what scaler has itself, without its credentials. Pure.
 
 A drain needs PATH and HOME, and has no use for the cloud's token. A variable counts as a credential by
-its name, by where it comes from, or by its value: a URL with a password in it.
+its name, by where it comes from, or by its value: a URL with a password or a token in it, a private key.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from collections.abc import Collection, Mapping
 
 _CREDENTIAL = re.compile(
     r"""(^|_)(TOKENS?|SECRETS?|PASSWORDS?|PASSWD|PASSPHRASE|CREDENTIALS?|KEY|KEYS|PAT|AUTH|DSN)(_|$)   # as a word
-        |(^|_)(PASS|CREDS?|JWT|OAUTH)(_|$)|_PWD$|SSHPASS|TOKEN$
+        |(^|_)(PASS|CREDS?|JWT|OAUTH|BEARER|COOKIES?|WEBHOOKS?)(_|$)|_PWD$|SSHPASS|TOKEN$|PW$
+        |CONNECTION_?STRING|^(OP|BW)_SESSION|^GIT_CONFIG_(VALUE|PARAMETERS)
         |PASSWORD|PASSPHRASE|APIKEY|ACCESSKEY|SECRETKEY|PRIVATEKEY                                     # in a word
         |^(HCLOUD|HETZNER|DIGITALOCEAN|SPACES|AWS|AZURE|ARM|GOOGLE|GCLOUD|CLOUDSDK)_                   # clouds
         |^PULUMI_(ACCESS|CONFIG|BACKEND)
@@ -25,7 +26,12 @@ _SCALER_S = re.compile(r"^(HCLOUD|DIGITALOCEAN|PULUMI)_")
 _HARMLESS = frozenset({"SSH_AUTH_SOCK", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PAGER", "CLOUDSDK_PYTHON"})
 """Variables that only look like credentials. An agent's socket is no secret, and most drains use ssh."""
 
-_URL_WITH_PASSWORD = re.compile(r"\w[\w+.-]*://[^/?#\s]*:[^/?#\s]*@")
+_SECRET_VALUE = re.compile(
+    r"""\w[\w+.-]*://[^/?#\s]*:[^/?#\s]*@      # a URL with a password
+        |https?://[^/?#\s]+@                     # or with a token in the place of a user
+        |-----BEGIN\ [A-Z ]*PRIVATE\ KEY-----""",
+    re.VERBOSE | re.IGNORECASE,
+)
 
 
 def ordinary_environment(environ: Mapping[str, str], named: Collection[str] = ()) -> dict[str, str]:
@@ -47,4 +53,4 @@ def is_credential(name: str, value: str) -> bool:
     """Return whether a variable may hold a credential, or lead to one."""
     if name in _HARMLESS:
         return False
-    return bool(_CREDENTIAL.search(name) or _URL_WITH_PASSWORD.search(value))
+    return bool(_CREDENTIAL.search(name) or _SECRET_VALUE.search(value))

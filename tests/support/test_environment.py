@@ -31,7 +31,25 @@ CREDENTIALS = [
     ("DATABASE_URL", "postgres://me:secret@host/db"),
     ("REDIS_URL", "redis://:secret@host"),
 ]
+CREDENTIALS += [
+    ("OP_SESSION_team", "x"),
+    ("BW_SESSION", "x"),
+    ("SLACK_WEBHOOK_URL", "https://hooks.test/T/B/x"),
+    ("APP_CONNECTIONSTRING", "Server=h;Pwd=1"),
+    ("STORAGE_CONNECTION_STRING", "x"),
+    ("LDAP_BINDPW", "x"),
+    ("SESSION_COOKIE", "x"),
+    ("GIT_CONFIG_VALUE_0", "AUTHORIZATION: basic x"),
+    ("ORIGIN", "https://token@git.test/x"),
+    ("DEPLOY", "-----BEGIN OPENSSH PRIVATE KEY-----\nx"),
+]
+
 ORDINARY = [
+    ("DBUS_SESSION_BUS_ADDRESS", "unix:path=/run/bus"),
+    ("XDG_SESSION_ID", "1"),
+    ("OLDPWD", "/home"),
+    ("PAGE", "https://a.test/users/@me?to=a@b.test"),
+    ("REMOTE", "ssh://git@git.test/x"),
     ("PATH", "/usr/bin"),
     ("HOME", "/root"),
     ("LANG", "C.UTF-8"),
