@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 
 from scaler.config.schema import GroupSchema, SpecSchema
 from scaler.config.schema.refusals import shown
-from scaler.config.strict_yaml import Document, Location
+from scaler.config.strict_yaml import Document, Location, Value
 from scaler.support.suggestions import nearest_clause
 from scaler.support.text import named
 
@@ -49,6 +49,29 @@ def report(document: Document, schema: type[BaseModel], at: Location, error: Err
         message, fix, inner = _wrong_value(error)
         location = document.known((*location, *inner))
         document.report(document.line(location), f"{_dotted(location)} {message}", fix)
+
+
+def report_missing_values(document: Document) -> None:
+    """Report each key that is written without a value: it would mean the default, and nobody would be told.
+
+    `endpoint:` whose value a template left out would be the vendor's own, and `autoscale:` no autoscaling.
+    """
+    reported = {problem.line for problem in document.problems}
+    for location in _missing_values(document.value, ()):
+        if (line := document.line(location)) not in reported:
+            document.report(line, f"{_dotted(location)} has no value", "give one, or remove the line")
+
+
+def _missing_values(value: Value, at: Location) -> Iterator[Location]:
+    if at[:1] == ("policies",) and at[2:3] == ("config",):
+        return  # What is in there is a policy's own.
+    entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, content in entries:
+        location = (*at, key)
+        if content is None:
+            yield location
+        else:
+            yield from _missing_values(content, location)
 
 
 def _dotted(location: Location) -> str:

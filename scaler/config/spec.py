@@ -38,6 +38,7 @@ def load(path: Path, project: str) -> Spec:
     if document.value is None and not document.problems:
         document.report(1, "the file is empty", "scaler init writes one to start from")
     spec = None if document.value is None else _validate(document, path, project)
+    problems.report_missing_values(document)
     if spec is None or document.problems:
         raise InvalidSpecError(sorted(document.problems, key=lambda problem: problem.line))
     return spec

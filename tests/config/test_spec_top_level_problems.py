@@ -55,6 +55,8 @@ AT_TOP: list[tuple[str, str, bool]] = [
     ),
     ("plugin: offical", "plugin must be scaler or official, not 'offical'; did you mean official?", True),
     ("limit:", "limit has no value, and would limit nothing; give one, or remove the line", False),
+    ("endpoint:", "endpoint has no value; give one, or remove the line", False),
+    ("backend:", "backend has no value; give one, or remove the line", False),
     ("limit: null", "limit has no value, and would limit nothing; give one, or remove the line", False),
     ("budget:", "budget has no value, and would limit nothing; give one, or remove the line", False),
     ("limit: 2", "limit must be at least the groups' counts together (3), not 2", False),

@@ -139,7 +139,7 @@ def test_labels_stay_as_typed(tmp_path_factory: pytest.TempPathFactory, typed: s
 
 
 def test_optional_keys_may_be_empty(tmp_path: Path) -> None:
-    group = worker(tmp_path, "placement_group: null, networks: [], protect: [], user_data: ")
+    group = worker(tmp_path, "networks: [], protect: []")
     assert (group.placement_group, group.networks, group.protect, group.user_data) == (
         None,
         (),
@@ -165,13 +165,13 @@ def test_numbers_may_equal_their_bounds(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["endpoint: https://api.hetzner.cloud/v1", "endpoint: http://[::1]:80", "endpoint: null", "backend:"]
+    ["endpoint: https://api.hetzner.cloud/v1", "endpoint: http://[::1]:80"]
     + [f"backend: {url}" for url in ("file://.scaler/pulumi", "file://~", "gs://b", "azblob://c", "https://p.example")],
 )
 def test_urls_of_every_kind(tmp_path: Path, line: str) -> None:
     spec = load(write(tmp_path, f"{line}\n{HETZNER}}}"), "shop")
     key, _, value = line.partition(": ")
-    assert getattr(spec, key.rstrip(":")) == (value if value not in ("", "null") else None)
+    assert getattr(spec, key.rstrip(":")) == value
     assert SCHEMA.is_valid(read(tmp_path / "prod.yaml").value)
 
 
