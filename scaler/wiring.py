@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scaler.clouds import Cloud
+from scaler.clouds.deadlines import Deadlines, never
 from scaler.clouds.registry import endpoint_of, find_token, find_vendor, open_cloud
 from scaler.config.project import Project
 from scaler.converge.ports import Ports, Progress
@@ -18,19 +19,20 @@ from scaler.engine.backend import DEFAULT_BACKEND, LocalBackend, absolute_url
 from scaler.engine.locks import describe, is_stale
 from scaler.engine.plugin import resource_type
 from scaler.engine.stack import PulumiStack
-from scaler.errors import RefusedError
+from scaler.errors import RefusedError, ScalerError
 from scaler.hooks.drains import DrainProcesses
 from scaler.hooks.health import HealthChecker
 from scaler.hooks.notify import Notifier
 from scaler.hooks.readiness import ReadinessChecker
 from scaler.model import Spec
 from scaler.model.identity import Place, normal_endpoint
+from scaler.records.lease import Lease
 from scaler.records.run_lock import RunLock
 from scaler.records.sharing import copy_records, open_sharing
 from scaler.records.shortages import Shortages
 from scaler.records.stack_records import StackRecords
 from scaler.records.state_file import stacks_without_spec
-from scaler.records.store import is_shared
+from scaler.records.store import PATIENCE, is_shared, open_store
 from scaler.support.clock import Clock
 from scaler.support.environment import ordinary_environment
 from scaler.support.files import make_folder
@@ -61,6 +63,8 @@ class RunSettings:
     steal_after: timedelta | None = None
     """Remove another machine's lock on the engine's stack once it is this old; None: never."""
     environ: Mapping[str, str]
+    lease: Lease | None = None
+    """The lease that a watch must hold for each change; None: this run needs none."""
     looks: bool = False
     """Only look: nothing is made, healed or written in the project, its state folder and the stack's backend."""
 
@@ -76,9 +80,11 @@ def open_ports(run: RunSettings, *, clock: Clock, progress: Progress) -> Iterato
         unlocked = stack.enter_context(_locked(run, clock, progress.note))
         _name_lost_stacks(project, spec, progress.warn)
         scratch = stack.enter_context(scratch_of(project)) if run.looks else None
-        folder, share = stack.enter_context(shared_records(project, spec, run.environ, clock, progress.warn, scratch))
+        folder, share = stack.enter_context(
+            shared_records(project, spec, run.environ, clock, progress.warn, scratch=scratch, lease=run.lease)
+        )
         account = stack.enter_context(_reached(project, spec, run.environ, scratch))
-        cloud = account.open(spec, clock)
+        cloud = account.open(spec, clock, run.lease.has_ended if run.lease else never)
         stack.callback(cloud.close)
         commands = ordinary_environment(run.environ, spec.env)
         notifier = Notifier(spec.stack, spec.notify, folder=project.directory, warn=progress.warn, environ=commands)
@@ -106,6 +112,7 @@ def open_ports(run: RunSettings, *, clock: Clock, progress: Progress) -> Iterato
             progress=progress,
             shortages=Shortages(folder / f"{spec.stack}.shortages.json"),
             records_folder=folder,
+            require_turn=run.lease.require if run.lease else lambda: None,
             unlocked=unlocked,
         )
 
@@ -144,12 +151,15 @@ def shared_records(
     environ: Mapping[str, str],
     clock: Clock,
     warn: Callable[[str], None],
+    *,
     scratch: Path | None = None,
+    lease: Lease | None = None,
 ) -> Iterator[tuple[Path, Callable[[], None]]]:
     """Bring the state folder up to date with the shared records, and share what changed in it when the block ends.
 
     Yield the folder, and what shares its records at once. With `scratch`, the folder is a copy there, and nothing is
-    shared. The caller holds the run's lock. Where no records are shared, there is nothing to do.
+    shared; nor is it while a `lease` is not held. The caller holds the run's lock. Where nothing is shared, there is
+    nothing to do.
     """
     url = backend_url(project, spec, environ)
     folder = scratch / "records" if scratch and is_shared(url) else project.state_dir
@@ -160,11 +170,36 @@ def shared_records(
         if scratch:
             copy_records(project.state_dir, folder, spec.stack)
         sharing.pull()
-        try:
-            yield folder, (lambda: None) if scratch else sharing.push
-        finally:
-            if not scratch:
+
+        def share() -> None:
+            if scratch is None and (lease is None or lease.is_held):
                 sharing.push()
+
+        try:
+            yield folder, share
+        finally:
+            share()
+
+
+@contextmanager
+def open_lease(
+    project: Project, spec: Spec, environ: Mapping[str, str], length: timedelta, warn: Callable[[str], None]
+) -> Iterator[Lease | None]:
+    """Take part in the lease of a stack's watches; None where no records are shared, and so no lease either.
+
+    `length` is how long a holder that was not heard of is left alone.
+    """
+    patience = min(PATIENCE, max(length / 4, timedelta(seconds=1)))
+    try:
+        store = open_store(backend_url(project, spec, environ), project.name, spec.stack, environ, patience=patience)
+    except ScalerError as error:
+        warn(f"this watch knows of no other one: {error}")
+        store = None
+    if store is None:
+        yield None
+        return
+    with Lease(store, spec.stack, length) as lease:
+        yield lease
 
 
 def _open_stack(
@@ -194,7 +229,7 @@ def _open_stack(
         return lambda: open_engine(run, url, clock, warn, plugin_environ, scratch)
 
     if scratch is None:
-        pulumi = PulumiStack(run.spec, engine_at(backend), local, cloud, clock)
+        pulumi = PulumiStack(run.spec, engine_at(backend), local, cloud, clock, confirm=_confirm(run))
         closing.callback(_remove_old_engine_files, run.project, pulumi, local)
         return pulumi
     folder = scratch / "backend"
@@ -264,8 +299,9 @@ class _Account:
     """None: as the environment says, or the vendor's own."""
     environ: Mapping[str, str]
 
-    def open(self, spec: Spec, clock: Clock) -> Cloud:
-        return open_cloud(spec.cloud, endpoint=self.endpoint, environ=self.environ, clock=clock)
+    def open(self, spec: Spec, clock: Clock, is_over: Callable[[], bool] = never) -> Cloud:
+        deadlines = replace(Deadlines.of(self.environ), is_over=is_over)
+        return open_cloud(spec.cloud, endpoint=self.endpoint, environ=self.environ, clock=clock, deadlines=deadlines)
 
     def plugin_environ(self, spec: Spec) -> Mapping[str, str]:
         """Return the variables by which the official plugin works at the same place with the same token."""
@@ -307,6 +343,11 @@ def opened_cloud(project: Project, spec: Spec, environ: Mapping[str, str], clock
             yield cloud
         finally:
             cloud.close()
+
+
+def _confirm(run: RunSettings) -> Callable[[int | None], None]:
+    """Return what a run asks under the stack's lock: for its lease, if it needs one."""
+    return run.lease.confirm if run.lease else lambda engine: None
 
 
 def open_engine(
@@ -354,6 +395,7 @@ def open_engine(
             package=resource_type(run.spec.cloud).package,
             lock_timeout=run.lock_timeout,
             steal_after=run.steal_after,
+            was_left=run.lease.has_left if run.lease else lambda host, pid: False,
         ),
         clock,
         warn,

@@ -17,6 +17,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from scaler.autoscale.decision import SampleState
 from scaler.autoscale.tick import Tick
+from scaler.autoscale.watch import Turn
 from scaler.errors import ScalerError, UsageError
 from scaler.model import Spec
 from scaler.model.lifecycle import Status
@@ -32,12 +33,16 @@ _BUCKETS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900)
 class Exposition:
     """Collects numbers about a watch and serves them."""
 
-    def __init__(self, stack: str, address: str, interval: timedelta, clock: Clock) -> None:
-        """Listen on `HOST:PORT`. Raise UsageError if that is not an address or is not available."""
+    def __init__(self, stack: str, address: str, interval: timedelta, clock: Clock, turn: Turn | None = None) -> None:
+        """Listen on `HOST:PORT`. Raise UsageError if that is not an address or is not available.
+
+        `turn` says whether this watch acts; None: it always does.
+        """
         self._clock = clock
         self._late_after_s = _LATE_AFTER * interval.total_seconds() + 60
         self._last_end = clock.monotonic()
         self._last_error: str | None = None
+        self._turn = turn
         self._make_metrics(stack)
         self._server = _Server(_address(address), self)
         self._thread = threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True)
@@ -67,6 +72,11 @@ class Exposition:
         self._budget = Gauge(
             "scaler_budget_left", "What the budget leaves this month.", ["stack", "currency"], registry=registry
         )
+        acts = Gauge(
+            "scaler_active", "1: this watch acts; 0: it stands by for another one.", ["stack"], registry=registry
+        )
+        # Asked for and not told: a tick may hang while another watch takes over.
+        acts.labels(stack).set_function(lambda: float(self._turn is None or self._turn.is_held))
         self._stack = stack
 
     @property
@@ -119,6 +129,10 @@ class Exposition:
         """Count a tick that raised an error."""
         self._end("error", took_s, str(error) if isinstance(error, ScalerError) else type(error).__name__)
 
+    def stands_by(self, active: str) -> None:
+        """Standing by is as good as a finished tick."""
+        self._last_end, self._last_error = self._clock.monotonic(), None
+
     def reloaded(self, spec: Spec) -> None:
         """Do nothing: the spec is not shown."""
 
@@ -140,7 +154,10 @@ class Exposition:
         """Return whether ticks finish in time, and the last error. An error alone does not make the watch unhealthy."""
         age = self._clock.monotonic() - self._last_end
         healthy = age <= self._late_after_s
-        return healthy, {"healthy": healthy, "last_tick_s_ago": round(age, 1), "error": self._last_error}
+        facts = {"healthy": healthy, "last_tick_s_ago": round(age, 1), "error": self._last_error}
+        if self._turn is None or self._turn.is_held:
+            return healthy, {**facts, "role": "active"}
+        return healthy, {**facts, "role": "standby", "active": self._turn.holder}
 
 
 class _Server(ThreadingHTTPServer):

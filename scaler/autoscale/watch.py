@@ -25,8 +25,23 @@ class Listener(Protocol):
 
     def reloaded(self, spec: Spec) -> None: ...
 
+    def stands_by(self, active: str) -> None:
+        """Another watch acts, or nobody does yet; `active` says who."""
+
     def reload_failed(self, error: Exception) -> None:
         """The spec cannot be read now; the last valid one stays in use."""
+
+
+class Turn(Protocol):
+    """Whose turn it is among the watches of one stack."""
+
+    @property
+    def is_held(self) -> bool:
+        """Whether this watch may act."""
+
+    @property
+    def holder(self) -> str:
+        """Who may act, for people."""
 
 
 @dataclass
@@ -39,6 +54,8 @@ class Watch:
     """Read the spec; called before every tick."""
     tick: Callable[[Spec, datetime], Tick]
     listener: Listener
+    turn: Turn | None = None
+    """None: this is the only watch."""
     stopping: bool = False
 
     def stop(self) -> None:
@@ -54,6 +71,10 @@ class Watch:
         begun = self.clock.monotonic()
         seconds = self.interval.total_seconds()
         while not self.stopping:
+            if self.turn and not self.turn.is_held:
+                self.listener.stands_by(self.turn.holder)
+                self.clock.sleep(_SLEEP_S)
+                continue
             spec = self._newest(spec)
             self._tick(spec)
             passed = self.clock.monotonic() - begun

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Self
 
@@ -12,6 +12,11 @@ from scaler.support.durations import parse_duration
 _VARIABLE = "SCALER_HTTP_TIMEOUT"
 
 
+def never() -> bool:
+    """Return that a process may always change something."""
+    return False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deadlines:
     """Seconds: to connect, then for the whole answer, and to wait for the vendor's rate limit."""
@@ -19,6 +24,8 @@ class Deadlines:
     connect: float = 5
     read: float = 30
     budget: float = 300
+    is_over: Callable[[], bool] = never
+    """Whether the time is over in which this process may change anything: requests that would are not sent then."""
 
     @classmethod
     def of(cls, environ: Mapping[str, str]) -> Self:

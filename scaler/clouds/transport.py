@@ -121,6 +121,11 @@ class Dialect:
         return Kind.DELETE if method == "DELETE" and is_machine else Kind.OTHER
 
 
+_HARMLESS = ("GET", "HEAD")
+
+_TOO_LATE = "another watch may act for the stack by now, so this was not sent"
+
+
 class BearerAuth(AuthBase):
     """Set the token on each request; a session without `auth` would take one from ~/.netrc."""
 
@@ -203,6 +208,9 @@ class Transport(DeadlineAdapter):
             raise self._error(TransientError, "the run was interrupted before this was sent") from error
         headers: Mapping[str, str] = {}
         try:
+            # As late as can be: the governor may have waited.
+            if method not in _HARMLESS and self._deadlines.is_over():
+                raise self._error(TransientError, _TOO_LATE) from CancelledError()
             timeout = (self._deadlines.connect, self._deadlines.read)
             response = super().send(request, stream=True, timeout=timeout, **settings)
             headers = response.headers

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from scaler.autoscale.bounds import Prices
     from scaler.autoscale.metrics import Fleet, Sources
     from scaler.autoscale.tick import Tick
+    from scaler.records.lease import Lease
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +36,8 @@ class Ticker:
     timeout: timedelta
     lock: LockPolicy
     quiet: bool
+    lease: Lease | None = None
+    """What a watch must hold for each change."""
 
     @cached_property
     def _sources(self) -> Sources:
@@ -67,6 +70,7 @@ class Ticker:
             lock=self.lock,
             quiet=self.quiet,
             looks=not self.apply,
+            lease=self.lease,
         ) as ports:
             options = Options(
                 apply=self.apply,

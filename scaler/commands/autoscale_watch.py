@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -15,7 +17,7 @@ import click
 
 from scaler.autoscale.describe import decision_document
 from scaler.autoscale.tick import Tick, require_policy
-from scaler.autoscale.watch import Listener, Watch
+from scaler.autoscale.watch import Listener, Turn, Watch
 from scaler.commands.autoscale_tick import Ticker
 from scaler.commands.context import Context, Output
 from scaler.commands.document import as_json
@@ -28,6 +30,7 @@ from scaler.records.codec import pause_to_json
 from scaler.support.clock import format_time
 from scaler.support.installation import install_command
 from scaler.support.text import one_line
+from scaler.wiring import open_lease
 
 if TYPE_CHECKING:
     from scaler.autoscale.exposition import Exposition
@@ -37,9 +40,12 @@ def run_watch(context: Context, spec: Spec, ticker: Ticker, interval: timedelta,
     """Tick until a signal comes, and return the exit code."""
     require_policy(spec)
     with ExitStack() as stack:
+        lease = stack.enter_context(
+            open_lease(ticker.project, spec, os.environ, interval, partial(click.echo, err=True))
+        )
         listeners: list[Listener] = [_Reporter(context)]
         if listen is not None:
-            exposition = stack.enter_context(_exposition(context, spec, interval, listen))
+            exposition = stack.enter_context(_exposition(context, spec, interval, listen, lease))
             click.echo(f"metrics on {exposition.address}/metrics", err=True)
             listeners.append(exposition)
         loop = Watch(
@@ -47,8 +53,11 @@ def run_watch(context: Context, spec: Spec, ticker: Ticker, interval: timedelta,
             clock=context.clock,
             load=lambda: load_stack(context)[1],
             # A lock that another run holds for longer must not make this watch stand still.
-            tick=replace(ticker, lock=replace(ticker.lock, timeout=min(ticker.lock.timeout, interval))).tick,
+            tick=replace(
+                ticker, lock=replace(ticker.lock, timeout=min(ticker.lock.timeout, interval)), lease=lease
+            ).tick,
             listener=_Listeners(listeners),
+            turn=lease,
         )
         stack.enter_context(_signals_end(loop))
         loop.run()
@@ -56,14 +65,14 @@ def run_watch(context: Context, spec: Spec, ticker: Ticker, interval: timedelta,
     return ExitCode.OK
 
 
-def _exposition(context: Context, spec: Spec, interval: timedelta, listen: str) -> Exposition:
+def _exposition(context: Context, spec: Spec, interval: timedelta, listen: str, turn: Turn | None) -> Exposition:
     try:
         from scaler.autoscale.exposition import Exposition
     except ModuleNotFoundError as error:
         raise UsageError(
             f"--metrics-listen needs {error.name}, which is not installed.", fix=install_command("autoscale")
         ) from None
-    return Exposition(spec.stack, listen, interval, context.clock)
+    return Exposition(spec.stack, listen, interval, context.clock, turn)
 
 
 @contextmanager
@@ -101,6 +110,9 @@ class _Listeners:
     def reloaded(self, spec: Spec) -> None:
         self._each(lambda listener: listener.reloaded(spec))
 
+    def stands_by(self, active: str) -> None:
+        self._each(lambda listener: listener.stands_by(active))
+
     def reload_failed(self, error: Exception) -> None:
         self._each(lambda listener: listener.reload_failed(error))
 
@@ -124,11 +136,16 @@ class _Reporter:
     """Groups with a decision that was printed."""
     pause: Pause | None = None
     """The pause that was printed."""
+    active: str | None = None
+    """The other watch that was printed as acting."""
     health: tuple[str, ...] = ()
     """What was printed of servers that cannot be checked, or are unhealthy and stay."""
 
     def ticked(self, done: Tick, took_s: float) -> None:
         del took_s
+        if self.active is not None:
+            click.echo("active: this watch acts now", err=True)
+        self.active = None
         if self.problem is not None:
             click.echo("all is well again", err=True)
         self.problem = None
@@ -173,6 +190,11 @@ class _Reporter:
         self.problem = problem
         if self.context.debug:
             traceback.print_exception(error)
+
+    def stands_by(self, active: str) -> None:
+        if self.active != active:
+            click.echo(f"standby: {active} acts", err=True)
+        self.active = active
 
     def reloaded(self, spec: Spec) -> None:
         self.spec_problem = None

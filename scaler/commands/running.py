@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -19,6 +19,9 @@ from scaler.commands.streams import is_unread, lost_result
 from scaler.config.project import Project
 from scaler.errors import ExitCode, UsageError
 from scaler.model import Outcome, Plan, Result, Spec
+
+if TYPE_CHECKING:
+    from scaler.records.lease import Lease
 
 T = TypeVar("T")
 
@@ -69,10 +72,11 @@ def opened_ports(
     lock: LockPolicy,
     quiet: bool = False,
     looks: bool = False,
+    lease: Lease | None = None,
 ) -> Iterator[Any]:
     """Hold a stack's lock and open the ports of a run, whose progress goes to standard error.
 
-    With `looks`, nothing is written.
+    With `looks`, nothing is written; with a `lease`, nothing is changed unless it is held.
     """
     from scaler.commands.interruption import noting_what_is_under_way
     from scaler.output.progress import open_progress
@@ -85,6 +89,7 @@ def opened_ports(
         lock_timeout=lock.timeout,
         steal_after=lock.steal_after,
         environ=os.environ,
+        lease=lease,
         looks=looks,
     )
     with (

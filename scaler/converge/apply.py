@@ -44,6 +44,7 @@ def apply_phase(phase: PlanPhase, request: Request, knowledge: Knowledge, ports:
     ports.progress.phase("applying")
     done = Done(knowledge=knowledge)
     try:
+        ports.require_turn()
         at_once, stopping = split(phase, knowledge)
         if at_once.steps or not stopping:
             done = _apply_lot(at_once, knowledge, ports)
@@ -55,6 +56,7 @@ def apply_phase(phase: PlanPhase, request: Request, knowledge: Knowledge, ports:
         # Right before servers are stopped: if this is another world, plan again.
         if not is_planned_world:
             return done
+        ports.require_turn()
         # Their work goes to the others: those must be in service by now.
         switched = put_right(seen, ports)
         unserved = [error for name, error in switched.refused.items() if seen.world.servers[name].running]

@@ -185,6 +185,8 @@ class Ports:
     progress: Progress
     shortages: Shortages = field(default_factory=Shortages)
     """What the cloud had none of a moment ago."""
+    require_turn: Callable[[], None] = lambda: None
+    """Raises LockedError where this run must not change anything any more: another watch may act by now."""
     records_folder: Path = Path()
     """Where the files of the records lie that this run reads and writes."""
     unlocked: Callable[[], AbstractContextManager[None]] = nullcontext

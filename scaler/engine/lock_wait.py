@@ -72,11 +72,14 @@ class LockWait:
 
     def _steal(self, holders: Sequence[Lock]) -> bool:
         """Remove the locks that are old enough to steal; return whether there is a reason to try again at once."""
-        stolen = [lock for lock in holders if is_stealable(lock, self._clock.now(), self._settings.steal_after)]
+        left = [lock for lock in holders if self._settings.was_left(lock.hostname, lock.pid)]
+        old = [lock for lock in holders if is_stealable(lock, self._clock.now(), self._settings.steal_after)]
+        stolen = [*left, *(lock for lock in old if lock not in left)]
         removed = self._remove_files(stolen) if self._local else self._remove_all(holders, stolen)
         if removed:
             for lock in stolen:
-                self._warn(f"took the stack's lock from {self._describe(lock)}: older than --steal-after")
+                why = "its watch has lost the lease" if lock in left else "older than --steal-after"
+                self._warn(f"took the stack's lock from {self._describe(lock)}: {why}")
         return removed
 
     def _remove_files(self, stolen: Sequence[Lock]) -> bool:

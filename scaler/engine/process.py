@@ -73,6 +73,8 @@ class _Process(automation.PulumiCommand):
         self.before: Callable[[], None] = lambda: None
         """Raises an error for what would hold a process up."""
         self.started = 0
+        self.pid: int | None = None
+        """The process that was started last."""
         self.events: EventPort | None = None
         """Where the operation that is under way reports its events."""
 
@@ -106,6 +108,7 @@ class _Process(automation.PulumiCommand):
                 umask=0o077,
             )
             self.started += 1
+            self.pid = process.pid
             self.on_start(process.pid)
             for port in (self.host, self.events):
                 if port:
@@ -210,6 +213,11 @@ class Engine:
     def processes(self) -> int:
         """Engine processes started so far."""
         return self._process.started
+
+    @property
+    def pid(self) -> int | None:
+        """The engine process that was started last: the one of an operation that is under way."""
+        return self._process.pid
 
     @property
     def environ(self) -> Mapping[str, str]:

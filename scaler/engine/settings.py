@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -73,6 +73,8 @@ class EngineSettings:
     lock_timeout: timedelta = timedelta(minutes=2)
     steal_after: timedelta | None = None
     """The age from which a lock of another host is removed; None: never."""
+    was_left: Callable[[str, int], bool] = lambda host, pid: False
+    """Whether the lock of an engine process on a host was left by who may not act any more."""
 
     def environ_of_engine(self) -> dict[str, str]:
         """Return the environment of every engine process."""

@@ -15,7 +15,7 @@ from scaler.engine.official import error_of, is_unanswered
 from scaler.engine.plugin import resource_type
 from scaler.engine.plugin.operation import Operation
 from scaler.engine.policy_packs import explain, is_unjudged, launchers
-from scaler.errors import EngineError
+from scaler.errors import EngineError, LockedError
 from scaler.model import (
     Applied,
     Change,
@@ -69,12 +69,17 @@ class PulumiStack:
         cloud: Cloud,
         clock: Clock,
         open_draft: Callable[[], Engine] | None = None,
+        confirm: Callable[[int | None], None] = lambda engine: None,
     ) -> None:
         """`open_engine` is called when the engine is first needed: a run with nothing to do needs none.
 
         `open_draft` opens an engine with an empty backend of its own, which previews a stack that does not
         exist yet, so that a preview makes none; None: the stack is made for its first preview.
+
+        `confirm` is called under the stack's lock, before anything is changed or saved, with the engine's process id;
+        it raises a LockedError where this run must not go on.
         """
+        self._confirm = confirm
         self._spec = spec
         self._open_engine = open_engine
         self._open_draft = open_draft
@@ -207,6 +212,7 @@ class PulumiStack:
         """Run the engine's `up`; return also whether the world had moved, so that nothing was done."""
         moved: list[str] = []
         foreign: list[str] = []
+        lost: list[LockedError] = []
         read = self._reader()
 
         def program() -> Declaration:
@@ -223,13 +229,24 @@ class PulumiStack:
             if change.is_overruled_by(self._state_of(saved)):
                 moved.append("orders")
                 raise _WorldMovedError
+            self._confirm_into(lost)
             return declaring()
 
         ran = self._engine.up(program, port, refresh=change.refresh)
+        if lost:
+            raise lost[0]
         if operation.failed_list:
             raise operation.failed_list
         check_foreign(self._spec, foreign)
         return ran, bool(moved)
+
+    def _confirm_into(self, lost: list[LockedError]) -> None:
+        """Stop the program that calls this, before it registers anything, where the run must not go on."""
+        try:
+            self._confirm(self._engine.pid)
+        except LockedError as error:
+            lost.append(error)
+            raise _WorldMovedError from error
 
     def _apply_officially(self, change: Change) -> Applied:
         """Carry a change out through the official plugin, which can neither adopt nor forget: ours does that first."""
@@ -289,10 +306,12 @@ class PulumiStack:
         owner = self._owner_of(identity)
         operation = Operation(self._cloud, owner, Permits())
         recorded: dict[str, Server] = {}
+        lost: list[LockedError] = []
         # A change by another run before the lock does no harm: the refresh creates and deletes nothing.
         read = self._reader()
 
         def program() -> Declaration:
+            self._confirm_into(lost)
             machines = operation.snapshot()
             saved = self._state_of(read())
             held = {entry.id: entry for entry in saved.entries.values()}
@@ -306,6 +325,8 @@ class PulumiStack:
 
         with self._serving(operation) as port:
             ran = self._engine.refresh(program, port)
+        if lost:
+            raise lost[0]
         if operation.failed_list:
             raise operation.failed_list
         if ran.error:

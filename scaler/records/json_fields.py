@@ -60,6 +60,9 @@ class Fields:
     def whole_number(self, name: str) -> int:
         return _whole_number(name, self._fields.get(name))
 
+    def optional_whole_number(self, name: str) -> int | None:
+        return None if self._fields.get(name) is None else self.whole_number(name)
+
     def whole_numbers(self, name: str) -> dict[str, int]:
         if not isinstance(values := self._fields.get(name, {}), Mapping):
             raise MalformedError(f"`{name}` is not an object")

@@ -42,7 +42,7 @@ class Shared:
         """Return what `theirs` becomes with what changed here since `base`; here `events` are the new ones alone."""
         return Shared(
             state=chosen(base.state, self.state, theirs.state, lambda ours, other: _merged(base.state, ours, other)),
-            memory=chosen(base.memory, self.memory, theirs.memory, lambda ours, _: ours),
+            memory=chosen(base.memory, self.memory, theirs.memory, lambda _, other: other),
             shortages=chosen(base.shortages, self.shortages, theirs.shortages, lambda ours, _: ours),
             events=(*theirs.events, *self.events),
             segments=theirs.segments,

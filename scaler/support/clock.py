@@ -39,6 +39,14 @@ class SystemClock:
         time.sleep(seconds)
 
 
+def seconds_since_boot() -> float:
+    """Return the seconds since this machine started, with those in which it slept."""
+    if hasattr(time, "CLOCK_BOOTTIME"):
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+    # macOS: its monotonic clock goes on while it sleeps.
+    return time.monotonic()
+
+
 def not_after(moment: datetime, now: datetime) -> datetime:
     """Return a recorded moment, or `now` if it lies in the future.
 

@@ -40,6 +40,9 @@ class Recorded:
     def reloaded(self, spec: Spec) -> None:
         self.events.append(f"reloaded: limit {spec.limit}")
 
+    def stands_by(self, active: str) -> None:
+        self.events.append(f"stands by: {active}")
+
     def reload_failed(self, error: Exception) -> None:
         self.events.append(f"reload failed: {error}")
 
