@@ -296,6 +296,19 @@ def test_nobody_listens_so_nothing_happened(vendor: Vendor, clock: HurriedClock)
     assert cloud.requests.create == 4
 
 
+def test_who_may_not_change_anything_any_more_only_asks(vendor: Vendor, clock: HurriedClock) -> None:
+    ended = Deadlines(is_over=lambda: True)
+    with Stub(reply(200, vendor.page([]))) as stub:
+        cloud = open_cloud(vendor.name, endpoint=stub.url + vendor.base, environ=ENVIRON, clock=clock, deadlines=ended)
+        for change in (lambda: cloud.create(request_for(vendor)), lambda: cloud.delete("42")):
+            with pytest.raises(TransientError) as refused:
+                change()
+            assert "so this was not sent" in refused.value.why
+        assert cloud.list_owned(OWNER) == []
+        cloud.close()
+    assert {request.method for request in stub.requests} == {"GET"}
+
+
 def test_an_unknown_host_means_nothing_happened(
     vendor: Vendor, clock: HurriedClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

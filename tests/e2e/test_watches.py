@@ -148,8 +148,11 @@ def _cut(machine: Machine, project: Project) -> None:
 
 
 @pytest.mark.calm("the exact requests depend on those that fail")
-@pytest.mark.parametrize("in_a_tick", [False, True], ids=["between_ticks", "in_a_create"])
-@pytest.mark.parametrize("trouble", [_kill, _stop, _cut])
+@pytest.mark.parametrize(
+    ("trouble", "in_a_tick"),
+    [(_kill, False), (_kill, True), (_stop, True), (_cut, True)],
+    ids=["killed_between_ticks", "killed_in_a_create", "stopped_in_a_create", "cut_off_in_a_create"],
+)
 def test_another_watch_takes_over_and_the_count_is_exact(
     project: Project,
     start: Callable[[str], Machine],
