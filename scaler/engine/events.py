@@ -9,6 +9,12 @@ from typing import Any
 
 from scaler.support.text import visible
 
+_MOST = 10_000
+"""Errors, and violations, that are kept of one operation: a pack may report any number."""
+
+_LONGEST = 20_000
+"""Characters of a message that are kept."""
+
 
 @dataclass
 class Events:
@@ -24,8 +30,13 @@ class Events:
     errors: list[str] = field(default_factory=list)
     errors_of: dict[str, list[str]] = field(default_factory=dict)
     """URN → the errors about that resource."""
-    last_line: str = ""
-    """The last line that a plugin wrote on its standard error, such as a policy pack's exception."""
+    _last: str = ""
+    _forbids: bool = False
+
+    @property
+    def last_line(self) -> str:
+        """The last line that a plugin wrote on its standard error, such as a policy pack's exception."""
+        return plain_text(self._last)
 
     def receive(self, event: Any) -> None:
         """Take one `EngineEvent` of the SDK.
@@ -43,9 +54,16 @@ class Events:
         elif event.res_op_failed_event:
             self.failed.add(event.res_op_failed_event.metadata.urn)
         elif event.policy_event:
-            self.violations.append(event.policy_event)
+            self._judge(event.policy_event)
         elif event.diagnostic_event:
             self._note(event.diagnostic_event)
+
+    def _judge(self, violation: Any) -> None:
+        """Keep a violation. Of very many, the first ones are enough, and the first that refuses the plan."""
+        forbids = violation.enforcement_level == "mandatory"
+        if len(self.violations) < _MOST or (forbids and not self._forbids):
+            self.violations.append(violation)
+            self._forbids = self._forbids or forbids
 
     def _plan(self, metadata: Any) -> None:
         operation = str(getattr(metadata.op, "value", metadata.op))
@@ -54,12 +72,14 @@ class Events:
             self.inputs[metadata.urn] = metadata.new.inputs or {} if metadata.new else {}
 
     def _note(self, diagnostic: Any) -> None:
-        if diagnostic.severity == "error":
-            self.errors.append(plain_text(diagnostic.message))
+        message = diagnostic.message[:_LONGEST]
+        if diagnostic.severity == "error" and len(self.errors) < _MOST:
+            self.errors.append(plain_text(message))
             if diagnostic.urn:
-                self.errors_of.setdefault(diagnostic.urn, []).append(plain_text(diagnostic.message))
-        elif diagnostic.severity == "info#err":
-            self.last_line = plain_text(diagnostic.message) or self.last_line
+                self.errors_of.setdefault(diagnostic.urn, []).append(plain_text(message))
+        elif diagnostic.severity == "info#err" and message.strip():
+            # As it is: a pack may write very many.
+            self._last = message
 
 
 def plain_text(message: str) -> str:

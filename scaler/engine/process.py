@@ -9,6 +9,7 @@ processes per operation, and the lock holder's name.
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -25,7 +26,7 @@ from pulumi import automation
 from pulumi.automation import events
 from semver import VersionInfo
 
-from scaler.engine.backend import LocalBackend
+from scaler.engine.backend import LARGEST_CHECKPOINT, LocalBackend
 from scaler.engine.checkpoint import Checkpoint, read_deployment
 from scaler.engine.event_port import EventPort
 from scaler.engine.events import Events, Ran, reason_in
@@ -53,6 +54,9 @@ _UNREACHABLE = re.compile(
     r"unable to open state directory|could not (open|connect|list)|no such host|connection refused|AccessDenied"
 )
 """What the engine says of a backend that it cannot reach."""
+
+_LARGEST_OUTPUT = 4 << 20
+"""Bytes of an operation's output that are read."""
 
 _INTERRUPT_GRACE_S = 30.0
 """After an interrupt the engine finishes what it began, saves and unlocks; a plugin call lasts one round trip."""
@@ -114,7 +118,8 @@ class _Process(automation.PulumiCommand):
                 if port:
                     port.peers.admit(process.pid)
             code = self._wait(process)
-            stdout, stderr = _content(output), _content(errors)
+            largest = LARGEST_CHECKPOINT if "export" in args else _LARGEST_OUTPUT
+            stdout, stderr = _content(output, largest), _content(errors, _LARGEST_OUTPUT)
         if code != 0:
             # The SDK searches only the standard error to distinguish a held lock from other failures.
             failed = automation.CommandResult(stdout="", stderr=stdout + stderr, code=code)
@@ -142,8 +147,10 @@ def _output_file() -> IO[str]:
     return tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
 
 
-def _content(file: IO[str]) -> str:
-    file.seek(0)
+def _content(file: IO[str], largest: int) -> str:
+    """Return what was written, or its end: a policy pack may write any amount, and an error comes last."""
+    size = os.fstat(file.fileno()).st_size
+    file.seek(max(0, size - largest))
     return file.read()
 
 

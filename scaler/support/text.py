@@ -25,6 +25,8 @@ _MARK = re.compile(r"##(?=\w*\[)")
 
 def visible(text: str) -> str:
     """Return a text, of several lines maybe, with control characters as escapes such as `\\x1b`."""
+    if text.isprintable() and ":" not in text[:1] and "##" not in text and not text[:1].isspace():
+        return text  # Most are fine, and there may be many.
     shown = "".join(letter if letter == "\n" or letter.isprintable() else _escape(letter) for letter in text)
     return _MARK.sub("# #", _LEADING_MARK.sub(r"\1: ", shown))
 
