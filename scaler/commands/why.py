@@ -19,7 +19,7 @@ from scaler.model import Server
 from scaler.model.events import Event
 from scaler.model.orders import Pause
 from scaler.output.table import markdown_table, text_table
-from scaler.output.words import format_age, format_elapsed
+from scaler.output.words import format_age, format_count, format_elapsed
 from scaler.records.codec import event_to_json, pause_to_json, server_to_json
 from scaler.records.explanation import Explanation, RunReport, explain_server
 from scaler.support.clock import format_time
@@ -87,6 +87,9 @@ def _facts(found: Explanation, context: Context, pause: Pause | None) -> Iterato
 def _record_facts(record: Server, decision: Event | None) -> Iterator[tuple[str, str]]:
     if record.error and (decision is None or record.error != decision.reason):
         yield "error", record.error
+    if record.health and record.health.failures:
+        checks = f"{format_count(record.health.failures, 'check')} in a row failed"
+        yield "health", f"{checks}, last at {format_time(record.health.checked)}: {record.health.problem}"
     if record.protected:
         yield "protected", "by `scaler protect`"
     if record.set_aside:

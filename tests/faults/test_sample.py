@@ -8,6 +8,7 @@ import pytest
 
 from tests.faults.drains import DrainKill
 from tests.faults.first_runs import FIRST, FirstKill
+from tests.faults.health import HealthKill
 from tests.faults.kills import EnginePoint, Kill, Point, RequestPoint, Victim
 from tests.faults.races import CONTESTS, Meddling, Race, Signalled
 from tests.faults.stage import OPERATIONS, Theatre
@@ -64,6 +65,11 @@ DRAINS = (
     DrainKill(DIGITALOCEAN, "ended", "scaler", waits=True),
 )
 
+HEALTH = (
+    HealthKill(HETZNER, _change(1, "after"), "both"),
+    HealthKill(DIGITALOCEAN, EnginePoint("up", "saved"), "scaler"),
+)
+
 OTHERS = (
     Race(HETZNER, next(each for each in CONTESTS if each.name == "4 ensure"), elsewhere=True),
     Meddling(HETZNER, OPERATIONS["scale-down"], "relabels", 2),
@@ -73,8 +79,8 @@ OTHERS = (
 )
 
 
-@pytest.mark.parametrize("cell", [*KILLS, *FIRST_RUNS, *FAULTS, *DRAINS, *OTHERS], ids=lambda cell: cell.id)
+@pytest.mark.parametrize("cell", [*KILLS, *FIRST_RUNS, *FAULTS, *DRAINS, *HEALTH, *OTHERS], ids=lambda cell: cell.id)
 def test_a_promise_is_kept(
-    theatre: Theatre, cell: Kill | FirstKill | TroubledOperation | DrainKill | Race | Meddling | Signalled
+    theatre: Theatre, cell: Kill | FirstKill | TroubledOperation | DrainKill | HealthKill | Race | Meddling | Signalled
 ) -> None:
     assert cell.play(theatre), "the run has no such point any more"
