@@ -22,19 +22,19 @@ from scaler.autoscale.describe import decision_document
 from scaler.autoscale.memory import Memory, Remembered
 from scaler.autoscale.metrics import Fleet, Key, Sources
 from scaler.clouds import Catalogue
-from scaler.converge.confirm import confirm, on_their_way
+from scaler.converge.confirm import on_their_way
 from scaler.converge.demand import Demand, Options
 from scaler.converge.drains import forget_ended, has_news
 from scaler.converge.ensure import ensure
 from scaler.converge.health import check_health
 from scaler.converge.knowledge import Knowledge
-from scaler.converge.observe import observe, observe_again
+from scaler.converge.observe import observe, take_in
 from scaler.converge.ports import Ports
 from scaler.converge.record import save
 from scaler.errors import UsageError
 from scaler.model import Held, Outcome, Requests, Result, Server, Spec, World
 from scaler.model.autoscaling import Metric
-from scaler.model.lifecycle import DEAD, Status
+from scaler.model.lifecycle import DEAD, Phase, Status
 from scaler.model.orders import Pause
 from scaler.planning.advice import Advice
 from scaler.planning.plan import plan
@@ -159,7 +159,15 @@ def run_tick(
                 memory.save(replace(remembered, histories={**remembered.histories, **meant}))
             is_changed = not recorded.keys() >= spec.groups.keys() or wanted != counts
             is_open = bool(seen.denied) and wanted == counts
-            if not is_open and (is_changed or _needs_work(spec, world, wanted, advice) or has_news(seen, ports)):
+
+            def has_work() -> bool:
+                return _needs_work(spec, seen.world, wanted, advice) or has_news(seen, ports)
+
+            is_busy = not is_open and (is_changed or has_work())
+            if not is_busy:
+                seen = _finish_checks(seen, ports)
+                is_busy = not is_open and has_work()
+            if is_busy:
                 result = ensure(spec, Demand(wanted), replace(options, yields=True), ports, _without_old_pause(seen))
             else:
                 save(_without_old_pause(seen).want(counts), ports)
@@ -246,30 +254,25 @@ def _difference(before: Requests, now: Requests) -> Requests:
 
 
 def _observe(spec: Spec, ports: Ports, *, rebuild: bool, patient: bool) -> Knowledge:
-    """Observe the servers, and wait for the checks of their health and readiness, but no longer.
+    """Observe the servers and check their health; the checks of readiness begin, and are not waited for."""
+    return check_health(observe(spec, ports, rebuild=rebuild, patient=patient), ports)
 
-    Those of readiness begin with the observation, so that all go on side by side.
-    """
-    seen = check_health(observe(spec, ports, rebuild=rebuild, patient=patient), ports)
-    checks = [
-        spec.groups[server.group].ready.successes
-        for server in seen.world.servers.values()
+
+def _finish_checks(seen: Knowledge, ports: Ports) -> Knowledge:
+    """Let checks of readiness that go well come to their end, where a tick has nothing else to do; asks no cloud."""
+    world, groups = seen.world, seen.spec.groups
+    asked = [
+        (groups[server.group].ready, server)
+        for name, server in world.servers.items()
         if server.status in (Status.STARTING, Status.REBOOTING)
-        and server.group in spec.groups
-        and spec.groups[server.group].ready.kind != "none"
+        and server.group in groups
+        and groups[server.group].ready.kind != "none"
+        and world.machines[name].phase is Phase.RUNNING
+        and not world.machines[name].locked
     ]
-    if not checks:
+    if not asked or not ports.readiness.finish(asked):
         return seen
-    confirmed = confirm(
-        lambda knowledge: observe_again(knowledge, ports),
-        seen,
-        clock=ports.clock,
-        deadline=ports.clock.monotonic() + max(checks) + 2,
-        progress=ports.progress,
-    )
-    if confirmed.error:
-        raise confirmed.error
-    return confirmed.knowledge
+    return take_in(seen, [machine for machine in world.machines.values() if machine.seen], ports)
 
 
 def _none_after(now: datetime, stored: Remembered, seen: Knowledge, ports: Ports) -> Remembered:
@@ -323,7 +326,13 @@ def _needs_work(spec: Spec, world: World, wanted: Mapping[str, int], advice: Adv
     """
     counting = Counter(server.group for server in world.servers.values() if server.counts)
     unhealthy = {server.group for server in world.servers.values() if server.unhealthy}
-    if any(counting[name] != count for name, count in wanted.items() if name not in unhealthy):
+    # What was kept because its drain failed stays until a person orders otherwise.
+    kept = Counter(server.group for server in world.servers.values() if server.counts and server.drain_failed)
+    if any(
+        not counting[name] - kept[name] <= count <= counting[name]
+        for name, count in wanted.items()
+        if name not in unhealthy
+    ):
         return True
     # Unhealthy servers may be held back, or wait for their successors.
     if unhealthy and plan(spec, world, wanted, advice).phases:

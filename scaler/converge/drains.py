@@ -165,7 +165,8 @@ def _kept(looked: Looked, server: Server, drain: Drain, *, is_replaced: bool) ->
     error = ScalerError(f"{server.name} was kept, because {cause}.", why=why, code=code)
     machine = looked.knowledge.world.machines[server.name]
     status = Status.STOPPED if machine.phase is Phase.OFF else Status.RUNNING
-    back = replace(server.become(status, looked.knowledge.world.at), drain=None)
+    failed = None if PROTECTED in drain.notes else why
+    back = replace(server.become(status, looked.knowledge.world.at), drain=None, drain_failed=failed)
     looked = _amended(looked, back, StepReport(_step(server, drain), StepResult.FAILED, why or None))
     if is_replaced:
         return looked
@@ -340,7 +341,7 @@ def _begun(step: Step, server: Server, knowledge: Knowledge, now: datetime) -> S
     )
     is_labelled = label_of(knowledge.spec, server) is not None
     drain = first_stage(drain, policy_of(server, drain, knowledge), now, is_labelled=is_labelled)
-    return replace(server.become(Status.STOPPING, knowledge.world.at), drain=drain)
+    return replace(server.become(Status.STOPPING, knowledge.world.at), drain=drain, drain_failed=None)
 
 
 def _runs_here(server: Server, knowledge: Knowledge) -> bool:

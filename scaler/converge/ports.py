@@ -120,6 +120,9 @@ class ReadinessChecks(Protocol):
     def is_ready(self, how: Readiness, server: Server) -> bool:
         """By the readings so far; never waits for one."""
 
+    def finish(self, asked: Sequence[tuple[Readiness, Server]]) -> frozenset[str]:
+        """Wait for checks that go well, not for those that fail or hang; the names of those that are ready."""
+
     def trouble(self, server: Server) -> str | None:
         """Return what was wrong at the last reading that was not good."""
 

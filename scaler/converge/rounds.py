@@ -52,6 +52,10 @@ def resolve(request: Request, knowledge: Knowledge) -> Knowledge:
     if demand.counts is None:
         there = (server for server in world.servers.values() if server.counts or server.unhealthy)
         check_counts(request, wanted, Counter(server.group for server in there))
+    if not request.options.patient:
+        # A tick would begin to drain them again and again.
+        failed = (name for name, server in world.servers.items() if server.drain_failed)
+        knowledge = knowledge.advise(undrained=frozenset(failed))
     advice = replace(
         knowledge.advice, remove=demand.remove, renew=demand.renew, out_of_scope=demand.not_about(request.spec, world)
     )

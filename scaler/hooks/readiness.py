@@ -26,6 +26,9 @@ CHECK_WITHIN_S = 5.0
 _PAUSE_S = 1.0
 """Between two checks of one server."""
 
+_LOOK_S = 0.02
+"""Between two looks at checks that go on."""
+
 Check = Callable[[Readiness, Server], str | None]
 """Return None if the server passes, else what is wrong; `Unreachable` if nothing came back from it."""
 
@@ -105,6 +108,25 @@ class ReadinessChecker:
         if history.running is None and self._clock.monotonic() >= history.next_at:
             history.running = RunningCheck(self._checks[how.kind], how, server)
         return False
+
+    def finish(self, asked: Sequence[tuple[Readiness, Server]]) -> frozenset[str]:
+        """Go on with the checks of these servers; return the names of those that are ready.
+
+        It ends when each server is ready, failed a check, or had the time that a check and the pauses take.
+        """
+        until = self._clock.monotonic() + CHECK_WITHIN_S + max((how.successes for how, _ in asked), default=0)
+        ready: set[str] = set()
+        waiting = list(asked)
+        while waiting and self._clock.monotonic() < until:
+            ready |= {server.name for how, server in waiting if self.is_ready(how, server)}
+            waiting = [one for one in waiting if one[1].name not in ready and not self._has_failed(one[1])]
+            if waiting:
+                self._clock.sleep(_LOOK_S)
+        return frozenset(ready)
+
+    def _has_failed(self, server: Server) -> bool:
+        history = self._histories[_boot_key(server)]
+        return history.last_problem is not None and history.passed == 0
 
     def trouble(self, server: Server) -> str | None:
         """Return what was wrong in the last failed check; None if no check has failed."""

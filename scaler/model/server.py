@@ -40,6 +40,8 @@ class Server:
     """Reboot it as soon as it runs."""
     in_service: bool | None = None
     """Whether it carries its group's `in_service` label; None: the group has none."""
+    drain_failed: str | None = None
+    """How its last drain failed, after which it was kept: only a person's order tries again."""
     drain: Drain | None = None
     """How far it is on its way out of service; None: it is not, or it is deleted."""
     health: Health | None = None

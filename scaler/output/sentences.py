@@ -67,6 +67,8 @@ def _unconfirmed(result: Result) -> str:
 
 def drain_words(server: Server) -> str | None:
     """Return how far a server is on its way out of service, such as `draining until 22:10 UTC`; None if it is not."""
+    if server.drain is None and server.drain_failed:
+        return f"kept, since its drain failed ({server.drain_failed}); ensure or stop tries again"
     if server.drain is None or server.status is Status.DELETING:
         return None
     if server.drain.stage is DrainStage.UNLABELLING:

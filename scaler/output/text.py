@@ -160,7 +160,7 @@ def status_text(
         f"{_paint('!', 'red', color)} {server.name}: {one_line(server.error)}" for server in servers if server.error
     ]
     outdated = [f"{server.name} is outdated: {one_line(server.outdated)}" for server in servers if server.outdated]
-    draining = [f"{server.name}: {words}" for server in servers if (words := drain_words(server))]
+    draining = [f"{server.name}: {one_line(words)}" for server in servers if (words := drain_words(server))]
     deleted = len(state.servers) - len(servers)
     notes = [f"{format_count(deleted, 'deleted server')} not shown."] if deleted else []
     notes += cost_recorded(state.servers)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
+from threading import Event
 
 import pytest
 
 from scaler.errors import UnrecognisedError
+from scaler.hooks.readiness import ReadinessChecker
+from scaler.model import Outcome, Readiness, Server, StopPolicy
+from scaler.model.lifecycle import Status
 from tests.autoscale.live import Live
 
 FOR_EVER = 1e9
@@ -104,3 +108,77 @@ def test_what_the_load_needs_more_is_made_meanwhile_and_nothing_is_removed(live:
     live.wait(timedelta(minutes=2))
     tick(live, 70)
     assert len(live.ready) >= 7
+
+
+def test_a_server_that_was_kept_because_its_drain_failed_is_not_drained_by_every_tick(tmp_path: Path) -> None:
+    keeping = StopPolicy(drain=("./drain.sh", "{name}"), on_drain_failure="keep")
+    live = Live(tmp_path, stop=keeping, in_service=("lb", "web"))
+    live.drains.fails = "ended with 7: 2 jobs left"
+    for _ in range(3):
+        live.tick(jobs=50)
+        live.wait(timedelta(minutes=10))
+    live.tick(jobs=40)
+    live.wait(timedelta(minutes=1))
+    failed = live.tick(jobs=40)
+    assert failed.result and failed.result.outcome is Outcome.FAILED
+    (kept,) = live.drains.starts
+    live.progress.warnings.clear()
+    live.cloud.calls.clear()
+    for _ in range(5):
+        live.wait(timedelta(minutes=1))
+        assert live.tick(jobs=40).result is None, "there is nothing to do"
+    assert (live.drains.starts, live.cloud.changes(), live.progress.warnings) == ([kept], [], [])
+    record = live.records.servers[kept]
+    assert (record.drain_failed, record.in_service) == ("the drain command ended with 7: 2 jobs left", True)
+    assert len(live.ready) == 5
+
+    # A person's order tries again.
+    assert live.ensure(4).outcome is Outcome.FAILED
+    assert live.drains.starts == [kept, kept]
+    live.drains.fails = None
+    assert live.ensure(4).outcome is Outcome.CONVERGED
+    assert kept not in live.owned
+
+
+@pytest.fixture
+def checked(tmp_path: Path) -> Live:
+    return Live(tmp_path, ready=Readiness(kind="function", successes=2))
+
+
+def test_a_readiness_check_that_hangs_holds_no_request_up(checked: Live, tmp_path: Path) -> None:
+    answered = Event()
+
+    def hang(how: Readiness, server: Server) -> str | None:
+        answered.wait(60)
+        return None
+
+    try:
+        checked.readiness = ReadinessChecker(checked.clock, tmp_path, {"function": hang})  # type: ignore[assignment]
+        checked.tick(jobs=20)
+        checked.wait(timedelta(minutes=1))
+        begun = checked.clock.passed
+        checked.tick(jobs=20)
+        assert checked.clock.passed - begun <= 8, "it waits for one check, where there is nothing else to do"
+        checked.cloud.calls.clear()
+        begun = checked.clock.passed
+        checked.tick(jobs=50)
+        assert [name for name, _ in checked.cloud.calls].count("create") == 3
+        assert checked.clock.passed == begun, "the load is answered first"
+        assert {server.status for server in checked.records.servers.values()} == {Status.STARTING}
+    finally:
+        answered.set()
+
+
+def test_a_boot_that_hangs_is_not_waited_for(checked: Live) -> None:
+    checked.cloud.hang = 2
+    checked.tick(jobs=20)
+    checked.wait(timedelta(minutes=1))
+    assert tick(checked, 20) == [("list", "")]
+
+
+def test_checks_that_go_well_are_finished_by_the_tick_that_began_them(checked: Live) -> None:
+    checked.tick(jobs=20)
+    checked.wait(timedelta(minutes=1))
+    checked.tick(jobs=20)
+    assert {server.status for server in checked.records.servers.values()} == {Status.RUNNING}
+    assert checked.is_in_order(), "and recorded"

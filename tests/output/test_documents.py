@@ -59,6 +59,7 @@ DOCUMENT = {
             "missing_since": None,
             "reboot_asked": False,
             "in_service": None,
+            "drain_failed": None,
             "drain": None,
             "health": None,
             "outdated": None,

@@ -828,6 +828,9 @@ class NamedReadiness:
     def is_ready(self, how: Readiness, server: Server) -> bool:
         return server.name not in self.failing | self.unreachable
 
+    def finish(self, asked: Sequence[tuple[Readiness, Server]]) -> frozenset[str]:
+        return frozenset(server.name for how, server in asked if self.is_ready(how, server))
+
     def probe(self, how: Readiness, servers: Sequence[Server]) -> Mapping[str, CheckResult]:
         failed = dict.fromkeys(self.failing, CheckResult.FAILED)
         results = failed | dict.fromkeys(self.unreachable, CheckResult.NO_ANSWER)
