@@ -28,6 +28,7 @@ GROUPS = {
         "reboot": "Reboot servers and wait until they are ready again.",
         "stop": "Drain, shut down and delete servers.",
         "replace": "Create new servers, then delete the old ones.",
+        "roll": "Replace outdated servers, in waves.",
         "protect": "Never choose these servers for scale-down.",
         "unprotect": "Remove the protection of servers.",
     },

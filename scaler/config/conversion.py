@@ -60,6 +60,7 @@ def _group(name: str, fields: GroupSchema) -> Group:
         in_service=fields.in_service.value if fields.in_service else None,
         stop=StopPolicy(**fields.stop.model_dump()),
         lifetime=fields.lifetime,
+        roll=fields.roll.pace(),
         protect=frozenset(fields.protect),
         spread=fields.spread,
         scale_down=fields.scale_down,

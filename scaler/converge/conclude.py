@@ -14,6 +14,7 @@ from scaler.converge.make_plan import shortages
 from scaler.converge.ports import Ports
 from scaler.converge.record import give_up_waiting, record, save
 from scaler.converge.report import result_of
+from scaler.converge.rolls import failures_of
 from scaler.converge.rounds import Ended, confirm_round
 from scaler.converge.service import put_right, put_right_at_last
 from scaler.converge.standing import Standing
@@ -70,6 +71,7 @@ def judge(request: Request, standing: Standing, ports: Ports) -> Result:
     if standing.journal.count(LEFT):
         return result_of(request, standing, Outcome.UNCONFIRMED, ports)
     standing = _note_shortages(standing)
+    standing = replace(standing, journal=standing.journal.fail(*failures_of(standing.knowledge)))
     reached = _is_reached(standing)
     if reached:
         standing = replace(standing, knowledge=_forget_refusals(standing.knowledge))

@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 
 from scaler.errors import StalePlanError
 from scaler.model import Plan, PolicyPack, Spec, Step, World
 from scaler.model.orders import BY_DESTROY, NamedOperation, Orders, Pause
+from scaler.model.roll import Pace
 from scaler.planning.claims import Claim
 
 
@@ -46,6 +47,8 @@ class Options:
     """Whether `command` begins afresh, whatever it began before."""
     resumes: bool = False
     """Whether the run ends the pause of autoscaling that `destroy` set."""
+    roll: RollOrder | None = None
+    """What to do about rolls; None: only what has begun is finished, wave by wave."""
     yields: bool = False
     """Whether the run stops when somebody else asks for something meanwhile."""
 
@@ -53,6 +56,17 @@ class Options:
     def claims(self) -> Claim:
         """What to do about unclaimed servers: a run that removes everything leaves them, and goes on."""
         return replace(self.claim, leave_others=self.claim.leave_others or self.everything)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RollOrder:
+    """What a run is to do about rolls."""
+
+    paces: Mapping[str, Pace]
+    """By group: how fast a new roll goes. Other groups are not rolled."""
+    do: Literal["roll", "back", "abandon"] = "roll"
+    by_itself: bool = False
+    """Whether nobody asked for it: then no target is begun again that failed or was abandoned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +92,8 @@ class Demand:
     """Servers to remove, each lowering its group's count by one."""
     renew: frozenset[str] = frozenset()
     """Servers to replace: each goes when a new one is ready."""
+    as_wanted: bool = False
+    """As many as were asked for last, of the groups that somebody asked for."""
     remove_orphans: bool = False
     """Also remove every machine that is in no state."""
     begun: NamedOperation | None = None
@@ -119,6 +135,8 @@ class Demand:
         for name, count in unhealthy.items():
             most = recorded.get(name) if recorded else None
             there[name] += count if most is None else max(0, min(count, most - there[name]))
+        if self.as_wanted:
+            return {name: (recorded or {}).get(name, there[name]) for name in spec.groups}
         leaving = Counter(
             server.group for server in servers if (server.counts or server.unhealthy) and server.name in self.remove
         )
@@ -138,6 +156,8 @@ class Demand:
         """
         if self.counts is not None:
             return frozenset()
+        if self.as_wanted:
+            return frozenset(name for name, server in world.servers.items() if server.group not in spec.groups)
         named = self.remove | self.renew
         is_relative = bool(self.by or (self.begun and not self.begun.remove and not self.begun.renew))
         return frozenset(

@@ -23,6 +23,8 @@ from scaler.converge.observe import observe
 from scaler.converge.ports import Ports
 from scaler.converge.preview import forbidding, preview
 from scaler.converge.report import result_of
+from scaler.converge.rolling import order_rolls, roll_on
+from scaler.converge.rolls import baking_until
 from scaler.converge.rounds import converge, identify, resolve
 from scaler.converge.service import put_right
 from scaler.converge.standing import Standing
@@ -52,7 +54,8 @@ def _run(request: Request, seen: Knowledge | None, ports: Ports) -> Result:
         # A command that finds nothing to do has nothing to go on with.
         standing = replace(standing, knowledge=standing.knowledge.order(operations=()))
     is_idle = world.recorded and standing.knowledge.is_shared and not has_work
-    if request.options.apply and is_idle and not draining(standing.knowledge):
+    is_waiting = draining(standing.knowledge) or baking_until(standing.knowledge)
+    if request.options.apply and is_idle and not is_waiting:
         return end_unchanged(request, standing, ports)
     standing = _preview(request, standing, ports)
     asked = ports.clock.monotonic()
@@ -70,7 +73,8 @@ def _run(request: Request, seen: Knowledge | None, ports: Ports) -> Result:
     standing = replace(standing, knowledge=put_right(standing.knowledge, ports).knowledge)
     if not is_idle:
         standing = settle(request, converge(request, standing, ports), ports)
-    return judge(request, wait_for_drains(request, standing, ports), ports)
+    standing = roll_on(request, wait_for_drains(request, standing, ports), ports)
+    return judge(request, standing, ports)
 
 
 def _must_identify(request: Request, knowledge: Knowledge) -> bool:
@@ -97,7 +101,8 @@ def _plan(request: Request, seen: Knowledge | None, ports: Ports) -> tuple[Reque
     check_claims(request, knowledge.world)
     looked = look_at_drains(knowledge, ports, everything=request.options.everything)
     journal = Journal().report(looked.reports).fail(*looked.failures)
-    plan, knowledge = make_plan(request, resolve(request, looked.knowledge), journal, ports)
+    known = order_rolls(request, resolve(request, looked.knowledge), ports)
+    plan, knowledge = make_plan(request, known, journal, ports)
     check(request, knowledge, plan, journal)
     require_reviewed(request, knowledge, plan)
     return request, Standing(knowledge, plan, journal), looked

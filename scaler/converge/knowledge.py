@@ -58,6 +58,8 @@ class Knowledge:
     is_quota_read: bool = False
     are_names_read: bool = False
     """Whether `advice.taken` has the names that all machines of the account had a moment ago."""
+    failed_rolls: frozenset[str] = frozenset()
+    """Groups whose roll failed during this run."""
     advice: Advice = field(default_factory=Advice)
     """What refusals taught, for the next plan."""
     passed_over: Mapping[tuple[str, Placement], CloudError | str] = field(default_factory=dict)

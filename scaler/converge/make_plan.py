@@ -14,6 +14,7 @@ from scaler.converge.lessons import addresses_held
 from scaler.converge.ports import Ports
 from scaler.converge.references import current_template, find_references
 from scaler.converge.report import cost_of, servers_after
+from scaler.converge.rolls import advance_rolls, forget_rolls, note_waves
 from scaler.errors import LimitError
 from scaler.model import LEAVING, Action, Group, Placement, Plan, Spec, Step, World
 from scaler.planning.guards import (
@@ -48,6 +49,7 @@ def make_plan(request: Request, knowledge: Knowledge, journal: Journal, ports: P
     knowledge = knowledge.advise(replacements=knowledge.orders.replacements)
     if request.options.everything:
         spec, world = _without_protection(spec), _without_marks(world)
+    knowledge = forget_rolls(knowledge) if request.options.everything else advance_rolls(knowledge)
     # How servers fit beside others is worked out anew for each world.
     knowledge = replace(knowledge, advice=replace(knowledge.advice, crowded=frozenset(), waiting={}))
     made = plan(spec, world, knowledge.wanted, knowledge.advice)
@@ -60,7 +62,8 @@ def make_plan(request: Request, knowledge: Knowledge, journal: Journal, ports: P
     if made.phases and (request.options.approve or not request.options.apply):
         knowledge = _read_prices(knowledge, ports)
     cost = cost_of(knowledge, knowledge.world.servers.values(), servers_after(knowledge, made))
-    return replace(made, cost=cost), note_replacements(knowledge.note_outdated(made.outdated), made)
+    knowledge = note_waves(knowledge, made).note_outdated(made.outdated)
+    return replace(made, cost=cost), note_replacements(knowledge, made)
 
 
 def _without_protection(spec: Spec) -> Spec:
@@ -163,8 +166,9 @@ def _learn_current(request: Request, made: Plan, knowledge: Knowledge, ports: Po
     Outdated servers go first: where only some of a group go, it must be known which are.
     """
     servers = knowledge.world.servers
+    rolled = {name for name, roll in knowledge.orders.rolls.items() if roll.is_rolling or roll.avoided}
     if request.options.apply and not request.options.approve:
-        concerned = {
+        concerned = rolled | {
             step.group
             for step in made.steps
             if step.action in LEAVING and servers[step.server].counts and knowledge.wanted.get(step.group)

@@ -213,7 +213,9 @@ def _plan_again(request: Request, standing: Standing, ports: Ports) -> Standing:
             why="its wanted counts, its pause or its protection changed after this was decided",
             fix="Decide again; a watch does so by itself.",
         )
-    if not journal.reports:
+    if request.demand.as_wanted:
+        knowledge = resolve(request, knowledge)
+    elif not journal.reports:
         # Nothing was done, since others were quicker: what is relative is so to what they left.
         if knowledge.is_overruled:
             check_named(request, knowledge.world)

@@ -15,7 +15,8 @@ from scaler.converge.make_plan import check_sums, make_plan
 from scaler.converge.observe import observe
 from scaler.converge.ports import Ports
 from scaler.converge.record import save
-from scaler.converge.rounds import converge, identify
+from scaler.converge.rolls import baking_until, pause_while_baking
+from scaler.converge.rounds import converge, identify, resolve
 from scaler.converge.standing import Standing
 from scaler.errors import LockedError, ScalerError
 from scaler.model import Action, DrainStage, DrainState, Server
@@ -39,13 +40,19 @@ def wait_for_drains(request: Request, standing: Standing, ports: Ports) -> Stand
     while _may_wait(request, standing, ports):
         try:
             if not is_shown:
-                ports.progress.phase("waiting for draining servers")
+                what = "draining servers" if _open(standing) else "new servers to prove themselves"
+                ports.progress.phase(f"waiting for {what}")
             _wait_unlocked(request, standing, started, ports)
             before = standing.journal
-            if _is_superseded(standing, ports):
+            if request.demand.as_wanted:
+                seen = _seen_again(request, standing, ports)
+                standing = replace(seen, knowledge=resolve(request, seen.knowledge))
+            elif _is_superseded(standing, ports):
                 ports.progress.warn("another command changed what is wanted: this one waits no longer")
                 return _left(_seen_again(request, standing, ports))
-            standing = _go_on(request, _seen_again(request, standing, ports), ports)
+            else:
+                standing = _seen_again(request, standing, ports)
+            standing = _go_on(request, standing, ports)
             is_shown = standing.journal == before
         except LockedError as error:
             ports.progress.warn(f"{error} This command waits no longer for the draining servers.")
@@ -68,7 +75,7 @@ def _continued(request: Request) -> Request:
 def _may_wait(request: Request, standing: Standing, ports: Ports) -> bool:
     options = request.options
     is_early = ports.clock.monotonic() < request.deadline
-    return options.wait and options.patient and is_early and bool(_open(standing))
+    return options.wait and options.patient and is_early and bool(_open(standing) or baking_until(standing.knowledge))
 
 
 def _open(standing: Standing) -> dict[str, Server]:
@@ -88,7 +95,10 @@ def _wait_unlocked(request: Request, standing: Standing, started: float, ports: 
     knowledge, servers = standing.knowledge, _open(standing)
     ready = sum(running(knowledge.world, knowledge.wanted).values())
     drains = [server.drain for server in servers.values() if server.drain]
-    pause = pause_until_news(drains, clock.now(), timedelta(seconds=clock.monotonic() - started))
+    pauses = [pause_until_news(drains, clock.now(), timedelta(seconds=clock.monotonic() - started))] if drains else []
+    if until_baked := baking_until(knowledge):
+        pauses.append(pause_while_baking(until_baked, clock.now()))
+    pause = min(pauses)
     if any(_is_to_begin(server, knowledge) for server in servers.values()):
         pause = min(pause, _AGAIN)
     until = min(request.deadline, clock.monotonic() + pause.total_seconds())

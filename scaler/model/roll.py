@@ -22,6 +22,13 @@ class Pace:
     """How long new servers must have been ready and healthy before old ones go."""
 
 
+def pace_problem(pace: Pace) -> str:
+    """Say why a roll of this pace would never go on, as a predicate; empty if it does."""
+    if pace.surge + pace.unavailable == 0:
+        return "must have room: surge and unavailable are both 0"
+    return ""
+
+
 class RollState(StrEnum):
     """Where a roll stands."""
 
@@ -33,7 +40,7 @@ class RollState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
+class RollTarget:
     """What a roll makes new servers from."""
 
     images: frozenset[str]
@@ -47,12 +54,12 @@ class Roll:
     """A roll of one group, as the orders of the stack hold it from before its first create on."""
 
     since: datetime
-    target: Target
+    target: RollTarget
     pace: Pace
     state: RollState = RollState.ROLLING
     good: str | None = None
     """The image that most of its servers had when the roll began: servers that are added meanwhile are made from it."""
-    undoes: Target | None = None
+    undoes: RollTarget | None = None
     """The target that this roll takes back; None: it goes forward."""
     undone: Mapping[str, str] = field(default_factory=dict)
     """Name → id of the servers that a roll back replaces."""
@@ -77,7 +84,7 @@ class Roll:
         return self.state is RollState.ROLLING
 
     @property
-    def refused(self) -> Target | None:
+    def refused(self) -> RollTarget | None:
         """Return the target that is not begun again by itself; None if there is none."""
         return self.undoes or (self.target if self.state in (RollState.FAILED, RollState.ABANDONED) else None)
 

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from scaler.errors import ExtensionError
 from scaler.model.autoscaling import Policy
 from scaler.model.ownership import Label, Owner
+from scaler.model.roll import Pace
 
 PLACED_TOGETHER = 10
 """Servers in one placement group of Hetzner's, at most (terraform-provider-hcloud#1170)."""
@@ -178,6 +179,8 @@ class Group:
     stop: StopPolicy = StopPolicy()
     lifetime: timedelta | None = None
     """Older servers are outdated; None: age is no reason."""
+    roll: Pace = field(default_factory=Pace)
+    """How its outdated servers are replaced."""
     protect: frozenset[str] = frozenset()
     spread: bool = False
     """Whether servers are spread evenly over the locations; False: the first location with capacity gets all."""

@@ -95,7 +95,9 @@ def plan_group(facts: Facts, name: str, wanted: int) -> GroupPlan:
     group = facts.spec.groups.get(name)
     members = _members(facts, name)
     part = _part_of_roll(facts, group, members, wanted)
-    facts = facts if part.old is None else replace(facts, outdated=part.old)
+    if part.old is not None:
+        # While a roll goes on, the old servers go first; a new one may be in no state only because a run was killed.
+        facts = replace(facts, outdated=part.old, orphans=frozenset())
     wanted -= part.ahead
     dead, off = members.by_kind[_Kind.DEAD], members.by_kind[_Kind.OFF]
     everybody = [*members.by_kind[_Kind.SUPPLY], *members.by_kind[_Kind.UNHEALTHY]]
@@ -266,7 +268,7 @@ def _alive(servers: Iterable[Server], names: Collection[str]) -> list[Server]:
 
 
 def _why_renewed(server: Server, part: Part) -> str:
-    return "its wave of the roll failed" if server.name in part.failed else "it was asked to be replaced"
+    return "its wave of the roll did not succeed" if server.name in part.failed else "it was asked to be replaced"
 
 
 def _create(

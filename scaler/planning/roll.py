@@ -15,8 +15,11 @@ from datetime import datetime, timedelta
 
 from scaler.model import Group, Server, World
 from scaler.model.lifecycle import DEAD, Status
-from scaler.model.roll import Pace, Roll, RollState, Target
+from scaler.model.roll import Pace, Roll, RollState, RollTarget
 from scaler.planning.template import Current, outdated
+
+_FAILED = DEAD | {Status.UNHEALTHY, Status.STOPPED}
+"""The statuses of a new server that end its roll."""
 
 
 def digest_of(group: Group) -> str:
@@ -81,7 +84,7 @@ class Scene:
 
 def begin(scene: Scene, pace: Pace) -> Roll | None:
     """Return the roll that makes a group as the spec says now; None if no server is outdated."""
-    target = Target(images=scene.current.images, digest=digest_of(scene.group))
+    target = RollTarget(images=scene.current.images, digest=digest_of(scene.group))
     roll = Roll(since=scene.world.at, target=target, pace=pace)
     old = scene.old(roll)
     if not old:
@@ -99,7 +102,7 @@ def back(roll: Roll, scene: Scene, pace: Pace) -> Roll | None:
         return None
     return Roll(
         since=scene.world.at,
-        target=Target(images=frozenset({roll.good}), digest=digest_of(scene.group)),
+        target=RollTarget(images=frozenset({roll.good}), digest=digest_of(scene.group)),
         pace=replace(pace, canary=0),
         good=roll.good,
         undoes=roll.target,
@@ -112,7 +115,7 @@ def advance(roll: Roll, scene: Scene, wanted: int) -> Roll:
     if not roll.is_rolling or not roll.size:
         return roll
     members = scene.members(roll)
-    bad = [server for server in members.values() if server.status in DEAD or server.status is Status.UNHEALTHY]
+    bad = [server for server in members.values() if server.status in _FAILED]
     if bad:
         return replace(roll, state=RollState.FAILED, size=0, error=f"{bad[0].name} is {_trouble(bad[0])}")
     if len(members) < _needed(roll, scene, wanted) or not all(
@@ -184,7 +187,7 @@ class Part:
     members: frozenset[str] = frozenset()
     """New servers of the open wave: they do not count yet."""
     failed: frozenset[str] = frozenset()
-    """New servers of a wave that failed: they are to go."""
+    """New servers of a wave that failed or was abandoned: they are to go."""
     ahead: int = 0
     """So many servers fewer are wanted while the wave is open."""
     create: int = 0
@@ -204,7 +207,8 @@ def part_of(roll: Roll | None, scene: Scene, wanted: int, most: int | None = Non
     image = _image_beside(roll, scene.current.images)
     members = scene.members(roll)
     if not roll.is_rolling:
-        return Part(failed=frozenset(members) if roll.state is RollState.FAILED else frozenset(), image=image)
+        is_ended_early = roll.state in (RollState.FAILED, RollState.ABANDONED)
+        return Part(failed=frozenset(members) if is_ended_early else frozenset(), image=image)
     old = scene.old(roll)
     if not roll.size or not wanted:
         return Part(image=image, old=old)
@@ -212,12 +216,12 @@ def part_of(roll: Roll | None, scene: Scene, wanted: int, most: int | None = Non
     room = wanted + roll.size - roll.ahead - len(scene.servers)
     if most is not None:
         room = min(room, most - len(scene.world.machines))
-    missing = _needed(roll, scene, wanted) - len(members)
+    needed = _needed(roll, scene, wanted)
     return Part(
-        # Those beyond the wave's size were added meanwhile, of the same template: they count.
-        members=frozenset(sorted(members)[: min(roll.size, wanted)]),
+        # Those beyond them count: they were added meanwhile, of the same template, or fewer are needed by now.
+        members=frozenset(sorted(members)[:needed]),
         ahead=ahead,
-        create=max(0, min(missing, room)) if is_current(roll, scene.group) else 0,
+        create=max(0, min(needed - len(members), room)) if is_current(roll, scene.group) else 0,
         target=None if scene.current.images == roll.target.images else image_id(roll.target.images),
         image=image,
         old=old,
@@ -238,7 +242,8 @@ def _image_beside(roll: Roll, current: Collection[str]) -> str | None:
     """Return the image of servers that are added beside a wave; None: the one of the spec."""
     if roll.good is None or roll.good in current or not roll.avoided:
         return None
-    is_avoided = roll.is_rolling or not current or bool(roll.avoided & frozenset(current))
+    # By their ids: snapshots share names.
+    is_avoided = roll.is_rolling or not current or image_id(roll.avoided) == image_id(current)
     return roll.good if is_avoided else None
 
 

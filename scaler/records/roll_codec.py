@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import timedelta
 
-from scaler.model.roll import Pace, Roll, RollState, Target
+from scaler.model.roll import Pace, Roll, RollState, RollTarget
 from scaler.records.json_fields import Fields
 from scaler.support.clock import format_time, parse_time
 
@@ -68,10 +68,10 @@ def _roll_from_json(document: object) -> Roll:
     )
 
 
-def _target_to_json(target: Target) -> dict[str, object]:
+def _target_to_json(target: RollTarget) -> dict[str, object]:
     return {"images": sorted(target.images), "digest": target.digest}
 
 
-def _target_from_json(document: object) -> Target:
+def _target_from_json(document: object) -> RollTarget:
     fields = Fields(document)
-    return Target(images=frozenset(fields.texts("images")), digest=fields.text("digest"))
+    return RollTarget(images=frozenset(fields.texts("images")), digest=fields.text("digest"))

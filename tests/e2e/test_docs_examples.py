@@ -87,6 +87,8 @@ HOW: dict[tuple[str, str], Run | Elsewhere | Not] = {
         "needs a container engine; test_containers.py runs a cell like it"
     ),
     ("CONTRIBUTING.md", "go get -tool"): Not("raises the engine's version in this repository"),
+    ("docs/how-to/roll-out-an-image.md", "scaler roll --preview"): Run(before=("ensure 2 --yes",), left=2),
+    ("docs/how-to/roll-out-an-image.md", "scaler roll --bake"): Run(before=("ensure 2 --yes",), left=2),
 }
 """By page and how the example begins; `*`: all of the page's."""
 

@@ -17,7 +17,7 @@ from scaler.model import Drain, DrainStage, Health, Price, Replacement, Server
 from scaler.model.events import Event, EventName
 from scaler.model.lifecycle import Status
 from scaler.model.orders import Orders
-from scaler.model.roll import Pace, Roll, RollState, Target
+from scaler.model.roll import Pace, Roll, RollState, RollTarget
 from scaler.records.codec import event_from_json, event_to_json, from_json, server_from_json, server_to_json, to_json
 from scaler.records.state import State
 from tests.support.records import NOW, server, state
@@ -71,7 +71,7 @@ servers = st.builds(
 )
 replacements = st.builds(Replacement, server=texts, id=texts, group=texts, since=moments)
 numbers = st.integers(0, 9)
-targets = st.builds(Target, images=st.frozensets(texts, max_size=2), digest=texts)
+targets = st.builds(RollTarget, images=st.frozensets(texts, max_size=2), digest=texts)
 rolls = st.builds(
     Roll,
     since=moments,

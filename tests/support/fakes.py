@@ -79,8 +79,8 @@ START = datetime(2026, 11, 24, 22, 0, tzinfo=UTC)
 TYPES = ("cx23", "cpx22")
 LOCATIONS = ("fsn1", "nbg1")
 
-_IMAGES = {("selector", "role=worker"), ("name", "golden"), ("id", "100")}
-"""How a spec can name the only image of the fake cloud."""
+_IMAGES = {("selector", "role=worker"), ("name", "golden")}
+"""How a spec can name the newest image of the fake cloud."""
 
 
 def group(name: str = "worker", count: int = 3, **fields: object) -> Group:
@@ -206,6 +206,10 @@ class FakeCloud:
     """Names of the keys, networks and other things that a spec can name."""
     disk: int = 20
     """What the image needs, in GB."""
+    snapshots: list[str] = field(default_factory=lambda: ["100"])
+    """The images by id, the newest last; a spec's selector and name find that one."""
+    broken: set[str] = field(default_factory=set)
+    """Images whose machines never boot."""
     hang: int = 0
     """How many of the next machines never boot."""
     boxes: dict[str, Box] = field(default_factory=dict)
@@ -306,8 +310,8 @@ class FakeCloud:
             box.placement_group, box.addresses = request.placement_group, request.addresses
         if self.deny_new_s:
             self.denied[box.id] = self.clock.monotonic() + self.deny_new_s
-        if self.hang > 0:
-            self.hang -= 1
+        if self.hang > 0 or request.image in self.broken:
+            self.hang = max(0, self.hang - 1)
             box.ready = None
         self.on_change()
         self.fuse.burn()
@@ -363,11 +367,12 @@ class FakeCloud:
         self.fuse.burn()
 
     def find_image(self, image: ImageRef, architecture: str, location: str) -> Image:
-        if (image.kind, image.value) not in _IMAGES:
+        if (image.kind, image.value) not in _IMAGES | {("id", snapshot) for snapshot in self.snapshots}:
             raise InvalidError(f"there is no image {image.value}", why="not_found", fix="there is golden (100)")
         if architecture != "x86":
             raise InvalidError(f"golden is for x86, not for {architecture}", why="not_found")
-        return Image(id="100", name="golden", created=START, available=True, disk=self.disk, architecture=architecture)
+        found = image.value if image.kind == "id" else self.snapshots[-1]
+        return Image(id=found, name="golden", created=START, available=True, disk=self.disk, architecture=architecture)
 
     def reference(self, kind: Reference, name: str) -> str:
         if name not in self.things:
@@ -451,7 +456,7 @@ class FakeCloud:
             raise NameTakenError(f"{request.name} is taken", why="uniqueness_error")
         if self.catalogue().offer(request.type, request.location) is None:
             raise InvalidError(f"{request.type} is not sold at {request.location}", why="invalid_input")
-        if request.image != "100":
+        if request.image not in self.snapshots:
             raise InvalidError(f"there is no image {request.image}", why="invalid_input")
         if (request.type, request.location) in self.full:
             raise NoCapacityError("no capacity", why="resource_unavailable")

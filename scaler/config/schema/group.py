@@ -16,6 +16,7 @@ from scaler.config.schema.images import Image
 from scaler.config.schema.labels import Labels
 from scaler.config.schema.readiness import CheckSchema, HealthySchema, ReadySchema, check_or_none, show_none
 from scaler.config.schema.refusals import refusal, shown
+from scaler.config.schema.rolling import RollSchema
 from scaler.config.schema.service import InServiceSchema
 from scaler.config.schema.stopping import StopSchema
 from scaler.config.schema.user_data import check_document, read_user_data
@@ -102,6 +103,11 @@ class GroupSchema(BaseModel):
         default=False,
     )
     image_changes: Literal["new"] = spec_key("Which servers get a changed image: only new ones.", default="new")
+    roll: RollSchema = spec_key(
+        "How `scaler roll` replaces outdated servers.",
+        default=RollSchema(),
+        json_schema_extra={"default": {}},
+    )
     autoscale: AutoscaleSchema | None = spec_key("How the count follows the load; it needs max.", default=None)
 
     @field_validator("max", mode="before")

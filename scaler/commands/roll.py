@@ -1,0 +1,110 @@
+"""`scaler roll`: replace outdated servers, in waves."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import click
+
+from scaler.commands.changing import How, change_options
+from scaler.commands.command import Command, common_options
+from scaler.commands.completers import complete_group
+from scaler.commands.context import Context
+from scaler.commands.options import Duration
+from scaler.commands.running import ask, load_stack, require_consent, require_time, run, show
+from scaler.converge.counts import known_group
+from scaler.converge.demand import Demand, Options, RollOrder
+from scaler.converge.ensure import ensure
+from scaler.errors import UsageError
+from scaler.model import Result, Spec
+from scaler.model.roll import Pace, pace_problem
+from scaler.planning.claims import Claim
+from scaler.records.run_lock import RunLock
+
+
+@click.command(cls=Command)
+@click.option("-g", "--group", metavar="GROUP", shell_complete=complete_group, help="Only this group; default: all.")
+@click.option("--surge", type=click.IntRange(min=0), metavar="N", help="So many servers beside the wanted ones.")
+@click.option("--unavailable", type=click.IntRange(min=0), metavar="N", help="So many wanted servers out of service.")
+@click.option("--canary", type=click.IntRange(min=0), metavar="N", help="Size of the first wave; 0: like the others.")
+@click.option("--bake", type=Duration(), metavar="TIME", help="How long new servers must be ready before old ones go.")
+@click.option("--rollback", is_flag=True, help="Replace the servers of the last roll by ones on the image of before.")
+@click.option("--abandon", is_flag=True, help="End the roll where it is; only its open wave is removed.")
+@click.option("--preview", is_flag=True, help="Show the first wave, and which servers are outdated; change nothing.")
+@change_options
+@common_options
+def roll(
+    context: Context,
+    group: str | None,
+    surge: int | None,
+    unavailable: int | None,
+    canary: int | None,
+    bake: timedelta | None,
+    rollback: bool,
+    abandon: bool,
+    preview: bool,
+    how: How,
+) -> int:
+    """Replace servers that are not as the spec says now, or older than `lifetime`: new ones first, in waves.
+
+    The new servers of a wave must be ready and healthy for --bake before old ones are drained and deleted. The first
+    wave whose servers fail ends the roll: they are removed, and the old ones stay. Without options, the
+    spec's `roll` says how fast it goes. --timeout is the time of one wave.
+
+    A roll that was interrupted goes on with the same command; --rollback and --abandon end it.
+
+    \b
+    Examples:
+      scaler roll --preview                            what would be replaced
+      scaler roll --canary 1 --bake 5m --surge 3 --yes
+      scaler roll --rollback --yes                     back to the image of before
+
+    \b
+    Exit codes: 0 rolled, 1 a wave failed, or error, 3 refused, 4 not confirmed in time, 5 locked, 64 usage.
+    """
+    if not preview:
+        require_consent(context, how.yes, "roll")
+    require_time(how.timeout)
+    if rollback and abandon:
+        raise UsageError("--rollback and --abandon exclude each other.")
+    if how.no_wait:
+        raise UsageError("A roll waits for each of its waves.", fix="Leave --no-wait out.")
+    project, spec = load_stack(context)
+    given = {"surge": surge, "unavailable": unavailable, "canary": canary, "bake": bake}
+    order = RollOrder(
+        paces={name: _pace(spec, name, given) for name in ([known_group(spec, group)] if group else spec.groups)},
+        do="back" if rollback else "abandon" if abandon else "roll",
+    )
+
+    def use_case(ports: Any) -> Result:
+        options = Options(
+            timeout=how.timeout,
+            apply=not preview,
+            approve=None if how.yes or preview else ask(context, spec, ports),
+            expect_current=how.expect_current,
+            max_change=how.max_change,
+            accept_loss=how.accept_loss,
+            claim=Claim(everything=how.claim),
+            roll=order,
+        )
+        return ensure(spec, Demand(as_wanted=True), options, ports)
+
+    def rolled() -> Result:
+        return run(context, project, spec, use_case, cause="roll", lock=how.lock)
+
+    if preview:
+        return show(context, rolled())
+    # The run's lock is free while servers bake: a second roll waits for the whole first one.
+    whole = RunLock(project.state_dir, f"{spec.stack}.roll")
+    with whole.held("roll", context.clock, within=how.lock.timeout, note=lambda text: click.echo(text, err=True)):
+        return show(context, rolled())
+
+
+def _pace(spec: Spec, name: str, given: dict[str, Any]) -> Pace:
+    """Return how fast a group is rolled: by the command's options, else by the spec."""
+    pace = replace(spec.groups[name].roll, **{key: value for key, value in given.items() if value is not None})
+    if problem := pace_problem(pace):
+        raise UsageError(f"The roll of {name} {problem}.", fix="Give --surge 1, or --unavailable 1.")
+    return pace

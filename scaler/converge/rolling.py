@@ -1,0 +1,210 @@
+"""Roll: replace outdated servers, wave after wave, each planned, applied, confirmed and recorded like a run.
+
+The roll's record says how far it is. A run that is killed leaves it, and the next one goes on with what it finds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from scaler.clouds import InvalidError
+from scaler.converge.conclude import LEFT, settle
+from scaler.converge.demand import Request, RollOrder
+from scaler.converge.knowledge import Knowledge
+from scaler.converge.make_plan import check_sums, learn_current, make_plan
+from scaler.converge.observe import obey_others, observe_patiently
+from scaler.converge.ports import Ports
+from scaler.converge.record import save
+from scaler.converge.rolls import advance_rolls, ordered_rolls, scene_of
+from scaler.converge.rounds import converge, resolve
+from scaler.converge.standing import Standing
+from scaler.converge.waiting import wait_for_drains
+from scaler.errors import LimitError, RefusedError, ScalerError
+from scaler.model import ImageRef
+from scaler.model.roll import Pace, Roll, RollState, RollTarget
+from scaler.planning.roll import Scene, back, begin, digest_of, is_current, open_wave, surge_with
+
+
+def order_rolls(request: Request, knowledge: Knowledge, ports: Ports) -> Knowledge:
+    """Begin the rolls that the run asks for, or go on with them, and open the next wave; RefusedError, LimitError."""
+    order = request.options.roll
+    if order is None:
+        return knowledge
+    knowledge = learn_current(order.paces.keys(), advance_rolls(knowledge), ports)
+    rolls = dict(knowledge.orders.rolls)
+    for name, pace in order.paces.items():
+        roll = _ordered(order, name, pace, knowledge, ports)
+        if roll is not None:
+            rolls[name] = roll
+    if order.do == "abandon":
+        return ordered_rolls(knowledge, rolls)
+    _check_change(request, knowledge, rolls)
+    return _open(request, ordered_rolls(knowledge, rolls), ports)
+
+
+def roll_on(request: Request, standing: Standing, ports: Ports) -> Standing:
+    """Carry out wave after wave, each in the time of a run, until the rolls are over or something is in the way."""
+    if request.options.roll is None or request.options.roll.do == "abandon":
+        return standing
+    options = replace(request.options, approve=None, reviewed=None, expect_current=None)
+    # Each wave replaces a server at least, and those that are added meanwhile are replaced too.
+    left = 3 * len(standing.world.machines) + 10
+    while options.wait and (left := left - 1) and not standing.failures and not standing.journal.count(LEFT):
+        request = replace(request, options=options, started=ports.clock.monotonic())
+        try:
+            knowledge = obey_others(observe_patiently(standing.knowledge, ports, request.deadline), ports)
+            knowledge = _open(request, advance_rolls(resolve(request, knowledge)), ports)
+            if knowledge.orders.rolls == standing.knowledge.orders.rolls:
+                return standing
+            journal = replace(standing.journal, tallies={})
+            plan, knowledge = make_plan(request, knowledge, journal, ports)
+            check_sums(request, knowledge, plan, journal)
+            save(knowledge, ports, plan.steps)
+            standing = settle(request, converge(request, Standing(knowledge, plan, journal), ports), ports)
+        except ScalerError as error:
+            return replace(standing, journal=standing.journal.fail(error))
+        standing = wait_for_drains(request, standing, ports)
+    return standing
+
+
+# ---------------------------------------------------------------------------------------------
+# Beginning
+
+
+def _ordered(order: RollOrder, name: str, pace: Pace, knowledge: Knowledge, ports: Ports) -> Roll | None:
+    """Return the roll of a group as it is asked for; None if there is nothing to do."""
+    roll, scene = knowledge.orders.rolls.get(name), scene_of(knowledge, name)
+    if order.do == "abandon":
+        return replace(roll, state=RollState.ABANDONED, size=0) if roll and roll.is_rolling else roll
+    if order.do == "back":
+        return _back(name, roll, scene, pace, ports)
+    if not scene.current.images:
+        if order.by_itself:
+            return roll
+        raise RefusedError(
+            f"{name} cannot be rolled now.", why="the image of new servers is not known", fix="Try again later."
+        )
+    if roll and roll.is_rolling:
+        return _continued(order, name, roll, scene, ports)
+    target = RollTarget(images=scene.current.images, digest=digest_of(scene.group))
+    if order.by_itself and roll and roll.refused == target:
+        ports.progress.note(f"{name} is not rolled again: this template {roll.error or 'was taken back'}")
+        return roll
+    return begin(scene, pace) or roll
+
+
+def _continued(order: RollOrder, name: str, roll: Roll, scene: Scene, ports: Ports) -> Roll:
+    """Go on with a roll that has begun, unless the spec says something else by now."""
+    if roll.undoes and not order.by_itself:
+        raise RefusedError(
+            f"{name} is being rolled back.",
+            why=f"that began at {roll.since:%Y-%m-%d %H:%M} UTC",
+            fix="Finish it with --rollback, or end it with --abandon.",
+            code="rolling_back",
+        )
+    if not is_current(roll, scene.group) and not order.by_itself:
+        raise RefusedError(
+            f"The spec of {name} changed since its roll began.",
+            why=f"the roll of {roll.since:%Y-%m-%d %H:%M} UTC makes other servers than the spec describes now",
+            fix=f"Run `scaler roll --group {name} --abandon`, and roll again.",
+            code="roll_outdated",
+        )
+    ports.progress.note(f"going on with the roll of {name} that began at {roll.since:%Y-%m-%d %H:%M} UTC")
+    return roll
+
+
+def _back(name: str, roll: Roll | None, scene: Scene, pace: Pace, ports: Ports) -> Roll:
+    if roll and roll.is_rolling and roll.undoes:
+        return roll
+    returned = back(roll, scene, pace) if roll and not roll.undoes else None
+    if roll is None or returned is None:
+        raise RefusedError(
+            f"There is nothing of {name} to roll back.",
+            why="its last roll replaced no server that is still there" if roll else "it was never rolled",
+            code="nothing_to_roll_back",
+        )
+    if not is_current(roll, scene.group):
+        raise RefusedError(
+            f"{name} cannot be rolled back.",
+            why="its spec changed since the roll, and only the image of before is known",
+            fix="Take the change of the spec back, or roll forward.",
+            code="roll_outdated",
+        )
+    if roll.good and roll.good.isdigit():
+        _require_image(name, roll.good, scene, ports)
+    return returned
+
+
+def _require_image(name: str, image: str, scene: Scene, ports: Ports) -> None:
+    """RefusedError if the snapshot to go back to was deleted."""
+    catalogue, group = ports.cloud.catalogue(), scene.group
+    offers = [offer for kind in group.types for at in group.locations if (offer := catalogue.offer(kind, at))]
+    try:
+        for offer in offers[:1]:
+            ports.cloud.find_image(ImageRef("id", image), offer.architecture, offer.location)
+    except InvalidError as error:
+        raise RefusedError(
+            f"{name} cannot be rolled back: its image of before, {image}, does not exist any more.",
+            why=str(error),
+            fix="Make an image again, and roll forward.",
+            code="image_gone",
+        ) from error
+
+
+# ---------------------------------------------------------------------------------------------
+# Waves
+
+
+def _open(request: Request, knowledge: Knowledge, ports: Ports) -> Knowledge:
+    """Open the next wave of the first roll that has one left, if none is open."""
+    order = request.options.roll
+    rolls = dict(knowledge.orders.rolls)
+    names = [
+        name
+        for name in (order.paces if order else ())
+        if name in rolls and rolls[name].is_rolling and is_current(rolls[name], knowledge.spec.groups[name])
+    ]
+    for name in names:
+        scene = scene_of(knowledge, name)
+        opened = open_wave(rolls[name], scene, knowledge.wanted.get(name, 0), _room(knowledge))
+        rolls[name] = opened
+        if opened.size:
+            ports.progress.note(f"{name}: wave {opened.waves}, {opened.size} of {len(scene.old(opened))} to replace")
+            break
+        if opened.is_rolling and order and not order.by_itself:
+            _require_room(name, opened, scene, knowledge)
+            break
+    return ordered_rolls(knowledge, rolls)
+
+
+def _room(knowledge: Knowledge) -> int | None:
+    """Return how many machines more there may be; None: any number."""
+    most = min((most for most in (knowledge.spec.limit, knowledge.advice.most) if most is not None), default=None)
+    return None if most is None else most - len(knowledge.world.machines)
+
+
+def _require_room(name: str, roll: Roll, scene: Scene, knowledge: Knowledge) -> None:
+    """LimitError where a wave has no room, and no server may be out of service either."""
+    if not scene.old(roll) or surge_with(roll.pace, _room(knowledge)) + roll.pace.unavailable:
+        return
+    raise LimitError(
+        f"There is no room to roll {name}.",
+        why=f"{len(knowledge.world.machines)} machines are there, and no more are allowed",
+        fix="Raise the limit, or allow `--unavailable 1`.",
+        code="no_room_to_roll",
+    )
+
+
+def _check_change(request: Request, knowledge: Knowledge, rolls: dict[str, Roll]) -> None:
+    """LimitError where the whole roll creates and deletes more than the run may."""
+    most, order = request.options.max_change, request.options.roll
+    if most is None or order is None:
+        return
+    old = sum(len(scene_of(knowledge, name).old(rolls[name])) for name in order.paces if name in rolls)
+    if 2 * old > most:
+        raise LimitError(
+            f"The roll would create and delete {2 * old} servers together.",
+            why=f"--max-change is {most}",
+            fix="Allow more, or roll fewer groups.",
+            code="above_max_change",
+        )

@@ -1,0 +1,236 @@
+"""`roll`: canary, waves, failures, roll back, kills, and counts that change meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+
+import pytest
+
+from scaler.converge.demand import Demand, Options, RollOrder
+from scaler.errors import LimitError, RefusedError
+from scaler.model import Outcome, Result
+from scaler.model.orders import newest
+from scaler.model.roll import Pace, Roll, RollState
+from tests.support.fakes import Killed, Setting, group, spec
+
+FAST = Pace(surge=3, canary=1, bake=timedelta(seconds=20))
+
+
+@dataclass
+class Fleet:
+    """Servers on image 100, and what was there at each moment."""
+
+    count: int
+    limit: int | None = None
+    setting: Setting = field(init=False)
+    ready: list[int] = field(default_factory=list)
+    there: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.setting = Setting(spec(group("worker", 0, start_within=timedelta(minutes=2)), limit=self.limit))
+        self.setting.with_servers(worker=self.count)
+        self.setting.cloud.snapshots.append("200")
+        self.setting.clock.on_tick = self.look
+        self.setting.cloud.on_change = self.look
+
+    def look(self) -> None:
+        self.ready.append(len(self.setting.ready))
+        self.there.append(len(self.setting.owned))
+
+    def roll(self, pace: Pace = FAST, **order: object) -> Result:
+        asked = RollOrder(paces={"worker": pace}, **order)  # type: ignore[arg-type]
+        return self.setting.run(Demand(as_wanted=True), Options(roll=asked))
+
+    @property
+    def images(self) -> dict[str, int]:
+        """How many servers have each image."""
+        self.setting.cloud._pass()
+        images = [box.image for box in self.setting.cloud.boxes.values() if box.gone is None]
+        return {image: images.count(image) for image in sorted(set(images))}
+
+    @property
+    def record(self) -> Roll:
+        orders = newest(self.setting.stack.saved.orders, self.setting.records.orders())
+        return orders.rolls["worker"]
+
+
+def test_a_roll_replaces_all_in_waves_and_keeps_the_count() -> None:
+    fleet = Fleet(10)
+    result = fleet.roll()
+    assert (result.outcome, fleet.images) == (Outcome.CONVERGED, {"200": 10}), fleet.setting.progress.warnings
+    assert (min(fleet.ready), max(fleet.there)) == (10, 13)
+    assert (fleet.record.state, fleet.record.waves) == (RollState.DONE, 4)
+    assert len(fleet.record.replaced) == 10
+    assert fleet.setting.is_in_order()
+    fleet.setting.cloud.calls.clear()
+    assert fleet.roll().outcome is Outcome.UNCHANGED
+    assert fleet.setting.cloud.changes() == []
+
+
+def test_a_roll_without_surge_goes_below_the_count_by_what_is_allowed() -> None:
+    fleet = Fleet(6, limit=6)
+    with pytest.raises(LimitError, match="no room to roll worker"):
+        fleet.roll(replace(FAST, canary=0))
+    assert fleet.images == {"100": 6}
+    result = fleet.roll(replace(FAST, canary=0, unavailable=2))
+    assert (result.outcome, fleet.images) == (Outcome.CONVERGED, {"200": 6}), fleet.setting.progress.warnings
+    assert (min(fleet.ready), max(fleet.there)) == (4, 6)
+
+
+def test_an_image_that_never_gets_ready_costs_the_canary_alone() -> None:
+    fleet = Fleet(5)
+    fleet.setting.cloud.broken.add("200")
+    result = fleet.roll()
+    assert (result.outcome, fleet.images) == (Outcome.FAILED, {"100": 5})
+    assert "The roll of worker stopped at wave 1" in str(result.failures[0])
+    assert (min(fleet.ready), max(fleet.there)) == (5, 6)
+    assert fleet.setting.is_in_order()
+    # More servers are made from the image that works, by whatever command.
+    fleet.setting.ensure(7)
+    assert fleet.images == {"100": 7}
+    # And nothing begins the same again by itself.
+    assert fleet.roll(by_itself=True).outcome is Outcome.UNCHANGED
+    fleet.setting.cloud.snapshots.append("300")
+    assert fleet.roll(by_itself=True).outcome is Outcome.CONVERGED
+    assert fleet.images == {"300": 7}
+
+
+def test_servers_that_fail_while_they_bake_cost_the_canary_alone() -> None:
+    fleet = Fleet(4)
+
+    def break_down() -> None:
+        fleet.look()
+        for box in fleet.setting.cloud.boxes.values():
+            if box.image == "200" and box.ready is not None and fleet.setting.clock.passed > box.ready + 5:
+                fleet.setting.readiness.failing.add(box.name)
+                fleet.setting.health.failing.add(box.name)
+                box.off = True
+
+    fleet.setting.clock.on_tick = break_down
+    result = fleet.roll()
+    assert fleet.images == {"100": 4}, (result, fleet.setting.progress.warnings)
+    assert result.outcome is Outcome.FAILED
+    assert min(fleet.ready) == 4
+
+
+def test_a_roll_back_after_a_later_wave_ends_on_the_old_image() -> None:
+    fleet = Fleet(8)
+    waves: list[int] = []
+
+    def spoil() -> None:
+        fleet.look()
+        if fleet.images.get("200", 0) >= 4:
+            fleet.setting.cloud.broken.add("200")
+            waves.append(1)
+
+    fleet.setting.clock.on_tick = spoil
+    assert fleet.roll().outcome is Outcome.FAILED
+    assert fleet.images == {"100": 4, "200": 4}
+    assert fleet.record.waves == 3
+    result = fleet.roll(do="back")
+    assert (result.outcome, fleet.images) == (Outcome.CONVERGED, {"100": 8}), fleet.setting.progress.warnings
+    assert min(fleet.ready) == 8
+    # The image of the spec stays out of use, until it is another one.
+    fleet.setting.ensure(9)
+    assert fleet.images == {"100": 9}
+
+
+def test_what_cannot_be_rolled_back_says_why() -> None:
+    fleet = Fleet(2)
+    with pytest.raises(RefusedError, match="nothing of worker to roll back"):
+        fleet.roll(do="back")
+    fleet.roll()
+    fleet.setting.cloud.snapshots.remove("100")
+    with pytest.raises(RefusedError, match="its image of before, 100, does not exist any more"):
+        fleet.roll(do="back")
+    fleet.setting.cloud.snapshots.insert(0, "100")
+    changed = replace(fleet.setting.spec.groups["worker"], user_data="#!/bin/sh")
+    fleet.setting.spec = replace(fleet.setting.spec, groups={"worker": changed})
+    with pytest.raises(RefusedError, match="its spec changed since the roll"):
+        fleet.roll(do="back")
+    assert fleet.images == {"200": 2}
+
+
+@pytest.mark.parametrize("saves", [True, False], ids=["engine-outlives", "engine-dies"])
+@pytest.mark.parametrize("then", ["roll", "ensure"])
+def test_one_that_is_killed_anywhere_goes_on_and_doubles_nothing(then: str, saves: bool) -> None:
+    for boundary in range(1, 40, 3):
+        fleet = Fleet(3)
+        fleet.setting.stack.saves_when_killed = saves
+        fleet.setting.fuse.left = boundary
+        with suppress(Killed):
+            fleet.roll(replace(FAST, surge=2))
+        fleet.setting.fuse.left = None
+        fleet.setting.clock.passed += 90
+        if then == "ensure":
+            result = fleet.setting.ensure(3)
+            assert result.outcome in (Outcome.CONVERGED, Outcome.UNCHANGED), (boundary, result.failures)
+            assert len(fleet.setting.owned) == 3
+        result = fleet.roll(replace(FAST, surge=2))
+        assert fleet.images == {"200": 3}, (boundary, result.failures, fleet.setting.progress.warnings)
+        assert max(fleet.there) <= 5
+        assert min(fleet.ready) >= 3
+        assert fleet.setting.is_in_order()
+
+
+def test_a_count_that_changes_in_the_middle_ends_exact_and_all_new() -> None:
+    fleet = Fleet(10)
+    asked: list[int] = []
+
+    def ask_for_more() -> None:
+        fleet.look()
+        if fleet.images.get("200", 0) == 4 and not asked:
+            asked.append(12)
+            there = Setting(fleet.setting.spec)
+            there.clock, there.cloud, there.stack = fleet.setting.clock, fleet.setting.cloud, fleet.setting.stack
+            there.records = fleet.setting.records
+            there.ensure(12)
+
+    fleet.setting.clock.on_tick = ask_for_more
+    result = fleet.roll()
+    assert asked
+    assert fleet.images == {"200": 12}, (result.failures, fleet.setting.progress.warnings)
+    assert min(fleet.ready) == 10
+
+
+def test_an_ensure_finishes_the_wave_that_was_begun_and_begins_none() -> None:
+    fleet = Fleet(6)
+    fleet.setting.fuse.left = 14
+    with suppress(Killed):
+        fleet.roll(replace(FAST, canary=0, surge=2))
+    fleet.setting.fuse.left = None
+    begun: Mapping[str, int] = fleet.images
+    assert begun.get("200") == 2
+    result = fleet.setting.ensure(6)
+    assert (result.outcome, fleet.images) == (Outcome.CONVERGED, {"100": 4, "200": 2})
+    fleet.roll(do="abandon")
+    assert fleet.record.state is RollState.ABANDONED
+    assert fleet.images == {"100": 4, "200": 2}
+    assert fleet.roll(by_itself=True).outcome is Outcome.UNCHANGED
+
+
+def test_a_whole_roll_is_more_than_a_run_may_change() -> None:
+    fleet = Fleet(4)
+    order = RollOrder(paces={"worker": FAST})
+    with pytest.raises(LimitError, match="create and delete 8 servers together"):
+        fleet.setting.run(Demand(as_wanted=True), Options(roll=order, max_change=7))
+    assert fleet.images == {"100": 4}
+
+
+def test_a_changed_spec_ends_a_roll_only_by_hand() -> None:
+    fleet = Fleet(6)
+    fleet.setting.fuse.left = 14
+    with suppress(Killed):
+        fleet.roll()
+    fleet.setting.fuse.left = None
+    worker = replace(fleet.setting.spec.groups["worker"], types=("cpx22",))
+    fleet.setting.spec = replace(fleet.setting.spec, groups={"worker": worker})
+    with pytest.raises(RefusedError, match="The spec of worker changed since its roll began"):
+        fleet.roll()
+    fleet.roll(do="abandon")
+    fleet.roll()
+    assert {box.type for box in fleet.setting.cloud.boxes.values() if box.gone is None} == {"cpx22"}
+    assert fleet.images == {"200": 6}
