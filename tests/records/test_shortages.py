@@ -37,6 +37,20 @@ def test_a_later_shortage_does_not_make_an_earlier_one_last(path: Path) -> None:
     assert Shortages(path).full(START + CAPACITY_FOR) == {("cx33", "nbg1"): START + CAPACITY_FOR - MOMENT}
 
 
+def test_addresses_are_remembered_for_an_hour_and_are_no_quota_of_servers(path: Path) -> None:
+    Shortages(path).note_addresses(5, START)
+    later = Shortages(path)
+    assert later.addresses(START + QUOTA_FOR - MOMENT) == (5, START)
+    assert later.addresses(START + QUOTA_FOR) is None
+    assert later.quota(START) is None
+
+
+def test_a_file_of_an_earlier_version_has_no_addresses(path: Path) -> None:
+    path.parent.mkdir()
+    path.write_text('{"schema": 1, "no_capacity": [], "quota": {"servers": 7, "at": "2026-11-24T22:00:00Z"}}', "utf-8")
+    assert (Shortages(path).quota(START), Shortages(path).addresses(START)) == ((7, START), None)
+
+
 @pytest.mark.acceptance("T14")
 def test_a_moment_in_the_future_proves_nothing(path: Path) -> None:
     known = Shortages(path)
