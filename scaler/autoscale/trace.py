@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -75,6 +76,9 @@ def _csv_rows(text: str) -> Rows:
     lines = csv.DictReader(text.splitlines())
     if "time" not in (lines.fieldnames or ()):
         raise ValueError("the first line names no column time")
+    if twice := [name for name, number in Counter(lines.fieldnames).items() if number > 1]:
+        # The last one would win, unseen.
+        raise ValueError(f"the first line names the column {quoted(twice[0])} twice")
     rows = []
     for line in lines:
         if None in line or None in line.values():

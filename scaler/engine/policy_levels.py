@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -29,18 +30,23 @@ _ANSWER_S = 20.0
 Levels = Mapping[str, str]
 
 
-def is_mandatory(policy: str, pack_name: str, packs: Sequence[PolicyPack], files: Sequence[PackFiles]) -> bool:
+def is_mandatory(
+    policy: str, pack_name: str, packs: Sequence[PolicyPack], files: Sequence[PackFiles], environ: Mapping[str, str]
+) -> bool:
     """Return whether a policy forbids; starts the packs to ask them, since an event names only the pack."""
-    return forbids(policy, pack_name, [(pack, _info(started)) for pack, started in zip(packs, files, strict=True)])
+    asked = [(pack, _info(started, environ)) for pack, started in zip(packs, files, strict=True)]
+    return forbids(policy, pack_name, asked)
 
 
-def refuse_unknown_policies(packs: Sequence[PolicyPack], files: Sequence[PackFiles]) -> None:
+def refuse_unknown_policies(
+    packs: Sequence[PolicyPack], files: Sequence[PackFiles], environ: Mapping[str, str]
+) -> None:
     """SpecError if the spec configures a policy that its pack does not have: the engine would ignore that.
 
     A pack that cannot be asked is left to the engine, which says why.
     """
     for pack, started in zip(packs, files, strict=True):
-        info = _info(started) if pack.config else None
+        info = _info(started, environ) if pack.config else None
         known = sorted(policy.name for policy in info.policies) if info else []
         unknown = [name for name in pack.config if known and name not in (*known, "all")]
         if unknown:
@@ -84,24 +90,37 @@ def _word(level: int) -> str:
     return str(analyzer_pb2.EnforcementLevel.Name(level)).lower()
 
 
-def _info(files: PackFiles) -> Any:
+def _info(files: PackFiles, environ: Mapping[str, str]) -> Any:
     """Return what a pack says of itself; None if it cannot be asked."""
     asked = suppress(OSError, ValueError, grpc.RpcError)
-    with asked, _started(files) as port, grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+    # It is on loopback, whatever proxy the environment names.
+    direct = [("grpc.enable_http_proxy", 0)]
+    with (
+        asked,
+        _started(files, environ) as port,
+        grpc.insecure_channel(f"127.0.0.1:{port}", options=direct) as channel,
+    ):
         return analyzer_pb2_grpc.AnalyzerStub(channel).GetAnalyzerInfo(empty_pb2.Empty(), timeout=_ANSWER_S)
     return None
 
 
 @contextmanager
-def _started(files: PackFiles) -> Iterator[int]:
+def _started(files: PackFiles, environ: Mapping[str, str]) -> Iterator[int]:
     """Start a pack as the engine does, without an engine; yield the port that it writes on its first line."""
     process = subprocess.Popen(
-        [str(files.path), "127.0.0.1:0"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        [str(files.path), "127.0.0.1:0"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        # The engine's: scaler's own has the cloud's token.
+        env=dict(environ),
+        start_new_session=True,
     )
     try:
         yield _first_number(process.stdout) if process.stdout else 0
     finally:
-        process.kill()
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         if process.stdout:
             process.stdout.close()

@@ -139,9 +139,9 @@ class PulumiStack:
         # Permit only what the plan forgets: a preview must leave it out as the run will, and must do nothing else.
         operation = Operation(self._cloud, self._owner_of(change.identity), Permits(forget=change.permits.forget))
         with self._serving(operation, engine) as port, launchers(packs, self._withheld(engine)) as files:
-            _refuse_unknown_policies(packs, files)
+            _refuse_unknown_policies(packs, files, engine.environ)
             ran = engine.preview(self._program(change), port, refresh=change.refresh, packs=files)
-            violations = tuple(self._violation(event, packs, files) for event in ran.events.violations)
+            violations = tuple(self._violation(event, packs, files, engine.environ) for event in ran.events.violations)
         if ran.error and not any(violation.forbids for violation in violations):
             raise explain(ran.error, ran.events.last_line, packs, files)
         if packs:
@@ -160,13 +160,19 @@ class PulumiStack:
         """Return the name and value of each of our servers, from values by URN."""
         return ((_name(urn), value) for urn, value in by_urn.items() if f"${self._type}::" in urn)
 
-    def _violation(self, event: PolicyEvent, packs: Sequence[PolicyPack], files: Sequence[PackFiles]) -> Violation:
+    def _violation(
+        self,
+        event: PolicyEvent,
+        packs: Sequence[PolicyPack],
+        files: Sequence[PackFiles],
+        environ: Mapping[str, str],
+    ) -> Violation:
         urn = event.resource_urn or ""
         forbids = event.enforcement_level == "mandatory"
         if not forbids and is_unjudged(event.message):
             from scaler.engine.policy_levels import is_mandatory
 
-            forbids = is_mandatory(event.policy_name, event.policy_pack_name, packs, files)
+            forbids = is_mandatory(event.policy_name, event.policy_pack_name, packs, files, environ)
         return Violation(
             policy=event.policy_name,
             pack=event.policy_pack_name,
@@ -396,11 +402,13 @@ class PulumiStack:
         )
 
 
-def _refuse_unknown_policies(packs: Sequence[PolicyPack], files: Sequence[PackFiles]) -> None:
+def _refuse_unknown_policies(
+    packs: Sequence[PolicyPack], files: Sequence[PackFiles], environ: Mapping[str, str]
+) -> None:
     if any(pack.config for pack in packs):
         from scaler.engine.policy_levels import refuse_unknown_policies
 
-        refuse_unknown_policies(packs, files)
+        refuse_unknown_policies(packs, files, environ)
 
 
 def _applied(operation: Operation, **more: Any) -> Applied:

@@ -163,6 +163,7 @@ def test_a_moment_without_a_number_was_not_recorded(tmp_path: Path) -> None:
         ("time,a\nnoon,2\n", "line 2: 'noon' is no time"),
         ("time,a\n1,many\n", "line 2: a: 'many' is no number"),
         ("time,a\n1\n", "line 2 has another number of fields"),
+        ("time,a,a\n0,1,2\n", "the first line names the column 'a' twice"),
         ("time,a\n1767225600000,1\n", "is no time in seconds"),
         ("[1]", "something else than objects"),
         ('[{"a": 1}]', "item 0 has no time"),
