@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from scaler.support.durations import format_duration
+from scaler.support.text import quoted
 
 CLOCK_SKEW = timedelta(minutes=1)
 """How far the clocks of machines that work together may differ, without a word about it."""
@@ -75,4 +76,10 @@ def format_time(moment: datetime) -> str:
 def parse_time(text: str) -> datetime:
     """Read an RFC 3339 time, in UTC if it has no offset. Raises ValueError if it is none."""
     moment = datetime.fromisoformat(text)
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    try:
+        # At the ends of the calendar an offset leads out of it.
+        moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"a time out of range: {quoted(text)}") from None
+    return moment
