@@ -31,6 +31,19 @@ _OTHER_KINDS = ("{", "version:", "variant:", "apiVersion:", "---")
 _MISSPELT = re.compile(r"#\s+cloud-config\b|#cloud_config\b|#?cloudconfig\b|cloud-config\b", re.IGNORECASE)
 
 
+_TAGS = (
+    "tag:yaml.org,2002:str",
+    "tag:yaml.org,2002:seq",
+    "tag:yaml.org,2002:map",
+    "tag:yaml.org,2002:b",
+    "tag:yaml.org,2002:int",
+    "tag:yaml.org,2002:float",
+    "tag:yaml.org,2002:null",
+    "tag:yaml.org,2002:t",
+)
+"""What YAML's safe types begin with; cloud-init loads no others."""
+
+
 def cloud_init_problem(text: str) -> tuple[str, str]:
     """Return what makes a document useless, as a predicate with its line, and the fix; both empty if nothing does."""
     if text.startswith("\ufeff"):
@@ -54,6 +67,8 @@ def has_known_kind(text: str) -> bool:
 def _script_problem(text: str) -> tuple[str, str]:
     if text[0] != "#":
         return "is a script whose #! is not at its very beginning, so no server can run it", "remove what is before it"
+    if not re.match(r"#![ \t]*/", text):
+        return "is a script whose #! names no program by its whole path (line 1)", "write #!/bin/sh, or such"
     if "\r" in text:
         line = _line_at(text, text.index("\r"))
         return f"is a script with Windows line ends (line {line}), which no server can run", "save it with LF line ends"
@@ -75,6 +90,20 @@ def _config_problem(text: str) -> tuple[str, str]:
     if node is not None and not isinstance(node, yaml.MappingNode):
         line = node.start_mark.line + 1
         return f"is no valid cloud-config: line {line}: it must be a mapping of keys to values", ""
+    return ("", "") if node is None else _entry_problem(node)
+
+
+def _entry_problem(node: yaml.MappingNode) -> tuple[str, str]:
+    """Find a key that is there twice, of which cloud-init takes the last, and a tag that it refuses."""
+    seen: set[str] = set()
+    for key, value in node.value:
+        line = key.start_mark.line + 1
+        name = str(key.value)  # A key may be a list, too.
+        if name in seen:
+            return f"has a key twice (line {line}), and servers only see the last one", "join the two"
+        seen.add(name)
+        if isinstance(value.tag, str) and not value.tag.startswith(_TAGS):
+            return f"is no valid cloud-config: line {line}: servers know no YAML tag of its own", "remove the tag"
     return "", ""
 
 
