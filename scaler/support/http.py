@@ -10,6 +10,7 @@ import os
 import socket
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -59,6 +60,12 @@ class DeadlineAdapter(HTTPAdapter):
         manager: PoolManager = super().proxy_manager_for(proxy, **options)
         _set_deadlines(manager)
         return manager
+
+    def cert_verify(self, conn: HTTPConnectionPool, url: str, verify: bool | str, cert: Any) -> None:
+        """Set the certificates to trust. OSError if there is a pipe or a device: to read them would never end."""
+        if isinstance(verify, str) and Path(verify).exists() and not (Path(verify).is_file() or Path(verify).is_dir()):
+            raise OSError(f"the certificates to trust are in no file: {verify} is a pipe or a device")
+        super().cert_verify(conn, url, verify, cert)  # type: ignore[no-untyped-call]
 
     def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
         """Send one request. Raises InvalidProxyURL, which names the variable, for a proxy that is none."""

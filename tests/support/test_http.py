@@ -159,3 +159,15 @@ def test_a_socks_proxy_needs_a_package() -> None:
 
 def test_a_proxy_that_the_environment_does_not_name() -> None:
     assert proxy_variable("http://a", {"HTTP_PROXY": "http://b"}) == "the proxy of this machine's settings"
+
+
+def test_a_pipe_in_the_place_of_the_certificates_holds_nobody_up(
+    environ: pytest.MonkeyPatch, certificate: Path, tmp_path: Path
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    environ.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "pipe"))
+    with dripping(HEADERS + BODY, b"", server_context(certificate)) as port, Session() as session:
+        with pytest.raises(OSError, match="is a pipe or a device"):
+            session.get(f"https://127.0.0.1:{port}/", timeout=5)
+        environ.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+        assert session.get(f"https://127.0.0.1:{port}/", timeout=30).content == BODY
