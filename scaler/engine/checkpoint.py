@@ -51,17 +51,23 @@ def read_deployment(deployment: Mapping[str, Any]) -> Checkpoint:
         resources=tuple(map(_resource, filter(_is_living, resources))),
         outputs=_object(stack.get("outputs")),
         pending=tuple(_text(item["resource"]["urn"]) for item in deployment.get("pending_operations") or ()),
-        foreign=tuple(item["urn"] for item in resources if _is_foreign(item)),
+        foreign=tuple(item["urn"] for item in resources if is_foreign(item["urn"])),
     )
 
 
-def _is_foreign(resource: Mapping[str, Any]) -> bool:
+def is_foreign(urn: str) -> bool:
     """Return whether a resource is neither the stack, nor a provider of the engine's, nor a group of ours or in one."""
-    kind, urn = resource["type"], resource["urn"]
+    kind = _type_of(urn)
     if kind.startswith("pulumi:providers:"):
         # The engine's own are `default` or `default_<version>`; one with another name was declared.
         return "::" in urn and not urn.rpartition("::")[2].startswith("default")
     return kind not in ("pulumi:pulumi:Stack", SERVER_GROUP) and f"{SERVER_GROUP}$" not in urn
+
+
+def _type_of(urn: str) -> str:
+    """Return the resource's own type, of `urn:pulumi:<stack>::<project>::<parent's type>$<type>::<name>`."""
+    parts = urn.split("::")
+    return parts[2].rpartition("$")[2] if len(parts) > 2 else ""
 
 
 def _is_living(resource: Mapping[str, Any]) -> bool:

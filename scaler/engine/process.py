@@ -78,7 +78,7 @@ class _Process(automation.PulumiCommand):
         """Raises an error for what would hold a process up."""
         self.started = 0
         self.pid: int | None = None
-        """The process that was started last."""
+        """The operation that was started last."""
         self.events: EventPort | None = None
         """Where the operation that is under way reports its events."""
 
@@ -95,7 +95,8 @@ class _Process(automation.PulumiCommand):
         self.before()
         if "--non-interactive" not in args:
             args.insert(0, "--non-interactive")
-        if self.host and "--exec-kind" in args:
+        is_operation = "--exec-kind" in args
+        if self.host and is_operation:
             args.append(f"--client=127.0.0.1:{self.host.port}")
         environ = {**self.environ, **additional_env, "PULUMI_AUTOMATION_API": "true"}
         # Two files: a client in the engine, such as that of S3, may write warnings beside the document on stdout.
@@ -112,11 +113,8 @@ class _Process(automation.PulumiCommand):
                 umask=0o077,
             )
             self.started += 1
-            self.pid = process.pid
-            self.on_start(process.pid)
-            for port in (self.host, self.events):
-                if port:
-                    port.peers.admit(process.pid)
+            if is_operation:
+                self._admit(process.pid)
             code = self._wait(process)
             largest = LARGEST_CHECKPOINT if "export" in args else _LARGEST_OUTPUT
             stdout, stderr = _content(output, largest), _content(errors, _LARGEST_OUTPUT)
@@ -125,6 +123,14 @@ class _Process(automation.PulumiCommand):
             failed = automation.CommandResult(stdout="", stderr=stdout + stderr, code=code)
             raise automation.errors.create_command_error(failed)
         return automation.CommandResult(stdout=stdout, stderr=stderr, code=code)
+
+    def _admit(self, pid: int) -> None:
+        """Let this process call us, and no other: one that reads the stack meanwhile has no business there."""
+        self.pid = pid
+        self.on_start(pid)
+        for port in (self.host, self.events):
+            if port:
+                port.peers.admit(pid)
 
     def _wait(self, process: subprocess.Popen[bytes]) -> int:
         try:
@@ -304,7 +310,7 @@ class Engine:
         )
 
     def on_start(self, admit: Callable[[int], None]) -> None:
-        """Call `admit` with the process id of every engine process from now on."""
+        """Call `admit` with the process id of every operation from now on."""
         self._process.on_start = admit
 
     def _common(self) -> dict[str, Any]:

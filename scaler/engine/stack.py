@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from scaler.clouds import Cloud
 from scaler.engine.backend import LocalBackend
-from scaler.engine.checkpoint import Checkpoint
+from scaler.engine.checkpoint import Checkpoint, is_foreign
 from scaler.engine.official import error_of, is_unanswered
 from scaler.engine.plugin import resource_type
 from scaler.engine.plugin.operation import Operation
@@ -117,18 +117,11 @@ class PulumiStack:
         return self._spec.owner.with_id(identity.id) if identity else self._spec.owner
 
     def _checkpoint(self) -> Checkpoint:
-        return self._backend.checkpoint() if self._backend else self._engine.checkpoint()
+        """Read the stack as it is saved now, also from inside a program, under the lock.
 
-    def _reader(self) -> Callable[[], Checkpoint]:
-        """Return how a program reads the stack, under the lock where the backend is a folder here.
-
-        Another engine process reads any other backend, and it must not run inside this one: it does so
-        now, and what comes between this moment and the lock stays unseen.
+        Where the backend is no folder, that is a process of the engine's, which takes no lock.
         """
-        if self._backend:
-            return self._backend.checkpoint
-        before = self._engine.checkpoint()
-        return lambda: before
+        return self._backend.checkpoint() if self._backend else self._engine.checkpoint()
 
     def prepare(self) -> None:
         self._engine.prepare()
@@ -142,6 +135,9 @@ class PulumiStack:
             _refuse_unknown_policies(packs, files, engine.environ)
             ran = engine.preview(self._program(change), port, refresh=change.refresh, packs=files)
             violations = tuple(self._violation(event, packs, files, engine.environ) for event in ran.events.violations)
+        check_foreign(
+            self._spec, [urn for urn, kind in ran.events.operations.items() if kind == "delete" and is_foreign(urn)]
+        )
         if ran.error and not any(violation.forbids for violation in violations):
             raise explain(ran.error, ran.events.last_line, packs, files)
         if packs:
@@ -219,7 +215,6 @@ class PulumiStack:
         moved: list[str] = []
         foreign: list[str] = []
         lost: list[LockedError] = []
-        read = self._reader()
 
         def program() -> Declaration:
             # The first statement under the stack's lock: stop if this is not the world that was planned for,
@@ -228,7 +223,7 @@ class PulumiStack:
             if found != change.expected:
                 moved.extend(found ^ change.expected)
                 raise _WorldMovedError
-            saved = read()
+            saved = self._checkpoint()
             foreign.extend(saved.foreign)
             if foreign:
                 raise _WorldMovedError
@@ -293,10 +288,9 @@ class PulumiStack:
         permits = Permits(adopt=change.permits.adopt, forget=change.permits.forget)
         adopted = [server for server in change.declared if server.name in permits.adopt]
         outputs = _outputs(change.outputs, change.identity, change.orders)
-        read = self._reader()
 
         def declaring() -> Declaration:
-            saved = self._state_of(read())
+            saved = self._state_of(self._checkpoint())
             kept = [_as_it_is(entry, saved) for entry in saved.entries.values() if entry.name not in permits.forget]
             return Declaration(cloud=self._spec.cloud, servers=[*kept, *adopted], outputs=outputs)
 
@@ -314,12 +308,11 @@ class PulumiStack:
         recorded: dict[str, Server] = {}
         lost: list[LockedError] = []
         # A change by another run before the lock does no harm: the refresh creates and deletes nothing.
-        read = self._reader()
 
         def program() -> Declaration:
             self._confirm_into(lost)
             machines = operation.snapshot()
-            saved = self._state_of(read())
+            saved = self._state_of(self._checkpoint())
             held = {entry.id: entry for entry in saved.entries.values()}
             recorded.update(describe(machines))
             in_stack = [machine for machine in machines if machine.id in held]
@@ -343,11 +336,11 @@ class PulumiStack:
 
     def establish(self, identity: Identity) -> None:
         self._engine.prepare()
-        # The backend may have another run's id since it was read; where it is a folder, the program keeps it.
+        # The backend may have another run's id since it was read: the program keeps it.
         operation = Operation(self._cloud, self._owner_of(identity), Permits())
 
         def program() -> Declaration:
-            saved = (self._checkpoint() if self._backend else self._saved).outputs
+            saved = self._checkpoint().outputs
             shared = read_outputs(saved)
             there = shared.identity
             outputs = {name: saved[name] for name in shared.outputs}

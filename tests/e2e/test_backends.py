@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -10,7 +11,8 @@ import pytest
 
 from scaler.support.clock import format_time
 from tests.support.backends import Backend, bucket, container, database
-from tests.support.project import HETZNER, Project, Vendor
+from tests.support.foreign import VOLUME
+from tests.support.project import HETZNER, Project, Vendor, finish, wait_until
 
 
 @pytest.fixture(params=[database, bucket, container], ids=["postgresql", "s3", "azblob"])
@@ -84,3 +86,41 @@ def test_a_lock_elsewhere_is_taken_away_when_it_is_so_old(shared: Project, backe
     assert removed["kind"] == "engine"
     shared.run("ensure", "3", "--yes", "--lock-timeout", "0s")
     assert len(shared.machines) == 3
+
+
+def pulumi(shared: Project, *arguments: str) -> None:
+    """Run the engine by hand, as a person would."""
+    environ = {**shared.environ, "PULUMI_CONFIG_PASSPHRASE": ""}
+    subprocess.run([str(shared.engine), "--non-interactive", *arguments], cwd=shared.folder, env=environ, check=True)
+
+
+def test_a_foreign_resource_that_comes_after_the_plan_is_seen_under_the_lock(shared: Project, backend: Backend) -> None:
+    shared.environ["PULUMI_BACKEND_URL"] = backend.url
+    shared.ensure("1")
+    exported = shared.folder / "stack.json"
+    pulumi(shared, "stack", "export", "--stack", "demo", "--file", str(exported))
+    before = exported.read_bytes()
+    document = json.loads(before)
+    volume = {"urn": VOLUME, "custom": True, "type": "hcloud:index/volume:Volume", "id": "1"}
+    document["deployment"]["resources"].append(volume)
+    with_volume = shared.folder / "with-volume.json"
+    with_volume.write_text(json.dumps(document), encoding="utf-8")
+
+    asked = len(shared.changes)
+    for operation, command in (("up", ("ensure", "2", "--yes")), ("preview", ("preview", "2"))):
+        release = shared.hold_engine(operation)
+        begun = len(shared.engine_runs)
+        running = shared.start(*command, "-o", "json")
+        wait_until(lambda: operation in [word for _, word in shared.engine_runs[begun:]], operation)  # noqa: B023
+        pulumi(shared, "stack", "import", "--stack", "demo", "--file", str(with_volume))
+        release()
+        ran = finish(running)
+        assert (ran.code, ran.error["code"]) == (3, "foreign_resources"), ran.stderr
+        assert VOLUME in ran.error["why"]
+        pulumi(shared, "stack", "export", "--stack", "demo", "--file", str(exported))
+        assert VOLUME in exported.read_text(encoding="utf-8")
+        (shared.folder / "without.json").write_bytes(before)
+        pulumi(shared, "stack", "import", "--stack", "demo", "--file", "without.json")
+    assert len(shared.changes) == asked
+    shared.ensure("2")
+    assert len(shared.machines) == 2
