@@ -15,7 +15,6 @@ from typing import Protocol
 
 from scaler.errors import ScalerError, StateError, UnavailableError
 from scaler.support.documents import LARGEST_FILE, size_text
-from scaler.support.installation import install_command
 
 PATIENCE = timedelta(seconds=15)
 """How long one request to a store may take."""
@@ -115,6 +114,9 @@ def open_store(
 
         return open_objects(url, f".scaler/{project}/{stack}", environ, patience)
     except ModuleNotFoundError as error:
+        # Late: `scaler status` imports this module.
+        from scaler.support.installation import install_command
+
         raise ScalerError(
             f"Records in {url.partition(':')[0]} need {error.name}, which is not installed.",
             fix=install_command("shared"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -200,3 +201,14 @@ def test_only_some_backends_share_records() -> None:
     assert open_store("file:///tmp", "team", "demo", {}) is None
     with pytest.raises(ScalerError, match="names a table that cannot be one"):
         open_store("postgres://host/state?table=a;b", "team", "demo", {})
+
+
+@pytest.mark.parametrize("url", ["s3://states", "postgres://host/state"])
+def test_a_missing_package_is_named_with_its_command(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("scaler.records.object_store", "scaler.records.database_store"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    for name in ("obstore", "psycopg"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(ScalerError, match="which is not installed") as missing:
+        open_store(url, "team", "demo", {})
+    assert "shared" in missing.value.fix
