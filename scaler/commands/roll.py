@@ -92,7 +92,7 @@ def roll(
         return ensure(spec, Demand(as_wanted=True), options, ports)
 
     def rolled() -> Result:
-        return run(context, project, spec, use_case, cause="roll", lock=how.lock)
+        return run(context, project, spec, use_case, cause="roll", lock=how.lock, looks=preview)
 
     if preview:
         return show(context, rolled())

@@ -61,13 +61,17 @@ def observe(
     moved = _moved(unseen, identity, claim, ports)
     check_foreign(spec, unseen.stack.foreign)
     working = identity_or_new(identity, ports)
-    is_proven = not is_known(identity) or working.is_proven(ports.place)
+    is_proven = moved is None and (not is_known(identity) or working.is_proven(ports.place))
     if moved:
         # Its servers may carry the names of before; those that are missing refuse the run below.
         working = replace(working, account="", tokens=()).claiming(_expected(unseen))
     unseen = replace(unseen, identity=working, had_id=is_known(identity))
     prove = prove_absences if patient else _leave_open
-    seen = _look_for_all(unseen, ports, claim, prove, is_proven=is_proven, accept_loss=accept_loss)
+    try:
+        seen = _look_for_all(unseen, ports, claim, prove, is_proven=is_proven, accept_loss=accept_loss)
+    except UnrecognisedError as refusal:
+        # What is missing at another place is no loss, however well the token is known.
+        raise moved if moved and refusal.code != "unclaimed_servers" else refusal from None
     if moved and not _expected(unseen).keys() <= {machine.id for machine in seen.world.machines.values()}:
         raise moved
     assert seen.identity is not None  # noqa: S101 - an observation keeps it

@@ -119,7 +119,11 @@ def check_plan_file(plan: PlanFile, spec: Spec, *, now: datetime, max_age: timed
     if age > max_age:
         raise _stale(f"it is {_minutes(age)} old", f"--max-age is {_minutes(max_age)}")
     if (plan.stack, plan.project) != (spec.stack, spec.project):
-        raise UsageError(f"The plan is for stack {plan.stack} of project {plan.project}, not for {spec.stack}.")
+        raise UsageError(
+            f"The plan is for stack {plan.stack} of project {plan.project},"
+            f" and this is stack {spec.stack} of project {spec.project}.",
+            fix="Set the name back, or make a plan here with `scaler preview --out`.",
+        )
     if plan.spec != spec_hash(spec):
         raise _stale("the spec has changed", str(spec.path))
     if plan.scaler != VERSION:

@@ -73,7 +73,7 @@ def test_looking_changes_no_file(make_served: Callable[[Vendor], Project]) -> No
     served = make_served(HETZNER)
     served.describe(groups={"worker": {"max": 5, "autoscale": AUTOSCALE}})
     quick = (("orphans",), ("status",), ("history",), ("metrics",))
-    always = (("preview", "4", "--adopt"), ("autoscale", "--preview"), ("doctor",))
+    always = (("preview", "4", "--adopt"), ("autoscale", "--preview"), ("roll", "--preview"), ("doctor",))
     looked(served, *quick, *always)
     assert not served.state_dir.exists()
     assert served.machines == {}
