@@ -42,7 +42,9 @@ demo: engine ## five servers on the embedded cloud, then two, then none; PROFILE
 	if [ -n "$(PROFILE)" ]; then
 	  mkdir "$$project/.scaler"
 	  $(BIN)/python -c 'import sys; from pathlib import Path; from scaler.simulator import SimulatedWorld
-	SimulatedWorld(Path(sys.argv[1])).set_profile(sys.argv[2])' "$$project/.scaler/embedded.sqlite" "$(PROFILE)"
+	# Of so few requests, the usual 1 % might be none.
+	often = {"failing_requests": 0.05} if sys.argv[2] == "hostile" else {}
+	SimulatedWorld(Path(sys.argv[1])).set_profile(sys.argv[2], **often)' "$$project/.scaler/embedded.sqlite" "$(PROFILE)"
 	fi
 	run() {
 	  printf '\n$$ scaler %s\n' "$$*"
