@@ -366,7 +366,6 @@ def _without_details(server: Server) -> Server:
         price=None,
         private_ip=None,
         outdated=None,
-        in_service=None,
         missing_since=None,
         drain=begun,
         health=health,

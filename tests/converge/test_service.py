@@ -143,8 +143,9 @@ def test_a_run_with_nothing_to_do_sends_no_request_and_one_that_finds_a_wrong_la
     setting.stack.processes = 0
     assert setting.ensure(2, options=Options(apply=False)).outcome is Outcome.UNCHANGED
     assert setting.cloud.changes() == []
-    assert setting.ensure(2).outcome is Outcome.UNCHANGED
-    assert (setting.cloud.changes(), setting.stack.processes) == ([("set_labels", box.id)], 0)
+    assert setting.ensure(2).outcome is Outcome.CONVERGED
+    assert setting.cloud.changes() == [("set_labels", box.id)]
+    assert setting.is_in_order()
     assert (box.labels["team"], serving(setting)) == ("ours", setting.ready)
     setting.ensure(3)
     assert setting.cloud.named("prod-worker-2").labels["team"] == "ours"
@@ -258,7 +259,7 @@ def test_where_one_request_labels_many_it_is_one() -> None:
     for box in list(setting.cloud.boxes.values())[:3]:
         box.labels = without_label(box.labels, LB)
     setting.cloud.faults["label_many"] = [GoneError("no such droplet")]
-    assert setting.ensure(5).outcome is Outcome.UNCHANGED
+    assert setting.ensure(5).outcome is Outcome.CONVERGED
     assert serving(setting) == setting.ready
 
 

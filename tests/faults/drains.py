@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
+from scaler.model.ownership import carries
 from tests.faults.stage import Scene, Theatre, demand
 from tests.support.project import VENDORS, Vendor, finish, is_alive, wait_until
 
@@ -20,6 +21,9 @@ DrainVictim = Literal["scaler", "watcher", "command", "scaler+watcher", "all"]
 
 DrainStage = Literal["begun", "ended"]
 """While the drain commands work; or when they have ended, and nobody has seen that yet."""
+
+LabelStage = Literal["asked", "carried-out"]
+"""When the requests that take labels off are sent; or when one was carried out, and its answer has not come."""
 
 _COUNT, _LEFT = 3, 1
 
@@ -88,21 +92,77 @@ class DrainKill:
             run.send_signal(signal.SIGCONT)
 
 
-def drain_kills(theatre: Theatre, only: str) -> Iterator[DrainKill]:
+@dataclass(frozen=True)
+class LabelKill:
+    """One cell: scaler is killed while it takes `in_service` off servers that are to drain."""
+
+    vendor: Vendor
+    stage: LabelStage
+
+    @property
+    def id(self) -> str:
+        return f"drain/{self.vendor.name}/{self.stage}"
+
+    @property
+    def row(self) -> str:
+        """Its row in the table."""
+        return f"kill scaler when its label requests are {self.stage}"
+
+    def play(self, theatre: Theatre) -> bool:
+        """Carry it out, and check after one `ensure`: who stays is labelled, and each other was drained once."""
+        is_hetzner = self.vendor.name == "hetzner"
+        method = "PUT" if is_hetzner else "DELETE"
+        path = "/v1/servers/[0-9]+$" if is_hetzner else "/v2/tags/lb:web/resources$"
+        with theatre.scene(self.vendor) as scene:
+            _describe(scene, in_service={"label": "lb=web"})
+            scene.settle(_COUNT)
+            demand(_labelled(scene) == set(scene.project.machines), "not all are in service")
+            effect = "hang_forever" if self.stage == "asked" else "accept_then_hang"
+            more = {} if self.stage == "asked" else {"seconds": 600}
+            scene.world.add_fault(effect, method=method, path=path, times=9, **more)
+            run = scene.project.start("ensure", str(_LEFT), "--yes", stderr=subprocess.DEVNULL)
+            wait_until(lambda: _stages(scene) == {"unlabelling"}, "servers that are to drain")
+            if self.stage == "carried-out":
+                wait_until(lambda: len(_labelled(scene)) < _COUNT, "a label that is off")
+            run.kill()
+            finish(run)
+            demand(not _pids(scene), "a server drains that may get work")
+            scene.world.clear_faults()
+            (scene.project.folder / "over").touch()
+            scene.settle(_LEFT)
+            demand(_labelled(scene) == set(scene.project.machines), f"in service: {_labelled(scene)}")
+            demand(len(_pids(scene)) == 2 * (_COUNT - _LEFT), "not each drained once")
+            _check_left(scene)
+        return True
+
+
+def _labelled(scene: Scene) -> set[str]:
+    machines = scene.world.servers(scene.vendor.name)
+    return {machine.name or "" for machine in machines if carries(scene.vendor.labels_of(machine), ("lb", "web"))}
+
+
+def _stages(scene: Scene) -> set[str]:
+    return {record["drain"]["stage"] for record in scene.project.records.values() if record["drain"]}
+
+
+def drain_kills(theatre: Theatre, only: str) -> Iterator[DrainKill | LabelKill]:
     """The matrix, as far as ids begin with `only`."""
     del theatre
-    for vendor, stage, victim, waits in product(VENDORS, get_args(DrainStage), get_args(DrainVictim), (True, False)):
-        cell = DrainKill(vendor, stage, victim, waits)
+    for cell in (LabelKill(vendor, stage) for vendor, stage in product(VENDORS, get_args(LabelStage))):
         if cell.id.startswith(only) or only.startswith(cell.id):
             yield cell
+    for vendor, stage, victim, waits in product(VENDORS, get_args(DrainStage), get_args(DrainVictim), (True, False)):
+        kill = DrainKill(vendor, stage, victim, waits)
+        if kill.id.startswith(only) or only.startswith(kill.id):
+            yield kill
 
 
-def _describe(scene: Scene) -> None:
+def _describe(scene: Scene, **group: Any) -> None:
     script = scene.project.folder / "drain.sh"
     script.write_text(_SCRIPT, encoding="utf-8")
     script.chmod(0o755)
     stop = {"drain": ["./drain.sh"], "drain_within": "1h"}
-    scene.project.describe(groups={"worker": {"stop": stop}})
+    scene.project.describe(groups={"worker": {"stop": stop, **group}})
 
 
 def _check_left(scene: Scene) -> None:

@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from tests.faults.drains import DrainKill
+from tests.faults.drains import DrainKill, LabelKill
 from tests.faults.first_runs import FIRST, FirstKill
 from tests.faults.health import HealthKill
 from tests.faults.kills import EnginePoint, Kill, Point, RequestPoint, Victim
@@ -63,6 +63,7 @@ FAULTS = (
 DRAINS = (
     DrainKill(HETZNER, "begun", "scaler+watcher", waits=True),
     DrainKill(DIGITALOCEAN, "ended", "scaler", waits=True),
+    LabelKill(DIGITALOCEAN, "carried-out"),
 )
 
 HEALTH = (
@@ -81,6 +82,7 @@ OTHERS = (
 
 @pytest.mark.parametrize("cell", [*KILLS, *FIRST_RUNS, *FAULTS, *DRAINS, *HEALTH, *OTHERS], ids=lambda cell: cell.id)
 def test_a_promise_is_kept(
-    theatre: Theatre, cell: Kill | FirstKill | TroubledOperation | DrainKill | HealthKill | Race | Meddling | Signalled
+    theatre: Theatre,
+    cell: Kill | FirstKill | TroubledOperation | DrainKill | LabelKill | HealthKill | Race | Meddling | Signalled,
 ) -> None:
     assert cell.play(theatre), "the run has no such point any more"
