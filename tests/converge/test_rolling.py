@@ -57,6 +57,7 @@ class Fleet:
         return orders.rolls["worker"]
 
 
+@pytest.mark.acceptance("T15")
 def test_a_roll_replaces_all_in_waves_and_keeps_the_count() -> None:
     fleet = Fleet(10)
     result = fleet.roll()
@@ -80,6 +81,7 @@ def test_a_roll_without_surge_goes_below_the_count_by_what_is_allowed() -> None:
     assert (min(fleet.ready), max(fleet.there)) == (4, 6)
 
 
+@pytest.mark.acceptance("T15")
 def test_an_image_that_never_gets_ready_costs_the_canary_alone() -> None:
     fleet = Fleet(5)
     fleet.setting.cloud.broken.add("200")
@@ -116,6 +118,7 @@ def test_servers_that_fail_while_they_bake_cost_the_canary_alone() -> None:
     assert min(fleet.ready) == 4
 
 
+@pytest.mark.acceptance("T15")
 def test_a_roll_back_after_a_later_wave_ends_on_the_old_image() -> None:
     fleet = Fleet(8)
     waves: list[int] = []
@@ -154,6 +157,7 @@ def test_what_cannot_be_rolled_back_says_why() -> None:
     assert fleet.images == {"200": 2}
 
 
+@pytest.mark.acceptance("T15")
 @pytest.mark.parametrize("saves", [True, False], ids=["engine-outlives", "engine-dies"])
 @pytest.mark.parametrize("then", ["roll", "ensure"])
 def test_one_that_is_killed_anywhere_goes_on_and_doubles_nothing(then: str, saves: bool) -> None:

@@ -1,0 +1,139 @@
+"""A new image for the whole fleet: `scaler roll` with the real engine, at each cloud."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from scaler.model.ownership import Owner
+from scaler.simulator import SimulatedWorld
+from tests.support.project import Project
+
+FAST = ("--bake", "1s", "--yes", "-o", "json")
+
+
+@dataclass
+class Watched:
+    """How many servers of the stack were there and running, each time somebody looked."""
+
+    there: set[int] = field(default_factory=set)
+    running: set[int] = field(default_factory=set)
+
+
+@contextmanager
+def watched(project: Project) -> Iterator[Watched]:
+    """Look at the cloud beside a command, more often than the command does."""
+    seen, over = Watched(), threading.Event()
+    owner = Owner("scaler", "demo")
+
+    def look() -> None:
+        # Its database is used by the thread that opened it.
+        world = SimulatedWorld(project.state_dir / "embedded.sqlite")
+        while not over.is_set():
+            ours = [
+                thing for thing in world.servers(project.vendor.name) if owner.owns(project.vendor.labels_of(thing))
+            ]
+            seen.there.add(len(ours))
+            seen.running.add(sum(thing.status(world.now) in ("running", "active") for thing in ours))
+            time.sleep(0.1)
+        world.close()
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        over.set()
+        thread.join()
+
+
+def fleet(project: Project, count: int, **spec: object) -> None:
+    """Make a fleet, and a newer image."""
+    project.describe(limit=30, groups={"worker": {"start_within": "20s", **spec}})
+    project.ensure(str(count))
+    project.world.add_snapshot(project.vendor.name, "newer", labels={"role": "worker"}, disk=20)
+
+
+def roll(project: Project, *arguments: str, code: int = 0) -> dict[str, Any]:
+    """Roll to the end, however long that takes beside other tests."""
+    process = project.start("roll", *arguments, *FAST)
+    output, errors = process.communicate(timeout=600)
+    assert process.returncode == code, errors
+    document: dict[str, Any] = json.loads(output)
+    return document
+
+
+def images(project: Project) -> dict[str, int]:
+    """How many servers have each image."""
+    found = [server["image"] for server in project.records.values()]
+    return {image: found.count(image) for image in sorted(set(found))}
+
+
+@pytest.mark.acceptance("T15")
+def test_a_fleet_of_twenty_is_never_fewer_than_twenty_nor_more_than_three_above(project: Project) -> None:
+    fleet(project, 20)
+    (old,) = images(project)
+    shown = project.run("roll", "--surge", "3", "--preview", "-o", "json").document
+    assert len(shown["outdated"]) == 20
+    assert [step["action"] for step in shown["steps"]] == ["create"]
+    assert images(project) == {old: 20}
+    with watched(project) as seen:
+        result = roll(project, "--surge", "3")
+    assert result["outcome"] == "converged"
+    assert (min(seen.running), max(seen.there)) == (20, 23)
+    (new,) = images(project)
+    assert new != old
+    assert len(project.agreed()) == 20
+    record = project.state["orders"]["rolls"]["worker"]
+    assert (record["state"], record["waves"], len(record["replaced"])) == ("done", 8, 20)
+    assert roll(project)["outcome"] == "unchanged"
+
+
+@pytest.mark.acceptance("T15")
+def test_a_canary_that_never_gets_ready_is_all_that_a_bad_image_costs(project: Project) -> None:
+    fleet(project, 3)
+    (old,) = images(project)
+    # Those that were ready are not checked again.
+    project.describe(limit=30, groups={"worker": {"ready": {"command": ["false"]}, "start_within": "5s"}})
+    with watched(project) as seen:
+        failed = roll(project, code=1)
+    assert "roll_failed" in {failure["code"] for failure in failed["failures"]}
+    assert (min(seen.running), max(seen.there)) == (3, 4)
+    assert images(project) == {old: 3}
+    assert len(project.agreed()) == 3
+    assert project.state["orders"]["rolls"]["worker"]["state"] == "failed"
+    project.describe(limit=30)
+    project.ensure("4")
+    assert images(project) == {old: 4}
+
+
+def test_a_roll_that_succeeded_is_rolled_back(hetzner: Project) -> None:
+    fleet(hetzner, 4)
+    (old,) = images(hetzner)
+    roll(hetzner, "--canary", "2", "--surge", "2")
+    (new,) = images(hetzner)
+    assert new != old
+    with watched(hetzner) as seen:
+        roll(hetzner, "--rollback", "--surge", "2")
+    assert (min(seen.running), max(seen.there)) == (4, 6)
+    assert images(hetzner) == {old: 4}
+    assert len(hetzner.agreed()) == 4
+    # The image of the spec stays out of use.
+    hetzner.ensure("5")
+    assert images(hetzner) == {old: 5}
+
+
+def test_another_type_in_the_spec_is_rolled_out_the_same_way(hetzner: Project) -> None:
+    hetzner.describe(groups={"worker": {}})
+    hetzner.ensure("2")
+    hetzner.describe(groups={"worker": {"type": "cpx22", "roll": {"surge": 2, "canary": 0, "bake": "1s"}}})
+    hetzner.run("roll", "--yes")
+    assert {server["type"] for server in hetzner.records.values()} == {"cpx22"}
+    assert len(hetzner.agreed()) == 2
