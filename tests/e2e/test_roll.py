@@ -14,7 +14,7 @@ import pytest
 
 from scaler.model.ownership import Owner
 from scaler.simulator import SimulatedWorld
-from tests.support.project import Project
+from tests.support.project import Project, wait_until
 
 FAST = ("--bake", "1s", "--yes", "-o", "json")
 
@@ -137,3 +137,17 @@ def test_another_type_in_the_spec_is_rolled_out_the_same_way(hetzner: Project) -
     hetzner.run("roll", "--yes")
     assert {server["type"] for server in hetzner.records.values()} == {"cpx22"}
     assert len(hetzner.agreed()) == 2
+
+
+def test_a_second_roll_waits_or_says_that_the_stack_is_locked(hetzner: Project) -> None:
+    fleet(hetzner, 1)
+    first = hetzner.start("roll", "--bake", "30s", "--yes")
+    wait_until(lambda: "rolls" in hetzner.state["orders"], "the roll has begun")
+    refused = hetzner.run("roll", *FAST, "--lock-timeout", "1s", code=5)
+    assert refused.error["code"] == "locked"
+    first.kill()
+    first.communicate()
+    # What ends a roll is not kept from it by another one that is dead.
+    assert hetzner.run("roll", "--abandon", *FAST).document["outcome"] == "converged"
+    assert hetzner.state["orders"]["rolls"]["worker"]["state"] == "abandoned"
+    assert len(hetzner.agreed()) == 1
