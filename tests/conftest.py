@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from tests.support.schema_check import (  # noqa: F401 - pytest finds its hooks and its fixture here
     answers_are_as_documented,
@@ -25,6 +26,10 @@ from tests.support.schema_check import (  # noqa: F401 - pytest finds its hooks 
     pytest_sessionfinish,
     pytest_terminal_summary,
 )
+
+# No test holds a time against this machine: it may be busy.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 _MARKED_PACKAGES = {"e2e": "engine", "faults": "engine", "simulator": "server"}
 
