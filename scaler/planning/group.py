@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from enum import Enum, auto
-from itertools import chain, repeat
+from itertools import repeat
 
-from scaler.model import DrainStage, Extension, Group, Held, Server, Step
-from scaler.model.lifecycle import DEAD, UNSETTLED, Status
+from scaler.model import Extension, Group, Held, Server, Step
+from scaler.model.lifecycle import Status
 from scaler.planning import steps
 from scaler.planning.drains import may_resume
 from scaler.planning.facts import Facts
 from scaler.planning.health import Choice, ChoiceFacts, choose
-from scaler.planning.names import natural, new_names
+from scaler.planning.members import Kind, Members, is_drained, members_of
+from scaler.planning.names import new_names
 from scaler.planning.placements import choose_placements, usable
 from scaler.planning.prices import paid_left, paid_until
 from scaler.planning.protection import protection_of
@@ -49,160 +49,186 @@ class GroupPlan:
     """Names of the servers that are created for the wave of a roll."""
 
 
-class _Kind(Enum):
-    """What the plan may do with a server."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Task:
+    """What the plan of a group starts from."""
 
-    DEAD = auto()
-    """It is replaced."""
-    RENEWED = auto()
-    """It was asked to be replaced: it counts no more, and goes when the new one is ready."""
-    UNHEALTHY = auto()
-    """Its health checks fail: it is replaced, or held back and counts."""
-    SUPPLY = auto()
-    OFF = auto()
-    LEAVING = auto()
-    """It is being stopped or deleted already."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Members:
-    """The servers of a group that are in the run's scope, in the order of their names."""
-
-    by_kind: Mapping[_Kind, Sequence[Server]]
-    staying: frozenset[str]
-    """Names of those that are protected, or whose drain failed."""
+    facts: Facts
+    group: Group | None
+    members: Members
+    """Without the servers of a roll's wave, which do not count yet."""
+    part: Part
+    given_up: Sequence[Server]
+    """The servers of a wave that failed."""
+    wanted: int
+    """How many servers that count: without those that a wave replaces."""
+    health: Choice
 
     @property
-    def machines(self) -> int:
-        """How many machines there are, apart from those that are being deleted."""
-        servers = chain.from_iterable(self.by_kind.values())
-        return sum(server.status is not Status.DELETING for server in servers)
+    def supply(self) -> list[Server]:
+        """The servers that count."""
+        return [*self.members.by_kind[Kind.SUPPLY], *self.health.held]
 
-    def without(self, names: Collection[str]) -> _Members:
-        """Return the members without some that would count."""
-        counting = {
-            kind: [server for server in self.by_kind[kind] if server.name not in names]
-            for kind in (_Kind.SUPPLY, _Kind.UNHEALTHY)
-        }
-        return replace(self, by_kind={**self.by_kind, **counting})
+    @property
+    def in_place(self) -> int:
+        """How many of them have been ready."""
+        return sum(server.running or server.unhealthy for server in self.supply)
 
-    def removable(self, servers: Iterable[Server]) -> list[Server]:
-        return [server for server in servers if server.name not in self.staying]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Growth:
+    """The servers that a group gains."""
+
+    resumed: Sequence[Server]
+    powered_on: Sequence[Server]
+    added: Sequence[Step]
+    """Creates of servers that count."""
+    rolled: Sequence[Step]
+    """Creates of a roll's wave."""
+    short: int
+    waiting: int
+
+    @property
+    def coming(self) -> int:
+        """How many of them have to boot."""
+        return len(self.added) + len(self.rolled) + len(self.powered_on)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Loss:
+    """The servers that a group loses, or may lose when others serve in their place."""
+
+    unneeded: Sequence[Server]
+    """They are off."""
+    unhealthy: Sequence[Server]
+    renewed: Sequence[Server]
+    later: Sequence[Server]
+    """Those that would be renewed, if others served in their place."""
+    surplus: Sequence[Server]
 
 
 def plan_group(facts: Facts, name: str, wanted: int) -> GroupPlan:
     """Return what leads to `wanted` servers of a group; 0 for a group that the spec no longer has."""
-    group = facts.spec.groups.get(name)
-    members = _members(facts, name)
-    part = _part_of_roll(facts, group, members, wanted)
-    if part.old is not None:
-        # While a roll goes on, the old servers go first; a new one may be in no state only because a run was killed.
-        facts = replace(facts, outdated=part.old, orphans=frozenset())
-    wanted -= part.ahead
-    dead, off = members.by_kind[_Kind.DEAD], members.by_kind[_Kind.OFF]
-    everybody = [*members.by_kind[_Kind.SUPPLY], *members.by_kind[_Kind.UNHEALTHY]]
-    members = members.without(part.members | part.failed)
-    health = _choose(facts, group, members, wanted)
-    supply = [*members.by_kind[_Kind.SUPPLY], *health.held]
-    have = len(supply)
-    resumed = _resumed(facts, group if wanted else None, members.by_kind[_Kind.LEAVING], wanted - have)
-    missing = max(0, wanted - have - len(resumed))
-    powered_on, unneeded = off[:missing], members.removable(off[missing:])
-    lacking = missing - len(powered_on) if group else 0
-    to_create = max(0, lacking - max(facts.advice.held_back, facts.advice.waiting.get(name, 0)))
-    waiting = lacking - to_create
-    created = _create(facts, group, to_create, wanted, supply, part, health.lacking) if group else []
-    short = to_create + part.create - len(created)
-    rolled = created[to_create:]
-    renewed = [*members.by_kind[_Kind.RENEWED], *_alive(everybody, part.failed)]
-    coming = len(created) + len(powered_on)
-    # Those that would be missed stay, until others serve in their place.
-    in_place = sum(server.running or server.unhealthy for server in supply)
-    unready = 0 if coming else len(supply) - in_place
-    filled = have + len(resumed) + len(created[:to_create]) + len(powered_on) if coming else in_place
-    unhealthy = health.going[: max(0, filled + len(health.going) - wanted)]
-    if facts.advice.room is not None:
-        # There is no room beside all: servers are removed before others are created, but none for its health.
-        unhealthy = unhealthy[: max(0, in_place + len(health.going) - wanted)]
-    # No other server goes in place of one that was kept because its drain failed, or that is unhealthy and protected.
-    kept = sum(server.name in facts.advice.undrained for server in supply if not server.unhealthy)
-    kept += sum(server.name in members.staying for server in health.held)
-    surplus = _surplus(facts, group, members.removable(supply), have + len(resumed) - wanted - kept)
-    surplus = _without_early(surplus, max(0, in_place - wanted))
-    paid = _paid_until(facts, [*unneeded, *surplus])
+    task = _task(facts, name, wanted)
+    growth = _growth(task)
+    loss = _loss(task, growth)
+    dead, machines = task.members.by_kind[Kind.DEAD], task.members.machines
+    paid = _paid_until(task.facts, [*loss.unneeded, *loss.surplus])
     return GroupPlan(
-        short=short,
-        too_many_dead=bool(dead) and members.machines + len(created) > 2 * wanted,
+        grow=_grow(task, growth),
+        shrink=_shrink(task, loss, paid),
+        short=growth.short,
+        too_many_dead=bool(dead) and machines + len(growth.added) + len(growth.rolled) > 2 * task.wanted,
         paid_until=paid,
-        waiting=waiting,
-        later=part.members | {server.name for server in renewed[: short + waiting + unready]},
-        rolled=[step.server for step in rolled],
-        replaced=[server.name for server in health.lacking],
-        held=health.report,
-        successors=min(len(created[:to_create]), len(health.lacking)),
-        grow=[
-            *(_resume(facts, server, wanted, have) for server in resumed),
-            *created,
-            *(steps.power_on(server, paid=_is_paid(facts, server)) for server in powered_on),
-            *(steps.delete_dead(server) for server in members.removable(dead)),
-            *(steps.delete_drained(server) for server in members.by_kind[_Kind.LEAVING] if _is_drained(server)),
-        ],
-        shrink=[
-            *(steps.delete(server, "it is off and not needed") for server in unneeded if server.name not in paid),
-            *map(steps.delete_unhealthy, unhealthy),
-            # What cannot be replaced stays.
-            *(steps.delete(server, _why_renewed(server, part)) for server in renewed[short + waiting + unready :]),
-            *(
-                _remove(server, _why_surplus(facts, group, server, wanted, have), paid.get(server.name))
-                for server in surplus
-            ),
-        ],
+        waiting=growth.waiting,
+        replaced=[server.name for server in task.health.lacking],
+        held=task.health.report,
+        successors=min(len(growth.added), len(task.health.lacking)),
+        later=task.part.members | {server.name for server in loss.later},
+        rolled=[step.server for step in growth.rolled],
     )
 
 
-def _members(facts: Facts, name: str) -> _Members:
-    by_kind: dict[_Kind, list[Server]] = {kind: [] for kind in _Kind}
-    protected = set()
-    for key, server in sorted(facts.world.servers.items(), key=lambda item: natural(item[0])):
-        if server.group == name and not server.set_aside and key not in facts.advice.out_of_scope:
-            by_kind[_kind(facts, server)].append(server)
-            if protection_of(facts.spec, facts.world, server):
-                protected.add(key)
-    return _Members(by_kind, facts.advice.undrained | protected)
+def _task(facts: Facts, name: str, wanted: int) -> _Task:
+    group = facts.spec.groups.get(name)
+    everybody = members_of(facts, name)
+    part = _part_of_roll(facts, group, everybody, wanted)
+    if part.old is not None:
+        # While a roll goes on, the old servers go first; a new one may be in no state only because a run was killed.
+        facts = replace(facts, outdated=part.old, orphans=frozenset())
+    members = everybody.without(part.members | part.failed)
+    living = [*everybody.by_kind[Kind.SUPPLY], *everybody.by_kind[Kind.UNHEALTHY]]
+    return _Task(
+        facts=facts,
+        group=group,
+        members=members,
+        part=part,
+        given_up=[server for server in living if server.name in part.failed],
+        wanted=wanted - part.ahead,
+        health=_choose(facts, group, members, wanted - part.ahead),
+    )
 
 
-def _kind(facts: Facts, server: Server) -> _Kind:
-    advice = facts.advice
-    is_off = server.status is Status.STOPPED
-    if server.drain:
-        return _Kind.LEAVING
-    if server.status in DEAD or (is_off and server.name in advice.power_on_failed):
-        return _Kind.DEAD
-    # One that somebody protected since it was named stays, and counts.
-    if server.name in advice.renew and not protection_of(facts.spec, facts.world, server):
-        return _Kind.RENEWED
-    if server.unhealthy and server.name not in advice.remove:
-        return _Kind.UNHEALTHY
-    if server.counts or server.unhealthy or (is_off and facts.world.machines[server.name].phase in UNSETTLED):
-        # One that is off and that the vendor works on is waited for: it can be powered on after that.
-        return _Kind.SUPPLY
-    return _Kind.OFF if is_off else _Kind.LEAVING
+def _growth(task: _Task) -> _Growth:
+    """Return who is taken back, powered on and created, in this order."""
+    advice, group, have = task.facts.advice, task.group, len(task.supply)
+    leaving, off = task.members.by_kind[Kind.LEAVING], task.members.by_kind[Kind.OFF]
+    resumed = _resumed(task.facts, group if task.wanted else None, leaving, task.wanted - have)
+    missing = max(0, task.wanted - have - len(resumed))
+    powered_on = off[:missing]
+    lacking = missing - len(powered_on) if group else 0
+    to_add = max(0, lacking - max(advice.held_back, advice.waiting.get(group.name, 0) if group else 0))
+    created = _create(task, group, to_add) if group else []
+    return _Growth(
+        resumed=resumed,
+        powered_on=powered_on,
+        added=created[:to_add],
+        rolled=created[to_add:],
+        short=to_add + task.part.create - len(created),
+        waiting=lacking - to_add,
+    )
 
 
-def _choose(facts: Facts, group: Group | None, members: _Members, wanted: int) -> Choice:
+def _loss(task: _Task, growth: _Growth) -> _Loss:
+    """Return who goes. Those that would be missed stay, until others serve in their place."""
+    members, health, wanted, supply = task.members, task.health, task.wanted, task.supply
+    have, in_place = len(supply) + len(growth.resumed), task.in_place
+    unready = 0 if growth.coming else len(supply) - in_place
+    filled = have + len(growth.added) + len(growth.powered_on) if growth.coming else in_place
+    if task.facts.advice.room is not None:
+        # There is no room beside all: servers are removed before others are created, but none for its health.
+        filled = min(filled, in_place)
+    renewed = [*members.by_kind[Kind.RENEWED], *task.given_up]
+    staying = growth.short + growth.waiting + unready
+    # No other server goes in place of one that was kept because its drain failed, or that is unhealthy and protected.
+    kept = sum(server.name in task.facts.advice.undrained for server in supply if not server.unhealthy)
+    kept += sum(server.name in members.staying for server in health.held)
+    surplus = _surplus(task.facts, task.group, members.removable(supply), have - wanted - kept)
+    return _Loss(
+        unneeded=members.removable(members.by_kind[Kind.OFF][len(growth.powered_on) :]),
+        unhealthy=health.going[: max(0, filled + len(health.going) - wanted)],
+        # What cannot be replaced stays.
+        renewed=renewed[staying:],
+        later=renewed[:staying],
+        surplus=_without_early(surplus, max(0, in_place - wanted)),
+    )
+
+
+def _grow(task: _Task, growth: _Growth) -> list[Step]:
+    members, facts = task.members, task.facts
+    return [
+        *(_resume(facts, server, task.wanted, len(task.supply)) for server in growth.resumed),
+        *growth.added,
+        *growth.rolled,
+        *(steps.power_on(server, paid=_is_paid(facts, server)) for server in growth.powered_on),
+        *(steps.delete_dead(server) for server in members.removable(members.by_kind[Kind.DEAD])),
+        *(steps.delete_drained(server) for server in members.by_kind[Kind.LEAVING] if is_drained(server)),
+    ]
+
+
+def _shrink(task: _Task, loss: _Loss, paid: Mapping[str, datetime]) -> list[Step]:
+    return [
+        *(steps.delete(server, "it is off and not needed") for server in loss.unneeded if server.name not in paid),
+        *map(steps.delete_unhealthy, loss.unhealthy),
+        *(steps.delete(server, _why_renewed(server, task.part)) for server in loss.renewed),
+        *(_remove(server, _why_surplus(task, server), paid.get(server.name)) for server in loss.surplus),
+    ]
+
+
+def _choose(facts: Facts, group: Group | None, members: Members, wanted: int) -> Choice:
     """Choose which unhealthy servers are replaced."""
     advice = facts.advice
     here = ChoiceFacts(
         now=facts.world.at,
         wanted=wanted,
-        supply=len(members.by_kind[_Kind.SUPPLY]),
+        supply=len(members.by_kind[Kind.SUPPLY]),
         replacements=[each for each in advice.replacements if group and each.group == group.name],
-        leaving={server.id or "" for server in members.by_kind[_Kind.LEAVING]},
+        leaving={server.id or "" for server in members.by_kind[Kind.LEAVING]},
         staying=members.staying,
         unchecked=advice.unchecked.get(group.name) if group else None,
         room=advice.room,
     )
-    return choose(group, members.by_kind[_Kind.UNHEALTHY], here)
+    return choose(group, members.by_kind[Kind.UNHEALTHY], here)
 
 
 def _without_early(surplus: Sequence[Server], count: int) -> list[Server]:
@@ -242,13 +268,7 @@ def _begun(server: Server) -> datetime:
     return server.drain.since if server.drain else server.since
 
 
-def _is_drained(server: Server) -> bool:
-    """Return whether nothing is left to wait for before a server is deleted."""
-    is_ended = server.drain is not None and server.drain.stage is DrainStage.ENDED
-    return is_ended and server.status is not Status.DELETING
-
-
-def _part_of_roll(facts: Facts, group: Group | None, members: _Members, wanted: int) -> Part:
+def _part_of_roll(facts: Facts, group: Group | None, members: Members, wanted: int) -> Part:
     """Return what a roll changes in the plan of a group."""
     advice, spec = facts.advice, facts.spec
     if group is None:
@@ -263,37 +283,25 @@ def _part_of_roll(facts: Facts, group: Group | None, members: _Members, wanted: 
     return part_of(advice.rolls.get(group.name), scene, wanted, most)
 
 
-def _alive(servers: Iterable[Server], names: Collection[str]) -> list[Server]:
-    return [server for server in servers if server.name in names]
-
-
 def _why_renewed(server: Server, part: Part) -> str:
     return "its wave of the roll did not succeed" if server.name in part.failed else "it was asked to be replaced"
 
 
-def _create(
-    facts: Facts,
-    group: Group,
-    to_add: int,
-    wanted: int,
-    supply: Sequence[Server],
-    part: Part,
-    instead_of: Sequence[Server],
-) -> list[Step]:
+def _create(task: _Task, group: Group, to_add: int) -> list[Step]:
     """Create `to_add` servers, then those of a roll's wave; none where no placement or room at the account is left.
 
     The last of those that are added are made instead of unhealthy ones.
     """
-    places = usable(group, facts.advice)
-    count = to_add + part.create
+    facts, part, supply = task.facts, task.part, task.supply
+    places, count = usable(group, facts.advice), to_add + part.create
     if count <= 0 or not places or group.name in facts.advice.withheld:
         return []
     names = new_names(facts.spec.stack, group, _taken(facts), count)
-    chosen = choose_placements(group, places, supply, count)
-    placed = list(zip(names, chosen, strict=True))
+    placed = list(zip(names, choose_placements(group, places, supply, count), strict=True))
+    instead_of = task.health.lacking
     whose = [*repeat(None, max(0, to_add - len(instead_of))), *instead_of]
     added = [
-        steps.create(group, name, place, wanted=wanted, have=len(supply), image=part.image, instead_of=old)
+        steps.create(group, name, place, wanted=task.wanted, have=len(supply), image=part.image, instead_of=old)
         for (name, place), old in zip(placed[:to_add], whose, strict=False)
     ]
     return added + [steps.create_rolled(group, name, place, image=part.target) for name, place in placed[to_add:]]
@@ -351,12 +359,13 @@ def _remove(server: Server, reason: str, until: datetime | None) -> Step:
     return steps.delete(server, reason) if until is None else steps.power_off(server, reason, until)
 
 
-def _why_surplus(facts: Facts, group: Group | None, server: Server, wanted: int, have: int) -> str:
-    if server.name in facts.advice.remove:
+def _why_surplus(task: _Task, server: Server) -> str:
+    if server.name in task.facts.advice.remove:
         return "it was asked to be removed"
-    if group is None:
+    if task.group is None:
         return f"the spec has no group {server.group} any more"
-    return f"{group.name} wants {wanted}, has {have}: {_why_this(facts, group, server)}"
+    why = _why_this(task.facts, task.group, server)
+    return f"{task.group.name} wants {task.wanted}, has {len(task.supply)}: {why}"
 
 
 def _why_this(facts: Facts, group: Group, server: Server) -> str:
