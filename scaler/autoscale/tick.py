@@ -119,73 +119,138 @@ def run_tick(
     now = now.replace(microsecond=0)
     sent = ports.cloud.requests
     stored = memory.load()
-
-    def look() -> Knowledge:
-        # Only what is recorded can be decided later.
-        return _observe(spec, ports, rebuild=options.apply, patient=not options.apply)
-
-    seen = ports.records.log_look(look) if options.apply else look()
-    recorded = seen.orders.wanted
-    pause = seen.orders.active_pause(now)
+    seen = _look(spec, options, ports)
     remembered = _none_after(now, stored, seen, ports)
-    world, advice = seen.world, replace(seen.advice, replacements=seen.orders.replacements)
-    supplies = _supplies(spec, world, recorded, remembered.histories)
-    options = replace(options, allow_zero=_may_empty(spec, world))
     catalogue = (prices or Prices(ports.clock)).of(ports.cloud) if spec.budget is not None else None
+    decided = _decide(spec, samples, seen, remembered, ports, now, ceilings, catalogue)
+    options = replace(options, allow_zero=_may_empty(spec, seen.world))
+    pause = seen.orders.active_pause(now)
+    result: Result | None = None
+    if pause:
+        if options.apply:
+            _wait(decided, memory, ports)
+    elif options.apply:
+        result = _carry_out(decided, memory, options, ports)
+    elif decided.is_change or _needs_work(seen.world, decided):
+        result = ensure(spec, Demand(decided.wanted), options, ports, seen)
+    world = seen.world
+    return Tick(
+        stack=spec.stack,
+        at=now,
+        decisions=decided.decisions,
+        servers=tuple(world.servers[name] for name in sorted(world.servers)),
+        result=result,
+        requests=_total([_difference(sent, ports.cloud.requests), *read]),
+        pause=pause,
+        held=result.held if result else _held(decided),
+        unchecked=decided.advice.unchecked,
+        budget_left=_budget_left(spec, catalogue, world, result),
+    )
+
+
+# ---------------------------------------------------------------------------------------------
+# Deciding
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Decided:
+    """What a tick saw and decided."""
+
+    seen: Knowledge
+    advice: Advice
+    remembered: Remembered
+    decisions: Mapping[str, Decision]
+    counts: Mapping[str, int]
+    """The wanted count of each group before."""
+    wanted: Mapping[str, int]
+
+    @property
+    def is_change(self) -> bool:
+        return self.wanted != self.counts
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether the records have these counts, of all groups."""
+        return not self.is_change and self.seen.orders.wanted.keys() >= self.seen.spec.groups.keys()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether all that could be done is for servers that are missing and not proven to be gone."""
+        return bool(self.seen.denied) and not self.is_change
+
+
+def _decide(
+    spec: Spec,
+    samples: Samples,
+    seen: Knowledge,
+    remembered: Remembered,
+    ports: Ports,
+    now: datetime,
+    ceilings: Mapping[str, Sequence[Ceiling]] | None,
+    catalogue: Catalogue | None,
+) -> _Decided:
+    """Decide the counts; what bounds growth is looked up only if a group is to grow."""
+    supplies = _supplies(spec, seen.world, seen.orders.wanted, remembered.histories)
 
     def decide(bounds: Sequence[Bound] = ()) -> dict[str, Decision]:
         return decide_stack(spec, samples, supplies, remembered.histories, now, ceilings, bounds)
 
     decisions = decide()
     if any(decision.count > decision.supply.supply for decision in decisions.values()):
-        decisions = decide(_bounds(spec, world, supplies, catalogue, ports))
+        decisions = decide(_bounds(spec, seen.world, supplies, catalogue, ports))
     counts = {name: supply.current for name, supply in supplies.items()}
     wanted = {**counts, **{name: decision.count for name, decision in decisions.items()}}
-    wanted = _not_fewer(wanted, counts) if seen.denied else wanted
-    result: Result | None = None
-    if pause:
-        if options.apply:
-            # Nothing is asked for; the load is remembered for the time after the pause.
-            save(seen, ports)
-            memory.save(replace(remembered, histories={**remembered.histories, **_histories(decisions)}))
-    elif not options.apply:
-        if wanted != counts or _needs_work(spec, world, wanted, advice):
-            result = ensure(spec, Demand(wanted), options, ports, seen)
-    else:
-        logged = _log(decisions, remembered, ports)
-        try:
-            if any(decision.change for decision in decisions.values()):
-                meant = {name: decision.meant for name, decision in decisions.items()}
-                memory.save(replace(remembered, histories={**remembered.histories, **meant}))
-            is_changed = not recorded.keys() >= spec.groups.keys() or wanted != counts
-            is_open = bool(seen.denied) and wanted == counts
-
-            def has_work() -> bool:
-                return _needs_work(spec, seen.world, wanted, advice) or has_news(seen, ports)
-
-            is_busy = not is_open and (is_changed or has_work())
-            if not is_busy:
-                seen = _finish_checks(seen, ports)
-                is_busy = not is_open and has_work()
-            if is_busy:
-                result = ensure(spec, Demand(wanted), replace(options, yields=True), ports, _without_old_pause(seen))
-            else:
-                save(_without_old_pause(seen).want(counts), ports)
-                forget_ended(seen, ports)
-        finally:
-            _remember(decisions, remembered, logged, memory, ports)
-    return Tick(
-        stack=spec.stack,
-        at=now,
+    return _Decided(
+        seen=seen,
+        advice=replace(seen.advice, replacements=seen.orders.replacements),
+        remembered=remembered,
         decisions=decisions,
-        servers=tuple(world.servers[name] for name in sorted(world.servers)),
-        result=result,
-        requests=_total([_difference(sent, ports.cloud.requests), *read]),
-        pause=pause,
-        held=result.held if result else _held(spec, world, wanted, advice),
-        unchecked=advice.unchecked,
-        budget_left=_budget_left(spec, catalogue, world, result),
+        counts=counts,
+        wanted=_not_fewer(wanted, counts) if seen.denied else wanted,
     )
+
+
+# ---------------------------------------------------------------------------------------------
+# Carrying out
+
+
+def _wait(decided: _Decided, memory: Memory, ports: Ports) -> None:
+    """Ask for nothing while the stack is paused; the load is remembered for the time after the pause."""
+    save(decided.seen, ports)
+    histories = {name: decision.history for name, decision in decided.decisions.items()}
+    memory.save(replace(decided.remembered, histories={**decided.remembered.histories, **histories}))
+
+
+def _carry_out(decided: _Decided, memory: Memory, options: Options, ports: Ports) -> Result | None:
+    """Ensure the counts, or only record what was seen where there is nothing to do."""
+    remembered, decisions = decided.remembered, decided.decisions
+    logged = _log(decisions, remembered, ports)
+    try:
+        if any(decision.change for decision in decisions.values()):
+            meant = {name: decision.meant for name, decision in decisions.items()}
+            memory.save(replace(remembered, histories={**remembered.histories, **meant}))
+        if _is_busy(decided, decided.seen, ports):
+            return _ensure(decided, decided.seen, options, ports)
+        seen = _finish_checks(decided.seen, ports)
+        if _is_busy(decided, seen, ports):
+            return _ensure(decided, seen, options, ports)
+        save(_without_old_pause(seen).want(decided.counts), ports)
+        forget_ended(seen, ports)
+        return None
+    finally:
+        _remember(decisions, remembered, logged, memory, ports)
+
+
+def _is_busy(decided: _Decided, seen: Knowledge, ports: Ports) -> bool:
+    """Return whether a run is to do something about what is seen now."""
+    if decided.is_open:
+        return False
+    return not decided.is_recorded or _needs_work(seen.world, decided) or has_news(seen, ports)
+
+
+def _ensure(decided: _Decided, seen: Knowledge, options: Options, ports: Ports) -> Result:
+    demand, options = Demand(decided.wanted), replace(options, yields=True)
+    return ensure(seen.spec, demand, options, ports, _without_old_pause(seen))
 
 
 def _may_empty(spec: Spec, world: World) -> bool:
@@ -201,10 +266,6 @@ def _not_fewer(wanted: Mapping[str, int], counts: Mapping[str, int]) -> dict[str
 def _without_old_pause(seen: Knowledge) -> Knowledge:
     """Return the same without a pause whose time has passed."""
     return seen.order(pause=None) if seen.orders.pause else seen
-
-
-def _histories(decisions: Mapping[str, Decision]) -> dict[str, History]:
-    return {name: decision.history for name, decision in decisions.items()}
 
 
 def _bounds(
@@ -253,9 +314,14 @@ def _difference(before: Requests, now: Requests) -> Requests:
 # Observation
 
 
-def _observe(spec: Spec, ports: Ports, *, rebuild: bool, patient: bool) -> Knowledge:
+def _look(spec: Spec, options: Options, ports: Ports) -> Knowledge:
     """Observe the servers and check their health; the checks of readiness begin, and are not waited for."""
-    return check_health(observe(spec, ports, rebuild=rebuild, patient=patient), ports)
+
+    def look() -> Knowledge:
+        # Only what is recorded can be decided later.
+        return check_health(observe(spec, ports, rebuild=options.apply, patient=not options.apply), ports)
+
+    return ports.records.log_look(look) if options.apply else look()
 
 
 def _finish_checks(seen: Knowledge, ports: Ports) -> Knowledge:
@@ -314,28 +380,32 @@ def _current(
     return counting or count
 
 
-def _held(spec: Spec, world: World, wanted: Mapping[str, int], advice: Advice) -> Mapping[str, Held]:
+def _held(decided: _Decided) -> Mapping[str, Held]:
     """Return the unhealthy servers that are not replaced now, by group."""
-    return plan(spec, world, wanted, advice).held if any(server.unhealthy for server in world.servers.values()) else {}
+    world = decided.seen.world
+    if not any(server.unhealthy for server in world.servers.values()):
+        return {}
+    return plan(decided.seen.spec, world, decided.wanted, decided.advice).held
 
 
-def _needs_work(spec: Spec, world: World, wanted: Mapping[str, int], advice: Advice) -> bool:
-    """Return whether a run of `ensure` would change anything.
+def _needs_work(world: World, decided: _Decided) -> bool:
+    """Return whether a run of `ensure` would change anything about a world.
 
     Servers that are starting need no run. When the last of them is ready, a run records that.
     """
+    spec = decided.seen.spec
     counting = Counter(server.group for server in world.servers.values() if server.counts)
     unhealthy = {server.group for server in world.servers.values() if server.unhealthy}
     # What was kept because its drain failed stays until a person orders otherwise.
     kept = Counter(server.group for server in world.servers.values() if server.counts and server.drain_failed)
     if any(
         not counting[name] - kept[name] <= count <= counting[name]
-        for name, count in wanted.items()
+        for name, count in decided.wanted.items()
         if name not in unhealthy
     ):
         return True
     # Unhealthy servers may be held back, or wait for their successors.
-    if unhealthy and plan(spec, world, wanted, advice).phases:
+    if unhealthy and plan(spec, world, decided.wanted, decided.advice).phases:
         return True
     if wrongly_labelled(spec, world):
         return True
