@@ -37,7 +37,7 @@ from scaler.support.clock import Clock
 from scaler.support.environment import ordinary_environment
 from scaler.support.files import make_folder
 from scaler.support.folders import home_folder, scratch_folder, use_temporary_folder, user_name
-from scaler.support.hosts import ALLOWED, allowed_hosts, host_of, is_loopback
+from scaler.support.hosts import ALLOWED, allowed_hosts, backend_hosts, is_loopback
 
 if TYPE_CHECKING:
     from scaler.engine.process import Engine
@@ -256,18 +256,19 @@ def _remove_old_engine_files(project: Project, stack: PulumiStack, backend: Loca
 def backend_url(project: Project, spec: Spec, environ: Mapping[str, str]) -> str:
     """Return the URL of the backend that holds the stack, absolute.
 
-    Raises RefusedError for a Pulumi Cloud that only the spec or Pulumi.yaml names: the engine would send it the
-    access token.
+    Raises RefusedError for a host that only the spec or Pulumi.yaml names: the engine would send it the access
+    token of Pulumi Cloud, the database's password, or the credentials of an object store.
     """
     from_environ = environ.get("PULUMI_BACKEND_URL")
     url = spec.backend or from_environ or project.backend or DEFAULT_BACKEND
-    host = host_of(url)
-    own = allowed_hosts(environ, _PULUMI_CLOUD, from_environ)
-    if url != from_environ and url.startswith("http") and not is_loopback(host) and host not in own:
+    own = allowed_hosts(environ, _PULUMI_CLOUD) | backend_hosts(from_environ or "")
+    foreign = sorted(host for host in backend_hosts(url) - own if not is_loopback(host))
+    if url != from_environ and foreign:
         raise RefusedError(
-            f"The project would send the access token of Pulumi Cloud to {host}, and only its files name this host.",
-            why=f"Pulumi Cloud is at {host_of(_PULUMI_CLOUD)}",
-            fix=f"Set {ALLOWED}={host} where scaler runs, if that is right.",
+            f"The project would send credentials of the state backend to {foreign[0]}, and only its files name this "
+            "host.",
+            why="they are for the host that PULUMI_BACKEND_URL names, Pulumi Cloud, and the clouds' own object stores",
+            fix=f"Set {ALLOWED}={foreign[0]} where scaler runs, if that is right.",
             code="backend_not_allowed",
         )
     return absolute_url(url, project.directory)

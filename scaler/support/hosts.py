@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 ALLOWED = "SCALER_ALLOW_HOSTS"
 """The variable that allows other hosts: their names, separated by commas."""
@@ -39,3 +39,31 @@ def allowed_hosts(environ: Mapping[str, str], *urls: str | None) -> frozenset[st
     """Return the hosts that `SCALER_ALLOW_HOSTS` names, and those of these URLs."""
     named = (host.strip().lower() for host in environ.get(ALLOWED, "").split(","))
     return frozenset(filter(None, (*named, *(host_of(url) for url in urls if url))))
+
+
+_HOST_PARAMETERS: Mapping[str, tuple[str, ...]] = {
+    "postgres": ("host", "hostaddr"),
+    "s3": ("endpoint",),
+    "azblob": ("domain",),
+    "gs": ("universe_domain",),
+}
+"""The parameters of each kind of backend that say which host it is at."""
+
+
+def backend_hosts(url: str) -> frozenset[str]:
+    """Return the hosts that the URL of a state backend names: its credentials go there, not to the vendor's.
+
+    A bucket's name is no host. Each value of a parameter counts: libraries differ in which one they take.
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return frozenset()
+    if parts.scheme in ("http", "https"):
+        return frozenset({host_of(url)} - {""})
+    wanted = _HOST_PARAMETERS.get(parts.scheme, ())
+    places = [value for name, value in parse_qsl(parts.query) if name in wanted]
+    if parts.scheme == "postgres":
+        places.append(parts.netloc.rpartition("@")[2])
+    named = (place for text in places for place in text.split(",") if not place.startswith("/"))
+    return frozenset(filter(None, (host_of(place if "://" in place else f"//{place}") for place in named)))

@@ -81,10 +81,32 @@ def test_hosts_are_compared_whole() -> None:
         ("https://own.example", {"PULUMI_BACKEND_URL": "https://own.example"}, True),
         ("https://own.example", {"SCALER_ALLOW_HOSTS": "own.example"}, True),
         ("s3://bucket", {}, True),
+        ("s3://bucket?endpoint=https://evil.example", {}, False),
+        ("s3://bucket?endpoint=evil.example:9000&disableSSL=true", {}, False),
+        ("s3://bucket?endpoint=127.0.0.1:9000", {}, True),
+        ("s3://bucket?endpoint=evil.example&endpoint=127.0.0.1", {}, False),
+        ("s3://bucket?endpoint=Own.example", {"SCALER_ALLOW_HOSTS": "own.example"}, True),
+        (
+            "s3://bucket?endpoint=own.example",
+            {"PULUMI_BACKEND_URL": "s3://bucket/x?endpoint=https://own.example"},
+            True,
+        ),
+        ("postgres://me@evil.example/db", {"PGPASSWORD": "x"}, False),
+        ("postgres://me@127.0.0.1/db?host=evil.example", {}, False),
+        ("postgres://me@127.0.0.1:5432,evil.example:5432/db", {}, False),
+        ("postgres://me@localhost/db?hostaddr=192.0.2.1", {}, False),
+        ("postgres://me@127.0.0.1/db", {}, True),
+        ("postgres:///db?host=/run/postgresql", {}, True),
+        ("postgres://me@own.example/b", {"PULUMI_BACKEND_URL": "postgres://me@own.example/a"}, True),
+        ("gs://bucket", {}, True),
+        ("gs://bucket?universe_domain=evil.example", {}, False),
+        ("azblob://states?storage_account=acme", {}, True),
+        ("azblob://states?storage_account=acme&domain=evil.example", {}, False),
+        ("azblob://states?domain=127.0.0.1:10000&localemu=true&protocol=http", {}, True),
         (None, {"PULUMI_BACKEND_URL": "https://own.example"}, True),
     ],
 )
-def test_no_access_token_goes_to_a_pulumi_cloud_that_only_the_spec_names(
+def test_no_credential_goes_to_a_backend_s_host_that_only_the_spec_names(
     tmp_path: Path, backend: str | None, environ: dict[str, str], allowed: bool
 ) -> None:
     project = Project(tmp_path, name="scaler", state_dir=tmp_path / ".scaler")
