@@ -1,20 +1,24 @@
 """The sql source on real databases, and the recipes of its page on tables as the systems' migrations make them."""
 
 import shutil
+import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from scaler.autoscale.metrics import MetricRead, read
+from scaler.autoscale.metrics import MetricError, MetricRead, read
 from scaler.model.autoscaling import SqlSource
 from scaler.support.clock import SystemClock
-from tests.autoscale.reading import number, refusal
+from tests.autoscale.reading import number, refusal, request
 from tests.autoscale.test_queue_pages import examples, metrics
 from tests.support import servers
 
@@ -102,7 +106,7 @@ def test_no_more_than_two_rows_are_kept(database: Any, query: Query, mariadb: st
 
 GIANT = """
 import datetime, pathlib, resource, sys
-from scaler.autoscale.metrics import MetricRead, read, MetricError
+from scaler.autoscale.metrics import MetricError, MetricRead, read, MetricError
 from scaler.model.autoscaling import SqlSource
 from scaler.support.clock import SystemClock
 environ = {"PASSWORD": sys.argv[3]}
@@ -171,14 +175,56 @@ def test_no_server() -> None:
     assert "Connection refused" in refusal(SqlSource(url=url, query="select 1"))
 
 
+@contextmanager
+def _asking_for_a_password() -> Iterator[tuple[int, list[bytes]]]:
+    """A server that speaks PostgreSQL's protocol far enough to ask for a password in clear text, and keeps answers."""
+    answers: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            with suppress(OSError), server.accept()[0] as connection:
+                connection.settimeout(30)
+                connection.recv(1000)
+                connection.sendall(b"R\0\0\0\x08\0\0\0\x03")
+                answers.append(connection.recv(1000))
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield server.getsockname()[1], answers
+        thread.join()
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_a_server_gets_no_password_that_the_spec_does_not_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: bool
+) -> None:
+    (tmp_path / ".pgpass").write_text("*:*:*:*:from-the-file")
+    (tmp_path / ".pgpass").chmod(0o600)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PGPASSWORD", "from-the-environment")
+    with _asking_for_a_password() as (port, answers):
+        source = SqlSource(url=f"postgresql://me@127.0.0.1:{port}/x?sslmode=disable", query="select 1")
+        with pytest.raises(MetricError):
+            read(source, replace(request(30), named=("PGPASSWORD",) if named else ()))
+    assert (b"from-the-environment" in answers[0]) is named
+    assert b"from-the-file" not in answers[0]
+
+
+@pytest.mark.parametrize("parameter", ["local_infile=1", "read_default_file=/root/.my.cnf", "init_command=drop"])
+def test_the_url_of_mysql_opens_no_file_of_this_machine(parameter: str) -> None:
+    for url in (f"mysql://me@127.0.0.1:1/x?{parameter}", f"mariadb://me@127.0.0.1:1/x?charset=utf8mb4&{parameter}"):
+        words = f"the parameter {parameter.partition('=')[0]}, which a metric may not set"
+        assert words in refusal(SqlSource(url=url, query="select 1"))
+
+
 def test_sqlite(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "app #1.db") as connection:
         connection.execute("create table jobs (id int)")
         connection.executemany("insert into jobs values (?)", [(1,), (2,)])
     connection.close()
-    request = MetricRead(1, datetime.now(UTC), {}, tmp_path, SystemClock())
+    here = MetricRead(1, datetime.now(UTC), {}, tmp_path, SystemClock())
     source = SqlSource(url="sqlite:///app #1.db", query="select count(*) from jobs")
-    assert read(source, request).number == 2
+    assert read(source, here).number == 2
     assert number(SqlSource(url=f"sqlite:///{tmp_path}/app #1.db", query="select 3")) == 3
     path = f"sqlite:///{tmp_path}/app #1.db"
     assert "readonly database" in refusal(SqlSource(url=path, query="insert into jobs values (3) returning 1"))

@@ -391,6 +391,10 @@ def rule(text: str) -> str:
         (metric("gitlab: {group: a, token_env: T}"), "gitlab counts no job; add tags, or untagged: true"),
         (metric("sql: {query: 'select 1'}"), "jobs.sql must have exactly one of the keys url and url_env"),
         (metric("sql: {url: 'postgresql://a:b@x/y', query: 'select 1'}"), "sql.url must not hold a password; name the"),
+        (
+            metric("sql: {url: 'postgresql://x/y?password=b', query: 'select 1'}"),
+            "sql.url must not hold a password; name",
+        ),
         (metric("sql: {url: 'oracle://x/y', query: 'select 1'}"), "sql.url must be the URL of a database; write it as"),
         (metric("sql: {url_env: A, query: 'select 1; drop table x'}"), "sql.query must be one statement, without a ;"),
         (metric("prometheus: {url: 'http://x', query: ''}"), "prometheus.query must not be empty"),

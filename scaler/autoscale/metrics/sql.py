@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,6 +31,15 @@ _DRIVERS = {
     "sqlite": "sqlite",
 }
 
+_MYSQL_PARAMETERS = frozenset(
+    {"charset", "collation", "unix_socket", "sql_mode", "program_name", "ssl", "ssl_ca", "ssl_cert", "ssl_key"}
+    | {"ssl_check_hostname", "ssl_disabled", "ssl_verify_cert", "ssl_verify_identity"}
+)
+"""What a URL of MySQL may set. With `local_infile`, the server may ask for any file of this machine."""
+
+_POSTGRESQL_NO_PASSWORD = {"password": "", "passfile": f"{os.devnull}/none"}
+"""Parameters that keep libpq from looking for a password of its own, in PGPASSWORD or ~/.pgpass."""
+
 _COMMAND_OK = 1
 """libpq's status of what succeeded and returns no rows."""
 
@@ -53,7 +63,7 @@ def read(source: SqlSource, request: MetricRead) -> Value:
     The session can only read, and a statement is cancelled by the server when the metric's time is over.
     """
     url = _url(source, request)
-    with _connected(url, request.seconds) as connection:
+    with _connected(url, request) as connection:
         _LIMITS[url.get_backend_name()](connection, request.seconds)
         rows = _first_rows(connection, source.query, request.seconds)
     if len(rows) != 1:
@@ -108,12 +118,21 @@ def _url(source: SqlSource, request: MetricRead) -> URL:
     if scheme not in _DRIVERS:
         raise MetricError(f"a {scheme} database is not known: write {', '.join(_DRIVERS)}")
     url = url.set(drivername=_DRIVERS[scheme])
+    if scheme in ("mysql", "mariadb"):
+        _require_harmless(url)
     if source.password_env:
         url = url.set(password=secret(source.password_env, request))
     if scheme == "sqlite":
         path = (request.directory / (url.database or "")).resolve()
         return url.set(database=f"file:{_quoted(path)}", query={"mode": "ro", "uri": "true"})
     return url
+
+
+def _require_harmless(url: URL) -> None:
+    odd = sorted(url.query.keys() - _MYSQL_PARAMETERS)
+    if odd:
+        known = ", ".join(sorted(_MYSQL_PARAMETERS))
+        raise MetricError(f"the database's URL has the parameter {odd[0]}, which a metric may not set: only {known}")
 
 
 def _quoted(path: Path) -> str:
@@ -123,9 +142,14 @@ def _quoted(path: Path) -> str:
 
 
 @contextmanager
-def _connected(url: URL, seconds: float) -> Iterator[Connection]:
+def _connected(url: URL, request: MetricRead) -> Iterator[Connection]:
+    seconds = request.seconds
+    has_password = url.password or "PGPASSWORD" in request.named
     arguments: Mapping[str, Mapping[str, Any]] = {
-        "postgresql": {"connect_timeout": max(1, round(seconds))},
+        "postgresql": {
+            "connect_timeout": max(1, round(seconds)),
+            **({} if has_password else _POSTGRESQL_NO_PASSWORD),
+        },
         "mysql": {"connect_timeout": max(1, round(seconds)), "read_timeout": seconds, "write_timeout": seconds},
         "sqlite": {"timeout": seconds},
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import AfterValidator, BaseModel, WithJsonSchema
 
@@ -13,6 +13,9 @@ from scaler.config.schema.refusals import refusal
 from scaler.config.schema.values import Text
 
 _SCHEMES = ("postgresql", "postgres", "mysql", "mariadb", "sqlite")
+_PASSWORDS = ("password", "passwd", "sslpassword", "ssl_key_password")
+"""Parameters of drivers that hold a password."""
+
 _FORM = "write it as postgresql://user@host:5432/name, mysql://user@host/name or sqlite:///path"
 
 
@@ -20,7 +23,8 @@ def _database_url(value: str) -> str:
     """Check a database's URL. No message quotes it, since any part of it may be a secret."""
     try:
         url = urlsplit(value)
-        has_password, _ = url.password is not None, url.port
+        parameters = {name.lower() for name, _ in parse_qsl(url.query, keep_blank_values=True)}
+        has_password, _ = url.password is not None or not parameters.isdisjoint(_PASSWORDS), url.port
     except ValueError:
         raise refusal("must be the URL of a database", _FORM) from None
     if has_password:
