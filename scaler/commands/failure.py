@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
+import os
 import traceback
 from collections.abc import Iterable
 from pathlib import Path
@@ -37,8 +39,29 @@ def as_document(error: ScalerError, output: Output) -> str:
     return dump({"error": facts}, output)
 
 
+_REFUSALS = {
+    errno.EMFILE: "Raise the limit of open files (`ulimit -n`), or LimitNOFILE of the service.",
+    errno.ENFILE: "Close programs that hold many files open.",
+    errno.EAGAIN: "Raise the limit of processes (`ulimit -u`), or TasksMax or the pids limit of the service.",
+    errno.ENOMEM: "Give scaler more memory.",
+    errno.ENOSPC: "Free some space, then run the same command again.",
+    errno.EDQUOT: "Free some space, then run the same command again.",
+    errno.EFBIG: "Raise the limit of a file's size (`ulimit -f`).",
+    errno.EROFS: "Make the file system writable, or choose another folder.",
+    errno.EIO: "Look at the disk: the kernel's log says more.",
+}
+"""How to fix what the machine refuses at any place."""
+
+
 def unexpected(error: Exception) -> ScalerError:
-    """Return what is said of an exception that is a fault of scaler's."""
+    """Return what is said of an exception that nobody expected: the machine refuses something, or scaler is wrong."""
+    if (number := _refusal(error)) is not None:
+        return ScalerError(
+            "This machine refuses what scaler needs.",
+            why=f"{os.strerror(number)}, in {_place(error)}",
+            fix=_REFUSALS[number],
+            code="machine_refuses",
+        )
     return ScalerError(
         "An internal error stopped scaler.",
         # The text of an unknown exception may quote anything, even a request with its token: print only its type.
@@ -46,6 +69,16 @@ def unexpected(error: Exception) -> ScalerError:
         fix="Run again with --debug for the traceback, and report it.",
         code="internal",
     )
+
+
+def _refusal(error: Exception) -> int | None:
+    """Return the number of what the machine refuses; None for a fault of scaler's own."""
+    if isinstance(error, OSError):
+        return error.errno if error.errno in _REFUSALS else None
+    if isinstance(error, MemoryError):
+        return errno.ENOMEM
+    # All that Python says where the limit of processes is reached.
+    return errno.EAGAIN if isinstance(error, RuntimeError) and str(error) == "can't start new thread" else None
 
 
 def _place(error: Exception) -> str:

@@ -72,6 +72,53 @@ def run_probe(body: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 # ---------------------------------------------------------------------------------------------
+# The machine
+
+
+@pytest.mark.parametrize(
+    ("raised", "fix"),
+    [
+        ("OSError(24, 'Too many open files')", "ulimit -n"),
+        ("BlockingIOError(11, 'Resource temporarily unavailable')", "ulimit -u"),
+        ("OSError(28, 'No space left on device')", "Free some space"),
+        ('RuntimeError("can\'t start new thread")', "ulimit -u"),
+        ("MemoryError()", "more memory"),
+    ],
+)
+def test_what_the_machine_refuses_is_no_internal_error(raised: str, fix: str) -> None:
+    done = run_probe(f"raise {raised}")
+    assert done.returncode == ExitCode.ERROR
+    assert done.stderr.startswith("Error: This machine refuses what scaler needs.\n")
+    assert fix in done.stderr
+
+
+def test_a_limit_of_open_files_is_named() -> None:
+    done = run_probe("import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3)); os.pipe()")
+    assert "why: Too many open files, in " in done.stderr
+
+
+_IGNORING = """
+import os, signal, sys
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+def test_exit_codes_are_read_also_where_the_parent_ignores_the_ends_of_its_children() -> None:
+    command = probe_command("import subprocess; print(subprocess.call(['false']))")
+    done = subprocess.run(
+        [sys.executable, "-c", _IGNORING, *command],
+        env=CLEAN,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.stdout == "1\n"
+
+
+# ---------------------------------------------------------------------------------------------
 # Help
 
 
