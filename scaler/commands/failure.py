@@ -17,6 +17,7 @@ from scaler.support.text import one_line, visible
 
 _MOST_LINES = 40
 _LONGEST_LINE = 2000
+_LONGEST_PATH = 300
 
 
 def as_text(error: ScalerError) -> str:
@@ -49,7 +50,10 @@ _REFUSALS = {
     errno.EFBIG: "Raise the limit of a file's size (`ulimit -f`).",
     errno.EROFS: "Make the file system writable, or choose another folder.",
     errno.EIO: "Look at the disk: the kernel's log says more.",
-}
+} | dict.fromkeys(
+    (errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG),
+    "Make this path one that scaler can use, or choose another folder.",
+)
 """How to fix what the machine refuses at any place."""
 
 
@@ -58,7 +62,7 @@ def unexpected(error: Exception) -> ScalerError:
     if (number := _refusal(error)) is not None:
         return ScalerError(
             "This machine refuses what scaler needs.",
-            why=f"{os.strerror(number)}, in {_place(error)}",
+            why=f"{os.strerror(number)}{_path(error)}, in {_place(error)}",
             fix=_REFUSALS[number],
             code="machine_refuses",
         )
@@ -79,6 +83,11 @@ def _refusal(error: Exception) -> int | None:
         return errno.ENOMEM
     # All that Python says where the limit of processes is reached.
     return errno.EAGAIN if isinstance(error, RuntimeError) and str(error) == "can't start new thread" else None
+
+
+def _path(error: Exception) -> str:
+    path = getattr(error, "filename", None)
+    return f": {one_line(path, _LONGEST_PATH)}" if isinstance(path, str) else ""
 
 
 def _place(error: Exception) -> str:

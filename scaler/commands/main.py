@@ -33,8 +33,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         signal.signal(signal.SIGHUP, _hang_up)
     # Whoever starts scaler may ignore the ends of its own children. Inherited, that hides every exit code from us.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    # Only the owner may write the files that scaler and its child processes create, whatever the shell's umask is.
-    os.umask(os.umask(0o022) | 0o022)
+    # Only the owner may write the files that scaler and its child processes create, and the owner may use them,
+    # whatever the shell's umask is.
+    os.umask((os.umask(0o022) | 0o022) & 0o077)
     return _run(arguments)
 
 

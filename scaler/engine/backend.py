@@ -76,6 +76,17 @@ class LocalBackend:
         """The backend's URL."""
         return f"file://{quote(str(self.root.parent))}"
 
+    def make(self) -> None:
+        """Create the folder unless it exists. StateError if that fails."""
+        try:
+            make_folder(self.root)
+        except OSError as error:
+            raise StateError(
+                f"The state backend {self.root.parent} cannot be written.",
+                why=failure_reason(error),
+                fix="Make it a folder that this user can write, or name another with PULUMI_BACKEND_URL or `backend`.",
+            ) from error
+
     def copied(self, folder: Path) -> LocalBackend:
         """Return a backend in `folder` with the stack as last saved, for who only looks at it. It has no locks."""
         self.check_layout()

@@ -43,7 +43,6 @@ from scaler.engine.secrets import (
 from scaler.engine.settings import EngineSettings
 from scaler.errors import EngineError, UnavailableError
 from scaler.support.clock import Clock
-from scaler.support.files import make_folder
 
 if TYPE_CHECKING:
     from scaler.engine.policy_packs import PackFiles
@@ -240,7 +239,7 @@ class Engine:
     def prepare(self) -> None:
         """Make sure that the stack exists; no process if that is known, or if a local backend shows it."""
         if self._local and not self._exists:
-            make_folder(self._local.root)
+            self._local.make()
             self._exists = self._local.exists()
         wait = self._lock_wait()
         while not self._exists:

@@ -83,6 +83,7 @@ def run_probe(body: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         ("OSError(28, 'No space left on device')", "Free some space"),
         ('RuntimeError("can\'t start new thread")', "ulimit -u"),
         ("MemoryError()", "more memory"),
+        ("NotADirectoryError(20, 'Not a directory', '/a/file')", "why: Not a directory: /a/file, in "),
     ],
 )
 def test_what_the_machine_refuses_is_no_internal_error(raised: str, fix: str) -> None:
@@ -94,7 +95,16 @@ def test_what_the_machine_refuses_is_no_internal_error(raised: str, fix: str) ->
 
 def test_a_limit_of_open_files_is_named() -> None:
     done = run_probe("import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3)); os.pipe()")
-    assert "why: Too many open files, in " in done.stderr
+    assert "why: Too many open files" in done.stderr
+
+
+def test_the_owner_may_use_what_a_command_makes_whatever_the_umask_is() -> None:
+    command = probe_command("print(oct(os.umask(0)))")
+    for umask, used in ((0o777, "0o77"), (0, "0o22"), (0o027, "0o27")):
+        done = subprocess.run(
+            command, env=CLEAN, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=60, umask=umask
+        )
+        assert done.stdout.decode() == f"{used}\n"
 
 
 _IGNORING = """

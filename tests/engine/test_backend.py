@@ -118,6 +118,16 @@ def test_a_damaged_checkpoint_is_an_error_that_names_the_file(backend: LocalBack
     assert error.value.fix
 
 
+def test_a_backend_in_the_place_of_a_file_is_an_error_that_names_it(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        backend = LocalBackend.at(folder.as_uri(), "scaler", "prod")
+        assert backend is not None
+        with pytest.raises(StateError, match="cannot be written") as error:
+            backend.make()
+        assert str(folder) in error.value.what
+
+
 @pytest.mark.parametrize("kept", [0, 5, 20, -1])
 def test_a_torn_zipped_checkpoint_is_an_error(backend: LocalBackend, kept: int) -> None:
     file_of(backend, ".json.gz").write_bytes(gzip.compress(content(deployment()))[:kept])
