@@ -6,11 +6,12 @@ import json
 import socket
 import threading
 from collections import Counter as Tally
+from contextlib import suppress
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
@@ -160,11 +161,19 @@ class Exposition:
         return healthy, {**facts, "role": "standby", "active": self._turn.holder}
 
 
+_MOST_CONNECTIONS = 32
+
+
 class _Server(ThreadingHTTPServer):
+    """Answers few at once: each connection takes a thread and a descriptor, which the watch itself needs."""
+
     daemon_threads = True
+    request_queue_size = _MOST_CONNECTIONS
 
     def __init__(self, address: tuple[str, int], exposition: Exposition) -> None:
         self.exposition = exposition
+        self._open: list[socket.socket] = []
+        self._lock = threading.Lock()
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         try:
             super().__init__(address, _Handler)
@@ -179,6 +188,24 @@ class _Server(ThreadingHTTPServer):
         """Bind without asking the resolver for this machine's name, which may take a minute."""
         TCPServer.server_bind(self)
         self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answer in a thread of its own. Where too many wait, the one that has been there longest has to go."""
+        with self._lock:
+            self._open.append(request)
+            if len(self._open) > _MOST_CONNECTIONS:
+                with suppress(OSError):
+                    self._open.pop(0).shutdown(socket.SHUT_RDWR)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Close a connection."""
+        with self._lock, suppress(ValueError):
+            self._open.remove(request)
+        super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of who hung up: the base class prints a traceback."""
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import socket
+import struct
+import threading
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -22,6 +26,7 @@ from scaler.model import Spec
 from scaler.model.autoscaling import Direction
 from tests.autoscale.live import JOBS, Live
 from tests.autoscale.load import policy
+from tests.support import servers
 from tests.support.fakes import FakeClock, passing
 
 TEN = timedelta(seconds=10)
@@ -220,6 +225,23 @@ def test_other_paths_are_404(exposition: Exposition) -> None:
     assert requests.get(f"{exposition.address}/etc/passwd", timeout=5).status_code == 404
 
 
+def test_strangers_who_say_nothing_hold_few_connections_and_no_scrape_up(
+    exposition: Exposition, capfd: pytest.CaptureFixture[str]
+) -> None:
+    host, _, port = exposition.address.removeprefix("http://").partition(":")
+    before = threading.active_count()
+    with ExitStack() as stack:
+        for _ in range(100):
+            stranger = stack.enter_context(socket.create_connection((host, int(port)), 5))
+            stranger.sendall(b"GET /metr")
+            # Closing it sends a reset.
+            stranger.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        servers.await_true(lambda: threading.active_count() - before <= 33, "the oldest are sent away")
+        assert requests.get(f"{exposition.address}/healthz", timeout=5).status_code == 200
+    servers.await_true(lambda: threading.active_count() <= before, "the end of all")
+    assert capfd.readouterr().err == ""
+
+
 def test_a_taken_port_and_an_invalid_address_are_usage_errors(exposition: Exposition) -> None:
     taken = re.sub("^http://", "", exposition.address)
     with pytest.raises(UsageError, match="Cannot listen on"):
@@ -230,8 +252,6 @@ def test_a_taken_port_and_an_invalid_address_are_usage_errors(exposition: Exposi
 
 
 def test_prometheus_itself_scrapes_it(tmp_path: Path, exposition: Exposition) -> None:
-    from tests.support import servers
-
     live = Live(tmp_path / "state")
     exposition.ticked(live.tick(jobs=50), 2.0)
     folder = tmp_path / "prometheus"
