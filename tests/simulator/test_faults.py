@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 from pathlib import Path
@@ -208,6 +209,92 @@ def test_an_action_that_fails(world: SimulatedWorld, http: Http, keep: bool) -> 
     assert server.status_code == (200 if keep else 404)
     if keep:
         assert (server.json()["server"]["status"], server.json()["server"]["locked"]) == ("off", False)
+
+
+@pytest.mark.parametrize(
+    ("action", "fields"),
+    [
+        ("poweron", {}),
+        ("change_type", {"server_type": "cx33", "upgrade_disk": True}),
+        ("rebuild", {"image": "debian-12"}),
+        ("change_protection", {"delete": True, "rebuild": True}),
+        ("attach_to_network", {"network": "network"}),
+        ("add_to_placement_group", {"placement_group": "placement_group"}),
+        ("enable_rescue", {}),
+        ("enable_backup", {}),
+        ("attach_iso", {"iso": "iso"}),
+        ("create_image", {"description": "golden"}),
+        ("change_dns_ptr", {"ip": "ip", "dns_ptr": "web.example.com"}),
+    ],
+)
+def test_a_failed_action_of_a_server_changes_nothing(
+    world: SimulatedWorld, http: Http, action: str, fields: dict[str, object]
+) -> None:
+    subnet = {"type": "cloud", "ip_range": "10.0.1.0/24", "network_zone": "eu-central"}
+    network = http.post("/v1/networks", json={"name": "inner", "ip_range": "10.0.0.0/16", "subnets": [subnet]})
+    group = http.post("/v1/placement_groups", json={"name": "apart", "type": "spread"})
+    server = http.create(start_after_create=False).json()["server"]
+    known = {
+        "network": network.json()["network"]["id"],
+        "placement_group": group.json()["placement_group"]["id"],
+        "iso": http.get("/v1/isos").json()["isos"][0]["name"],
+        "ip": server["public_net"]["ipv4"]["ip"],
+    }
+    seen = [f"/v1/servers/{server['id']}", "/v1/images", "/v1/primary_ips"]
+    before = [http.get(path).json() for path in seen]
+    world.add_fault("action_error", method="POST", path=f"/actions/{action}$")
+    body = {key: known.get(str(value), value) for key, value in fields.items()}
+    failed = http.post(f"/v1/servers/{server['id']}/actions/{action}", json=body).json()["action"]
+    assert failed["status"] == "error"
+    assert [http.get(path).json() for path in seen] == before
+
+
+def test_a_failed_deletion_leaves_the_server(world: SimulatedWorld, http: Http) -> None:
+    world.set_knobs("hetzner", delete_s=5)
+    server = http.create().json()["server"]["id"]
+    world.add_fault("action_error", method="DELETE", times=1)
+    action = http.delete(f"/v1/servers/{server}").json()["action"]["id"]
+    assert http.delete(f"/v1/servers/{server}").json()["error"]["code"] == "locked"
+    world.advance(5)
+    assert http.get(f"/v1/actions/{action}").json()["action"]["status"] == "error"
+    assert http.get(f"/v1/servers/{server}").json()["server"]["status"] == "running"
+    assert http.delete(f"/v1/servers/{server}").status_code == 200
+    assert http.get(f"/v1/servers/{server}").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("path", "action", "body"),
+    [
+        ("firewalls", "set_rules", {"rules": [{"direction": "in", "protocol": "icmp", "source_ips": ["0.0.0.0/0"]}]}),
+        ("firewalls", "apply_to_resources", {"apply_to": [{"type": "server", "server": {"id": "server"}}]}),
+        ("networks", "change_protection", {"delete": True}),
+        ("networks", "add_subnet", {"type": "cloud", "ip_range": "10.0.1.0/24", "network_zone": "eu-central"}),
+        ("primary_ips", "change_protection", {"delete": True}),
+        ("primary_ips", "unassign", {}),
+    ],
+)
+def test_a_failed_action_of_something_else_changes_nothing(
+    world: SimulatedWorld, http: Http, path: str, action: str, body: dict[str, Any]
+) -> None:
+    server = http.create(start_after_create=False).json()["server"]
+    http.post("/v1/networks", json={"name": "inner", "ip_range": "10.0.0.0/16"})
+    http.post("/v1/firewalls", json={"name": "wall"})
+    before = [http.get(f"/v1/{seen}").json() for seen in (path, "servers")]
+    world.add_fault("action_error", method="POST", path=f"/actions/{action}$")
+    text = json.dumps(body).replace('"server"}', f"{server['id']}}}")
+    thing = before[0][path][0]["id"]
+    assert http.post(f"/v1/{path}/{thing}/actions/{action}", data=text).status_code == 201
+    assert [http.get(f"/v1/{seen}").json() for seen in (path, "servers")] == before
+
+
+def test_a_network_that_could_not_be_attached(world: SimulatedWorld, http: Http) -> None:
+    subnet = {"type": "cloud", "ip_range": "10.0.1.0/24", "network_zone": "eu-central"}
+    inner = http.post("/v1/networks", json={"name": "inner", "ip_range": "10.0.0.0/16", "subnets": [subnet]}).json()
+    world.add_fault("action_error", command="attach_to_network", **POST_SERVERS)
+    created = http.create(networks=[inner["network"]["id"]]).json()
+    assert [action["status"] for action in created["next_actions"]] == ["success", "error"]
+    shown = http.get(f"/v1/servers/{created['server']['id']}").json()["server"]
+    assert (shown["status"], shown["private_net"]) == ("running", [])
 
 
 def test_a_slow_server(world: SimulatedWorld, http: Http) -> None:

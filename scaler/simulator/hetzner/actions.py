@@ -34,6 +34,14 @@ def act(
     return call.world.add("hetzner", "action", command, body, parent=server.id if server else None)
 
 
+def settle(call: Call, action: Thing, *changed: Thing) -> Thing:
+    """Save what an action changed, unless it fails: then all of it stays as it was."""
+    if not action.body["error"]:
+        for thing in changed:
+            call.world.save(thing)
+    return action
+
+
 def _failing(knobs: Knobs, command: str) -> float:
     """The share of actions of a kind that fail. A deletion is not among them: what is deleted is gone at once."""
     if command == "create_server":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from scaler.simulator.bodies import several, text, wrong_field
 from scaler.simulator.call import ApiError, Call, Handler, Reply
-from scaler.simulator.hetzner.actions import act
+from scaler.simulator.hetzner.actions import act, settle
 from scaler.simulator.hetzner.labels import parse_selector
 from scaler.simulator.hetzner.replies import get, invalid, labels_asked_for, new_name, shapes
 from scaler.simulator.hetzner.shapes import Json
@@ -46,8 +46,8 @@ def set_rules(call: Call) -> Reply:
     if call.fields.get("rules") is None:
         raise invalid("rules", "Missing data for required field.")
     firewall.body["rules"] = _rules(call)
-    call.world.save(firewall)
     action = act(call, "set_firewall_rules", 0.0, others=[{"id": firewall.id, "type": "firewall"}])
+    settle(call, action, firewall)
     return Reply({"actions": [shapes(call).action(action)]}, 201)
 
 
@@ -82,8 +82,10 @@ def _change(call: Call, firewall: Thing, field: str, *, apply: bool) -> list[Thi
         matching = _matching(call, selector, field)
         others = [other for other in firewall.body.get("selectors", ()) if other != selector]
         firewall.body["selectors"] = [*others, selector] if apply else others
-        call.world.save(firewall)
-        actions += [_action(call, firewall, server, command) for server in matching]
+        begun = [_action(call, firewall, server, command) for server in matching]
+        if not any(action.body["error"] for action in begun):
+            call.world.save(firewall)
+        actions += begun
     return actions
 
 
@@ -112,8 +114,7 @@ def _change_server(call: Call, firewall: Thing, number: int | None, command: str
     if command == "apply_firewall" and len(others) >= MOST_FIREWALLS:
         raise invalid("apply_to", f"a server can have at most {MOST_FIREWALLS} firewalls")
     server.body["firewalls"] = [*others, firewall.id] if command == "apply_firewall" else others
-    call.world.save(server)
-    return _action(call, firewall, server, command)
+    return settle(call, _action(call, firewall, server, command), server)
 
 
 def _is_selected(firewall: Thing, server: Thing) -> bool:

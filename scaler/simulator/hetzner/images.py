@@ -7,7 +7,7 @@ from typing import Any
 
 from scaler.simulator.bodies import digits
 from scaler.simulator.call import ApiError, Call, Reply
-from scaler.simulator.hetzner.actions import act
+from scaler.simulator.hetzner.actions import act, settle
 from scaler.simulator.hetzner.catalogue import IMAGES, ServerType
 from scaler.simulator.hetzner.labels import Selector, parse_selector
 from scaler.simulator.hetzner.replies import (
@@ -93,8 +93,8 @@ def protect_image(call: Call) -> Reply:
     """Protect a snapshot against deletion."""
     snapshot = get(call, "snapshot")
     snapshot.body["protected"] = bool(call.fields.get("delete"))
-    call.world.save(snapshot)
     action = act(call, "change_protection", 0.0, others=[{"id": snapshot.id, "type": "image"}])
+    settle(call, action, snapshot)
     return Reply({"action": shapes(call).action(action)}, 201)
 
 

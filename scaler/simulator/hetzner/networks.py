@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Sequence
 
 from scaler.simulator.call import ApiError, Call, Reply
-from scaler.simulator.hetzner.actions import act
+from scaler.simulator.hetzner.actions import act, settle
 from scaler.simulator.hetzner.catalogue import LOCATIONS
 from scaler.simulator.hetzner.replies import get, invalid, labels_asked_for, new_name, shapes
 from scaler.simulator.hetzner.shapes import Json
@@ -85,9 +85,7 @@ def add_subnet(call: Call) -> Reply:
     """Add a subnet to a network."""
     network = get(call, "network")
     network.body["subnets"].append(_subnet(network.body, call.fields))
-    call.world.save(network)
-    action = act(call, "add_subnet", 0.0, others=[{"id": network.id, "type": "network"}])
-    return Reply({"action": shapes(call).action(action)}, 201)
+    return _changed(call, network, "add_subnet")
 
 
 def protect_network(call: Call) -> Reply:
@@ -177,8 +175,7 @@ def delete_network(call: Call) -> Reply:
 
 
 def _changed(call: Call, network: Thing, command: str) -> Reply:
-    call.world.save(network)
-    action = act(call, command, 0.0, others=[{"id": network.id, "type": "network"}])
+    action = settle(call, act(call, command, 0.0, others=[{"id": network.id, "type": "network"}]), network)
     return Reply({"action": shapes(call).action(action)}, 201)
 
 

@@ -81,7 +81,11 @@ def _connect(call: Call, server: Thing, order: _Order, boot: float) -> list[Thin
         *(("attach_to_network", {"id": network.id, "type": "network"}) for network in order.networks),
         *(("apply_firewall", {"id": firewall, "type": "firewall"}) for firewall in server.body["firewalls"]),
     ]
-    return [act(call, command, seconds, server=server, others=[resource]) for command, resource in resources]
+    actions = [act(call, command, seconds, server=server, others=[resource]) for command, resource in resources]
+    failed = {action.body["resources"][1]["id"] for action in actions if action.body["error"]}
+    server.body["private_net"] = [net for net in server.body["private_net"] if net["network"] not in failed]
+    server.body["firewalls"] = [firewall for firewall in server.body["firewalls"] if firewall not in failed]
+    return actions
 
 
 def _schedule_boot(call: Call, server: Thing, boot: float, *, start: bool, failed: bool) -> None:

@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Sequence
 
 from scaler.simulator.call import ApiError, Call, Reply
-from scaler.simulator.hetzner.actions import act
+from scaler.simulator.hetzner.actions import act, settle
 from scaler.simulator.hetzner.offers import find_location
 from scaler.simulator.hetzner.replies import get, invalid, labels_asked_for, new_name, shapes
 from scaler.simulator.things import Thing, address
@@ -58,9 +58,8 @@ def _assign(call: Call, ip: Thing, server: Thing) -> Thing:
         raise ApiError(422, f"server_has_{ip.body['type']}", f"server already has an {ip.body['type']} address")
     ip.parent = server.id
     server.body[ip.body["type"]] = {"id": ip.id, "ip": ip.body["ip"]}
-    call.world.save(server)
-    call.world.save(ip)
-    return act(call, "assign_primary_ip", 0.0, others=[{"id": ip.id, "type": "primary_ip"}])
+    action = act(call, "assign_primary_ip", 0.0, others=[{"id": ip.id, "type": "primary_ip"}])
+    return settle(call, action, server, ip)
 
 
 def unassign_primary_ip(call: Call) -> Reply:
@@ -72,9 +71,8 @@ def unassign_primary_ip(call: Call) -> Reply:
     if server.status(call.now) != "off":
         raise ApiError(422, "server_not_stopped", "server must be stopped")
     server.body.pop(ip.body["type"], None)
-    call.world.save(server)
     ip.parent = None
-    return _changed(call, ip, "unassign_primary_ip")
+    return _changed(call, ip, "unassign_primary_ip", server)
 
 
 def protect_primary_ip(call: Call) -> Reply:
@@ -106,9 +104,8 @@ def _point(call: Call, primary: Thing, server: Thing | None = None) -> Reply:
         raise invalid("ip", f"ip '{ip}' is not an address of the primary IP")
     kept = [row for row in primary.body.get("pointers", ()) if row["ip"] != ip]
     primary.body["pointers"] = [*kept, {"ip": ip, "dns_ptr": name}] if name else kept
-    call.world.save(primary)
     resources = [] if server else [{"id": primary.id, "type": "primary_ip"}]
-    action = act(call, "change_dns_ptr", 0.0, server=server, others=resources)
+    action = settle(call, act(call, "change_dns_ptr", 0.0, server=server, others=resources), primary)
     return Reply({"action": shapes(call).action(action)}, 201)
 
 
@@ -119,9 +116,8 @@ def _contains(primary: Thing, ip: object) -> bool:
         return False
 
 
-def _changed(call: Call, ip: Thing, command: str) -> Reply:
-    call.world.save(ip)
-    action = act(call, command, 0.0, others=[{"id": ip.id, "type": "primary_ip"}])
+def _changed(call: Call, ip: Thing, command: str, *others: Thing) -> Reply:
+    action = settle(call, act(call, command, 0.0, others=[{"id": ip.id, "type": "primary_ip"}]), ip, *others)
     return Reply({"action": shapes(call).action(action)}, 201)
 
 

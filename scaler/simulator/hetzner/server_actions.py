@@ -99,7 +99,10 @@ def create_image(call: Call) -> Reply:
     snapshot.body |= {"type": kind, "source_name": server.name}
     call.world.save(snapshot)
     others = [{"id": snapshot.id, "type": "image"}]
-    return done(call, server, "create_image", seconds, others=others, image=shapes(call).snapshot(snapshot))
+    reply = done(call, server, "create_image", seconds, others=others, image=shapes(call).snapshot(snapshot))
+    if call.effect("action_error"):
+        call.world.remove(snapshot, at=call.now + seconds)
+    return reply
 
 
 def change_protection(call: Call) -> Reply:

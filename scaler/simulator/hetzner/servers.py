@@ -59,6 +59,10 @@ def delete_server(call: Call) -> Reply:
     if server.body.get("protected"):
         raise ApiError(423, "protected", "server deletion is protected")
     action = act(call, "delete_server", call.knobs.delete_s, server=server)
+    if action.body["error"]:
+        server.body["busy_until"] = action.body["finishes"]
+        call.world.save(server)
+        return Reply({"action": shapes(call).action(action)})
     gone = call.now + call.knobs.visible_after_delete_s
     server.become(call.now, (call.now, "deleting"))
     server.body |= {"busy_until": FOREVER, "held_until": call.now + call.knobs.delete_s}
@@ -90,11 +94,13 @@ def stopped(call: Call) -> Thing:
 
 
 def done(call: Call, server: Thing, command: str, seconds: float, *steps: tuple[float, str], **more: Any) -> Reply:
-    """Start an action that holds the lock, with the statuses that it leads to; 201."""
+    """Start an action that holds the lock, with the statuses that it leads to; 201. One that fails changes nothing."""
     if call.effect("stuck_locked"):
         seconds, steps = FOREVER, ()
     action = act(call, command, seconds, server=server, others=more.pop("others", ()))
-    if steps and not action.body["error"]:
+    if action.body["error"]:
+        server = get(call, "server")
+    elif steps:
         server.become(call.now, *steps)
     server.body["busy_until"] = call.now + seconds
     call.world.save(server)
