@@ -56,6 +56,19 @@ def test_a_network_keeps_its_routes_and_its_protection(http: Http) -> None:
     assert http.delete(f"/v1/networks/{made_so['id']}").status_code == 204
 
 
+def test_a_subnet_of_a_vswitch_has_no_addresses_for_servers(http: Http) -> None:
+    """docs.hetzner.com/cloud/networks/connect-dedi-vswitch: its addresses are those of dedicated servers."""
+    dedicated = {**SUBNET, "type": "vswitch", "vswitch_id": 7}
+    inner = network(http, subnets=[dedicated])
+    assert inner["subnets"][0]["vswitch_id"] == 7
+    refused = http.create(networks=[inner["id"]])
+    assert (refused.status_code, refused.json()["error"]["code"]) == (422, "service_error")
+    act = f"/v1/networks/{inner['id']}/actions/add_subnet"
+    for wrong in ({"type": "vswitch"}, {"vswitch_id": 7}):
+        refused = http.post(act, json={**SUBNET, "ip_range": "10.0.2.0/24", **wrong})
+        assert refused.json()["error"]["details"]["fields"][0]["name"] == "vswitch_id"
+
+
 def test_a_firewall_is_applied_at_creation_and_by_labels(http: Http) -> None:
     first, second = server(http, labels={"role": "web"}), server(http, name="web-2")
     target = {"type": "server", "server": {"id": second}}

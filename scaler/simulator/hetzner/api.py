@@ -108,11 +108,12 @@ _FIELDS: dict[str, Kind] = {
     "server_type": text_or_number,
     "ssh_keys": several(text_or_number),
     "start_after_create": flag,
-    "subnets": several(record(type=text, ip_range=text, network_zone=text, gateway=text)),
+    "subnets": several(record(type=text, ip_range=text, network_zone=text, gateway=text, vswitch_id=number)),
     "type": text,
     "upgrade_disk": flag,
     "user_data": text,
     "volumes": several(number),
+    "vswitch_id": number,
 }
 
 API = Api(

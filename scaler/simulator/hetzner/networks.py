@@ -70,8 +70,10 @@ def _subnet(network: Json, wanted: Json) -> Json:
         raise invalid("network_zone", f"there is no network zone '{zone}'")
     if any(other["network_zone"] != zone for other in network["subnets"]):
         raise invalid("network_zone", "all subnets of a network must be in the same network zone")
-    gateway = str(outer.network_address + 1)
-    return {"type": wanted["type"], "ip_range": str(ip_range), "network_zone": zone, "gateway": gateway}
+    if (wanted["type"] == "vswitch") != (wanted.get("vswitch_id") is not None):
+        raise invalid("vswitch_id", "is for a subnet of the type vswitch, and needed there")
+    subnet = {"type": wanted["type"], "ip_range": str(ip_range), "network_zone": zone}
+    return {**subnet, "gateway": str(outer.network_address + 1), "vswitch_id": wanted.get("vswitch_id")}
 
 
 def _free_range(network: Json) -> str:
@@ -180,12 +182,15 @@ def _changed(call: Call, network: Thing, command: str) -> Reply:
 
 
 def subnets_of(network: Thing, location: str, ip_range: str | None = None) -> list[Json]:
-    """The subnets in which a server at a location can get its address, or the one of that range among them."""
+    """The subnets in which a server at a location can get its address, or the one of that range among them.
+
+    A vSwitch's addresses are those of dedicated servers.
+    """
     zone = LOCATIONS[location].network_zone
     return [
         subnet
         for subnet in network.body["subnets"]
-        if subnet["network_zone"] == zone and ip_range in (None, subnet["ip_range"])
+        if subnet["network_zone"] == zone and subnet["type"] != "vswitch" and ip_range in (None, subnet["ip_range"])
     ]
 
 
