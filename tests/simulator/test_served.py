@@ -386,6 +386,13 @@ def test_a_droplet_has_no_kernels_neighbours_backups_and_firewalls(http: Http, p
         ("GET", "/v2/customers/my/balance", 501),
         ("GET", "/v2/droplets/1/backups/policy", 501),
         ("POST", "/v2/volumes", 501),
+        ("POST", "/v2/projects", 501),
+        ("PATCH", "/v2/projects/default", 501),
+        ("DELETE", "/v2/projects/1", 501),
+        ("GET", "/v2/reserved_ips/127.127.0.1/actions", 501),
+        ("GET", "/v2/nfs", 501),
+        ("GET", "/v2/vpc_nat_gateways", 501),
+        ("POST", "/v2/security/scans", 501),
         ("PATCH", "/v1/servers", 405),
         ("DELETE", "/v2/sizes", 405),
         ("GET", "/v1/nowhere", 404),
@@ -394,3 +401,21 @@ def test_a_droplet_has_no_kernels_neighbours_backups_and_firewalls(http: Http, p
 )
 def test_what_is_not_served_is_refused_as_what_it_is(http: Http, method: str, path: str, status: int) -> None:
     assert http.request(method, path).status_code == status
+
+
+@pytest.mark.parametrize("action", ["change_kernel", "change_backup_policy"])
+def test_an_action_that_is_not_served_is_refused_as_what_it_is(http: Http, action: str) -> None:
+    assert http.post(f"/v2/droplets/{made(http)}/actions", json={"type": action}).status_code == 501
+
+
+def test_an_image_is_not_converted_here(http: Http) -> None:
+    (image,) = http.get("/v2/images?private=true").json()["images"]
+    assert http.post(f"/v2/images/{image['id']}/actions", json={"type": "convert"}).status_code == 501
+
+
+def test_a_droplet_is_not_made_without_the_volumes_that_it_names(http: Http) -> None:
+    order = {"name": "web", "region": "fra1", "size": "s-1vcpu-1gb", "image": "ubuntu-24-04-x64"}
+    volumes = ["7724db7c-e098-11e5-b522-000f53304e51"]
+    assert http.post("/v2/droplets", json={**order, "volumes": volumes}).status_code == 422
+    assert http.get("/v2/droplets").json()["droplets"] == []
+    assert http.post("/v2/droplets", json={**order, "volumes": []}).status_code == 202

@@ -55,6 +55,7 @@ _FIELDS: dict[str, Kind] = {
     "tags": several(anything),
     "type": text,
     "user_data": text,
+    "volumes": several(text),
     "vpc_uuid": text,
     "with_droplet_agent": flag,
 }
@@ -134,7 +135,8 @@ _ENDPOINTS = (
 NOT_SERVED = re.compile(
     r"/v2/(firewalls|volumes|load_balancers|reports|databases|kubernetes|domains|apps|certificates|cdn|registr(y|ies)|functions"
     r"|floating_ips|reserved_ipv6|customers|invoices|monitoring|uptime|spaces|vpc_peerings|vpcs/[^/]+/\w+|images"
-    r"|droplets/autoscale|droplets/backups|droplets/[0-9]+/\w+)\b"
+    r"|projects|reserved_ips/[^/]+/actions|1-clicks|add-ons|billing|byoip_prefixes|gen-ai|nfs|partner_network_connect"
+    r"|security|vpc_nat_gateways|droplets/autoscale|droplets/backups|droplets/[0-9]+/\w+)\b"
 )
 """Parts of the API that exist at DigitalOcean and not here."""
 

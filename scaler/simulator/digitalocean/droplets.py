@@ -24,6 +24,7 @@ from scaler.simulator.digitalocean.replies import (
     has_tag,
     make_tag,
     not_found,
+    not_served,
     page,
     refused,
     shapes,
@@ -34,6 +35,9 @@ from scaler.simulator.things import FOREVER, Thing
 
 _OF_ONE = frozenset({"reboot", "rename", "resize", "rebuild", "restore", "password_reset"})
 """Actions of one droplet, not of all with a tag: godo's DropletActions has no `…ByTag` for them."""
+
+_NOT_SERVED = frozenset({"change_kernel", "change_backup_policy"})
+"""Actions that exist at DigitalOcean and not here."""
 
 _MAY_FAIL = frozenset({"power_on", "power_off", "reboot", "power_cycle"})
 MOST_NAMES = 10
@@ -202,6 +206,9 @@ def _hostname(name: object) -> str:
 def _droplet_body(call: Call) -> Json:
     """What a create request says of its droplets, checked."""
     fields = call.fields
+    if fields.get("volumes"):
+        # There are none here, and a droplet without what it was to have is no answer.
+        raise refused("You specified an invalid volume for Droplet creation.")
     image = _usable_image(call, fields.get("image"))
     region = fields.get("region") or _image_regions(image)[0]
     if region not in REGIONS:
@@ -317,6 +324,8 @@ class Work:
 def _act(call: Call, droplet: Thing) -> Thing:
     """Start the action that the request asks for."""
     kind = str(call.fields.get("type"))
+    if kind in _NOT_SERVED:
+        raise not_served()
     if kind not in WORK:
         raise refused(f"{kind} is not a valid action type")
     check_unlocked(call, droplet)

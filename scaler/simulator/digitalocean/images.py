@@ -11,6 +11,7 @@ from scaler.simulator.digitalocean.replies import (
     find_image,
     has_tag,
     not_found,
+    not_served,
     page,
     refused,
     shapes,
@@ -56,6 +57,8 @@ def act_on_image(call: Call) -> Reply:
     """POST /v2/images/{id}/actions {"type":"transfer","region"}: the region can use it when the action has ended."""
     snapshot = _own(thing(call, "snapshot"))
     region = call.fields.get("region")
+    if call.fields.get("type") == "convert":
+        raise not_served()
     if call.fields.get("type") != "transfer":
         raise refused(f"{call.fields.get('type')} is not a valid action type")
     if region not in REGIONS:

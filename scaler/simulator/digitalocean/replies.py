@@ -38,6 +38,11 @@ def not_found() -> ApiError:
     return ApiError(404, "not_found", "The resource you requested could not be found.")
 
 
+def not_served() -> ApiError:
+    """501: it exists at DigitalOcean and not here."""
+    return ApiError(501, "not_implemented", "the embedded cloud does not serve this part of the API")
+
+
 # ---------------------------------------------------------------------------------------------
 # Pages
 
