@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import requests
 
 from scaler.simulator import SimulatedWorld
 from tests.simulator.droplets import made
@@ -22,6 +23,33 @@ def network(http: Http, **more: Any) -> dict[str, Any]:
 
 def server(http: Http, **more: Any) -> int:
     return int(http.create(**more).json()["server"]["id"])
+
+
+def backup(http: Http, machine: int) -> requests.Response:
+    return http.post(f"/v1/servers/{machine}/actions/create_image", json={"type": "backup", "description": "daily"})
+
+
+def backups(http: Http) -> list[int]:
+    return [image["bound_to"] for image in http.get("/v1/images?type=backup").json()["images"]]
+
+
+def test_a_backup_is_bound_to_its_server(http: Http) -> None:
+    """[spec] `create_image`, `disable_backup` and `PUT /images/{id}`; docs.hetzner.com/cloud/general/faq."""
+    machine = server(http)
+    assert backup(http, machine).json()["error"]["code"] == "invalid_input"
+    assert http.post(f"/v1/servers/{machine}/actions/enable_backup").status_code == 201
+    kept, _ = backup(http, machine).json()["image"]["id"], backup(http, machine)
+    assert backups(http) == [machine, machine]
+    converted = http.put(f"/v1/images/{kept}", json={"type": "snapshot"}).json()["image"]
+    assert (converted["type"], converted["bound_to"]) == ("snapshot", None)
+    assert backups(http) == [machine]
+    assert http.post(f"/v1/servers/{machine}/actions/disable_backup").status_code == 201
+    assert backups(http) == []
+    http.post(f"/v1/servers/{machine}/actions/enable_backup")
+    backup(http, machine)
+    assert http.delete(f"/v1/servers/{machine}").status_code == 200
+    assert backups(http) == []
+    assert http.get(f"/v1/images/{kept}").status_code == 200
 
 
 def test_addresses_and_aliases_in_a_network(http: Http) -> None:

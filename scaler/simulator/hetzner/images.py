@@ -22,6 +22,7 @@ from scaler.simulator.hetzner.replies import (
     shapes,
 )
 from scaler.simulator.hetzner.shapes import Json
+from scaler.simulator.things import Thing
 
 _FILTERS = {
     "type": ("system", "app", "snapshot", "backup", "temporary"),
@@ -69,10 +70,12 @@ def get_image(call: Call) -> Reply:
 
 
 def update_image(call: Call) -> Reply:
-    """Change a snapshot's description or labels."""
+    """Change a snapshot's description or labels, or make a snapshot of a backup."""
     snapshot = get(call, "snapshot")
     if call.fields.get("type") not in (None, "snapshot"):
         raise invalid("type", "must be snapshot")
+    if call.fields.get("type") is not None:
+        snapshot.body |= {"type": "snapshot", "bound_to": None}
     snapshot.name = call.fields.get("description") or snapshot.name
     if call.fields.get("labels") is not None:
         snapshot.body["labels"] = labels_asked_for(call)
@@ -96,6 +99,13 @@ def protect_image(call: Call) -> Reply:
     action = act(call, "change_protection", 0.0, others=[{"id": snapshot.id, "type": "image"}])
     settle(call, action, snapshot)
     return Reply({"action": shapes(call).action(action)}, 201)
+
+
+def remove_backups(call: Call, server: Thing, *, at: float | None = None) -> None:
+    """Delete the backups of a server: each is bound to it."""
+    for backup in call.world.things("hetzner", "snapshot"):
+        if backup.body.get("bound_to") == server.id:
+            call.world.remove(backup, at=at)
 
 
 # ---------------------------------------------------------------------------------------------

@@ -7,10 +7,10 @@ from typing import Any
 
 from scaler.simulator.call import ApiError, Call, Handler, Reply
 from scaler.simulator.hetzner.catalogue import SERVER_TYPES
-from scaler.simulator.hetzner.images import usable_image
+from scaler.simulator.hetzner.images import remove_backups, usable_image
 from scaler.simulator.hetzner.networks import alias_ips, join
 from scaler.simulator.hetzner.offers import find_iso, find_server_type
-from scaler.simulator.hetzner.replies import invalid, labels_asked_for, reference, shapes
+from scaler.simulator.hetzner.replies import get, invalid, labels_asked_for, reference, shapes
 from scaler.simulator.hetzner.resources import find_placement
 from scaler.simulator.hetzner.servers import done, stopped, unlocked
 
@@ -84,6 +84,8 @@ def create_image(call: Call) -> Reply:
     server, kind = unlocked(call), call.fields.get("type") or "snapshot"
     if kind not in ("snapshot", "backup"):
         raise invalid("type", "must be snapshot or backup")
+    if kind == "backup" and server.body.get("backup_window") is None:
+        raise invalid("type", "backups are not enabled for this server")
     size = round(0.06 * server.body.get("disk", 40), 2)
     seconds = call.knobs.snapshot_s_per_gb * size
     snapshot = call.world.add_snapshot(
@@ -96,7 +98,11 @@ def create_image(call: Call) -> Reply:
         size_gb=size,
         source=server.id,
     )
-    snapshot.body |= {"type": kind, "source_name": server.name}
+    snapshot.body |= {
+        "type": kind,
+        "source_name": server.name,
+        "bound_to": server.id if kind == "backup" else None,
+    }
     call.world.save(snapshot)
     others = [{"id": snapshot.id, "type": "image"}]
     reply = done(call, server, "create_image", seconds, others=others, image=shapes(call).snapshot(snapshot))
@@ -130,6 +136,14 @@ def switcher(command: str, key: str, value: Any, *, password: bool = False, need
         return done(call, server, command, 0.0, **({"root_password": secrets.token_urlsafe(15)} if password else {}))
 
     return switch
+
+
+def disable_backup(call: Call) -> Reply:
+    """Stop the backups of a server, and delete those that it has."""
+    reply = switcher("disable_backup", "backup_window", None)(call)
+    if not call.effect("action_error"):
+        remove_backups(call, get(call, "server"))
+    return reply
 
 
 def enable_rescue(call: Call) -> Reply:

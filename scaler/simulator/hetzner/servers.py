@@ -6,6 +6,7 @@ from typing import Any
 
 from scaler.simulator.call import ApiError, Call, Reply
 from scaler.simulator.hetzner.actions import act
+from scaler.simulator.hetzner.images import remove_backups
 from scaler.simulator.hetzner.replies import (
     filter_values,
     get,
@@ -73,6 +74,7 @@ def delete_server(call: Call) -> Reply:
         else:
             ip.parent = None
             call.world.save(ip)
+    remove_backups(call, server, at=gone)
     call.world.remove(server, at=gone)
     return Reply({"action": shapes(call).action(action)})
 

@@ -191,7 +191,7 @@ class Shapes:
             "disk_size": body["disk"],
             "created": timestamp(thing.created),
             "created_from": {"id": body["source"], "name": body.get("source_name", "")} if body["source"] else None,
-            "bound_to": None,
+            "bound_to": body.get("bound_to"),
             "os_flavor": "ubuntu",
             "os_version": "24.04",
             "architecture": body["architecture"],
