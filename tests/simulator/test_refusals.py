@@ -160,6 +160,34 @@ def test_ports_of_rules(http: Http, rule: dict[str, str]) -> None:
     assert field_of(http.post("/v1/firewalls", json={"name": "wall", "rules": rules})) == "rules"
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"port": "0"},
+        {"port": "65536"},
+        {"port": "80-22"},
+        {"port": "ssh"},
+        {"port": "any-5"},
+        {"port": "-"},
+        {"port": "22-"},
+        {"source_ips": []},
+        {"source_ips": ["everywhere"]},
+        {"source_ips": ["10.0.0.1"]},
+        {"source_ips": ["10.0.0.1/8"]},
+        {"destination_ips": ["10.0.0.0/8"]},
+        {"direction": "out"},
+    ],
+)
+def test_a_rule_that_says_nothing_sensible(http: Http, wrong: dict[str, Any]) -> None:
+    """[spec] `rules`; [guess] addresses of the other direction."""
+    rule = {"direction": "in", "protocol": "tcp", "port": "22", "source_ips": ["0.0.0.0/0", "::/0"]}
+    assert field_of(http.post("/v1/firewalls", json={"name": "wall", "rules": [{**rule, **wrong}]})) == "rules"
+    wall = add(http, "firewalls")
+    for port in ("any", "1-65535", "22"):
+        assert act(http, f"firewalls/{wall}", "set_rules", rules=[{**rule, "port": port}] * 50).status_code == 201
+    assert field_of(act(http, f"firewalls/{wall}", "set_rules", rules=[rule] * 51)) == "rules"
+
+
 def test_a_server_is_in_one_placement_group(http: Http) -> None:
     """[spec] `already_in_placement_group`; [guess] leaving none."""
     group = add(http, "placement_groups", type="spread")

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from scaler.simulator.bodies import several, text, wrong_field
+import ipaddress
+
+from scaler.simulator.bodies import digits, several, text, wrong_field
 from scaler.simulator.call import ApiError, Call, Handler, Reply
 from scaler.simulator.hetzner.actions import act, settle
 from scaler.simulator.hetzner.labels import parse_selector
 from scaler.simulator.hetzner.replies import get, invalid, labels_asked_for, new_name, shapes
 from scaler.simulator.hetzner.shapes import Json
 from scaler.simulator.things import Thing
+
+LAST_PORT = 65535
+MOST_RULES = 50
+"""Of one firewall (the vendor's document of `set_rules`)."""
 
 MOST_FIREWALLS = 5
 """Of one server, those of label selectors included (the vendor's document of `apply_to_resources`)."""
@@ -60,6 +66,8 @@ _RULE: Json = {"source_ips": [], "destination_ips": [], "port": None, "descripti
 def _rules(call: Call) -> list[Json]:
     """The rules that a request names, with every field that the answer has."""
     rules = call.fields.get("rules") or ()
+    if len(rules) > MOST_RULES:
+        raise invalid("rules", f"a firewall can have at most {MOST_RULES} rules")
     for rule in rules:
         if (rule.get("port") is not None) != (rule.get("protocol") in _WITH_PORTS):
             raise invalid("rules", f"port is for {' and '.join(_WITH_PORTS)}, and needed there")
@@ -67,7 +75,28 @@ def _rules(call: Call) -> list[Json]:
             raise invalid("rules", f"direction must be in or out, and protocol one of {', '.join(_PROTOCOLS)}")
         if wrong := wrong_field(rule, _RULE_FIELDS):
             raise invalid("rules", f"{wrong} has the wrong type")
+        _check_range_of(rule)
     return [{**_RULE, **{key: value for key, value in rule.items() if value is not None}} for rule in rules]
+
+
+def _check_range_of(rule: Json) -> None:
+    """Refuse a rule without addresses for its direction, an address that is no CIDR, and a port that is none."""
+    own, other = ("source_ips", "destination_ips") if rule["direction"] == "in" else ("destination_ips", "source_ips")
+    if not rule.get(own) or rule.get(other):
+        raise invalid("rules", f"a rule of the direction {rule['direction']} has {own}, and no {other}")
+    for address in rule[own]:
+        try:
+            ipaddress.ip_network(address if "/" in address else "")
+        except ValueError as error:
+            raise invalid("rules", f"'{address}' is not in CIDR notation") from error
+    if not _is_port(rule.get("port") or "any"):
+        raise invalid("rules", f"'{rule['port']}' is no port, and no range of ports")
+
+
+def _is_port(text: str) -> bool:
+    """Whether a text is a port, a range of ports such as 80-85, or `any`."""
+    ends = [digits(end) or 0 for end in text.split("-", 1)]
+    return text == "any" or 1 <= ends[0] <= ends[-1] <= LAST_PORT
 
 
 def _change(call: Call, firewall: Thing, field: str, *, apply: bool) -> list[Thing]:
