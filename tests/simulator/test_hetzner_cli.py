@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,15 @@ def test_a_long_list(hcloud: Run, world: SimulatedWorld) -> None:
 )
 def test_lists(hcloud: Run, what: str, row: str) -> None:
     assert row in hcloud(what, "list").stdout
+
+
+def test_a_chart_of_the_load(hcloud: Run, world: SimulatedWorld) -> None:
+    """A line without any height makes this version fail."""
+    create(hcloud, "web-1")
+    world.advance(600)
+    window = [datetime.fromtimestamp(world.now - ago, UTC).strftime("%Y-%m-%dT%H:%M:%SZ") for ago in (500, 100)]
+    shown = hcloud("server", "metrics", "web-1", "--type", "cpu", "--start", window[0], "--end", window[1]).stdout
+    assert "2.00" in shown
 
 
 def test_the_rest_of_the_inventory(hcloud: Run, world: SimulatedWorld) -> None:
