@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from typing import Any
 
 import pytest
 import requests
+from pydo.operations import _operations
 
 from scaler.simulator import SimulatedWorld
+from scaler.simulator.digitalocean import api
 from tests.simulator.droplets import made
 from tests.support.sim_http import Http
 
@@ -429,6 +433,21 @@ def test_a_droplet_has_no_kernels_neighbours_backups_and_firewalls(http: Http, p
 )
 def test_what_is_not_served_is_refused_as_what_it_is(http: Http, method: str, path: str, status: int) -> None:
     assert http.request(method, path).status_code == status
+
+
+def test_what_the_vendor_s_client_can_ask_for_is_served_or_refused_as_what_it_is() -> None:
+    """All operations of the installed pydo. Name a new part of the API in `NOT_SERVED`, if this fails."""
+    builders = re.split(r"^def build_", inspect.getsource(_operations), flags=re.MULTILINE)[1:]
+    asked = re.compile(r'_url = "(/v2/[^"]+)".*?HttpRequest\(\s*method="([A-Z]+)"', re.DOTALL)
+    operations = [found.groups() for builder in builders if (found := asked.search(builder))]
+    assert len(operations) > 500
+    lost = []
+    for template, method in operations:
+        path = re.sub(r"{[^}]*}", "1", template)
+        served = any(route.path_regex.match(path) and method in (route.methods or ()) for route in api.routes)
+        if not served and not api.NOT_SERVED.match(path):
+            lost.append(f"{method} {template}")
+    assert lost == []
 
 
 @pytest.mark.parametrize("action", ["change_kernel", "change_backup_policy"])

@@ -136,7 +136,8 @@ NOT_SERVED = re.compile(
     r"/v2/(firewalls|volumes|load_balancers|reports|databases|kubernetes|domains|apps|certificates|cdn|registr(y|ies)|functions"
     r"|floating_ips|reserved_ipv6|customers|invoices|monitoring|uptime|spaces|vpc_peerings|vpcs/[^/]+/\w+|images"
     r"|projects|reserved_ips/[^/]+/actions|1-clicks|add-ons|billing|byoip_prefixes|gen-ai|nfs|partner_network_connect"
-    r"|security|vpc_nat_gateways|droplets/autoscale|droplets/backups|droplets/[0-9]+/\w+)\b"
+    r"|security|vpc_nat_gateways|action-gateway|agents|dedicated-inferences|insights|microvms|organizations"
+    r"|vector-databases|droplets/autoscale|droplets/backups|droplets/[0-9]+/\w+)\b"
 )
 """Parts of the API that exist at DigitalOcean and not here."""
 
