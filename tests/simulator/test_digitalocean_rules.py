@@ -100,6 +100,14 @@ def test_a_withdrawn_size_is_no_longer_sold(http: Http, world: SimulatedWorld) -
     sizes = {size["slug"]: size for size in http.get("/v2/sizes").json()["sizes"]}
     assert (sizes["c-2"]["available"], sizes["c-2"]["regions"]) == (False, [])
     assert refusal(order(http, size="c-2")) == (*UNPROCESSABLE, "Size is not available in this region.")
+    droplet = made(http)
+    world.advance(60)
+    act(http, droplet, "power_off")
+    world.advance(60)
+    assert act(http, droplet, "resize", size="c-2").json()["message"] == "Size is not available in this region."
+    world.set_capacity("digitalocean", "s-2vcpu-4gb", "fra1", 0)
+    assert act(http, droplet, "resize", size="s-2vcpu-4gb").json()["message"] == "Region is not available"
+    assert seen(http, droplet)["size_slug"] == "s-1vcpu-1gb"
 
 
 @pytest.mark.parametrize(

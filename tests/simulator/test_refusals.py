@@ -188,6 +188,15 @@ def test_a_rule_that_says_nothing_sensible(http: Http, wrong: dict[str, Any]) ->
     assert field_of(act(http, f"firewalls/{wall}", "set_rules", rules=[rule] * 51)) == "rules"
 
 
+def test_a_server_gets_no_type_that_is_sold_out(http: Http, world: SimulatedWorld) -> None:
+    """[guess] of a server that exists the refusal is that of a new one."""
+    web = server(http, start_after_create=False)
+    world.set_capacity("hetzner", "cx33", "fsn1", 0)
+    refusal = act(http, f"servers/{web}", "change_type", server_type="cx33", upgrade_disk=False)
+    assert refused(refusal) == (412, "resource_unavailable")
+    assert http.get(f"/v1/servers/{web}").json()["server"]["server_type"]["name"] == "cx23"
+
+
 def test_a_server_is_in_one_placement_group(http: Http) -> None:
     """[spec] `already_in_placement_group`; [guess] leaving none."""
     group = add(http, "placement_groups", type="spread")

@@ -415,6 +415,10 @@ def _resize(call: Call, droplet: Thing) -> Work:
     disk = droplet.body.get("disk", SIZES[droplet.body["type"]].disk)
     if size.disk < disk:
         raise refused("This size is not available because it has a smaller disk.")
+    if call.world.deprecated_since(CLOUD, size.slug) is not None:
+        raise refused("Size is not available in this region.")
+    if not call.world.take_capacity(CLOUD, size.slug, droplet.body["location"]):
+        raise refused("Region is not available")
     droplet.body |= {"type": size.slug, "disk": size.disk if call.fields.get("disk") else disk}
     return Work(call.knobs.power_s)
 

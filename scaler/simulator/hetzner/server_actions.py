@@ -60,6 +60,8 @@ def change_type(call: Call) -> Reply:
         raise ApiError(422, "unsupported_error", "server type is not supported in this location")
     if kind.architecture != SERVER_TYPES[server.body["type"]].architecture or kind.disk < server.body.get("disk", 0):
         raise ApiError(422, "invalid_server_type", "server type is not compatible with this server")
+    if not call.world.take_capacity("hetzner", kind.name, server.body["location"]):
+        raise ApiError(412, "resource_unavailable", "error during placement")
     server.body["type"] = kind.name
     if call.fields.get("upgrade_disk"):
         server.body["disk"] = kind.disk
