@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 
 from scaler.clouds import AuthError
@@ -19,9 +20,10 @@ from scaler.converge.rounds import Ended, confirm_round
 from scaler.converge.service import put_right, put_right_at_last
 from scaler.converge.standing import Standing
 from scaler.errors import ScalerError
-from scaler.model import Outcome, Result, Server, Spec, StepResult
-from scaler.model.lifecycle import Status
+from scaler.model import Action, Outcome, Result, Server, Spec, StepResult
+from scaler.model.lifecycle import Phase, Status
 from scaler.planning.protection import protection_of
+from scaler.planning.template import lacking
 
 LEFT = "left"
 """The journal's count of a run that ends since another one changes the stack: it must save nothing any more."""
@@ -71,7 +73,8 @@ def judge(request: Request, standing: Standing, ports: Ports) -> Result:
     if standing.journal.count(LEFT):
         return result_of(request, standing, Outcome.UNCONFIRMED, ports)
     standing = _note_shortages(standing)
-    standing = replace(standing, journal=standing.journal.fail(*failures_of(standing.knowledge)))
+    failures = (*failures_of(standing.knowledge), *_incomplete(standing))
+    standing = replace(standing, journal=standing.journal.fail(*failures))
     reached = _is_reached(standing)
     if reached:
         standing = replace(standing, knowledge=_forget_refusals(standing.knowledge))
@@ -129,6 +132,25 @@ def _save_or_note(standing: Standing, ports: Ports) -> Standing:
 def _note_shortages(standing: Standing) -> Standing:
     """Add a failure for each group whose servers are missing because there was no capacity."""
     return replace(standing, journal=standing.journal.fail(*shortages(standing.plan, standing.knowledge)))
+
+
+def _incomplete(standing: Standing) -> Iterator[ScalerError]:
+    """Yield an error for each server that the run made and that runs without a network or a firewall of the spec.
+
+    Both clouds attach them after they have accepted the create request, and that can fail.
+    """
+    world, templates = standing.world, standing.knowledge.templates
+    for report in standing.journal.reports:
+        step, machine = report.step, world.machines.get(report.step.server)
+        if step.action is not Action.CREATE or report.result is not StepResult.DONE or machine is None:
+            continue
+        if machine.seen and machine.phase is Phase.RUNNING and (what := lacking(machine, templates.of(step))):
+            yield ScalerError(
+                f"{step.server} was made {what}.",
+                why="the cloud accepted the request, and did not do all of it afterwards",
+                fix=f"Run `scaler replace {step.server}`, or attach it by hand.",
+                code="incomplete_server",
+            )
 
 
 def _raise_if_only_refused(standing: Standing) -> None:

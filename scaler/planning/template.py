@@ -89,6 +89,17 @@ def outdated(group: Group, machine: Machine, current: Current, now: datetime) ->
     return "; ".join(differences) or None
 
 
+def lacking(machine: Machine, references: References) -> str | None:
+    """Return what a new machine should have had from its create request on and has not; None if nothing is seen."""
+
+    def of_ids(*ids: str) -> dict[str, str]:
+        return dict(zip(ids, ids, strict=True))
+
+    vpcs = of_ids(references.vpc) if references.vpc else {}
+    asked = Current(networks=of_ids(*references.networks), firewalls=of_ids(*references.firewalls), vpcs=vpcs)
+    return "; ".join(_unattached(machine, asked)) or None
+
+
 def _unattached(machine: Machine, current: Current) -> list[str]:
     """Return which networks and firewalls of the spec a machine lacks; nothing where its cloud tells none of them."""
     details = machine.details
