@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any, Literal
 
 from scaler.errors import StalePlanError
-from scaler.model import Plan, PolicyPack, Spec, Step, World
+from scaler.model import Plan, PolicyPack, Server, Spec, Step, World
 from scaler.model.orders import BY_DESTROY, NamedOperation, Orders, Pause
 from scaler.model.roll import Pace
 from scaler.planning.claims import Claim
@@ -149,24 +149,48 @@ class Demand:
             for name in spec.groups
         }
 
+    def lasting(
+        self, resolved: Mapping[str, int], world: World, recorded: Mapping[str, int], *, again: bool = False
+    ) -> dict[str, int]:
+        """Return the counts to record: `resolved`, and the servers beside them that stay wanted.
+
+        `again`: whether `recorded` was returned by this before, so that those that leave are not in it any more.
+
+        A demand about named servers, or about some groups, leaves the others as they are: also those that are wanted
+        and hang, are off or are missing. Without this, the next run would remove them and create none instead.
+        """
+        if self.counts is not None or self.as_wanted:
+            return dict(resolved)
+        named = frozenset() if again or self.begun else self.remove - world.orphans
+        leaving = Counter(world.servers[name].group for name in named if name in world.servers)
+        return {
+            name: count if name in self.relative else max(count, recorded.get(name, 0) - leaving[name])
+            for name, count in resolved.items()
+        }
+
+    @property
+    def relative(self) -> frozenset[str]:
+        """The groups whose count changes by a number, and not by servers with a name."""
+        if self.begun:
+            return frozenset() if self.begun.remove or self.begun.renew else frozenset(self.begun.counts)
+        return frozenset(self.by)
+
     def not_about(self, spec: Spec, world: World) -> frozenset[str]:
         """Servers to leave as they are, when the demand is not about the whole stack.
 
-        Those of groups that the spec does not have; and those that do not count, when it is about others by name.
+        Those of groups that the spec does not have; and those that do not count, of groups that it is not about.
         """
         if self.counts is not None:
             return frozenset()
         if self.as_wanted:
             return frozenset(name for name, server in world.servers.items() if server.group not in spec.groups)
-        named = self.remove | self.renew
-        is_relative = bool(self.by or (self.begun and not self.begun.remove and not self.begun.renew))
-        return frozenset(
-            name
-            for name, server in world.servers.items()
-            if name not in named
-            and not server.drain
-            and (server.group not in spec.groups or not (server.counts or server.unhealthy or is_relative))
-        )
+        named, about = self.remove | self.renew, spec.groups.keys() & self.relative
+
+        def is_about(server: Server) -> bool:
+            is_there = server.counts or server.unhealthy
+            return bool(server.drain) or (server.group in spec.groups and is_there) or server.group in about
+
+        return frozenset(name for name, server in world.servers.items() if name not in named and not is_about(server))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

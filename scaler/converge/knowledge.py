@@ -48,7 +48,11 @@ class Knowledge:
     deadlines: Mapping[str, Deadline] = field(default_factory=dict)
     """By group, where its boots so far teach one."""
     wanted: Mapping[str, int] = field(default_factory=dict)
-    """By group; empty until the demand was resolved."""
+    """By group: what the run plans for; empty until the demand was resolved."""
+    before: Mapping[str, int] = field(default_factory=dict)
+    """By group: what was wanted before the demand was resolved."""
+    lasting: Mapping[str, int] = field(default_factory=dict)
+    """By group: what the run records as wanted. More than it plans for, where it leaves wanted servers as they are."""
     catalogue: Catalogue | None = None
     """What the cloud sells; None: not read yet. Once it is read, records carry their price."""
     templates: Templates = field(default_factory=Templates)
@@ -81,9 +85,10 @@ class Knowledge:
         """Change what is asked of the stack."""
         return replace(self, orders=self.orders.changed(self.stack.orders, **changes))
 
-    def want(self, counts: Mapping[str, int], **orders: Any) -> Knowledge:
-        """Want these counts, and change other orders with them."""
-        return replace(self.order(wanted=dict(counts), **orders), wanted=counts)
+    def want(self, counts: Mapping[str, int], lasting: Mapping[str, int] | None = None, **orders: Any) -> Knowledge:
+        """Plan for these counts, record them or the `lasting` ones as wanted, and change other orders with them."""
+        recorded = dict(counts if lasting is None else lasting)
+        return replace(self.order(wanted=recorded, **orders), wanted=counts, lasting=recorded)
 
     def amend(self, server: Server) -> Knowledge:
         """Replace one server's record, and what the world says of it, between two observations."""

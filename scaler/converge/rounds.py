@@ -48,7 +48,10 @@ _REPLACEMENTS = 2
 def resolve(request: Request, knowledge: Knowledge) -> Knowledge:
     """Know what the demand means for the servers that there are."""
     demand, world = request.demand, knowledge.world
-    wanted = demand.resolve(request.spec, world, knowledge.orders.wanted)
+    # What the run has recorded itself by now is not what was wanted before it.
+    is_again = bool(knowledge.lasting) and knowledge.lasting == knowledge.orders.wanted
+    before = knowledge.before if is_again else knowledge.orders.wanted
+    wanted = demand.resolve(request.spec, world, before)
     if demand.counts is None:
         there = (server for server in world.servers.values() if server.counts or server.unhealthy)
         check_counts(request, wanted, Counter(server.group for server in there))
@@ -59,7 +62,9 @@ def resolve(request: Request, knowledge: Knowledge) -> Knowledge:
     advice = replace(
         knowledge.advice, remove=demand.remove, renew=demand.renew, out_of_scope=demand.not_about(request.spec, world)
     )
-    return replace(knowledge.want(wanted, **ordered(request, knowledge.orders, wanted, world)), advice=advice)
+    lasting = demand.lasting(wanted, world, knowledge.orders.wanted, again=is_again)
+    orders = ordered(request, knowledge.orders, wanted, world)
+    return replace(knowledge.want(wanted, lasting, **orders), before=before, advice=advice)
 
 
 def identify(request: Request, standing: Standing, ports: Ports) -> Standing:
@@ -222,7 +227,9 @@ def _plan_again(request: Request, standing: Standing, ports: Ports) -> Standing:
         knowledge = resolve(request, knowledge)
     elif knowledge.is_overruled:
         knowledge = knowledge.want(
-            knowledge.wanted, **ordered(request, knowledge.orders, knowledge.wanted, knowledge.world)
+            knowledge.wanted,
+            knowledge.lasting,
+            **ordered(request, knowledge.orders, knowledge.wanted, knowledge.world),
         )
     knowledge = replace(knowledge, is_overruled=False)
     plan, knowledge = make_plan(request, knowledge, journal, ports)

@@ -123,7 +123,7 @@ def _has_result(servers: dict[str, Server], knowledge: Knowledge, ports: Ports) 
 
 def _is_superseded(standing: Standing, ports: Ports) -> bool:
     wanted = newest(ports.stack.read().orders, ports.records.orders()).wanted
-    return bool(wanted) and dict(wanted) != dict(standing.knowledge.wanted)
+    return bool(wanted) and dict(wanted) != dict(standing.knowledge.lasting)
 
 
 def _seen_again(request: Request, standing: Standing, ports: Ports) -> Standing:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from scaler.clouds import AmbiguousError, BusyError, InvalidError, TransientError
-from scaler.converge.demand import Demand
+from scaler.converge.demand import Demand, Options
 from scaler.converge.operate import orphans, protect, reboot
 from scaler.errors import LimitError, RefusedError, UsageError
 from scaler.model import Outcome
@@ -226,3 +226,58 @@ def test_what_the_spec_protects_cannot_be_unprotected() -> None:
     setting.spec = spec(group("worker", 0, protect=frozenset({"prod-worker-1"})))
     with pytest.raises(UsageError, match="protected by the spec"):
         protect(setting.spec, ["prod-worker-1"], setting.around, protected=False)
+
+
+# ---------------------------------------------------------------------------------------------
+# What stays wanted beside those that are named
+
+
+def one_hangs(spoil: str = "hangs") -> Setting:
+    """Three servers are wanted; the third is no supply."""
+    setting = three()
+    assert setting.records.counts == {"worker": 3}
+    box = setting.cloud.named("prod-worker-3")
+    if spoil == "off":
+        box.off = True
+    elif spoil == "hangs":
+        records = setting.records.servers
+        records[box.name] = records[box.name].become(Status.HANGING, setting.clock.now(), "it hangs")
+        box.ready = None
+    else:
+        setting.cloud.remove(box.name)
+    return setting
+
+
+@pytest.mark.parametrize("spoil", ["hangs", "off"])
+@pytest.mark.parametrize(
+    ("demand", "count"), [(renew("prod-worker-1"), 3), (remove("prod-worker-1"), 2), (Demand(), 3)]
+)
+def test_a_server_that_is_left_alone_stays_wanted(demand: Demand, count: int, spoil: str) -> None:
+    setting = one_hangs(spoil)
+    setting.run(demand)
+    assert "prod-worker-3" in setting.owned, "it is left as it is"
+    assert setting.records.counts == {"worker": count}
+    setting.run(Demand(as_wanted=True))
+    assert len(setting.ready) == len(setting.owned) == count
+
+
+def test_one_that_was_lost_is_still_wanted_after_another_was_replaced() -> None:
+    setting = one_hangs("lost")
+    setting.run(renew("prod-worker-1"), Options(accept_loss=True))
+    assert setting.records.counts == {"worker": 3}
+
+
+def test_a_relative_count_of_one_group_leaves_the_others_as_they_are() -> None:
+    setting = one_hangs()
+    setting.spec = spec(group("worker", 0), group("web", 0))
+    setting.run(Demand(by={"web": 1}))
+    assert "prod-worker-3" in setting.owned, "not deleted without a successor"
+    assert setting.records.counts == {"worker": 3, "web": 1}
+
+
+def test_a_demand_that_is_resolved_twice_takes_its_server_from_the_count_once() -> None:
+    setting = one_hangs()
+    setting.stack.moves = [lambda: setting.cloud.remove("prod-worker-2")]
+    setting.run(remove("prod-worker-1"), Options(accept_loss=True))
+    assert setting.stack.moves == []
+    assert setting.records.counts == {"worker": 2}
