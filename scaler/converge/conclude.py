@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from scaler.clouds import AuthError
-from scaler.converge.confirm import on_their_way, running
+from scaler.converge.confirm import on_their_way
 from scaler.converge.demand import Request
 from scaler.converge.drains import forget_ended
 from scaler.converge.knowledge import Knowledge
@@ -182,7 +182,7 @@ def _is_reached(standing: Standing) -> bool:
     Beside them there may be servers that are off, for as long as they are paid for.
     """
     knowledge, plan = standing.knowledge, standing.plan
-    ready = running(knowledge.world, knowledge.wanted)
+    ready = _ready(standing)
     exact = all(ready[group] == count for group, count in knowledge.wanted.items())
     return exact and len(_concerned(standing)) == sum(ready.values()) and not plan.short
 
@@ -190,10 +190,17 @@ def _is_reached(standing: Standing) -> bool:
 def _is_held(standing: Standing) -> bool:
     """Return whether all is as wanted, but for unhealthy servers that are not replaced now."""
     knowledge, plan = standing.knowledge, standing.plan
-    ready = running(knowledge.world, knowledge.wanted)
+    ready = _ready(standing)
     held = Counter(server.group for server in knowledge.world.servers.values() if server.unhealthy)
     exact = all(ready[group] <= count <= ready[group] + held[group] for group, count in knowledge.wanted.items())
     return exact and len(_concerned(standing)) == sum(ready.values()) + sum(held.values()) and not plan.short
+
+
+def _ready(standing: Standing) -> Counter[str]:
+    """Return how many servers that the run is about are ready, by group: not one that recovers and is left alone."""
+    servers, groups = standing.world.servers, standing.knowledge.wanted
+    ready = (servers[name].group for name in _concerned(standing) if servers[name].running)
+    return Counter(group for group in ready if group in groups)
 
 
 def _concerned(standing: Standing) -> set[str]:

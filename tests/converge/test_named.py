@@ -281,3 +281,13 @@ def test_a_demand_that_is_resolved_twice_takes_its_server_from_the_count_once() 
     setting.run(remove("prod-worker-1"), Options(accept_loss=True))
     assert setting.stack.moves == []
     assert setting.records.counts == {"worker": 2}
+
+
+def test_one_that_recovers_while_it_is_left_alone_is_no_reason_to_fail() -> None:
+    setting = one_hangs()
+    setting.cloud.named("prod-worker-3").ready = setting.clock.monotonic() + 2
+    result = setting.run(renew("prod-worker-1"), Options(command="replace prod-worker-1"))
+    assert result.outcome is Outcome.CONVERGED
+    assert len(setting.ready) == 3
+    assert setting.records.given is not None
+    assert setting.records.given.operations == ()
