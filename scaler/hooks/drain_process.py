@@ -73,7 +73,11 @@ def _drain(job: dict[str, Any]) -> None:
         _write(file, {**record, "result": {"code": None, "why": f"cannot be run: {why}", "output": ""}})
         return
     signal.signal(signal.SIGTERM, lambda *_: _give_up(process.pid))
-    _write(file, {**record, "group": process.pid, "started": started(process.pid), "boot": boot_id()})
+    try:
+        _write(file, {**record, "group": process.pid, "started": started(process.pid), "boot": boot_id()})
+    except OSError:
+        # A full disk. Nobody would know of a command that goes on, and the next run would start a second one.
+        _give_up(process.pid)
     code, output = _wait(process, until, job["end_within_s"])
     if code == -signal.SIGTERM:
         # A machine that shuts down ends both at once: that is no failure, and the next run repeats the drain.

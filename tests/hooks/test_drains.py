@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -296,3 +297,32 @@ def test_a_file_of_somebody_else_ends_no_process(place: Place, owner: int) -> No
         time.sleep(0.1)
         assert (innocent.poll() is None) == (owner != 0)
         innocent.kill()
+
+
+def test_a_drain_that_cannot_be_noted_is_ended(place: Place) -> None:
+    """On a full disk: no later run would know of the command that goes on, and it would start another one."""
+    server = draining()
+    place.run.announce([server])
+    command = script(place.folder, "drain.sh", "sleep 60")
+    job = {
+        "words": [command],
+        "directory": str(place.folder),
+        "within_s": 60,
+        "end_within_s": 0.5,
+        "file": str(place.state / f"{server.id}.json"),
+        "record": place.record(server),
+    }
+    subprocess.run(
+        ["sh", "-c", 'ulimit -f 0; exec "$0" "$@"', sys.executable, "-I", "-S", drain_process.__file__],
+        input=json.dumps(job).encode(),
+        check=True,
+    )
+    wait_until(lambda: place.run.find(server, place.drain("sleep 60")) == LOST, "the end of its process")
+    assert [file for file in Path("/proc").glob("[0-9]*/cmdline") if command in _words(file)] == []
+
+
+def _words(command_line: Path) -> list[str]:
+    try:
+        return command_line.read_text(encoding="utf-8", errors="replace").split("\0")
+    except OSError:
+        return []
