@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Callable
 from typing import Any
@@ -228,3 +229,20 @@ def test_bounded_replacement_within_one_run(hetzner: Project) -> None:
     assert 1 < hetzner.world.fired(fault) <= 6
     assert {record["status"] for record in hetzner.records.values()} == {"hanging"}
     assert set(hetzner.records) == set(hetzner.machines)
+
+
+@pytest.mark.calm("the fault is for one action")
+def test_a_server_that_was_made_without_its_network_is_named(hetzner: Project) -> None:
+    subnet = {"type": "cloud", "ip_range": "10.0.0.0/24", "network_zone": "eu-central", "gateway": "10.0.0.1"}
+    lan = {"ip_range": "10.0.0.0/16", "labels": {}, "subnets": [subnet], "routes": []}
+    hetzner.world.add("hetzner", "network", "lan", lan)
+    hetzner.describe(groups={"worker": {"count": 2, "networks": ["lan"]}})
+    hetzner.fault("action_error", "POST", command="attach_to_network")
+
+    failed = hetzner.ensure(code=1)
+
+    named = re.search(r"(demo-worker-[12]) was made without the network", failed.stderr)
+    assert named, failed.stderr
+    hetzner.run("replace", named[1], "--yes")
+    servers = hetzner.run("status", "--refresh", "-o", "json").document["servers"]
+    assert [server["outdated"] for server in servers if server["status"] == "running"] == [None, None]
