@@ -8,6 +8,7 @@ from dataclasses import replace
 from scaler.converge.knowledge import Knowledge
 from scaler.model import Action, Change, Declared, Permits, PlanPhase, Step
 from scaler.model.ownership import without_label
+from scaler.planning.protection import is_protected_in_stack
 from scaler.planning.service import label_of
 from scaler.planning.template import existing_server, new_server
 
@@ -65,7 +66,14 @@ def _declared(knowledge: Knowledge, name: str, creates: Mapping[str, Step], perm
         request = replace(request, labels=machine.labels)
     exists = name not in permits.adopt
     # A label may have changed since: `in_service` does, and people change theirs.
-    return Declared(name, group, request, exists=exists, keeps_labels=exists and not is_updated)
+    return Declared(
+        name,
+        group,
+        request,
+        exists=exists,
+        keeps_labels=exists and not is_updated,
+        protected=exists and is_protected_in_stack(knowledge.world, name),
+    )
 
 
 def _is_relabelled(knowledge: Knowledge) -> bool:

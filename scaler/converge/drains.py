@@ -34,7 +34,7 @@ from scaler.model import (
 from scaler.model.lifecycle import Phase, Status
 from scaler.planning.drains import PROTECTED, Act, Move, after_label, first_stage, gone, next_move, refused, stop_policy
 from scaler.planning.names import natural
-from scaler.planning.protection import protection_of
+from scaler.planning.protection import is_protected_at_cloud, is_protected_in_stack, protection_of
 from scaler.planning.service import label_of
 
 _AT_ONCE = 10
@@ -112,7 +112,9 @@ def _moves(knowledge: Knowledge, ports: Ports, *, everything: bool) -> dict[str,
 
 def _is_protected(knowledge: Knowledge, server: Server, *, everything: bool) -> bool:
     if everything:
-        return knowledge.world.machines[server.name].protected
+        return is_protected_at_cloud(knowledge.world, server.name) or is_protected_in_stack(
+            knowledge.world, server.name
+        )
     return protection_of(knowledge.spec, knowledge.world, server) is not None
 
 

@@ -25,7 +25,7 @@ from scaler.planning.assess import Findings, assess, known, none_after
 from scaler.planning.claims import Claim, sort_out
 from scaler.planning.deadlines import learn_deadline
 from scaler.planning.prices import existing, price_of
-from scaler.planning.recognition import check_foreign, check_missing, check_unclaimed
+from scaler.planning.recognition import check_foreign, check_missing, check_tainted, check_unclaimed
 from scaler.support.clock import future_notice, not_after
 
 _ASKED_AT_ONCE = 32
@@ -60,6 +60,7 @@ def observe(
         claim = replace(claim, everything=True)
     moved = _moved(unseen, identity, claim, ports)
     check_foreign(spec, unseen.stack.foreign)
+    check_tainted(spec, unseen.stack.entries)
     working = identity_or_new(identity, ports)
     is_proven = moved is None and (not is_known(identity) or working.is_proven(ports.place))
     if moved:

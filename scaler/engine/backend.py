@@ -21,7 +21,8 @@ from scaler.support.documents import read_file, read_json
 from scaler.support.files import failure_reason, is_below, make_folder
 from scaler.support.text import LONGEST, one_line
 
-_VERSION = 3
+_VERSIONS = (3, 4)
+"""The engine writes 4 where a resource is tainted or has another feature that 3 lacks; we read the same of both."""
 """Of the checkpoint's format (pulumi: sdk/go/common/apitype)."""
 
 DEFAULT_BACKEND = "file://.scaler/pulumi"
@@ -127,8 +128,8 @@ class LocalBackend:
             return Checkpoint()
         try:
             document = read_json(path, LARGEST_CHECKPOINT)
-            if document["version"] != _VERSION:
-                raise ValueError(f"it has version {document['version']}, and only {_VERSION} is known")
+            if document["version"] not in _VERSIONS:
+                raise ValueError(f"it has version {document['version']}, and only 3 and 4 are known")
             return read_deployment(document["checkpoint"].get("latest") or {})
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise EngineError(

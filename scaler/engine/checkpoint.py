@@ -25,6 +25,10 @@ class Resource:
     id: str
     inputs: Mapping[str, Any]
     outputs: Mapping[str, Any]
+    protected: bool = False
+    """By `pulumi state protect`: the engine refuses to delete it."""
+    tainted: bool = False
+    """By `pulumi state taint`: the engine replaces it in its next operation."""
 
     @property
     def name(self) -> str:
@@ -82,7 +86,13 @@ def _resource(item: Mapping[str, Any]) -> Resource:
     for tag in outputs.get("tags") or ():
         _text(tag)
     return Resource(
-        _text(item["urn"]), _text(item["type"]), _text(item.get("id") or ""), _object(item.get("inputs")), outputs
+        _text(item["urn"]),
+        _text(item["type"]),
+        _text(item.get("id") or ""),
+        _object(item.get("inputs")),
+        outputs,
+        protected=bool(item.get("protect")),
+        tainted=bool(item.get("taint")),
     )
 
 

@@ -38,7 +38,9 @@ def declare(cloud: str, servers: Iterable[Declared], outputs: Mapping[str, Any],
         group = server.group or UNKNOWN_GROUP
         if group not in groups:
             groups[group] = ServerGroup(group)
-        options = pulumi.ResourceOptions(parent=groups[group], ignore_changes=fixed if server.exists else None)
+        options = pulumi.ResourceOptions(
+            parent=groups[group], ignore_changes=fixed if server.exists else None, protect=server.protected or None
+        )
         inputs = {key: value for key, value in kind.of(server.request).items() if value is not None}
         if "userData" in inputs:
             # The engine encrypts it wherever it saves it, and never shows it.

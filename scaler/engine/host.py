@@ -164,6 +164,7 @@ def _server_request(server: Declared, kind: ServerInputs, version: str, *, paren
         object=_struct(inputs),
         propertyDependencies=dict.fromkeys(inputs, no_dependency),
         ignoreChanges=_kept(server, kind),
+        protect=server.protected,
         version=version,
         **_ALWAYS,
     )

@@ -386,7 +386,9 @@ class PulumiStack:
         for resource in checkpoint.resources:
             if resource.type == self._type:
                 labels = resource.outputs.get("labels") or decode_tags(resource.outputs.get("tags") or ())
-                entries[resource.name] = StackEntry(resource.name, labels.get(GROUP, ""), resource.id, labels)
+                entries[resource.name] = StackEntry(
+                    resource.name, labels.get(GROUP, ""), resource.id, labels, resource.protected, resource.tainted
+                )
         return replace(
             read_outputs(checkpoint.outputs),
             entries=entries,
@@ -425,14 +427,16 @@ def _as_it_is(entry: StackEntry, saved: StackState) -> Declared:
     """Declare a server of the stack so that nothing of it changes: the engine keeps all inputs of one that exists."""
     record = saved.outputs.get(entry.name)
     request = MachineRequest(name=entry.name, type="unknown", location="unknown", image="unknown", labels=entry.labels)
-    return Declared(entry.name, record.group if record else entry.group, request, exists=True)
+    group = record.group if record else entry.group
+    return Declared(entry.name, group, request, exists=True, protected=entry.protected)
 
 
 def _declared(spec: Spec, entry: StackEntry, machine: Machine, records: Mapping[str, Server], owner: Owner) -> Declared:
     """Declare an existing server in the group that it was made for: its label may have been changed by hand."""
     record = records.get(entry.name)
     group = record.group if record else entry.group
-    return Declared(entry.name, group, existing_server(spec, machine, group, owner), True)
+    request = existing_server(spec, machine, group, owner)
+    return Declared(entry.name, group, request, exists=True, protected=entry.protected)
 
 
 def _name(urn: str) -> str:

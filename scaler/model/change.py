@@ -24,6 +24,8 @@ class Declared:
     """Whether the stack holds it already; then only its labels may change."""
     keeps_labels: bool = False
     """Whether its labels may not change either: the engine keeps those that it has."""
+    protected: bool = False
+    """Whether the engine refuses to delete it, as somebody told it with `pulumi state protect`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,6 +22,10 @@ class StackEntry:
     group: str
     id: str
     labels: Mapping[str, str]
+    protected: bool = False
+    """Whether the engine refuses to delete it."""
+    tainted: bool = False
+    """Whether the engine would replace it in its next operation, whatever is planned."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from scaler.errors import LimitError, RefusedError
 from scaler.model import LEAVING, PLACED_TOGETHER, Action, Cost, Group, Plan, Server, Spec, World
 from scaler.model.ownership import GROUP
-from scaler.planning.protection import Protection, is_protected_at_cloud, protection_of
+from scaler.planning.protection import Protection, is_protected_at_cloud, is_protected_in_stack, protection_of
 
 Change = tuple[Action, str]
 """An action, and the server that it is done to."""
@@ -120,7 +120,7 @@ def check_not_set_aside(world: World, server: Server) -> None:
 
 
 def check_deletable(world: World) -> None:
-    """Refuse to destroy a stack while servers are set aside, or the cloud refuses to delete some."""
+    """Refuse to destroy a stack while servers are set aside, or the cloud or the engine refuses to delete some."""
     for _, server in sorted(world.servers.items()):
         check_not_set_aside(world, server)
     if protected := sorted(name for name in world.servers if is_protected_at_cloud(world, name)):
@@ -128,6 +128,13 @@ def check_deletable(world: World) -> None:
             f"{', '.join(protected)}: delete protection is on at the cloud.",
             why="the cloud refuses to delete them, and nobody but their owner may turn that off",
             fix="Turn their delete protection off in the cloud's console, and run this again.",
+            code="protected",
+        )
+    if protected := sorted(name for name in world.servers if is_protected_in_stack(world, name)):
+        raise RefusedError(
+            f"{', '.join(protected)}: protected in the stack.",
+            why="somebody ran `pulumi state protect`, and the engine refuses to delete them",
+            fix=f"Run `pulumi state unprotect --all --stack {world.owner.stack}`, and run this again.",
             code="protected",
         )
 

@@ -1,4 +1,4 @@
-"""What keeps a server from being removed: a mark of scaler's, the spec, or the cloud. Pure."""
+"""What keeps a server from being removed: a mark of scaler's, the spec, the cloud, or the engine. Pure."""
 
 from __future__ import annotations
 
@@ -16,11 +16,15 @@ class Protection:
 
 
 def protection_of(spec: Spec, world: World, server: Server) -> Protection | None:
-    """Return what protects a server; None if nothing does. Only the cloud's own refuses a request."""
+    """Return what protects a server; None if nothing does. The cloud's and the engine's own come first: they refuse."""
     group = spec.groups.get(server.group)
     if is_protected_at_cloud(world, server.name):
         return Protection(
             "its delete protection is on at the cloud", "Turn its delete protection off in the cloud's console."
+        )
+    if is_protected_in_stack(world, server.name):
+        return Protection(
+            "it is protected in the stack, by `pulumi state protect`", "Take that off with `pulumi state unprotect`."
         )
     if server.protected:
         return Protection("by `scaler protect`", f"Run `scaler unprotect {server.name}` first.")
@@ -34,3 +38,8 @@ def protection_of(spec: Spec, world: World, server: Server) -> Protection | None
 def is_protected_at_cloud(world: World, name: str) -> bool:
     """Return whether the cloud refuses to delete a server."""
     return name in world.machines and world.machines[name].protected
+
+
+def is_protected_in_stack(world: World, name: str) -> bool:
+    """Return whether the engine refuses to delete a server."""
+    return name in world.entries and world.entries[name].protected

@@ -6,11 +6,11 @@ which of the two worlds is meant.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from scaler.errors import UnrecognisedError
-from scaler.model import Machine, Spec
+from scaler.model import Machine, Spec, StackEntry
 from scaler.model.identity import Identity, Place
 from scaler.planning.absence import is_mass_loss
 from scaler.planning.claims import describe_unclaimed
@@ -56,6 +56,18 @@ def check_foreign(spec: Spec, foreign: Sequence[str]) -> None:
             why=f"a run would delete: {_shown(foreign)}",
             fix="Move them to a stack of their own (`pulumi state move`), or use another stack name for the servers.",
             code="foreign_resources",
+        )
+
+
+def check_tainted(spec: Spec, entries: Mapping[str, StackEntry]) -> None:
+    """Refuse a stack in which the engine would replace servers beside what is planned."""
+    if tainted := sorted(name for name, entry in entries.items() if entry.tainted):
+        raise UnrecognisedError(
+            f"{_count(tainted, 'server')} of {spec.stack} {'is' if len(tainted) == 1 else 'are'} tainted in the stack; "
+            "nothing was changed.",
+            why=f"somebody ran `pulumi state taint`, and the engine would replace: {_shown(tainted)}",
+            fix=f"Run `pulumi state untaint --all --stack {spec.stack}`, and `scaler replace NAME` for new ones.",
+            code="tainted_servers",
         )
 
 

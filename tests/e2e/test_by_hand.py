@@ -44,6 +44,45 @@ def test_an_older_checkpoint_a_deleted_entry_and_a_renamed_stack(project: Projec
     assert project.agreed() == three
 
 
+def test_a_server_that_is_protected_in_the_stack(project: Project) -> None:
+    """Pulumi's protection is protection: another server goes, and no later run takes it off."""
+    project.ensure("3")
+    newest = project.by_age[-1]
+    urns = {resource.name: resource.urn for resource in project.checkpoint.resources}
+    pulumi(project, "state", "protect", urns[newest], "--stack", "demo", "--yes")
+
+    for count in ("2", "3", "1"):
+        project.ensure(count)
+        assert newest in project.agreed()
+    for command in (["replace", newest], ["stop", newest], ["ensure", "0", "--allow-zero"], ["destroy"]):
+        refused = project.run(*command, "--yes", "-o", "json", code=3).error
+        assert (refused["code"], newest in refused["message"] + refused["why"]) == ("protected", True)
+        assert "pulumi state unprotect" in refused["fix"]
+    assert list(project.agreed()) == [newest]
+
+    pulumi(project, "state", "unprotect", "--all", "--stack", "demo", "--yes")
+    project.ensure("0", "--allow-zero")
+    assert project.agreed() == {}
+
+
+def test_a_server_that_is_tainted_in_the_stack(project: Project) -> None:
+    """The engine would replace it in whichever operation comes next; it also raises the checkpoint's version."""
+    project.ensure("2")
+    two = project.agreed()
+    urns = {resource.name: resource.urn for resource in project.checkpoint.resources}
+    pulumi(project, "state", "taint", urns["demo-worker-1"], "--stack", "demo", "--yes")
+    project.world.clear_log()
+    for command in (["preview", "3"], ["ensure", "3", "--yes"], ["destroy", "--yes"]):
+        refused = project.run(*command, "-o", "json", code=3).error
+        assert (refused["code"], "demo-worker-1" in refused["why"]) == ("tainted_servers", True)
+        assert "pulumi state untaint" in refused["fix"]
+    assert project.changes == []
+
+    pulumi(project, "state", "untaint", "--all", "--stack", "demo", "--yes")
+    project.ensure("2")
+    assert project.agreed() == two
+
+
 def test_servers_that_are_renamed_resized_and_switched_off_in_the_console(project: Project) -> None:
     project.ensure("3")
     three = project.agreed()
