@@ -316,9 +316,14 @@ class PulumiStack:
             held = {entry.id: entry for entry in saved.entries.values()}
             recorded.update(describe(machines))
             in_stack = [machine for machine in machines if machine.id in held]
+            unseen = held.keys() & {server.id for server in recorded.values()} - {machine.id for machine in machines}
+            operation.unproven = frozenset(unseen)
             return Declaration(
                 cloud=self._spec.cloud,
-                servers=[_declared(self._spec, held[machine.id], machine, recorded, owner) for machine in in_stack],
+                servers=[
+                    *(_declared(self._spec, held[machine.id], machine, recorded, owner) for machine in in_stack),
+                    *(_as_it_is(held[denied], saved) for denied in sorted(unseen)),
+                ],
                 outputs=_outputs(recorded, identity, orders()),
             )
 

@@ -88,6 +88,22 @@ def test_record_after_a_machine_vanished(project: Project, served: EmbeddedCloud
     assert changes(served).count("POST /v1/servers") + changes(served).count("POST /v2/droplets") == 2
 
 
+def test_record_keeps_a_machine_that_the_cloud_denies(either: Project, served: EmbeddedCloud) -> None:
+    """The records say that it is there: no list and no 404 of one moment takes it out of the stack."""
+    either.scale(names(2))
+    recorded = dict(either.record())
+    held = either.held()
+    hidden = recorded["demo-worker-1"].id
+    path = f"(servers|droplets)/{hidden}$"
+    served.world.add_fault("list_misses", method="GET", path="(servers|droplets)$", ids=[int(hidden or 0)], times=None)
+    served.world.add_fault("respond", method="GET", path=path, status=404, code="not_found", times=None)
+    either.stack.record(lambda machines: recorded)
+    assert either.held() == held
+    # Once the records have no more of it, the stack has not either.
+    either.record()
+    assert either.held() == {"demo-worker-2": held["demo-worker-2"]}
+
+
 def test_up_with_refresh_makes_a_vanished_machine_again(either: Project, served: EmbeddedCloud) -> None:
     either.scale(names(2))
     old = either.held()

@@ -53,6 +53,8 @@ class Operation:
     """What the cloud refused, by name."""
     failed_list: CloudError | None = None
     """Why there is no snapshot; nothing can be concluded about any machine then."""
+    unproven: frozenset[str] = frozenset()
+    """Ids of machines that stay in the stack whatever the cloud denies: nobody has proven that they are gone."""
     cancelled: threading.Event = field(default_factory=threading.Event)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _snapshot: list[Machine] | None = None

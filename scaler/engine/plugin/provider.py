@@ -125,6 +125,10 @@ class Provider(EngineService, provider_pb2_grpc.ResourceProviderServicer):
             try:
                 machine = self.operation.cloud.get(request.id)
             except GoneError:
+                if request.id in self.operation.unproven:
+                    return provider_pb2.ReadResponse(
+                        id=request.id, properties=request.properties, inputs=request.inputs
+                    )
                 return provider_pb2.ReadResponse()
         observed = self.resource.observed(machine)
         labels = self.resource.labels_property
