@@ -20,6 +20,8 @@ def main() -> int:
     project = Project(Path(folder), endpoint)
     try:
         applied = project.scale(names(int(count)))
+        if applied.interrupt:
+            raise applied.interrupt
     except Terminated:
         return 143
     except KeyboardInterrupt:
