@@ -247,7 +247,8 @@ def test_never_more_than_the_share_in_an_hour_never_fewer_in_place_never_above_t
 @given(fleets())
 def test_if_nothing_else_happens_it_comes_to_rest_with_the_wanted_count_in_place(fleet: Fleet) -> None:
     fleet.settle()
-    for _ in range(12):
+    # Two rounds for each of up to nine servers, where only one may be away at a time.
+    for _ in range(24):
         made = fleet.plan()
         fleet.begin(made)
         if not made.phases:
