@@ -13,7 +13,7 @@ from scaler.planning import steps
 from scaler.planning.drains import may_resume
 from scaler.planning.facts import Facts
 from scaler.planning.health import Choice, ChoiceFacts, choose
-from scaler.planning.members import Kind, Members, is_drained, members_of
+from scaler.planning.members import Members, Role, is_drained, members_of
 from scaler.planning.names import new_names
 from scaler.planning.placements import choose_placements, usable
 from scaler.planning.prices import paid_left, paid_until
@@ -67,7 +67,7 @@ class _Task:
     @property
     def supply(self) -> list[Server]:
         """The servers that count."""
-        return [*self.members.by_kind[Kind.SUPPLY], *self.health.held]
+        return [*self.members.by_role[Role.SUPPLY], *self.health.held]
 
     @property
     def in_place(self) -> int:
@@ -112,7 +112,7 @@ def plan_group(facts: Facts, name: str, wanted: int) -> GroupPlan:
     task = _task(facts, name, wanted)
     growth = _growth(task)
     loss = _loss(task, growth)
-    dead, machines = task.members.by_kind[Kind.DEAD], task.members.machines
+    dead, machines = task.members.by_role[Role.DEAD], task.members.machines
     paid = _paid_until(task.facts, [*loss.unneeded, *loss.surplus])
     return GroupPlan(
         grow=_grow(task, growth),
@@ -137,7 +137,7 @@ def _task(facts: Facts, name: str, wanted: int) -> _Task:
         # While a roll goes on, the old servers go first; a new one may be in no state only because a run was killed.
         facts = replace(facts, outdated=part.old, orphans=frozenset())
     members = everybody.without(part.members | part.failed)
-    living = [*everybody.by_kind[Kind.SUPPLY], *everybody.by_kind[Kind.UNHEALTHY]]
+    living = [*everybody.by_role[Role.SUPPLY], *everybody.by_role[Role.UNHEALTHY]]
     return _Task(
         facts=facts,
         group=group,
@@ -152,7 +152,7 @@ def _task(facts: Facts, name: str, wanted: int) -> _Task:
 def _growth(task: _Task) -> _Growth:
     """Return who is taken back, powered on and created, in this order."""
     advice, group, have = task.facts.advice, task.group, len(task.supply)
-    leaving, off = task.members.by_kind[Kind.LEAVING], task.members.by_kind[Kind.OFF]
+    leaving, off = task.members.by_role[Role.LEAVING], task.members.by_role[Role.OFF]
     resumed = _resumed(task.facts, group if task.wanted else None, leaving, task.wanted - have)
     missing = max(0, task.wanted - have - len(resumed))
     powered_on = off[:missing]
@@ -178,14 +178,14 @@ def _loss(task: _Task, growth: _Growth) -> _Loss:
     if task.facts.advice.room is not None:
         # There is no room beside all: servers are removed before others are created, but none for its health.
         filled = min(filled, in_place)
-    renewed = [*members.by_kind[Kind.RENEWED], *task.given_up]
+    renewed = [*members.by_role[Role.RENEWED], *task.given_up]
     staying = growth.short + growth.waiting + unready
     # No other server goes in place of one that was kept because its drain failed, or that is unhealthy and protected.
     kept = sum(server.name in task.facts.advice.undrained for server in supply if not server.unhealthy)
     kept += sum(server.name in members.staying for server in health.held)
     surplus = _surplus(task.facts, task.group, members.removable(supply), have - wanted - kept)
     return _Loss(
-        unneeded=members.removable(members.by_kind[Kind.OFF][len(growth.powered_on) :]),
+        unneeded=members.removable(members.by_role[Role.OFF][len(growth.powered_on) :]),
         unhealthy=health.going[: max(0, filled + len(health.going) - wanted)],
         # What cannot be replaced stays.
         renewed=renewed[staying:],
@@ -201,8 +201,8 @@ def _grow(task: _Task, growth: _Growth) -> list[Step]:
         *growth.added,
         *growth.rolled,
         *(steps.power_on(server, paid=_is_paid(facts, server)) for server in growth.powered_on),
-        *(steps.delete_dead(server) for server in members.removable(members.by_kind[Kind.DEAD])),
-        *(steps.delete_drained(server) for server in members.by_kind[Kind.LEAVING] if is_drained(server)),
+        *(steps.delete_dead(server) for server in members.removable(members.by_role[Role.DEAD])),
+        *(steps.delete_drained(server) for server in members.by_role[Role.LEAVING] if is_drained(server)),
     ]
 
 
@@ -221,14 +221,14 @@ def _choose(facts: Facts, group: Group | None, members: Members, wanted: int) ->
     here = ChoiceFacts(
         now=facts.world.at,
         wanted=wanted,
-        supply=len(members.by_kind[Kind.SUPPLY]),
+        supply=len(members.by_role[Role.SUPPLY]),
         replacements=[each for each in advice.replacements if group and each.group == group.name],
-        leaving={server.id or "" for server in members.by_kind[Kind.LEAVING]},
+        leaving={server.id or "" for server in members.by_role[Role.LEAVING]},
         staying=members.staying,
         unchecked=advice.unchecked.get(group.name) if group else None,
         room=advice.room,
     )
-    return choose(group, members.by_kind[Kind.UNHEALTHY], here)
+    return choose(group, members.by_role[Role.UNHEALTHY], here)
 
 
 def _without_early(surplus: Sequence[Server], count: int) -> list[Server]:

@@ -14,7 +14,7 @@ from scaler.planning.names import natural
 from scaler.planning.protection import protection_of
 
 
-class Kind(Enum):
+class Role(Enum):
     """What the plan may do with a server."""
 
     DEAD = auto()
@@ -33,55 +33,55 @@ class Kind(Enum):
 class Members:
     """The servers of a group that are in the run's scope, in the order of their names."""
 
-    by_kind: Mapping[Kind, Sequence[Server]]
+    by_role: Mapping[Role, Sequence[Server]]
     staying: frozenset[str]
     """Names of those that are protected, or whose drain failed."""
 
     @property
     def machines(self) -> int:
         """How many machines there are, apart from those that are being deleted."""
-        servers = chain.from_iterable(self.by_kind.values())
+        servers = chain.from_iterable(self.by_role.values())
         return sum(server.status is not Status.DELETING for server in servers)
 
     def without(self, names: Collection[str]) -> Members:
         """Return the members without some that would count."""
         counting = {
-            kind: [server for server in self.by_kind[kind] if server.name not in names]
-            for kind in (Kind.SUPPLY, Kind.UNHEALTHY)
+            role: [server for server in self.by_role[role] if server.name not in names]
+            for role in (Role.SUPPLY, Role.UNHEALTHY)
         }
-        return replace(self, by_kind={**self.by_kind, **counting})
+        return replace(self, by_role={**self.by_role, **counting})
 
     def removable(self, servers: Iterable[Server]) -> list[Server]:
         return [server for server in servers if server.name not in self.staying]
 
 
 def members_of(facts: Facts, name: str) -> Members:
-    by_kind: dict[Kind, list[Server]] = {kind: [] for kind in Kind}
+    by_role: dict[Role, list[Server]] = {role: [] for role in Role}
     protected = set()
     for key, server in sorted(facts.world.servers.items(), key=lambda item: natural(item[0])):
         if server.group == name and not server.set_aside and key not in facts.advice.out_of_scope:
-            by_kind[kind_of(facts, server)].append(server)
+            by_role[role_of(facts, server)].append(server)
             if protection_of(facts.spec, facts.world, server):
                 protected.add(key)
-    return Members(by_kind, facts.advice.undrained | protected)
+    return Members(by_role, facts.advice.undrained | protected)
 
 
-def kind_of(facts: Facts, server: Server) -> Kind:
+def role_of(facts: Facts, server: Server) -> Role:
     advice = facts.advice
     is_off = server.status is Status.STOPPED
     if server.drain:
-        return Kind.LEAVING
+        return Role.LEAVING
     if server.status in DEAD or (is_off and server.name in advice.power_on_failed):
-        return Kind.DEAD
+        return Role.DEAD
     # One that somebody protected since it was named stays, and counts.
     if server.name in advice.renew and not protection_of(facts.spec, facts.world, server):
-        return Kind.RENEWED
+        return Role.RENEWED
     if server.unhealthy and server.name not in advice.remove:
-        return Kind.UNHEALTHY
+        return Role.UNHEALTHY
     if server.counts or server.unhealthy or (is_off and facts.world.machines[server.name].phase in UNSETTLED):
         # One that is off and that the vendor works on is waited for: it can be powered on after that.
-        return Kind.SUPPLY
-    return Kind.OFF if is_off else Kind.LEAVING
+        return Role.SUPPLY
+    return Role.OFF if is_off else Role.LEAVING
 
 
 def is_drained(server: Server) -> bool:

@@ -43,7 +43,7 @@ def test_log_and_status(hetzner: Project) -> None:
     assert "demo-worker-1" in table
     counts = hetzner.run("status", "-o", "json").document["counts"]
     assert list(counts) == [
-        *("new", "starting", "running", "rebooting", "stopping"),
+        *("new", "starting", "running", "unhealthy", "rebooting", "stopping"),
         *("stopped", "deleting", "deleted", "hanging", "errored"),
     ]
     assert counts["running"] == 2

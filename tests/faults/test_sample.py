@@ -80,9 +80,13 @@ OTHERS = (
 )
 
 
+_TRIES = 3
+"""Plays of a cell whose point was not seen: on a busy machine a short moment of the engine can pass unseen."""
+
+
 @pytest.mark.parametrize("cell", [*KILLS, *FIRST_RUNS, *FAULTS, *DRAINS, *HEALTH, *OTHERS], ids=lambda cell: cell.id)
 def test_a_promise_is_kept(
     theatre: Theatre,
     cell: Kill | FirstKill | TroubledOperation | DrainKill | LabelKill | HealthKill | Race | Meddling | Signalled,
 ) -> None:
-    assert cell.play(theatre), "the run has no such point any more"
+    assert any(cell.play(theatre) for _ in range(_TRIES)), "the run has no such point any more"

@@ -13,6 +13,7 @@ import pwd
 import shutil
 import subprocess
 import tempfile
+import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -134,6 +135,8 @@ def bucket() -> Iterator[Bucket]:
     server.start()
     host, port = server.get_host_and_port()
     made = Bucket(f"http://{host}:{port}")
+    # All servers of one process share their buckets.
+    urllib.request.urlopen(f"{made.endpoint}/moto-api/reset", data=b"").close()  # noqa: S310 - loopback
     made.client.create_bucket(Bucket="states")
     yield made
     made.client.close()
