@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -285,6 +286,9 @@ class DigitalOceanCloud:
             account = self._client.account.get()["account"]
         known: str | None = (account.get("team") or {}).get("uuid") or account.get("uuid")
         return known
+
+    def rate_wait(self, requests: int) -> timedelta:
+        return self._governor.rate_wait(requests)
 
     @property
     def requests(self) -> Requests:

@@ -45,8 +45,8 @@ class Budget:
     """Whether `ratelimit-reset` is when the whole budget is back; otherwise, when one more request is."""
     per_minute: int | None = None
     """A second limit that the headers show only once it is exceeded."""
-    low: float = 0.1
-    """Below this share of the limit, requests are sent at the refill rate."""
+    low: float = 0.02
+    """Below this share of the limit, requests are sent at the refill rate: others of the account find some left."""
     reserve: int = 10
     """How many of the last requests are for deletes only."""
 
@@ -129,6 +129,11 @@ class Governor:
         with self._lock:
             return (None if self._left is None else max(0, int(self._left))), self._reset
 
+    def rate_wait(self, requests: int) -> timedelta:
+        """Return how long the budget makes so many requests take, at least; zero while no answer has stated it."""
+        with self._lock:
+            return timedelta(seconds=max(self._minutes_of(requests), self._refill_of(requests)))
+
     @property
     def requests(self) -> Requests:
         """Requests sent so far."""
@@ -161,6 +166,19 @@ class Governor:
         if spare >= 1:
             return now
         return now + ((1 - spare) * self._interval if self._budget.reset_is_full else self._until_reset())
+
+    def _minutes_of(self, requests: int) -> float:
+        """Return the seconds that the limit per minute makes so many requests take."""
+        if self._budget.per_minute is None:
+            return 0
+        return 60.0 * ((requests - 1) // (self._budget.per_minute - self._budget.reserve))
+
+    def _refill_of(self, requests: int) -> float:
+        """Return the seconds until the vendor has allowed what it does not allow now."""
+        if self._limit is None or self._left is None:
+            return 0
+        free = self._left - self._limit * self._budget.low
+        return max(0.0, requests - max(0.0, free)) * self._interval
 
     def _spend(self, kind: Kind, start: float, retry: bool) -> None:
         self._counts[kind] += 1

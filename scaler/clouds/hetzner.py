@@ -311,6 +311,9 @@ class HetznerCloud:
         left, reset = self._governor.left()
         return Limits(requests_left=left, requests_reset=reset)
 
+    def rate_wait(self, requests: int) -> timedelta:
+        return self._governor.rate_wait(requests)
+
     @property
     def requests(self) -> Requests:
         return self._governor.requests

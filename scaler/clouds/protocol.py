@@ -28,6 +28,7 @@ class Cloud(Protocol):
     them, or take it off; GoneError if one of them does not exist, and then it may have labelled none of them.
     And where two machines cannot have one name, `names() -> Collection[str]`: the names of all machines of the
     account, whoever owns them. Without it, taken names are learned from refusals, if the cloud refuses any.
+    And where it limits the rate, `rate_wait(requests) -> timedelta`: how long so many requests take at least.
     """
 
     name: str

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 
 from scaler.converge.confirm import running
@@ -10,9 +11,25 @@ from scaler.converge.demand import Request
 from scaler.converge.knowledge import Knowledge, describe_placement
 from scaler.converge.ports import Ports
 from scaler.converge.standing import Standing
-from scaler.model import Action, Cost, GroupReport, Outcome, Plan, Result, Server, StepReport, StepResult, World
+from scaler.model import (
+    Action,
+    Cost,
+    GroupReport,
+    Outcome,
+    Plan,
+    RateWait,
+    Result,
+    Server,
+    StepReport,
+    StepResult,
+    World,
+)
 from scaler.model.lifecycle import Status
 from scaler.planning import prices
+
+_REQUESTS_A_STEP = 1.15
+"""Each step's own request, and its share of the lists that confirm it."""
+_WORTH_TELLING = timedelta(seconds=5)
 
 
 def result_of(request: Request, standing: Standing, outcome: Outcome, ports: Ports) -> Result:
@@ -35,6 +52,7 @@ def result_of(request: Request, standing: Standing, outcome: Outcome, ports: Por
             servers_after(knowledge, plan) if planned else _paid_now(knowledge, plan),
         ),
         requests=ports.cloud.requests,
+        rate_wait=_rate_wait(plan, ports) if planned else None,
         elapsed=timedelta(seconds=ports.clock.monotonic() - request.started),
         failures=standing.failures,
         held=plan.held,
@@ -60,6 +78,16 @@ def _groups(standing: Standing, *, show_tries: bool) -> dict[str, GroupReport]:
         )
         for name, count in knowledge.wanted.items()
     }
+
+
+def _rate_wait(plan: Plan, ports: Ports) -> RateWait | None:
+    """Return how long the cloud's rate limit makes a plan take; None if it does not hold it up."""
+    wait_for: Callable[[int], timedelta] | None = getattr(ports.cloud, "rate_wait", None)
+    if wait_for is None:
+        return None
+    requests = math.ceil(_REQUESTS_A_STEP * sum(1 for step in plan.steps if step.action is not Action.FORGET))
+    wait = wait_for(requests)
+    return RateWait(requests, wait) if wait >= _WORTH_TELLING else None
 
 
 def _paid_now(knowledge: Knowledge, plan: Plan) -> list[prices.Priced]:

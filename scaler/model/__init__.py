@@ -11,7 +11,7 @@ from scaler.model.machine import Machine, MachineRequest, Placement
 from scaler.model.ownership import Owner
 from scaler.model.plan import LEAVING, Action, Plan, PlanPhase, Step
 from scaler.model.prices import Cost, Price
-from scaler.model.result import GroupReport, Outcome, Requests, Result, StepReport, StepResult
+from scaler.model.result import GroupReport, Outcome, RateWait, Requests, Result, StepReport, StepResult
 from scaler.model.server import Server
 from scaler.model.spec import (
     PLACED_TOGETHER,
@@ -66,6 +66,7 @@ __all__ = [
     "PolicyPack",
     "Preview",
     "Price",
+    "RateWait",
     "Readiness",
     "Replacement",
     "Requests",

@@ -59,6 +59,15 @@ class Requests:
     retried: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class RateWait:
+    """How long the cloud's rate limit makes a plan take, at least."""
+
+    requests: int
+    """About how many the plan needs."""
+    wait: timedelta
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
     """The result of a run, as every command prints it (`contract.md` §4)."""
@@ -73,6 +82,8 @@ class Result:
     """Policies that the plan does not pass."""
     cost: Cost | None = None
     requests: Requests = Requests()
+    rate_wait: RateWait | None = None
+    """None: the cloud's rate limit does not hold the plan up."""
     elapsed: timedelta = timedelta(0)
     failures: tuple[Exception, ...] = ()
     """All errors of the run; a step that failed has its own error in `steps` besides."""

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict
 
 from scaler.errors import ScalerError
-from scaler.model import GroupReport, Held, Result, Server, StepReport
+from scaler.model import GroupReport, Held, RateWait, Result, Server, StepReport
 from scaler.model.lifecycle import Status
 from scaler.planning.prices import recorded_cost
 from scaler.records.codec import SCHEMA, server_to_json, to_json
@@ -34,6 +34,7 @@ def result_document(result: Result) -> dict[str, object]:
         "cost": asdict(result.cost) if result.cost else None,
         "failures": [_failure_document(failure) for failure in result.failures],
         "requests": asdict(result.requests),
+        "rate_wait": _rate_wait_document(result.rate_wait),
         "elapsed_s": round(result.elapsed.total_seconds(), 1),
     }
 
@@ -54,6 +55,10 @@ def _failure_document(failure: Exception) -> dict[str, str]:
     if isinstance(failure, ScalerError):
         return failure.facts
     return {"code": "internal", "message": type(failure).__name__, "why": "", "fix": ""}
+
+
+def _rate_wait_document(rate_wait: RateWait | None) -> dict[str, int] | None:
+    return {"requests": rate_wait.requests, "wait_s": round(rate_wait.wait.total_seconds())} if rate_wait else None
 
 
 def _group_document(report: GroupReport) -> dict[str, object]:

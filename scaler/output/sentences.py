@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from scaler.model import Action, Cost, DrainStage, Held, Outcome, Result, Server, StepReport, StepResult
+from scaler.model import Action, Cost, DrainStage, Held, Outcome, RateWait, Result, Server, StepReport, StepResult
 from scaler.model.identity import Identity
 from scaler.model.lifecycle import Status
 from scaler.output.words import format_count, format_elapsed
@@ -107,7 +107,16 @@ def remarks(result: Result) -> list[str]:
         f" the servers of {old} are replaced by new ones"
         for old, new in result.renamed.items()
     ]
-    return drift + health_remarks(result.unchecked, result.held) + renamed + outdated + kept
+    rate_wait = [rate_wait_words(result.rate_wait)] if result.rate_wait else []
+    return drift + health_remarks(result.unchecked, result.held) + renamed + outdated + kept + rate_wait
+
+
+def rate_wait_words(rate_wait: RateWait) -> str:
+    """Return how long the cloud's rate limit holds a plan up."""
+    return (
+        f"rate limit: this needs about {rate_wait.requests} requests, and the account's limit lets them through in "
+        f"{format_elapsed(rate_wait.wait)} at the earliest"
+    )
 
 
 def health_remarks(unchecked: Mapping[str, str], held: Mapping[str, Held]) -> list[str]:

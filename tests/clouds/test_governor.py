@@ -61,10 +61,45 @@ def test_with_plenty_nobody_waits(budget: Budget) -> None:
 @pytest.mark.acceptance("S09")
 @pytest.mark.parametrize("budget", [BUCKET, WINDOW])
 def test_when_little_is_left_requests_go_at_the_refill_rate(budget: Budget) -> None:
-    governor, clock = told(budget, 100)
+    governor, clock = told(budget, 70)
     for _ in range(30):
         governor.wait(Kind.LIST, 300)
     assert clock.passed == pytest.approx(29)
+
+
+@pytest.mark.acceptance("S09")
+@pytest.mark.parametrize(("left", "requests"), [(3000, 1150), (700, 1150), (90, 200), (0, 30)])
+def test_many_requests_take_as_long_as_was_said_and_no_longer_than_the_bucket_makes_them(
+    left: int, requests: int
+) -> None:
+    """The bucket that answers each request is Hetzner's own; none is refused."""
+    governor, clock = told(BUCKET, left)
+    said = governor.rate_wait(requests).total_seconds()
+    level, at = float(left), 0.0
+    for _ in range(requests):
+        governor.wait(Kind.CREATE, 3600)
+        level, at = min(3600.0, level + clock.passed - at) - 1, clock.passed
+        assert level > 8, "the last are for deletes"
+        governor.answered(headers(int(level)))
+    assert clock.passed == pytest.approx(said, abs=15)
+    # Not more is kept than lets others of the account in.
+    assert clock.passed <= max(0, requests - left) + 90
+
+
+def test_a_limit_per_minute_is_foretold() -> None:
+    clock = StillClock()
+    governor = Governor(Budget(reset_is_full=False, per_minute=250), clock)
+    governor.wait(Kind.OTHER, 0)
+    governor.answered(headers(4900, limit=5000))
+    said = governor.rate_wait(1000).total_seconds()
+    for _ in range(1000):
+        governor.wait(Kind.CREATE, 3600)
+    assert clock.passed == pytest.approx(said, abs=60)
+    assert said >= 180
+
+
+def test_before_the_first_answer_nothing_is_foretold() -> None:
+    assert Governor(BUCKET, StillClock()).rate_wait(1000) == timedelta(0)
 
 
 @pytest.mark.acceptance("S09")

@@ -111,6 +111,19 @@ def test_two_runs_that_share_one_budget_give_no_server_up(make_served: Callable[
     assert len(project.requests()) > 40
 
 
+def test_a_plan_says_how_long_the_rate_limit_makes_it_take(make_served: Callable[[Vendor], Project]) -> None:
+    project = make_served(HETZNER)
+    project.describe(limit=600)
+    project.world.set_quota("hetzner", servers=1000)
+    project.world.set("bucket", [200, project.world.now])
+    shown = project.run("preview", "500", "-o", "json").document
+    assert shown["rate_wait"]["requests"] == 575
+    # What is left now is not waited for, but for some that are for others of the account.
+    assert 575 - 200 < shown["rate_wait"]["wait_s"] < 575 - 200 + 100
+    project.world.set_rate_limit("hetzner", per_hour=3600)
+    assert project.run("preview", "500", "-o", "json").document["rate_wait"] is None
+
+
 def test_a_quota_of_addresses_withholds_only_the_groups_that_need_them(hetzner: Project) -> None:
     """Both groups are of one type at one place: a refused address says nothing about servers without one."""
     world = hetzner.world

@@ -87,6 +87,7 @@ DOCUMENT = {
         {"code": "internal", "message": "ValueError", "why": "", "fix": ""},
     ],
     "requests": {"total": 14, "create": 2, "list": 9, "retried": 0},
+    "rate_wait": None,
     "elapsed_s": 41.2,
 }
 
