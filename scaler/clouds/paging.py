@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
 _PASSES = 3
+_AT_ONCE = 8
+"""How many pages are asked for side by side."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +45,29 @@ def _read_pages(fetch: Callable[[int], Page[T]]) -> tuple[dict[int | str, T], bo
     """Read all pages once; return the items, and whether none can have moved meanwhile."""
     items: dict[int | str, T] = {}
     totals: set[int | None] = set()
-    number, more = 0, True
+    read, more, ahead = 0, True, 1
     while more:
-        number += 1
-        page = fetch(number)
         before = len(items)
-        items |= dict(page.items)
-        totals.add(page.total)
-        # Stop at an API that repeats its last page for ever.
-        more = page.more and len(items) > before
-    return items, number == 1 or totals <= {len(items), None}
+        for page in _fetch_many(fetch, range(read + 1, read + 1 + ahead)):
+            items |= dict(page.items)
+            totals.add(page.total)
+            # Stop at an API that repeats its last page for ever.
+            more = page.more and len(items) > before
+        read += ahead
+        ahead = min(_AT_ONCE, max(1, _pages_of(page) - read))
+    return items, read == 1 or totals <= {len(items), None}
+
+
+def _pages_of(page: Page[T]) -> int:
+    """Return how many pages the list has, by one that is full; 0 if the vendor does not say."""
+    return math.ceil(page.total / len(page.items)) if page.total and page.items else 0
+
+
+def _fetch_many(fetch: Callable[[int], Page[T]], numbers: Sequence[int]) -> Iterable[Page[T]]:
+    """Return these pages in order, fetched side by side."""
+    if len(numbers) == 1:
+        return [fetch(numbers[0])]
+    # Each thread gets this thread's context: what cancels its work.
+    contexts = [copy_context() for _ in numbers]
+    with ThreadPoolExecutor(len(numbers)) as pool:
+        return list(pool.map(lambda context, number: context.run(fetch, number), contexts, numbers))
