@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
+from scaler.clouds.governor import Allowances
 from scaler.errors import UsageError
 from scaler.support.durations import parse_duration
 
@@ -26,6 +27,8 @@ class Deadlines:
     budget: float = 300
     is_over: Callable[[], bool] = never
     """Whether the time is over in which this process may change anything: requests that would are not sent then."""
+    allowances: Allowances = field(default_factory=Allowances)
+    """What is left of the accounts' requests; connections with the same value share it."""
 
     @classmethod
     def of(cls, environ: Mapping[str, str]) -> Self:

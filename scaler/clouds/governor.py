@@ -1,9 +1,9 @@
 """One request budget per account and process, known from the vendor's own headers.
 
-Both vendors count requests per account, so all threads of a run share the same budget. While much
-is left, the governor sends at once; when little is left, one request at a time at the vendor's
-refill rate. It reserves the last few for deletes (a machine that cannot be deleted costs money), and
-waits for the stated reset so that no request is refused.
+Both vendors count requests per account, so all threads of a run share the same budget, and so do all stacks that
+one process serves with the same token. While much is left, the governor sends at once; when little is left, one
+request at a time at the vendor's refill rate. It reserves the last few for deletes (a machine that cannot be deleted
+costs money), and waits for the stated reset so that no request is refused.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import math
 import threading
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
@@ -63,21 +63,46 @@ class CancelledError(Exception):
     """The work that the request is part of was cancelled; it was not sent."""
 
 
-class Governor:
-    """Decide when the next request may be sent, and count them. Safe to use from several threads."""
+@dataclass(slots=True)
+class Allowance:
+    """What is known of an account's budget. Everything but the lock is read and written only while that is held."""
 
-    def __init__(self, budget: Budget, clock: Clock) -> None:
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    limit: int | None = None
+    left: float | None = None
+    reset: datetime | None = None
+    at: float = 0.0
+    """When `left` was so (monotonic)."""
+    in_flight: int = 0
+    paused: float = 0.0
+    """No request before this (monotonic)."""
+    next: float = 0.0
+    """No request but deletes before this (monotonic)."""
+    sent: deque[float] = field(default_factory=deque)
+    """When requests were sent, where the vendor has a limit per minute."""
+
+
+class Allowances:
+    """The allowance of each account that a process uses, by vendor and token. Safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, str], Allowance] = {}
+        self._lock = threading.Lock()
+
+    def of(self, vendor: str, token: str) -> Allowance:
+        """Return the one of the account that a token belongs to."""
+        with self._lock:
+            return self._known.setdefault((vendor, token), Allowance())
+
+
+class Governor:
+    """Decide when the next request of a connection may be sent, and count them. Safe to use from several threads."""
+
+    def __init__(self, budget: Budget, clock: Clock, allowance: Allowance | None = None) -> None:
+        """`allowance` is shared by the connections to one account; None: this is the only one."""
         self._budget = budget
         self._clock = clock
-        self._lock = threading.Lock()
-        self._limit: int | None = None
-        self._left: float | None = None
-        self._reset: datetime | None = None
-        self._at = 0.0
-        self._in_flight = 0
-        self._paused = 0.0
-        self._next = 0.0
-        self._sent: deque[float] = deque()
+        self._account = allowance or Allowance()
         self._counts = dict.fromkeys(Kind, 0)
         self._retried = 0
 
@@ -88,7 +113,7 @@ class Governor:
         enough; CancelledError once the thread's work is cancelled, for a request that would wait,
         create or delete. Call `answered` after every request for which this returned.
         """
-        with self._lock:
+        with self._account.lock:
             now = self._clock.monotonic()
             start = max(now, self._start(kind, now))
             if start - now > patience:
@@ -103,13 +128,17 @@ class Governor:
     def answered(self, headers: Mapping[str, str]) -> None:
         """Learn the budget from an answer's headers (case-insensitive); empty for an answer that never came."""
         limit, left, reset = (_number(headers.get(f"ratelimit-{part}")) for part in ("limit", "remaining", "reset"))
-        with self._lock:
-            self._in_flight -= 1
+        with self._account.lock:
+            self._account.in_flight -= 1
             if not limit or left is None:
                 return
             # The vendor may not have counted the requests that are still in flight.
-            self._limit, self._left, self._at = int(limit), left - self._in_flight, self._clock.monotonic()
-            self._reset = _moment(reset)
+            self._account.limit, self._account.left, self._account.at = (
+                int(limit),
+                left - self._account.in_flight,
+                self._clock.monotonic(),
+            )
+            self._account.reset = _moment(reset)
 
     def pause(self, headers: Mapping[str, str], attempt: int) -> datetime:
         """Hold all requests back after a 429 until the time that the vendor states; return that time.
@@ -117,27 +146,27 @@ class Governor:
         If the vendor states none: 1, 2, 4 … seconds by `attempt`, counted from 0.
         """
         seconds = self._retry_after(headers, attempt)
-        with self._lock:
-            self._paused = max(self._paused, self._clock.monotonic() + seconds)
+        with self._account.lock:
+            self._account.paused = max(self._account.paused, self._clock.monotonic() + seconds)
             if "retry-after" in headers:
                 # After a burst, a 429 says that nothing is left, but means this minute and not the hour.
-                self._left = None
+                self._account.left = None
         return self._clock.now() + timedelta(seconds=seconds)
 
     def left(self) -> tuple[int | None, datetime | None]:
         """Return the requests left and the reset, as the last answer stated them."""
-        with self._lock:
-            return (None if self._left is None else max(0, int(self._left))), self._reset
+        with self._account.lock:
+            return (None if self._account.left is None else max(0, int(self._account.left))), self._account.reset
 
     def rate_wait(self, requests: int) -> timedelta:
         """Return how long the budget makes so many requests take, at least; zero while no answer has stated it."""
-        with self._lock:
+        with self._account.lock:
             return timedelta(seconds=max(self._minutes_of(requests), self._refill_of(requests)))
 
     @property
     def requests(self) -> Requests:
         """Requests sent so far."""
-        with self._lock:
+        with self._account.lock:
             return Requests(
                 total=sum(self._counts.values()),
                 create=self._counts[Kind.CREATE],
@@ -147,21 +176,21 @@ class Governor:
 
     def _start(self, kind: Kind, now: float) -> float:
         """Return the moment (monotonic) when a request of this kind may be sent."""
-        queue = 0.0 if kind is Kind.DELETE else self._next
-        return max(self._paused, queue, self._minute_start(kind, now), self._budget_start(kind, now))
+        queue = 0.0 if kind is Kind.DELETE else self._account.next
+        return max(self._account.paused, queue, self._minute_start(kind, now), self._budget_start(kind, now))
 
     def _minute_start(self, kind: Kind, now: float) -> float:
         if self._budget.per_minute is None:
             return now
-        while self._sent and self._sent[0] <= now - 60:
-            self._sent.popleft()
+        while self._account.sent and self._account.sent[0] <= now - 60:
+            self._account.sent.popleft()
         allowed = self._budget.per_minute - (0 if kind is Kind.DELETE else self._budget.reserve)
-        return now if len(self._sent) < allowed else self._sent[-allowed] + 60
+        return now if len(self._account.sent) < allowed else self._account.sent[-allowed] + 60
 
     def _budget_start(self, kind: Kind, now: float) -> float:
-        if self._limit is None or self._left is None:
+        if self._account.limit is None or self._account.left is None:
             return now
-        left = min(self._limit, self._left + (now - self._at) * self._limit / 3600)
+        left = min(self._account.limit, self._account.left + (now - self._account.at) * self._account.limit / 3600)
         spare = left - (0 if kind is Kind.DELETE else self._reserve)
         if spare >= 1:
             return now
@@ -175,45 +204,45 @@ class Governor:
 
     def _refill_of(self, requests: int) -> float:
         """Return the seconds until the vendor has allowed what it does not allow now."""
-        if self._limit is None or self._left is None:
+        if self._account.limit is None or self._account.left is None:
             return 0
-        free = self._left - self._limit * self._budget.low
+        free = self._account.left - self._account.limit * self._budget.low
         return max(0.0, requests - max(0.0, free)) * self._interval
 
     def _spend(self, kind: Kind, start: float, retry: bool) -> None:
         self._counts[kind] += 1
         self._retried += retry
-        self._in_flight += 1
+        self._account.in_flight += 1
         if self._budget.per_minute is not None:
-            self._sent.append(start)
-        if self._limit is None or self._left is None:
+            self._account.sent.append(start)
+        if self._account.limit is None or self._account.left is None:
             return
-        self._left -= 1
-        if self._left < self._limit * self._budget.low:
-            self._next = max(self._next, start + self._interval)
+        self._account.left -= 1
+        if self._account.left < self._account.limit * self._budget.low:
+            self._account.next = max(self._account.next, start + self._interval)
 
     def _take_back(self, kind: Kind, start: float, retry: bool) -> None:
         """Undo `_spend` for a request that was not sent."""
-        with self._lock:
+        with self._account.lock:
             self._counts[kind] -= 1
             self._retried -= retry
-            self._in_flight -= 1
-            if start in self._sent:
-                self._sent.remove(start)
-            if self._left is not None:
-                self._left += 1
+            self._account.in_flight -= 1
+            if start in self._account.sent:
+                self._account.sent.remove(start)
+            if self._account.left is not None:
+                self._account.left += 1
 
     @property
     def _reserve(self) -> float:
-        return min(self._budget.reserve, (self._limit or 0) / 10)
+        return min(self._budget.reserve, (self._account.limit or 0) / 10)
 
     @property
     def _interval(self) -> float:
         """Seconds after which the vendor allows one more request; both state an hourly limit."""
-        return 3600 / (self._limit or 3600)
+        return 3600 / (self._account.limit or 3600)
 
     def _until_reset(self) -> float:
-        return max(0.0, (self._reset - self._clock.now()).total_seconds()) if self._reset else 0.0
+        return max(0.0, (self._account.reset - self._clock.now()).total_seconds()) if self._account.reset else 0.0
 
     def _retry_after(self, headers: Mapping[str, str], attempt: int) -> float:
         stated = _number(headers.get("retry-after"))

@@ -305,8 +305,8 @@ class Transport(DeadlineAdapter):
 def open_session(
     dialect: Dialect, budget: Budget, *, token: str, clock: Clock, deadlines: Deadlines
 ) -> tuple[requests.Session, Governor]:
-    """Return a session that sends every request of an account, and the governor that holds its budget."""
-    governor = Governor(budget, clock)
+    """Return a session that sends every request of an account, and the governor that observes its budget."""
+    governor = Governor(budget, clock, deadlines.allowances.of(dialect.title, token))
     return Transport(dialect, token=token, governor=governor, clock=clock, deadlines=deadlines).session(), governor
 
 

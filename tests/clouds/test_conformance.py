@@ -599,6 +599,25 @@ def test_the_budget_is_known_from_the_headers(setting: Setting) -> None:
     assert limits.servers == (None if setting.vendor is Hetzner else 1000)
 
 
+def test_connections_to_one_account_share_its_budget_and_count_for_themselves(setting: Setting) -> None:
+    shared = Deadlines()
+
+    def opened(environ: dict[str, str]) -> Any:
+        return open_cloud(
+            setting.vendor.name, endpoint=setting.endpoint, environ=environ, clock=setting.clock, deadlines=shared
+        )
+
+    first, second = opened(ENVIRON), opened(ENVIRON)
+    stranger = opened({name: "other" + value[5:] for name, value in ENVIRON.items()})
+    first.list_owned(OWNER)
+    told = first.limits().requests_left
+    assert told is not None
+    # The limit per minute, where there is one, is known without asking.
+    assert second.rate_wait(10 * told) > stranger.rate_wait(10 * told)
+    assert first.requests.list >= 1
+    assert second.requests.total == 0
+
+
 # ---------------------------------------------------------------------------------------------
 # What a spec names
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaler.clouds.governor import Budget, CancelledError, Governor, Kind, OverBudgetError
+from scaler.clouds.governor import Allowances, Budget, CancelledError, Governor, Kind, OverBudgetError
 from scaler.support.cancellation import cancelled_by
 from scaler.support.clock import SystemClock
 
@@ -266,3 +266,18 @@ def test_the_budget_of_a_request_that_was_not_sent_is_anothers() -> None:
             governor.wait(Kind.DELETE, 0)
     assert governor.left()[0] == 3000
     assert governor.requests.total == 1
+
+
+def test_what_one_connection_learns_holds_for_all_of_the_same_account() -> None:
+    clock, accounts = StillClock(), Allowances()
+    first, second = (Governor(BUCKET, clock, accounts.of("Hetzner Cloud", "secret")) for _ in range(2))
+    other = Governor(BUCKET, clock, accounts.of("Hetzner Cloud", "another"))
+    first.wait(Kind.LIST, 0)
+    first.answered(headers(1))
+    with pytest.raises(OverBudgetError):
+        second.wait(Kind.LIST, 0)
+    other.wait(Kind.LIST, 0)
+    second.pause({"retry-after": "30"}, 0)
+    with pytest.raises(OverBudgetError):
+        first.wait(Kind.DELETE, 29)
+    assert (first.requests.total, second.requests.total, other.requests.total) == (1, 0, 1)
