@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -12,6 +11,7 @@ from scaler.simulator import profiles
 from scaler.simulator.faults import Effect, FaultReport, Rule
 from scaler.simulator.limits import Bucket, LimitVerdict, sliding
 from scaler.simulator.profiles import CloudName, Knobs
+from scaler.simulator.ssh_keys import fingerprint_of
 from scaler.simulator.store import LOG_ROWS, Store
 from scaler.simulator.things import FOREVER, LoggedRequest, Thing, address
 
@@ -30,21 +30,12 @@ _DEFAULT_RATES: Mapping[str, Mapping[str, int]] = {
 }
 
 
+_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEmbeddedCloudDeployKeyWhichNobodyCanEverUse"
+
+
 def token_hash(token: str) -> str:
     """What the world keeps of a token."""
     return hashlib.sha256(token.encode()).hexdigest()
-
-
-def fingerprint_of(public_key: str) -> str:
-    """The MD5 of a key as `ssh-keygen` prints it: of its second word, so that a comment makes no other key."""
-    words = public_key.split()
-    blob = words[1] if len(words) > 1 else public_key
-    try:
-        content = base64.b64decode(blob, validate=True)
-    except ValueError:
-        content = blob.encode()
-    digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    return ":".join(digest[at : at + 2] for at in range(0, 32, 2))
 
 
 class SimulatedWorld(Store):
@@ -53,7 +44,7 @@ class SimulatedWorld(Store):
     def _seed(self) -> None:
         with self.transaction():
             for cloud in profiles.CLOUDS:
-                self.add_ssh_key(cloud, "deploy", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEmbeddedCloudDeployKey deploy")
+                self.add_ssh_key(cloud, "deploy", f"{_KEY} deploy")
             worker = {"role": "worker"}
             self.add_snapshot("hetzner", "worker-golden", labels=worker, disk=40)
             self.add_snapshot("digitalocean", "worker-golden", labels=worker, disk=25, regions=("fra1", "nyc3", "ams3"))

@@ -368,7 +368,7 @@ def _ensure_same(soak: Soak, draw: Random) -> None:
         # Time passes: the hour of one that is kept may be over.
         demand({report.step.server for report in result.steps} <= kept.keys() or before is None, f"{result.steps}")
     elif before is not None and before == soak.settled:
-        demand(result.outcome is Outcome.UNCHANGED, f"nothing was to be done: {result.steps}")
+        demand(result.outcome is Outcome.UNCHANGED, f"nothing was to be done: {result}")
         demand(not soak.scene.project.changes, f"a change was asked for: {soak.scene.project.changes}")
         demand(not soak.scene.project.engine_runs, "an engine was started")
 

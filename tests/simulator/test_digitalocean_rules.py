@@ -265,7 +265,10 @@ def test_the_vendors_images_cannot_be_changed(http: Http) -> None:
 
 
 def test_keys_are_added_once_and_used_by_id_or_fingerprint(http: Http) -> None:
-    body = {"name": "mine", "public_key": "ssh-ed25519 AAAAmine me"}
+    body = {
+        "name": "mine",
+        "public_key": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPn6yjEkUPNlTvSJrzVjPVNzlGrzhtz8BzGYV8jgoLuV me",
+    }
     key = http.post("/v2/account/keys", json=body).json()["ssh_key"]
     assert refusal(http.post("/v2/account/keys", json=body))[:2] == UNPROCESSABLE
     assert made(http, ssh_keys=[key["id"], key["fingerprint"]])

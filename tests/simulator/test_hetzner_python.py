@@ -268,10 +268,12 @@ def test_the_catalogue(hetzner: hcloud.Client) -> None:
 
 
 def test_ssh_keys_are_unique_by_name_and_content(hetzner: hcloud.Client) -> None:
-    key = hetzner.ssh_keys.create("mine", "ssh-ed25519 AAAAC3Nza mine", labels={"a": "b"})
+    content = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPn6yjEkUPNlTvSJrzVjPVNzlGrzhtz8BzGYV8jgoLuV"
+    key = hetzner.ssh_keys.create("mine", f"{content} mine", labels={"a": "b"})
     assert hetzner.ssh_keys.get_by_fingerprint(key.fingerprint).name == "mine"
-    for name, content in (("mine", "ssh-ed25519 other x"), ("other", "ssh-ed25519 AAAAC3Nza mine")):
+    other = content.replace("PNlTv", "PNlTw")
+    for name, public_key in (("mine", other), ("other", f"{content} another comment")):
         with pytest.raises(hcloud.APIException) as raised:
-            hetzner.ssh_keys.create(name, content)
+            hetzner.ssh_keys.create(name, public_key)
         assert raised.value.code == "uniqueness_error"
     key.delete()

@@ -23,8 +23,8 @@ from scaler.simulator.digitalocean.replies import (
     tag_names,
 )
 from scaler.simulator.digitalocean.shapes import PROJECT_ID, Json
+from scaler.simulator.ssh_keys import fingerprint_of, is_well_formed, type_of
 from scaler.simulator.things import FOREVER, Thing
-from scaler.simulator.world import fingerprint_of
 
 _PRIVATE = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")))
 """RFC 1918."""
@@ -158,13 +158,24 @@ def _count_listing(call: Call) -> None:
     call.world.set("key_listings", [*recent, call.now])
 
 
+_KEY_TYPES = (
+    *("ssh-rsa", "ssh-dss", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-ed25519"),
+)
+"""As its refusal names them (vagrant-digitalocean#252); what it says of a broken key is from cloudblock#94."""
+
+
 def create_key(call: Call) -> Reply:
     """POST /v2/account/keys."""
     name, public_key = call.fields.get("name"), call.fields.get("public_key")
     if not name:
         raise refused("Name can't be blank")
     if not isinstance(public_key, str) or len(public_key.split()) < 2:
-        raise refused("Key invalid, key should be of format: `type key [comment]`")
+        raise refused("Key invalid, key should be of the format `type key [comment]`")
+    if type_of(public_key) not in _KEY_TYPES:
+        *others, last = (f"'{kind}'" for kind in _KEY_TYPES)
+        raise refused(f"Key invalid type, we support {', '.join(others)}, or {last}")
+    if not is_well_formed(public_key):
+        raise refused("Fingerprint could not be generated, please make sure your key is valid")
     if any(each.body["fingerprint"] == fingerprint_of(public_key) for each in call.world.things(CLOUD, "ssh_key")):
         raise refused("SSH Key is already in use on your account")
     return Reply({"ssh_key": shapes(call).ssh_key(call.world.add_ssh_key(CLOUD, name, public_key))}, 201)

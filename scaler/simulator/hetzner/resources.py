@@ -19,8 +19,8 @@ from scaler.simulator.hetzner.replies import (
     things_in_order,
 )
 from scaler.simulator.hetzner.shapes import Json
+from scaler.simulator.ssh_keys import fingerprint_of, is_well_formed, type_of
 from scaler.simulator.things import Thing
-from scaler.simulator.world import fingerprint_of
 
 SPREAD_SIZE = 10
 """Servers that a placement group holds at most."""
@@ -99,11 +99,20 @@ def deleter(kind: str, in_use: Callable[[Thing, Thing], bool]) -> Handler:
 # SSH keys and placement groups
 
 
+_KEY_TYPES = (
+    *("ssh-ed25519", "ssh-rsa", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-dss"),
+    *("sk-ssh-ed25519", "sk-ecdsa-sha2-nistp256", "sk-ecdsa-sha2-nistp384", "sk-ecdsa-sha2-nistp521"),
+)
+"""As its refusal names them (terraform-hcloud-kube-hetzner#310)."""
+
+
 def create_ssh_key(call: Call) -> Reply:
     """Add an SSH key: its name and its fingerprint are unique."""
     name, public_key = new_name(call, "ssh_key"), call.fields.get("public_key")
-    if not isinstance(public_key, str) or not public_key.startswith(("ssh-", "ecdsa-", "sk-")):
-        raise invalid("public_key", "invalid public key")
+    if not isinstance(public_key, str) or type_of(public_key) not in _KEY_TYPES:
+        raise invalid("public_key", f"SSH key type is invalid (supported types: {', '.join(_KEY_TYPES)})")
+    if not is_well_formed(public_key):
+        raise invalid("public_key", "SSH key is invalid")
     if any(key.body["fingerprint"] == fingerprint_of(public_key) for key in call.world.things("hetzner", "ssh_key")):
         raise taken("ssh_key", "fingerprint")
     key = call.world.add_ssh_key("hetzner", name, public_key)
