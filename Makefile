@@ -6,7 +6,7 @@ SHELL := bash
 .SILENT:
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit check faults soak fuzz hostile night lint format docs bench engine tools lock newest clean
+.PHONY: help demo test unit check faults soak fuzz hostile night lint format docs site bench engine tools lock newest clean
 
 # Where the virtual environment is. PYTHON=/path/to/python chooses the interpreter that it is made with.
 VENV ?= .venv
@@ -25,6 +25,9 @@ PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 # `make check` fails below this percentage of branch coverage.
 COVERAGE_FLOOR := 88
+
+# Where `make site` builds.
+SITE ?= build/site
 
 # Installs Debian packages and shows what apt-get prints.
 APT_INSTALL := DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends
@@ -109,6 +112,16 @@ bench: engine ## measure against the numbers to reach; ARGS chooses
 
 docs: $(INSTALLED) ## make the commands' pages from the code
 	$(BIN)/python -m scaler.commands.reference
+
+# A copy with the tree's layout, since pages link to the README, to templates and to examples.
+site: $(INSTALLED) ## build the documentation as a site in build/site; a link that leads nowhere is an error
+	rm -rf $(SITE)
+	mkdir -p $(SITE)/pages
+	cp -R README.md CONTRIBUTING.md SECURITY.md CHANGELOG.md LICENSE action.yml docs ci $(SITE)/pages
+	mkdir -p $(SITE)/pages/tests/clouds
+	cp -R tests/clouds/own_cloud $(SITE)/pages/tests/clouds
+	mv $(SITE)/pages/docs/zensical.toml $(SITE)
+	$(BIN)/zensical build --strict --config-file $(SITE)/zensical.toml
 
 engine: $(INSTALLED) ## find the Pulumi engine, or install it
 	$(BIN)/scaler engine path >/dev/null 2>&1 || $(BIN)/scaler engine install
