@@ -87,7 +87,14 @@ def open_ports(run: RunSettings, *, clock: Clock, progress: Progress) -> Iterato
         cloud = account.open(spec, clock, run.lease.has_ended if run.lease else never)
         stack.callback(cloud.close)
         commands = ordinary_environment(run.environ, spec.env)
-        notifier = Notifier(spec.stack, spec.notify, folder=project.directory, warn=progress.warn, environ=commands)
+        notifier = Notifier(
+            spec.stack,
+            spec.notify,
+            folder=project.directory,
+            warn=progress.warn,
+            environ=commands,
+            services=run.environ,
+        )
         stack.callback(notifier.close)
         pulumi = _open_stack(run, stack, cloud, account, clock, progress.warn, scratch)
         yield Ports(

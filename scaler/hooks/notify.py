@@ -1,4 +1,4 @@
-"""Send notifications of events: one JSON POST, or one command, per event.
+"""Send notifications of events: one JSON POST, one command, or one message, per event.
 
 Notifications never fail or delay a run. Each target has a queue and a thread, each attempt a time
 limit, and a failed one is repeated once. What is still queued some seconds after the end of the run
@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from scaler.hooks.messages import Payload, tell
 from scaler.hooks.processes import CommandProcess, cannot_be_run
 from scaler.model import NotifyTarget
 
@@ -23,8 +24,6 @@ _ATTEMPT_WITHIN_S = 5.0
 _RETRY_AFTER_S = 1.0
 _LINGER_S = 10.0
 """How long the end of a run waits for notifications that are still being sent."""
-
-Payload = Mapping[str, object]
 
 
 class Notifier:
@@ -39,15 +38,17 @@ class Notifier:
         warn: Callable[[str], None],
         linger_s: float = _LINGER_S,
         environ: Mapping[str, str] | None = None,
+        services: Mapping[str, str] | None = None,
     ) -> None:
         """`folder` is the working directory of commands, and `environ` their environment.
 
+        `services`: the environment that has the URLs of services for messages.
         `close` waits at most `linger_s` seconds.
         """
         self._stack = stack
         self._warn = warn
         self._linger_s = linger_s
-        self._senders = [_Sender(target, folder, warn, environ) for target in targets]
+        self._senders = [_Sender(target, folder, warn, environ, services or {}) for target in targets]
 
     def send(self, events: Iterable[Payload]) -> None:
         """Queue events, in the form of the event log, for every target that wants them. Return at once."""
@@ -76,10 +77,12 @@ class _Sender:
         target: NotifyTarget,
         folder: Path,
         warn: Callable[[str], None],
-        environ: Mapping[str, str] | None = None,
+        environ: Mapping[str, str] | None,
+        services: Mapping[str, str],
     ) -> None:
         # Only the host: a webhook's path and query often hold its secret.
-        self.name = urlsplit(target.url).hostname if target.url else target.command[0]
+        self.name = urlsplit(target.url).hostname if target.url else target.apprise_env or target.command[0]
+        self._services = services
         self._target = target
         self._folder = folder
         self._environ = environ
@@ -131,6 +134,8 @@ class _Sender:
 
     def _try(self, event: Payload) -> str | None:
         try:
+            if self._target.apprise_env:
+                return tell(self._target.apprise_env, self._services, event)
             return self._post(event) if self._target.url else self._run(event)
         except Exception as error:
             # Only its type: the text repeats the URL.

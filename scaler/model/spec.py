@@ -128,10 +128,12 @@ class StopPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotifyTarget:
-    """Where events are sent: a URL or a command, and which events."""
+    """Where events are sent: a URL, a command or services for messages, and which events."""
 
     url: str | None = None
     command: tuple[str, ...] = ()
+    apprise_env: str | None = None
+    """The environment variable that has the services' URLs."""
     events: tuple[str, ...] = ("*",)
     """Names or patterns such as `server.*`."""
 

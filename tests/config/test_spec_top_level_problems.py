@@ -7,6 +7,7 @@ import pytest
 from tests.config.spec_files import check, spec_with, write
 
 MONEY = "must be an amount of money of more than 0, such as 150 or 99.90"
+_TARGETS = "url, command and apprise_env"
 
 
 AT_TOP: list[tuple[str, str, bool]] = [
@@ -71,9 +72,13 @@ AT_TOP: list[tuple[str, str, bool]] = [
     ("budget: {per_month: true}", f"budget.per_month {MONEY}, not true", True),
     ("notify: https://h/", "notify must be a list, not 'https://h/'; write [https://h/]", True),
     ("notify: [https://h/]", "notify[0] must be a mapping, not 'https://h/'", True),
-    ("notify: [{}]", "notify[0] must have exactly one of the keys url and command", True),
-    ("notify: [{url: null}]", "notify[0] must have exactly one of the keys url and command", False),
-    ("notify: [{url: 'http://h', command: [x]}]", "notify[0] must have exactly one of the keys url and command", True),
+    ("notify: [{}]", f"notify[0] must have exactly one of the keys {_TARGETS}", True),
+    ("notify: [{url: null}]", f"notify[0] must have exactly one of the keys {_TARGETS}", False),
+    (
+        "notify: [{url: 'http://h', command: [x]}]",
+        f"notify[0] must have exactly one of the keys {_TARGETS}",
+        True,
+    ),
     ("notify: [{ulr: 'http://h'}]", "notify[0].ulr is not a known key; did you mean url?", True),
     ("notify: [{url: 'file:///x'}]", "notify[0].url must be an http(s) URL; write it as https://host/path", True),
     ("notify: [{url: 'me:s3cr3t@h'}]", "notify[0].url must be an http(s) URL; write it as https://host/path", True),

@@ -46,8 +46,10 @@ def warnings() -> list[str]:
 def notifier(tmp_path: Path, warnings: list[str]) -> Iterator[Open]:
     opened: list[Notifier] = []
 
-    def start(*targets: NotifyTarget, linger_s: float = 60.0) -> Notifier:
-        opened.append(Notifier("prod", targets, folder=tmp_path, warn=warnings.append, linger_s=linger_s))
+    def start(*targets: NotifyTarget, linger_s: float = 60.0, services: dict[str, str] | None = None) -> Notifier:
+        opened.append(
+            Notifier("prod", targets, folder=tmp_path, warn=warnings.append, linger_s=linger_s, services=services)
+        )
         return opened[-1]
 
     yield start
@@ -152,6 +154,41 @@ def test_the_body_of_an_answer_is_not_read(notifier: Open, warnings: list[str]) 
         opened.close()
         assert len(http.asked) == 2
     assert warnings == []
+
+
+@pytest.mark.server
+def test_people_get_a_sentence_by_every_service_that_the_variable_names(notifier: Open, warnings: list[str]) -> None:
+    """Apprise's `json://` is a service of one's own: what it gets is what a chat would."""
+    with HttpServer(200) as one, HttpServer(200) as other:
+        services = {"ALERTS": f"json://127.0.0.1:{one.port}/ops json://127.0.0.1:{other.port}/night"}
+        opened = notifier(NotifyTarget(apprise_env="ALERTS", events=("server.hanging",)), services=services)
+        moved = {"previous": Status.STARTING, "status": Status.HANGING}
+        opened.send([event("server.hanging", reason="starting for longer than 10m", **moved), event("server.running")])
+        opened.close()
+        for http, path in ((one, "/ops"), (other, "/night")):
+            ((method, asked, body),) = http.asked
+            message = json.loads(body)
+            assert (method, asked.rstrip("/"), message["title"]) == ("POST", path, "prod: server.hanging")
+            assert message["message"] == "prod-worker-1 starting → hanging; starting for longer than 10m"
+    assert warnings == []
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        (None, "the variable is not set"),
+        ("nonsense", "it holds no URL that Apprise knows"),
+        ("json://user:s3cr3t@127.0.0.1:1/", "a service did not take it (1 named)"),
+    ],
+)
+def test_messages_that_cannot_be_sent_are_one_warning_without_the_url(
+    notifier: Open, warnings: list[str], caplog: pytest.LogCaptureFixture, value: str | None, problem: str
+) -> None:
+    opened = notifier(NotifyTarget(apprise_env="ALERTS"), services={"ALERTS": value} if value else {})
+    opened.send([event(), event()])
+    opened.close()
+    assert warnings == [f"an event could not be sent to ALERTS: {problem}"]
+    assert "s3cr3t" not in caplog.text
 
 
 @pytest.mark.server

@@ -1,4 +1,4 @@
-"""`notify`: which events go to which URL or command."""
+"""`notify`: which events go to which URL, command or chat."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import fnmatch
 
 from pydantic import BaseModel, field_validator, model_validator
 
+from scaler.config.schema.autoscale.quantities import Variable
 from scaler.config.schema.commands import Command
 from scaler.config.schema.fields import check_one_value, one_of_required, spec_key, strict_config
 from scaler.config.schema.refusals import refusal, shown
@@ -19,12 +20,16 @@ _EVENT_PATTERNS = tuple(dict.fromkeys(f"{event.partition('.')[0]}.*" for event i
 
 
 class NotifySchema(BaseModel):
-    """Where events are sent: a URL or a command."""
+    """Where events are sent: a URL, a command, or services that Apprise knows."""
 
-    model_config = strict_config("Notify", one_of_required("url", "command"))
+    model_config = strict_config("Notify", one_of_required("url", "command", "apprise_env"))
 
     url: Url | None = spec_key("Gets one JSON POST per event.", default=None)
     command: Command = spec_key("Gets the event on standard input; one process per event.", default=())
+    apprise_env: Variable | None = spec_key(
+        "The environment variable with the Apprise URLs of chats and mailboxes, which get a sentence per event.",
+        default=None,
+    )
     events: Choices = spec_key("Which events: names, or patterns such as server.*.", default=("*",))
 
     @field_validator("events")
@@ -38,5 +43,5 @@ class NotifySchema(BaseModel):
 
     @model_validator(mode="after")
     def _one_target(self) -> NotifySchema:
-        check_one_value(self, "url", "command")
+        check_one_value(self, "url", "command", "apprise_env")
         return self
