@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 from importlib import resources
 from pathlib import Path
@@ -12,6 +13,7 @@ import click
 from scaler.commands.command import Command, common_options
 from scaler.commands.context import Context, Output
 from scaler.commands.document import dump
+from scaler.commands.first_spec import DEFAULTS, FirstSpec, asked
 from scaler.config.strict_yaml import displayed
 from scaler.errors import ScalerError
 from scaler.support.documents import read_file
@@ -38,17 +40,16 @@ SPEC = """\
 # yaml-language-server: $schema=spec.schema.json
 # The stack `dev`: `scaler preview` shows what would be done, `scaler ensure` does it.
 cloud: {cloud}
-endpoint: embedded # a cloud inside scaler: no account, no cost; remove this line to use the real one
-limit: 10 # the most servers this stack may ever hold
+{endpoint}limit: 10 # the most servers this stack may ever hold
 groups:
   worker: # servers are named dev-worker-1, dev-worker-2, …
     count: 2
     # min: 0
     # max: 10
-    image: {{name: worker-golden}} # or {{selector: "role=worker"}}, an image's id, or {vendor_image}
+    image: {image} # or {{name: worker-golden}}, {{selector: "role=worker"}}, an image's id, or {vendor_image}
     type: [{types}] # tried in this order when one has no capacity
     location: [{locations}] # likewise
-    ssh_keys: [deploy]
+    ssh_keys: [{ssh_keys}]
     # user_data: worker.cloud-init.yaml # a file beside this one
     # labels: {{team: shop}}
     # start_within: 10m # a server that takes longer is hanging, and is replaced
@@ -56,10 +57,11 @@ groups:
     # scale_down: newest # or oldest
 """
 
-CLOUDS = {
-    "hetzner": {"types": "cx23, cpx22", "locations": "fsn1, nbg1", "vendor_image": "ubuntu-24.04"},
-    "digitalocean": {"types": "s-2vcpu-2gb, s-2vcpu-4gb", "locations": "fra1", "vendor_image": "ubuntu-24-04-x64"},
-}
+EMBEDDED = """\
+endpoint: embedded # a cloud inside scaler: no account, no cost; remove this line to use the real one
+"""
+
+VENDOR_IMAGES = {"hetzner": "ubuntu-24.04", "digitalocean": "ubuntu-24-04-x64"}
 
 POLICIES = """\
 # Policies
@@ -68,26 +70,32 @@ Put a Pulumi policy pack (CrossGuard) here to have rules of your own checked aga
 """
 
 IGNORED = ".scaler/"
+SPEC_PATH = "stacks/dev.yaml"
 
 
 @click.command(cls=Command)
-@click.option("--cloud", type=click.Choice(list(CLOUDS)), default="hetzner", help="The cloud of the first stack.")
+@click.option("--cloud", type=click.Choice(list(DEFAULTS)), help="The cloud of the first stack. Default: hetzner.")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask: the embedded cloud, and its defaults.")
 @common_options
-def init(context: Context, cloud: str) -> None:
+def init(context: Context, cloud: str | None, yes: bool) -> None:
     """Create a project in the current folder. Files that exist already are kept as they are.
 
-    The new stack uses the embedded cloud, so you can try everything without an account.
+    At a terminal, it asks for the cloud. Where a token is set, it also asks for the location, type, image and SSH
+    keys, and checks them in the account; nothing is changed there. Otherwise the new stack uses the embedded cloud,
+    so you can try everything without an account.
 
     \b
     Examples:
       scaler init
-      scaler init --cloud digitalocean
+      scaler init --cloud digitalocean --yes
       scaler init -C servers
 
     \b
     Exit codes: 0 written or kept, 1 a file cannot be written, 64 usage.
     """
-    written = {path: _write(context.directory / path, content) for path, content in _files(context.directory, cloud)}
+    asks = context.interactive and not yes and not (context.directory / SPEC_PATH).exists()
+    first = asked(cloud, os.environ, context.clock) if asks else DEFAULTS[cloud or "hetzner"]
+    written = {path: _write(context.directory / path, content) for path, content in _files(context.directory, first)}
     written[".gitignore"] = _ignore(context.directory / ".gitignore")
     if context.output in (Output.JSON, Output.YAML):
         files = [{"path": path, "result": _word(new)} for path, new in written.items()]
@@ -96,18 +104,30 @@ def init(context: Context, cloud: str) -> None:
     for path, new in written.items():
         click.echo(f"{_word(new):<7}  {path}")
     if context.interactive and context.verbosity >= 0:
-        click.echo("Next: scaler preview", err=True)
+        click.echo(f"Next: {'scaler preview' if first.is_embedded else 'scaler doctor, then scaler preview'}", err=True)
 
 
-def _files(directory: Path, cloud: str) -> list[tuple[str, str]]:
+def _files(directory: Path, first: FirstSpec) -> list[tuple[str, str]]:
     schema = (resources.files("scaler") / "config" / "schema" / "spec.schema.json").read_text(encoding="utf-8")
     return [
         ("Pulumi.yaml", PULUMI.format(name=_project_name(directory))),
         ("stacks/__main__.py", ENTRY),
-        ("stacks/dev.yaml", SPEC.format(cloud=cloud, **CLOUDS[cloud])),
+        (SPEC_PATH, _spec(first)),
         ("stacks/spec.schema.json", schema),
         ("policies/README.md", POLICIES),
     ]
+
+
+def _spec(first: FirstSpec) -> str:
+    return SPEC.format(
+        cloud=first.cloud,
+        endpoint=EMBEDDED if first.is_embedded else "",
+        image=first.image,
+        vendor_image=VENDOR_IMAGES[first.cloud],
+        types=", ".join(first.types),
+        locations=", ".join(first.locations),
+        ssh_keys=", ".join(first.ssh_keys),
+    )
 
 
 def _project_name(directory: Path) -> str:

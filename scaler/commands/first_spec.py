@@ -1,0 +1,171 @@
+"""What `scaler init` writes into the first spec: defaults, or a person's answers, checked in the account."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import click
+
+from scaler.clouds import Catalogue, Cloud, InvalidError, Offer
+from scaler.clouds.registry import find_token, find_vendor, open_cloud
+from scaler.errors import CredentialsError, ScalerError
+from scaler.model import ImageRef
+from scaler.support.clock import Clock
+from scaler.support.text import one_line
+
+T = TypeVar("T")
+
+_SHOWN_TYPES = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FirstSpec:
+    """The answers, as a spec has them."""
+
+    cloud: str
+    is_embedded: bool = True
+    image: str
+    """As YAML."""
+    types: tuple[str, ...]
+    locations: tuple[str, ...]
+    ssh_keys: tuple[str, ...] = ("deploy",)
+    """As YAML, each."""
+
+
+DEFAULTS: Mapping[str, FirstSpec] = {
+    "hetzner": FirstSpec(
+        cloud="hetzner", image="{name: worker-golden}", types=("cx23", "cpx22"), locations=("fsn1", "nbg1")
+    ),
+    "digitalocean": FirstSpec(
+        cloud="digitalocean",
+        image="{name: worker-golden}",
+        types=("s-2vcpu-2gb", "s-2vcpu-4gb"),
+        locations=("fra1",),
+    ),
+}
+
+
+def asked(cloud: str | None, environ: Mapping[str, str], clock: Clock) -> FirstSpec:
+    """Ask a person at the terminal; `cloud` is not asked for if it is given.
+
+    Where a token is set, the answers are checked in its account. Nothing is changed there.
+    """
+    chosen = cloud or _choose("Cloud", list(DEFAULTS), _likely_cloud(environ))
+    variable = _token_variable(chosen, environ)
+    if variable is None or not click.confirm(
+        f"Use the account of {variable}? Otherwise an embedded cloud, which costs nothing.", default=True, err=True
+    ):
+        return DEFAULTS[chosen]
+    try:
+        with closing(open_cloud(chosen, endpoint=None, environ=environ, clock=clock)) as account:
+            return _ask_in_account(chosen, account)
+    except ScalerError as error:
+        click.echo(f"{error.what} The spec uses the embedded cloud.\n  why: {one_line(error.why)}", err=True)
+        return DEFAULTS[chosen]
+
+
+def _ask_in_account(name: str, account: Cloud) -> FirstSpec:
+    catalogue = account.catalogue()
+    default = DEFAULTS[name]
+    locations = sorted({offer.location for offer in catalogue.offers if offer.available})
+    location = _choose("Location", locations, default.locations[0])
+    offer = _ask_type(catalogue, location, default.types[0])
+    return replace(
+        default,
+        is_embedded=False,
+        locations=(location,),
+        types=(offer.type,),
+        image=_ask_image(account, offer),
+        ssh_keys=_ask_keys(account),
+    )
+
+
+def _ask_type(catalogue: Catalogue, location: str, default: str) -> Offer:
+    here = sorted(
+        (offer for offer in catalogue.offers if offer.location == location and offer.available),
+        key=lambda offer: (offer.per_month, offer.type),
+    )
+    for offer in here[:_SHOWN_TYPES]:
+        click.echo(f"  {offer.type:<16} {catalogue.currency} {offer.per_month:.2f} a month, {offer.disk} GB", err=True)
+    types = [offer.type for offer in here]
+    chosen = _choose("Server type", types, default, show=False)
+    return next(offer for offer in here if offer.type == chosen)
+
+
+def _ask_image(account: Cloud, offer: Offer) -> str:
+    """Ask until the account has the image; return it as YAML."""
+
+    def check(text: str) -> str:
+        for image, written in _readings(text):
+            try:
+                account.find_image(image, offer.architecture, offer.location)
+            except InvalidError as error:
+                refusal = error
+            else:
+                return written
+        raise click.BadParameter(one_line(f"{refusal.what} {refusal.why}", 300))
+
+    return _until_right("Image: a snapshot's name or id, a label such as role=worker, or an image of the cloud", check)
+
+
+def _readings(text: str) -> Iterable[tuple[ImageRef, str]]:
+    """Return what a text may mean, the likeliest first, and how a spec says it."""
+    quoted = json.dumps(text, ensure_ascii=False)
+    if text.isdecimal():
+        return [(ImageRef("id", text), text)]
+    selector = (ImageRef("selector", text), f"{{selector: {quoted}}}")
+    if "=" in text:
+        return [selector]
+    return [(ImageRef("slug", text), quoted), (ImageRef("name", text), f"{{name: {quoted}}}"), selector]
+
+
+def _ask_keys(account: Cloud) -> tuple[str, ...]:
+    def check(text: str) -> tuple[str, ...]:
+        keys = tuple(filter(None, (part.strip() for part in text.split(","))))
+        for key in keys:
+            try:
+                account.reference("ssh_key", key)
+            except InvalidError as error:
+                raise click.BadParameter(one_line(f"{error.what} {error.why}", 300)) from error
+        return tuple(json.dumps(key, ensure_ascii=False) for key in keys)
+
+    return _until_right("SSH keys of the account that may log in, with commas; none: press return", check, default="")
+
+
+def _choose(question: str, choices: list[str], default: str, *, show: bool = True) -> str:
+    shown = f"{question} ({', '.join(choices)})" if show else question
+
+    def check(text: str) -> str:
+        if text not in choices:
+            raise click.BadParameter(f"it is one of {', '.join(choices)}")
+        return text
+
+    return _until_right(shown, check, default=default if default in choices else choices[0])
+
+
+def _until_right(question: str, check: Callable[[str], T], default: str | None = None) -> T:
+    """Ask until `check` returns an answer; its BadParameter says what is wrong."""
+    shown = bool(default)
+    answer: T = click.prompt(
+        question, value_proc=lambda text: check(text.strip()), default=default, show_default=shown, err=True
+    )
+    return answer
+
+
+def _likely_cloud(environ: Mapping[str, str]) -> str:
+    return next((name for name in DEFAULTS if _token_variable(name, environ)), next(iter(DEFAULTS)))
+
+
+def _token_variable(cloud: str, environ: Mapping[str, str]) -> str | None:
+    """Return the variable that has a cloud's token; None if there is none that can be used."""
+    vendor = find_vendor(cloud)
+    try:
+        find_token(vendor, environ)
+    except CredentialsError:
+        return None
+    variables = (each for name in vendor.token_variables for each in (name, f"{name}_FILE"))
+    return next(variable for variable in variables if environ.get(variable))
