@@ -21,6 +21,7 @@ from tests.faults.first_runs import first_runs
 from tests.faults.health import health_kills
 from tests.faults.kills import kills
 from tests.faults.races import hands, races, signals
+from tests.faults.rolls import roll_kills
 from tests.faults.stage import Theatre
 from tests.faults.troubles import troubles
 from tests.support.project import Vendor
@@ -47,6 +48,7 @@ MATRICES: dict[str, Callable[[Theatre, str], Iterable[Cell]]] = {
     "first": first_runs,
     "drain": drain_kills,
     "health": health_kills,
+    "roll": roll_kills,
     "fault": troubles,
     "race": races,
     "hand": hands,

@@ -11,6 +11,7 @@ from tests.faults.first_runs import FIRST, FirstKill
 from tests.faults.health import HealthKill
 from tests.faults.kills import EnginePoint, Kill, Point, RequestPoint, Victim
 from tests.faults.races import CONTESTS, Meddling, Race, Signalled
+from tests.faults.rolls import BACK, FORWARD, RollKill
 from tests.faults.stage import OPERATIONS, Theatre
 from tests.faults.troubles import TROUBLES, TroubledOperation
 from tests.support.project import DIGITALOCEAN, HETZNER, Vendor
@@ -71,6 +72,12 @@ HEALTH = (
     HealthKill(DIGITALOCEAN, EnginePoint("up", "saved"), "scaler"),
 )
 
+ROLLS = (
+    RollKill(HETZNER, FORWARD, _change(1, "after"), "both", "roll"),
+    RollKill(DIGITALOCEAN, FORWARD, _change(4, "before"), "scaler", "ensure"),
+    RollKill(HETZNER, BACK, EnginePoint("up", "saved"), "engine", "roll"),
+)
+
 OTHERS = (
     Race(HETZNER, next(each for each in CONTESTS if each.name == "4 ensure"), elsewhere=True),
     Meddling(HETZNER, OPERATIONS["scale-down"], "relabels", 2),
@@ -84,9 +91,20 @@ _TRIES = 3
 """Plays of a cell whose point was not seen: on a busy machine a short moment of the engine can pass unseen."""
 
 
-@pytest.mark.parametrize("cell", [*KILLS, *FIRST_RUNS, *FAULTS, *DRAINS, *HEALTH, *OTHERS], ids=lambda cell: cell.id)
+@pytest.mark.parametrize(
+    "cell", [*KILLS, *FIRST_RUNS, *FAULTS, *DRAINS, *HEALTH, *ROLLS, *OTHERS], ids=lambda cell: cell.id
+)
 def test_a_promise_is_kept(
     theatre: Theatre,
-    cell: Kill | FirstKill | TroubledOperation | DrainKill | LabelKill | HealthKill | Race | Meddling | Signalled,
+    cell: Kill
+    | FirstKill
+    | TroubledOperation
+    | DrainKill
+    | LabelKill
+    | HealthKill
+    | RollKill
+    | Race
+    | Meddling
+    | Signalled,
 ) -> None:
     assert any(cell.play(theatre) for _ in range(_TRIES)), "the run has no such point any more"
