@@ -159,8 +159,10 @@ def open_wave(roll: Roll, scene: Scene, wanted: int, room: int | None) -> Roll:
         return replace(roll, state=RollState.DONE)
     surge, unavailable = surge_with(roll.pace, room), min(roll.pace.unavailable, wanted)
     most = surge + unavailable
-    size = min(len(old), most, roll.pace.canary or most) if not roll.waves else min(len(old), most)
-    if not size:
+    # Old ones that are too many anyway, as after a kill between a wave and its deletions, need no successor.
+    left = len(old) - max(0, sum(server.counts for server in servers) - wanted)
+    size = min(left, most, roll.pace.canary or most) if not roll.waves else min(left, most)
+    if size <= 0:
         return roll
     return replace(roll, waves=roll.waves + 1, size=size, ahead=max(0, size - surge), wave=frozenset())
 

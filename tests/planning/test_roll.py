@@ -271,6 +271,22 @@ def test_a_wave_that_bakes_is_not_over_before_its_time() -> None:
     assert advance(play.roll, replace(play.scene, world=later), 1).accepted == {"prod-worker-2": "1001"}
 
 
+@pytest.mark.parametrize("deleted", [0, 1])
+def test_a_wave_does_not_replace_what_is_too_many_anyway(deleted: int) -> None:
+    """As after a kill when the new servers of a wave had proved themselves, and not all of its old ones were gone."""
+    play = Play(3, Pace(surge=2, canary=0, bake=timedelta(0)))
+    play.roll = open_wave(play.roll, play.scene, 3, None)
+    assert play.settle()
+    play.roll = advance(play.roll, play.scene, 3)
+    gone = [f"prod-worker-{number + 1}" for number in range(deleted)]
+    machines = {name: machine for name, machine in play.world.machines.items() if name not in gone}
+    play.place(machines, {name: server for name, server in play.world.servers.items() if name not in gone})
+    assert open_wave(play.roll, play.scene, 3, None).size == 1
+    play.to_the_end()
+    assert play.images == [NEW] * 3
+    assert play.number == 1003
+
+
 def test_a_server_older_than_its_lifetime_when_it_began_is_old_and_a_new_one_never() -> None:
     aged = spec(group(lifetime=timedelta(days=7)))
     now = START + timedelta(days=8)
