@@ -34,6 +34,7 @@ from scaler.clouds import (
 )
 from scaler.clouds.bundling import Body, Bundler
 from scaler.clouds.deadlines import Deadlines
+from scaler.clouds.digitalocean_snapshots import DigitalOceanSnapshots
 from scaler.clouds.governor import Budget
 from scaler.clouds.names import unknown
 from scaler.clouds.paging import Page, read_all
@@ -112,6 +113,7 @@ class DigitalOceanCloud:
         self._made: set[str] = set()
         """Tags that surely exist."""
         self._bundler = Bundler(self._create, most=_NAMES_PER_CREATE, clock=clock)
+        self.snapshots = DigitalOceanSnapshots(self._client, _asking, self._pages, _tags)
 
     def list_owned(self, owner: Owner) -> list[Machine]:
         (tag,) = encode_tags({STACK: owner.stack})

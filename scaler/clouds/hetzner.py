@@ -47,6 +47,7 @@ from scaler.clouds import (
 from scaler.clouds.deadlines import Deadlines
 from scaler.clouds.governor import Budget
 from scaler.clouds.hetzner_fit import check_together, check_zone, room_of_group, room_of_network
+from scaler.clouds.hetzner_snapshots import HetznerSnapshots
 from scaler.clouds.names import unknown
 from scaler.clouds.paging import Page, read_all
 from scaler.clouds.references import Named, Names, ReferenceLists, id_of
@@ -134,6 +135,7 @@ class HetznerCloud:
         """By id of each server that was listed: Hetzner measures CPU use per core."""
         self._deletions: dict[str, int] = {}
         """By id of each server whose deletion was accepted: the id of the action that deletes it."""
+        self.snapshots = HetznerSnapshots(self._client, _asking, _pages)
 
     def list_owned(self, owner: Owner) -> list[Machine]:
         with _asking(f"list the servers of stack {owner.stack}"):

@@ -29,6 +29,7 @@ class Cloud(Protocol):
     And where two machines cannot have one name, `names() -> Collection[str]`: the names of all machines of the
     account, whoever owns them. Without it, taken names are learned from refusals, if the cloud refuses any.
     And where it limits the rate, `rate_wait(requests) -> timedelta`: how long so many requests take at least.
+    And where `scaler snapshot` can make snapshots of its machines: a value `snapshots` (`scaler.clouds.snapshots`).
     """
 
     name: str

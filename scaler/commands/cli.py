@@ -29,6 +29,7 @@ GROUPS = {
         "stop": "Drain, shut down and delete servers.",
         "replace": "Create new servers, then delete the old ones.",
         "roll": "Replace outdated servers, in waves.",
+        "snapshot": "Make a snapshot of a server, and delete old ones.",
         "protect": "Never choose these servers for scale-down.",
         "unprotect": "Remove the protection of servers.",
     },

@@ -110,7 +110,7 @@ def _record(request: Request, standing: Standing, ports: Ports) -> Standing:
     def conclude_operations(seen: Knowledge) -> Knowledge:
         there = replace(standing, knowledge=seen)
         done = not standing.failures and (_is_reached(there) or _is_held(there))
-        return seen.order(operations=()) if done else seen
+        return seen.order(operations=seen.orders.lasting_operations(seen.world.machines.values())) if done else seen
 
     try:
         return replace(standing, knowledge=record(standing.knowledge, ports, conclude_operations))

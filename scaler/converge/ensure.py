@@ -52,7 +52,8 @@ def _run(request: Request, seen: Knowledge | None, ports: Ports) -> Result:
     has_work = plan.phases or looked.acts or looked.reports or on_their_way(world) or must_identify
     if not has_work:
         # A command that finds nothing to do has nothing to go on with.
-        standing = replace(standing, knowledge=standing.knowledge.order(operations=()))
+        lasting = standing.knowledge.orders.lasting_operations(world.machines.values())
+        standing = replace(standing, knowledge=standing.knowledge.order(operations=lasting))
     is_idle = world.recorded and standing.knowledge.is_shared and not has_work
     is_waiting = draining(standing.knowledge) or baking_until(standing.knowledge)
     if request.options.apply and is_idle and not is_waiting:

@@ -26,6 +26,7 @@ from scaler.model import (
     Step,
     StopPolicy,
 )
+from scaler.model.events import EventName
 from scaler.model.identity import Identity, Place
 from scaler.model.orders import Orders
 from scaler.records.shortages import Shortages
@@ -109,6 +110,9 @@ class Records(Protocol):
 
     def log_metric(self, group: str, text: str) -> None:
         """Log that a metric of a group became invalid, or is valid again."""
+
+    def log_snapshot(self, event: EventName, server: Server, reason: str) -> None:
+        """Log what became of a snapshot of a server."""
 
     def boot_times(self) -> Mapping[str, Sequence[timedelta]]:
         """Return how long past servers of each group took from creation until ready."""

@@ -5,12 +5,13 @@ The stack's output `scaler` has them for every machine with the same backend; th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from scaler.model.health import Replacement
+from scaler.model.machine import Machine
 from scaler.model.roll import Roll
 
 BY_DESTROY = "destroy"
@@ -57,6 +58,12 @@ class NamedOperation:
     """Name → id of the servers to remove."""
     renew: Mapping[str, str] = field(default_factory=dict)
     """Name → id of the servers to replace."""
+    snapshot: str = ""
+    """The name of the snapshot that it makes."""
+    server: str = ""
+    """The id of the server that the snapshot is of."""
+    after: str = ""
+    """The newest action of the server that made a snapshot before; only a later one can be its."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,9 +91,18 @@ class Orders:
         """Return the unfinished operation of a command."""
         return next((operation for operation in self.operations if operation.command == command), None)
 
+    def lasting_operations(self, machines: Iterable[Machine]) -> tuple[NamedOperation, ...]:
+        """Return the operations that go on whatever others conclude: the cloud makes snapshots of these machines."""
+        ids = {machine.id for machine in machines}
+        return tuple(operation for operation in self.operations if operation.snapshot and operation.server in ids)
+
+    def without_operation(self, command: str) -> tuple[NamedOperation, ...]:
+        """Return the operations but that of a command."""
+        return tuple(known for known in self.operations if known.command != command)
+
     def with_operation(self, operation: NamedOperation) -> tuple[NamedOperation, ...]:
         """Return the operations with this one instead of an earlier one of its command."""
-        return (*(known for known in self.operations if known.command != operation.command), operation)
+        return (*self.without_operation(operation.command), operation)
 
     def changed(self, shared: Orders | None, **changes: Any) -> Orders:
         """Return the orders with these changes; `shared` is what the stack's output has.

@@ -110,6 +110,10 @@ def read_outputs(outputs: Mapping[str, object]) -> StackState:
     return StackState(outputs=servers, identity=identity, orders=orders)
 
 
+_OF_SNAPSHOTS = ("snapshot", "server", "after")
+"""The fields of a `NamedOperation` that only snapshots have."""
+
+
 def _orders_to_json(orders: Orders) -> dict[str, object]:
     return {
         "serial": orders.serial,
@@ -121,6 +125,7 @@ def _orders_to_json(orders: Orders) -> dict[str, object]:
                 "counts": dict(operation.counts),
                 "remove": dict(operation.remove),
                 "renew": dict(operation.renew),
+                **({name: getattr(operation, name) for name in _OF_SNAPSHOTS} if operation.snapshot else {}),
             }
             for operation in orders.operations
         ],
@@ -171,6 +176,7 @@ def _operation_from_json(document: object) -> NamedOperation:
         counts=fields.whole_numbers("counts"),
         remove=fields.text_by_name("remove"),
         renew=fields.text_by_name("renew"),
+        **{name: fields.optional_text(name) or "" for name in _OF_SNAPSHOTS},
     )
 
 

@@ -137,6 +137,9 @@ class StackRecords:
     def log_metric(self, group: str, text: str) -> None:
         self._log(Event(event=EventName.AUTOSCALE_METRIC, group=group, reason=text))
 
+    def log_snapshot(self, event: EventName, server: Server, reason: str) -> None:
+        self._log(Event(event=event, server=server.name, group=server.group, reason=reason))
+
     def boot_times(self) -> Mapping[str, Sequence[timedelta]]:
         try:
             return boot_times(self._read_recent())

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from scaler.errors import StateError
+from scaler.model.roll import Roll
 from scaler.records.codec import from_json, to_json
 from scaler.records.state import State
 from scaler.support.documents import read_json
@@ -145,4 +146,16 @@ def stacks_without_spec(directory: Path, specs: Collection[str]) -> dict[str, St
             state = StateFile(directory, path.stem).load()
             if state and any(server.id and not server.finished for server in state.servers):
                 found[path.stem] = state
+    return found
+
+
+def rolls_of_others(directory: Path, stack: str) -> list[Roll]:
+    """Return the rolls of all other stacks in a state folder, as far as they can be read."""
+    found: list[Roll] = []
+    for path in sorted(directory.glob("*.json")):
+        if path.stem == stack or "." in path.stem:
+            continue
+        with suppress(StateError):
+            state = StateFile(directory, path.stem).load()
+            found += state.orders.rolls.values() if state else ()
     return found

@@ -92,7 +92,10 @@ HOW: dict[tuple[str, str], Run | Elsewhere | Not] = {
     ),
     ("CONTRIBUTING.md", "go get -tool"): Not("raises the engine's version in this repository"),
     ("docs/how-to/roll-out-an-image.md", "scaler roll --preview"): Run(before=("ensure 2 --yes",), left=2),
-    ("docs/how-to/roll-out-an-image.md", "scaler roll --bake"): Run(before=("ensure 2 --yes",), left=2),
+    ("docs/how-to/golden-image.md", "scaler snapshot"): Run(
+        before=("ensure 1 --yes",), tells=("was made of dev-worker-1: role=worker",), left=1
+    ),
+    ("docs/how-to/golden-image.md", "scaler roll"): Run(before=("ensure 2 --yes",), left=2),
 }
 """By page and how the example begins; `*`: all of the page's."""
 

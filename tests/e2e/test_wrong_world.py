@@ -34,6 +34,8 @@ OPENING = (
     ("roll", "--preview"),
     ("roll", "--yes"),
     ("roll", "--abandon", "--yes"),
+    ("snapshot", "demo-worker-1", "--preview"),
+    ("snapshot", "demo-worker-1", "--keep", "1", "--yes"),
     ("protect", "demo-worker-1"),
     ("unprotect", "demo-worker-2"),
     ("autoscale", "--preview"),

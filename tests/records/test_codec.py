@@ -16,11 +16,13 @@ from scaler.errors import StateError
 from scaler.model import Drain, DrainStage, Health, Price, Replacement, Server
 from scaler.model.events import Event, EventName
 from scaler.model.lifecycle import Status
-from scaler.model.orders import Orders
+from scaler.model.orders import NamedOperation, Orders
 from scaler.model.roll import Pace, Roll, RollState, RollTarget
 from scaler.records.codec import event_from_json, event_to_json, from_json, server_from_json, server_to_json, to_json
 from scaler.records.state import State
+from tests.support.fakes import group, spec
 from tests.support.records import NOW, server, state
+from tests.support.worlds import machine
 
 moments = st.datetimes(
     min_value=datetime(2020, 1, 1),
@@ -250,3 +252,14 @@ def test_a_newer_schema_says_to_upgrade() -> None:
 def test_what_is_no_record_is_a_value_error(document: object, names: str) -> None:
     with pytest.raises(ValueError, match=names):
         server_from_json(document)
+
+
+def test_an_operation_that_makes_a_snapshot_survives_the_round_trip_and_lasts_while_its_server_is_there() -> None:
+    counts = NamedOperation(command="increase 2", since=NOW, counts={"worker": 3})
+    making = NamedOperation(command="snapshot a", since=NOW, snapshot="a-1", server="7", after="40")
+    orders = Orders(serial=1, operations=(counts, making))
+    read = from_json(json.loads(json.dumps(to_json(replace(state(), orders=orders))))).orders
+    assert read.operations == (counts, making)
+    here = [replace(machine(spec(group()), server()), id=number) for number in ("6", "7")]
+    assert read.lasting_operations(here) == (making,)
+    assert read.lasting_operations(here[:1]) == ()

@@ -64,7 +64,7 @@ from scaler.model import (
     Step,
     StopPolicy,
 )
-from scaler.model.events import Event
+from scaler.model.events import Event, EventName
 from scaler.model.identity import Identity, Place
 from scaler.model.lifecycle import Phase
 from scaler.model.orders import Orders
@@ -766,6 +766,9 @@ class FakeRecords:
 
     def log_metric(self, group: str, text: str) -> None:
         self.notices.append(text)
+
+    def log_snapshot(self, event: EventName, server: Server, reason: str) -> None:
+        self.events.append(Event(event=event, server=server.name, group=server.group, reason=reason))
 
     def share(self) -> None:
         self.fuse.burn()
