@@ -121,11 +121,17 @@ class Demand:
         """Return the same demand with the orphans of this world among the servers to remove."""
         return replace(self, remove=self.remove | world.orphans_left) if self.remove_orphans else self
 
-    def resolve(self, spec: Spec, world: World, recorded: Mapping[str, int] | None = None) -> dict[str, int]:
+    def resolve(
+        self,
+        spec: Spec,
+        world: World,
+        recorded: Mapping[str, int] | None = None,
+        beside: Mapping[str, int] | None = None,
+    ) -> dict[str, int]:
         """Return the wanted count of every group; a server to replace counts, unless it drains already.
 
-        `recorded`: the counts that were wanted before. An unhealthy server counts as well, but where it has a
-        successor already, they count as one.
+        `recorded`: the counts that were wanted before. `beside`: how many servers are there for rolls alone. An
+        unhealthy server counts as well, but where it has a successor already, they count as one.
         """
         servers = world.servers.values()
         there = Counter(
@@ -135,6 +141,7 @@ class Demand:
         for name, count in unhealthy.items():
             most = recorded.get(name) if recorded else None
             there[name] += count if most is None else max(0, min(count, most - there[name]))
+        there.subtract(beside or {})
         if self.as_wanted:
             return {name: (recorded or {}).get(name, there[name]) for name in spec.groups}
         leaving = Counter(

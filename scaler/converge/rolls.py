@@ -11,7 +11,7 @@ from scaler.errors import ScalerError
 from scaler.model import LEAVING, Plan
 from scaler.model.roll import Roll, RollState
 from scaler.planning.protection import protection_of
-from scaler.planning.roll import Scene, advance, baked_at, note_replaced
+from scaler.planning.roll import Scene, advance, baked_at, beside, note_replaced
 from scaler.planning.template import Current
 
 _LOOK = timedelta(seconds=10)
@@ -42,6 +42,15 @@ def advance_rolls(knowledge: Knowledge) -> Knowledge:
     }
     failed = {name for name, roll in rolls.items() if roll.state is RollState.FAILED and before[name].is_rolling}
     return ordered_rolls(replace(knowledge, failed_rolls=knowledge.failed_rolls | failed), rolls)
+
+
+def beside_of(knowledge: Knowledge, recorded: Mapping[str, int]) -> dict[str, int]:
+    """Return by group how many servers are there for its roll alone: who asks for one more does not mean them."""
+    return {
+        name: beside(roll, scene_of(knowledge, name), recorded.get(name))
+        for name, roll in knowledge.orders.rolls.items()
+        if name in knowledge.spec.groups
+    }
 
 
 def forget_rolls(knowledge: Knowledge) -> Knowledge:

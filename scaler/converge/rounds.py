@@ -31,6 +31,7 @@ from scaler.converge.preview import preview_again
 from scaler.converge.reboots import due_for_reboot, reboot_due
 from scaler.converge.recognise import yield_to_backend
 from scaler.converge.record import save
+from scaler.converge.rolls import beside_of
 from scaler.converge.service import put_right
 from scaler.converge.standing import Standing
 from scaler.errors import ScalerError, StalePlanError
@@ -51,7 +52,7 @@ def resolve(request: Request, knowledge: Knowledge) -> Knowledge:
     # What the run has recorded itself by now is not what was wanted before it.
     is_again = bool(knowledge.lasting) and knowledge.lasting == knowledge.orders.wanted
     before = knowledge.before if is_again else knowledge.orders.wanted
-    wanted = demand.resolve(request.spec, world, before)
+    wanted = demand.resolve(request.spec, world, before, beside_of(knowledge, before))
     if demand.counts is None:
         there = (server for server in world.servers.values() if server.counts or server.unhealthy)
         check_counts(request, wanted, Counter(server.group for server in there))

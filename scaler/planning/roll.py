@@ -182,6 +182,19 @@ def note_replaced(roll: Roll, scene: Scene, leaving: Iterable[str], created: Col
     return replace(roll, replaced={**roll.replaced, **going}, wave=wave)
 
 
+def beside(roll: Roll, scene: Scene, recorded: int | None) -> int:
+    """Return how many servers that count are there for the roll alone; `recorded` is how many are wanted.
+
+    Those are the new ones of its open wave, or of one that failed, and old ones that are about to go.
+    """
+    counting = [name for name, server in scene.servers.items() if server.counts or server.unhealthy]
+    members = sum(name in scene.members(roll) for name in counting)
+    if not roll.is_rolling:
+        return 0 if roll.state is RollState.DONE else members
+    new = min(members, roll.size) - roll.ahead
+    return new if recorded is None else max(new, len(counting) - recorded)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
     """What a roll changes in the plan of its group."""

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from scaler.converge.demand import Demand, Options, RollOrder
+from scaler.converge.ensure import ensure
+from scaler.converge.operate import protect, reboot, refresh
+from scaler.converge.pausing import pause
 from scaler.errors import LimitError, RefusedError
 from scaler.model import Outcome, Result
 from scaler.model.orders import newest
@@ -238,3 +242,118 @@ def test_a_changed_spec_ends_a_roll_only_by_hand() -> None:
     fleet.roll()
     assert {box.type for box in fleet.setting.cloud.boxes.values() if box.gone is None} == {"cpx22"}
     assert fleet.images == {"200": 6}
+
+
+# ---------------------------------------------------------------------------------------------
+# Other commands in the middle of a roll: while it waits, or after it was killed
+
+
+def beside(fleet: Fleet) -> Setting:
+    """The same stack for another command, on the same machine."""
+    there = Setting(fleet.setting.spec)
+    there.clock, there.cloud, there.stack = fleet.setting.clock, fleet.setting.cloud, fleet.setting.stack
+    there.records = fleet.setting.records
+    return there
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command that comes in the middle of a roll of six."""
+
+    name: str
+    run: Callable[[Setting], object]
+    left: int = 6
+    """Servers at the end, all new."""
+    ready: int = 6
+    """Ready ones at each moment, at least."""
+    more: int = 0
+    """Servers above count and surge while it works."""
+
+
+def _named(**demand: Any) -> Callable[[Setting], object]:
+    return lambda there: there.run(Demand(**demand), Options(command="it"))
+
+
+COMMANDS = [
+    Command("replace an old one", _named(renew=frozenset({"prod-worker-2"})), more=1),
+    Command("replace a new one", _named(renew=frozenset({"prod-worker-7"})), more=1),
+    Command("stop an old one", _named(remove=frozenset({"prod-worker-2"})), left=5, ready=5),
+    Command("stop a new one", _named(remove=frozenset({"prod-worker-7"})), left=5, ready=5),
+    Command("increase", _named(by={"worker": 2}), left=8, more=2),
+    Command("decrease", _named(by={"worker": -2}), left=4, ready=4),
+    Command("ensure more", lambda there: there.ensure(8), left=8, more=2),
+    Command("ensure fewer", lambda there: there.ensure(2), left=2, ready=2),
+    Command("ensure none", lambda there: there.ensure(0), left=0, ready=0),
+    Command("reboot an old one", lambda there: reboot(there.spec, there.around, names=["prod-worker-2"]), ready=5),
+    Command("reboot a new one", lambda there: reboot(there.spec, there.around, names=["prod-worker-7"]), ready=5),
+    Command("pause", lambda there: pause(there.spec, there.around, reason="to look")),
+    Command("refresh", lambda there: refresh(there.spec, there.around)),
+]
+
+
+Meddle = Callable[[Setting], object]
+
+
+def roll_with(fleet: Fleet, pace: Pace, is_killed: bool, command: Meddle, when: Callable[[], bool]) -> Result:
+    """Roll; when its lock is free for the first time that it is the time, run the command. Then roll to the end.
+
+    With `is_killed`, the roll dies there before the command.
+    """
+    ran: list[object] = []
+
+    @contextmanager
+    def unlocked() -> Iterator[None]:
+        if not ran and when():
+            ran.append(None)
+            if is_killed:
+                raise Killed
+            command(beside(fleet))
+        yield
+
+    asked = RollOrder(paces={"worker": pace})
+    with suppress(Killed):
+        ports = replace(fleet.setting.around, unlocked=unlocked)
+        ensure(fleet.setting.spec, Demand(as_wanted=True), Options(roll=asked), ports)
+    assert ran, "it was never the time"
+    if is_killed:
+        command(beside(fleet))
+    return fleet.roll(pace)
+
+
+@pytest.mark.parametrize("is_killed", [False, True], ids=["waits", "killed"])
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+def test_other_commands_in_the_middle_of_a_roll(command: Command, is_killed: bool) -> None:
+    fleet = Fleet(6)
+    pace = replace(FAST, surge=2)
+    # The new servers of the first whole wave bake.
+    result = roll_with(fleet, pace, is_killed, command.run, lambda: fleet.images.get("200") == 3)
+    told = (command.name, result.failures, fleet.setting.progress.warnings)
+    assert fleet.images == ({"200": command.left} if command.left else {}), told
+    assert min(fleet.ready) >= command.ready, told
+    assert max(fleet.there) <= 6 + pace.surge + command.more, told
+    assert fleet.record.state is RollState.DONE, told
+    assert fleet.setting.is_in_order(), told
+
+
+@pytest.mark.parametrize("is_killed", [False, True], ids=["waits", "killed"])
+def test_a_server_that_is_protected_in_the_middle_stays_as_it_is(is_killed: bool) -> None:
+    fleet = Fleet(4)
+
+    def shield(there: Setting) -> None:
+        protect(there.spec, ["prod-worker-1"], there.around, protected=True)
+
+    roll_with(fleet, replace(FAST, surge=1), is_killed, shield, lambda: fleet.images.get("200") == 2)
+    assert (fleet.images, fleet.record.state) == ({"100": 1, "200": 3}, RollState.DONE)
+
+
+@pytest.mark.parametrize("is_killed", [False, True], ids=["waits", "killed"])
+def test_destroy_in_the_middle_ends_the_roll(is_killed: bool) -> None:
+    fleet, ended = Fleet(4), list[Outcome]()
+
+    def destroy(there: Setting) -> None:
+        ended.append(there.run(Demand({"worker": 0}), Options(everything=True)).outcome)
+
+    roll_with(fleet, FAST, is_killed, destroy, lambda: fleet.images.get("200") == 1)
+    assert (ended, fleet.images) == ([Outcome.CONVERGED], {})
+    assert fleet.setting.ensure(3).outcome is Outcome.CONVERGED
+    assert fleet.images == {"200": 3}
