@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scaler.clouds import Cloud
 from scaler.clouds.deadlines import Deadlines, never
+from scaler.clouds.governor import Allowances
 from scaler.clouds.registry import endpoint_of, find_token, find_vendor, open_cloud
 from scaler.config.project import Project
 from scaler.converge.ports import Ports, Progress
@@ -38,6 +40,7 @@ from scaler.support.environment import ordinary_environment
 from scaler.support.files import make_folder
 from scaler.support.folders import home_folder, scratch_folder, use_temporary_folder, user_name
 from scaler.support.hosts import ALLOWED, allowed_hosts, backend_hosts, is_loopback
+from scaler.support.places import Places
 
 if TYPE_CHECKING:
     from scaler.engine.process import Engine
@@ -49,6 +52,16 @@ _EMBEDDED_TOKENS = {"HCLOUD_TOKEN": _EMBEDDED * 8, "DIGITALOCEAN_TOKEN": _EMBEDD
 
 
 _PULUMI_CLOUD = "https://api.pulumi.com"
+
+
+@dataclass(frozen=True, slots=True)
+class Commons:
+    """What the runs of several stacks share in one process."""
+
+    engines: Places
+    """For engine processes: each takes about 100 MB, and a core for a second."""
+    allowances: Allowances = field(default_factory=Allowances)
+    """What is left of the accounts' requests."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +78,8 @@ class RunSettings:
     environ: Mapping[str, str]
     lease: Lease | None = None
     """The lease that a watch must hold for each change; None: this run needs none."""
+    commons: Commons | None = None
+    """None: no other stack is served by this process."""
     looks: bool = False
     """Only look: nothing is made, healed or written in the project, its state folder and the stack's backend."""
 
@@ -84,7 +99,7 @@ def open_ports(run: RunSettings, *, clock: Clock, progress: Progress) -> Iterato
             shared_records(project, spec, run.environ, clock, progress.warn, scratch=scratch, lease=run.lease)
         )
         account = stack.enter_context(_reached(project, spec, run.environ, scratch))
-        cloud = account.open(spec, clock, run.lease.has_ended if run.lease else never)
+        cloud = account.open(spec, clock, run.lease.has_ended if run.lease else never, run.commons)
         stack.callback(cloud.close)
         commands = ordinary_environment(run.environ, spec.env)
         notifier = Notifier(
@@ -307,8 +322,11 @@ class _Account:
     """None: as the environment says, or the vendor's own."""
     environ: Mapping[str, str]
 
-    def open(self, spec: Spec, clock: Clock, is_over: Callable[[], bool] = never) -> Cloud:
-        deadlines = replace(Deadlines.of(self.environ), is_over=is_over)
+    def open(
+        self, spec: Spec, clock: Clock, is_over: Callable[[], bool] = never, commons: Commons | None = None
+    ) -> Cloud:
+        allowances = commons.allowances if commons else Allowances()
+        deadlines = replace(Deadlines.of(self.environ), is_over=is_over, allowances=allowances)
         return open_cloud(spec.cloud, endpoint=self.endpoint, environ=self.environ, clock=clock, deadlines=deadlines)
 
     def plugin_environ(self, spec: Spec) -> Mapping[str, str]:
@@ -343,10 +361,12 @@ def _reached(
 
 
 @contextmanager
-def opened_cloud(project: Project, spec: Spec, environ: Mapping[str, str], clock: Clock) -> Iterator[Cloud]:
+def opened_cloud(
+    project: Project, spec: Spec, environ: Mapping[str, str], clock: Clock, commons: Commons | None = None
+) -> Iterator[Cloud]:
     """Open a client of the spec's cloud, to look at it. With `endpoint: embedded`, serve that cloud meanwhile."""
     with scratch_of(project) as scratch, _reached(project, spec, environ, scratch) as account:
-        cloud = account.open(spec, clock)
+        cloud = account.open(spec, clock, commons=commons)
         try:
             yield cloud
         finally:
@@ -407,6 +427,7 @@ def open_engine(
         ),
         clock,
         warn,
+        partial(run.commons.engines.taken, run.spec.stack) if run.commons else nullcontext,
     )
 
 

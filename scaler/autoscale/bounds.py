@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 
 from scaler.autoscale.decision import Bound, Supply
 from scaler.clouds import Catalogue, Cloud, CloudError
 from scaler.model import PLACED_TOGETHER, Group, Server, Spec
+from scaler.model.identity import Place
 from scaler.planning import prices
 from scaler.planning.guards import overfull
 from scaler.planning.placements import placements
@@ -21,21 +22,24 @@ _PRICES_FOR_S = timedelta(hours=1).total_seconds()
 
 @dataclass
 class Prices:
-    """A cache of a cloud's catalogue, valid for an hour. A watch shares one between its ticks."""
+    """A cache of the clouds' catalogues, each valid for an hour. Ticks share one, also those of several stacks."""
 
     clock: Clock
-    _known: tuple[str, float, Catalogue] | None = None
+    _known: dict[tuple[str, str], tuple[float, Catalogue]] = field(default_factory=dict)
 
-    def of(self, cloud: Cloud) -> Catalogue | None:
-        """Return the catalogue; None if the cloud does not return it now."""
-        now = self.clock.monotonic()
-        if self._known and self._known[0] == cloud.name and now - self._known[1] < _PRICES_FOR_S:
-            return self._known[2]
+    def of(self, cloud: Cloud, place: Place) -> Catalogue | None:
+        """Return the catalogue of the cloud at this place; None if the cloud does not return it now."""
+        now, key = self.clock.monotonic(), (place.cloud, place.endpoint)
+        known = self._known.get(key)
+        if known and now - known[0] < _PRICES_FOR_S:
+            return known[1]
         try:
-            self._known = cloud.name, now, cloud.catalogue()
+            # Several stacks may read it at the same time: one that hangs must not make the others wait.
+            catalogue = cloud.catalogue()
         except CloudError:
             return None
-        return self._known[2]
+        self._known[key] = now, catalogue
+        return catalogue
 
 
 def per_month(catalogue: Catalogue, servers: Iterable[Server]) -> Decimal:

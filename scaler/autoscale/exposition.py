@@ -1,11 +1,11 @@
-"""Show the state of a watch over HTTP: `/metrics` for Prometheus, and `/healthz`."""
+"""Show the state of the watches of a process over HTTP: `/metrics` for Prometheus, and `/healthz`."""
 
 from __future__ import annotations
 
 import json
 import socket
 import threading
-from collections import Counter as Tally
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,72 +13,27 @@ from socketserver import TCPServer
 from types import TracebackType
 from typing import Any, Self
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.metrics_core import Metric
 
-from scaler.autoscale.decision import SampleState
-from scaler.autoscale.tick import Tick
+from scaler.autoscale.figures import Figures
 from scaler.autoscale.watch import Turn
-from scaler.errors import ScalerError, UsageError
-from scaler.model import Spec
-from scaler.model.lifecycle import Status
+from scaler.errors import UsageError
 from scaler.support.clock import Clock
 from scaler.support.text import quoted
 
-_LATE_AFTER = 3
-"""After this many intervals without a finished tick, the watch is not healthy."""
-
-_BUCKETS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900)
-
 
 class Exposition:
-    """Collects numbers about a watch and serves them."""
+    """Serves the figures of each stack."""
 
-    def __init__(self, stack: str, address: str, interval: timedelta, clock: Clock, turn: Turn | None = None) -> None:
-        """Listen on `HOST:PORT`. Raise UsageError if that is not an address or is not available.
-
-        `turn` says whether this watch acts; None: it always does.
-        """
+    def __init__(self, address: str, interval: timedelta, clock: Clock) -> None:
+        """Listen on `HOST:PORT`. Raise UsageError if that is not an address or is not available."""
         self._clock = clock
-        self._late_after_s = _LATE_AFTER * interval.total_seconds() + 60
-        self._last_end = clock.monotonic()
-        self._last_error: str | None = None
-        self._turn = turn
-        self._make_metrics(stack)
+        self._interval = interval
+        self._stacks: dict[str, Figures] = {}
         self._server = _Server(_address(address), self)
         self._thread = threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True)
-
-    def _make_metrics(self, stack: str) -> None:
-        registry = self._registry = CollectorRegistry()
-        self._wanted = Gauge("scaler_wanted", "Servers wanted.", ["stack", "group"], registry=registry)
-        self._ready = Gauge("scaler_ready", "Servers ready.", ["stack", "group"], registry=registry)
-        self._servers = Gauge("scaler_servers", "Servers by status.", ["stack", "group", "status"], registry=registry)
-        self._value = Gauge(
-            "scaler_metric_value", "A metric's last value.", ["stack", "group", "metric"], registry=registry
-        )
-        self._usable = Gauge(
-            "scaler_metric_ok", "Whether a metric has a usable value.", ["stack", "group", "metric"], registry=registry
-        )
-        self._decisions = Counter(
-            "scaler_decisions", "Decisions by direction.", ["stack", "group", "direction"], registry=registry
-        )
-        self._requests = Counter("scaler_requests", "Requests to the cloud.", ["stack", "kind"], registry=registry)
-        self._runs = Counter("scaler_runs", "Ticks by their outcome.", ["stack", "outcome"], registry=registry)
-        self._seconds = Histogram(
-            "scaler_run_duration_seconds", "How long ticks took.", ["stack"], buckets=_BUCKETS, registry=registry
-        )
-        self._success = Gauge(
-            "scaler_last_success_timestamp_seconds", "When a tick last ended well.", ["stack"], registry=registry
-        )
-        self._budget = Gauge(
-            "scaler_budget_left", "What the budget leaves this month.", ["stack", "currency"], registry=registry
-        )
-        acts = Gauge(
-            "scaler_active", "1: this watch acts; 0: it stands by for another one.", ["stack"], registry=registry
-        )
-        # Asked for and not told: a tick may hang while another watch takes over.
-        acts.labels(stack).set_function(lambda: float(self._turn is None or self._turn.is_held))
-        self._stack = stack
 
     @property
     def address(self) -> str:
@@ -96,69 +51,56 @@ class Exposition:
         self._server.shutdown()
         self._server.server_close()
 
-    # -- events of the watch -------------------------------------------------------------------
+    # -- the stacks ----------------------------------------------------------------------------
 
-    def ticked(self, done: Tick, took_s: float) -> None:
-        """Count a finished tick."""
-        self._end(str(done.outcome), took_s, None)
-        self._success.labels(self._stack).set(done.at.timestamp())
-        for kind in ("total", "create", "list", "retried"):
-            self._requests.labels(self._stack, kind).inc(getattr(done.requests, kind))
-        self._count_servers(done)
-        self._budget.clear()
-        if done.budget_left is not None:
-            amount, currency = done.budget_left
-            self._budget.labels(self._stack, currency).set(amount)
-        for name, decision in done.decisions.items():
-            direction = "up" if decision.change > 0 else "down" if decision.change < 0 else "none"
-            self._decisions.labels(self._stack, name, direction).inc()
-            self._wanted.labels(self._stack, name).set(decision.count)
-            for reading in decision.readings:
-                labels = (self._stack, name, reading.metric)
-                self._usable.labels(*labels).set(reading.state is SampleState.OK)
-                self._value.labels(*labels).set(float("nan") if reading.value is None else reading.value)
+    def of(self, stack: str, turn: Turn | None = None) -> Figures:
+        """Return the figures of a stack, which are shown from now on. `turn`: as `Figures.turn`, until that is set."""
+        figures = self._stacks.get(stack) or Figures(stack, self._interval, self._clock)
+        figures.turn = turn
+        # A new dictionary, since scrapes read it in other threads.
+        self._stacks = {**self._stacks, stack: figures}
+        return figures
 
-    def _count_servers(self, done: Tick) -> None:
-        servers = done.result.servers if done.result else done.servers
-        counted = Tally((server.group, server.status) for server in servers)
-        for group in {*done.decisions, *(server.group for server in servers)}:
-            self._ready.labels(self._stack, group).set(counted[group, Status.RUNNING])
-            for status in Status:
-                self._servers.labels(self._stack, group, str(status)).set(counted[group, status])
+    def forget(self, stack: str) -> None:
+        """Show nothing more of a stack."""
+        self._stacks = {name: figures for name, figures in self._stacks.items() if name != stack}
 
-    def failed(self, error: Exception, took_s: float) -> None:
-        """Count a tick that raised an error."""
-        self._end("error", took_s, str(error) if isinstance(error, ScalerError) else type(error).__name__)
+    # -- what is served ------------------------------------------------------------------------
 
-    def stands_by(self, active: str) -> None:
-        """Standing by is as good as a finished tick."""
-        self._last_end, self._last_error = self._clock.monotonic(), None
-
-    def reloaded(self, spec: Spec) -> None:
-        """Do nothing: the spec is not shown."""
-
-    def reload_failed(self, error: Exception) -> None:
-        """Do nothing: the watch continues with the spec that it has."""
-
-    def _end(self, outcome: str, took_s: float, error: str | None) -> None:
-        self._runs.labels(self._stack, outcome).inc()
-        self._seconds.labels(self._stack).observe(took_s)
-        self._last_end, self._last_error = self._clock.monotonic(), error
-
-    # -- the server ----------------------------------------------------------------------------
+    def collect(self) -> Iterable[Metric]:
+        """Yield the numbers of all stacks, those of one name together."""
+        families: dict[str, Metric] = {}
+        for figures in self._stacks.values():
+            for family in figures.collect():
+                if family.name in families:
+                    families[family.name].samples += family.samples
+                else:
+                    families[family.name] = family
+        yield from families.values()
 
     def metrics(self) -> bytes:
         """Return the numbers in Prometheus' text format."""
-        return bytes(generate_latest(self._registry))
+        return bytes(generate_latest(self))
 
     def health(self) -> tuple[bool, dict[str, object]]:
-        """Return whether ticks finish in time, and the last error. An error alone does not make the watch unhealthy."""
-        age = self._clock.monotonic() - self._last_end
-        healthy = age <= self._late_after_s
-        facts = {"healthy": healthy, "last_tick_s_ago": round(age, 1), "error": self._last_error}
-        if self._turn is None or self._turn.is_held:
-            return healthy, {**facts, "role": "active"}
-        return healthy, {**facts, "role": "standby", "active": self._turn.holder}
+        """Return whether each stack's ticks end in time, and how each stack is."""
+        stacks = dict(sorted(self._stacks.items()))
+        stale = [name for name, figures in stacks.items() if figures.is_late]
+        facts = {name: figures.health() for name, figures in stacks.items()}
+        summary = next(iter(facts.values())) if len(facts) == 1 else _summary(stacks, facts)
+        return not stale, {**summary, "stale": stale, "stacks": facts}
+
+
+def _summary(stacks: Mapping[str, Figures], facts: Mapping[str, Mapping[str, object]]) -> dict[str, object]:
+    """Return what holds of several stacks together."""
+    errors = [f"{name}: {fact['error']}" for name, fact in facts.items() if fact["error"]]
+    roles = {str(fact["role"]) for fact in facts.values()}
+    return {
+        "healthy": all(fact["healthy"] for fact in facts.values()),
+        "last_tick_s_ago": round(max((figures.age_s for figures in stacks.values()), default=0.0), 1),
+        "error": errors[0] if errors else None,
+        "role": roles.pop() if len(roles) == 1 else "mixed" if roles else "active",
+    }
 
 
 _MOST_CONNECTIONS = 32

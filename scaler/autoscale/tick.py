@@ -73,9 +73,14 @@ class Tick:
         return self.result.outcome if self.result else Outcome.UNCHANGED
 
 
+def scales(spec: Spec) -> bool:
+    """Return whether a group of the stack has an `autoscale` block."""
+    return any(group.autoscale for group in spec.groups.values())
+
+
 def require_policy(spec: Spec) -> None:
     """Raise UsageError if no group of the stack has an `autoscale` block."""
-    if not any(group.autoscale for group in spec.groups.values()):
+    if not scales(spec):
         raise UsageError(
             f"No group of {spec.stack} has an autoscale block.",
             fix=f"Add one to a group in {spec.path}; the page docs/reference/autoscale.md describes it.",
@@ -121,7 +126,7 @@ def run_tick(
     stored = memory.load()
     seen = _look(spec, options, ports)
     remembered = _none_after(now, stored, seen, ports)
-    catalogue = (prices or Prices(ports.clock)).of(ports.cloud) if spec.budget is not None else None
+    catalogue = (prices or Prices(ports.clock)).of(ports.cloud, ports.place) if spec.budget is not None else None
     decided = _decide(spec, samples, seen, remembered, ports, now, ceilings, catalogue)
     options = replace(options, allow_zero=_may_empty(spec, seen.world))
     pause = seen.orders.active_pause(now)

@@ -10,7 +10,9 @@ import click
 from scaler.commands.context import Context, Output
 from scaler.commands.document import dump
 from scaler.commands.reports import keep_result
-from scaler.model import GroupReport, Result, Spec
+from scaler.commands.running import EXIT_CODES
+from scaler.errors import ExitCode
+from scaler.model import GroupReport, Outcome, Result, Spec
 from scaler.output.sentences import health_remarks
 from scaler.output.table import markdown_table
 from scaler.support.text import one_line
@@ -22,31 +24,52 @@ if TYPE_CHECKING:
 def show_nothing(context: Context, spec: Spec) -> None:
     """Print that no group follows its load; that is no error."""
     if context.output in (Output.JSON, Output.YAML):
-        click.echo(dump({"stack": spec.stack, "outcome": "unchanged", "decisions": {}, "result": None}, context.output))
+        click.echo(dump(nothing_facts(spec.stack), context.output))
     else:
-        click.echo(f"No group of {spec.stack} has an autoscale block. Nothing to do.")
+        click.echo(nothing_sentence(spec.stack))
+
+
+def nothing_facts(stack: str) -> dict[str, object]:
+    """Return what programs get of a stack without an `autoscale` block."""
+    return {"stack": stack, "outcome": "unchanged", "decisions": {}, "result": None}
+
+
+def nothing_sentence(stack: str) -> str:
+    """Return the same for people."""
+    return f"No group of {stack} has an autoscale block. Nothing to do."
 
 
 def show_tick(context: Context, done: Tick) -> None:
     """Print the decisions, then the result of the run."""
-    keep_result(done.result or _unchanged(done))
-    match context.output:
-        case Output.JSON | Output.YAML:
-            click.echo(_document(done, context.output))
-            return
-        case Output.MARKDOWN:
-            click.echo(_markdown(done))
-        case _:
-            click.echo(_text(done))
+    keep_result(result_of(done))
+    if context.output in (Output.JSON, Output.YAML):
+        click.echo(dump(tick_facts(done), context.output))
+        return
+    color = context.colored(sys.stdout)
+    click.echo(tick_text(done, context.output, color=color), color=color)
+
+
+def tick_text(done: Tick, output: Output, *, color: bool) -> str:
+    """Return the decisions and the result of the run as text or Markdown."""
+    text = _markdown(done) if output is Output.MARKDOWN else _text(done)
+    if not done.result:
+        return text
+    from scaler.output.render import render
+
+    return f"{text}\n\n{render(done.result, output, color=color)}"
+
+
+def exit_code_of(done: Tick, wait: bool) -> int:
+    """Return the exit code of one tick; `wait`: whether it was to wait for its servers."""
+    if done.outcome is Outcome.UNCONFIRMED and not wait:
+        return ExitCode.OK
+    return EXIT_CODES[done.outcome]
+
+
+def result_of(done: Tick) -> Result:
+    """Return the result of the run that followed, or of a decision that needed none."""
     if done.result:
-        from scaler.output.render import render
-
-        color = context.colored(sys.stdout)
-        click.echo("\n" + render(done.result, context.output, color=color), color=color)
-
-
-def _unchanged(done: Tick) -> Result:
-    """The result of a decision that needed no run."""
+        return done.result
     groups = {
         name: GroupReport(wanted=decision.count, before=decision.supply.supply, ready=decision.supply.ready)
         for name, decision in done.decisions.items()
@@ -62,12 +85,13 @@ def _unchanged(done: Tick) -> Result:
     )
 
 
-def _document(done: Tick, output: Output) -> str:
+def tick_facts(done: Tick) -> dict[str, object]:
+    """Return what programs get of a tick."""
     from scaler.autoscale.describe import decision_document
     from scaler.output.documents import health_document, result_document
     from scaler.records.codec import pause_to_json
 
-    facts = {
+    return {
         "stack": done.stack,
         "outcome": str(done.outcome),
         "pause": pause_to_json(done.pause),
@@ -75,7 +99,6 @@ def _document(done: Tick, output: Output) -> str:
         "result": result_document(done.result) if done.result else None,
         **({} if done.result else health_document(done.held, done.unchecked)),
     }
-    return dump(facts, output)
 
 
 def _markdown(done: Tick) -> str:

@@ -22,14 +22,16 @@ if TYPE_CHECKING:
     from scaler.autoscale.metrics import Fleet, Sources
     from scaler.autoscale.tick import Tick
     from scaler.records.lease import Lease
+    from scaler.wiring import Commons
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ticker:
-    """How each tick is carried out, and what the ticks of one watch share."""
+    """How each tick is carried out, and what the ticks of one stack share."""
 
     context: Context
     project: Project
+    prices: Prices
     apply: bool
     wait: bool
     asking: bool
@@ -38,18 +40,14 @@ class Ticker:
     quiet: bool
     lease: Lease | None = None
     """What a watch must hold for each change."""
+    commons: Commons | None = None
+    """What the stacks share, where there are several."""
 
     @cached_property
     def _sources(self) -> Sources:
         from scaler.autoscale.metrics import Sources
 
         return Sources(os.environ, self.project.directory, self.context.clock)
-
-    @cached_property
-    def _prices(self) -> Prices:
-        from scaler.autoscale.bounds import Prices
-
-        return Prices(self.context.clock)
 
     def tick(self, spec: Spec, now: datetime) -> Tick:
         """Decide at this moment, and carry the decision out."""
@@ -59,7 +57,7 @@ class Ticker:
         from scaler.wiring import opened_cloud
 
         context = self.context
-        opener = partial(opened_cloud, self.project, spec, os.environ, context.clock)
+        opener = partial(opened_cloud, self.project, spec, os.environ, context.clock, self.commons)
         fleet = fleet_of(context, self.project, spec, opener)
         samples = read_samples(spec, self._sources, fleet)
         with opened_ports(
@@ -71,6 +69,7 @@ class Ticker:
             quiet=self.quiet,
             looks=not self.apply,
             lease=self.lease,
+            commons=self.commons,
         ) as ports:
             options = Options(
                 apply=self.apply,
@@ -80,9 +79,7 @@ class Ticker:
                 approve=ask(context, spec, ports) if self.asking else None,
             )
             memory = Memory.of(ports.records_folder, spec.stack, ports.progress.warn)
-            return run_tick(
-                spec, samples, memory, ports, now=now, options=options, prices=self._prices, read=fleet.sent
-            )
+            return run_tick(spec, samples, memory, ports, now=now, options=options, prices=self.prices, read=fleet.sent)
 
 
 def fleet_of(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 import click
 
 from scaler.autoscale.describe import decision_document
+from scaler.autoscale.service import Service
 from scaler.autoscale.tick import Tick, require_policy
-from scaler.autoscale.watch import Listener, Turn, Watch
+from scaler.autoscale.watch import Duty, Listener, Watch
 from scaler.commands.autoscale_tick import Ticker
 from scaler.commands.context import Context, Output
 from scaler.commands.document import as_json
@@ -27,37 +28,52 @@ from scaler.model import Spec
 from scaler.model.orders import Pause
 from scaler.output.sentences import health_remarks
 from scaler.records.codec import pause_to_json
-from scaler.support.clock import format_time
+from scaler.support.clock import Clock, format_time
 from scaler.support.installation import install_command
+from scaler.support.places import Places
 from scaler.support.text import one_line
-from scaler.wiring import open_lease
+from scaler.wiring import Commons, open_lease
 
 if TYPE_CHECKING:
     from scaler.autoscale.exposition import Exposition
+    from scaler.autoscale.figures import Figures
 
 
-def run_watch(context: Context, spec: Spec, ticker: Ticker, interval: timedelta, listen: str | None) -> int:
-    """Tick until a signal comes, and return the exit code."""
+_PLACES = 8
+"""Ticks at a time that end in time."""
+
+_PATIENCE = timedelta(seconds=5)
+"""A tick that takes longer holds no other one up: it waits for something, or has an engine at work."""
+
+_ENGINE_PATIENCE = timedelta(seconds=30)
+
+_LOOK_EVERY = timedelta(seconds=5)
+"""How often a service looks for new specs."""
+
+
+def run_watch(ticker: Ticker, spec: Spec, interval: timedelta, listen: str | None) -> int:
+    """Serve one stack until a signal comes, and return the exit code."""
     require_policy(spec)
     with ExitStack() as stack:
-        lease = stack.enter_context(
-            open_lease(ticker.project, spec, os.environ, interval, partial(click.echo, err=True))
-        )
-        listeners: list[Listener] = [_Reporter(context)]
-        if listen is not None:
-            exposition = stack.enter_context(_exposition(context, spec, interval, listen, lease))
-            click.echo(f"metrics on {exposition.address}/metrics", err=True)
-            listeners.append(exposition)
-        loop = Watch(
-            interval=interval,
-            clock=context.clock,
-            load=lambda: load_stack(context)[1],
-            # A lock that another run holds for longer must not make this watch stand still.
-            tick=replace(
-                ticker, lock=replace(ticker.lock, timeout=min(ticker.lock.timeout, interval)), lease=lease
-            ).tick,
-            listener=_Listeners(listeners),
-            turn=lease,
+        exposition = stack.enter_context(_exposition(ticker.context, interval, listen))
+        loop = _Watches(ticker, interval, exposition).of(spec.stack)
+        stack.enter_context(_signals_end(loop))
+        loop.run()
+    click.echo("stopped", err=True)
+    return ExitCode.OK
+
+
+def run_service(ticker: Ticker, stacks: Callable[[], list[str]], interval: timedelta, listen: str | None) -> int:
+    """Serve several stacks side by side until a signal comes, and return the exit code."""
+    clock = ticker.context.clock
+    with ExitStack() as stack:
+        exposition = stack.enter_context(_exposition(ticker.context, interval, listen))
+        commons = make_commons(clock)
+        ticker = replace(ticker, commons=commons)
+        watches = _Watches(ticker, interval, exposition, make_places(clock))
+        look_every = min(interval, _LOOK_EVERY)
+        loop = Service(
+            stacks, watches.of, clock, _Announcer(exposition), look_every.total_seconds(), commons.engines.are_taken
         )
         stack.enter_context(_signals_end(loop))
         loop.run()
@@ -65,18 +81,103 @@ def run_watch(context: Context, spec: Spec, ticker: Ticker, interval: timedelta,
     return ExitCode.OK
 
 
-def _exposition(context: Context, spec: Spec, interval: timedelta, listen: str, turn: Turn | None) -> Exposition:
+def make_places(clock: Clock) -> Places:
+    """Return the places for ticks of several stacks."""
+    return Places(_PLACES, _PATIENCE, clock)
+
+
+def make_commons(clock: Clock) -> Commons:
+    """Return what several stacks share: two engines for each core that are quick."""
+    return Commons(Places(2 * (os.cpu_count() or 1), _ENGINE_PATIENCE, clock))
+
+
+@dataclass(frozen=True)
+class _Watches:
+    """Makes the watch of each stack."""
+
+    ticker: Ticker
+    interval: timedelta
+    exposition: Exposition | None
+    places: Places | None = None
+    """None: there is one stack only."""
+
+    def of(self, stack: str) -> Watch:
+        context = replace(self.ticker.context, stack=stack)
+        label = f"{stack}: " if self.places else ""
+        figures = self.exposition.of(stack, _Unsettled()) if self.exposition else None
+        watch = Watch(
+            interval=self.interval,
+            clock=context.clock,
+            load=lambda: load_stack(context)[1],
+            open=partial(self._duty, replace(self.ticker, context=context), label, figures),
+            listener=_Listeners([_Reporter(context, label), *([figures] if figures else [])]),
+        )
+        if self.places:
+            watch.place = partial(self.places.taken, stack, lambda: watch.stopping)
+        return watch
+
+    @contextmanager
+    def _duty(self, ticker: Ticker, label: str, figures: Figures | None, spec: Spec) -> Iterator[Duty]:
+        """Take part in the stack's lease while the block runs."""
+
+        def warn(text: str) -> None:
+            click.echo(f"{label}{text}", err=True)
+
+        # A lock that another run holds for longer must not make this watch stand still.
+        lock = replace(ticker.lock, timeout=min(ticker.lock.timeout, self.interval))
+        with open_lease(ticker.project, spec, os.environ, self.interval, warn) as lease:
+            if figures:
+                figures.turn = lease
+            yield Duty(replace(ticker, lock=lock, lease=lease).tick, lease)
+
+
+class _Unsettled:
+    """The turn of a watch that has not asked yet whose it is."""
+
+    is_held = False
+    holder = "nobody that is known (not asked yet)"
+
+
+@contextmanager
+def _exposition(context: Context, interval: timedelta, listen: str | None) -> Iterator[Exposition | None]:
+    """Serve the figures at this address while the block runs; None: nowhere."""
+    if listen is None:
+        yield None
+        return
     try:
         from scaler.autoscale.exposition import Exposition
     except ModuleNotFoundError as error:
         raise UsageError(
             f"--metrics-listen needs {error.name}, which is not installed.", fix=install_command("autoscale")
         ) from None
-    return Exposition(spec.stack, listen, interval, context.clock, turn)
+    with Exposition(listen, interval, context.clock) as exposition:
+        click.echo(f"metrics on {exposition.address}/metrics", err=True)
+        yield exposition
+
+
+@dataclass
+class _Announcer:
+    """Prints which stacks a service serves."""
+
+    exposition: Exposition | None
+
+    def took_up(self, stack: str) -> None:
+        click.echo(f"{stack}: served from now on", err=True)
+
+    def dropped(self, stack: str) -> None:
+        if self.exposition:
+            self.exposition.forget(stack)
+        click.echo(f"{stack}: its spec is gone, so its servers are left alone", err=True)
+
+    def awaits(self, stacks: Sequence[str]) -> None:
+        click.echo(f"stopping: the ticks of {', '.join(stacks)} are still at work; a second signal ends them", err=True)
+
+    def broke(self, stack: str, error: Exception) -> None:
+        click.echo(f"{stack}: Error: its watch ended, and begins again: {_words(error)}", err=True)
 
 
 @contextmanager
-def _signals_end(loop: Watch) -> Iterator[None]:
+def _signals_end(loop: Watch | Service) -> Iterator[None]:
     """While the block runs, the first signal ends the loop after its tick, and the second one at once."""
 
     def obey(number: int, _frame: FrameType | None) -> None:
@@ -101,6 +202,9 @@ class _Listeners:
 
     listeners: list[Listener]
 
+    def began(self, waited_s: float, skipped: int) -> None:
+        self._each(lambda listener: listener.began(waited_s, skipped))
+
     def ticked(self, done: Tick, took_s: float) -> None:
         self._each(lambda listener: listener.ticked(done, took_s))
 
@@ -113,8 +217,11 @@ class _Listeners:
     def stands_by(self, active: str) -> None:
         self._each(lambda listener: listener.stands_by(active))
 
-    def reload_failed(self, error: Exception) -> None:
-        self._each(lambda listener: listener.reload_failed(error))
+    def rests(self, spec: Spec) -> None:
+        self._each(lambda listener: listener.rests(spec))
+
+    def reload_failed(self, error: Exception, spec: Spec | None) -> None:
+        self._each(lambda listener: listener.reload_failed(error, spec))
 
     def _each(self, report: Callable[[Listener], None]) -> None:
         for listener in self.listeners:
@@ -130,6 +237,8 @@ class _Reporter:
     """Prints each change, and each problem once, for a person or a journal."""
 
     context: Context
+    label: str = ""
+    """What each line begins with, where there are several stacks."""
     problem: str | None = None
     spec_problem: str | None = None
     reported: set[str] = field(default_factory=set)
@@ -141,13 +250,19 @@ class _Reporter:
     health: tuple[str, ...] = ()
     """What was printed of servers that cannot be checked, or are unhealthy and stay."""
 
+    rested: bool = False
+    """Whether it was printed that there is nothing to scale."""
+
+    def began(self, waited_s: float, skipped: int) -> None:
+        """Print nothing."""
+
     def ticked(self, done: Tick, took_s: float) -> None:
         del took_s
         if self.active is not None:
-            click.echo("active: this watch acts now", err=True)
+            self._say("active: this watch acts now")
         self.active = None
         if self.problem is not None:
-            click.echo("all is well again", err=True)
+            self._say("all is well again")
         self.problem = None
         self._report_pause(done)
         self._report_health(done)
@@ -158,9 +273,12 @@ class _Reporter:
                 continue
             self.reported.add(name)
             if self.context.output is Output.JSON:
-                click.echo(as_json(decision_document(decision)))
+                click.echo(as_json({"stack": done.stack, **decision_document(decision)}))
             else:
-                click.echo(f"{format_time(decision.at)} {name}: {one_line(decision.reason)}")
+                click.echo(f"{format_time(decision.at)} {self.label}{name}: {one_line(decision.reason)}")
+
+    def _say(self, text: str) -> None:
+        click.echo(f"{self.label}{text}", err=True)
 
     def _report_pause(self, done: Tick) -> None:
         """Print when a pause begins and ends."""
@@ -179,31 +297,37 @@ class _Reporter:
         health = tuple(health_remarks(done.unchecked, done.held))
         for sentence in health:
             if sentence not in self.health:
-                click.echo(f"! {one_line(sentence, _LONGEST)}", err=True)
+                self._say(f"! {one_line(sentence, _LONGEST)}")
         self.health = health
 
     def failed(self, error: Exception, took_s: float) -> None:
         del took_s
         problem = _kind(error)
         if self.problem != problem:
-            click.echo(f"Error: {_words(error)}", err=True)
+            self._say(f"Error: {_words(error)}")
         self.problem = problem
         if self.context.debug:
             traceback.print_exception(error)
 
     def stands_by(self, active: str) -> None:
         if self.active != active:
-            click.echo(f"standby: {active} acts", err=True)
+            self._say(f"standby: {active} acts")
         self.active = active
 
-    def reloaded(self, spec: Spec) -> None:
-        self.spec_problem = None
-        click.echo(f"{spec.path.name} has changed and is in force from now on", err=True)
+    def rests(self, spec: Spec) -> None:
+        if not self.rested:
+            self._say(f"{spec.path.name} has no group with an autoscale block: its servers are left alone")
+        self.rested, self.spec_problem = True, None
 
-    def reload_failed(self, error: Exception) -> None:
+    def reloaded(self, spec: Spec) -> None:
+        self.rested, self.spec_problem = False, None
+        self._say(f"{spec.path.name} has changed and is in force from now on")
+
+    def reload_failed(self, error: Exception, spec: Spec | None) -> None:
         text = one_line("; ".join(map(str, getattr(error, "problems", ()))), _LONGEST) or _words(error)
         if text != self.spec_problem:
-            click.echo(f"Error: the spec as it was stays in force: {text}", err=True)
+            stays = "the spec as it was stays in force" if spec else "it is served once its spec is valid"
+            self._say(f"Error: {stays}: {text}")
         self.spec_problem = text
 
 

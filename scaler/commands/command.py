@@ -107,8 +107,9 @@ _OPTIONS = (
         "--stack",
         envvar="SCALER_STACK",
         metavar="NAME",
+        multiple=True,
         shell_complete=_complete_stack,
-        help="The stack, named after its spec in stacks/. Default: the only one.",
+        help="The stack, named after its spec in stacks/. Default: the only one. `autoscale` takes several.",
     ),
     _common(
         "-C",

@@ -35,7 +35,9 @@ class Context:
     directory: Path
     """The project folder, absolute."""
     stack: str | None
-    """None: the only spec of the project."""
+    """None: the only spec of the project. The last one, where several were named."""
+    stacks: tuple[str, ...] = ()
+    """All that were named, for the commands that work on several."""
     state_dir: Path
     """Absolute; a relative one is relative to `directory`."""
     output: Output
@@ -72,7 +74,8 @@ def make_context(options: Mapping[str, Any], environ: Mapping[str, str]) -> Cont
     directory = Path(options["directory"]).resolve()
     return Context(
         directory=directory,
-        stack=options["stack"],
+        stack=options["stack"][-1] if options["stack"] else None,
+        stacks=tuple(dict.fromkeys(options["stack"] or ())),
         state_dir=directory / (options["state_dir"] or ".scaler"),
         output=Output(options["output"]),
         verbosity=-1 if options["quiet"] else options["verbose"],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import errno
 import os
+import re
 import traceback
 from collections.abc import Iterable
 from pathlib import Path
@@ -34,10 +35,23 @@ def as_text(error: ScalerError) -> str:
 
 def as_document(error: ScalerError, output: Output) -> str:
     """Return the same as one document: `{"schema": 1, "error": {code, message, why, fix}}`."""
+    return dump({"error": error_facts(error)}, output)
+
+
+def error_facts(error: ScalerError) -> dict[str, object]:
+    """Return the code, the message, why and how to fix it, and each problem, as plain values."""
     facts: dict[str, object] = {**error.facts}
     if problems := [_plain(problem) for problem in _problems(error)]:
         facts["problems"] = problems
-    return dump({"error": facts}, output)
+    return facts
+
+
+def as_markdown(error: ScalerError) -> str:
+    """Return the text under a heading."""
+    # A fence longer than any in the text, which comes from outside.
+    text = as_text(error)
+    fence = "`" * (1 + max(2, *map(len, re.findall("`+", text)), 2))
+    return f"### scaler: {error.code}\n\n{fence}text\n{text}\n{fence}"
 
 
 _REFUSALS = {

@@ -9,8 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import os
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -19,9 +18,11 @@ import click
 
 from scaler.commands import targets
 from scaler.commands.context import Output
-from scaler.commands.failure import as_document, as_text, unexpected
-from scaler.commands.github import annotate_result, on_github
+from scaler.commands.document import dump
+from scaler.commands.failure import as_document, as_markdown, error_facts, unexpected
+from scaler.commands.github import annotate_error, annotate_result, on_github
 from scaler.commands.interruption import interruption
+from scaler.commands.round import Round
 from scaler.errors import ExitCode, RefusedError, ScalerError
 from scaler.model import Action, Result, StepResult
 
@@ -33,6 +34,9 @@ _RESULT = "scaler.result"
 
 _IN_THE_MIDDLE = ("interrupted", "internal")
 """Codes of errors that may have come after something was changed; all others come before, or are in a result."""
+
+_NUMBERS = ("wanted", "before", "ready", "created", "deleted", "pending", "violations")
+"""The outputs that are added up over several stacks."""
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -75,7 +79,7 @@ def report_options(command: Callable[P, R]) -> Callable[P, R]:
             reports.write(unexpected(error), ExitCode.ERROR)
             raise
         result = click.get_current_context().meta.get(_RESULT)
-        if isinstance(result, Result):
+        if isinstance(result, Result | Round):
             reports.write(result, int(code) if isinstance(code, int) else ExitCode.OK)
         return code
 
@@ -84,7 +88,7 @@ def report_options(command: Callable[P, R]) -> Callable[P, R]:
     return reporting
 
 
-def keep_result(result: Result) -> None:
+def keep_result(result: Result | Round) -> None:
     """Keep a command's result for the reports."""
     context = click.get_current_context(silent=True)
     if context:
@@ -105,7 +109,7 @@ class Reports:
         for path in filter(None, (self.summary, self.dotenv, self.json_file)):
             targets.prepare(path)
 
-    def write(self, ended: Result | ScalerError, code: int) -> None:
+    def write(self, ended: Result | ScalerError | Round, code: int) -> None:
         """Write the files that the options or the variables of a pipeline ask for."""
         facts = outputs(ended, code)
         markdown = _markdown(ended)
@@ -118,16 +122,25 @@ class Reports:
         ):
             if path is not None:
                 _write(path, text, mode)
-        if on_github(self.environ) and isinstance(ended, Result):
-            for line in annotate_result(ended):
+        if on_github(self.environ):
+            for line in _annotations(ended, self.environ):
                 click.echo(line, err=True)
 
     def _file(self, variable: str) -> Path | None:
         return Path(self.environ[variable]) if self.environ.get(variable) else None
 
 
-def outputs(ended: Result | ScalerError, code: int) -> dict[str, str]:
+def _annotations(ended: Result | ScalerError | Round, environ: Mapping[str, str]) -> Iterator[str]:
+    """Yield an annotation for each violation, failed step and stack with an error; a lone error has its own already."""
+    ends = ended.ends.values() if isinstance(ended, Round) else [ended] if isinstance(ended, Result) else []
+    for end in ends:
+        yield from annotate_result(end) if isinstance(end, Result) else annotate_error(end, environ)
+
+
+def outputs(ended: Result | ScalerError | Round, code: int) -> dict[str, str]:
     """Return the outputs for later steps, one line each; of an error: outcome, exit code and the error's code."""
+    if isinstance(ended, Round):
+        return _outputs_of_round(ended, code)
     if isinstance(ended, ScalerError):
         outcome = "refused" if isinstance(ended, RefusedError) else "failed"
         changed = "unknown" if ended.code in _IN_THE_MIDDLE else "false"
@@ -150,10 +163,28 @@ def outputs(ended: Result | ScalerError, code: int) -> dict[str, str]:
     }
 
 
-def _servers(ended: Result | ScalerError) -> str:
+def _outputs_of_round(ended: Round, code: int) -> dict[str, str]:
+    """Return the sums of the stacks' numbers, the names of the stacks, and of those that ended with an error."""
+    each = [outputs(end, code) for end in ended.ends.values()]
+    changed = {facts["changed"] for facts in each}
+    sums = {name: str(sum(int(facts.get(name, 0)) for facts in each)) for name in _NUMBERS}
+    errors = {stack: end.code for stack, end in ended.ends.items() if isinstance(end, ScalerError)}
+    return {
+        "outcome": ended.outcome,
+        "exit_code": str(code),
+        "changed": "unknown" if "unknown" in changed else "true" if "true" in changed else "false",
+        "error": ",".join(dict.fromkeys(errors.values())),
+        "stack": ",".join(ended.ends),
+        "failed_stacks": ",".join(errors),
+        **sums,
+    }
+
+
+def _servers(ended: Result | ScalerError | Round) -> str:
     from scaler.records.codec import server_to_json
 
-    servers = ended.servers if isinstance(ended, Result) else ()
+    results = ended.ends.values() if isinstance(ended, Round) else [ended]
+    servers = [server for result in results if isinstance(result, Result) for server in result.servers]
     return json.dumps([server_to_json(server) for server in servers], separators=(",", ":"))
 
 
@@ -161,20 +192,24 @@ def _lines(facts: Mapping[str, str]) -> str:
     return "".join(f"{key}={value}\n" for key, value in facts.items())
 
 
-def _markdown(ended: Result | ScalerError) -> str:
+def _markdown(ended: Result | ScalerError | Round) -> str:
     from scaler.output.render import render
 
-    if isinstance(ended, Result):
-        return render(ended, "markdown") + "\n"
-    # A fence longer than any in the text, which comes from outside.
-    text = as_text(ended)
-    fence = "`" * (1 + max(2, *map(len, re.findall("`+", text)), 2))
-    return f"### scaler: {ended.code}\n\n{fence}text\n{text}\n{fence}\n"
+    if isinstance(ended, Round):
+        return "\n".join(f"## {stack}\n\n{_markdown(end)}" for stack, end in ended.ends.items())
+    return (render(ended, "markdown") if isinstance(ended, Result) else as_markdown(ended)) + "\n"
 
 
-def _json(ended: Result | ScalerError) -> str:
+def _json(ended: Result | ScalerError | Round) -> str:
+    from scaler.output.documents import result_document
     from scaler.output.render import render
 
+    if isinstance(ended, Round):
+        stacks = {
+            stack: result_document(end) if isinstance(end, Result) else {"error": error_facts(end)}
+            for stack, end in ended.ends.items()
+        }
+        return dump({"outcome": ended.outcome, "stacks": stacks}, Output.JSON) + "\n"
     return (render(ended, "json") if isinstance(ended, Result) else as_document(ended, Output.JSON)) + "\n"
 
 

@@ -22,6 +22,7 @@ from scaler.model import Outcome, Plan, Result, Spec
 
 if TYPE_CHECKING:
     from scaler.records.lease import Lease
+    from scaler.wiring import Commons
 
 T = TypeVar("T")
 
@@ -73,10 +74,12 @@ def opened_ports(
     quiet: bool = False,
     looks: bool = False,
     lease: Lease | None = None,
+    commons: Commons | None = None,
 ) -> Iterator[Any]:
     """Hold a stack's lock and open the ports of a run, whose progress goes to standard error.
 
-    With `looks`, nothing is written; with a `lease`, nothing is changed unless it is held.
+    With `looks`, nothing is written; with a `lease`, nothing is changed unless it is held; with `commons`, this is one
+    of several stacks.
     """
     from scaler.commands.interruption import noting_what_is_under_way
     from scaler.output.progress import open_progress
@@ -90,6 +93,7 @@ def opened_ports(
         steal_after=lock.steal_after,
         environ=os.environ,
         lease=lease,
+        commons=commons,
         looks=looks,
     )
     with (
@@ -100,6 +104,7 @@ def opened_ports(
             quiet=quiet or context.verbosity < 0,
             color=context.colored(sys.stderr),
             clock=context.clock,
+            stack=spec.stack if commons else None,
         ) as progress,
         open_ports(settings, clock=context.clock, progress=progress) as ports,
     ):

@@ -15,7 +15,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -75,6 +75,8 @@ class _Process(automation.PulumiCommand):
         """Who runs the program of the operation that is under way."""
         self.before: Callable[[], None] = lambda: None
         """Raises an error for what would hold a process up."""
+        self.place: Callable[[], AbstractContextManager[None]] = nullcontext
+        """Waits until the machine has room for a process, and holds that until it ends."""
         self.started = 0
         self.pid: int | None = None
         """The operation that was started last."""
@@ -99,7 +101,7 @@ class _Process(automation.PulumiCommand):
             args.append(f"--client=127.0.0.1:{self.host.port}")
         environ = {**self.environ, **additional_env, "PULUMI_AUTOMATION_API": "true"}
         # Two files: a client in the engine, such as that of S3, may write warnings beside the document on stdout.
-        with _output_file() as output, _output_file() as errors:
+        with self.place(), _output_file() as output, _output_file() as errors:
             process = subprocess.Popen(
                 [self.command, *args],
                 stdin=subprocess.DEVNULL,
@@ -204,13 +206,20 @@ class _Stack(automation.Stack):
 class Engine:
     """One stack's engine: every method is one process at most, and waits for a lock that others hold."""
 
-    def __init__(self, settings: EngineSettings, clock: Clock, warn: Callable[[str], None] = lambda text: None) -> None:
-        """`warn` gets a message that names the owner of a stolen lock."""
+    def __init__(
+        self,
+        settings: EngineSettings,
+        clock: Clock,
+        warn: Callable[[str], None] = lambda text: None,
+        place: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
+        """`warn` gets a message that names the owner of a stolen lock; `place` is held while a process runs."""
         self._settings = settings
         self._warn = warn
         self._clock = clock
         self._local = LocalBackend.at(settings.backend, settings.project, settings.stack)
         self._process = _Process(settings.binary, settings.version, settings.environ_of_engine(), settings.deadline)
+        self._process.place = place
         self._process.before = partial(refuse_odd_files, settings, self._local)
         self._workspace = automation.LocalWorkspace(
             work_dir=str(settings.directory),

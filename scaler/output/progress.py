@@ -31,13 +31,18 @@ _FINISHED = frozenset({"running", "stopped", "deleted", "hanging", "errored"})
 _COLORS = {"running": "green", "hanging": "red", "errored": "red"}
 
 
-def open_progress(stream: TextIO, *, interactive: bool, quiet: bool, color: bool, clock: Clock) -> ProgressDisplay:
-    """Return the progress for this stream: live where a person watches, else plain lines; `quiet`: warnings only."""
+def open_progress(
+    stream: TextIO, *, interactive: bool, quiet: bool, color: bool, clock: Clock, stack: str | None = None
+) -> ProgressDisplay:
+    """Return the progress for this stream: live where a person watches, else plain lines; `quiet`: warnings only.
+
+    `stack` begins each line, where several stacks write to one stream: such a stream is never live.
+    """
     if quiet:
-        return QuietProgress(stream, color=color, clock=clock)
-    if interactive and os.environ.get("TERM") != "dumb":
+        return QuietProgress(stream, color=color, clock=clock, stack=stack)
+    if interactive and stack is None and os.environ.get("TERM") != "dumb":
         return LiveProgress(stream, color=color, clock=clock)
-    return PlainProgress(stream, color=color, clock=clock)
+    return PlainProgress(stream, color=color, clock=clock, stack=stack)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +89,8 @@ class _LossyStream:
 class ProgressDisplay:
     """Shows a person, or a log, how far a run is. Any thread may call any method; none raises."""
 
-    def __init__(self, stream: TextIO, *, color: bool, clock: Clock) -> None:
+    def __init__(self, stream: TextIO, *, color: bool, clock: Clock, stack: str | None = None) -> None:
+        self._begin = f"scaler: {stack}: " if stack else "scaler: "
         self._stream = _LossyStream(stream)
         self._color = color
         self._clock = clock
@@ -122,7 +128,7 @@ class ProgressDisplay:
         """Write one line that stays."""
         text = one_line(text)
         with self._lock:
-            self._stream.write(f"scaler: {click.style(text, fg=color) if self._color and color else text}\n")
+            self._stream.write(f"{self._begin}{click.style(text, fg=color) if self._color and color else text}\n")
             self._stream.flush()
 
     def _update(self, name: str, status: str, note: str) -> tuple[_ServerLine, bool]:
@@ -140,8 +146,8 @@ class QuietProgress(ProgressDisplay):
 class PlainProgress(ProgressDisplay):
     """For logs: one line per change, and one after each `HEARTBEAT` without a change."""
 
-    def __init__(self, stream: TextIO, *, color: bool, clock: Clock) -> None:
-        super().__init__(stream, color=color, clock=clock)
+    def __init__(self, stream: TextIO, *, color: bool, clock: Clock, stack: str | None = None) -> None:
+        super().__init__(stream, color=color, clock=clock, stack=stack)
         self._last_line_at = clock.monotonic()
 
     def phase(self, text: str) -> None:

@@ -526,7 +526,7 @@ def test_a_watch_reads_the_prices_once_an_hour(tmp_path: Path) -> None:
 
     live.cloud.catalogue = catalogue  # type: ignore[method-assign]
     for _ in range(100):
-        prices.of(live.cloud)
+        prices.of(live.cloud, live.around.place)
         live.wait(timedelta(minutes=1))
     assert read == [0, 3600]
 

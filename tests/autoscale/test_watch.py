@@ -8,8 +8,8 @@ import socket
 import struct
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
-from dataclasses import replace
+from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -20,7 +20,8 @@ import requests
 from prometheus_client.parser import text_string_to_metric_families
 
 from scaler.autoscale.exposition import Exposition
-from scaler.autoscale.watch import Watch
+from scaler.autoscale.figures import Figures
+from scaler.autoscale.watch import Duty, Watch
 from scaler.errors import SpecError, UsageError
 from scaler.model import Spec
 from scaler.model.autoscaling import Direction
@@ -35,6 +36,10 @@ TEN = timedelta(seconds=10)
 class Recorded:
     def __init__(self) -> None:
         self.events: list[str] = []
+        self.skipped = 0
+
+    def began(self, waited_s: float, skipped: int) -> None:
+        self.skipped += skipped
 
     def ticked(self, done: Any, took_s: float) -> None:
         self.events.append("ticked")
@@ -48,8 +53,11 @@ class Recorded:
     def stands_by(self, active: str) -> None:
         self.events.append(f"stands by: {active}")
 
-    def reload_failed(self, error: Exception) -> None:
-        self.events.append(f"reload failed: {error}")
+    def rests(self, spec: Spec) -> None:
+        self.events.append("rests")
+
+    def reload_failed(self, error: Exception, spec: Spec | None) -> None:
+        self.events.append(f"reload failed: {error}" if spec else f"no spec yet: {error}")
 
 
 class Loop:
@@ -61,7 +69,13 @@ class Loop:
         self.takes, self.errors, self.specs = list(takes), dict(errors), dict(specs)
         self.spec = spec
         self.seen: list[int | None] = []
-        self.watch = Watch(interval=TEN, clock=self.clock, load=self.load, tick=self.tick, listener=self.listener)
+        self.watch = Watch(
+            interval=TEN,
+            clock=self.clock,
+            load=self.load,
+            open=lambda spec: nullcontext(Duty(self.tick)),
+            listener=self.listener,
+        )
 
     def load(self) -> Spec:
         found: Spec | Exception = self.specs.get(len(self.begun), self.spec)
@@ -90,12 +104,14 @@ def test_the_interval_does_not_drift_whatever_ticks_take(spec: Spec) -> None:
     loop = Loop(spec, takes=[0.3, 7.7, 3.1, 0, 9.9, 2])
     loop.watch.run()
     assert loop.begun == pytest.approx([0, 10, 20, 30, 40, 50])
+    assert loop.listener.skipped == 0
 
 
 def test_a_long_tick_skips_the_missed_ones(spec: Spec) -> None:
     loop = Loop(spec, takes=[1, 25, 1, 1])
     loop.watch.run()
     assert loop.begun == pytest.approx([0, 10, 40, 50])
+    assert loop.listener.skipped == 2
 
 
 def test_the_watch_continues_after_every_exception(spec: Spec) -> None:
@@ -139,10 +155,39 @@ def test_a_changed_spec_is_used_from_the_next_tick_and_an_invalid_one_is_not(spe
     ]
 
 
-def test_the_first_spec_must_be_valid(spec: Spec) -> None:
-    loop = Loop(spec, takes=[1], specs={0: SpecError("1 problem")})
-    with pytest.raises(SpecError):
-        loop.watch.run()
+def test_a_watch_waits_for_its_first_valid_spec_that_has_something_to_scale(spec: Spec) -> None:
+    nothing = replace(spec, groups={name: replace(one, autoscale=None) for name, one in spec.groups.items()})
+    loop = Loop(spec, takes=[1])
+    found: list[Spec | Exception] = [SpecError("1 problem"), nothing, spec, spec]
+
+    def load() -> Spec:
+        loop.specs = {0: found.pop(0)}
+        return loop.load()
+
+    loop.watch.load = load
+    loop.watch.run()
+    assert loop.listener.events == ["no spec yet: 1 problem", "rests", "ticked"]
+    assert loop.begun == pytest.approx([20])
+
+
+def test_a_stack_whose_policies_were_removed_is_left_alone_until_it_has_one_again(spec: Spec) -> None:
+    nothing = replace(spec, groups={name: replace(one, autoscale=None) for name, one in spec.groups.items()})
+    loop = Loop(spec, takes=[1, 1])
+    found = [spec, spec, nothing, nothing, spec]
+
+    def load() -> Spec:
+        loop.specs = {len(loop.begun): found.pop(0)}
+        return loop.load()
+
+    loop.watch.load = load
+    loop.watch.run()
+    assert [event for event in loop.listener.events if not event.startswith("reloaded")] == [
+        "ticked",
+        "rests",
+        "rests",
+        "ticked",
+    ]
+    assert loop.listener.skipped == 0, "nothing was due meanwhile"
 
 
 # ---------------------------------------------------------------------------------------------
@@ -152,9 +197,14 @@ def test_the_first_spec_must_be_valid(spec: Spec) -> None:
 @pytest.fixture
 def exposition(tmp_path: Path) -> Iterator[Exposition]:
     clock = FakeClock()
-    with Exposition("prod", "127.0.0.1:0", TEN, clock) as shown:
+    with Exposition("127.0.0.1:0", TEN, clock) as shown:
         shown.clock = clock  # type: ignore[attr-defined]
         yield shown
+
+
+@pytest.fixture
+def figures(exposition: Exposition) -> Figures:
+    return exposition.of("prod")
 
 
 def numbers(exposition: Exposition) -> dict[tuple[str, ...], float]:
@@ -168,11 +218,11 @@ def numbers(exposition: Exposition) -> dict[tuple[str, ...], float]:
     }
 
 
-def test_the_exposed_metrics(tmp_path: Path, exposition: Exposition) -> None:
+def test_the_exposed_metrics(tmp_path: Path, exposition: Exposition, figures: Figures) -> None:
     live = Live(tmp_path, policy(JOBS, down=Direction(stabilise=timedelta(minutes=5))))
-    exposition.ticked(live.tick(jobs=50), 2.0)
+    figures.ticked(live.tick(jobs=50), 2.0)
     live.wait(timedelta(minutes=1))
-    exposition.ticked(live.tick(jobs=None), 0.2)
+    figures.ticked(live.tick(jobs=None), 0.2)
     shown = numbers(exposition)
     assert shown["scaler_wanted", "worker"] == 5
     assert shown["scaler_ready", "worker"] == 5
@@ -187,38 +237,104 @@ def test_the_exposed_metrics(tmp_path: Path, exposition: Exposition) -> None:
     assert shown["scaler_run_duration_seconds_sum",] == 2.2
     assert shown["scaler_metric_ok", "worker", "jobs"] == 0
     assert shown["scaler_last_success_timestamp_seconds",] > 1.7e9
-    exposition.failed(passing()[0], 1.0)
+    figures.failed(passing()[0], 1.0)
     assert numbers(exposition)["scaler_runs_total", "error"] == 1
     assert ("scaler_budget_left", "EUR") not in shown, "it has no budget"
 
 
-def test_the_rest_of_the_budget_is_exposed_while_there_is_a_budget(tmp_path: Path, exposition: Exposition) -> None:
+def test_the_rest_of_the_budget_is_exposed_while_there_is_a_budget(
+    tmp_path: Path, exposition: Exposition, figures: Figures
+) -> None:
     live = Live(tmp_path)
     live.spec = replace(live.spec, budget=Decimal(27))
-    exposition.ticked(live.tick(jobs=30), 1.0)
+    figures.ticked(live.tick(jobs=30), 1.0)
     assert numbers(exposition)["scaler_budget_left", "EUR"] == 12, "three servers at 5 a month are planned"
     live.wait(timedelta(minutes=1))
-    exposition.ticked(live.tick(jobs=30), 1.0)
-    exposition.ticked(live.tick(jobs=30), 1.0)
+    figures.ticked(live.tick(jobs=30), 1.0)
+    figures.ticked(live.tick(jobs=30), 1.0)
     assert numbers(exposition)["scaler_budget_left", "EUR"] == 12, "and are there"
     live.spec = replace(live.spec, budget=None)
-    exposition.ticked(live.tick(jobs=30), 1.0)
+    figures.ticked(live.tick(jobs=30), 1.0)
     assert ("scaler_budget_left", "EUR") not in numbers(exposition)
 
 
-def test_healthy_means_that_ticks_finish(exposition: Exposition) -> None:
+def test_healthy_means_that_ticks_finish(exposition: Exposition, figures: Figures) -> None:
     def health() -> tuple[int, dict[str, Any]]:
         answer = requests.get(f"{exposition.address}/healthz", timeout=5)
         return answer.status_code, answer.json()
 
     assert health()[0] == 200
-    exposition.failed(passing()[0], 1.0)
+    figures.failed(passing()[0], 1.0)
     code, facts = health()
     assert (code, facts["healthy"]) == (200, True)
     assert "try later" in facts["error"]
     exposition.clock.passed += 1000  # type: ignore[attr-defined]
     code, facts = health()
     assert (code, facts["healthy"], facts["last_tick_s_ago"]) == (503, False, 1000)
+
+
+def test_each_stack_has_its_own_figures_and_health_names_the_one_that_is_stale(
+    tmp_path: Path, exposition: Exposition, figures: Figures
+) -> None:
+    def health() -> tuple[int, dict[str, Any]]:
+        answer = requests.get(f"{exposition.address}/healthz", timeout=5)
+        return answer.status_code, answer.json()
+
+    def families() -> dict[tuple[str, str], float]:
+        text = requests.get(f"{exposition.address}/metrics", timeout=5).text
+        assert text.count("# TYPE scaler_runs_total") == 1, "all of one name together"
+        return {
+            (sample.labels["stack"], sample.name): sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+            if sample.name in ("scaler_runs_total", "scaler_skipped_ticks_total", "scaler_active")
+        }
+
+    test = exposition.of("test", Held("process 4711 on app-1"))
+    live = Live(tmp_path)
+    figures.began(0.0, 0)
+    figures.ticked(live.tick(jobs=50), 2.0)
+    test.began(1.5, 3)
+    test.failed(passing()[0], 1.0)
+    assert families() == {
+        ("prod", "scaler_runs_total"): 1,
+        ("prod", "scaler_skipped_ticks_total"): 0,
+        ("prod", "scaler_active"): 1,
+        ("test", "scaler_runs_total"): 1,
+        ("test", "scaler_skipped_ticks_total"): 3,
+        ("test", "scaler_active"): 0,
+    }
+    code, facts = health()
+    assert (code, facts["healthy"], facts["stale"], facts["role"]) == (200, True, [], "mixed")
+    assert facts["error"].startswith("test: ")
+    assert facts["stacks"]["prod"] == {"healthy": True, "last_tick_s_ago": 0, "error": None, "role": "active"}
+    assert facts["stacks"]["test"]["active"] == "process 4711 on app-1"
+
+    exposition.clock.passed += 1000  # type: ignore[attr-defined]
+    figures.failed(passing()[0], 1.0)
+    code, facts = health()
+    assert (code, facts["healthy"], facts["stale"], facts["last_tick_s_ago"]) == (503, False, ["test"], 1000)
+    # A stack whose spec has been invalid since it began is in trouble, but its watch is not.
+    test.reload_failed(SpecError("1 problem"), None)
+    assert health()[0] == 200
+    assert health()[1]["stacks"]["test"]["error"] == "1 problem"
+
+    exposition.forget("test")
+    assert {stack for stack, _ in families()} == {"prod"}
+    assert list(health()[1]["stacks"]) == ["prod"]
+    exposition.forget("prod")
+    assert health() == (
+        200,
+        {"healthy": True, "last_tick_s_ago": 0, "error": None, "role": "active", "stale": [], "stacks": {}},
+    )
+
+
+@dataclass(frozen=True)
+class Held:
+    """The turn of a watch that stands by for another one."""
+
+    holder: str
+    is_held: bool = False
 
 
 def test_other_paths_are_404(exposition: Exposition) -> None:
@@ -245,15 +361,15 @@ def test_strangers_who_say_nothing_hold_few_connections_and_no_scrape_up(
 def test_a_taken_port_and_an_invalid_address_are_usage_errors(exposition: Exposition) -> None:
     taken = re.sub("^http://", "", exposition.address)
     with pytest.raises(UsageError, match="Cannot listen on"):
-        Exposition("prod", taken, TEN, FakeClock())
+        Exposition(taken, TEN, FakeClock())
     for text in ("", "9410", ":9410", "127.0.0.1:", "127.0.0.1:x", "127.0.0.1:99999"):
         with pytest.raises(UsageError, match="not an address to listen on"):
-            Exposition("prod", text, TEN, FakeClock())
+            Exposition(text, TEN, FakeClock())
 
 
-def test_prometheus_itself_scrapes_it(tmp_path: Path, exposition: Exposition) -> None:
+def test_prometheus_itself_scrapes_it(tmp_path: Path, exposition: Exposition, figures: Figures) -> None:
     live = Live(tmp_path / "state")
-    exposition.ticked(live.tick(jobs=50), 2.0)
+    figures.ticked(live.tick(jobs=50), 2.0)
     folder = tmp_path / "prometheus"
     folder.mkdir()
     address = exposition.address.removeprefix("http://")
@@ -267,7 +383,7 @@ def test_prometheus_itself_scrapes_it(tmp_path: Path, exposition: Exposition) ->
 @pytest.mark.server
 def test_metrics_are_served_at_an_ipv6_address() -> None:
     try:
-        with Exposition("prod", "[::1]:0", TEN, FakeClock()) as shown:
+        with Exposition("[::1]:0", TEN, FakeClock()) as shown:
             assert shown.address.startswith("http://[::1]:")
             assert requests.get(f"{shown.address}/healthz", timeout=30).status_code == 200
     except UsageError as error:
@@ -277,4 +393,4 @@ def test_metrics_are_served_at_an_ipv6_address() -> None:
 @pytest.mark.parametrize("address", ["a..b:1", f"127.0.0.1:{'9' * 5000}", "[::1]"])
 def test_what_cannot_be_listened_on_is_a_usage_error(address: str) -> None:
     with pytest.raises(UsageError):
-        Exposition("prod", address, TEN, FakeClock())
+        Exposition(address, TEN, FakeClock())

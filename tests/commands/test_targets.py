@@ -21,7 +21,7 @@ def project(tmp_path: Path) -> Iterator[Path]:
     with click.Context(click.Command("ensure")) as context:
         context.meta["scaler.options"] = {
             "directory": str(tmp_path),
-            "stack": None,
+            "stack": (),
             "state_dir": None,
             "output": "text",
             "quiet": False,

@@ -21,7 +21,7 @@ def refusal(after_s: float) -> UnrecognisedError:
 
 
 def test_a_refusal_is_printed_once_and_another_problem_again(capsys: pytest.CaptureFixture[str]) -> None:
-    options = {"directory": ".", "stack": None, "state_dir": None, "output": "text", "quiet": False, "verbose": 0}
+    options = {"directory": ".", "stack": (), "state_dir": None, "output": "text", "quiet": False, "verbose": 0}
     reporter = _Reporter(make_context({**options, "debug": False, "color": None}, {}))
     for after_s in (10, 70, 130):
         reporter.failed(refusal(after_s), 0.1)

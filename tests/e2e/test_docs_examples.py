@@ -76,6 +76,7 @@ HOW: dict[tuple[str, str], Run | Elsewhere | Not] = {
     ("docs/how-to/high-availability.md", "*"): Not(
         "needs a database on another machine; test_watches.py runs the same at one on this machine"
     ),
+    ("docs/how-to/many-stacks.md", "*"): Elsewhere("tests/e2e/test_many_stacks.py"),
     ("docs/tutorial/autoscale.md", "*"): Elsewhere("tests/e2e/test_autoscale_docs.py"),
     ("docs/how-to/limits-and-costs.md", "scaler ensure 12 --yes --max-change 4"): Run(
         before=("ensure 9 --yes",), tells=("dev: 12 of 12 ready (+3, -0)", "dev: 0 of 0 ready (+0, -12)"), left=0

@@ -1,0 +1,38 @@
+"""How one command ended for several stacks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from scaler.errors import ExitCode, ScalerError
+from scaler.model import Result
+
+_SEVERITY = (
+    ExitCode.OK,
+    ExitCode.CHANGES_PENDING,
+    ExitCode.UNCONFIRMED,
+    ExitCode.LOCKED,
+    ExitCode.STALE_PLAN,
+    ExitCode.UNAVAILABLE,
+    ExitCode.REFUSED,
+    ExitCode.CREDENTIALS,
+    ExitCode.SPEC,
+    ExitCode.USAGE,
+    ExitCode.ERROR,
+)
+"""From what needs nobody, over what the next run puts right, to what needs a person."""
+
+
+def worst(codes: Iterable[int]) -> int:
+    """Return the exit code of several stacks: 0 if there is none."""
+    return max(codes, key=lambda code: _SEVERITY.index(ExitCode(code)), default=ExitCode.OK)
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """How a command ended for each stack, for the reports."""
+
+    outcome: str
+    """Of the stack for which it ended worst."""
+    ends: Mapping[str, Result | ScalerError]
