@@ -39,7 +39,7 @@ from scaler.support.clock import Clock
 from scaler.support.environment import ordinary_environment
 from scaler.support.files import make_folder
 from scaler.support.folders import home_folder, scratch_folder, use_temporary_folder, user_name
-from scaler.support.hosts import ALLOWED, allowed_hosts, backend_hosts, is_loopback
+from scaler.support.hosts import ALLOWED, allowed_hosts, backend_hosts, is_clear_backend, is_loopback
 from scaler.support.places import Places
 
 if TYPE_CHECKING:
@@ -278,8 +278,8 @@ def _remove_old_engine_files(project: Project, stack: PulumiStack, backend: Loca
 def backend_url(project: Project, spec: Spec, environ: Mapping[str, str]) -> str:
     """Return the URL of the backend that holds the stack, absolute.
 
-    Raises RefusedError for a host that only the spec or Pulumi.yaml names: the engine would send it the access
-    token of Pulumi Cloud, the database's password, or the credentials of an object store.
+    Raises RefusedError for a host, or for plain HTTP, that only the spec or Pulumi.yaml names: the engine would send
+    the access token of Pulumi Cloud, the database's password, or the credentials of an object store.
     """
     from_environ = environ.get("PULUMI_BACKEND_URL")
     url = spec.backend or from_environ or project.backend or DEFAULT_BACKEND
@@ -291,6 +291,13 @@ def backend_url(project: Project, spec: Spec, environ: Mapping[str, str]) -> str
             "host.",
             why="they are for the host that PULUMI_BACKEND_URL names, Pulumi Cloud, and the clouds' own object stores",
             fix=f"Set {ALLOWED}={foreign[0]} where scaler runs, if that is right.",
+            code="backend_not_allowed",
+        )
+    if url != from_environ and is_clear_backend(url):
+        raise RefusedError(
+            "The project would send the state and credentials of its backend in clear text, and only its files say so.",
+            why="plain HTTP is for this machine only",
+            fix="Use https, or set PULUMI_BACKEND_URL to this URL where scaler runs, if that is right.",
             code="backend_not_allowed",
         )
     return absolute_url(url, project.directory)

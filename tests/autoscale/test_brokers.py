@@ -12,7 +12,7 @@ import requests
 
 from scaler.autoscale.metrics import MetricError
 from scaler.model.autoscaling import RabbitmqSource, SqsSource
-from tests.autoscale.reading import number, refusal
+from tests.autoscale.reading import number, refusal, request
 from tests.autoscale.test_queue_pages import examples, metrics
 from tests.support import servers
 
@@ -203,3 +203,30 @@ def test_the_region_is_in_the_queues_url() -> None:
 def test_a_queue_that_is_not_there(aws: str) -> None:
     source = SqsSource(queue_url=f"{aws}/123456789012/none", region="eu-central-1", endpoint=aws)
     assert "The specified queue does not exist" in refusal(source)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "environ", "refused"),
+    [
+        ("https://evil.example", {}, True),
+        ("https://sqs.amazonaws.com.evil.example", {}, True),
+        ("http://sqs.eu-central-1.amazonaws.com", {}, True),
+        ("https://sqs.eu-central-1.amazonaws.com", {}, False),
+        ("https://vpce-1.sqs.eu-central-1.vpce.amazonaws.com", {}, False),
+        ("https://queues.example", {"SCALER_ALLOW_HOSTS": "queues.example"}, False),
+        ("https://queues.example", {"AWS_ENDPOINT_URL_SQS": "https://queues.example/"}, False),
+        ("http://127.0.0.1:9324", {}, False),
+    ],
+)
+def test_aws_s_credentials_go_to_no_host_that_only_the_spec_names(
+    endpoint: str, environ: dict[str, str], refused: bool
+) -> None:
+    from scaler.autoscale.metrics.sqs import _require_own_host
+
+    source = SqsSource(queue_url="https://sqs.eu-central-1.amazonaws.com/1/jobs", endpoint=endpoint)
+    asked = request(5, **environ)
+    if not refused:
+        _require_own_host(source, asked)
+        return
+    with pytest.raises(MetricError, match="only the spec names it: set SCALER_ALLOW_HOSTS="):
+        _require_own_host(source, asked)

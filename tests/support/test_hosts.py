@@ -104,6 +104,22 @@ def test_hosts_are_compared_whole() -> None:
         ("azblob://states?storage_account=acme&domain=evil.example", {}, False),
         ("azblob://states?domain=127.0.0.1:10000&localemu=true&protocol=http", {}, True),
         (None, {"PULUMI_BACKEND_URL": "https://own.example"}, True),
+        ("http://own.example", {"SCALER_ALLOW_HOSTS": "own.example"}, False),
+        ("http://own.example", {"PULUMI_BACKEND_URL": "http://own.example"}, True),
+        ("azblob://states?storage_account=acme&protocol=http", {}, False),
+        ("azblob://states?storage_account=acme&protocol=HTTP", {}, False),
+        ("azblob://states?storage_account=acme&protocol=https", {}, True),
+        ("s3://bucket?disableSSL=true", {}, False),
+        ("s3://bucket?disable_https=1", {}, False),
+        ("s3://bucket?disable_https=false", {}, True),
+        ("s3://bucket?endpoint=http://own.example", {"SCALER_ALLOW_HOSTS": "own.example"}, False),
+        ("s3://bucket?endpoint=https://own.example", {"SCALER_ALLOW_HOSTS": "own.example"}, True),
+        ("s3://bucket?endpoint=http://127.0.0.1:9000&disable_https=true", {}, True),
+        (
+            "s3://bucket?endpoint=http://own.example",
+            {"PULUMI_BACKEND_URL": "s3://bucket?endpoint=http://own.example"},
+            True,
+        ),
     ],
 )
 def test_no_credential_goes_to_a_backend_s_host_that_only_the_spec_names(

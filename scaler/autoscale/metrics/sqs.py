@@ -14,8 +14,12 @@ from botocore.exceptions import BotoCoreError, ClientError, ConnectTimeoutError,
 
 from scaler.autoscale.metrics import MetricError, MetricRead, Value
 from scaler.model.autoscaling import SqsSource
+from scaler.support.hosts import ALLOWED, allowed_hosts, host_of, is_clear_text, is_loopback
 
 _HOST = re.compile(r"https://(?:sqs\.([a-z0-9-]+)|([a-z0-9-]+)\.queue)\.amazonaws\.com")
+
+_VENDOR_HOSTS = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws")
+_ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SQS")
 
 _ATTRIBUTES = {
     "visible": ("ApproximateNumberOfMessages",),
@@ -57,11 +61,27 @@ def _age(source: SqsSource, request: MetricRead) -> Value:
 
 
 def _client(service: str, source: SqsSource, request: MetricRead) -> Any:
+    _require_own_host(source, request)
     config = Config(connect_timeout=request.seconds, read_timeout=request.seconds, retries={"total_max_attempts": 1})
     # Credentials come as everywhere with AWS: from variables, files or the machine's role.
     return boto3.session.Session().client(
         service, region_name=source.region or _region(source.queue_url), endpoint_url=source.endpoint, config=config
     )
+
+
+def _require_own_host(source: SqsSource, request: MetricRead) -> None:
+    """Raise MetricError if AWS's credentials would go to another host than AWS's that only the spec names.
+
+    Each request has the session's token besides its signature.
+    """
+    host = host_of(source.endpoint or "")
+    if not source.endpoint or is_loopback(host):
+        return
+    is_vendors = host.endswith(_VENDOR_HOSTS) and not is_clear_text(source.endpoint)
+    if not is_vendors and host not in allowed_hosts(request.environ, *map(request.environ.get, _ENDPOINT_VARIABLES)):
+        raise MetricError(
+            f"AWS's credentials would be sent to {host}, and only the spec names it: set {ALLOWED}={host}"
+        )
 
 
 def _region(queue_url: str) -> str | None:
