@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import secrets
+import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
@@ -21,20 +24,21 @@ from scaler.engine.backend import DEFAULT_BACKEND, LocalBackend, absolute_url
 from scaler.engine.locks import describe, is_stale
 from scaler.engine.plugin import resource_type
 from scaler.engine.stack import PulumiStack
-from scaler.errors import RefusedError, ScalerError
+from scaler.errors import LockedError, RefusedError, ScalerError
 from scaler.hooks.drains import DrainProcesses
 from scaler.hooks.health import HealthChecker
 from scaler.hooks.notify import Notifier
 from scaler.hooks.readiness import ReadinessChecker
 from scaler.model import Spec
 from scaler.model.identity import Place, normal_endpoint
+from scaler.records.folder_store import FolderStore
 from scaler.records.lease import Lease
 from scaler.records.run_lock import RunLock
 from scaler.records.sharing import copy_records, open_sharing
 from scaler.records.shortages import Shortages
 from scaler.records.stack_records import StackRecords
 from scaler.records.state_file import stacks_without_spec
-from scaler.records.store import PATIENCE, is_shared, open_store
+from scaler.records.store import PATIENCE, DocumentStore, is_shared, open_store
 from scaler.support.clock import Clock
 from scaler.support.environment import ordinary_environment
 from scaler.support.files import make_folder
@@ -50,6 +54,11 @@ _EMBEDDED = "embedded"
 _EMBEDDED_TOKENS = {"HCLOUD_TOKEN": _EMBEDDED * 8, "DIGITALOCEAN_TOKEN": _EMBEDDED * 8}
 """The embedded cloud takes any token; Hetzner's have 64 characters."""
 
+
+_ROLL_LEASE = timedelta(seconds=60)
+"""After one and a quarter of it, a roll that was killed on another machine gives way."""
+
+_ROLL_LOOK_S = 2.0
 
 _PULUMI_CLOUD = "https://api.pulumi.com"
 
@@ -222,6 +231,70 @@ def open_lease(
         return
     with Lease(store, spec.stack, length) as lease:
         yield lease
+
+
+@contextmanager
+def held_for_roll(
+    project: Project,
+    spec: Spec,
+    environ: Mapping[str, str],
+    clock: Clock,
+    *,
+    within: timedelta,
+    note: Callable[[str], None],
+) -> Iterator[Lease | None]:
+    """Keep other rolls of the stack waiting while the block runs, on all machines that have its backend.
+
+    The run's own lock is free while servers bake. Yield the lease that each change needs; None where the backend
+    has no place for one. LockedError if another roll goes on for longer than `within`.
+    """
+    end = clock.monotonic() + within.total_seconds()
+    whole = RunLock(project.state_dir, f"{spec.stack}.roll")
+    with whole.held("roll", clock, within=within, note=note):
+        url = backend_url(project, spec, environ)
+        store = _store_of_rolls(project, spec, url, environ, note)
+        if store is None:
+            yield None
+            return
+        with Lease(store, spec.stack, _ROLL_LEASE, work="roll", token=_place_token(project.state_dir)) as lease:
+            is_noted = False
+            while not lease.is_held:
+                if clock.monotonic() >= end:
+                    raise LockedError(
+                        f"Another roll of {spec.stack} goes on.",
+                        why=f"it is {lease.holder}",
+                        fix="Wait for its end, or give --lock-timeout more time. A dead one gives way after 75 s.",
+                    )
+                if not is_noted:
+                    note(f"waiting for another roll of {spec.stack}: {lease.holder}")
+                is_noted = True
+                clock.sleep(_ROLL_LOOK_S)
+                lease.look()
+            yield lease
+
+
+def _store_of_rolls(
+    project: Project, spec: Spec, url: str, environ: Mapping[str, str], note: Callable[[str], None]
+) -> DocumentStore | None:
+    """Return where the lease of rolls is kept: beside the engine's state, in a folder too."""
+    if local := LocalBackend.at(url, project.name, spec.stack):
+        return FolderStore(local.root.parent / ".scaler" / project.name / spec.stack)
+    try:
+        return open_store(url, project.name, spec.stack, environ)
+    except ScalerError as error:
+        note(f"this roll knows of none on another machine: {error}")
+        return None
+
+
+def _place_token(folder: Path) -> str:
+    """Return what names this folder on this machine since it started: only one roll can live in it."""
+    with suppress(OSError):
+        make_folder(folder)
+        status = folder.stat()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        place = (boot, socket.gethostname(), str(folder.resolve()), status.st_dev, status.st_ino)
+        return hashlib.sha256(repr(place).encode()).hexdigest()[:16]
+    return secrets.token_hex(8)
 
 
 def _open_stack(

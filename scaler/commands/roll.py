@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -21,7 +23,9 @@ from scaler.errors import UsageError
 from scaler.model import Result, Spec
 from scaler.model.roll import Pace, pace_problem
 from scaler.planning.claims import Claim
-from scaler.records.run_lock import RunLock
+
+if TYPE_CHECKING:
+    from scaler.records.lease import Lease
 
 
 @click.command(cls=Command)
@@ -91,15 +95,17 @@ def roll(
         )
         return ensure(spec, Demand(as_wanted=True), options, ports)
 
-    def rolled() -> Result:
-        return run(context, project, spec, use_case, cause="roll", lock=how.lock, looks=preview)
+    def rolled(lease: Lease | None = None) -> Result:
+        return run(context, project, spec, use_case, cause="roll", lock=how.lock, looks=preview, lease=lease)
 
     if preview:
         return show(context, rolled())
-    # The run's lock is free while servers bake: a second roll waits for the whole first one.
-    whole = RunLock(project.state_dir, f"{spec.stack}.roll")
-    with whole.held("roll", context.clock, within=how.lock.timeout, note=lambda text: click.echo(text, err=True)):
-        return show(context, rolled())
+    from scaler.wiring import held_for_roll
+
+    with held_for_roll(
+        project, spec, os.environ, context.clock, within=how.lock.timeout, note=partial(click.echo, err=True)
+    ) as lease:
+        return show(context, rolled(lease))
 
 
 def _pace(spec: Spec, name: str, given: dict[str, Any]) -> Pace:

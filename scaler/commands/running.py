@@ -54,11 +54,12 @@ def run(
     cause: str,
     lock: LockPolicy,
     looks: bool = False,
+    lease: Lease | None = None,
 ) -> T:
     """Carry out a use case with its ports; on GitHub, fold its progress into a group."""
     with (
         log_group(f"scaler {cause}", os.environ),
-        opened_ports(context, project, spec, cause=cause, lock=lock, looks=looks) as ports,
+        opened_ports(context, project, spec, cause=cause, lock=lock, looks=looks, lease=lease) as ports,
     ):
         return use_case(ports)
 

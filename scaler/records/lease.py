@@ -45,11 +45,11 @@ class LeaseLostError(LockedError):
 
     code = "lease_lost"
 
-    def __init__(self, stack: str) -> None:
+    def __init__(self, stack: str, work: str = "watch") -> None:
         super().__init__(
-            f"This watch of {stack} has lost its lease, and changes nothing more.",
+            f"This {work} of {stack} has lost its lease, and changes nothing more.",
             why="it could not renew the lease in time, so another one may act by now",
-            fix="Nothing: it stands by, and takes over again when the other one ends.",
+            fix="Nothing for a watch: it stands by, and takes over again when the other one ends. Repeat a command.",
         )
 
 
@@ -73,20 +73,33 @@ class Holding:
 
 
 class Lease:
-    """One watch's part in the lease of its stack. Safe to use from several threads."""
+    """One watch's part in the lease of its stack, or one roll's. Safe to use from several threads."""
 
     def __init__(
-        self, store: DocumentStore, stack: str, length: timedelta, *, elapsed: Callable[[], float] = seconds_since_boot
+        self,
+        store: DocumentStore,
+        stack: str,
+        length: timedelta,
+        *,
+        work: str = "watch",
+        token: str | None = None,
+        elapsed: Callable[[], float] = seconds_since_boot,
     ) -> None:
-        """`elapsed` is a clock of this machine that never stands still or goes back."""
+        """Each kind of `work` has a lease of its own.
+
+        `token` is of a place where only one such process can live: it takes over at once what a dead one left there.
+        `elapsed` is a clock of this machine that never stands still or goes back.
+        """
         self._store = store
         self._stack = stack
+        self._work = work
+        self._document = DOCUMENT if work == "watch" else f"{work}.{DOCUMENT}"
         self.length_s = max(length.total_seconds(), _SHORTEST_S)
         self._elapsed = elapsed
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
-        self._own = Holding(number=0, token=secrets.token_hex(8), host=socket.gethostname(), pid=os.getpid())
+        self._own = Holding(number=0, token=token or secrets.token_hex(8), host=socket.gethostname(), pid=os.getpid())
         self._until: float | None = None
         """When this watch's lease ends; None: it has none."""
         self._seen: tuple[str | None, float] = (None, 0.0)
@@ -112,7 +125,7 @@ class Lease:
     def require(self) -> None:
         """Raise LeaseLostError if this watch must not change anything."""
         if self.has_ended():
-            raise LeaseLostError(self._stack)
+            raise LeaseLostError(self._stack, self._work)
 
     @property
     def number(self) -> int:
@@ -134,16 +147,16 @@ class Lease:
         with self._lock:
             self.require()
             try:
-                found = self._store.read(DOCUMENT)
+                found = self._store.read(self._document)
                 if not self._is_own(found) or found is None:
-                    raise LeaseLostError(self._stack)
+                    raise LeaseLostError(self._stack, self._work)
                 self._own = replace(self._own, engine=engine)
                 self._renew(found)
             except LeaseLostError:
                 self._until = None
                 raise
             except (ScalerError, ValueError) as error:
-                raise LeaseLostError(self._stack) from error
+                raise LeaseLostError(self._stack, self._work) from error
 
     def has_left(self, host: str, engine: int) -> bool:
         """Return whether a lock of this engine is what the lease's last holder left, and its time is long over."""
@@ -176,8 +189,8 @@ class Lease:
         with self._lock:
             began = self._elapsed()
             try:
-                found = self._store.read(DOCUMENT)
-                if found is not None and self._is_own(found):
+                found = self._store.read(self._document)
+                if found is not None and self.number and self._is_own(found):
                     self._renew(found, began)
                 else:
                     self._consider(found)
@@ -192,7 +205,7 @@ class Lease:
         """Let another watch take over at once."""
         with self._lock:
             try:
-                found = self._store.read(DOCUMENT)
+                found = self._store.read(self._document)
                 if found is not None and self._is_own(found):
                     self._write(replace(self._own, released=True), found.version)
             except (ScalerError, ValueError):
@@ -216,7 +229,8 @@ class Lease:
         self._until = None
         holding = self._other = _holding(found)
         now = self._elapsed()
-        if found is not None and (holding is None or not holding.released):
+        is_left = holding is not None and (holding.released or holding.token == self._own.token)
+        if found is not None and not is_left:
             if self._seen[0] != found.version:
                 self._seen = (found.version, now)
             if now - self._seen[1] < _SURPLUS * self.length_s:
@@ -240,7 +254,7 @@ class Lease:
             "released": holding.released,
             "write": secrets.token_hex(4),
         }
-        save(self._store, DOCUMENT, json.dumps(document).encode(), after)
+        save(self._store, self._document, json.dumps(document).encode(), after)
 
 
 def _holding(found: Stored | None) -> Holding | None:

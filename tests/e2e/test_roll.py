@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +14,8 @@ import pytest
 
 from scaler.model.ownership import Owner
 from scaler.simulator import SimulatedWorld
-from tests.support.project import Project, wait_until
+from tests.support.backends import database
+from tests.support.project import HETZNER, Project, Vendor, finish, wait_until
 
 FAST = ("--bake", "1s", "--yes", "-o", "json")
 
@@ -151,3 +152,27 @@ def test_a_second_roll_waits_or_says_that_the_stack_is_locked(hetzner: Project) 
     assert hetzner.run("roll", "--abandon", *FAST).document["outcome"] == "converged"
     assert hetzner.state["orders"]["rolls"]["worker"]["state"] == "abandoned"
     assert len(hetzner.agreed()) == 1
+
+
+@pytest.mark.parametrize("place", ["file", "database"])
+def test_a_second_roll_on_another_machine_waits_or_says_that_the_stack_is_locked(
+    make_served: Callable[[Vendor], Project], place: str
+) -> None:
+    project, elsewhere = make_served(HETZNER), ("--state-dir", "elsewhere")
+    with ExitStack() as stack:
+        backend = {"backend": stack.enter_context(database()).url} if place == "database" else {}
+        project.describe(groups={"worker": {"roll": {"bake": "5s", "canary": 0}}}, **backend)
+        project.ensure("2")
+        project.world.add_snapshot("hetzner", "newer", labels={"role": "worker"}, disk=20)
+        project.world.clear_log()
+        first = project.start("roll", "--yes")
+        wait_until(lambda: "rolls" in project.state["orders"], "the roll has begun")
+        refused = project.run("roll", "--yes", "--lock-timeout", "1s", "-o", "json", *elsewhere, code=5)
+        assert (refused.error["code"], "process" in refused.error["why"]) == ("locked", True)
+        second = project.run("roll", "--yes", "-o", "json", *elsewhere)
+        assert "waiting for another roll of demo" in second.stderr
+        assert second.document["outcome"] == "unchanged"
+        assert finish(first).code == 0
+        assert len(project.asked_for) == 2
+        assert list(images(project).values()) == [2]
+        assert len(project.machines) == 2

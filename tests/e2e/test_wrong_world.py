@@ -77,7 +77,15 @@ def shared_endpoint(served: Project, others: EmbeddedCloud) -> Iterator[Project]
 
 def recorded(project: Project) -> dict[str, bytes]:
     """All files of the project, its state and its backend, but for the run's lock and the log of events."""
-    passing = ("demo.lock", "demo.roll.lock", "demo.events.jsonl", "demo.json.lock", "engine.log")
+    passing = (
+        ".lock",
+        "demo.lock",
+        "demo.roll.lock",
+        "roll.lease.json",
+        "demo.events.jsonl",
+        "demo.json.lock",
+        "engine.log",
+    )
     files = [path for path in project.folder.rglob("*") if path.is_file() and not path.name.startswith(passing)]
     return {str(path.relative_to(project.folder)): path.read_bytes() for path in files}
 

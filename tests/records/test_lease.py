@@ -94,6 +94,30 @@ def test_a_watch_that_ends_hands_over_at_once(machines: list[_Machine]) -> None:
     assert not second.lease.has_left("", 0)
 
 
+def test_what_a_dead_one_left_in_the_same_place_is_taken_over_at_once(tmp_path: Path) -> None:
+    def enter(token: str) -> Lease:
+        lease = Lease(FolderStore(tmp_path), "demo", timedelta(seconds=LENGTH_S), work="roll", token=token)
+        lease.look()
+        return lease
+
+    killed, elsewhere = enter("here"), enter("there")
+    assert (killed.is_held, elsewhere.is_held) == (True, False)
+    again = enter("here")
+    assert (again.is_held, again.number) == (True, 2)
+    elsewhere.look()
+    assert not elsewhere.is_held
+
+
+def test_a_roll_and_a_watch_have_a_lease_each(tmp_path: Path) -> None:
+    leases = [Lease(FolderStore(tmp_path), "demo", timedelta(seconds=60), work=work) for work in ("watch", "roll")]
+    for lease in leases:
+        lease.look()
+    assert all(lease.is_held for lease in leases)
+    leases[1].release()
+    with pytest.raises(LeaseLostError, match="This roll of demo has lost its lease"):
+        leases[1].require()
+
+
 @pytest.mark.parametrize("offset", [0.0, 0.1, 0.2, 0.24])
 def test_another_takes_over_within_two_intervals(machines: list[_Machine], time: _Time, offset: float) -> None:
     first, second = machines[:2]
