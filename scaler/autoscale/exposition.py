@@ -18,7 +18,6 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.metrics_core import Metric
 
 from scaler.autoscale.figures import Figures
-from scaler.autoscale.watch import Turn
 from scaler.errors import UsageError
 from scaler.support.clock import Clock
 from scaler.support.text import quoted
@@ -53,10 +52,9 @@ class Exposition:
 
     # -- the stacks ----------------------------------------------------------------------------
 
-    def of(self, stack: str, turn: Turn | None = None) -> Figures:
-        """Return the figures of a stack, which are shown from now on. `turn`: as `Figures.turn`, until that is set."""
+    def of(self, stack: str) -> Figures:
+        """Return the figures of a stack, which are shown from now on."""
         figures = self._stacks.get(stack) or Figures(stack, self._interval, self._clock)
-        figures.turn = turn
         # A new dictionary, since scrapes read it in other threads.
         self._stacks = {**self._stacks, stack: figures}
         return figures

@@ -32,8 +32,8 @@ class Figures:
         self._late_after_s = _LATE_AFTER * interval.total_seconds() + 60
         self._last_end = clock.monotonic()
         self._last_error: str | None = None
-        self.turn: Turn | None = None
-        """Whether the watch acts; None: it always does."""
+        self._turn: Turn | None = None
+        self._is_settled = False
         # One registry for each stack, so that nothing of a stack stays when it goes.
         registry = self._registry = CollectorRegistry()
         self._wanted = Gauge("scaler_wanted", "Servers wanted.", ["stack", "group"], registry=registry)
@@ -77,9 +77,14 @@ class Figures:
         """Return the numbers as families of Prometheus."""
         return self._registry.collect()
 
+    def settle(self, turn: Turn | None) -> None:
+        """From now on `turn` says whether the watch acts; None: it always does. Until then it does not."""
+        self._turn, self._is_settled = turn, True
+
     @property
     def is_active(self) -> bool:
-        return self.turn is None or self.turn.is_held
+        """Whether the watch acts."""
+        return self._is_settled and (self._turn is None or self._turn.is_held)
 
     @property
     def age_s(self) -> float:
@@ -94,9 +99,11 @@ class Figures:
     def health(self) -> dict[str, object]:
         """Return whether ticks end in time, the last error, and whether this watch acts."""
         facts = {"healthy": not self.is_late, "last_tick_s_ago": round(self.age_s, 1), "error": self._last_error}
-        if self.turn is None or self.turn.is_held:
+        if not self._is_settled:
+            return {**facts, "role": "starting"}
+        if self._turn is None or self._turn.is_held:
             return {**facts, "role": "active"}
-        return {**facts, "role": "standby", "active": self.turn.holder}
+        return {**facts, "role": "standby", "active": self._turn.holder}
 
     # -- events of the watch -------------------------------------------------------------------
 

@@ -60,7 +60,10 @@ def run_round(ticker: Ticker, stacks: Sequence[str]) -> int:
 
     with Lanes(commons.engines.are_taken) as lanes:
         for stack in stacks:
-            lanes.start(stack, partial(work, stack))
+            try:
+                lanes.start(stack, partial(work, stack))
+            except RuntimeError as error:
+                ends[stack] = _failed(context, stack, unexpected(error), error)
         lanes.join()
     ordered = [ends[stack] for stack in stacks]
     _show(context, ordered)
@@ -71,7 +74,7 @@ def run_round(ticker: Ticker, stacks: Sequence[str]) -> int:
 
 def _end_of(ticker: Ticker, stack: str, places: Places) -> _End:
     """Carry out one tick of a stack. Whatever goes wrong is the end of this stack's tick, and of no other."""
-    context = replace(ticker.context, stack=stack)
+    context = ticker.context.only(stack)
     try:
         _, spec = load_stack(context)
         if not scales(spec):
@@ -80,14 +83,15 @@ def _end_of(ticker: Ticker, stack: str, places: Places) -> _End:
             tick = replace(ticker, context=context).tick(spec, context.clock.now())
         return _End(stack, exit_code_of(tick, ticker.wait), tick)
     except ScalerError as error:
-        if context.debug:
-            traceback.print_exception(error)
-        return _End(stack, int(error.exit_code), error=error)
+        return _failed(context, stack, error, error)
     except Exception as error:
-        if context.debug:
-            traceback.print_exception(error)
-        failure = unexpected(error)
-        return _End(stack, int(failure.exit_code), error=failure)
+        return _failed(context, stack, unexpected(error), error)
+
+
+def _failed(context: Context, stack: str, failure: ScalerError, cause: Exception) -> _End:
+    if context.debug:
+        traceback.print_exception(cause)
+    return _End(stack, int(failure.exit_code), error=failure)
 
 
 # ---------------------------------------------------------------------------------------------

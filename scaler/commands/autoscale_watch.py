@@ -102,9 +102,9 @@ class _Watches:
     """None: there is one stack only."""
 
     def of(self, stack: str) -> Watch:
-        context = replace(self.ticker.context, stack=stack)
+        context = self.ticker.context.only(stack)
         label = f"{stack}: " if self.places else ""
-        figures = self.exposition.of(stack, _Unsettled()) if self.exposition else None
+        figures = self.exposition.of(stack) if self.exposition else None
         watch = Watch(
             interval=self.interval,
             clock=context.clock,
@@ -127,15 +127,8 @@ class _Watches:
         lock = replace(ticker.lock, timeout=min(ticker.lock.timeout, self.interval))
         with open_lease(ticker.project, spec, os.environ, self.interval, warn) as lease:
             if figures:
-                figures.turn = lease
+                figures.settle(lease)
             yield Duty(replace(ticker, lock=lock, lease=lease).tick, lease)
-
-
-class _Unsettled:
-    """The turn of a watch that has not asked yet whose it is."""
-
-    is_held = False
-    holder = "nobody that is known (not asked yet)"
 
 
 @contextmanager

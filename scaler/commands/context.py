@@ -34,10 +34,8 @@ class Context:
 
     directory: Path
     """The project folder, absolute."""
-    stack: str | None
-    """None: the only spec of the project. The last one, where several were named."""
-    stacks: tuple[str, ...] = ()
-    """All that were named, for the commands that work on several."""
+    stacks: tuple[str, ...]
+    """As named by `--stack`; empty: the only spec of the project."""
     state_dir: Path
     """Absolute; a relative one is relative to `directory`."""
     output: Output
@@ -50,11 +48,25 @@ class Context:
     """Whether a person can be asked: standard input and error are terminals and `CI` is not set."""
     clock: Clock
 
+    @property
+    def stack(self) -> str | None:
+        """The stack that was named; None: the only one of the project. UsageError if several were."""
+        if len(self.stacks) > 1:
+            raise UsageError(
+                f"This command works on one stack, and {len(self.stacks)} are named: {', '.join(self.stacks)}.",
+                fix="Name one with --stack. `scaler autoscale` takes several.",
+            )
+        return self.stacks[0] if self.stacks else None
+
     def of(self, stack: str) -> Context:
         """Return the same for the stack that a file names; UsageError if `--stack` names another."""
         if self.stack not in (None, stack):
             raise UsageError(f"--stack is {self.stack}, but the file is for {stack}.", fix="Leave out --stack.")
-        return replace(self, stack=stack)
+        return self.only(stack)
+
+    def only(self, stack: str) -> Context:
+        """Return the same for one of several stacks."""
+        return replace(self, stacks=(stack,))
 
     def colored(self, stream: TextIO) -> bool:
         """Return whether to use colour on this stream."""
@@ -74,7 +86,6 @@ def make_context(options: Mapping[str, Any], environ: Mapping[str, str]) -> Cont
     directory = Path(options["directory"]).resolve()
     return Context(
         directory=directory,
-        stack=options["stack"][-1] if options["stack"] else None,
         stacks=tuple(dict.fromkeys(options["stack"] or ())),
         state_dir=directory / (options["state_dir"] or ".scaler"),
         output=Output(options["output"]),

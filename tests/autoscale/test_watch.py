@@ -204,7 +204,9 @@ def exposition(tmp_path: Path) -> Iterator[Exposition]:
 
 @pytest.fixture
 def figures(exposition: Exposition) -> Figures:
-    return exposition.of("prod")
+    figures = exposition.of("prod")
+    figures.settle(None)
+    return figures
 
 
 def numbers(exposition: Exposition) -> dict[tuple[str, ...], float]:
@@ -290,7 +292,9 @@ def test_each_stack_has_its_own_figures_and_health_names_the_one_that_is_stale(
             if sample.name in ("scaler_runs_total", "scaler_skipped_ticks_total", "scaler_active")
         }
 
-    test = exposition.of("test", Held("process 4711 on app-1"))
+    test = exposition.of("test")
+    assert health()[1]["stacks"]["test"]["role"] == "starting"
+    test.settle(Held("process 4711 on app-1"))
     live = Live(tmp_path)
     figures.began(0.0, 0)
     figures.ticked(live.tick(jobs=50), 2.0)

@@ -90,7 +90,9 @@ def _measure(folder: Path, arguments: argparse.Namespace) -> int:
         while (row := _read(address))["scaler_ready"] < arguments.stacks:
             time.sleep(1)
         _print(f"all have a server after {time.monotonic() - began:.0f} s", row, service.pid)
-        rows.append(row)
+        # The first ticks may have taken longer than an interval; the next ones say so.
+        time.sleep(arguments.interval)
+        rows.append(_read(address))
         began = time.monotonic()
         for interval in range(arguments.intervals):
             _change(folder, arguments, interval)

@@ -162,3 +162,10 @@ def test_once_for_all_stacks_ends_with_the_worst_code_and_one_report(project: Pr
 def test_what_makes_no_sense_for_several_stacks(hetzner: Project, arguments: tuple[str, ...], message: str) -> None:
     assert hetzner.vendor is HETZNER
     assert message in hetzner.run("autoscale", *arguments, "-o", "json", code=64).error["message"]
+
+
+def test_a_command_for_one_stack_refuses_several(hetzner: Project) -> None:
+    for arguments, environ in ((("-s", "demo", "-s", "test"), {}), ((), {"SCALER_STACK": "demo test"})):
+        ran = hetzner.run("ensure", "1", "--yes", *arguments, "-o", "json", code=64, environ=environ)
+        assert ran.error["message"] == "This command works on one stack, and 2 are named: demo, test."
+    assert hetzner.engine_runs == []

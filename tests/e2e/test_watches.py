@@ -103,15 +103,15 @@ def project(make_served: Callable[[Vendor], Project]) -> Project:
 
 
 @pytest.fixture
-def start(project: Project, backend: Database) -> Iterator[Callable[[str], Machine]]:
+def start(project: Project, backend: Database) -> Iterator[Callable[..., Machine]]:
     """What starts a watch on another machine."""
     made: list[Machine] = []
     port = urlsplit(backend.url).port
     assert port
 
-    def start(name: str) -> Machine:
+    def start(name: str, *more: str) -> Machine:
         wire = Wire(port)
-        arguments = ("autoscale", "--watch", _INTERVAL, "--metrics-listen", "127.0.0.1:0", "--state-dir", name)
+        arguments = ("autoscale", "--watch", _INTERVAL, "--metrics-listen", "127.0.0.1:0", "--state-dir", name, *more)
         environ = {"PULUMI_BACKEND_URL": backend.url.replace(str(port), str(wire.port))}
         log = (project.folder / f"{name}.log").open("w")
         process = project.start(*arguments, environ=environ, stderr=log, stdout=log)
@@ -202,3 +202,34 @@ def test_a_watch_that_ends_hands_over_at_once(project: Project, start: Callable[
     text = (project.folder / "second.log").read_text()
     assert re.search(r"standby: process \d+ on \S+ acts", text)
     wait_until(lambda: "active: this watch acts now" in (project.folder / "second.log").read_text(), "that it says so")
+
+
+@pytest.mark.calm("the counts of the ticks depend on what the cloud refuses")
+def test_another_service_takes_over_each_stack_and_the_counts_are_exact(
+    project: Project, start: Callable[..., Machine]
+) -> None:
+    for stack in ("one", "two"):
+        spec = project.spec_path.read_text().replace("- jobs", f"- jobs-{stack}")
+        (project.folder / "stacks" / f"{stack}.yaml").write_text(spec)
+        (project.folder / f"jobs-{stack}").write_text("10")
+    project.spec_path.unlink()
+
+    def names() -> list[str]:
+        return sorted(str(server.name) for server in project.world.servers(project.vendor.name))
+
+    def roles(machine: Machine) -> dict[str, str]:
+        with suppress(requests.RequestException):
+            stacks = requests.get(f"{machine.address}/healthz", timeout=2).json()["stacks"]
+            return {name: facts["role"] for name, facts in stacks.items()}
+        return {}
+
+    first = start("first", "--all")
+    wait_until(lambda: names() == ["one-worker-1", "two-worker-1"], "a server of each stack")
+    second = start("second", "--all")
+    wait_until(lambda: roles(second) == {"one": "standby", "two": "standby"}, "a second service that stands by")
+    assert roles(first) == {"one": "active", "two": "active"}
+    _kill(first, project)
+    (project.folder / "jobs-two").write_text("30")
+    wait_until(lambda: roles(second) == {"one": "active", "two": "active"}, "the other one acting for both")
+    grown = ["one-worker-1", "two-worker-1", "two-worker-2", "two-worker-3"]
+    wait_until(lambda: names() == grown, "three servers of the second stack")
