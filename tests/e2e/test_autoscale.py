@@ -78,13 +78,14 @@ def test_jobs_raise_the_servers_and_their_end_lowers_them_again(project: Project
     assert address
     wait_until(lambda: _shown(address[0], "scaler_ready") == 5, "five ready servers")
     assert set(project.records) == {f"demo-worker-{number}" for number in range(1, 6)}
+    oldest, *_, youngest = project.by_age
     drain(queue)
     wait_until(lambda: _shown(address[0], "scaler_ready") == 1, "one ready server")
     assert requests.get(f"{address[0]}/healthz", timeout=5).json()["error"] is None
     watching.send_signal(signal.SIGTERM)
     ended = finish(watching)
     assert (ended.code, ended.stderr) == (0, "stopped\n")
-    assert list(project.agreed()) == ["demo-worker-1"]
+    assert list(project.agreed()) == [oldest]
 
     up, down = [decision for decision in decisions(project) if decision["from"] != decision["to"]]
     assert (up["from"], up["to"], up["metrics"]["jobs"]["value"]) == (1, 5, 45)
@@ -92,12 +93,12 @@ def test_jobs_raise_the_servers_and_their_end_lowers_them_again(project: Project
     calm = next(one for one in decisions(project) if [cap["name"] for cap in one["caps"]] == ["stabilisation"])
     assert _moment(down) - _moment(calm) >= timedelta(seconds=2), "asked for that long before it was done"
 
-    born = project.run("why", "demo-worker-5", "-o", "json").document
+    born = project.run("why", youngest, "-o", "json").document
     [told] = [event for event in born["run"]["events"] if event["event"] == "autoscale.decided"]
     assert told["decision"] == down
-    text = project.run("why", "demo-worker-5").stdout
+    text = project.run("why", youngest).stdout
     assert "1 instead of 5: jobs is 0, at 10 per server: 0" in text
-    assert "5 instead of 1: jobs is 45, at 10 per server: 4.5" in project.run("why", "demo-worker-1").stdout
+    assert "5 instead of 1: jobs is 45, at 10 per server: 4.5" in project.run("why", oldest).stdout
     assert "5 instead of 1: jobs is 45" in ended.stdout
 
 

@@ -29,6 +29,7 @@ def document(project: Project, *arguments: str, code: int = 0) -> dict[str, Any]
 def test_history_tells_every_run_with_its_start_and_its_end(hetzner: Project) -> None:
     assert hetzner.run("history").stdout == "Nothing has happened yet.\n"
     hetzner.ensure("2")
+    _, youngest = hetzner.by_age
     hetzner.run("decrease", "--yes")
     hetzner.ensure("11", code=3)
     hetzner.run("preview", "5")
@@ -45,16 +46,16 @@ def test_history_tells_every_run_with_its_start_and_its_end(hetzner: Project) ->
     assert results[0]["groups"] == {"worker": {"wanted": 2, "before": 0, "ready": 2}}
     assert results[0]["requests"]["create"] == 2
 
-    own = document(hetzner, "history", "--server", "demo-worker-2")["events"]
+    own = document(hetzner, "history", "--server", youngest)["events"]
     assert [event["event"] for event in own] == [
         "server.creating",
         "server.running",
         "server.deleting",
         "server.deleted",
     ]
-    assert document(hetzner, "history", "--server", "demo-worker-2", "-n", "1")["events"] == own[-1:]
+    assert document(hetzner, "history", "--server", youngest, "-n", "1")["events"] == own[-1:]
     assert yaml.safe_load(hetzner.run("history", "-o", "yaml").stdout)["events"] == events
-    assert "| server.deleted | demo-worker-2 |" in hetzner.run("history", "-o", "markdown").stdout
+    assert f"| server.deleted | {youngest} |" in hetzner.run("history", "-o", "markdown").stdout
     table = hetzner.run("history").stdout.splitlines()
     assert table[0].split() == ["AT", "EVENT", "SERVER", "FROM", "TO", "REASON", "CAUSE"]
     assert len(table) == len(events) + 1
@@ -72,8 +73,9 @@ def test_why_names_the_decision_its_numbers_and_its_deadline(hetzner: Project) -
     assert why["deadline"] == {"seconds": 600.0, "why": "start_within of the spec"}
     assert [event["to"] for event in why["transitions"]] == ["new", "running"]
 
+    *_, youngest = hetzner.by_age
     hetzner.ensure("1")
-    gone = document(hetzner, "why", "demo-worker-3")
+    gone = document(hetzner, "why", youngest)
     assert gone["decision"]["reason"] == "worker wants 1, has 3: newest first"
     assert gone["run"]["groups"] == {"worker": {"wanted": 1, "before": 3, "ready": 1}}
     # Five boots were seen by then: the deadline is learned.
@@ -276,7 +278,7 @@ def test_prune_removes_what_is_old_and_nothing_else(hetzner: Project, tmp_path: 
     assert list(logs.iterdir()) == [fresh]
     assert not left.parent.exists()
     assert other.exists()
-    assert [server["name"] for server in hetzner.state["servers"]] == ["demo-worker-1"]
+    assert [server["name"] for server in hetzner.state["servers"]] == list(one)
 
     # The engine does not miss it.
     hetzner.ensure("2")

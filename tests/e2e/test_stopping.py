@@ -149,9 +149,10 @@ def test_a_drain_outlives_its_run_and_the_next_one_finds_its_result(
     hetzner.describe(groups={"worker": {"count": 2, **draining(hetzner, text, drain_within="1h")}})
     hetzner.ensure()
     two = hetzner.agreed()
+    oldest, youngest = hetzner.by_age
     with running(hetzner, "ensure", "1", "--yes", "-o", "json") as run:
         (pid,) = seen(run, lambda: lines_of(hetzner, "pids"), "the drain")
-        seen(run, lambda: hetzner.checkpoint.outputs["demo-worker-2"].get("drain"), "the drain in the stack")
+        seen(run, lambda: hetzner.checkpoint.outputs[youngest].get("drain"), "the drain in the stack")
         run.send_signal(number)
         assert finish(run).code == code
     assert is_alive(int(pid))
@@ -161,14 +162,14 @@ def test_a_drain_outlives_its_run_and_the_next_one_finds_its_result(
     hetzner.world.clear_log()
     assert hetzner.ensure("1", "--no-wait", code=4).document["steps"] == []
     assert hetzner.changes == []
-    shown = hetzner.records["demo-worker-2"]
+    shown = hetzner.records[youngest]
     assert (shown["status"], shown["drain"]["stage"]) == ("stopping", "draining")
     assert "draining until" in hetzner.run("status").stdout
     (hetzner.folder / "over").touch()
     hetzner.ensure("1")
     assert lines_of(hetzner, "drained") == ["done"]
-    assert hetzner.agreed() == {"demo-worker-1": two["demo-worker-1"]}
-    assert events_of(hetzner, "demo-worker-2")[2:] == ["stopping", "draining", "deleting", "deleted"]
+    assert hetzner.agreed() == {oldest: two[oldest]}
+    assert events_of(hetzner, youngest)[2:] == ["stopping", "draining", "deleting", "deleted"]
 
 
 @pytest.mark.acceptance("T10")
@@ -178,15 +179,16 @@ def test_a_draining_server_is_taken_back_before_a_new_one_is_created(project: Pr
     project.describe(groups={"worker": {"count": 2, "stop": stop}})
     project.ensure()
     two = project.agreed()
+    _, youngest = project.by_age
     project.ensure("1", "--no-wait", code=4)
     (pid,) = wait_until(lambda: lines_of(project, "pids"), "the drain")
     project.world.clear_log()
-    assert [step[:2] for step in project.run("preview", "2", "-o", "json").steps] == [("resume", "demo-worker-2")]
+    assert [step[:2] for step in project.run("preview", "2", "-o", "json").steps] == [("resume", youngest)]
     ran = project.ensure("2")
-    assert [step[:2] for step in ran.steps] == [("resume", "demo-worker-2")]
-    assert (lines_of(project, "resumed"), project.changes, project.agreed()) == (["demo-worker-2"], [], two)
+    assert [step[:2] for step in ran.steps] == [("resume", youngest)]
+    assert (lines_of(project, "resumed"), project.changes, project.agreed()) == ([youngest], [], two)
     assert not is_alive(int(pid))
-    assert events_of(project, "demo-worker-2")[2:] == ["stopping", "draining", "resumed"]
+    assert events_of(project, youngest)[2:] == ["stopping", "draining", "resumed"]
 
 
 # ---------------------------------------------------------------------------------------------
@@ -274,8 +276,9 @@ def test_records_of_deleted_servers_go_after_their_retention_and_no_others(hetzn
 
     hetzner.describe(retention="1h")
     hetzner.ensure("3")
+    oldest, *others = hetzner.by_age
     hetzner.ensure("1")
-    kept = {"demo-worker-1": "running", "demo-worker-2": "deleted", "demo-worker-3": "deleted"}
+    kept = {oldest: "running", **dict.fromkeys(others, "deleted")}
     hetzner.run("status", "--refresh")
     assert recorded() == kept
 
@@ -289,6 +292,6 @@ def test_records_of_deleted_servers_go_after_their_retention_and_no_others(hetzn
     assert recorded() == kept
     hetzner.describe(retention="1h")
     hetzner.run("status", "--refresh")
-    assert recorded() == {"demo-worker-1": "running"}
+    assert recorded() == {oldest: "running"}
     hetzner.ensure("1")
-    assert recorded() == {"demo-worker-1": "running"}
+    assert recorded() == {oldest: "running"}
