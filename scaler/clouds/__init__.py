@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from scaler.clouds.errors import (
     PASSING,
+    ActionFailedError,
     AddressQuotaError,
     AmbiguousError,
     AuthError,
@@ -25,12 +26,13 @@ from scaler.clouds.errors import (
     RateLimitedError,
     TransientError,
 )
-from scaler.clouds.facts import Catalogue, Image, Limits, Offer, Reference, Room
+from scaler.clouds.facts import Catalogue, Image, Limits, Offer, Reference, Room, Work
 from scaler.clouds.protocol import Cloud
 from scaler.model import Machine
 
 __all__ = [
     "PASSING",
+    "ActionFailedError",
     "AddressQuotaError",
     "AmbiguousError",
     "AuthError",
@@ -51,6 +53,7 @@ __all__ = [
     "Reference",
     "Room",
     "TransientError",
+    "Work",
     "oldest_first",
 ]
 

@@ -30,6 +30,7 @@ from scaler.clouds import (
     RateLimitedError,
     Reference,
     Room,
+    Work,
     oldest_first,
 )
 from scaler.clouds.bundling import Body, Bundler
@@ -51,6 +52,7 @@ _NAMES_PER_CREATE = 10
 _WORTH_LISTS = 25
 """From so many droplets on, two lists of the account are cheaper than to ask for each."""
 _BETWEEN_LISTS_S = 2.0
+_ACTIONS: Mapping[Work, str] = {"delete": "destroy", "reboot": "reboot"}
 _CPU_WINDOW_S = 600
 _TAG = re.compile(r"[a-zA-Z0-9_\-:]{1,255}")
 
@@ -112,6 +114,10 @@ class DigitalOceanCloud:
         self._references = ReferenceLists(self._read_references, clock)
         self._made: set[str] = set()
         """Tags that surely exist."""
+        self._reboots: dict[str, int] = {}
+        """By id of each droplet that was asked to reboot: the id of that action."""
+        self._told: set[int] = set()
+        """Failed actions that were told of."""
         self._bundler = Bundler(self._create, most=_NAMES_PER_CREATE, clock=clock)
         self.snapshots = DigitalOceanSnapshots(self._client, _asking, self._pages, _tags)
 
@@ -134,7 +140,26 @@ class DigitalOceanCloud:
     def is_busy(self, id: str) -> bool:
         with _asking(f"read the actions of droplet {id}"):
             newest = self._client.droplet_actions.list(_number(id), per_page=1)["actions"]
-        return any(action["status"] == "in-progress" for action in newest)
+        # A new action is not listed at once.
+        is_late = id in self._reboots and all(action["id"] < self._reboots[id] for action in newest)
+        return is_late or any(action["status"] == "in-progress" for action in newest)
+
+    def failed(self, ids: Collection[str], work: Work) -> Mapping[str, str]:
+        """Return those of the droplets whose deletion or reboot has failed, by the account's 200 newest actions."""
+        with _asking("read the actions on droplets"):
+            rows = self._client.actions.list(per_page=_PER_PAGE)["actions"]
+        newest: dict[str, Row] = {}
+        for row in sorted(rows, key=lambda row: int(row["id"]), reverse=True):
+            if row["resource_type"] == "droplet" and row["type"] == _ACTIONS[work]:
+                newest.setdefault(str(row["resource_id"]), row)
+        failed = {
+            droplet: int(newest[droplet]["id"])
+            for droplet in ids
+            if droplet in newest and newest[droplet]["status"] == "errored"
+        }
+        failed = {droplet: action for droplet, action in failed.items() if action not in self._told}
+        self._told |= {*failed.values()}
+        return {droplet: f"its action {action} ({_ACTIONS[work]}) has errored" for droplet, action in failed.items()}
 
     def create(self, request: MachineRequest) -> Machine:
         body = _create_body(request)
@@ -178,7 +203,8 @@ class DigitalOceanCloud:
         self._act(id, "shutdown")
 
     def reboot(self, id: str) -> None:
-        self._act(id, "reboot")
+        if action := self._act(id, "reboot"):
+            self._reboots[id] = action
 
     def cpu(self, id: str) -> float | None:
         with _asking(f"read the CPU use of droplet {id}."):
@@ -299,13 +325,15 @@ class DigitalOceanCloud:
     def close(self) -> None:
         self._session.close()
 
-    def _act(self, id: str, action: str) -> None:
+    def _act(self, id: str, action: str) -> int | None:
+        """Begin an action, and return its id; None if the droplet is so already."""
         with _asking(f"{action.replace('_', ' ')} droplet {id}", changing=True):
             try:
-                self._client.droplet_actions.post(_number(id), body={"type": action})
+                return int(self._client.droplet_actions.post(_number(id), body={"type": action})["action"]["id"])
             except InvalidError as error:
                 if not _ALREADY_SO.search(error.why):
                     raise
+        return None
 
     def _candidates(self, image: ImageRef) -> list[Image]:
         """Return the images that a spec names, newest first, at least one."""

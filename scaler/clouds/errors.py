@@ -100,5 +100,11 @@ class BusyError(CloudError):
     code = "busy"
 
 
+class ActionFailedError(CloudError):
+    """The cloud accepted a request, and failed to carry it out afterwards."""
+
+    code = "action_failed"
+
+
 PASSING = (TransientError, RateLimitedError, AmbiguousError)
 """Errors that say nothing about the servers: the same request may succeed a moment later."""

@@ -10,6 +10,9 @@ from typing import Literal
 Reference = Literal["ssh_key", "network", "firewall", "placement_group", "vpc"]
 """The kinds of things that a spec names beside images."""
 
+Work = Literal["delete", "reboot"]
+"""What a cloud accepts at once, and can fail to carry out afterwards without a trace on the machine."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:

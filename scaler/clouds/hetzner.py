@@ -42,6 +42,7 @@ from scaler.clouds import (
     Reference,
     Room,
     TransientError,
+    Work,
     oldest_first,
 )
 from scaler.clouds.deadlines import Deadlines
@@ -63,6 +64,7 @@ _DELETION_S = 30.0
 _DELETION_POLL_S = 0.25
 _ACTIONS_PER_REQUEST = 25
 """As Hetzner's own Go client asks for them, so that the address stays short (hcloud-go: `action_waiter.go`)."""
+_COMMANDS: Mapping[Work, str] = {"delete": "delete_server", "reboot": "reboot_server"}
 _CPU_STEP = timedelta(minutes=1)
 _FRESH_S = 5.0
 """How old a list of what has room for some servers may be: others fill it too."""
@@ -136,6 +138,10 @@ class HetznerCloud:
         self._deletions: dict[str, int] = {}
         """By id of each server whose deletion was accepted: the id of the action that deletes it."""
         self.snapshots = HetznerSnapshots(self._client, _asking, _pages)
+        self._reboots: dict[str, int] = {}
+        """The same of reboots."""
+        self._told: set[int] = set()
+        """Failed actions that were told of."""
 
     def list_owned(self, owner: Owner) -> list[Machine]:
         with _asking(f"list the servers of stack {owner.stack}"):
@@ -196,26 +202,57 @@ class HetznerCloud:
         running, gone = set(asked), set[str]()
         end, pause = self._clock.monotonic() + _DELETION_S, _DELETION_POLL_S
         while running:
-            states = self._states_of(sorted(running))
-            running -= {number for number, state in states.items() if state != "running"}
-            gone |= {asked[number] for number, state in states.items() if state == "success"}
+            actions = self._actions(sorted(running))
+            running -= {number for number, action in actions.items() if action["status"] != "running"}
+            gone |= {asked[number] for number, action in actions.items() if action["status"] == "success"}
             if not running or self._clock.monotonic() >= end:
                 break
             self._clock.sleep(pause)
             pause = min(2 * pause, _DELETION_POLL_S * 8)
         return frozenset(gone)
 
-    def _states_of(self, actions: Sequence[int]) -> dict[int, str]:
-        """Return the status of each action, by its id; what the cloud does not tell now is left out."""
-        states: dict[int, str] = {}
-        for start in range(0, len(actions), _ACTIONS_PER_REQUEST):
-            some = actions[start : start + _ACTIONS_PER_REQUEST]
-            # A question that fails says nothing: the deletions were accepted all the same.
-            with suppress(CloudError), _asking("read the actions that delete servers"):
+    def failed(self, ids: Collection[str], work: Work) -> Mapping[str, str]:
+        """Return those of the servers whose deletion or reboot has failed, with the cloud's words.
+
+        One request asks for 25 actions that this client began; of servers on which another one did, as many are
+        asked each for its newest action.
+        """
+        begun = self._deletions if work == "delete" else self._reboots
+        known = {server: begun[server] for server in ids if server in begun}
+        actions = self._actions(sorted(known.values()))
+        found: dict[str, Mapping[str, Any]] = {
+            server: actions[number] for server, number in known.items() if number in actions
+        }
+        for server in sorted(set(ids) - known.keys())[:_ACTIONS_PER_REQUEST]:
+            newest = self._newest_action(server)
+            if newest and newest["command"] == _COMMANDS[work]:
+                found[server] = newest
+        failed = {
+            server: action
+            for server, action in found.items()
+            if action["status"] == "error" and action["id"] not in self._told
+        }
+        self._told |= {action["id"] for action in failed.values()}
+        return {server: _words(action) for server, action in failed.items()}
+
+    def _newest_action(self, server: str) -> Mapping[str, Any] | None:
+        with suppress(CloudError), _asking(f"read the newest action of server {server}"):
+            parameters = {"sort": "id:desc", "per_page": 1}
+            rows = self._client.request("GET", f"/servers/{_number(server)}/actions", params=parameters)["actions"]
+            return rows[0] if rows else None
+        return None
+
+    def _actions(self, numbers: Sequence[int]) -> dict[int, Mapping[str, Any]]:
+        """Return actions by their ids; what the cloud does not tell now is left out."""
+        actions: dict[int, Mapping[str, Any]] = {}
+        for start in range(0, len(numbers), _ACTIONS_PER_REQUEST):
+            some = numbers[start : start + _ACTIONS_PER_REQUEST]
+            # A question that fails says nothing: what was asked for was accepted all the same.
+            with suppress(CloudError), _asking("read the actions on servers"):
                 # The client's own list of actions has no parameter for ids.
                 rows = self._client.request("GET", "/actions", params={"id": some})["actions"]
-                states |= {int(row["id"]): str(row["status"]) for row in rows if row["id"] in some}
-        return states
+                actions |= {int(row["id"]): {**row, "status": str(row["status"])} for row in rows if row["id"] in some}
+        return actions
 
     def power_on(self, id: str) -> None:
         with _asking(f"power on server {id}", changing=True):
@@ -231,7 +268,7 @@ class HetznerCloud:
 
     def reboot(self, id: str) -> None:
         with _asking(f"reboot server {id}", changing=True):
-            self._client.servers.reboot(Server(id=_number(id)))
+            self._reboots[id] = self._client.servers.reboot(Server(id=_number(id))).id
 
     def cpu(self, id: str) -> float | None:
         with _asking(f"read the CPU use of server {id}"):
@@ -525,6 +562,12 @@ def _pages(list_function: Callable[..., tuple[Sequence[Any], Meta]], **filters: 
 
 def _asking(what: str, *, changing: bool = False) -> AbstractContextManager[None]:
     return asking(TITLE, what, changing=changing, also=hcloud.HCloudException)
+
+
+def _words(action: Mapping[str, Any]) -> str:
+    """Return what the cloud says of an action that failed."""
+    error = action.get("error") or {}
+    return f"{error.get('code', 'error')}: {error.get('message', 'no reason was given')}"
 
 
 def _number(id: str) -> int:

@@ -22,6 +22,9 @@ class Cloud(Protocol):
     And where what a request names must fit together, `check_request(request) -> Sequence[Room]`: InvalidError if the
     cloud would refuse the request for what it names, whatever its capacity; else what of it has room for a number
     of servers only. It is asked after `reference`, before anything is created.
+    And where it tells what becomes of a request that it accepted, `failed(ids, work) -> Mapping[str, str]`: of
+    machines whose deletion (`delete`) or reboot (`reboot`) was accepted and that are not at work, those where it has
+    failed, each with the cloud's words; a failure is told once.
     And where it can say so of many machines at once, `prove_gone(ids) -> frozenset[str]`: of machines that a
     list lacks and whose deletion was accepted, those that are gone for sure, with their names free again.
     And where one request labels many machines, `label_many(ids, (key, value), *, on) -> None`: put the label on all of

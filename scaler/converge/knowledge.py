@@ -62,6 +62,10 @@ class Knowledge:
     is_quota_read: bool = False
     are_names_read: bool = False
     """Whether `advice.taken` has the names that all machines of the account had a moment ago."""
+    undeleted: Mapping[str, CloudError] = field(default_factory=dict)
+    """By server: why a deletion that the cloud accepted has failed, since the run last decided."""
+    not_rebooted: Mapping[str, CloudError] = field(default_factory=dict)
+    """By server: why a reboot that the cloud accepted has failed, since the run last reported it."""
     failed_rolls: frozenset[str] = frozenset()
     """Groups whose roll failed during this run."""
     advice: Advice = field(default_factory=Advice)

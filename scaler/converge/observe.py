@@ -12,6 +12,7 @@ from scaler.clouds import (
     CloudError,
     GoneError,
 )
+from scaler.converge.failed_actions import note_failed
 from scaler.converge.knowledge import Knowledge
 from scaler.converge.ports import Ports
 from scaler.converge.recognise import identity_here, identity_or_new, is_known, recognise_place, recorded_identity
@@ -229,6 +230,7 @@ def take_in(knowledge: Knowledge, machines: Sequence[Machine], ports: Ports) -> 
     found = sort_out([*machines, *unlisted], recorded, knowledge.owner, claims)
     rebooting = {server.id for server in knowledge.records.values() if server.status is Status.REBOOTING}
     seen = [_with_lock(machine, ports) if machine.id in rebooting else machine for machine in found.ours]
+    knowledge = note_failed(knowledge, seen, ports)
     findings = Findings(
         is_ready=lambda server: _is_ready(spec, server, ports),
         trouble=ports.readiness.trouble,
@@ -237,6 +239,7 @@ def take_in(knowledge: Knowledge, machines: Sequence[Machine], ports: Ports) -> 
         unclaimed=found.unclaimed,
         owner=knowledge.owner,
         deadlines=knowledge.deadlines,
+        undeleted=frozenset(knowledge.undeleted),
     )
     world = assess(spec, seen, knowledge.stack, knowledge.records, ports.clock.now(), findings)
     servers = {

@@ -212,7 +212,13 @@ def _wait(operation: _Operation, deadline: float, ports: Ports) -> _Operation:
         raise confirmed.error
     knowledge, unlabelled = put_right_at_last(confirmed.knowledge, ports, patient=True)
     knowledge = give_up_waiting(knowledge, confirmed.late, ports)
-    return replace(operation, knowledge=knowledge, failures=(*operation.failures, *refused, *unlabelled))
+    failed = knowledge.not_rebooted
+    return replace(
+        operation,
+        knowledge=knowledge,
+        errors={**operation.errors, **failed},
+        failures=(*operation.failures, *refused, *failed.values(), *unlabelled),
+    )
 
 
 # ---------------------------------------------------------------------------------------------

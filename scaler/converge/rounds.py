@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from scaler.converge.apply import apply_phase
 from scaler.converge.checks import check_counts, check_named
 from scaler.converge.confirm import Confirmed, confirm, on_their_way
-from scaler.converge.decide import Next, Verdict, decide_next
+from scaler.converge.decide import TRIES, Next, Verdict, decide_next
 from scaler.converge.demand import Request, ordered, stale
 from scaler.converge.done import Done
 from scaler.converge.establish import establish
@@ -108,6 +108,9 @@ def converge(request: Request, standing: Standing, ports: Ports) -> Ended:
                 raise confirmed.error
             if verdict.next is Next.STOP or confirmed.late:
                 return Ended(standing, confirmed.late)
+            standing = _note_undeleted(standing)
+            if standing.journal.count("undeleted") > TRIES:
+                return Ended(standing)
             standing = _plan_again(request, standing, ports)
         except ScalerError as error:
             if not standing.journal.reports:
@@ -200,8 +203,20 @@ def confirm_round(request: Request, standing: Standing, ports: Ports) -> tuple[S
     ports.progress.phase("confirming")
     seen = do_what_is_due(observe_patiently(standing.knowledge, ports, request.deadline))
     confirmed = confirm(look_and_do, seen, clock=ports.clock, deadline=request.deadline, progress=ports.progress)
-    journal = standing.journal.fail(*refused)
-    return replace(standing, knowledge=confirmed.knowledge, journal=journal), confirmed
+    journal = standing.journal.fail(*refused, *confirmed.knowledge.not_rebooted.values())
+    knowledge = replace(confirmed.knowledge, not_rebooted={})
+    return replace(standing, knowledge=knowledge, journal=journal), replace(confirmed, knowledge=knowledge)
+
+
+def _note_undeleted(standing: Standing) -> Standing:
+    """Count a round in which deletions failed, so that they are asked for again; say so when it was often enough."""
+    failed = standing.knowledge.undeleted
+    if not failed:
+        return standing
+    journal = standing.journal.tally("undeleted")
+    if journal.count("undeleted") > TRIES:
+        journal = journal.fail(*failed.values())
+    return replace(standing, knowledge=replace(standing.knowledge, undeleted={}), journal=journal)
 
 
 def _plan_again(request: Request, standing: Standing, ports: Ports) -> Standing:

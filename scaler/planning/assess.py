@@ -38,6 +38,8 @@ class Findings:
     """Whose machines these are; None: those with the spec's names."""
     probe: Probe = lambda how, servers: {server.name: CheckResult.FAILED for server in servers}
     """Check servers now; asked only of groups with a late one."""
+    undeleted: frozenset[str] = frozenset()
+    """Servers whose deletion was accepted and has failed: they are there as before."""
     deadlines: Mapping[str, Deadline] = field(default_factory=dict)
     """By group; without one, the spec's `start_within` counts."""
 
@@ -172,7 +174,8 @@ class _Observation:
         `before` is the last one, and `entry` what the engine's state holds of the machine; None: nothing.
         """
         current = self._with_facts(name, machine, before, entry)
-        status = self._status(current, machine, before, in_stack=entry is not None)
+        is_undeleted = before is not None and before.name in self.findings.undeleted
+        status = self._status(current, machine, before, in_stack=entry is not None or is_undeleted)
         if before is None:
             since = self._created(current) if machine.phase is Phase.BOOTING else self.now
             server = replace(current, status=status, since=since)

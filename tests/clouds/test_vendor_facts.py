@@ -184,3 +184,21 @@ def test_a_refused_address_is_no_refused_server(embedded: EmbeddedCloud) -> None
         with pytest.raises(QuotaError) as raised:
             cloud.create(request_for(Hetzner, "one-more"))
     assert not isinstance(raised.value, AddressQuotaError)
+
+
+@pytest.mark.parametrize("vendor", [Hetzner, DigitalOcean], ids=lambda vendor: vendor.name)
+@pytest.mark.parametrize("work", ["delete", "reboot"])
+def test_what_was_accepted_and_failed_is_told_once(embedded: EmbeddedCloud, vendor: Vendor, work: str) -> None:
+    with closing(opened(embedded, vendor)) as cloud, closing(opened(embedded, vendor)) as other:
+        machine, well = (cloud.create(request_for(vendor, f"prod-worker-{number}")).id for number in (1, 2))
+        embedded.world.add_fault("action_error", method="DELETE|POST", path=f"/{machine}(/|$)")
+        for each in (machine, well):
+            getattr(cloud, work)(each)
+        for asker in (cloud, other):
+            # Another process knows no action's id, and asks the machine, or the account.
+            told = asker.failed([machine], work)  # type: ignore[attr-defined]
+            assert list(told) == [machine]
+            assert "failed" in told[machine] or "errored" in told[machine]
+            assert asker.failed([machine], work) == {}  # type: ignore[attr-defined]
+        if work == "reboot":
+            assert other.failed([well], work) == {}  # type: ignore[attr-defined]

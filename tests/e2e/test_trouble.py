@@ -259,3 +259,54 @@ def test_a_server_that_was_made_without_its_network_is_named(hetzner: Project) -
     hetzner.run("replace", named[1], "--yes")
     servers = hetzner.run("status", "--refresh", "-o", "json").document["servers"]
     assert [server["outdated"] for server in servers if server["status"] == "running"] == [None, None]
+
+
+@pytest.mark.calm("the fault is for one action")
+def test_a_deletion_that_fails_is_asked_for_again_at_once(project: Project) -> None:
+    """The cloud accepts it and fails: nothing is waited for that will not come."""
+    project.world.set_knobs(delete_s=0.5, visible_after_delete_s=0.5)
+    project.ensure("3")
+    fault = project.fault("action_error", "DELETE", one=True)
+    ran = project.ensure("2", "--timeout", "60s")
+    assert project.world.fired(fault) == 1
+    assert re.search(r"the deletion of demo-worker-\d failed at the cloud", ran.stderr), ran.stderr
+    assert len(project.agreed()) == 2
+
+
+@pytest.mark.calm("the faults are for these actions")
+def test_deletions_that_always_fail_end_the_run_with_the_cloud_s_words(project: Project) -> None:
+    project.ensure("2")
+    fault = project.fault("action_error", "DELETE", one=True, times=None)
+    ran = project.ensure("1", "--timeout", "120s", code=1)
+    assert 2 <= project.world.fired(fault) <= 4
+    assert re.search(r"The deletion of demo-worker-\d failed at the cloud", ran.stderr), ran.stderr
+    assert len(project.machines) == 2
+    project.world.clear_faults()
+    project.ensure("1")
+    assert len(project.agreed()) == 1
+
+
+@pytest.mark.calm("the fault is for one action")
+def test_a_deletion_that_failed_after_the_run_is_known_to_the_next_one(project: Project) -> None:
+    project.ensure("2")
+    project.world.set_knobs(delete_s=60, visible_after_delete_s=60)
+    fault = project.fault("action_error", "DELETE", one=True)
+    project.run("ensure", "1", "--yes", "--no-wait", code=4)
+    assert project.world.fired(fault) == 1
+    project.world.set_knobs(delete_s=0, visible_after_delete_s=0)
+    project.world.advance(61)
+    assert len(project.machines) == 2
+    project.ensure("1", "--timeout", "60s")
+    assert len(project.agreed()) == 1
+
+
+@pytest.mark.calm("the fault is for one action")
+def test_a_reboot_that_fails_is_no_reboot(project: Project) -> None:
+    project.ensure("2")
+    path = "/actions/reboot$" if project.vendor is HETZNER else "/actions$"
+    fault = project.world.add_fault("action_error", method="POST", path=path)
+    ran = project.run("reboot", "demo-worker-1", "demo-worker-2", "--yes", code=1)
+    assert project.world.fired(fault) == 1
+    assert re.search(r"The reboot of demo-worker-\d failed at the cloud", ran.stderr), ran.stderr
+    assert {record["status"] for record in project.records.values()} == {"running"}
+    project.run("reboot", "demo-worker-1", "--yes")

@@ -363,11 +363,13 @@ def _ensure(soak: Soak, draw: Random) -> None:
 
 def _ensure_same(soak: Soak, draw: Random) -> None:
     before, kept = soak.settled, soak.kept()
+    paused = soak.scene.project.state["orders"]["pause"]
     result = soak.ensure(soak.present())
     if kept:
         # Time passes: the hour of one that is kept may be over.
         demand({report.step.server for report in result.steps} <= kept.keys() or before is None, f"{result.steps}")
-    elif before is not None and before == soak.settled:
+    elif paused is None and before is not None and before == soak.settled:
+        # It would end the pause that a destroy begins, which the stack records.
         demand(result.outcome is Outcome.UNCHANGED, f"nothing was to be done: {result}")
         demand(not soak.scene.project.changes, f"a change was asked for: {soak.scene.project.changes}")
         demand(not soak.scene.project.engine_runs, "an engine was started")
