@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import product
@@ -148,6 +149,8 @@ class Meddling:
                 scene.foreign = scene._foreign()
             scene.gate.open(drop=False)
             ran = _finish(scene, process)
+            # What a hostile cloud's lists do not show yet, no run can know.
+            time.sleep(0 if scene.is_calm else scene.lag_s / theatre.speed)
             scene.check_end(ran, {0, 1, 4})
             demand("internal error" not in ran.stderr, ran.stderr)
             scene.check_most(self.operation.most, ran)

@@ -214,7 +214,7 @@ class Theatre:
         """`speed`: how much faster than real time goes in the scenes' clouds."""
         self.folder = folder
         self.profile = profile
-        self._speed = speed
+        self.speed = speed
         self._cache = folder / "cache"
         self._engine = wrap_engine(binary.find(os.environ), folder)
         self._numbers = itertools.count(1)
@@ -225,7 +225,7 @@ class Theatre:
     def on(self, profile: str, speed: float) -> Theatre:
         """The same prepared stacks, for scenes on clouds with another profile."""
         other = copy.copy(self)
-        other.profile, other._speed = profile, speed
+        other.profile, other.speed = profile, speed
         return other
 
     def _prepare(self, vendor: Vendor) -> Path:
@@ -275,8 +275,8 @@ class Theatre:
             if scene.is_calm:
                 served.world.set_knobs(boot_s=BOOT_S, power_s=0.1, visible_after_delete_s=0.2)
             served.world.set("drawn", number * 1_000_003)
-            if self._speed != 1:
-                served.world.set_speed(self._speed)
+            if self.speed != 1:
+                served.world.set_speed(self.speed)
             scene.foreign = scene._foreign()
             yield scene
         shutil.rmtree(folder)
