@@ -114,7 +114,8 @@ def _continued(order: RollOrder, name: str, roll: Roll, scene: Scene, ports: Por
 
 
 def _back(name: str, roll: Roll | None, scene: Scene, pace: Pace, ports: Ports) -> Roll:
-    if roll and roll.is_rolling and roll.undoes:
+    if roll and roll.undoes and roll.state in (RollState.ROLLING, RollState.DONE):
+        # A repeat, perhaps after a kill, goes on with it or finds it done.
         return roll
     returned = back(roll, scene, pace) if roll and not roll.undoes else None
     if roll is None or returned is None:

@@ -15,7 +15,7 @@ import pytest
 from scaler.model.ownership import Owner
 from scaler.simulator import SimulatedWorld
 from tests.support.backends import database
-from tests.support.project import HETZNER, Project, Vendor, finish, wait_until
+from tests.support.project import DIGITALOCEAN, HETZNER, Project, Vendor, finish, wait_until
 
 FAST = ("--bake", "1s", "--yes", "-o", "json")
 
@@ -176,3 +176,30 @@ def test_a_second_roll_on_another_machine_waits_or_says_that_the_stack_is_locked
         assert len(project.asked_for) == 2
         assert list(images(project).values()) == [2]
         assert len(project.machines) == 2
+
+
+@pytest.mark.acceptance("T15")
+@pytest.mark.parametrize(("at", "is_killed"), [(HETZNER, False), (DIGITALOCEAN, True)], ids=["waits", "killed"])
+def test_a_count_that_grows_in_the_middle_of_a_roll_ends_exact_and_all_new(
+    make_project: Callable[[Vendor], Project], at: Vendor, is_killed: bool
+) -> None:
+    project = make_project(at)
+    fleet(project, 10)
+    (old,) = images(project)
+    pace = ("--surge", "3", "--canary", "0")
+    first = project.start("roll", *pace, "--bake", "4s", "--yes")
+    wait_until(lambda: len(project.records) > 10, "new servers")
+    if is_killed:
+        first.kill()
+        first.communicate()
+    project.run("ensure", "12", "--yes", "--lock-timeout", "5m")
+    if not is_killed:
+        ended = finish(first)
+        assert ended.code == 0, ended.stderr
+    with watched(project) as seen:
+        roll(project, *pace)
+    assert max(seen.there, default=12) <= 15
+    (new,) = images(project)
+    assert new != old
+    assert len(project.agreed()) == 12
+    assert project.state["orders"]["rolls"]["worker"]["state"] == "done"

@@ -58,7 +58,7 @@ class RollKill:
                     return False
                 if self.next == "ensure":
                     scene.settle(START)
-                    demand(not _record(scene)["size"], "ensure left the wave open")
+                    demand(not _record(scene).get("size"), "ensure left the wave open")
                 scene.reach(*self.way.command)
             scene.check_settled(START)
             _check_end(scene, meant, seen)
@@ -123,7 +123,8 @@ def _check_end(scene: Scene, meant: str, seen: _Seen) -> None:
 
 
 def _record(scene: Scene) -> dict[str, object]:
-    record: dict[str, object] = scene.project.state["orders"]["rolls"]["worker"]
+    """The roll as it is recorded; empty if the run was killed before it recorded one."""
+    record: dict[str, object] = scene.project.state["orders"].get("rolls", {}).get("worker", {})
     return record
 
 
