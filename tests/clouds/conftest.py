@@ -12,8 +12,6 @@ from scaler.clouds.registry import open_cloud
 from tests.support.http_stub import Answer, HurriedClock, Stub
 from tests.support.vendors import ENVIRON, VENDORS, Vendor
 
-QUICK = Deadlines(connect=2, read=0.4)
-
 
 @pytest.fixture(params=VENDORS, ids=lambda vendor: vendor.name)
 def vendor(request: pytest.FixtureRequest) -> Vendor:
@@ -36,7 +34,9 @@ def on_stub(vendor: Vendor, clock: HurriedClock) -> Iterator[Callable[..., Opene
 
     def open_on(*answers: Answer) -> Opened:
         stub = Stub(*answers).__enter__()
-        cloud = open_cloud(vendor.name, endpoint=stub.url + vendor.base, environ=ENVIRON, clock=clock, deadlines=QUICK)
+        # Deadlines of its own: connections with the same ones share what is left of the budget.
+        quick = Deadlines(connect=2, read=0.4)
+        cloud = open_cloud(vendor.name, endpoint=stub.url + vendor.base, environ=ENVIRON, clock=clock, deadlines=quick)
         opened.append((cloud, stub))
         return cloud, stub
 
