@@ -8,6 +8,8 @@ request only if the first one provably changed nothing, and never waits for a ma
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol, TypeVar
 
 from scaler.clouds.errors import (
     PASSING,
@@ -28,7 +30,6 @@ from scaler.clouds.errors import (
 )
 from scaler.clouds.facts import Catalogue, Image, Limits, Offer, Reference, Room, Work
 from scaler.clouds.protocol import Cloud
-from scaler.model import Machine
 
 __all__ = [
     "PASSING",
@@ -58,6 +59,19 @@ __all__ = [
 ]
 
 
-def oldest_first(machines: Sequence[Machine]) -> list[Machine]:
+class _Made(Protocol):
+    """What an account has: a machine, a snapshot."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def created(self) -> datetime: ...
+
+
+_T = TypeVar("_T", bound=_Made)
+
+
+def oldest_first(made: Sequence[_T]) -> list[_T]:
     """Sort by creation time, then by number."""
-    return sorted(machines, key=lambda machine: (machine.created, len(machine.id), machine.id))
+    return sorted(made, key=lambda each: (each.created, len(each.id), each.id))

@@ -8,9 +8,9 @@ from typing import Any
 
 import pydo
 
-from scaler.clouds import InvalidError
+from scaler.clouds import InvalidError, oldest_first
 from scaler.clouds.paging import Page, read_all
-from scaler.clouds.snapshots import Making, MakingState, Snapshot, oldest_first
+from scaler.clouds.snapshots import Making, MakingState, Snapshot
 from scaler.model.ownership import decode_tags
 from scaler.support.clock import parse_time
 

@@ -48,7 +48,7 @@ from scaler.clouds import (
 from scaler.clouds.deadlines import Deadlines
 from scaler.clouds.governor import Budget
 from scaler.clouds.hetzner_fit import check_together, check_zone, room_of_group, room_of_network
-from scaler.clouds.hetzner_snapshots import HetznerSnapshots
+from scaler.clouds.hetzner_snapshots import HetznerSnapshots, words_of
 from scaler.clouds.names import unknown
 from scaler.clouds.paging import Page, read_all
 from scaler.clouds.references import Named, Names, ReferenceLists, id_of
@@ -233,7 +233,7 @@ class HetznerCloud:
             if action["status"] == "error" and action["id"] not in self._told
         }
         self._told |= {action["id"] for action in failed.values()}
-        return {server: _words(action) for server, action in failed.items()}
+        return {server: words_of(action.get("error")) for server, action in failed.items()}
 
     def _newest_action(self, server: str) -> Mapping[str, Any] | None:
         with suppress(CloudError), _asking(f"read the newest action of server {server}"):
@@ -562,12 +562,6 @@ def _pages(list_function: Callable[..., tuple[Sequence[Any], Meta]], **filters: 
 
 def _asking(what: str, *, changing: bool = False) -> AbstractContextManager[None]:
     return asking(TITLE, what, changing=changing, also=hcloud.HCloudException)
-
-
-def _words(action: Mapping[str, Any]) -> str:
-    """Return what the cloud says of an action that failed."""
-    error = action.get("error") or {}
-    return f"{error.get('code', 'error')}: {error.get('message', 'no reason was given')}"
 
 
 def _number(id: str) -> int:

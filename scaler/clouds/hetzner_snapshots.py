@@ -11,9 +11,9 @@ from hcloud.actions import BoundAction
 from hcloud.images import BoundImage, Image
 from hcloud.servers import Server
 
-from scaler.clouds import InvalidError
+from scaler.clouds import InvalidError, oldest_first
 from scaler.clouds.paging import Page, read_all
-from scaler.clouds.snapshots import Making, MakingState, Snapshot, oldest_first
+from scaler.clouds.snapshots import Making, MakingState, Snapshot
 from scaler.clouds.transport import given
 
 _PER_PAGE = 50
@@ -121,8 +121,14 @@ def snapshot_of(row: BoundImage) -> Snapshot:
 
 def _making(action: BoundAction, snapshot: str | None) -> Making:
     state = _STATES[given(action.status, "action.status")]
-    error = f"{action.error['code']}: {action.error['message']}" if action.error else ""
+    error = words_of(action.error) if action.error else ""
     return Making(action=str(action.id), state=state, snapshot=snapshot, error=error)
+
+
+def words_of(error: Mapping[str, Any] | None) -> str:
+    """Return what the cloud says of an action that failed."""
+    known = error or {}
+    return f"{known.get('code', 'error')}: {known.get('message', 'no reason was given')}"
 
 
 def _is_about(action: BoundAction, image: int | None) -> bool:

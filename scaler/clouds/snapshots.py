@@ -76,8 +76,3 @@ class Snapshots(Protocol):
 
     def delete(self, id: str) -> None:
         """Delete a snapshot; one that is gone already is no error."""
-
-
-def oldest_first(snapshots: list[Snapshot]) -> list[Snapshot]:
-    """Sort by creation time, then by number."""
-    return sorted(snapshots, key=lambda snapshot: (snapshot.created, len(snapshot.id), snapshot.id))
