@@ -107,13 +107,17 @@ def find_vendor(name: str) -> Vendor:
     raise UsageError(f"There is no cloud {name}.", fix=nearest(name, [*CLOUDS, *sorted(entry_points)]))
 
 
+def token_source(vendor: Vendor, environ: Mapping[str, str]) -> tuple[str, bool] | None:
+    """Return the variable that a token comes from, and whether it names a file; None if none is set."""
+    sources = ((name + ending, bool(ending)) for name in vendor.token_variables for ending in ("", "_FILE"))
+    return next((source for source in sources if environ.get(source[0])), None)
+
+
 def find_token(vendor: Vendor, environ: Mapping[str, str]) -> str:
     """Return the token from the first variable that is set; CredentialsError if none is, or if it cannot be one."""
-    for variable in vendor.token_variables:
-        if environ.get(variable):
-            return _checked(environ[variable], variable)
-        if environ.get(f"{variable}_FILE"):
-            return _checked(_read(Path(environ[f"{variable}_FILE"]), f"{variable}_FILE"), f"{variable}_FILE")
+    if source := token_source(vendor, environ):
+        variable, is_file = source
+        return _checked(_read(Path(environ[variable]), variable) if is_file else environ[variable], variable)
     variables = " or ".join(vendor.token_variables)
     raise CredentialsError(
         f"There is no token for {vendor.title}.",

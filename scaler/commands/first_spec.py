@@ -11,7 +11,7 @@ from typing import TypeVar
 import click
 
 from scaler.clouds import Catalogue, Cloud, InvalidError, Offer
-from scaler.clouds.registry import find_token, find_vendor, open_cloud
+from scaler.clouds.registry import find_token, find_vendor, open_cloud, token_source
 from scaler.errors import CredentialsError, ScalerError
 from scaler.model import ImageRef
 from scaler.support.clock import Clock
@@ -34,17 +34,24 @@ class FirstSpec:
     locations: tuple[str, ...]
     ssh_keys: tuple[str, ...] = ("deploy",)
     """As YAML, each."""
+    vendor_image: str
+    """An image of the cloud's own, for a comment."""
 
 
 DEFAULTS: Mapping[str, FirstSpec] = {
     "hetzner": FirstSpec(
-        cloud="hetzner", image="{name: worker-golden}", types=("cx23", "cpx22"), locations=("fsn1", "nbg1")
+        cloud="hetzner",
+        image="{name: worker-golden}",
+        types=("cx23", "cpx22"),
+        locations=("fsn1", "nbg1"),
+        vendor_image="ubuntu-24.04",
     ),
     "digitalocean": FirstSpec(
         cloud="digitalocean",
         image="{name: worker-golden}",
         types=("s-2vcpu-2gb", "s-2vcpu-4gb"),
         locations=("fra1",),
+        vendor_image="ubuntu-24-04-x64",
     ),
 }
 
@@ -167,5 +174,5 @@ def _token_variable(cloud: str, environ: Mapping[str, str]) -> str | None:
         find_token(vendor, environ)
     except CredentialsError:
         return None
-    variables = (each for name in vendor.token_variables for each in (name, f"{name}_FILE"))
-    return next(variable for variable in variables if environ.get(variable))
+    source = token_source(vendor, environ)
+    return source[0] if source else None

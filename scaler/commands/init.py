@@ -61,8 +61,6 @@ EMBEDDED = """\
 endpoint: embedded # a cloud inside scaler: no account, no cost; remove this line to use the real one
 """
 
-VENDOR_IMAGES = {"hetzner": "ubuntu-24.04", "digitalocean": "ubuntu-24-04-x64"}
-
 POLICIES = """\
 # Policies
 
@@ -123,7 +121,7 @@ def _spec(first: FirstSpec) -> str:
         cloud=first.cloud,
         endpoint=EMBEDDED if first.is_embedded else "",
         image=first.image,
-        vendor_image=VENDOR_IMAGES[first.cloud],
+        vendor_image=first.vendor_image,
         types=", ".join(first.types),
         locations=", ".join(first.locations),
         ssh_keys=", ".join(first.ssh_keys),
