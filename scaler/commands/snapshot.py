@@ -137,9 +137,7 @@ def _document(taken: Taken) -> dict[str, object]:
         "snapshot": {"id": taken.snapshot, "name": taken.name, "labels": dict(taken.labels)},
         "deleted": [{"id": each.id, "name": each.name} for each in removed],
         "kept": [{"id": each.id, "name": each.name, "reason": why} for each, why in spared],
-        "failures": [
-            {"code": error.code, "message": str(error), "why": error.why, "fix": error.fix} for error in taken.failures
-        ],
+        "failures": [error.facts for error in taken.failures],
         "elapsed_s": round(taken.elapsed.total_seconds(), 1),
     }
 
@@ -161,7 +159,7 @@ def _lines(taken: Taken) -> tuple[str, list[tuple[str, str]]]:
     deleted = "would be" if taken.outcome is Outcome.PLANNED else "is"
     lines = [("-", f"{_title(each)} {deleted} deleted") for each in taken.surplus.remove]
     lines += [("=", f"{_title(each)} stays: {why}") for each, why in taken.surplus.spared]
-    lines += [("!", one_line(f"{error} {error.why}")) for error in taken.failures]
+    lines += [("!", one_line(str(error))) for error in taken.failures]
     return f"{taken.name}{number} {_WORDS[taken.outcome]} {taken.server}: {labels}", lines
 
 
