@@ -24,7 +24,7 @@ from scaler.engine.backend import DEFAULT_BACKEND, LocalBackend, absolute_url
 from scaler.engine.locks import describe, is_stale
 from scaler.engine.plugin import resource_type
 from scaler.engine.stack import PulumiStack
-from scaler.errors import LockedError, RefusedError, ScalerError
+from scaler.errors import RefusedError, ScalerError
 from scaler.hooks.drains import DrainProcesses
 from scaler.hooks.health import HealthChecker
 from scaler.hooks.notify import Notifier
@@ -57,8 +57,6 @@ _EMBEDDED_TOKENS = {"HCLOUD_TOKEN": _EMBEDDED * 8, "DIGITALOCEAN_TOKEN": _EMBEDD
 
 _ROLL_LEASE = timedelta(seconds=60)
 """After one and a quarter of it, a roll that was killed on another machine gives way."""
-
-_ROLL_LOOK_S = 2.0
 
 _PULUMI_CLOUD = "https://api.pulumi.com"
 
@@ -257,19 +255,7 @@ def held_for_roll(
             yield None
             return
         with Lease(store, spec.stack, _ROLL_LEASE, work="roll", token=_place_token(project.state_dir)) as lease:
-            is_noted = False
-            while not lease.is_held:
-                if clock.monotonic() >= end:
-                    raise LockedError(
-                        f"Another roll of {spec.stack} goes on.",
-                        why=f"it is {lease.holder}",
-                        fix="Wait for its end, or give --lock-timeout more time. A dead one gives way after 75 s.",
-                    )
-                if not is_noted:
-                    note(f"waiting for another roll of {spec.stack}: {lease.holder}")
-                is_noted = True
-                clock.sleep(_ROLL_LOOK_S)
-                lease.look()
+            lease.await_turn(clock, end, note)
             yield lease
 
 

@@ -24,7 +24,7 @@ from typing import Self
 from scaler.errors import LockedError, ScalerError
 from scaler.records.json_fields import Fields
 from scaler.records.store import ConflictError, DocumentStore, Stored, save
-from scaler.support.clock import seconds_since_boot
+from scaler.support.clock import Clock, seconds_since_boot
 from scaler.support.documents import parse_json
 from scaler.support.text import LONGEST, one_line
 
@@ -35,6 +35,9 @@ _SHORTEST_S = 2.0
 
 _LOOKS = 4
 """Looks at the lease in its length."""
+
+_WAIT_S = 2.0
+"""Between two looks of whoever waits for the lease."""
 
 _SURPLUS = 1.25
 """How many lengths others wait: clocks may run at different speeds, but not by so much."""
@@ -164,6 +167,23 @@ class Lease:
             return False
         holding, since = self._predecessor
         return (holding.host, holding.engine) == (host, engine) and self._elapsed() - since >= self.length_s
+
+    def await_turn(self, clock: Clock, until: float, note: Callable[[str], None]) -> None:
+        """Wait until this one holds the lease. LockedError if another one has it at `until` (of `clock.monotonic`)."""
+        is_noted = False
+        while not self.is_held:
+            if clock.monotonic() >= until:
+                raise LockedError(
+                    f"Another {self._work} of {self._stack} goes on.",
+                    why=f"it is {self.holder}",
+                    fix="Wait for its end, or give --lock-timeout more time. "
+                    f"A dead one gives way after {self.length_s * _SURPLUS:g} s.",
+                )
+            if not is_noted:
+                note(f"waiting for another {self._work} of {self._stack}: {self.holder}")
+            is_noted = True
+            clock.sleep(_WAIT_S)
+            self.look()
 
     # -- keeping it ----------------------------------------------------------------------------
 
