@@ -3,56 +3,22 @@
 from __future__ import annotations
 
 import json
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
 import pytest
 
-from scaler.model.ownership import Owner
-from scaler.simulator import SimulatedWorld
 from tests.support.backends import database
 from tests.support.project import DIGITALOCEAN, HETZNER, Project, Vendor, finish, wait_until
+from tests.support.watching import Watched, watched
 
 FAST = ("--bake", "1s", "--yes", "-o", "json")
 
 
-@dataclass
-class Watched:
-    """How many servers of the stack were there and running, each time somebody looked."""
-
-    there: set[int] = field(default_factory=set)
-    running: set[int] = field(default_factory=set)
-
-
-@contextmanager
-def watched(project: Project) -> Iterator[Watched]:
-    """Look at the cloud beside a command, more often than the command does."""
-    seen, over = Watched(), threading.Event()
-    owner = Owner("scaler", "demo")
-
-    def look() -> None:
-        # Its database is used by the thread that opened it.
-        world = SimulatedWorld(project.state_dir / "embedded.sqlite")
-        while not over.is_set():
-            ours = [
-                thing for thing in world.servers(project.vendor.name) if owner.owns(project.vendor.labels_of(thing))
-            ]
-            seen.there.add(len(ours))
-            seen.running.add(sum(thing.status(world.now) in ("running", "active") for thing in ours))
-            time.sleep(0.1)
-        world.close()
-
-    thread = threading.Thread(target=look)
-    thread.start()
-    try:
-        yield seen
-    finally:
-        over.set()
-        thread.join()
+def watching(project: Project) -> AbstractContextManager[Watched]:
+    """Look at the project's embedded cloud; what is being deleted counts."""
+    return watched(project.state_dir / "embedded.sqlite", project.vendor, leaving=True)
 
 
 def fleet(project: Project, count: int, **spec: object) -> None:
@@ -85,7 +51,7 @@ def test_a_fleet_of_twenty_is_never_fewer_than_twenty_nor_more_than_three_above(
     assert len(shown["outdated"]) == 20
     assert [step["action"] for step in shown["steps"]] == ["create"]
     assert images(project) == {old: 20}
-    with watched(project) as seen:
+    with watching(project) as seen:
         result = roll(project, "--surge", "3")
     assert result["outcome"] == "converged"
     assert (min(seen.running), max(seen.there)) == (20, 23)
@@ -103,7 +69,7 @@ def test_a_canary_that_never_gets_ready_is_all_that_a_bad_image_costs(project: P
     (old,) = images(project)
     # Those that were ready are not checked again.
     project.describe(limit=30, groups={"worker": {"ready": {"command": ["false"]}, "start_within": "5s"}})
-    with watched(project) as seen:
+    with watching(project) as seen:
         failed = roll(project, code=1)
     assert "roll_failed" in {failure["code"] for failure in failed["failures"]}
     assert (min(seen.running), max(seen.there)) == (3, 4)
@@ -121,7 +87,7 @@ def test_a_roll_that_succeeded_is_rolled_back(hetzner: Project) -> None:
     roll(hetzner, "--canary", "2", "--surge", "2")
     (new,) = images(hetzner)
     assert new != old
-    with watched(hetzner) as seen:
+    with watching(hetzner) as seen:
         roll(hetzner, "--rollback", "--surge", "2")
     assert (min(seen.running), max(seen.there)) == (4, 6)
     assert images(hetzner) == {old: 4}
@@ -196,7 +162,7 @@ def test_a_count_that_grows_in_the_middle_of_a_roll_ends_exact_and_all_new(
     if not is_killed:
         ended = finish(first)
         assert ended.code == 0, ended.stderr
-    with watched(project) as seen:
+    with watching(project) as seen:
         roll(project, *pace)
     assert max(seen.there, default=12) <= 15
     (new,) = images(project)

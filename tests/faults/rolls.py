@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import product
 from typing import Literal, get_args
 
-from scaler.model.ownership import Owner
-from scaler.simulator import SimulatedWorld
 from tests.faults.gate import Moment
 from tests.faults.kills import STAGES, VICTIMS, EnginePoint, Kill, Point, RequestPoint, Victim, strike
 from tests.faults.stage import START, Operation, Scene, Theatre, demand
 from tests.support.project import VENDORS, Vendor
+from tests.support.watching import Watched, watched
 
 _SURGE = 2
 _PACE = ("--surge", str(_SURGE), "--bake", "1s", "--yes")
@@ -53,7 +49,8 @@ class RollKill:
         """Carry it out, and check the world at all times; False if there was nobody to kill at that point."""
         with theatre.scene(self.vendor) as scene:
             meant = _prepare(scene, self.way)
-            with _watched(scene) as seen:
+            # What is being deleted is there for its cloud, and for nobody else.
+            with watched(scene.project.folder.parent / "world.db", scene.vendor, leaving=False) as seen:
                 if not strike(Kill(self.vendor, self.way, self.point, self.victim), scene):
                     return False
                 if self.next == "ensure":
@@ -109,7 +106,7 @@ def _prepare(scene: Scene, way: Operation) -> str:
     return old
 
 
-def _check_end(scene: Scene, meant: str, seen: _Seen) -> None:
+def _check_end(scene: Scene, meant: str, seen: Watched) -> None:
     """All are new; on a calm cloud each was made once, and at no time were there too few or too many."""
     demand(set(_images(scene)) == {meant}, f"images {_images(scene)}, not {meant}")
     record = _record(scene)
@@ -130,38 +127,3 @@ def _record(scene: Scene) -> dict[str, object]:
 
 def _images(scene: Scene) -> Counter[str]:
     return Counter(server["image"] for server in scene.project.records.values())
-
-
-@dataclass
-class _Seen:
-    """How many servers were there, and ran, each time somebody looked."""
-
-    there: set[int] = field(default_factory=set)
-    running: set[int] = field(default_factory=set)
-
-
-@contextmanager
-def _watched(scene: Scene) -> Iterator[_Seen]:
-    """Look at the cloud beside the commands, more often than they do."""
-    seen, over = _Seen(), threading.Event()
-    owner, vendor = Owner("scaler", "demo"), scene.vendor
-
-    def look() -> None:
-        # Its database is used by the thread that opened it.
-        world = SimulatedWorld(scene.project.folder.parent / "world.db")
-        while not over.is_set():
-            ours = [thing for thing in world.servers(vendor.name) if owner.owns(vendor.labels_of(thing))]
-            # What is being deleted is there for its cloud, and for nobody else.
-            staying = [thing for thing in ours if thing.gone is None]
-            seen.there.add(len(staying))
-            seen.running.add(sum(thing.status(world.now) in ("running", "active") for thing in staying))
-            time.sleep(0.05)
-        world.close()
-
-    thread = threading.Thread(target=look)
-    thread.start()
-    try:
-        yield seen
-    finally:
-        over.set()
-        thread.join()
