@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import signal
 import socket
 from collections.abc import Iterator
@@ -14,7 +15,11 @@ import pytest
 import requests
 import yaml
 
-from tests.support.project import HETZNER, Project, finish, wait_until
+from tests.e2e.test_autoscale_docs import blocks
+from tests.support.project import HETZNER, ROOT, Project, finish, wait_until
+
+SERVE, ONCE = blocks(ROOT / "docs/how-to/many-stacks.md", "sh")
+"""The page's commands: as a service, and once."""
 
 _FOLLOW = {
     "rules": [{"backlog": {"metric": "jobs", "per_server": 10}}],
@@ -71,9 +76,8 @@ def test_a_service_serves_each_stack_whatever_happens_to_the_others(project: Pro
     project.environ["SCALER_HTTP_TIMEOUT"] = "600s"
     log = project.folder / "log"
     with log.open("w") as output:
-        service = project.start(
-            *("autoscale", "--all", "--watch", "2s", "--metrics-listen", "127.0.0.1:0"), stdout=output, stderr=output
-        )
+        quick = SERVE.replace("60s", "2s").replace(":9410", ":0")
+        service = project.start(*shlex.split(quick)[1:], stdout=output, stderr=output)
     try:
         address = wait_until(lambda: re.search(r"http://[0-9.:]+", log.read_text()), "the address")[0]
         served = ("good", "other", "measureless")
@@ -135,7 +139,7 @@ def test_once_for_all_stacks_ends_with_the_worst_code_and_one_report(project: Pr
     # One spec is broken, one stack may hold fewer than it has: the others are served.
     (project.folder / "first.jobs").write_text("20")
     (project.folder / "stacks" / "second.yaml").write_text("cloud: hetzner\n")
-    ran = project.run("autoscale", "--all", "--yes", "-o", "json", "--summary", "s.md", code=65)
+    ran = project.run(*shlex.split(ONCE)[1:], "--summary", "s.md", code=65)
     stacks = ran.document["stacks"]
     assert (ran.document["outcome"], ran.document["exit_code"]) == ("failed", 65)
     assert (stacks["second"]["error"]["code"], stacks["second"]["exit_code"]) == ("spec_invalid", 65)
