@@ -14,8 +14,11 @@ from scaler.errors import LockedError
 from scaler.support.clock import Clock
 from scaler.support.durations import format_duration
 
-_HALF_READ = re.compile(r"unexpected end of JSON input|invalid character")
-"""What the engine says when one of the stack's locks is not whole."""
+_HALF_READ = re.compile(r"unexpected end of JSON input|invalid character|\.pulumi/locks/.*code=NotFound")
+"""What the engine says when one of the stack's locks was not whole, or had gone, when it read what it had listed."""
+
+_TRIES = 5
+"""After such an error where no half lock is found any more; then the error is about another file."""
 
 _PAUSE_S = 1.0
 
@@ -39,6 +42,7 @@ class LockWait:
         self._warn = warn
         self._unlock = unlock
         self._began = clock.monotonic()
+        self._tries = 0
 
     def heal_or_wait(self, error: str) -> None:
         """Remove the locks of dead runs, or pause for a living one; LockedError when the time is over.
@@ -60,11 +64,19 @@ class LockWait:
         self._clock.sleep(_PAUSE_S)
 
     def outlasts_half_lock(self, error: str) -> bool:
-        """Return whether the engine failed on a lock that was not whole; pause until it is whole or removed."""
-        if not _HALF_READ.search(error) or not self._local or self._is_over() or not self._local.half_locks():
+        """Return whether the engine may have failed on a lock that was not whole; pause until it is whole or removed.
+
+        An engine lists the stack's locks and then reads them, while another writes or removes its own.
+        """
+        if not _HALF_READ.search(error) or self._is_over():
             return False
+        if not (self._local and self._local.half_locks()):
+            self._tries += 1
+            if self._tries > _TRIES:
+                return False
         self._clock.sleep(_PAUSE_S)
-        self._local.heal_half_locks(self._clock.now())
+        if self._local:
+            self._local.heal_half_locks(self._clock.now())
         return True
 
     def _is_over(self) -> bool:

@@ -258,7 +258,8 @@ class Engine:
                 # Two runs that create the stack at the same moment see each other's lock, and both fail.
                 wait.heal_or_wait(str(error))
             except automation.CommandError as error:
-                raise self._explain(error) from error
+                if not wait.outlasts_half_lock(str(error)):
+                    raise self._explain(error) from error
             else:
                 self._exists = True
 

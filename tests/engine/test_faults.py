@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from scaler.engine import binary as engine_binary
 from scaler.engine.locks import is_stale
 from scaler.errors import EngineError, LockedError
 from scaler.model import Applied
@@ -227,4 +229,47 @@ def test_a_lock_that_cannot_be_read_is_nobodys(project: Project) -> None:
     assert project.backend.heal_locks() == []
     assert "unexpected end of JSON" in str(project.scale(names(1)).failure)
     assert lock.exists()
+    assert project.machines() == {}
+
+
+def failing_engine(project: Project, folder: Path, text: str, times: int) -> Path:
+    """A `pulumi` whose first operations end with this text, as while another engine writes or removes its lock."""
+    failures = folder / "failures"
+    failures.write_text("x" * times)
+    binary = folder / "pulumi"
+    real = engine_binary.find(project.environ)
+    binary.write_text(
+        f"""#!/bin/bash
+if [[ -s {shlex.quote(str(failures))} && "$*" == *--exec-kind* ]]; then
+  truncate -s -1 {shlex.quote(str(failures))}
+  printf '%s\\n' {shlex.quote(text)} >&2
+  exit 255
+fi
+exec {shlex.quote(str(real))} "$@"
+"""
+    )
+    binary.chmod(0o755)
+    return binary
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "error: unexpected end of JSON input",
+        'error: blob (key ".pulumi/locks/organization/scaler/demo/1.json") (code=NotFound): no such file',
+    ],
+    ids=["while it was written", "after it was removed"],
+)
+def test_a_lock_that_was_read_at_a_bad_moment_is_looked_at_again(project: Project, tmp_path: Path, text: str) -> None:
+    project.engine.prepare()
+    project.engine = project.open_engine(binary=failing_engine(project, tmp_path, text, times=2))
+    assert project.scale(names(1)).failure is None
+    assert list(project.machines()) == names(1)
+
+
+def test_what_stays_unreadable_is_no_lock_at_a_bad_moment(project: Project, tmp_path: Path) -> None:
+    text = "error: unexpected end of JSON input"
+    project.engine.prepare()
+    project.engine = project.open_engine(binary=failing_engine(project, tmp_path, text, times=100))
+    assert "unexpected end of JSON" in str(project.scale(names(1)).failure)
     assert project.machines() == {}
