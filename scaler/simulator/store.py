@@ -288,7 +288,7 @@ class Store:
                 (*parameters, moment, moment if gone_since is None else gone_since),
             ).fetchall()
         return [
-            Thing(cloud, kind, name, json.loads(body), created, gone, parent, number)
+            Thing(cloud, kind, name, json.loads(body), created, gone, parent, number).at(moment)
             for cloud, kind, name, body, created, gone, parent, number in rows
         ]
 

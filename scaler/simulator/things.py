@@ -76,6 +76,24 @@ class Thing:
         self.body.pop("earlier", None)
         self.body["earlier"] = {"until": until, "name": self.name, **{key: self.body[key] for key in fields}}
 
+    def change_at(self, moment: float, **changes: Any) -> None:
+        """Take another `name`, or other values of fields of the body, from a moment on: when an action has ended."""
+        self.body["coming"] = [*self.body.get("coming", ()), [moment, changes]]
+
+    def coming(self, key: str) -> Any:
+        """The value that a field of the body has when all that is under way has ended."""
+        values = [changes[key] for _, changes in self.body.get("coming", ()) if key in changes]
+        return values[-1] if values else self.body.get(key)
+
+    def at(self, moment: float) -> Thing:
+        """The thing with the changes that have come by a moment."""
+        changes = self.body.get("coming", ())
+        come = {key: value for when, values in changes if when <= moment for key, value in values.items()}
+        if not come:
+            return self
+        left = [[when, values] for when, values in changes if when > moment]
+        return replace(self, name=come.pop("name", self.name), body={**self.body, **come, "coming": left})
+
     def read(self, now: float) -> Thing:
         """The thing as reads show it now: a change may come later."""
         earlier = self.body.get("earlier")

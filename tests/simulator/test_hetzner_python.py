@@ -212,7 +212,10 @@ def test_change_type_and_rebuild(hetzner: hcloud.Client, world: SimulatedWorld) 
     world.set_knobs("hetzner", boot_s=5)
     server.rebuild(Image(name="debian-12"))
     server.reload()
-    assert (server.status, server.image.name) == ("rebuilding", "debian-12")
+    assert (server.status, server.image.name) == ("rebuilding", "ubuntu-24.04")
+    world.advance(10)
+    server.reload()
+    assert (server.status, server.image.name) == ("running", "debian-12")
 
 
 def test_networks_and_firewalls_of_a_server_that_exists(hetzner: hcloud.Client) -> None:

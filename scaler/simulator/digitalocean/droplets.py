@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from scaler.simulator.call import Call, Handler, Reply
@@ -314,11 +314,14 @@ def _leave_failed(call: Call, droplet: Thing, at: float) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What an action does: how long it takes, what status it ends in (None: the same), whether it fails."""
+    """What an action does. Its effects come when it has ended, and not at all if it fails."""
 
     seconds: float
     becomes: str | None = None
+    """The status that it ends in; None: the same."""
     fails: bool = False
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    """The droplet's `name`, and fields of its body, when it has ended."""
 
 
 def _act(call: Call, droplet: Thing) -> Thing:
@@ -344,6 +347,8 @@ def _begin(call: Call, droplet: Thing, type: str, work: Work) -> Thing:
     finishes = FOREVER if stuck else call.now + work.seconds * factor
     if work.becomes and not fails:
         droplet.become(call.now, (finishes, work.becomes))
+    if work.changes and not fails:
+        droplet.change_at(finishes, **work.changes)
     droplet.body["busy_until"] = finishes
     call.world.save(droplet)
     outcome = {
@@ -402,8 +407,7 @@ def _power_cycle(call: Call, droplet: Thing) -> Work:
 
 
 def _rename(call: Call, droplet: Thing) -> Work:
-    droplet.name = _hostname(call.fields.get("name"))
-    return Work(call.knobs.power_s)
+    return Work(call.knobs.power_s, changes={"name": _hostname(call.fields.get("name"))})
 
 
 def _resize(call: Call, droplet: Thing) -> Work:
@@ -419,8 +423,8 @@ def _resize(call: Call, droplet: Thing) -> Work:
         raise refused("Size is not available in this region.")
     if not call.world.take_capacity(CLOUD, size.slug, droplet.body["location"]):
         raise refused("Region is not available")
-    droplet.body |= {"type": size.slug, "disk": size.disk if call.fields.get("disk") else disk}
-    return Work(call.knobs.power_s)
+    changes = {"type": size.slug, "disk": size.disk if call.fields.get("disk") else disk}
+    return Work(call.knobs.power_s, changes=changes)
 
 
 def _rebuild(call: Call, droplet: Thing) -> Work:
@@ -429,8 +433,7 @@ def _rebuild(call: Call, droplet: Thing) -> Work:
         raise refused("The image you specified is not available in the selected region.")
     if _min_disk(image) > droplet.body.get("disk", SIZES[droplet.body["type"]].disk):
         raise refused("You cannot rebuild a Droplet with a smaller disk than the image needs.")
-    droplet.body["image"] = image.id
-    return Work(call.knobs.boot_s, becomes="active")
+    return Work(call.knobs.boot_s, becomes="active", changes={"image": image.id})
 
 
 def _snapshot(call: Call, droplet: Thing) -> Work:
@@ -450,8 +453,8 @@ def _password_reset(call: Call, droplet: Thing) -> Work:
 def _switch(feature: str, *, on: bool) -> Callable[[Call, Thing], Work]:
     def switch(call: Call, droplet: Thing) -> Work:
         others = {name for name in features(droplet) if name != feature}
-        droplet.body["features"] = sorted(others | ({feature} if on else set()))
-        return Work(call.knobs.power_s)
+        wanted = sorted(others | ({feature} if on else set()))
+        return Work(call.knobs.power_s, changes={"features": wanted})
 
     return switch
 

@@ -17,7 +17,6 @@ from scaler.simulator.digitalocean.replies import (
     shapes,
     thing,
 )
-from scaler.simulator.digitalocean.shapes import snapshot_regions
 from scaler.simulator.things import Thing
 
 
@@ -63,9 +62,13 @@ def act_on_image(call: Call) -> Reply:
         raise refused(f"{call.fields.get('type')} is not a valid action type")
     if region not in REGIONS:
         raise refused("You specified an invalid region for Image transfer.")
-    snapshot.body["regions"] = sorted({*snapshot_regions(snapshot), region})
-    call.world.save(snapshot)
-    outcome = {"finishes": call.now, "error": False, "resource_type": "image", "region": region}
+    finishes = call.now + call.knobs.snapshot_s_per_gb * snapshot.body["disk"]
+    fails = call.effect("action_error") is not None
+    if not fails:
+        regions = snapshot.coming("regions")
+        snapshot.change_at(finishes, regions=sorted({*(REGIONS if regions is None else regions), region}))
+        call.world.save(snapshot)
+    outcome = {"finishes": finishes, "error": fails, "resource_type": "image", "region": region}
     action = call.world.add(CLOUD, "action", "transfer", outcome, parent=snapshot.id)
     return Reply({"action": shapes(call).action(action)}, 201)
 

@@ -178,7 +178,7 @@ _SERVER_ACTIONS: dict[str, Handler] = {
 
 _IN_USE: dict[str, Callable[[Thing, Thing], bool]] = {
     "ssh_key": lambda thing, server: False,
-    "placement_group": lambda thing, server: server.body.get("placement_group") == thing.id,
+    "placement_group": lambda thing, server: server.coming("placement_group") == thing.id,
     "firewall": lambda thing, server: thing.id in server.body.get("firewalls", ()) or bool(thing.body.get("selectors")),
 }
 

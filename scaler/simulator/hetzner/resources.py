@@ -135,7 +135,7 @@ def find_placement(call: Call, wanted: Any) -> int | None:
     if wanted is None:
         return None
     group = reference(call, "placement_group", wanted)
-    members = [thing for thing in call.world.held("hetzner", "server") if thing.body.get("placement_group") == group.id]
+    members = [thing for thing in call.world.held("hetzner", "server") if thing.coming("placement_group") == group.id]
     if len(members) >= SPREAD_SIZE:
         message = f"placement group with ID {group.id} contains already {len(members)} servers"
         raise ApiError(422, "placement_group_member_limit_reached", message)

@@ -62,11 +62,10 @@ def change_type(call: Call) -> Reply:
         raise ApiError(422, "invalid_server_type", "server type is not compatible with this server")
     if not call.world.take_capacity("hetzner", kind.name, server.body["location"]):
         raise ApiError(412, "resource_unavailable", "error during placement")
-    server.body["type"] = kind.name
-    if call.fields.get("upgrade_disk"):
-        server.body["disk"] = kind.disk
+    changes = {"type": kind.name, **({"disk": kind.disk} if call.fields.get("upgrade_disk") else {})}
     seconds = call.knobs.power_s
-    return done(call, server, "change_server_type", seconds, (now, "migrating"), (now + seconds, "running"))
+    steps = ((now, "migrating"), (now + seconds, "running"))
+    return done(call, server, "change_server_type", seconds, *steps, changes=changes)
 
 
 def rebuild(call: Call) -> Reply:
@@ -75,10 +74,9 @@ def rebuild(call: Call) -> Reply:
     if server.body.get("protected"):
         raise ApiError(423, "protected", "server rebuild is protected")
     image, from_snapshot = usable_image(call, call.fields.get("image"), SERVER_TYPES[server.body["type"]])
-    server.body["image"] = image
     seconds = call.knobs.boot_of(server.name or "", from_snapshot=from_snapshot)
     steps = ((now, "rebuilding"), (now + seconds, "running"))
-    return done(call, server, "rebuild_server", seconds, *steps, root_password=None)
+    return done(call, server, "rebuild_server", seconds, *steps, changes={"image": image}, root_password=None)
 
 
 def create_image(call: Call) -> Reply:
@@ -135,7 +133,8 @@ def switcher(command: str, key: str, value: Any, *, password: bool = False, need
         if needed is not None and server.body.get(key) is None:
             raise ApiError(422, "invalid_input", needed)
         server.body[key] = value
-        return done(call, server, command, 0.0, **({"root_password": secrets.token_urlsafe(15)} if password else {}))
+        more: dict[str, Any] = {"root_password": secrets.token_urlsafe(15)} if password else {}
+        return done(call, server, command, 0.0, **more)
 
     return switch
 
@@ -203,6 +202,6 @@ def add_to_placement_group(call: Call) -> Reply:
     server = stopped(call)
     if server.body.get("placement_group") is not None:
         raise ApiError(422, "already_in_placement_group", "server is already part of a placement group")
-    server.body["placement_group"] = find_placement(call, call.fields.get("placement_group"))
+    changes = {"placement_group": find_placement(call, call.fields.get("placement_group"))}
     seconds = call.knobs.power_s
-    return done(call, server, "add_to_placement_group", seconds, (call.now + seconds, "running"))
+    return done(call, server, "add_to_placement_group", seconds, (call.now + seconds, "running"), changes=changes)

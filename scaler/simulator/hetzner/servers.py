@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from scaler.simulator.call import ApiError, Call, Reply
@@ -95,15 +96,29 @@ def stopped(call: Call) -> Thing:
     return server
 
 
-def done(call: Call, server: Thing, command: str, seconds: float, *steps: tuple[float, str], **more: Any) -> Reply:
-    """Start an action that holds the lock, with the statuses that it leads to; 201. One that fails changes nothing."""
+def done(
+    call: Call,
+    server: Thing,
+    command: str,
+    seconds: float,
+    *steps: tuple[float, str],
+    changes: Mapping[str, Any] | None = None,
+    **more: Any,
+) -> Reply:
+    """Start an action that holds the lock, with the statuses that it leads to; 201. One that fails changes nothing.
+
+    `changes` are fields of the server's body that are others when the action has ended.
+    """
     if call.effect("stuck_locked"):
         seconds, steps = FOREVER, ()
     action = act(call, command, seconds, server=server, others=more.pop("others", ()))
     if action.body["error"]:
         server = get(call, "server")
-    elif steps:
-        server.become(call.now, *steps)
+    else:
+        if steps:
+            server.become(call.now, *steps)
+        if changes:
+            server.change_at(call.now + seconds, **changes)
     server.body["busy_until"] = call.now + seconds
     call.world.save(server)
     return Reply({"action": shapes(call).action(action), **more}, 201)
