@@ -295,7 +295,8 @@ def _open_stack(
     """The Pulumi stack of a run; no engine process starts before it is needed.
 
     With `scratch`, the stack of a run that only looks: a copy there of one in a folder of this machine.
-    Another backend is read itself, which no preview changes, and a stack that it lacks is made in `scratch`.
+    Another backend is read itself, which no preview changes. A stack that does not exist yet is previewed in a
+    temporary backend, so that a question that is declined leaves none behind.
     """
     backend = backend_url(run.project, run.spec, run.environ)
     local = LocalBackend.at(backend, run.project.name, run.spec.stack)
@@ -309,17 +310,21 @@ def _open_stack(
     def engine_at(url: str) -> Callable[[], Engine]:
         return lambda: open_engine(run, url, clock, warn, plugin_environ, scratch)
 
+    def open_draft() -> Engine:
+        place = scratch or closing.enter_context(scratch_of(run.project))
+        folder = place / "backend"
+        make_folder(folder)
+        return open_engine(run, folder.as_uri(), clock, warn, plugin_environ, place)
+
     if scratch is None:
-        pulumi = PulumiStack(run.spec, engine_at(backend), local, cloud, clock, confirm=_confirm(run))
+        pulumi = PulumiStack(run.spec, engine_at(backend), local, cloud, clock, open_draft, _confirm(run))
         closing.callback(_remove_old_engine_files, run.project, pulumi, local)
         return pulumi
-    folder = scratch / "backend"
     if local:
         _name_stale_locks(local, warn)
-        copy = local.copied(folder)
+        copy = local.copied(scratch / "backend")
         return PulumiStack(run.spec, engine_at(copy.url), copy, cloud, clock)
-    make_folder(folder)
-    return PulumiStack(run.spec, engine_at(backend), None, cloud, clock, engine_at(folder.as_uri()))
+    return PulumiStack(run.spec, engine_at(backend), None, cloud, clock, open_draft)
 
 
 def _name_stale_locks(backend: LocalBackend, warn: Callable[[str], None]) -> None:

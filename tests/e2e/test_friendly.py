@@ -85,6 +85,9 @@ def test_the_nearest_type_and_location_are_told(hetzner: Project, key: str, wron
 
 
 def test_a_question_tells_who_is_ready_and_a_no_changes_nothing(hetzner: Project) -> None:
+    assert "demo: declined; nothing was changed." in at_a_terminal(hetzner, "n\n", "ensure", "2").stdout
+    left = [path for path in hetzner.folder.rglob("*") if path.name in ("demo.json", "Pulumi.demo.yaml")]
+    assert left == [], "a stack that nobody wanted"
     hetzner.ensure("2")
     changes, records = hetzner.changes, hetzner.records
     for arguments in (("ensure", "3"), ("increase",), ("decrease",), ("stop", "demo-worker-2"), ("destroy",)):
