@@ -142,7 +142,7 @@ def _look_for_all(
     `prove` says how that is proven. `is_proven`: the token has seen all servers of the stack before.
     """
     expected = _expected(unseen)
-    held = _held(unseen, expected)
+    held = _held(unseen, expected, ports.clock.now())
     names = {known: server.name if server else known for known, server in expected.items() if known in held}
 
     def require_presence(absent: Collection[str]) -> None:
@@ -259,13 +259,14 @@ def _ask_for_missing(
     """Ask for each known machine that a list lacks; those that are there, or not proven to be gone."""
     expected = _expected(knowledge)
     missed = sorted(expected.keys() - knowledge.gone - {machine.id for machine in machines})
-    removed = _prove_gone([missing for missing in missed if is_meant(expected[missing])], ports)
+    began = ports.clock.now()
+    removed = _prove_gone([missing for missing in missed if is_meant(expected[missing], began)], ports)
     missed = [missing for missing in missed if missing not in removed]
     answers = dict(zip(missed, _find_all(missed, ports), strict=True))
     silent = [missing for missing, machine in answers.items() if machine is None]
     now, moment = ports.clock.now(), ports.clock.monotonic()
     young = {missing for missing in silent if is_accepted(expected[missing], now)}
-    held = _held(knowledge, expected)
+    held = _held(knowledge, expected, now)
     denied = {
         missing: knowledge.denied.get(missing, moment - _missing_s(expected[missing], now))
         for missing in silent
@@ -308,7 +309,7 @@ def _expected(knowledge: Knowledge) -> dict[str, Server | None]:
     return {**{entry.id: records.get(entry.id) for entry in knowledge.stack.entries.values()}, **live}
 
 
-def _held(knowledge: Knowledge, expected: Mapping[str, Server | None]) -> set[str]:
+def _held(knowledge: Knowledge, expected: Mapping[str, Server | None], now: datetime) -> set[str]:
     """Return the machines that there should be, by id: what the stack holds, but for those whose absence was meant.
 
     Where the engine has saved nothing, what the records have. A record of this machine alone proves
@@ -318,7 +319,7 @@ def _held(knowledge: Knowledge, expected: Mapping[str, Server | None]) -> set[st
     return {
         known_id
         for known_id, server in expected.items()
-        if not is_meant(server) and (known_id in in_stack or not knowledge.stack.is_known)
+        if not is_meant(server, now) and (known_id in in_stack or not knowledge.stack.is_known)
     }
 
 
@@ -352,7 +353,7 @@ def _find(missing: str, ports: Ports) -> Machine | None:
 def prove_absences(knowledge: Knowledge, ports: Ports) -> Knowledge:
     """Look again until each machine that the cloud denies is there again, or is proven to be gone."""
     while knowledge.denied:
-        recorded = len(_held(knowledge, _expected(knowledge)))
+        recorded = len(_held(knowledge, _expected(knowledge), ports.clock.now()))
         until = min(knowledge.denied.values()) + proof_s(len(knowledge.denied), recorded)
         pause_s = max(until - ports.clock.monotonic(), _PAUSE_S)
         ports.progress.note(
@@ -367,7 +368,7 @@ def prove_absences(knowledge: Knowledge, ports: Ports) -> Knowledge:
 def _leave_open(knowledge: Knowledge, ports: Ports) -> Knowledge:
     """Wait for nothing: what is missing counts as it was recorded, until a later observation has the proof."""
     if knowledge.denied:
-        recorded = len(_held(knowledge, _expected(knowledge)))
+        recorded = len(_held(knowledge, _expected(knowledge), ports.clock.now()))
         ports.progress.note(f"{len(knowledge.denied)} of {recorded} servers are missing: a later tick decides")
     return knowledge
 

@@ -36,7 +36,8 @@ from scaler.converge.service import put_right
 from scaler.converge.standing import Standing
 from scaler.errors import ScalerError, StalePlanError
 from scaler.model import LEAVING, Action, Server, Spec
-from scaler.model.lifecycle import DEAD, Status
+from scaler.model.lifecycle import DEAD
+from scaler.planning.absence import is_meant
 from scaler.planning.recognition import check_missing, check_unclaimed
 
 _ROUNDS = 12
@@ -256,7 +257,7 @@ def _plan_again(request: Request, standing: Standing, ports: Ports) -> Standing:
 def _check_loss(request: Request, knowledge: Knowledge, journal: Journal) -> None:
     """Refuse to replace most of the stack's servers, when they went missing after the run began."""
     deleted = {step.id for step in journal.steps if step.action in LEAVING}
-    deleted |= {server.id for server in knowledge.first.servers.values() if server.status is Status.DELETING}
+    deleted |= {server.id for server in knowledge.first.servers.values() if is_meant(server, knowledge.first.at)}
     there = {machine.id: name for name, machine in knowledge.first.machines.items() if machine.id not in deleted}
     missing = sorted(name for known, name in there.items() if known in knowledge.gone)
     check_missing(request.spec, missing, len(there), is_proven=True, accept_loss=request.options.accept_loss)

@@ -22,6 +22,9 @@ PROOF_S = 10.0
 MASS_PROOF_S = 30.0
 """The same, when most of a stack is denied."""
 
+_MEANT_FOR = timedelta(minutes=30)
+"""How long a run may still be deleting what another run sees alive: no operation of the engine lasts longer."""
+
 _PHASES = {Status.RUNNING: Phase.RUNNING, Status.UNHEALTHY: Phase.RUNNING, Status.STOPPED: Phase.OFF}
 
 
@@ -46,9 +49,16 @@ def is_accepted(record: Server | None, now: datetime) -> bool:
     )
 
 
-def is_meant(record: Server | None) -> bool:
-    """Whether a run asked for the absence of a machine, or proved it before."""
-    return record is not None and record.status in (Status.DELETING, Status.DELETED)
+def is_meant(record: Server | None, now: datetime) -> bool:
+    """Whether a run asked for the absence of a machine, or proved it before.
+
+    Who sees it alive records that, but cannot know whether the other run's request is still under way: on another
+    machine, that run may have the stack's lock.
+    """
+    if record is None:
+        return False
+    is_recalled = record.previous is Status.DELETING and now - record.since < _MEANT_FOR
+    return is_recalled or record.status in (Status.DELETING, Status.DELETED)
 
 
 def remembered(missed: str, record: Server | None, entry: StackEntry | None, owner: Owner, now: datetime) -> Machine:

@@ -136,3 +136,34 @@ def test_a_machine_that_cannot_share_says_so_and_goes_on(shared: Project, backen
     assert "the shared records could not be read; this folder shows its own" in here.stderr
     shared.spec_path.write_text(spec)
     assert shared.run("status").stderr == ""
+
+
+@_IN_DATABASE
+@pytest.mark.calm("which deletes were answered depends on those that fail")
+def test_who_waits_for_the_lock_forgets_nothing_that_its_holder_means_to_delete(shared: Project) -> None:
+    shared.ensure("5")
+    meant = shared.by_age[1:]
+    hanging = shared.fault("hang_forever", "DELETE", one=True, times=None)
+    process = shared.start("ensure", "1", "--yes")
+    try:
+        wait_until(lambda: shared.world.fired(hanging), "deletes that hang")
+        engine, _ = shared.engine_runs[-1]
+        # Another machine sees all five run, wants three of them, waits for the lock, gives up, and shares that.
+        shared.run("ensure", "3", "--yes", "--lock-timeout", "1s", "--state-dir", "second", code=5)
+    finally:
+        process.kill()
+        process.communicate()
+        with suppress(ProcessLookupError):
+            os.kill(engine, signal.SIGKILL)
+    # The requests arrived, and nobody heard their answers.
+    for name in meant:
+        shared.world.vanish("hetzner", shared.machine(name).id)
+    shared.world.clear_faults()
+    elsewhere = ("--state-dir", "third")
+    shared.run("unlock", "--force", "--yes", *elsewhere)
+    # It is no loss of most of the stack, and nothing is replaced for it.
+    shared.run("ensure", "1", "--yes", *elsewhere)
+    assert len(shared.machines) == 1
+    assert len(shared.asked_for) == 5
+    events = shared.run("history", "-n", "1000", "-o", "json", *elsewhere).document["events"]
+    assert {event["server"] for event in events if event["event"] == "server.deleted"} == set(meant)
