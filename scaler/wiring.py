@@ -17,6 +17,7 @@ from scaler.clouds import Cloud
 from scaler.clouds.deadlines import Deadlines, never
 from scaler.clouds.governor import Allowances
 from scaler.clouds.registry import endpoint_of, find_token, find_vendor, open_cloud
+from scaler.config.backend import choose_backend
 from scaler.config.project import Project
 from scaler.converge.ports import Ports, Progress
 from scaler.engine import housekeeping
@@ -24,7 +25,7 @@ from scaler.engine.backend import DEFAULT_BACKEND, LocalBackend, absolute_url
 from scaler.engine.locks import describe, is_stale
 from scaler.engine.plugin import resource_type
 from scaler.engine.stack import PulumiStack
-from scaler.errors import RefusedError, ScalerError
+from scaler.errors import ScalerError
 from scaler.hooks.drains import DrainProcesses
 from scaler.hooks.health import HealthChecker
 from scaler.hooks.notify import Notifier
@@ -43,7 +44,6 @@ from scaler.support.clock import Clock
 from scaler.support.environment import ordinary_environment
 from scaler.support.files import make_folder
 from scaler.support.folders import home_folder, scratch_folder, use_temporary_folder, user_name
-from scaler.support.hosts import ALLOWED, allowed_hosts, backend_hosts, is_clear_backend, is_loopback
 from scaler.support.places import Places
 
 if TYPE_CHECKING:
@@ -57,8 +57,6 @@ _EMBEDDED_TOKENS = {"HCLOUD_TOKEN": _EMBEDDED * 8, "DIGITALOCEAN_TOKEN": _EMBEDD
 
 _ROLL_LEASE = timedelta(seconds=60)
 """After one and a quarter of it, a roll that was killed on another machine gives way."""
-
-_PULUMI_CLOUD = "https://api.pulumi.com"
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,31 +338,9 @@ def _remove_old_engine_files(project: Project, stack: PulumiStack, backend: Loca
 
 
 def backend_url(project: Project, spec: Spec, environ: Mapping[str, str]) -> str:
-    """Return the URL of the backend that holds the stack, absolute.
-
-    Raises RefusedError for a host, or for plain HTTP, that only the spec or Pulumi.yaml names: the engine would send
-    the access token of Pulumi Cloud, the database's password, or the credentials of an object store.
-    """
-    from_environ = environ.get("PULUMI_BACKEND_URL")
-    url = spec.backend or from_environ or project.backend or DEFAULT_BACKEND
-    own = allowed_hosts(environ, _PULUMI_CLOUD) | backend_hosts(from_environ or "")
-    foreign = sorted(host for host in backend_hosts(url) - own if not is_loopback(host))
-    if url != from_environ and foreign:
-        raise RefusedError(
-            f"The project would send credentials of the state backend to {foreign[0]}, and only its files name this "
-            "host.",
-            why="they are for the host that PULUMI_BACKEND_URL names, Pulumi Cloud, and the clouds' own object stores",
-            fix=f"Set {ALLOWED}={foreign[0]} where scaler runs, if that is right.",
-            code="backend_not_allowed",
-        )
-    if url != from_environ and is_clear_backend(url):
-        raise RefusedError(
-            "The project would send the state and credentials of its backend in clear text, and only its files say so.",
-            why="plain HTTP is for this machine only",
-            fix="Use https, or set PULUMI_BACKEND_URL to this URL where scaler runs, if that is right.",
-            code="backend_not_allowed",
-        )
-    return absolute_url(url, project.directory)
+    """Return the URL of the backend that holds the stack, absolute. Raises what `choose_backend` raises."""
+    url = choose_backend(spec.backend, project.backend, environ)
+    return absolute_url(url or DEFAULT_BACKEND, project.directory)
 
 
 def engine_home(project: Project) -> Path:

@@ -54,8 +54,10 @@ class Project:
     def backend_of(self, stack: str, environ: Mapping[str, str]) -> str | None:
         """Return the URL of a stack's backend as spec, environment or Pulumi.yaml have it; None: the default folder.
 
-        The spec is not validated: for those who only look at records, and must be quick.
+        The spec is not validated: for those who only look at records, and must be quick. Raises what
+        `choose_backend` raises.
         """
+        from scaler.config.backend import choose_backend
         from scaler.config.strict_yaml import read
 
         try:
@@ -63,7 +65,7 @@ class Project:
         except (OSError, InvalidSpecError):
             document = None
         own = document.get("backend") if isinstance(document, dict) else None
-        return (own if isinstance(own, str) else None) or environ.get("PULUMI_BACKEND_URL") or self.backend
+        return choose_backend(own if isinstance(own, str) else None, self.backend, environ)
 
     def choose(self, stack: str | None) -> str:
         """Return the given stack; if None, the only one. Raises UsageError if that is none, or one of several."""

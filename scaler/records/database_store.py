@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any
@@ -15,6 +15,7 @@ from psycopg import errors, sql
 from scaler.errors import UsageError
 from scaler.records.store import ConflictError, Stored, StoreUnavailableError, check_size
 from scaler.support.documents import LARGEST_FILE
+from scaler.support.hosts import is_loopback
 from scaler.support.text import LONGEST, one_line
 
 _ENGINES_TABLE = "pulumi_state"
@@ -28,12 +29,16 @@ _CREATE = "CREATE TABLE IF NOT EXISTS {} (name text PRIMARY KEY, version bigint 
 class DatabaseStore:
     """`store.DocumentStore` in PostgreSQL. The table is made with the first write; versions count the writes."""
 
-    def __init__(self, url: str, folder: str, patience: timedelta) -> None:
+    def __init__(self, url: str, folder: str, environ: Mapping[str, str], patience: timedelta) -> None:
         parts = urlsplit(url)
         given = dict(parse_qsl(parts.query, keep_blank_values=True))
         table = given.pop("table", "") or _ENGINES_TABLE
         if not re.fullmatch(r"[A-Za-z0-9_.]{1,100}", table):
             raise UsageError("The backend's URL names a table that cannot be one.", fix="Correct `table` in it.")
+        host = parts.hostname or given.get("host") or environ.get("PGHOST") or "localhost"
+        if "PGSSLMODE" not in environ and "service" not in given and not (host.startswith("/") or is_loopback(host)):
+            # As the engine's library does. libpq goes on in clear text where the server offers no TLS.
+            given.setdefault("sslmode", "require")
         name = _TABLE if table == _ENGINES_TABLE else f"{table}_{_TABLE}"
         self._table = sql.Identifier(*name.split("."))
         self._url = urlunsplit(parts._replace(query=urlencode(given)))

@@ -18,8 +18,9 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, NotModifiedError, PreconditionError
 from obstore.store import AzureStore, GCSStore, S3Store
 
-from scaler.errors import CredentialsError
+from scaler.errors import CredentialsError, UsageError
 from scaler.records.store import ConflictError, Stored, StoreUnavailableError, check_size
+from scaler.support.engine_urls import backend_of
 from scaler.support.text import LONGEST, one_line
 
 _RETRIES = 2
@@ -27,7 +28,18 @@ _TRUE = ("true", "1", "t", "T", "TRUE", "True")
 
 
 def open_objects(url: str, folder: str, environ: Mapping[str, str], patience: timedelta) -> ObjectStore:
-    """Return the documents below `folder`, beside the `.pulumi` of the backend at this URL."""
+    """Return the documents below `folder`, beside the `.pulumi` of the backend at this URL.
+
+    UsageError for a URL in which the engine and obstore might see different hosts.
+    """
+    try:
+        backend_of(url)
+    except ValueError as error:
+        raise UsageError(
+            "The backend's URL is none that scaler understands, so it finds no records there.",
+            why=str(error),
+            fix="Correct PULUMI_BACKEND_URL.",
+        ) from None
     parts = urlsplit(url)
     given = dict(parse_qsl(parts.query, keep_blank_values=True))
     prefix = "/".join(piece for piece in (unquote(parts.path).strip("/"), folder) if piece)
@@ -92,7 +104,10 @@ class ObjectStore:
             yield
         except (AlreadyExistsError, PreconditionError, NotModifiedError, FileNotFoundError):
             raise
-        except (BaseError, OSError) as error:
+        except BaseException as error:
+            # An address in the environment that is none makes the library panic, with an exception that it hides.
+            if not isinstance(error, BaseError | OSError) and type(error).__name__ != "PanicException":
+                raise
             raise StoreUnavailableError(
                 f"The shared records in {self._place} cannot be read or written.",
                 why=_reason(error),
@@ -196,6 +211,8 @@ def _gcs(
         config = {"bearer_token": token}
     elif given.get("access_id") == "-" or _is_set(given, "anonymous"):
         config = {"skip_signature": True}
+    if universe := given.get("universe_domain"):
+        config["base_url"] = f"https://storage.{universe}"
     if emulator := environ.get("STORAGE_EMULATOR_HOST"):
         config = {"base_url": emulator if "://" in emulator else f"http://{emulator}", "skip_signature": True}
         limits["client_options"]["allow_http"] = True
@@ -210,7 +227,11 @@ def _azure(
     domain = given.get("domain") or environ.get("AZURE_STORAGE_DOMAIN") or "blob.core.windows.net"
     protocol = given.get("protocol") or environ.get("AZURE_STORAGE_PROTOCOL") or "https"
     is_emulated = _is_set(given, "localemu") or environ.get("AZURE_STORAGE_IS_LOCAL_EMULATOR") in _TRUE
-    endpoint = f"{protocol}://{domain}/{account}" if is_emulated else f"{protocol}://{account}.{domain}"
+    is_network = _is_set(given, "cdn") or environ.get("AZURE_STORAGE_IS_CDN") in _TRUE
+    if is_emulated or domain.startswith(("127.0.0.1", "localhost")):
+        endpoint = f"{protocol}://{domain}/{account}"
+    else:
+        endpoint = f"{protocol}://{domain}" if is_network else f"{protocol}://{account}.{domain}"
     config: dict[str, Any] = {"account_name": account, "endpoint": words.get("BlobEndpoint") or endpoint}
     if key := environ.get("AZURE_STORAGE_KEY") or words.get("AccountKey"):
         config["account_key"] = key

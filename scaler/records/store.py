@@ -109,7 +109,7 @@ def open_store(
         if url.startswith("postgres"):
             from scaler.records.database_store import DatabaseStore
 
-            return DatabaseStore(url, f"{project}/{stack}", patience)
+            return DatabaseStore(url, f"{project}/{stack}", environ, patience)
         from scaler.records.object_store import open_objects
 
         return open_objects(url, f".scaler/{project}/{stack}", environ, patience)

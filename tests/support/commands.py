@@ -7,8 +7,10 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
 
-from tests.support.project import Project, Ran
+from tests.support.project import Ran
 
 _FORKS = """
 import importlib, json, os, sys, tempfile
@@ -40,8 +42,17 @@ for line in sys.stdin:
 """
 
 
+class Surroundings(Protocol):
+    """Where the commands run."""
+
+    @property
+    def folder(self) -> Path: ...
+    @property
+    def environ(self) -> Mapping[str, str]: ...
+
+
 @contextmanager
-def forked_commands(project: Project, environ: Mapping[str, str]) -> Iterator[Callable[..., Ran]]:
+def forked_commands(project: Surroundings, environ: Mapping[str, str]) -> Iterator[Callable[..., Ran]]:
     """Return what runs `scaler ...` in the project's folder, each time in a new process, while the block runs."""
     with subprocess.Popen(
         [sys.executable, "-c", _FORKS],

@@ -11,6 +11,7 @@ from pydantic_core import PydanticCustomError
 
 from scaler.config.schema.refusals import refusal, shown
 from scaler.config.schema.values import Text
+from scaler.support.engine_urls import backend_of
 from scaler.support.hosts import host_of, is_clear_text
 from scaler.support.suggestions import nearest_clause
 
@@ -39,6 +40,10 @@ def _backend(value: str) -> str:
         raise refusal(
             f"must be the URL of a Pulumi backend, not {shown(value)}", nearest_clause(scheme, list(BACKENDS))
         )
+    try:
+        backend_of(value)
+    except ValueError as error:
+        raise refusal(f"is a URL that is not understood: {error}") from None
     return value
 
 

@@ -1,0 +1,125 @@
+"""Nothing connects to a host that only Pulumi.yaml or the spec names: shown with a real listener.
+
+It listens on this machine, and is named as 0.0.0.0, which is not one of the addresses that need no permission.
+"""
+
+from __future__ import annotations
+
+import os
+import socketserver
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.support.commands import forked_commands
+
+pytestmark = pytest.mark.server
+
+CREDENTIALS = {
+    "AWS_ACCESS_KEY_ID": "one",
+    "AWS_SECRET_ACCESS_KEY": "two",
+    "AZURE_STORAGE_ACCOUNT": "acme",
+    "AZURE_STORAGE_KEY": "a2V5",
+    "GOOGLE_OAUTH_ACCESS_TOKEN": "three",
+    "PGPASSWORD": "four",
+    "PULUMI_ACCESS_TOKEN": "five",
+}
+
+COMMANDS = (
+    ("status",),
+    ("history",),
+    ("why", "demo-worker-1"),
+    ("simulate", "--metrics", "load.csv"),
+    ("preview", "1"),
+    ("ensure", "1", "--yes"),
+    ("autoscale", "--yes"),
+    ("refresh",),
+    ("orphans",),
+    ("prune",),
+    ("unlock",),
+    ("doctor",),
+)
+
+
+class Listener(socketserver.ThreadingTCPServer):
+    """A listener that closes each connection, and counts them."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), socketserver.BaseRequestHandler)
+        self.port: int = self.server_address[1]
+        self.connections = 0
+
+    def verify_request(self, request: object, client_address: object) -> bool:
+        self.connections += 1
+        return True
+
+
+@pytest.fixture
+def listener() -> Iterator[Listener]:
+    with Listener() as found:
+        thread = threading.Thread(target=found.serve_forever)
+        thread.start()
+        yield found
+        found.shutdown()
+        thread.join()
+
+
+URLS = {
+    "s3 endpoint": "s3://b/x?region=r&endpoint=http://0.0.0.0:{port}&use_path_style=true",
+    "s3 region": "s3://b/x?region=x@0.0.0.0:{port}/",
+    "azblob domain": "azblob://c?storage_account=acme&domain=0.0.0.0:{port}&protocol=http&localemu=true",
+    "azblob account": "azblob://c?protocol=http&storage_account=0.0.0.0:{port}/",
+    "azblob protocol": "azblob://c?storage_account=acme&protocol=http://127.0.0.1:{port}/%3F",
+    "gs universe": "gs://b?universe_domain=0.0.0.0:{port}",
+    "postgres": "postgres://me@0.0.0.0:{port}/db",
+    "postgres host": "postgres://me@127.0.0.1:1/db?host=0.0.0.0&port={port}",
+    "postgresql": "postgresql://me@0.0.0.0:{port}/db",
+    "cloud": "http://0.0.0.0:{port}",
+}
+
+
+@dataclass(frozen=True)
+class Folder:
+    folder: Path
+
+    @property
+    def environ(self) -> Mapping[str, str]:
+        kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
+        return {**kept, "HOME": str(self.folder), **CREDENTIALS}
+
+
+def make_project(folder: Path, backend: str) -> None:
+    (folder / "Pulumi.yaml").write_text(f"name: shop\nruntime: python\nbackend:\n  url: {backend!r}\n")
+    (folder / "stacks" / "demo.yaml").write_text(
+        "cloud: hetzner\nendpoint: embedded\ngroups:\n  worker:\n    count: 1\n    max: 3\n    type: cx23\n"
+        "    location: fsn1\n    image: debian-13\n    autoscale:\n      metrics: {load: {fixed: 1}}\n"
+        "      rules: [{backlog: {metric: load, per_server: 1}}]\n"
+    )
+    (folder / "load.csv").write_text("time,load\n2026-01-01T00:00:00Z,1\n2026-01-01T01:00:00Z,2\n")
+
+
+def test_no_command_connects_to_a_host_that_only_the_project_names(tmp_path: Path, listener: Listener) -> None:
+    (tmp_path / "stacks").mkdir()
+    with forked_commands(Folder(tmp_path), {}) as run:
+        for kind, url in URLS.items():
+            make_project(tmp_path, url.format(port=listener.port))
+            for command in COMMANDS:
+                ran = run(*command)
+                assert ran.code, (kind, command, ran.stdout)
+                assert "state backend" in ran.stdout + ran.stderr or "its backend" in ran.stderr, (kind, command, ran)
+                assert listener.connections == 0, (kind, command)
+
+
+@pytest.mark.parametrize("kind", ["s3 endpoint", "azblob domain", "postgres"])
+def test_it_connects_if_the_environment_names_the_host(tmp_path: Path, listener: Listener, kind: str) -> None:
+    """So the listener would have seen the others."""
+    (tmp_path / "stacks").mkdir()
+    make_project(tmp_path, "file://states")
+    with forked_commands(Folder(tmp_path), {"PULUMI_BACKEND_URL": URLS[kind].format(port=listener.port)}) as run:
+        run("status")
+    assert listener.connections > 0
