@@ -116,6 +116,8 @@ class DigitalOceanCloud:
         """Tags that surely exist."""
         self._reboots: dict[str, int] = {}
         """By id of each droplet that was asked to reboot: the id of that action."""
+        self._deleted: set[str] = set()
+        """Droplets whose deletion was accepted."""
         self._told: set[int] = set()
         """Failed actions that were told of."""
         self._bundler = Bundler(self._create, most=_NAMES_PER_CREATE, clock=clock)
@@ -146,12 +148,7 @@ class DigitalOceanCloud:
 
     def failed(self, ids: Collection[str], work: Work) -> Mapping[str, str]:
         """Return those of the droplets whose deletion or reboot has failed, by the account's 200 newest actions."""
-        with _asking("read the actions on droplets"):
-            rows = self._client.actions.list(per_page=_PER_PAGE)["actions"]
-        newest: dict[str, Row] = {}
-        for row in sorted(rows, key=lambda row: int(row["id"]), reverse=True):
-            if row["resource_type"] == "droplet" and row["type"] == _ACTIONS[work]:
-                newest.setdefault(str(row["resource_id"]), row)
+        newest = self._newest_actions(work)
         failed = {
             droplet: int(newest[droplet]["id"])
             for droplet in ids
@@ -160,6 +157,23 @@ class DigitalOceanCloud:
         failed = {droplet: action for droplet, action in failed.items() if action not in self._told}
         self._told |= {*failed.values()}
         return {droplet: f"its action {action} ({_ACTIONS[work]}) has errored" for droplet, action in failed.items()}
+
+    def deleting(self, ids: Collection[str]) -> frozenset[str]:
+        """Return those of the droplets whose deletion goes on, or has ended, by the account's 200 newest actions."""
+        newest = self._newest_actions("delete")
+        # A new action is not listed at once.
+        begun = {each for each in ids if each in newest or each in self._deleted}
+        return frozenset(each for each in begun if each not in newest or newest[each]["status"] != "errored")
+
+    def _newest_actions(self, work: Work) -> dict[str, Row]:
+        """Return the newest action of a kind on each droplet of the account that lately had one."""
+        with _asking("read the actions on droplets"):
+            rows = self._client.actions.list(per_page=_PER_PAGE)["actions"]
+        newest: dict[str, Row] = {}
+        for row in sorted(rows, key=lambda row: int(row["id"]), reverse=True):
+            if row["resource_type"] == "droplet" and row["type"] == _ACTIONS[work]:
+                newest.setdefault(str(row["resource_id"]), row)
+        return newest
 
     def create(self, request: MachineRequest) -> Machine:
         body = _create_body(request)
@@ -177,6 +191,7 @@ class DigitalOceanCloud:
     def delete(self, id: str) -> None:
         with _asking(f"delete droplet {id}", changing=True):
             self._client.droplets.destroy(_number(id))
+        self._deleted.add(id)
 
     def prove_gone(self, ids: Collection[str]) -> frozenset[str]:
         """Return the droplets that two lists of the whole account lack, two seconds apart.

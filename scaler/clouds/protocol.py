@@ -25,6 +25,8 @@ class Cloud(Protocol):
     And where it tells what becomes of a request that it accepted, `failed(ids, work) -> Mapping[str, str]`: of
     machines whose deletion (`delete`) or reboot (`reboot`) was accepted and that are not at work, those where it has
     failed, each with the cloud's words; a failure is told once.
+    And where a machine is shown as before until its deletion has ended, `deleting(ids) -> frozenset[str]`: those of
+    the machines whose deletion goes on, or has ended. Without it each machine is asked for by its address.
     And where it can say so of many machines at once, `prove_gone(ids) -> frozenset[str]`: of machines that a
     list lacks and whose deletion was accepted, those that are gone for sure, with their names free again.
     And where one request labels many machines, `label_many(ids, (key, value), *, on) -> None`: put the label on all of

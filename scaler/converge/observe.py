@@ -14,6 +14,7 @@ from scaler.clouds import (
 )
 from scaler.converge.failed_actions import note_failed
 from scaler.converge.knowledge import Knowledge
+from scaler.converge.late_lists import await_creations, with_deletions
 from scaler.converge.ports import Ports
 from scaler.converge.recognise import identity_here, identity_or_new, is_known, recognise_place, recorded_identity
 from scaler.errors import UnrecognisedError
@@ -21,7 +22,7 @@ from scaler.model import Machine, Server, Spec, World
 from scaler.model.identity import Identity
 from scaler.model.lifecycle import Phase, Status
 from scaler.model.orders import Orders, newest
-from scaler.planning.absence import MASS_PROOF_S, is_accepted, is_meant, proof_s, remembered
+from scaler.planning.absence import MASS_PROOF_S, PROOF_S, is_accepted, is_meant, proof_s, remembered
 from scaler.planning.assess import Findings, assess, known, none_after
 from scaler.planning.claims import Claim, sort_out
 from scaler.planning.deadlines import learn_deadline
@@ -69,11 +70,15 @@ def observe(
         working = replace(working, account="", tokens=()).claiming(_expected(unseen))
     unseen = replace(unseen, identity=working, had_id=is_known(identity))
     prove = prove_absences if patient else _leave_open
+    began = ports.clock.monotonic()
     try:
         seen = _look_for_all(unseen, ports, claim, prove, is_proven=is_proven, accept_loss=accept_loss)
     except UnrecognisedError as refusal:
         # What is missing at another place is no loss, however well the token is known.
         raise moved if moved and refusal.code != "unclaimed_servers" else refusal from None
+    seen = await_creations(
+        unseen.records, seen, lambda known: observe_again(known, ports), ports, until=began + PROOF_S
+    )
     if moved and not _expected(unseen).keys() <= {machine.id for machine in seen.world.machines.values()}:
         raise moved
     assert seen.identity is not None  # noqa: S101 - an observation keeps it
@@ -230,6 +235,7 @@ def take_in(knowledge: Knowledge, machines: Sequence[Machine], ports: Ports) -> 
     found = sort_out([*machines, *unlisted], recorded, knowledge.owner, claims)
     rebooting = {server.id for server in knowledge.records.values() if server.status is Status.REBOOTING}
     seen = [_with_lock(machine, ports) if machine.id in rebooting else machine for machine in found.ours]
+    seen = with_deletions(knowledge, seen, ports)
     knowledge = note_failed(knowledge, seen, ports)
     findings = Findings(
         is_ready=lambda server: _is_ready(spec, server, ports),

@@ -13,6 +13,7 @@ import pytest
 from scaler.clouds import AddressQuotaError, Cloud, InvalidError, QuotaError
 from scaler.clouds.registry import open_cloud
 from scaler.model import MachineRequest
+from scaler.model.lifecycle import Phase
 from scaler.model.ownership import Owner
 from scaler.simulator import EmbeddedCloud
 from scaler.support.clock import SystemClock
@@ -90,6 +91,25 @@ def test_v7_a_droplet_is_busy_until_its_reboot_ends(embedded: EmbeddedCloud) -> 
                 busy.append((other.get(droplet).locked, other.is_busy(droplet)))  # type: ignore[attr-defined]
             world.advance(2.5)
     assert busy == [(False, True), (False, True), (False, True), (False, False)]
+
+
+def test_v7_a_droplet_is_shown_as_before_until_its_deletion_ends(embedded: EmbeddedCloud) -> None:
+    world = embedded.world
+    with closing(opened(embedded, DigitalOcean)) as cloud, closing(opened(embedded, DigitalOcean)) as other:
+        going, failing, left = (cloud.create(request_for(DigitalOcean, f"prod-worker-{n}")).id for n in (1, 2, 3))
+        world.set_speed(0)
+        world.set_knobs("digitalocean", visible_after_delete_s=8.0)
+        world.add_fault("action_error", method="DELETE", path=f"/{failing}$")
+        for each in (going, failing):
+            cloud.delete(each)
+        seen = []
+        for _ in range(2):
+            shown = other.get(going)
+            # Another process asks: it has not sent the deletions itself.
+            seen.append((shown.phase, shown.locked, other.deleting([going, left])))  # type: ignore[attr-defined]
+            world.advance(7.0)
+        assert other.deleting([going, failing, left]) == {going}  # type: ignore[attr-defined]
+    assert seen == [(Phase.RUNNING, False, {going})] * 2
 
 
 def test_v8_an_image_elsewhere_is_no_shortage(embedded: EmbeddedCloud) -> None:

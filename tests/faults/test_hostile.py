@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.faults.hostile import Report, run
-from tests.faults.kills import Kill, RequestPoint
+from tests.faults.kills import Kill, RequestPoint, Victim, strike
 from tests.faults.stage import OPERATIONS, Theatre
 from tests.faults.troubles import TROUBLES, TroubledOperation
 from tests.support.project import DIGITALOCEAN, HETZNER, VENDORS, Vendor
@@ -30,3 +30,19 @@ def test_a_killed_run_is_mended_on_a_hostile_cloud(theatre: Theatre) -> None:
 def test_a_lost_answer_is_mended_on_a_hostile_cloud(theatre: Theatre) -> None:
     trouble = next(each for each in TROUBLES if each.name == "carried out, connection closed")
     assert TroubledOperation(DIGITALOCEAN, OPERATIONS["scale-up"], trouble).play(theatre.on("hostile", SPEED))
+
+
+@pytest.mark.parametrize(("operation", "victim", "speed"), [("destroy", "engine", SPEED), ("scale-up", "scaler", 1.0)])
+def test_what_a_list_shows_late_is_known_after_a_kill(
+    theatre: Theatre, operation: str, victim: Victim, speed: float
+) -> None:
+    """The first change is carried out, nothing of it is saved, and lists show the world from before."""
+    kill = Kill(DIGITALOCEAN, OPERATIONS[operation], RequestPoint(1, "after", changes_only=True), victim)
+    with theatre.on("instant", speed).scene(DIGITALOCEAN) as scene:
+        scene.world.advance(60)
+        scene.world.set_knobs(list_lag_s=8.0, visible_after_delete_s=8.0)
+        assert strike(kill, scene)
+        wanted = kill.operation.wanted
+        ran = scene.run("ensure", str(wanted), "--yes")
+        assert ran.code == 0, ran.stderr
+        scene.check_settled(wanted)
