@@ -28,6 +28,8 @@ UNPROCESSABLE = (422, "unprocessable_entity")
         ({"ssh_keys": [1, "aa:bb"]}, "1, aa:bb are invalid key identifiers for Droplet creation."),
         ({"vpc_uuid": "760e09ef-dc84-11e8-981e-3cfdfeaae000"}, "Failed to resolve VPC"),
         ({"user_data": "x" * 65_537}, "User data is too long (maximum is 64 KiB)"),
+        ({"backup_policy": {"plan": "hourly"}}, "backup_policy: plan must be one of daily, weekly"),
+        ({"backup_policy": {"hour": 3}}, "backup_policy: hour must be one of 0, 4, 8, 12, 16, 20"),
     ],
 )
 def test_a_wrong_order_is_refused_and_makes_nothing(

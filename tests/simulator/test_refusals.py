@@ -80,6 +80,15 @@ def test_a_route_overlaps_with_no_other(http: Http, route: dict[str, str], field
     assert [answer.status_code for answer in out] == [201, 422]
 
 
+def test_no_route_leads_to_the_public_gateway(http: Http) -> None:
+    """[spec] `add_route`: the gateway cannot be 172.31.1.1."""
+    subnet = {**CLOUD_SUBNET, "ip_range": "172.31.1.0/24"}
+    inner = network(http, ip_range="172.16.0.0/12", subnets=[subnet])
+    for gateway, status in (("172.31.1.1", 422), ("172.31.1.2", 201)):
+        answer = act(http, f"networks/{inner}", "add_route", destination="10.200.0.0/24", gateway=gateway)
+        assert answer.status_code == status
+
+
 @pytest.mark.parametrize("ip_range", ["10.0.0.0/17", "10.1.0.0/16", "10.128.0.0/9"])
 def test_a_network_only_grows_at_its_end(http: Http, ip_range: str) -> None:
     """[spec] `change_ip_range`: ranges can only be extended; only the netmask changes."""
@@ -170,6 +179,8 @@ def test_ports_of_rules(http: Http, rule: dict[str, str]) -> None:
         {"port": "any-5"},
         {"port": "-"},
         {"port": "22-"},
+        {"port": ""},
+        {"description": "d" * 256},
         {"source_ips": []},
         {"source_ips": ["everywhere"]},
         {"source_ips": ["10.0.0.1"]},

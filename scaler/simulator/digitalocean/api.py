@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import uuid
 
-from scaler.simulator.bodies import Kind, anything, flag, number, several, text, text_or_number
+from scaler.simulator.bodies import Kind, anything, flag, number, record, several, text, text_or_number
 from scaler.simulator.call import Api, ApiError
 from scaler.simulator.digitalocean import account, droplets, images, monitoring
 from scaler.simulator.digitalocean.replies import CLOUD, not_found, refused
@@ -34,6 +34,7 @@ def _error_body(error: ApiError, request_id: str) -> Json:
 
 
 _FIELDS: dict[str, Kind] = {
+    "backup_policy": record(plan=text, weekday=text, hour=number),
     "backups": flag,
     "description": text,
     "disk": flag,

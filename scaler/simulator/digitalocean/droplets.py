@@ -39,6 +39,13 @@ _OF_ONE = frozenset({"reboot", "rename", "resize", "rebuild", "restore", "passwo
 _NOT_SERVED = frozenset({"change_kernel", "change_backup_policy"})
 """Actions that exist at DigitalOcean and not here."""
 
+_BACKUP_POLICY: Mapping[str, tuple[object, ...]] = {
+    "plan": ("daily", "weekly"),
+    "weekday": ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"),
+    "hour": (0, 4, 8, 12, 16, 20),
+}
+"""What the document lets a backup policy say."""
+
 _MAY_FAIL = frozenset({"power_on", "power_off", "reboot", "power_cycle"})
 MOST_NAMES = 10
 USER_DATA_BYTES = 65_536
@@ -256,9 +263,16 @@ def _min_disk(image: BaseImage | Thing) -> int:
 
 def _features(fields: Mapping[str, Any]) -> list[str]:
     """Exactly what was asked for: clients read their settings back from these words."""
+    _check_backup_policy(fields.get("backup_policy") or {})
     asked = {name for name in ("backups", "ipv6", "monitoring") if fields.get(name)}
     agent = set() if fields.get("with_droplet_agent") is False else {"droplet_agent"}
     return sorted(asked | agent | {"private_networking"})
+
+
+def _check_backup_policy(policy: Mapping[str, Any]) -> None:
+    for name, values in _BACKUP_POLICY.items():
+        if policy.get(name) is not None and policy[name] not in values:
+            raise refused(f"backup_policy: {name} must be one of {', '.join(map(str, values))}")
 
 
 def _ssh_keys(call: Call, keys: Sequence[object]) -> list[int]:

@@ -13,6 +13,9 @@ from scaler.simulator.hetzner.shapes import Json
 from scaler.simulator.things import Thing
 
 LAST_PORT = 65535
+LONGEST_DESCRIPTION = 255
+"""Characters that a rule's description may have (the vendor's document of `create_firewall`)."""
+
 MOST_RULES = 50
 """Of one firewall (the vendor's document of `set_rules`)."""
 
@@ -80,7 +83,7 @@ def _rules(call: Call) -> list[Json]:
 
 
 def _check_range_of(rule: Json) -> None:
-    """Refuse a rule without addresses for its direction, an address that is no CIDR, and a port that is none."""
+    """Refuse a rule without addresses for its direction, or with an address, a port or a description that is none."""
     own, other = ("source_ips", "destination_ips") if rule["direction"] == "in" else ("destination_ips", "source_ips")
     if not rule.get(own) or rule.get(other):
         raise invalid("rules", f"a rule of the direction {rule['direction']} has {own}, and no {other}")
@@ -89,7 +92,9 @@ def _check_range_of(rule: Json) -> None:
             ipaddress.ip_network(address if "/" in address else "")
         except ValueError as error:
             raise invalid("rules", f"'{address}' is not in CIDR notation") from error
-    if not _is_port(rule.get("port") or "any"):
+    if len(rule.get("description") or "") > LONGEST_DESCRIPTION:
+        raise invalid("rules", f"a description has at most {LONGEST_DESCRIPTION} characters")
+    if rule.get("port") is not None and not _is_port(rule["port"]):
         raise invalid("rules", f"'{rule['port']}' is no port, and no range of ports")
 
 

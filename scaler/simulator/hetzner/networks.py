@@ -18,6 +18,9 @@ Range = ipaddress.IPv4Network
 _PRIVATE = tuple(map(Range, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")))
 """RFC 1918."""
 
+_PUBLIC_GATEWAY = Address("172.31.1.1")
+"""Each server's gateway on its public interface: no route leads to it (the vendor's document of `add_route`)."""
+
 MOST_NETWORKS = 3
 """Of one server (an employee in hetzneronline/community-content#946)."""
 
@@ -135,7 +138,7 @@ def _free_route(network: Json, wanted: Json) -> Json:
     if any(destination.overlaps(other) and bool(other.prefixlen) == bool(destination.prefixlen) for other in others):
         raise invalid("destination", "network route destination overlaps with another subnetwork or network route")
     outer = Range(network["ip_range"])
-    if gateway not in outer or gateway == outer.network_address + 1:
+    if gateway not in outer or gateway in (outer.network_address + 1, _PUBLIC_GATEWAY):
         raise invalid("gateway", "invalid gateway")
     return route
 
