@@ -78,12 +78,14 @@ OPERATIONS = {
 }
 
 
-_AT_ONCE = ("currency", "price_per_hour", "price_per_month", "health")
+_AT_ONCE = ("currency", "price_per_hour", "price_per_month", "health", "outdated")
 """What a look has learned, and is in the state file at once, and in the outputs with the next change."""
 
 
-def _learned(record: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: record[key] for key in _AT_ONCE if key in record}
+def _lasting(records: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {
+        name: {key: value for key, value in record.items() if key not in _AT_ONCE} for name, record in records.items()
+    }
 
 
 @dataclass
@@ -161,8 +163,7 @@ class Scene:
         demand(len(set(made)) == len(made), f"two servers of one name: {owned}")
         demand(set(resources.values()) == set(map(str, owned)), f"the stack has {resources}, the cloud {owned}")
         demand({name: output["id"] for name, output in outputs.items()} == resources, f"outputs {outputs}, {resources}")
-        expected = {name: output | _learned(project.records.get(name, {})) for name, output in outputs.items()}
-        demand(project.records == expected, f"state file {project.records}, outputs {outputs}")
+        demand(_lasting(project.records) == _lasting(outputs), f"state file {project.records}, outputs {outputs}")
         statuses = {output["status"] for name, output in outputs.items() if name not in kept}
         demand(statuses <= {"running"}, f"statuses {statuses}")
         demand(not checkpoint.pending, f"pending operations: {checkpoint.pending}")
