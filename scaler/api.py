@@ -265,8 +265,8 @@ class _Log:
     def server(self, name: str, status: str, note: str = "") -> None:
         _LOG.debug("%s is %s%s", name, status, f": {note}" if note else "")
 
-    def waiting(self, ready: int, wanted: int, elapsed_s: float) -> None:
-        _LOG.debug("%d of %d ready after %.0f s", ready, wanted, elapsed_s)
+    def waiting(self, ready: int, wanted: int) -> None:
+        _LOG.debug("%d of %d ready", ready, wanted)
 
     def note(self, text: str) -> None:
         _LOG.info("%s", text)

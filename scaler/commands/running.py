@@ -118,7 +118,8 @@ def show(context: Context, result: Result) -> int:
 
     keep_result(result)
     color = context.colored(sys.stdout)
-    click.echo(render(result, context.output, color=color, hints=context.interactive), color=color)
+    width = context.width(sys.stdout)
+    click.echo(render(result, context.output, color=color, hints=context.interactive, width=width), color=color)
     if result.outcome is not Outcome.PLANNED and (lost := lost_result()) and not is_unread(lost):
         click.echo(f"scaler: warning: the result could not be printed: standard output: {lost.strerror}", err=True)
     return EXIT_CODES[result.outcome]
@@ -149,7 +150,8 @@ def ask(context: Context, spec: Spec, ports: Any) -> Callable[[Plan], bool]:
 
         ports.progress.stop()
         color = context.colored(sys.stderr)
-        click.echo(render_plan(plan, spec, "text", color=color), err=True, color=color)
+        width = context.width(sys.stderr)
+        click.echo(render_plan(plan, spec, "text", color=color, width=width), err=True, color=color)
         return click.confirm(f"Change {spec.stack}?", err=True)
 
     return approve

@@ -52,6 +52,7 @@ def status(context: Context, refresh: bool) -> int:
         lost=stacks_without_spec(project.state_dir, project.stacks()),
         color=color,
         hints=context.interactive,
+        width=context.width(sys.stdout),
     )
     click.echo(text, color=color)
     return ExitCode.OK

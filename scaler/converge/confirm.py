@@ -46,7 +46,7 @@ def confirm(
     while True:
         waiting = on_their_way(knowledge.world)
         concerned.update(waiting)
-        _show(knowledge.world, concerned, clock.monotonic() - started, progress)
+        _show(knowledge.world, concerned, progress)
         now = clock.monotonic()
         if not waiting or now >= deadline:
             return Confirmed(knowledge, tuple(waiting))
@@ -81,7 +81,7 @@ def _pause(waited_s: float) -> float:
     return 1.0 if waited_s < _QUICK_LOOKS_S else 2.0
 
 
-def _show(world: World, concerned: Collection[str], elapsed_s: float, progress: Progress) -> None:
+def _show(world: World, concerned: Collection[str], progress: Progress) -> None:
     for name in concerned:
         # A duplicate takes the plain name over when the one that had it is gone.
         server = world.servers.get(name) or world.past.get(name)
@@ -90,7 +90,7 @@ def _show(world: World, concerned: Collection[str], elapsed_s: float, progress: 
     leaving = (*DEAD, Status.DELETING, Status.STOPPING, Status.STOPPED)
     staying = [server for server in world.servers.values() if server.status not in leaving]
     ready = sum(1 for server in staying if server.status is Status.RUNNING)
-    progress.waiting(ready, len(staying), elapsed_s)
+    progress.waiting(ready, len(staying))
 
 
 def running(world: World, groups: Iterable[str]) -> dict[str, int]:

@@ -25,6 +25,7 @@ from scaler.model import Action, GroupReport, Outcome, Result, Server, Spec, Ste
 from scaler.model.lifecycle import Status
 from scaler.planning.facts import Facts
 from scaler.planning.guards import check_not_set_aside
+from scaler.planning.names import in_order, natural
 from scaler.support.suggestions import nearest
 from scaler.support.text import quoted
 
@@ -63,7 +64,7 @@ def _learn(knowledge: Knowledge, ports: Ports) -> Knowledge:
 def orphans(spec: Spec, ports: Ports) -> tuple[Server, ...]:
     """Return the machines that carry our labels and are in no state, but those that are being deleted."""
     world = observe(spec, ports).world
-    return tuple(world.servers[name] for name in sorted(world.orphans_left))
+    return tuple(world.servers[name] for name in sorted(world.orphans_left, key=natural))
 
 
 def reboot(
@@ -141,7 +142,7 @@ def _observe(spec: Spec, ports: Ports, *, rebuild: bool = False) -> Knowledge:
 
 
 def _named(knowledge: Knowledge, names: Collection[str]) -> list[Server]:
-    return [find_server(knowledge.spec, knowledge.first, name) for name in sorted(set(names))]
+    return [find_server(knowledge.spec, knowledge.first, name) for name in sorted(set(names), key=natural)]
 
 
 # ---------------------------------------------------------------------------------------------
@@ -265,7 +266,7 @@ def _finish(operation: _Operation, ports: Ports, *, into_stack: bool = True) -> 
         outcome=_outcome(operation),
         groups={name: GroupReport(count, before[name], ready[name]) for name, count in knowledge.wanted.items()},
         steps=tuple(_report(operation, step) for step in operation.steps),
-        servers=tuple(server for _, server in sorted(knowledge.records.items()) if not server.finished),
+        servers=tuple(server for server in in_order(knowledge.records.values()) if not server.finished),
         drift=knowledge.first.drift,
         outdated={name: server.outdated for name, server in knowledge.world.servers.items() if server.outdated},
         requests=ports.cloud.requests,

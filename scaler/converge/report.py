@@ -26,6 +26,7 @@ from scaler.model import (
 )
 from scaler.model.lifecycle import Status
 from scaler.planning import prices
+from scaler.planning.names import in_order
 
 _REQUESTS_A_STEP = 1.15
 """Each step's own request, and its share of the lists that confirm it."""
@@ -43,7 +44,7 @@ def result_of(request: Request, standing: Standing, outcome: Outcome, ports: Por
         outcome=outcome,
         groups=_groups(standing, show_tries=bool(planned)),
         steps=journal.reports or planned,
-        servers=tuple(server for _, server in sorted(knowledge.records.items()) if server.status is not Status.DELETED),
+        servers=tuple(server for server in in_order(knowledge.records.values()) if server.status is not Status.DELETED),
         drift=knowledge.first.drift,
         violations=journal.violations,
         cost=cost_of(

@@ -260,9 +260,8 @@ def _find(scene: _Scene, operation: NamedOperation, until: float, ports: Ports) 
 def _wait(scene: _Scene, operation: NamedOperation, making: Making, ports: Ports) -> Making:
     """Wait until the snapshot can be used, its making failed, or the time is up."""
     clock = ports.clock
-    started = clock.monotonic()
     while making.state is MakingState.RUNNING and clock.monotonic() < scene.deadline:
-        ports.progress.waiting(0, 1, clock.monotonic() - started)
+        ports.progress.waiting(0, 1)
         clock.sleep(min(_POLL_S, max(0.0, scene.deadline - clock.monotonic())))
         try:
             making = scene.snapshots.look(operation.server, operation.snapshot, making)

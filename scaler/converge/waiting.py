@@ -104,7 +104,7 @@ def _wait_unlocked(request: Request, standing: Standing, started: float, ports: 
     until = min(request.deadline, clock.monotonic() + pause.total_seconds())
     with ports.unlocked():
         while (left := until - clock.monotonic()) > 0 and not _has_result(servers, knowledge, ports):
-            ports.progress.waiting(ready, sum(knowledge.wanted.values()), clock.monotonic() - started)
+            ports.progress.waiting(ready, sum(knowledge.wanted.values()))
             clock.sleep(min(_POLL_S, left))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from scaler.model import Outcome, Result, Server, StepReport
+from scaler.output.folding import folded_steps, name_ranges
 from scaler.output.sentences import (
     SIGNS,
     action_words,
@@ -57,20 +58,20 @@ def _list(sentences: Iterable[str]) -> str:
     return "\n".join(f"- {markdown_text(sentence)}" for sentence in sentences)
 
 
-def _steps(steps: Sequence[StepReport]) -> str:
-    return markdown_table(
-        ["", "server", "action", "why", "result"],
-        (
-            [
-                f"`{SIGNS[report.step.action]}`",
-                report.step.server,
-                action_words(report.step.action),
-                report.step.reason,
-                f"{report.result}: {report.error}" if report.error else str(report.result),
-            ]
-            for report in steps
-        ),
-    )
+def _steps(reports: Sequence[StepReport]) -> str:
+    """Return a row per step, or one for many equal steps."""
+    return markdown_table(["", "server", "action", "why", "result"], map(_step_cells, folded_steps(reports)))
+
+
+def _step_cells(equal: Sequence[StepReport]) -> list[str]:
+    report, names = equal[0], name_ranges(each.step.server for each in equal)
+    return [
+        f"`{SIGNS[report.step.action]}`",
+        names if len(equal) == 1 else f"{len(equal)}: {names}",
+        action_words(report.step.action),
+        report.step.reason,
+        f"{report.result}: {report.error}" if report.error else str(report.result),
+    ]
 
 
 def _servers(servers: Iterable[Server]) -> str:

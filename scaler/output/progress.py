@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Self, TextIO
 
 import click
 
+from scaler.output.folding import by_reason
 from scaler.support.clock import Clock
 from scaler.support.text import one_line, visible
 
@@ -27,6 +28,12 @@ HEARTBEAT = 30.0
 
 _FINISHED = frozenset({"running", "stopped", "deleted", "hanging", "errored"})
 """Statuses that a server stays in: its seconds do not count up."""
+
+_BAD = frozenset({"hanging", "errored"})
+"""Statuses that a person has to see, also after the live view is gone."""
+
+_BAR = 30
+"""Columns of the bar."""
 
 _COLORS = {"running": "green", "hanging": "red", "errored": "red"}
 
@@ -96,15 +103,21 @@ class ProgressDisplay:
         self._clock = clock
         self._lock = threading.RLock()
         self._servers: dict[str, _ServerLine] = {}
+        self._phased = False
+        self._began = clock.monotonic()
+        self._left_at: float | None = None
 
     def phase(self, text: str) -> None:
         """Show that the next part of the run begins, such as `confirming`."""
+        if not self._phased:
+            self._phased, self._began = True, self._clock.monotonic()
+        self._resume()
 
     def server(self, name: str, status: str, note: str = "") -> None:
         """Show the status of a server of this run. The same status again changes nothing."""
 
-    def waiting(self, ready: int, wanted: int, elapsed_s: float) -> None:
-        """Show how many of the wanted servers are ready after how many seconds; called on each poll."""
+    def waiting(self, ready: int, wanted: int) -> None:
+        """Show how many of the wanted servers are ready; called on each poll."""
 
     def warn(self, text: str) -> None:
         """Show that something is wrong, though the run goes on."""
@@ -114,7 +127,8 @@ class ProgressDisplay:
         """Show something that may be of interest."""
 
     def stop(self) -> None:
-        """Leave the terminal to others, for a question or for good. The next call shows it again."""
+        """Leave the terminal to others, for a question or for good. The next phase shows it again."""
+        self._left_at = self._clock.monotonic()
 
     def __enter__(self) -> Self:
         return self
@@ -123,6 +137,16 @@ class ProgressDisplay:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+    def _resume(self) -> None:
+        """Leave the time that a question took out of the run's."""
+        if self._left_at is not None:
+            self._began += self._clock.monotonic() - self._left_at
+            self._left_at = None
+
+    def _elapsed(self) -> float:
+        """Return the seconds since the run's first phase, as its result counts them."""
+        return self._clock.monotonic() - self._began
 
     def _line(self, text: str, color: str | None = None) -> None:
         """Write one line that stays."""
@@ -151,6 +175,7 @@ class PlainProgress(ProgressDisplay):
         self._last_line_at = clock.monotonic()
 
     def phase(self, text: str) -> None:
+        super().phase(text)
         self._line(text)
 
     def server(self, name: str, status: str, note: str = "") -> None:
@@ -159,10 +184,10 @@ class PlainProgress(ProgressDisplay):
             if changed:
                 self._line(line.text(self._clock.monotonic()), _COLORS.get(status))
 
-    def waiting(self, ready: int, wanted: int, elapsed_s: float) -> None:
+    def waiting(self, ready: int, wanted: int) -> None:
         with self._lock:
             if self._clock.monotonic() - self._last_line_at >= HEARTBEAT:
-                self._line(f"still waiting: {ready} of {wanted} ready ({elapsed_s:.0f}s)")
+                self._line(f"still waiting: {ready} of {wanted} ready ({self._elapsed():.0f}s)")
 
     def note(self, text: str) -> None:
         self._line(text)
@@ -174,7 +199,10 @@ class PlainProgress(ProgressDisplay):
 
 
 class LiveProgress(ProgressDisplay):
-    """For a terminal: servers that change are redrawn at the bottom; finished ones stay above."""
+    """For a terminal: one view that is redrawn, of a bar, the run's time, and the servers that are not ready yet.
+
+    What a person has to see stays above it.
+    """
 
     def __init__(self, stream: TextIO, *, color: bool, clock: Clock) -> None:
         from rich.console import Console
@@ -187,25 +215,32 @@ class LiveProgress(ProgressDisplay):
             highlight=False,
         )
         self._heading = ""
+        self._ready: tuple[int, int] | None = None
         self._live: Live | None = None
 
     def phase(self, text: str) -> None:
-        self._show(text)
+        super().phase(text)
+        with self._lock:
+            self._heading, self._ready = text, None
+            self._show()
 
     def server(self, name: str, status: str, note: str = "") -> None:
         with self._lock:
             line, changed = self._update(name, status, note)
-            if changed and status in _FINISHED:
+            if changed and status in _BAD:
                 self._line(line.text(self._clock.monotonic()), _COLORS.get(status))
-            self._show(self._heading)
+            self._show()
 
-    def waiting(self, ready: int, wanted: int, elapsed_s: float) -> None:
-        self._show(f"{ready} of {wanted} ready ({elapsed_s:.0f}s)")
+    def waiting(self, ready: int, wanted: int) -> None:
+        with self._lock:
+            self._ready = ready, wanted
+            self._show()
 
     def note(self, text: str) -> None:
         self._line(text)
 
     def stop(self) -> None:
+        super().stop()
         with self._lock:
             if self._live is not None:
                 self._live.stop()
@@ -217,28 +252,40 @@ class LiveProgress(ProgressDisplay):
         with self._lock:
             self._console.print(Text(one_line(text), style=color or ""))
 
-    def _show(self, heading: str) -> None:
+    def _show(self) -> None:
         from rich.live import Live
 
-        with self._lock:
-            self._heading = heading
-            if self._live is None:
-                self._live = Live(
-                    get_renderable=self._view, console=self._console, transient=True, redirect_stdout=False
-                )
-                self._live.start()
+        if self._live is None:
+            self._live = Live(get_renderable=self._view, console=self._console, transient=True, redirect_stdout=False)
+            self._live.start()
 
     def _view(self) -> RenderableType:
         # Without our lock: this runs under rich's lock, and `_line` takes rich's lock while it holds ours.
         from rich.console import Group
 
-        now = self._clock.monotonic()
-        changing = [line for line in list(self._servers.values()) if line.status not in _FINISHED]
+        changing = {
+            line.name: (line.status, line.note) for line in list(self._servers.values()) if line.status not in _FINISHED
+        }
+        lines = [
+            f"  {status} {names}{f': {note}' if note else ''}" for names, (status, note) in by_reason(changing).items()
+        ]
         room = max(self._console.height - 3, 1)
-        lines = [self._heading, *(f"  {line.text(now)}" for line in changing[:room])]
-        if len(changing) > room:
-            lines.append(f"  and {len(changing) - room} more")
-        return Group(*(_cut(line) for line in lines if line))
+        if len(lines) > room:
+            lines[room:] = [f"  and {len(lines) - room} more"]
+        return Group(self._head(), *map(_cut, lines))
+
+    def _head(self) -> RenderableType:
+        """Return the phase, or the number of ready servers with a bar, and the seconds of the run."""
+        seconds = f"({self._elapsed():.0f}s)"
+        if self._ready is None or not self._ready[1]:
+            return _cut(f"{self._heading} {seconds}")
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+
+        ready, wanted = self._ready
+        head = Table.grid(padding=(0, 1))
+        head.add_row(f"{ready} of {wanted} ready {seconds}", ProgressBar(total=wanted, completed=ready, width=_BAR))
+        return head
 
 
 def _cut(line: str) -> Text:

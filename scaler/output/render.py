@@ -1,6 +1,7 @@
 """Results, plans and the recorded state in the format that a command asks for.
 
-Pure: values in, one text out, without a last newline. `format` is text, json, yaml or markdown.
+Pure: values in, one text out, without a last newline. `format` is text, json, yaml or markdown; text is
+as wide as `width` at most, the columns of a terminal.
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ from scaler.output.cleaning import cleaned
 from scaler.output.documents import result_document, serialize, status_document
 from scaler.output.markdown import result_markdown, status_markdown
 from scaler.output.text import plan_text, result_text, status_text
+from scaler.output.width import fit
 from scaler.records.state import State
 
 
-def render(result: Result, format: str, *, color: bool = False, hints: bool = False) -> str:
+def render(result: Result, format: str, *, color: bool = False, hints: bool = False, width: int | None = None) -> str:
     """Return the result of a run; `hints` adds the next command to the text."""
     if format == "text":
-        return result_text(cleaned(result), color=color, hints=hints)
+        return fit(result_text(cleaned(result), color=color, hints=hints), width)
     if format == "markdown":
         return result_markdown(cleaned(result))
     return serialize(result_document(result), format)
@@ -34,11 +36,12 @@ def render_plan(
     cost: Cost | None = None,
     color: bool = False,
     hints: bool = False,
+    width: int | None = None,
 ) -> str:
     """Return what a plan would do. `servers` are the records before it, for the documents."""
     result = planned(plan, servers=servers, cost=cost)
     if format == "text":
-        return plan_text(cleaned(result), cloud=spec.cloud, color=color, hints=hints)
+        return fit(plan_text(cleaned(result), cloud=spec.cloud, color=color, hints=hints), width)
     return render(result, format)
 
 
@@ -51,6 +54,7 @@ def render_status(
     lost: Mapping[str, State] | None = None,
     color: bool = False,
     hints: bool = False,
+    width: int | None = None,
 ) -> str:
     """Return the recorded servers of a stack; `state` is None if nothing was recorded yet.
 
@@ -58,7 +62,7 @@ def render_status(
     """
     lost = lost or {}
     if format == "text":
-        return status_text(cleaned(state), stack, now, lost, color=color, hints=hints)
+        return fit(status_text(cleaned(state), stack, now, lost, color=color, hints=hints, width=width), width)
     if format == "markdown":
         return status_markdown(cleaned(state), stack, lost)
     return serialize(status_document(state, stack, lost), format)

@@ -8,7 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from scaler.model import Action, Cost, DrainStage, Held, Outcome, RateWait, Result, Server, StepReport, StepResult
 from scaler.model.identity import Identity
 from scaler.model.lifecycle import Status
+from scaler.output.folding import by_reason, names_or_ranges
 from scaler.output.words import format_count, format_elapsed
+from scaler.planning.names import in_order
 from scaler.planning.prices import recorded_cost
 from scaler.records.state import State
 
@@ -56,11 +58,12 @@ def _changes(result: Result) -> str:
 
 
 def _unconfirmed(result: Result) -> str:
-    waiting = [
-        f"{server.name} {drain_words(server) or server.status}"
+    late = {
+        server.name: drain_words(server) or str(server.status)
         for server in result.servers
         if server.status not in (Status.RUNNING, Status.DELETED)
-    ]
+    }
+    waiting = [f"{names} {words}" for names, words in by_reason(late).items()]
     waiting += [f"the health of {group}" for group in result.unchecked]
     return ", ".join(waiting) or "no server was observed"
 
@@ -100,8 +103,10 @@ def action_words(action: Action) -> str:
 def remarks(result: Result) -> list[str]:
     """Return a sentence for each renamed group, and each server that drifted, is outdated, held, or off and paid."""
     drift = [f"drift: {sentence}" for sentence in result.drift]
-    outdated = [f"outdated: {name} ({why})" for name, why in result.outdated.items()]
-    kept = [f"kept: {name}, off and paid for until {until:%H:%M} UTC" for name, until in result.kept.items()]
+    outdated = [f"outdated: {names} ({why})" for names, why in by_reason(result.outdated).items()]
+    kept = [
+        f"kept: {names}, off and paid for until {until:%H:%M} UTC" for names, until in by_reason(result.kept).items()
+    ]
     renamed = [
         f"renamed: {old} is not in the spec any more, and {new} looks like its new name;"
         f" the servers of {old} are replaced by new ones"
@@ -124,7 +129,7 @@ def health_remarks(unchecked: Mapping[str, str], held: Mapping[str, Held]) -> li
     return [
         *(f"not checked: {group}: {why}" for group, why in unchecked.items()),
         *(
-            f"held: {', '.join(each.servers)} of {group}, unhealthy and not replaced now: {each.why}"
+            f"held: {names_or_ranges(each.servers)} of {group}, unhealthy and not replaced now: {each.why}"
             for group, each in held.items()
         ),
     ]
@@ -171,5 +176,5 @@ def count_ready(servers: Sequence[Server]) -> int:
 
 
 def without_deleted(servers: Iterable[Server]) -> list[Server]:
-    """Leave out the records of deleted servers, which only the documents show."""
-    return [server for server in servers if server.status != Status.DELETED]
+    """Return servers in natural order without the records of deleted ones, which only the documents show."""
+    return [server for server in in_order(servers) if server.status != Status.DELETED]

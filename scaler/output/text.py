@@ -10,8 +10,9 @@ from datetime import datetime
 
 import click
 
-from scaler.model import Outcome, Result, Server, StepReport, StepResult, Violation
+from scaler.model import Outcome, Result, Server, Step, StepReport, StepResult, Violation
 from scaler.model.lifecycle import Status
+from scaler.output.folding import folded_steps, name_ranges
 from scaler.output.sentences import (
     SIGNS,
     action_words,
@@ -66,10 +67,10 @@ def _failures(result: Result, *, color: bool) -> list[str]:
     failed = [report for report in result.steps if report.result == StepResult.FAILED]
     lines = columns(
         [
-            f"! {report.step.server}",
-            f"{action_words(report.step.action)} failed: {one_line(report.error or 'no reason given')}",
+            f"! {name_ranges(report.step.server for report in equal)}",
+            f"{action_words(equal[0].step.action)} failed: {one_line(equal[0].error or 'no reason given')}",
         ]
-        for report in failed
+        for equal in folded_steps(failed)
     )
     return [_paint(line[0], "red", color) + line[1:] for line in lines]
 
@@ -104,20 +105,31 @@ def _counts(result: Result, cloud: str | None) -> list[str]:
     return lines
 
 
-def _steps(steps: Sequence[StepReport], *, color: bool) -> list[str]:
-    """Return one line per step. The sign is painted last, since colour codes would count as width."""
-    lines = columns(
-        [
-            f"  {SIGNS[step.action]} {step.server}",
-            action_words(step.action),
-            step.type or "",
-            step.location or "",
-            one_line(step.reason),
-        ]
-        for step in (report.step for report in steps)
-    )
-    signs = [SIGNS[report.step.action] for report in steps]
+def _steps(reports: Sequence[StepReport], *, color: bool) -> list[str]:
+    """Return one line per step, or one for many equal steps.
+
+    The sign is painted last, since colour codes would count as width.
+    """
+    groups = list(folded_steps(reports))
+    rows = iter(columns(_step_cells(group[0].step) for group in groups if len(group) == 1))
+    signs = [SIGNS[group[0].step.action] for group in groups]
+    lines = [next(rows) if len(group) == 1 else _folded_line(group) for group in groups]
     return [f"  {_paint(sign, _SIGN_COLORS[sign], color)}{line[3:]}" for sign, line in zip(signs, lines, strict=True)]
+
+
+def _step_cells(step: Step) -> list[str]:
+    sign = SIGNS[step.action]
+    words = [action_words(step.action), step.type or "", step.location or "", one_line(step.reason)]
+    return [f"  {sign} {step.server}", *words]
+
+
+def _folded_line(equal: Sequence[StepReport]) -> str:
+    """Return `+ 57 create dev-worker-4 … -60, cx23 in fsn1: why`."""
+    step = equal[0].step
+    names = name_ranges(report.step.server for report in equal)
+    what = " in ".join(filter(None, (step.type, step.location)))
+    begin = f"  {SIGNS[step.action]} {len(equal)} {action_words(step.action)} {names}"
+    return f"{begin}{f', {what}' if what else ''}: {one_line(step.reason)}"
 
 
 def _violation(violation: Violation, *, color: bool) -> str:
@@ -142,7 +154,14 @@ def _sum(result: Result, *, color: bool, hints: bool) -> list[str]:
 
 
 def status_text(
-    state: State | None, stack: str, now: datetime, lost: Mapping[str, State], *, color: bool, hints: bool
+    state: State | None,
+    stack: str,
+    now: datetime,
+    lost: Mapping[str, State],
+    *,
+    color: bool,
+    hints: bool,
+    width: int | None = None,
 ) -> str:
     """Return the recorded servers of a stack; `state` is None if nothing was recorded yet."""
     warnings = [f"{_paint('!', 'yellow', color)} {one_line(lost_stack_words(*one))}" for one in lost.items()]
@@ -155,7 +174,7 @@ def status_text(
         f" · updated {format_age(state.updated, now)}"
     )
     head = [header, one_line(identity_words(state.identity))] if state.identity else [header]
-    table = _server_table(servers, now, color=color) if servers else ["No servers."]
+    table, hidden = _server_table(servers, now, width, color=color) if servers else (["No servers."], ())
     errors = [
         f"{_paint('!', 'red', color)} {server.name}: {one_line(server.error)}" for server in servers if server.error
     ]
@@ -163,6 +182,7 @@ def status_text(
     draining = [f"{server.name}: {one_line(words)}" for server in servers if (words := drain_words(server))]
     deleted = len(state.servers) - len(servers)
     notes = [f"{format_count(deleted, 'deleted server')} not shown."] if deleted else []
+    notes += [f"Too wide for this terminal: {', '.join(hidden)}."] if hidden else []
     notes += cost_recorded(state.servers)
     pause = state.orders.active_pause(now)
     orders = [*warnings, *([f"{_paint('!', 'yellow', color)} {one_line(str(pause))}"] if pause else [])]
@@ -173,36 +193,59 @@ def status_text(
     return "\n\n".join("\n".join(lines) for lines in (head, orders, table, errors, outdated, draining, notes) if lines)
 
 
-def _server_table(servers: Sequence[Server], now: datetime, *, color: bool) -> list[str]:
-    # Columns that are empty throughout are left out, with their name.
-    private = "PRIVATE IP" if any(server.private_ip for server in servers) else ""
-    service = "IN SERVICE" if any(server.in_service is not None for server in servers) else ""
-    head = ["NAME", "GROUP", "STATUS", service, "SINCE", "TYPE", "LOCATION", "IPV4", private, "ID"]
-    rows = [
-        [
-            server.name,
-            server.group,
-            str(server.status),
-            service_word(server) if service else "",
-            format_age(server.since, now),
-            server.type or "-",
-            server.location or "-",
-            server.ipv4 or "-",
-            (server.private_ip or "-") if private else "",
-            server.id or "-",
-        ]
-        for server in servers
-    ]
-    lines = columns([head, *([one_line(cell) for cell in row] for row in rows)])
+_DISPENSABLE = ("ID", "LOCATION", "TYPE", "GROUP", "SINCE", "IN SERVICE")
+"""The columns that a narrow terminal does without, the first ones first."""
+
+
+def _server_table(
+    servers: Sequence[Server], now: datetime, width: int | None, *, color: bool
+) -> tuple[list[str], tuple[str, ...]]:
+    """Return the lines of the table, and the columns that are left out since the lines would be too long.
+
+    Columns that are empty throughout are left out with their name, except those that every server has.
+    """
+    cells = [_server_cells(server, now) for server in servers]
+    shown = [name for name in cells[0] if name not in _OPTIONAL or any(row[name] for row in cells)]
+    hidden: list[str] = []
+    lines = _table_lines(shown, cells)
+    for name in _DISPENSABLE:
+        if width is None or max(map(len, lines)) <= width:
+            break
+        if name in shown:
+            shown.remove(name)
+            hidden.append(name)
+            lines = _table_lines(shown, cells)
     if not color:
-        return lines
+        return lines, tuple(hidden)
     # The status column begins at the same place in every line.
     start = lines[0].index("STATUS")
     painted = [
         line[:start] + line[start:].replace(server.status, _paint_status(server.status), 1)
         for server, line in zip(servers, lines[1:], strict=True)
     ]
-    return [_bold(lines[0], color), *painted]
+    return [_bold(lines[0], color), *painted], tuple(hidden)
+
+
+_OPTIONAL = ("IN SERVICE", "PRIVATE IP")
+
+
+def _server_cells(server: Server, now: datetime) -> dict[str, str]:
+    return {
+        "NAME": server.name,
+        "GROUP": server.group,
+        "STATUS": str(server.status),
+        "IN SERVICE": "" if server.in_service is None else service_word(server),
+        "SINCE": format_age(server.since, now),
+        "TYPE": server.type or "-",
+        "LOCATION": server.location or "-",
+        "IPV4": server.ipv4 or "-",
+        "PRIVATE IP": server.private_ip or "",
+        "ID": server.id or "-",
+    }
+
+
+def _table_lines(names: Sequence[str], cells: Sequence[Mapping[str, str]]) -> list[str]:
+    return columns([names, *([one_line(row[name]) or "-" for name in names] for row in cells)])
 
 
 def _paint_status(status: Status) -> str:

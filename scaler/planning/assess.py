@@ -11,6 +11,7 @@ from scaler.model.lifecycle import IN_SERVICE, UNSETTLED, Phase, Status, deadlin
 from scaler.model.ownership import GROUP, Owner, carries
 from scaler.planning.claims import describe_unclaimed
 from scaler.planning.deadlines import Deadline
+from scaler.planning.names import natural
 from scaler.planning.reach import UNREACHABLE, Probe, excuse
 from scaler.support.clock import not_after
 from scaler.support.durations import format_duration
@@ -85,7 +86,7 @@ def assess(
         drift=(
             *_drift_of_entries(named, stack, records, findings.relabelled),
             *_drift_of_servers(named, servers, stack, records),
-            *(f"{name} ({servers[name].id}) {UNREACHABLE}" for name in sorted(excused.unreachable)),
+            *(f"{name} ({servers[name].id}) {UNREACHABLE}" for name in sorted(excused.unreachable, key=natural)),
             *(f"left alone: {describe_unclaimed(machine, now)}" for machine in findings.unclaimed),
         ),
         unclaimed=findings.unclaimed,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from scaler.errors import LimitError, RefusedError
 from scaler.model import LEAVING, PLACED_TOGETHER, Action, Cost, Group, Plan, Server, Spec, World
 from scaler.model.ownership import GROUP
+from scaler.planning.names import in_order
 from scaler.planning.protection import Protection, is_protected_at_cloud, is_protected_in_stack, protection_of
 
 Change = tuple[Action, str]
@@ -121,16 +122,20 @@ def check_not_set_aside(world: World, server: Server) -> None:
 
 def check_deletable(world: World) -> None:
     """Refuse to destroy a stack while servers are set aside, or the cloud or the engine refuses to delete some."""
-    for _, server in sorted(world.servers.items()):
+    for server in in_order(world.servers.values()):
         check_not_set_aside(world, server)
-    if protected := sorted(name for name in world.servers if is_protected_at_cloud(world, name)):
+    if protected := [
+        server.name for server in in_order(world.servers.values()) if is_protected_at_cloud(world, server.name)
+    ]:
         raise RefusedError(
             f"{', '.join(protected)}: delete protection is on at the cloud.",
             why="the cloud refuses to delete them, and nobody but their owner may turn that off",
             fix="Turn their delete protection off in the cloud's console, and run this again.",
             code="protected",
         )
-    if protected := sorted(name for name in world.servers if is_protected_in_stack(world, name)):
+    if protected := [
+        server.name for server in in_order(world.servers.values()) if is_protected_in_stack(world, server.name)
+    ]:
         raise RefusedError(
             f"{', '.join(protected)}: protected in the stack.",
             why="somebody ran `pulumi state protect`, and the engine refuses to delete them",
@@ -197,7 +202,7 @@ def _check_protection(spec: Spec, world: World, plan: Plan, group: str, have: in
 
 def _protected_of(spec: Spec, world: World, group: str) -> dict[str, Protection]:
     """Return the servers of a group that count and may not be removed, each with what protects it."""
-    members = [server for _, server in sorted(world.servers.items()) if server.group == group and server.counts]
+    members = [server for server in in_order(world.servers.values()) if server.group == group and server.counts]
     return {server.name: found for server in members if (found := protection_of(spec, world, server))}
 
 

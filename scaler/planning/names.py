@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
-from scaler.model import Group
+from scaler.model import Group, Server
 from scaler.model.ownership import free_names, is_host_name
 from scaler.support.text import answered
 
@@ -29,6 +29,11 @@ def new_names(stack: str, group: Group, taken: Collection[str], count: int) -> l
 def natural(name: str) -> tuple[str, int, str]:
     """Return the key that sorts `prod-worker-2` before `prod-worker-10`."""
     return name.rpartition("-")[0], number_of(name), name
+
+
+def in_order(servers: Iterable[Server]) -> list[Server]:
+    """Return servers in the natural order of their names."""
+    return sorted(servers, key=lambda server: natural(server.name))
 
 
 def number_of(name: str) -> int:

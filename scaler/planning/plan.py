@@ -140,13 +140,13 @@ def _tries(facts: Facts, groups: Collection[str], steps: Iterable[Step]) -> dict
 
 
 def _forget(world: World) -> Iterable[Step]:
-    for name in sorted(world.vanished):
+    for name in sorted(world.vanished, key=natural):
         entry = world.entries[name]
         yield steps.forget(entry, relabelled=entry.id in world.relabelled)
 
 
 def _adopt(world: World) -> Iterable[Step]:
-    for name in sorted(world.orphans_left):
+    for name in sorted(world.orphans_left, key=natural):
         yield steps.adopt(world.servers[name])
 
 

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from scaler.model import Server
 from scaler.model.orders import newest
+from scaler.planning.names import natural
 from scaler.records.state import State
 
 T = TypeVar("T")
@@ -27,7 +28,7 @@ def merge(base: State | None, ours: State, theirs: State) -> State:
     forgotten and the other has changed stays.
     """
     before = base.records if base else {}
-    names = sorted({*ours.records, *theirs.records})
+    names = sorted({*ours.records, *theirs.records}, key=natural)
     servers = [chosen(before.get(name), ours.records.get(name), theirs.records.get(name), _later) for name in names]
     orders = chosen(base.orders if base else None, ours.orders, theirs.orders, lambda own, shared: newest(shared, own))
     assert orders is not None  # noqa: S101 - both sides have orders

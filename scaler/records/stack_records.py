@@ -16,6 +16,7 @@ from scaler.model import Outcome, Result, Server, Spec, Step
 from scaler.model.events import Event, EventName
 from scaler.model.identity import Identity
 from scaler.model.orders import Orders
+from scaler.planning.names import in_order
 from scaler.records.boots import boot_times
 from scaler.records.codec import event_to_json
 from scaler.records.event_log import EventLog
@@ -89,7 +90,7 @@ class StackRecords:
         steps: Sequence[Step],
         identity: Identity | None = None,
     ) -> None:
-        retained = prune_records([servers[name] for name in sorted(servers)], self._clock.now(), self._spec.retention)
+        retained = prune_records(in_order(servers.values()), self._clock.now(), self._spec.retention)
         before = self._state
         if before and before.identity == identity and self._is_saved(before, orders, retained):
             return

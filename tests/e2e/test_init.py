@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.e2e.test_output import read_to_end, read_until, terminal
 from tests.support.project import Project
+from tests.support.terminal import read_to_end, read_until, terminal
 
 
 @pytest.fixture

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
 from tests.support.project import HETZNER, ROOT, TOKEN, Project, everything_written, wait_until
+from tests.support.terminal import read_to_end, read_until, terminal
 
 # ---------------------------------------------------------------------------------------------
 # Logs and documents
@@ -56,39 +54,6 @@ def test_log_and_status(hetzner: Project) -> None:
 
 # ---------------------------------------------------------------------------------------------
 # A terminal
-
-
-@contextmanager
-def terminal(project: Project, *arguments: str) -> Iterator[tuple[int, subprocess.Popen[str]]]:
-    """A run at a terminal: its other end, and the process."""
-    here, there = pty.openpty()
-    try:
-        process = project.start(*arguments, environ={"TERM": "xterm"}, stdin=there, stdout=there, stderr=there)
-        os.close(there)
-        yield here, process
-        process.wait(timeout=60)
-    finally:
-        os.close(here)
-
-
-def read_until(here: int, wanted: str) -> str:
-    """What the terminal shows, up to and including a text."""
-    shown = ""
-    while wanted not in shown:
-        try:
-            shown += os.read(here, 4096).decode(errors="replace")
-        except OSError:
-            pytest.fail(f"the run ended without {wanted!r}:\n{shown}")
-    return shown
-
-
-def read_to_end(here: int) -> str:
-    shown = b""
-    while True:
-        try:
-            shown += os.read(here, 4096)
-        except OSError:
-            return shown.decode(errors="replace")
 
 
 def test_a_person_sees_the_plan_and_is_asked(hetzner: Project) -> None:

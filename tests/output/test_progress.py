@@ -12,7 +12,7 @@ import time
 import click
 import pytest
 
-from scaler.output.progress import LiveProgress, PlainProgress, ProgressDisplay, QuietProgress, open_progress
+from scaler.output.progress import HEARTBEAT, LiveProgress, PlainProgress, ProgressDisplay, QuietProgress, open_progress
 from scaler.support.clock import SystemClock
 
 
@@ -46,7 +46,7 @@ def show_a_run(progress: ProgressDisplay, clock: SystemClock) -> None:
         clock.sleep(1)
         progress.server("prod-worker-4", "running" if second >= 41 else "starting")
         progress.server("prod-worker-5", "running" if second >= 63 else "starting")
-        progress.waiting(3 + (second >= 41) + (second >= 63), 5, second)
+        progress.waiting(3 + (second >= 41) + (second >= 63), 5)
     progress.warn("the event log is full")
     progress.phase("recording")
 
@@ -78,9 +78,9 @@ def test_log_has_one_line_per_change() -> None:
 
 def test_heartbeat_breaks_every_half_minute_of_silence() -> None:
     progress, stream, clock = plain()
-    for second in range(1, 121):
+    for _ in range(1, 121):
         clock.sleep(1)
-        progress.waiting(3, 5, second)
+        progress.waiting(3, 5)
     assert stream.getvalue().splitlines() == [
         f"scaler: still waiting: 3 of 5 ready ({seconds}s)" for seconds in (30, 60, 90, 120)
     ]
@@ -136,27 +136,42 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LINES", "10")
 
 
-def test_live_keeps_finished_servers_and_ends_with_a_clean_terminal() -> None:
+def test_live_keeps_what_has_to_be_seen_and_ends_with_a_clean_terminal() -> None:
     stream, clock = io.StringIO(), HandClock()
     with live(stream, clock) as progress:
         show_a_run(progress, clock)
+        progress.server("prod-worker-6", "errored", "quota")
     kept = [line.strip() for line in click.unstyle(stream.getvalue()).splitlines()]
     assert "prod: 3 ready of 3, want 5" in kept
-    assert "prod-worker-4 running (41s)" in kept
-    assert "prod-worker-5 running (63s)" in kept
+    assert "prod-worker-6 errored: quota" in kept
     assert "warning: the event log is full" in kept
+    # The bar counts those that are ready.
+    assert not any("running" in line for line in kept)
     assert stream.getvalue().count("\x1b[?25l") == stream.getvalue().count("\x1b[?25h") == 1  # cursor hidden, shown
 
 
-def test_live_redraws_what_is_on_its_way() -> None:
+def test_live_redraws_what_is_not_ready_with_a_bar_and_one_clock() -> None:
+    stream, clock = io.StringIO(), HandClock()
+    with live(stream, clock) as progress:
+        progress.phase("observing")
+        clock.sleep(5)
+        progress.phase("confirming")
+        progress.server("prod-worker-4", "starting", "the cloud says [initializing], and a lot more")
+        clock.sleep(7)
+        progress.waiting(3, 5)
+        drawn_soon(stream, "starting prod-worker-4: the cloud says [initializing], an…")
+        drawn_soon(stream, "3 of 5 ready (12s) ━━━━━━━━━━━━━━━━━━")
+
+
+def test_live_folds_many_servers_into_a_line() -> None:
     stream, clock = io.StringIO(), HandClock()
     with live(stream, clock) as progress:
         progress.phase("confirming")
-        progress.server("prod-worker-4", "starting", "the cloud says [initializing]")
-        clock.sleep(12)
-        progress.waiting(3, 5, 12)
-        drawn_soon(stream, "prod-worker-4 starting (12s): the cloud says [initi")
-        drawn_soon(stream, "3 of 5 ready (12s)")
+        for number in range(1, 61):
+            progress.server(f"prod-worker-{number}", "starting", "60 are wanted")
+        for number in (1, 2, 7):
+            progress.server(f"prod-worker-{number}", "running")
+        drawn_soon(stream, "starting prod-worker-3 … -6, -8 … -60: 60 are wanted")
 
 
 def test_live_cuts_to_the_terminals_height() -> None:
@@ -164,9 +179,21 @@ def test_live_cuts_to_the_terminals_height() -> None:
     with live(stream, clock) as progress:
         progress.phase("confirming")
         for number in range(200):
-            progress.server(f"prod-worker-{number}", "starting")
+            progress.server(f"prod-worker-{number}", "starting", f"reason {number}")
         drawn_soon(stream, "and 193 more")
-    assert "prod-worker-7 " not in stream.getvalue()
+    assert "prod-worker-7:" not in stream.getvalue()
+
+
+def test_the_time_of_a_question_is_not_the_runs() -> None:
+    progress, stream, clock = plain()
+    progress.phase("planning")
+    clock.sleep(10)
+    progress.stop()
+    clock.sleep(3600)
+    progress.phase("applying")
+    clock.sleep(HEARTBEAT)
+    progress.waiting(0, 2)
+    assert stream.getvalue().splitlines()[-1] == "scaler: still waiting: 0 of 2 ready (40s)"
 
 
 def test_live_gives_the_terminal_away_for_a_question_and_comes_back() -> None:
@@ -228,7 +255,7 @@ def test_threads_neither_mix_their_lines_nor_lock_each_other(kind: type[Progress
     def show(thread: int) -> None:
         for number in range(50):
             progress.server(f"server-{thread}-{number}", "starting")
-            progress.server(f"server-{thread}-{number}", "running")
+            progress.server(f"server-{thread}-{number}", "errored")
 
     with kind(stream, color=False, clock=clock) as progress:
         threads = [threading.Thread(target=show, args=(thread,), daemon=True) for thread in range(4)]
@@ -238,8 +265,8 @@ def test_threads_neither_mix_their_lines_nor_lock_each_other(kind: type[Progress
             thread.join(timeout=60)
         assert not any(thread.is_alive() for thread in threads)
     lines = [line.strip().removeprefix("scaler: ") for line in click.unstyle(stream.getvalue()).splitlines()]
-    finished = [line for line in lines if line.endswith(" running")]
-    assert sorted(finished) == sorted(f"server-{t}-{n} running" for t in range(4) for n in range(50))
+    finished = [line for line in lines if line.endswith(" errored")]
+    assert sorted(finished) == sorted(f"server-{t}-{n} errored" for t in range(4) for n in range(50))
 
 
 def test_plain_progress_does_not_load_rich() -> None:

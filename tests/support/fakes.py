@@ -884,7 +884,7 @@ class RecordingProgress:
     def server(self, name: str, status: str, note: str = "") -> None:
         self.shown.append((name, status))
 
-    def waiting(self, ready: int, wanted: int, elapsed_s: float) -> None:
+    def waiting(self, ready: int, wanted: int) -> None:
         """Only for a person to look at."""
 
     def note(self, text: str) -> None:

@@ -1,0 +1,44 @@
+"""How runs look at a terminal of 80 and of 120 columns."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.project import Project
+from tests.support.terminal import lines_of, read_to_end, shown_by, terminal
+
+WORKERS = [f"demo-worker-{number}" for number in range(1, 13)]
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_a_plan_of_sixty_servers_fits_a_screen(hetzner: Project, columns: int) -> None:
+    hetzner.describe(limit=80)
+    hetzner.ensure("3")
+    lines = shown_by(hetzner, "preview", "60", columns=columns)
+    plan = lines[lines.index("demo") :]
+    assert "  + 57 create demo-worker-4 … -60, cx23 in fsn1: worker wants 60, has 3" in plan
+    assert len(plan) < 24
+    assert all(len(line) <= columns for line in plan)
+    assert "57: demo-worker-4 … -60" in hetzner.run("preview", "60", "-o", "markdown").stdout
+    assert len(hetzner.run("preview", "60", "-o", "json").document["steps"]) == 57
+
+
+def test_servers_in_natural_order_within_eighty_columns(hetzner: Project) -> None:
+    hetzner.describe(limit=80, groups={"worker": {"type": "cx23"}})
+    # A view of many servers: one screen, a bar, and one time.
+    with terminal(hetzner, "ensure", "12", "--yes", columns=80, rows=24) as (here, process):
+        lines = lines_of(read_to_end(here))
+    assert process.returncode == 0
+    assert any("of 12 ready (" in line for line in lines)
+    assert not any("running" in line for line in lines), "the bar counts what is ready"
+    assert all(len(line) <= 80 for line in lines)
+
+    for columns in (60, 80, 120):
+        lines = shown_by(hetzner, "status", columns=columns)
+        assert [line.split()[0] for line in lines if line.startswith("demo-worker-")] == WORKERS
+        assert all(len(line) <= columns for line in lines)
+    assert "IPV4" in next(line for line in shown_by(hetzner, "status", columns=60) if line.startswith("NAME"))
+    assert any("Too wide for this terminal: ID" in line for line in shown_by(hetzner, "status", columns=60))
+    documents = hetzner.run("status", "-o", "json").document["servers"]
+    assert [server["name"] for server in documents] == WORKERS
+    assert list(hetzner.records) == WORKERS
