@@ -194,6 +194,7 @@ class Scaler:
             spec,
             "reboot",
             lambda ports: operate.reboot(spec, ports, names=names, group=group, timeout=timeout, wait=wait),
+            timeout=timeout,
         )
 
     def protect(self, *names: str) -> Result:
@@ -232,14 +233,29 @@ class Scaler:
         return self._ensure(self._spec(), demand, replace(options, command=command), what)
 
     def _ensure(self, spec: Spec, demand: Demand, options: Options, what: str) -> Result:
-        return self._run(spec, what, lambda ports: ensure(spec, demand, options, ports), looks=not options.apply)
+        return self._run(
+            spec,
+            what,
+            lambda ports: ensure(spec, demand, options, ports),
+            timeout=options.timeout,
+            looks=not options.apply,
+        )
 
-    def _run(self, spec: Spec, what: str, use_case: Callable[[Ports], T], *, looks: bool = False) -> T:
+    def _run(
+        self,
+        spec: Spec,
+        what: str,
+        use_case: Callable[[Ports], T],
+        *,
+        timeout: timedelta | None = None,
+        looks: bool = False,
+    ) -> T:
         run = RunSettings(
             project=self._project,
             spec=spec,
             cause=f"{what} (library)",
             lock_timeout=self._lock_timeout,
+            timeout=timeout,
             steal_after=self._steal_after,
             environ=self._environ,
             looks=looks,

@@ -131,6 +131,13 @@ class LimitError(RefusedError):
     code = "limit"
 
 
+class TimeUpError(ScalerError):
+    """The run's time, `--timeout`, ended before it could do what was asked; the next run goes on."""
+
+    exit_code = ExitCode.UNCONFIRMED
+    code = "time_up"
+
+
 class LockedError(ScalerError):
     """Another run has locked the stack."""
 

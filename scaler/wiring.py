@@ -45,6 +45,7 @@ from scaler.support.environment import ordinary_environment
 from scaler.support.files import make_folder
 from scaler.support.folders import home_folder, scratch_folder, use_temporary_folder, user_name
 from scaler.support.places import Places
+from scaler.support.time_limit import TimeLimit
 
 if TYPE_CHECKING:
     from scaler.engine.process import Engine
@@ -78,6 +79,8 @@ class RunSettings:
     cause: str
     """The command and its arguments, such as `ensure worker=5`; written to the lock and to every event."""
     lock_timeout: timedelta = timedelta(minutes=2)
+    timeout: timedelta | None = None
+    """How long the run may take, from its wait for the lock on; None: as long as it needs."""
     steal_after: timedelta | None = None
     """Remove another machine's lock on the engine's stack once it is this old; None: never."""
     environ: Mapping[str, str]
@@ -93,18 +96,19 @@ class RunSettings:
 def open_ports(run: RunSettings, *, clock: Clock, progress: Progress) -> Iterator[Ports]:
     """Open the adapters of one run; hold the stack's local lock until the block ends.
 
-    Raises LockedError if another run holds it for longer than `run.lock_timeout`.
+    Raises LockedError if another run holds it for longer than `run.lock_timeout`, or until the run's time is up.
     """
     project, spec = run.project, run.spec
+    limit = TimeLimit(clock, run.timeout)
     with ExitStack() as stack:
-        unlocked = stack.enter_context(_locked(run, clock, progress.note))
+        unlocked = stack.enter_context(_locked(run, clock, limit, progress.note))
         _name_lost_stacks(project, spec, progress.warn)
         scratch = stack.enter_context(scratch_of(project)) if run.looks else None
         folder, share = stack.enter_context(
             shared_records(project, spec, run.environ, clock, progress.warn, scratch=scratch, lease=run.lease)
         )
         account = stack.enter_context(_reached(project, spec, run.environ, scratch))
-        cloud = account.open(spec, clock, run.lease.has_ended if run.lease else never, run.commons)
+        cloud = account.open(spec, clock, run.lease.has_ended if run.lease else never, run.commons, limit)
         stack.callback(cloud.close)
         commands = ordinary_environment(run.environ, spec.env)
         notifier = Notifier(
@@ -116,7 +120,7 @@ def open_ports(run: RunSettings, *, clock: Clock, progress: Progress) -> Iterato
             services=run.environ,
         )
         stack.callback(notifier.close)
-        pulumi = _open_stack(run, stack, cloud, account, clock, progress.warn, scratch)
+        pulumi = _open_stack(run, stack, cloud, account, clock, limit, progress.warn, scratch)
         yield Ports(
             cloud=cloud,
             stack=pulumi,
@@ -132,7 +136,7 @@ def open_ports(run: RunSettings, *, clock: Clock, progress: Progress) -> Iterato
             readiness=ReadinessChecker(clock, project.directory, environ=commands),
             health=HealthChecker(project.directory, environ=commands),
             drains=DrainProcesses(
-                project.state_dir / f"{spec.stack}.drains", project.directory, clock, environ=commands
+                project.state_dir / f"{spec.stack}.drains", project.directory, clock, environ=commands, limit=limit
             ),
             place=place_of(project, spec, run.environ),
             clock=clock,
@@ -140,6 +144,7 @@ def open_ports(run: RunSettings, *, clock: Clock, progress: Progress) -> Iterato
             shortages=Shortages(folder / f"{spec.stack}.shortages.json"),
             records_folder=folder,
             require_turn=run.lease.require if run.lease else lambda: None,
+            limit=limit,
             unlocked=unlocked,
         )
 
@@ -154,10 +159,10 @@ def _name_lost_stacks(project: Project, spec: Spec, warn: Callable[[str], None])
 
 @contextmanager
 def _locked(
-    run: RunSettings, clock: Clock, note: Callable[[str], None]
+    run: RunSettings, clock: Clock, limit: TimeLimit, note: Callable[[str], None]
 ) -> Iterator[Callable[[], AbstractContextManager[None]]]:
     """Hold the run's lock; the value releases it for a while. A run that only looks leaves no trace of that."""
-    lock = RunLock(run.project.state_dir, run.spec.stack)
+    lock = RunLock(run.project.state_dir, run.spec.stack, limit)
     if run.looks:
         with lock.respected(clock, within=run.lock_timeout, note=note):
             yield nullcontext
@@ -287,6 +292,7 @@ def _open_stack(
     cloud: Cloud,
     account: _Account,
     clock: Clock,
+    limit: TimeLimit,
     warn: Callable[[str], None],
     scratch: Path | None,
 ) -> PulumiStack:
@@ -306,7 +312,7 @@ def _open_stack(
         refuse_other_place(run.project.directory, run.spec.stack, resource_type(run.spec.cloud).package)
 
     def engine_at(url: str) -> Callable[[], Engine]:
-        return lambda: open_engine(run, url, clock, warn, plugin_environ, scratch)
+        return lambda: open_engine(run, url, clock, warn, plugin_environ, scratch, limit)
 
     def open_draft() -> Engine:
         place = scratch or closing.enter_context(scratch_of(run.project))
@@ -370,10 +376,17 @@ class _Account:
     environ: Mapping[str, str]
 
     def open(
-        self, spec: Spec, clock: Clock, is_over: Callable[[], bool] = never, commons: Commons | None = None
+        self,
+        spec: Spec,
+        clock: Clock,
+        is_over: Callable[[], bool] = never,
+        commons: Commons | None = None,
+        limit: TimeLimit | None = None,
     ) -> Cloud:
         allowances = commons.allowances if commons else Allowances()
-        deadlines = replace(Deadlines.of(self.environ), is_over=is_over, allowances=allowances)
+        deadlines = replace(
+            Deadlines.of(self.environ), is_over=is_over, allowances=allowances, limit=limit or TimeLimit()
+        )
         return open_cloud(spec.cloud, endpoint=self.endpoint, environ=self.environ, clock=clock, deadlines=deadlines)
 
     def plugin_environ(self, spec: Spec) -> Mapping[str, str]:
@@ -432,6 +445,7 @@ def open_engine(
     warn: Callable[[str], None],
     plugin_environ: Mapping[str, str] | None = None,
     scratch: Path | None = None,
+    limit: TimeLimit | None = None,
 ) -> Engine:
     """Return the engine for a run's stack in the backend at this URL; `warn` reports a lock removed by force.
 
@@ -469,6 +483,7 @@ def open_engine(
             plugin_environ=plugin_environ or {},
             package=resource_type(run.spec.cloud).package,
             lock_timeout=run.lock_timeout,
+            limit=limit or TimeLimit(),
             steal_after=run.steal_after,
             was_left=run.lease.has_left if run.lease else lambda host, pid: False,
         ),

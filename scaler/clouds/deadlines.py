@@ -9,6 +9,7 @@ from typing import Self
 from scaler.clouds.governor import Allowances
 from scaler.errors import UsageError
 from scaler.support.durations import parse_duration
+from scaler.support.time_limit import TimeLimit
 
 _VARIABLE = "SCALER_HTTP_TIMEOUT"
 
@@ -20,7 +21,11 @@ def never() -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deadlines:
-    """Seconds: to connect, then for the whole answer, and to wait for the vendor's rate limit."""
+    """Seconds: to connect, then for the whole answer, and to wait for the vendor's rate limit.
+
+    When the run's time, `limit`, is up, nothing is repeated, and an answer to a question or the rate limit is
+    waited for only a few seconds more; the answer to a request that changes something always has its whole time.
+    """
 
     connect: float = 5
     read: float = 30
@@ -29,6 +34,8 @@ class Deadlines:
     """Whether the time is over in which this process may change anything: requests that would are not sent then."""
     allowances: Allowances = field(default_factory=Allowances)
     """What is left of the accounts' requests; connections with the same value share it."""
+    limit: TimeLimit = field(default_factory=TimeLimit)
+    """The time of the run that sends the requests."""
 
     @classmethod
     def of(cls, environ: Mapping[str, str]) -> Self:

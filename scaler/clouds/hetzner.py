@@ -129,6 +129,7 @@ class HetznerCloud:
     def __init__(self, *, endpoint: str, token: str, clock: Clock, deadlines: Deadlines) -> None:
         self._clock = clock
         self._session, self._governor = open_session(_DIALECT, _BUDGET, token=token, clock=clock, deadlines=deadlines)
+        self._limit = deadlines.limit
         self._client = _client(endpoint, token, self._session)
         self._references = ReferenceLists(self._read_references, clock)
         self._zones: dict[str, str] = {}
@@ -200,7 +201,7 @@ class HetznerCloud:
         """
         asked = {self._deletions[server]: server for server in ids if server in self._deletions}
         running, gone = set(asked), set[str]()
-        end, pause = self._clock.monotonic() + _DELETION_S, _DELETION_POLL_S
+        end, pause = self._clock.monotonic() + self._limit.cut(_DELETION_S), _DELETION_POLL_S
         while running:
             actions = self._actions(sorted(running))
             running -= {number for number, action in actions.items() if action["status"] != "running"}

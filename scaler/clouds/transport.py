@@ -45,6 +45,7 @@ from scaler.support.clock import Clock
 from scaler.support.hosts import host_of, is_loopback
 from scaler.support.http import DeadlineAdapter, proxy_variable
 from scaler.support.text import LONGEST, one_line
+from scaler.support.time_limit import GRACE_S
 
 T = TypeVar("T")
 
@@ -189,10 +190,12 @@ class Transport(DeadlineAdapter):
     def _back_off(self, error: CloudError, attempt: int) -> None:
         # After a 429 the governor holds the next request back.
         if not isinstance(error, RateLimitedError):
-            self._clock.sleep(self._random.uniform(0.25, 0.5) * 2**attempt)
+            self._clock.sleep(self._deadlines.limit.cut(self._random.uniform(0.25, 0.5) * 2**attempt))
 
     def _may_repeat(self, request: requests.PreparedRequest, error: CloudError) -> bool:
-        """Return whether repeating the request cannot do anything twice, and may help."""
+        """Return whether repeating the request cannot do anything twice, may help, and there is time for it."""
+        if self._deadlines.limit.is_over:
+            return False
         if isinstance(error, AmbiguousError):
             return request.method in _REPEATABLE
         return isinstance(error, _NOTHING_HAPPENED) and not isinstance(error.__cause__, _UNSENT)
@@ -201,7 +204,8 @@ class Transport(DeadlineAdapter):
         """Send once."""
         method, path = request.method or "", urlsplit(request.url or "").path
         try:
-            self._governor.wait(self._dialect.kind(method, path), self._deadlines.budget, retry=attempt > 0)
+            patience = self._deadlines.limit.cut(self._deadlines.budget, at_least=GRACE_S)
+            self._governor.wait(self._dialect.kind(method, path), patience, retry=attempt > 0)
         except OverBudgetError as error:
             raise self._error(RateLimitedError, str(error), reset=error.reset) from error
         except CancelledError as error:
@@ -211,8 +215,7 @@ class Transport(DeadlineAdapter):
             # As late as can be: the governor may have waited.
             if method not in _HARMLESS and self._deadlines.is_over():
                 raise self._error(TransientError, _TOO_LATE) from CancelledError()
-            timeout = (self._deadlines.connect, self._deadlines.read)
-            response = super().send(request, stream=True, timeout=timeout, **settings)
+            response = super().send(request, stream=True, timeout=self._timeout(method), **settings)
             headers = response.headers
             body = self._body(response)
         except InvalidProxyURL as error:
@@ -225,6 +228,14 @@ class Transport(DeadlineAdapter):
             _LOG.info("%s %s: %s", method, path, _deprecation_notice(headers))
         self._judge(request, response, body, attempt)
         return response
+
+    def _timeout(self, method: str) -> tuple[float, float]:
+        """Return the seconds to connect, and for the answer."""
+        read = self._deadlines.read
+        if method in _HARMLESS:
+            # What was asked to change something is worth its answer; another question can be asked by the next run.
+            read = self._deadlines.limit.cut(read, at_least=GRACE_S)
+        return self._deadlines.connect, read
 
     def _body(self, response: requests.Response) -> bytes:
         """Read the whole body."""

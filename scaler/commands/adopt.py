@@ -51,4 +51,4 @@ def adopt(context: Context, names: tuple[str, ...], yes: bool, timeout: timedelt
         return ensure(spec, Demand(), options, ports)
 
     cause = " ".join(("adopt", *names))
-    return show(context, run(context, project, spec, use_case, cause=cause, lock=lock))
+    return show(context, run(context, project, spec, use_case, cause=cause, lock=lock, timeout=timeout))

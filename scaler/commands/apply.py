@@ -52,4 +52,4 @@ def apply(context: Context, plan: Path, max_age: timedelta, timeout: timedelta, 
         options = Options(timeout=timeout, reviewed=Reviewed(reviewed.steps, reviewed.seen, reviewed.id), resumes=True)
         return ensure(spec, Demand(reviewed.wanted), options, ports)
 
-    return show(context, run(context, project, spec, use_case, cause=f"apply {plan.name}", lock=lock))
+    return show(context, run(context, project, spec, use_case, cause=f"apply {plan.name}", lock=lock, timeout=timeout))

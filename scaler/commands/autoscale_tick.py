@@ -66,6 +66,7 @@ class Ticker:
             spec,
             cause="autoscale",
             lock=self.lock,
+            timeout=self.timeout,
             quiet=self.quiet,
             looks=not self.apply,
             lease=self.lease,

@@ -126,4 +126,4 @@ def change(
         )
         return ensure(spec, demand, options, ports)
 
-    return show(context, run(context, project, spec, use_case, cause=cause, lock=how.lock))
+    return show(context, run(context, project, spec, use_case, cause=cause, lock=how.lock, timeout=how.timeout))

@@ -47,7 +47,7 @@ def destroy(context: Context, yes: bool, accept_loss: bool, timeout: timedelta, 
         options = Options(timeout=timeout, approve=approve, everything=True, accept_loss=accept_loss)
         return ensure(spec, Demand(dict.fromkeys(spec.groups, 0)), options, ports)
 
-    return show(context, run(context, project, spec, use_case, cause="destroy", lock=lock))
+    return show(context, run(context, project, spec, use_case, cause="destroy", lock=lock, timeout=timeout))
 
 
 def _ask_for_name(spec: Spec, ports: Any) -> Callable[[Plan], bool]:

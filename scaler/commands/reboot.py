@@ -60,7 +60,7 @@ def reboot(
         return operate.reboot(spec, ports, names=names, group=group, timeout=timeout, wait=not no_wait, approve=approve)
 
     which = " ".join(sorted(names)) or (f"--group {group}" if group else "all")
-    return show(context, run(context, project, spec, use_case, cause=f"reboot {which}", lock=lock))
+    return show(context, run(context, project, spec, use_case, cause=f"reboot {which}", lock=lock, timeout=timeout))
 
 
 def _ask(stack: str, ports: Any) -> Callable[[Sequence[Server]], bool]:

@@ -96,14 +96,29 @@ def roll(
         return ensure(spec, Demand(as_wanted=True), options, ports)
 
     def rolled(lease: Lease | None = None) -> Result:
-        return run(context, project, spec, use_case, cause="roll", lock=how.lock, looks=preview, lease=lease)
+        return run(
+            context,
+            project,
+            spec,
+            use_case,
+            cause="roll",
+            lock=how.lock,
+            timeout=how.timeout,
+            looks=preview,
+            lease=lease,
+        )
 
     if preview:
         return show(context, rolled())
     from scaler.wiring import held_for_roll
 
     with held_for_roll(
-        project, spec, os.environ, context.clock, within=how.lock.timeout, note=partial(click.echo, err=True)
+        project,
+        spec,
+        os.environ,
+        context.clock,
+        within=min(how.lock.timeout, how.timeout),
+        note=partial(click.echo, err=True),
     ) as lease:
         return show(context, rolled(lease))
 

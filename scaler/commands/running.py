@@ -53,13 +53,16 @@ def run(
     *,
     cause: str,
     lock: LockPolicy,
+    timeout: timedelta | None = None,
     looks: bool = False,
     lease: Lease | None = None,
 ) -> T:
     """Carry out a use case with its ports; on GitHub, fold its progress into a group."""
     with (
         log_group(f"scaler {cause}", os.environ),
-        opened_ports(context, project, spec, cause=cause, lock=lock, looks=looks, lease=lease) as ports,
+        opened_ports(
+            context, project, spec, cause=cause, lock=lock, timeout=timeout, looks=looks, lease=lease
+        ) as ports,
     ):
         return use_case(ports)
 
@@ -72,6 +75,7 @@ def opened_ports(
     *,
     cause: str,
     lock: LockPolicy,
+    timeout: timedelta | None = None,
     quiet: bool = False,
     looks: bool = False,
     lease: Lease | None = None,
@@ -79,8 +83,8 @@ def opened_ports(
 ) -> Iterator[Any]:
     """Hold a stack's lock and open the ports of a run, whose progress goes to standard error.
 
-    With `looks`, nothing is written; with a `lease`, nothing is changed unless it is held; with `commons`, this is one
-    of several stacks.
+    The run's time, `timeout`, begins now. With `looks`, nothing is written; with a `lease`, nothing is changed
+    unless it is held; with `commons`, this is one of several stacks.
     """
     from scaler.commands.interruption import noting_what_is_under_way
     from scaler.output.progress import open_progress
@@ -91,6 +95,7 @@ def opened_ports(
         spec=spec,
         cause=cause,
         lock_timeout=lock.timeout,
+        timeout=timeout,
         steal_after=lock.steal_after,
         environ=os.environ,
         lease=lease,

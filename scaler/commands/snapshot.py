@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -101,7 +102,15 @@ def snapshot(
         )
         return take(spec, ports, order)
 
-    taken = run(context, project, spec, use_case, cause=f"snapshot {server}", lock=lock, looks=preview)
+    taken = run(
+        context,
+        project,
+        spec,
+        use_case,
+        cause=f"snapshot {server}",
+        lock=replace(lock, timeout=min(lock.timeout, timeout)),
+        looks=preview,
+    )
     click.echo(_render(taken, context.output))
     return ExitCode.ERROR if taken.failures else EXIT_CODES[taken.outcome]
 

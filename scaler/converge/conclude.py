@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 
 from scaler.clouds import AuthError
@@ -19,6 +19,7 @@ from scaler.converge.rolls import failures_of
 from scaler.converge.rounds import Ended, confirm_round
 from scaler.converge.service import put_right, put_right_at_last
 from scaler.converge.standing import Standing
+from scaler.converge.time_up import are_only_late, say_it
 from scaler.errors import ScalerError
 from scaler.model import Action, Outcome, Result, Server, Spec, StepResult
 from scaler.model.lifecycle import Phase, Status
@@ -42,7 +43,9 @@ def end_unchanged(request: Request, standing: Standing, ports: Ports) -> Result:
     standing = label(request, standing, ports)
     save(standing.knowledge, ports)
     forget_ended(standing.knowledge, ports)
-    return result_of(request, standing, Outcome.FAILED if standing.journal.failures else outcome, ports)
+    if standing.journal.failures:
+        outcome = _outcome_of(standing.journal.failures, ports)
+    return result_of(request, standing, outcome, ports)
 
 
 def label(request: Request, standing: Standing, ports: Ports) -> Standing:
@@ -83,7 +86,15 @@ def judge(request: Request, standing: Standing, ports: Ports) -> Result:
         return result_of(request, standing, Outcome.CONVERGED, ports)
     _raise_if_only_refused(standing)
     _warn(request.spec, standing, ports)
-    return result_of(request, standing, Outcome.FAILED if standing.failures else Outcome.UNCONFIRMED, ports)
+    return result_of(request, standing, _outcome_of(standing.failures, ports), ports)
+
+
+def _outcome_of(failures: Collection[Exception], ports: Ports) -> Outcome:
+    """Return how a run ends that has not reached everything."""
+    if not are_only_late(failures, ports):
+        return Outcome.FAILED
+    say_it(ports)
+    return Outcome.UNCONFIRMED
 
 
 def _confirm_anew(request: Request, standing: Standing, ports: Ports) -> Standing:

@@ -62,7 +62,7 @@ def decide_next(done: Done, journal: Journal, *, is_late: bool, is_patient: bool
         note = "the servers changed since the plan was made: planning again"
         return Verdict(next=Next.AGAIN, pause_s=PAUSE_S, note=note)
     if done.unanswered:
-        return _try_again(done.unanswered, journal)
+        return _try_again(done.unanswered, journal, is_late=is_late)
     if done.refusals:
         return _after_refusals(done, journal, is_late=is_late, is_patient=is_patient)
     if done.engine_failure:
@@ -78,7 +78,7 @@ def _after_refusals(done: Done, journal: Journal, *, is_late: bool, is_patient: 
             return Verdict(next=Next.STOP, failure=error)
     for error in errors:
         if isinstance(error, PASSING):
-            return _try_again(error, journal)
+            return _try_again(error, journal, is_late=is_late)
     for error in errors:
         if isinstance(error, BusyError) and not is_patient:
             return Verdict(next=Next.END, note=f"left to the next run: {error}")
@@ -92,8 +92,8 @@ def _after_refusals(done: Done, journal: Journal, *, is_late: bool, is_patient: 
     return Verdict(next=Next.AGAIN)
 
 
-def _try_again(error: Exception, journal: Journal) -> Verdict:
-    if journal.count("passing") >= TRIES:
+def _try_again(error: Exception, journal: Journal, *, is_late: bool) -> Verdict:
+    if is_late or journal.count("passing") >= TRIES:
         return Verdict(next=Next.STOP, trouble="passing", failure=error)
     return Verdict(next=Next.AGAIN, trouble="passing", pause_s=PAUSE_S, note=f"trying again: {error}")
 

@@ -13,6 +13,7 @@ from scaler.model import Plan, PolicyPack, Server, Spec, Step, World
 from scaler.model.orders import BY_DESTROY, NamedOperation, Orders, Pause
 from scaler.model.roll import Pace
 from scaler.planning.claims import Claim
+from scaler.support.time_limit import TimeLimit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,11 +210,13 @@ class Request:
     options: Options
     started: float
     """By `clock.monotonic`."""
+    limit: TimeLimit
+    """The run's time."""
 
     @property
     def deadline(self) -> float:
         """When the run's time is up, by `clock.monotonic`."""
-        return self.started + self.options.timeout.total_seconds()
+        return self.limit.end
 
     @property
     def packs(self) -> tuple[PolicyPack, ...]:

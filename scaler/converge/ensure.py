@@ -28,6 +28,7 @@ from scaler.converge.rolls import baking_until
 from scaler.converge.rounds import converge, identify, resolve
 from scaler.converge.service import put_right
 from scaler.converge.standing import Standing
+from scaler.converge.time_up import in_time
 from scaler.converge.waiting import wait_for_drains
 from scaler.model import Outcome, Result, Spec
 from scaler.planning.claims import describe_unclaimed
@@ -39,10 +40,13 @@ def ensure(spec: Spec, demand: Demand, options: Options, ports: Ports, seen: Kno
     `seen` is what was observed a moment ago; None: observe. Raises RefusedError before anything is
     changed; a run that changed something returns a Result, also when it failed.
     """
-    request = Request(spec=spec, demand=demand, options=options, started=ports.clock.monotonic())
-    if not options.apply:
-        return _run(request, seen, ports)
-    return ports.records.log_run(lambda: _run(request, seen, ports))
+    ports.limit.end_after(options.timeout)
+    request = Request(spec=spec, demand=demand, options=options, started=ports.clock.monotonic(), limit=ports.limit)
+
+    def run() -> Result:
+        return in_time(lambda: _run(request, seen, ports), ports)
+
+    return ports.records.log_run(run) if options.apply else run()
 
 
 def _run(request: Request, seen: Knowledge | None, ports: Ports) -> Result:
@@ -63,7 +67,9 @@ def _run(request: Request, seen: Knowledge | None, ports: Ports) -> Result:
     if stopped := _stop_before_acting(request, standing, ports):
         return stopped
     # The time that a person takes to answer is none of the run's.
-    request = replace(request, started=request.started + ports.clock.monotonic() - asked)
+    thought = ports.clock.monotonic() - asked
+    request.limit.leave_out(thought)
+    request = replace(request, started=request.started + thought)
     if plan.phases or must_identify:
         # Fail on a missing engine or backend before any intent is recorded.
         ports.stack.prepare()

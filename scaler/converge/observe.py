@@ -17,7 +17,7 @@ from scaler.converge.knowledge import Knowledge
 from scaler.converge.late_lists import await_creations, with_deletions
 from scaler.converge.ports import Ports
 from scaler.converge.recognise import identity_here, identity_or_new, is_known, recognise_place, recorded_identity
-from scaler.errors import UnrecognisedError
+from scaler.errors import TimeUpError, UnrecognisedError
 from scaler.model import Machine, Server, Spec, World
 from scaler.model.identity import Identity
 from scaler.model.lifecycle import Phase, Status
@@ -223,7 +223,7 @@ def observe_patiently(knowledge: Knowledge, ports: Ports, deadline: float) -> Kn
             if ports.clock.monotonic() >= deadline:
                 raise
             ports.progress.note(f"the cloud did not answer, asking again: {error}")
-            ports.clock.sleep(_PAUSE_S)
+            ports.clock.sleep(min(_PAUSE_S, deadline - ports.clock.monotonic()))
 
 
 def take_in(knowledge: Knowledge, machines: Sequence[Machine], ports: Ports) -> Knowledge:
@@ -362,12 +362,16 @@ def prove_absences(knowledge: Knowledge, ports: Ports) -> Knowledge:
         recorded = len(_held(knowledge, _expected(knowledge), ports.clock.now()))
         until = min(knowledge.denied.values()) + proof_s(len(knowledge.denied), recorded)
         pause_s = max(until - ports.clock.monotonic(), _PAUSE_S)
-        ports.progress.note(
-            f"{len(knowledge.denied)} of {recorded} servers are missing: looking again in {pause_s:.0f} s,"
-            " since a cloud's lists can lag"
-        )
+        missing = f"{len(knowledge.denied)} of {recorded} servers are missing"
+        if pause_s >= ports.limit.left:
+            raise TimeUpError(
+                f"{missing}, and the run has no time to find out whether they are gone.",
+                why=f"a cloud's lists can lag: what they lack for {pause_s:.0f} s more is gone",
+                fix=f"Run the same command again with more time than --timeout {ports.limit}.",
+            )
+        ports.progress.note(f"{missing}: looking again in {pause_s:.0f} s, since a cloud's lists can lag")
         ports.clock.sleep(pause_s)
-        knowledge = observe_patiently(knowledge, ports, ports.clock.monotonic() + MASS_PROOF_S)
+        knowledge = observe_patiently(knowledge, ports, ports.clock.monotonic() + ports.limit.cut(MASS_PROOF_S))
     return knowledge
 
 

@@ -20,6 +20,7 @@ from scaler.converge.ports import Ports
 from scaler.converge.reboots import reboot_due, reboot_servers
 from scaler.converge.record import give_up_waiting, record, save
 from scaler.converge.service import put_right, put_right_at_last
+from scaler.converge.time_up import are_only_late, in_time, say_it
 from scaler.errors import UsageError
 from scaler.model import Action, GroupReport, Outcome, Result, Server, Spec, Step, StepReport, StepResult
 from scaler.model.lifecycle import Status
@@ -84,6 +85,8 @@ def reboot(
     `approve` is asked before anything is done.
     """
 
+    ports.limit.end_after(timeout)
+
     def run() -> Result:
         started = ports.clock.monotonic()
         operation = _Operation(_observe(spec, ports), started)
@@ -92,10 +95,10 @@ def reboot(
             return replace(_finish(operation, ports, into_stack=False), declined=True)
         operation = _reboot(operation, servers, ports)
         if wait:
-            operation = _wait(operation, started + timeout.total_seconds(), ports)
+            operation = _wait(operation, ports)
         return _finish(operation, ports)
 
-    return ports.records.log_run(run)
+    return ports.records.log_run(lambda: in_time(run, ports))
 
 
 def protect(spec: Spec, names: Collection[str], ports: Ports, *, protected: bool) -> Result:
@@ -191,7 +194,7 @@ def _reboot(operation: _Operation, servers: Sequence[Server], ports: Ports) -> _
     return replace(operation, knowledge=knowledge, errors=errors, failures=operation.failures + tuple(errors.values()))
 
 
-def _wait(operation: _Operation, deadline: float, ports: Ports) -> _Operation:
+def _wait(operation: _Operation, ports: Ports) -> _Operation:
     """Wait until nothing is on its way any more; what still is then counts as hanging."""
     refused: list[Exception] = []
 
@@ -207,7 +210,7 @@ def _wait(operation: _Operation, deadline: float, ports: Ports) -> _Operation:
 
     ports.progress.phase("confirming")
     confirmed = confirm(
-        look_and_reboot, operation.knowledge, clock=ports.clock, deadline=deadline, progress=ports.progress
+        look_and_reboot, operation.knowledge, clock=ports.clock, deadline=ports.limit.end, progress=ports.progress
     )
     if confirmed.error:
         raise confirmed.error
@@ -261,9 +264,12 @@ def _finish(operation: _Operation, ports: Ports, *, into_stack: bool = True) -> 
     before = Counter(server.group for server in knowledge.first.servers.values() if server.counts)
     for failure in operation.failures:
         ports.progress.warn(str(failure))
+    outcome = _outcome(operation, ports)
+    if outcome is Outcome.UNCONFIRMED:
+        say_it(ports)
     return Result(
         stack=knowledge.spec.stack,
-        outcome=_outcome(operation),
+        outcome=outcome,
         groups={name: GroupReport(count, before[name], ready[name]) for name, count in knowledge.wanted.items()},
         steps=tuple(_report(operation, step) for step in operation.steps),
         servers=tuple(server for server in in_order(knowledge.records.values()) if not server.finished),
@@ -285,9 +291,9 @@ def _report(operation: _Operation, step: Step) -> StepReport:
     return StepReport(step, StepResult.DONE)
 
 
-def _outcome(operation: _Operation) -> Outcome:
+def _outcome(operation: _Operation, ports: Ports) -> Outcome:
     if operation.failures:
-        return Outcome.FAILED
+        return Outcome.UNCONFIRMED if are_only_late(operation.failures, ports) else Outcome.FAILED
     if not operation.steps:
         return Outcome.UNCHANGED
     pending = any(_report(operation, step).result is StepResult.PENDING for step in operation.steps)

@@ -31,6 +31,7 @@ from scaler.model.identity import Identity, Place
 from scaler.model.orders import Orders
 from scaler.records.shortages import Shortages
 from scaler.support.clock import Clock
+from scaler.support.time_limit import TimeLimit
 
 T = TypeVar("T")
 
@@ -196,5 +197,7 @@ class Ports:
     """Raises LockedError where this run must not change anything any more: another watch may act by now."""
     records_folder: Path = Path()
     """Where the files of the records lie that this run reads and writes."""
+    limit: TimeLimit = field(default_factory=TimeLimit)
+    """The time of the run, which began with the wait for its lock."""
     unlocked: Callable[[], AbstractContextManager[None]] = nullcontext
     """Releases the run's lock while a block runs; LockedError if it cannot be had again in time."""

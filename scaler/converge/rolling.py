@@ -50,7 +50,8 @@ def roll_on(request: Request, standing: Standing, ports: Ports) -> Standing:
     # Each wave replaces a server at least, and those that are added meanwhile are replaced too.
     left = 3 * len(standing.world.machines) + 10
     while options.wait and (left := left - 1) and not standing.failures and not standing.journal.count(LEFT):
-        request = replace(request, options=options, started=ports.clock.monotonic())
+        request = replace(request, options=options)
+        request.limit.restart()
         try:
             knowledge = obey_others(observe_patiently(standing.knowledge, ports, request.deadline), ports)
             knowledge = _open(request, advance_rolls(resolve(request, knowledge)), ports)

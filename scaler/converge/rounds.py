@@ -99,6 +99,8 @@ def converge(request: Request, standing: Standing, ports: Ports) -> Ended:
     """
     rounds = 0
     while rounds < _ROUNDS:
+        if standing.journal.reports and request.limit.is_over:
+            return Ended(standing, tuple(on_their_way(standing.world)))
         try:
             standing, verdict = _apply(request, standing, ports)
             rounds += verdict.next is not Next.WAIT
@@ -137,8 +139,7 @@ def _apply(request: Request, standing: Standing, ports: Ports) -> tuple[Standing
     journal = journal.report(done.reports).fail(*done.failures)
     if passing_power_on(done):
         journal = journal.tally("power_on")
-    is_late = ports.clock.monotonic() >= request.deadline
-    verdict = decide_next(done, journal, is_late=is_late, is_patient=request.options.patient)
+    verdict = decide_next(done, journal, is_late=request.limit.is_over, is_patient=request.options.patient)
     if done.moved and request.options.reviewed:
         save(done.knowledge, ports)
         raise stale("servers came or went while it was applied", ())
@@ -153,7 +154,7 @@ def _apply(request: Request, standing: Standing, ports: Ports) -> tuple[Standing
     if verdict.note:
         ports.progress.note(verdict.note)
     if verdict.pause_s:
-        ports.clock.sleep(verdict.pause_s)
+        ports.clock.sleep(request.limit.cut(verdict.pause_s))
     if done.moved:
         knowledge = yield_to_backend(obey_others(knowledge, ports), ports.place)
     return Standing(knowledge, plan, journal), verdict

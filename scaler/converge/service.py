@@ -14,7 +14,8 @@ from dataclasses import dataclass, field, replace
 from scaler.clouds import AmbiguousError, BusyError, CloudError, GoneError, RateLimitedError, TransientError
 from scaler.converge.knowledge import Knowledge
 from scaler.converge.ports import Ports
-from scaler.errors import ScalerError
+from scaler.converge.time_up import fix, is_only_late
+from scaler.errors import ScalerError, TimeUpError
 from scaler.model import Machine
 from scaler.model.ownership import Label, with_label, without_label
 from scaler.planning.service import label_of, wrongly_labelled
@@ -46,8 +47,10 @@ def put_right(knowledge: Knowledge, ports: Ports, *, tries: int = 1) -> Switched
         wrong = wrongly_labelled(switched.knowledge.spec, switched.knowledge.world)
         if not wrong:
             return Switched(switched.knowledge)
+        if attempt and ports.limit.is_over:
+            break
         if attempt:
-            ports.clock.sleep(_PAUSE_S)
+            ports.clock.sleep(ports.limit.cut(_PAUSE_S))
         switched = switch(switched.knowledge, wrong, ports)
         if not any(isinstance(error, PASSING_OR_LOST) for error in switched.refused.values()):
             break
@@ -57,16 +60,14 @@ def put_right(knowledge: Knowledge, ports: Ports, *, tries: int = 1) -> Switched
 def put_right_at_last(knowledge: Knowledge, ports: Ports, *, patient: bool) -> tuple[Knowledge, list[ScalerError]]:
     """Label the servers as they should be at the end of a run; one error for each that is not."""
     switched = put_right(knowledge, ports, tries=_TRIES if patient else 1)
-    errors = [
-        ScalerError(
-            f"The label that says whether {name} is in service could not be set.",
-            why=str(error),
-            fix="The next run tries again.",
-            code="in_service",
-        )
-        for name, error in switched.refused.items()
-    ]
-    return switched.knowledge, errors
+    return switched.knowledge, [_unlabelled(name, error, ports) for name, error in switched.refused.items()]
+
+
+def _unlabelled(name: str, error: CloudError, ports: Ports) -> ScalerError:
+    what = f"The label that says whether {name} is in service could not be set."
+    if is_only_late(error, ports):
+        return TimeUpError(what, why=str(error), fix=fix(ports))
+    return ScalerError(what, why=str(error), fix="The next run tries again.", code="in_service")
 
 
 def take_off(knowledge: Knowledge, names: Iterable[str], ports: Ports) -> Switched:
@@ -109,7 +110,7 @@ def _ask(machines: Sequence[Machine], label: Label, ports: Ports, *, on: bool) -
     """Send the requests; errors by id. A machine that is gone carries nothing."""
     label_many: Callable[..., None] | None = getattr(ports.cloud, "label_many", None)
     if label_many is None:
-        return _each(machines, lambda one: ports.cloud.set_labels(one.id, _labels(one, label, on=on)))
+        return _each(machines, lambda one: ports.cloud.set_labels(one.id, _labels(one, label, on=on)), ports)
 
     def ask(some: Collection[Machine]) -> None:
         label_many([one.id for one in some], label, on=on)
@@ -118,7 +119,7 @@ def _ask(machines: Sequence[Machine], label: Label, ports: Ports, *, on: bool) -
         ask(machines)
     except GoneError:
         # One of them is, and the request is refused as a whole.
-        return _each(machines, lambda one: ask([one]))
+        return _each(machines, lambda one: ask([one]), ports)
     except CloudError as error:
         return dict.fromkeys((one.id for one in machines), error)
     return {}
@@ -128,10 +129,12 @@ def _labels(machine: Machine, label: Label, *, on: bool) -> dict[str, str]:
     return with_label(machine.labels, label) if on else without_label(machine.labels, label)
 
 
-def _each(machines: Sequence[Machine], ask: Callable[[Machine], None]) -> dict[str, CloudError]:
-    """Ask for machines one by one, several at a time."""
+def _each(machines: Sequence[Machine], ask: Callable[[Machine], None], ports: Ports) -> dict[str, CloudError]:
+    """Ask for machines one by one, several at a time, as long as the run has time for it."""
 
     def answer(machine: Machine) -> CloudError | None:
+        if ports.limit.is_grace_over:
+            return TransientError(f"{machine.name} was not labelled.", why=f"the run's time ({ports.limit}) is up")
         try:
             ask(machine)
         except GoneError:

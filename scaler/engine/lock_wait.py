@@ -24,7 +24,7 @@ _PAUSE_S = 1.0
 
 
 class LockWait:
-    """One operation's wait for the lock; it ends `lock_timeout` after the operation began."""
+    """One operation's wait for the lock; it ends `lock_timeout` after the operation began, or with the run's time."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class LockWait:
             raise LockedError(
                 f"The stack {self._settings.stack} is locked by another run.",
                 why="; ".join(map(self._describe, holders)) or reason_in(error),
-                fix="Wait for it to end, or raise --lock-timeout. When you know that it is dead: "
+                fix=f"Wait for it to end, or raise {self._option}. When you know that it is dead: "
                 "`scaler unlock --force`, or --steal-after for those as old.",
             )
         self._clock.sleep(_PAUSE_S)
@@ -79,7 +79,14 @@ class LockWait:
             self._local.heal_half_locks(self._clock.now())
         return True
 
+    @property
+    def _option(self) -> str:
+        """The option that ended the waiting."""
+        return "--timeout" if self._settings.limit.is_over else "--lock-timeout"
+
     def _is_over(self) -> bool:
+        if self._settings.limit.is_over:
+            return True
         return self._clock.monotonic() - self._began >= self._settings.lock_timeout.total_seconds()
 
     def _steal(self, holders: Sequence[Lock]) -> bool:

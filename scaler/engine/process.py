@@ -16,9 +16,8 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 import grpc
@@ -41,7 +40,7 @@ from scaler.engine.secrets import (
     require_passphrase_file,
 )
 from scaler.engine.settings import EngineSettings
-from scaler.errors import EngineError, UnavailableError
+from scaler.errors import EngineError, TimeUpError, UnavailableError
 from scaler.support.clock import Clock
 
 if TYPE_CHECKING:
@@ -57,6 +56,9 @@ _UNREACHABLE = re.compile(
 _LARGEST_OUTPUT = 4 << 20
 """Bytes of an operation's output that are read."""
 
+_OVERTIME_S = 60.0
+"""How long an operation may go on when the run's time is up: it has a request under way, and saves at its end."""
+
 _INTERRUPT_GRACE_S = 30.0
 """After an interrupt the engine finishes what it began, saves and unlocks; a plugin call lasts one round trip."""
 
@@ -64,12 +66,13 @@ _INTERRUPT_GRACE_S = 30.0
 class _Process(automation.PulumiCommand):
     """Run the binary in a session of its own, with its output in files and a deadline."""
 
-    def __init__(self, binary: Path, version: str, environ: Mapping[str, str], deadline: timedelta) -> None:
+    def __init__(self, settings: EngineSettings) -> None:
         # The base class would start `pulumi version` here; the version is known already.
-        self.command = str(binary)
-        self.version = VersionInfo.parse(version.removeprefix("v"))
-        self.environ = environ
-        self.deadline = deadline
+        self.command = str(settings.binary)
+        self.version = VersionInfo.parse(settings.version.removeprefix("v"))
+        self.environ = settings.environ_of_engine()
+        self.deadline = settings.deadline
+        self.limit = settings.limit
         self.on_start: Callable[[int], None] = lambda pid: None
         self.host: LanguageHost | None = None
         """Who runs the program of the operation that is under way."""
@@ -135,9 +138,15 @@ class _Process(automation.PulumiCommand):
 
     def _wait(self, process: subprocess.Popen[bytes]) -> int:
         try:
-            return process.wait(self.deadline.total_seconds())
+            return process.wait(min(self.deadline.total_seconds(), self.limit.left + _OVERTIME_S))
         except subprocess.TimeoutExpired:
             _interrupt(process)
+            if self.limit.is_over:
+                raise TimeUpError(
+                    f"The run's time ({self.limit}) was up, and the engine was stopped.",
+                    why=f"its operation had not ended {_OVERTIME_S:g} s later",
+                    fix="Run the same command again: it goes on from what is there.",
+                ) from None
             raise EngineError(
                 "The engine did not end in time and was stopped.",
                 why=f"deadline {self.deadline}",
@@ -218,7 +227,7 @@ class Engine:
         self._warn = warn
         self._clock = clock
         self._local = LocalBackend.at(settings.backend, settings.project, settings.stack)
-        self._process = _Process(settings.binary, settings.version, settings.environ_of_engine(), settings.deadline)
+        self._process = _Process(settings)
         self._process.place = place
         self._process.before = partial(refuse_odd_files, settings, self._local)
         self._workspace = automation.LocalWorkspace(

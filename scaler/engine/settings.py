@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from scaler.engine.secrets import default_passphrase
+from scaler.support.time_limit import TimeLimit
 
 _TOKENS = ("HCLOUD_TOKEN", "DIGITALOCEAN_TOKEN", "DIGITALOCEAN_ACCESS_TOKEN")
 _SECRET_VARIABLES = frozenset(_TOKENS) | {f"{name}_FILE" for name in _TOKENS}
@@ -70,6 +71,8 @@ class EngineSettings:
     """`hcloud` or `digitalocean`."""
     parallel: int = 64
     deadline: timedelta = timedelta(minutes=30)
+    limit: TimeLimit = field(default_factory=TimeLimit)
+    """The time of the run: an operation that outlasts it by far is interrupted."""
     lock_timeout: timedelta = timedelta(minutes=2)
     steal_after: timedelta | None = None
     """The age from which a lock of another host is removed; None: never."""

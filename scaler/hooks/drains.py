@@ -35,6 +35,7 @@ from scaler.support.durations import format_duration
 from scaler.support.environment import ordinary_environment
 from scaler.support.files import FILE, failure_reason, is_below, make_folder, open_file, replace_file
 from scaler.support.text import last_line_of
+from scaler.support.time_limit import GRACE_S, TimeLimit
 
 _BEGIN_WITHIN_S = 60.0
 """How long a drain command that only begins the drain may take, and one that takes a server back."""
@@ -80,12 +81,15 @@ class DrainProcesses:
         *,
         environ: Mapping[str, str] | None = None,
         end_within_s: float = 5.0,
+        limit: TimeLimit | None = None,
     ) -> None:
         """`folder` holds the drains' files; `directory` is the working directory of commands,
         and `environ` their environment; None: that of scaler without its credentials.
 
         `end_within_s` is how long a drain may take to end after SIGTERM at its deadline, before it is killed.
+        `limit` is the time of the run, beyond which no command is waited for.
         """
+        self._limit = limit or TimeLimit()
         self._environ = environ
         self._end_within_s = end_within_s
         self._folder = folder
@@ -202,9 +206,9 @@ class DrainProcesses:
             ) from error
 
     def _run(self, command: Sequence[str], server: Server, within_s: float) -> str | None:
-        return run_command(
-            [fill_in(word, server) for word in command], self._directory, within_s, environ=self._environ
-        )
+        words = [fill_in(word, server) for word in command]
+        within_s = self._limit.cut(within_s, at_least=GRACE_S)
+        return run_command(words, self._directory, within_s, environ=self._environ)
 
     def _lives(self, server: Server) -> bool:
         return _is_locked(_lock_of(self._file(server)))

@@ -19,6 +19,7 @@ from scaler.support.clock import Clock, format_time
 from scaler.support.documents import read_json
 from scaler.support.files import FILE, failure_reason, make_folder, open_file
 from scaler.support.text import LONGEST, one_line
+from scaler.support.time_limit import TimeLimit
 
 if TYPE_CHECKING:
     from filelock import FileLock
@@ -48,7 +49,9 @@ class HeldLock:
 class RunLock:
     """`<stack>.lock` in the state folder. The system releases it when its holder ends, even if it is killed."""
 
-    def __init__(self, folder: Path, stack: str) -> None:
+    def __init__(self, folder: Path, stack: str, limit: TimeLimit | None = None) -> None:
+        """`limit` is the time of the run that waits for the lock; None: it has no end."""
+        self._limit = limit or TimeLimit()
         self._folder = folder
         self._stack = stack
         self._path = folder / f"{stack}.lock"
@@ -94,7 +97,7 @@ class RunLock:
             os.close(descriptor)
 
     def _share(self, descriptor: int, clock: Clock, within: timedelta, note: Callable[[str], None]) -> None:
-        until = clock.monotonic() + within.total_seconds()
+        until = clock.monotonic() + self._limit.cut(within.total_seconds())
         if not _shares(descriptor):
             note(f"waiting for {self.holder() or 'another run'}")
             while not _shares(descriptor):
@@ -106,7 +109,7 @@ class RunLock:
         return LockedError(
             f"The stack {self._stack} is locked by another run on this machine.",
             why=self.holder() or "another run",
-            fix="Wait for it to end, or raise --lock-timeout.",
+            fix=f"Wait for it to end, or raise {'--timeout' if self._limit.is_over else '--lock-timeout'}.",
         )
 
     def _acquire(
@@ -121,7 +124,7 @@ class RunLock:
                     lock.acquire(timeout=0)
                 except filelock.Timeout:
                     note(f"waiting for {self.holder() or 'another run'}")
-                    lock.acquire(timeout=within.total_seconds())
+                    lock.acquire(timeout=self._limit.cut(within.total_seconds()))
                 with open(self._note, "w", encoding="utf-8", opener=open_file) as file:
                     file.write(_identity(cause, clock))
         except filelock.Timeout:

@@ -134,18 +134,17 @@ def test_a_busy_server_is_not_waited_for_when_the_time_is_up() -> None:
 
 @pytest.mark.parametrize(
     ("phase", "expected"),
-    [
-        (done(), Next.CONFIRM),
-        (done(moved=True), Next.AGAIN),
-        (done(PASSING[0]), Next.AGAIN),
-        (done(unanswered=PASSING[0]), Next.AGAIN),
-        (done(ELSEWHERE[0]), Next.AGAIN),
-    ],
-    ids=["nothing", "moved", "passing", "unanswered", "elsewhere"],
+    [(done(), Next.CONFIRM), (done(moved=True), Next.AGAIN), (done(ELSEWHERE[0]), Next.AGAIN)],
+    ids=["nothing", "moved", "elsewhere"],
 )
-def test_the_run_s_time_stops_waiting_for_busy_servers_alone(phase: Done, expected: Next) -> None:
+def test_the_run_s_time_stops_only_what_would_wait(phase: Done, expected: Next) -> None:
     assert decide(phase, is_late=True) == decide(phase, is_late=False)
     assert decide(phase, is_late=True).next is expected
+
+
+@pytest.mark.parametrize("phase", [done(PASSING[0]), done(unanswered=PASSING[0])], ids=["refused", "unanswered"])
+def test_a_passing_trouble_is_not_tried_again_when_the_time_is_up(phase: Done) -> None:
+    assert decide(phase, is_late=True) == Verdict(next=Next.STOP, trouble="passing", failure=PASSING[0])
 
 
 # ---------------------------------------------------------------------------------------------

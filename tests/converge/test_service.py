@@ -286,3 +286,24 @@ def test_several_tags_of_one_key_are_told_apart() -> None:
     labels = {"lb": "api", "lb:web": ""}
     assert carries(labels, LB) and carries(labels, ("lb", "api")) and not carries(labels, ("lb", ""))
     assert without_label(labels, LB) == {"lb": "api"}
+
+
+class Slow(Balanced):
+    """A cloud that takes a second for each label."""
+
+    def set_labels(self, id: str, labels: Mapping[str, str]) -> None:
+        self.clock.sleep(1)
+        super().set_labels(id, labels)
+
+
+@pytest.mark.acceptance("T12")
+def test_labels_that_there_is_no_time_for_are_put_on_by_the_next_run() -> None:
+    setting = balanced(500)
+    setting.cloud = setting.stack.cloud = Slow(setting.clock, setting.fuse, many=False)
+    result = setting.ensure(500, options=Options(timeout=timedelta(seconds=60)))
+    assert result.outcome is Outcome.UNCONFIRMED
+    assert any("the time is up (1m)" in warning for warning in setting.progress.warnings)
+    assert setting.clock.passed < 100
+    assert 0 < len(serving(setting)) < 200
+    assert setting.ensure(500, options=Options(timeout=timedelta(hours=1))).outcome is Outcome.UNCHANGED
+    assert len(serving(setting)) == 500

@@ -71,6 +71,7 @@ from scaler.model.orders import Orders
 from scaler.model.ownership import Owner
 from scaler.records.shortages import Shortages
 from scaler.records.transitions import pause_events, transitions
+from scaler.support.time_limit import TimeLimit
 
 T = TypeVar("T")
 
@@ -925,6 +926,7 @@ class Setting:
             clock=self.clock,
             progress=self.progress,
             shortages=self.shortages,
+            limit=TimeLimit(self.clock),
         )
 
     def ensure(self, count: int | None = None, *, options: Options | None = None, **counts: int) -> Result:
