@@ -237,8 +237,10 @@ def test_bounded_replacement_within_one_run(hetzner: Project) -> None:
     """Every server is stuck, and cannot even be deleted: new ones are made a bounded number of times."""
     hetzner.describe(groups={"worker": {"start_within": "1s"}})
     fault = hetzner.fault(hetzner.vendor.stuck, "POST", times=None)
-    ran = hetzner.run("ensure", "1", "--yes", "--timeout", "60s", code=1)
-    assert "hang" in ran.stderr
+    ran = finish(hetzner.start("ensure", "1", "--yes", "--timeout", "60s"))
+    # It gives up, or has no time left to wait for the locked ones.
+    assert ran.code in (1, 4), ran.stderr
+    assert "hang" in ran.stdout + ran.stderr
     assert 1 < hetzner.world.fired(fault) <= 6
     assert {record["status"] for record in hetzner.records.values()} == {"hanging"}
     assert set(hetzner.records) == set(hetzner.machines)
