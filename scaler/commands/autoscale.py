@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 
 import click
 from click.core import ParameterSource
@@ -26,7 +27,15 @@ from scaler.errors import ExitCode, UsageError
 )
 @click.option("--all", "every", is_flag=True, help="Do it for every stack of the project, side by side.")
 @click.option(
-    "--metrics-listen", metavar="HOST:PORT", help="With --watch: serve /metrics and /healthz at this address."
+    "--metrics-listen",
+    metavar="HOST:PORT",
+    help="With --watch: serve /metrics, /healthz, /targets and /api/status at this address.",
+)
+@click.option(
+    "--token-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="With --metrics-listen: who reads there must send the token in this file.",
 )
 @click.option(
     "--wait",
@@ -44,6 +53,7 @@ def autoscale(
     watch: timedelta | None,
     every: bool,
     metrics_listen: str | None,
+    token_file: Path | None,
     wait: bool,
     yes: bool,
     timeout: timedelta,
@@ -71,7 +81,7 @@ def autoscale(
     stacks, the worst.
     """
     several = every or len(context.stacks) > 1
-    _check(preview, watch, metrics_listen, every)
+    _check(preview, watch, metrics_listen, token_file, every)
     asking = not yes and watch is None and not preview
     if asking and several:
         raise UsageError("Nobody is asked about several stacks at once.", fix="Add --yes.", code="consent_missing")
@@ -92,11 +102,12 @@ def autoscale(
         quiet=watch is not None,
     )
     if watch is not None:
-        from scaler.commands.autoscale_watch import run_service, run_watch
+        from scaler.commands.autoscale_watch import PageAddress, run_service, run_watch
 
+        listening = PageAddress(metrics_listen, token_file) if metrics_listen is not None else None
         if several:
-            return run_service(ticker, _chosen(context, project, every), watch, metrics_listen)
-        return run_watch(ticker, load_stack(context)[1], watch, metrics_listen)
+            return run_service(ticker, _chosen(context, project, every), watch, listening)
+        return run_watch(ticker, load_stack(context)[1], watch, listening)
     if several:
         from scaler.commands.autoscale_round import run_round
 
@@ -125,13 +136,17 @@ def _chosen(context: Context, project: Project, every: bool) -> Callable[[], lis
     return lambda: named
 
 
-def _check(preview: bool, watch: timedelta | None, metrics_listen: str | None, every: bool) -> None:
+def _check(
+    preview: bool, watch: timedelta | None, metrics_listen: str | None, token_file: Path | None, every: bool
+) -> None:
     if watch is not None and watch <= timedelta(0):
         raise UsageError("--watch must be more than 0.", fix="Give a time such as 60s.")
     if watch is not None and preview:
         raise UsageError("--preview shows one decision, but --watch keeps running.", fix="Give one of them.")
     if metrics_listen is not None and watch is None:
         raise UsageError("--metrics-listen needs --watch.", fix="Add --watch 60s.")
+    if token_file is not None and metrics_listen is None:
+        raise UsageError("--token-file needs --metrics-listen.", fix="Add --metrics-listen 127.0.0.1:9410.")
     if every and _names_a_stack(click.get_current_context()):
         raise UsageError("--all means every stack, but --stack names one.", fix="Give one of them.")
 

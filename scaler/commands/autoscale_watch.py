@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -22,12 +23,14 @@ from scaler.autoscale.watch import Duty, Listener, Watch
 from scaler.commands.autoscale_tick import Ticker
 from scaler.commands.context import Context, Output
 from scaler.commands.document import as_json
+from scaler.commands.recorded import recorded
 from scaler.commands.running import load_stack
 from scaler.errors import ExitCode, ScalerError, Terminated, UnrecognisedError, UsageError
 from scaler.model import Spec
 from scaler.model.orders import Pause
 from scaler.output.sentences import health_remarks
 from scaler.records.codec import pause_to_json
+from scaler.records.state_file import stacks_without_spec
 from scaler.support.clock import Clock, format_time
 from scaler.support.installation import install_command
 from scaler.support.places import Places
@@ -47,15 +50,18 @@ _PATIENCE = timedelta(seconds=5)
 
 _ENGINE_PATIENCE = timedelta(seconds=30)
 
+_PATIENCE_OF_READERS = timedelta(seconds=1)
+"""How long a page waits for the records that other machines share."""
+
 _LOOK_EVERY = timedelta(seconds=5)
 """How often a service looks for new specs."""
 
 
-def run_watch(ticker: Ticker, spec: Spec, interval: timedelta, listen: str | None) -> int:
+def run_watch(ticker: Ticker, spec: Spec, interval: timedelta, listening: PageAddress | None) -> int:
     """Serve one stack until a signal comes, and return the exit code."""
     require_policy(spec)
     with ExitStack() as stack:
-        exposition = stack.enter_context(_exposition(ticker.context, interval, listen))
+        exposition = stack.enter_context(_exposition(ticker, interval, listening))
         loop = _Watches(ticker, interval, exposition).of(spec.stack)
         stack.enter_context(_signals_end(loop))
         loop.run()
@@ -63,11 +69,13 @@ def run_watch(ticker: Ticker, spec: Spec, interval: timedelta, listen: str | Non
     return ExitCode.OK
 
 
-def run_service(ticker: Ticker, stacks: Callable[[], list[str]], interval: timedelta, listen: str | None) -> int:
+def run_service(
+    ticker: Ticker, stacks: Callable[[], list[str]], interval: timedelta, listening: PageAddress | None
+) -> int:
     """Serve several stacks side by side until a signal comes, and return the exit code."""
     clock = ticker.context.clock
     with ExitStack() as stack:
-        exposition = stack.enter_context(_exposition(ticker.context, interval, listen))
+        exposition = stack.enter_context(_exposition(ticker, interval, listening))
         commons = make_commons(clock)
         ticker = replace(ticker, commons=commons)
         watches = _Watches(ticker, interval, exposition, make_places(clock))
@@ -131,21 +139,49 @@ class _Watches:
             yield Duty(replace(ticker, lock=lock, lease=lease).tick, lease)
 
 
+@dataclass(frozen=True, slots=True)
+class PageAddress:
+    """Where a watch shows what it does, and to whom."""
+
+    address: str
+    """HOST:PORT."""
+    token_file: Path | None = None
+
+
 @contextmanager
-def _exposition(context: Context, interval: timedelta, listen: str | None) -> Iterator[Exposition | None]:
-    """Serve the figures at this address while the block runs; None: nowhere."""
-    if listen is None:
+def _exposition(ticker: Ticker, interval: timedelta, listening: PageAddress | None) -> Iterator[Exposition | None]:
+    """Serve what the watches do while the block runs; None: nowhere."""
+    if listening is None:
         yield None
         return
+    context, project = ticker.context, ticker.project
     try:
         from scaler.autoscale.exposition import Exposition
+        from scaler.page.access import read_token
+        from scaler.page.address import is_loopback, listen
+        from scaler.page.app import make_app
+        from scaler.page.records import PageRecords
+        from scaler.page.server import PageServer
     except ModuleNotFoundError as error:
         raise UsageError(
             f"--metrics-listen needs {error.name}, which is not installed.", fix=install_command("autoscale")
         ) from None
-    with Exposition(listen, interval, context.clock) as exposition:
-        click.echo(f"metrics on {exposition.address}/metrics", err=True)
+    token = read_token(listening.token_file) if listening.token_file else None
+    listener = listen(listening.address, has_token=token is not None)
+    exposition = Exposition(interval, context.clock)
+    records = PageRecords(
+        lambda stack: recorded(context, project, stack, _PATIENCE_OF_READERS, warn=_ignore),
+        lambda: stacks_without_spec(project.state_dir, project.stacks()),
+        context.clock,
+    )
+    app = make_app(exposition, records, token=token, only_loopback=is_loopback(listener.getsockname()[0]))
+    with PageServer(listener, app) as server:
+        click.echo(f"metrics on {server.url}/metrics", err=True)
         yield exposition
+
+
+def _ignore(text: str) -> None:
+    """Print nothing: a page is asked for again and again."""
 
 
 @dataclass

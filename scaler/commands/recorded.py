@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from datetime import timedelta
 
 import click
@@ -13,12 +14,18 @@ from scaler.records.recorded import Recorded
 from scaler.records.store import PATIENCE
 
 
-def recorded(context: Context, project: Project, stack: str, patience: timedelta = PATIENCE) -> Recorded:
+def _warn(text: str) -> None:
+    click.echo(f"scaler: warning: {text}", err=True)
+
+
+def recorded(
+    context: Context,
+    project: Project,
+    stack: str,
+    patience: timedelta = PATIENCE,
+    warn: Callable[[str], None] = _warn,
+) -> Recorded:
     """Return what is recorded of a stack; `patience` is how long it may take to ask where others record."""
-
-    def warn(text: str) -> None:
-        click.echo(f"scaler: warning: {text}", err=True)
-
     return Recorded(
         state_dir=project.state_dir,
         project=project.name,

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import json
-import re
-import socket
-import struct
-import threading
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -29,6 +25,7 @@ from tests.autoscale.live import JOBS, Live
 from tests.autoscale.load import policy
 from tests.support import servers
 from tests.support.fakes import FakeClock, passing
+from tests.support.served import served
 
 TEN = timedelta(seconds=10)
 
@@ -197,8 +194,9 @@ def test_a_stack_whose_policies_were_removed_is_left_alone_until_it_has_one_agai
 @pytest.fixture
 def exposition(tmp_path: Path) -> Iterator[Exposition]:
     clock = FakeClock()
-    with Exposition("127.0.0.1:0", TEN, clock) as shown:
-        shown.clock = clock  # type: ignore[attr-defined]
+    shown = Exposition(TEN, clock)
+    with served(shown, tmp_path) as url:
+        shown.clock, shown.address = clock, url  # type: ignore[attr-defined]
         yield shown
 
 
@@ -209,9 +207,14 @@ def figures(exposition: Exposition) -> Figures:
     return figures
 
 
+def address_of(exposition: Exposition) -> str:
+    address: str = exposition.address  # type: ignore[attr-defined]
+    return address
+
+
 def numbers(exposition: Exposition) -> dict[tuple[str, ...], float]:
     """Every sample, by its name and its labels' values in the labels' order."""
-    answer = requests.get(f"{exposition.address}/metrics", timeout=5)
+    answer = requests.get(f"{address_of(exposition)}/metrics", timeout=5)
     assert answer.headers["Content-Type"].startswith("text/plain; version=")
     return {
         (sample.name, *(value for name, value in sorted(sample.labels.items()) if name != "stack")): sample.value
@@ -262,7 +265,7 @@ def test_the_rest_of_the_budget_is_exposed_while_there_is_a_budget(
 
 def test_healthy_means_that_ticks_finish(exposition: Exposition, figures: Figures) -> None:
     def health() -> tuple[int, dict[str, Any]]:
-        answer = requests.get(f"{exposition.address}/healthz", timeout=5)
+        answer = requests.get(f"{address_of(exposition)}/healthz", timeout=5)
         return answer.status_code, answer.json()
 
     assert health()[0] == 200
@@ -279,11 +282,11 @@ def test_each_stack_has_its_own_figures_and_health_names_the_one_that_is_stale(
     tmp_path: Path, exposition: Exposition, figures: Figures
 ) -> None:
     def health() -> tuple[int, dict[str, Any]]:
-        answer = requests.get(f"{exposition.address}/healthz", timeout=5)
+        answer = requests.get(f"{address_of(exposition)}/healthz", timeout=5)
         return answer.status_code, answer.json()
 
     def families() -> dict[tuple[str, str], float]:
-        text = requests.get(f"{exposition.address}/metrics", timeout=5).text
+        text = requests.get(f"{address_of(exposition)}/metrics", timeout=5).text
         assert text.count("# TYPE scaler_runs_total") == 1, "all of one name together"
         return {
             (sample.labels["stack"], sample.name): sample.value
@@ -341,60 +344,14 @@ class Held:
     is_held: bool = False
 
 
-def test_other_paths_are_404(exposition: Exposition) -> None:
-    assert requests.get(f"{exposition.address}/etc/passwd", timeout=5).status_code == 404
-
-
-def test_strangers_who_say_nothing_hold_few_connections_and_no_scrape_up(
-    exposition: Exposition, capfd: pytest.CaptureFixture[str]
-) -> None:
-    host, _, port = exposition.address.removeprefix("http://").partition(":")
-    before = threading.active_count()
-    with ExitStack() as stack:
-        for _ in range(100):
-            stranger = stack.enter_context(socket.create_connection((host, int(port)), 5))
-            stranger.sendall(b"GET /metr")
-            # Closing it sends a reset.
-            stranger.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        servers.await_true(lambda: threading.active_count() - before <= 33, "the oldest are sent away")
-        assert requests.get(f"{exposition.address}/healthz", timeout=5).status_code == 200
-    servers.await_true(lambda: threading.active_count() <= before, "the end of all")
-    assert capfd.readouterr().err == ""
-
-
-def test_a_taken_port_and_an_invalid_address_are_usage_errors(exposition: Exposition) -> None:
-    taken = re.sub("^http://", "", exposition.address)
-    with pytest.raises(UsageError, match="Cannot listen on"):
-        Exposition(taken, TEN, FakeClock())
-    for text in ("", "9410", ":9410", "127.0.0.1:", "127.0.0.1:x", "127.0.0.1:99999"):
-        with pytest.raises(UsageError, match="not an address to listen on"):
-            Exposition(text, TEN, FakeClock())
-
-
 def test_prometheus_itself_scrapes_it(tmp_path: Path, exposition: Exposition, figures: Figures) -> None:
     live = Live(tmp_path / "state")
     figures.ticked(live.tick(jobs=50), 2.0)
     folder = tmp_path / "prometheus"
     folder.mkdir()
-    address = exposition.address.removeprefix("http://")
+    address = address_of(exposition).removeprefix("http://")
     with servers.prometheus_server(folder, address, awaited="scaler_wanted") as url:
         answer = requests.get(f"{url}/api/v1/query", params={"query": "scaler_wanted"}, timeout=5).json()
     [series] = answer["data"]["result"]
     assert series["value"][1] == "5"
     assert json.dumps(series["metric"], sort_keys=True).count("worker") == 1
-
-
-@pytest.mark.server
-def test_metrics_are_served_at_an_ipv6_address() -> None:
-    try:
-        with Exposition("[::1]:0", TEN, FakeClock()) as shown:
-            assert shown.address.startswith("http://[::1]:")
-            assert requests.get(f"{shown.address}/healthz", timeout=30).status_code == 200
-    except UsageError as error:
-        pytest.skip(f"this machine has no IPv6: {error.why}")
-
-
-@pytest.mark.parametrize("address", ["a..b:1", f"127.0.0.1:{'9' * 5000}", "[::1]"])
-def test_what_cannot_be_listened_on_is_a_usage_error(address: str) -> None:
-    with pytest.raises(UsageError):
-        Exposition(address, TEN, FakeClock())

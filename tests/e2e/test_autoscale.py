@@ -82,6 +82,9 @@ def test_jobs_raise_the_servers_and_their_end_lowers_them_again(project: Project
     drain(queue)
     wait_until(lambda: _shown(address[0], "scaler_ready") == 1, "one ready server")
     assert requests.get(f"{address[0]}/healthz", timeout=5).json()["error"] is None
+    shown = requests.get(f"{address[0]}/api/status", timeout=5).json()["stacks"]["demo"]
+    assert shown.keys() == project.run("status", "-o", "json").document.keys()
+    assert requests.get(f"{address[0]}/targets", timeout=5).json()[0]["labels"]["__meta_scaler_stack"] == "demo"
     watching.send_signal(signal.SIGTERM)
     ended = finish(watching)
     assert (ended.code, ended.stderr) == (0, "stopped\n")
@@ -296,6 +299,9 @@ def test_a_watch_takes_a_changed_spec_and_keeps_the_good_one(hetzner: Project, q
         (("--watch", "0s"), "--watch must be more than 0"),
         (("--watch", "1s", "--preview"), "--preview shows one decision"),
         (("--yes", "--metrics-listen", "127.0.0.1:1"), "--metrics-listen needs --watch"),
+        (("--watch", "1s", "--token-file", "token"), "--token-file needs --metrics-listen"),
+        (("--watch", "1s", "--metrics-listen", "0.0.0.0:0"), "Other machines reach 0.0.0.0"),
+        (("--watch", "1s", "--metrics-listen", "127.0.0.1:0", "--token-file", "no"), "no cannot be read"),
         (("--watch", "1s"), "No group of demo has an autoscale block"),
     ],
 )
