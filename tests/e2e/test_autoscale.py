@@ -300,14 +300,27 @@ def test_a_watch_takes_a_changed_spec_and_keeps_the_good_one(hetzner: Project, q
         (("--watch", "1s", "--preview"), "--preview shows one decision"),
         (("--yes", "--metrics-listen", "127.0.0.1:1"), "--metrics-listen needs --watch"),
         (("--watch", "1s", "--token-file", "token"), "--token-file needs --metrics-listen"),
-        (("--watch", "1s", "--metrics-listen", "0.0.0.0:0"), "Other machines reach 0.0.0.0"),
-        (("--watch", "1s", "--metrics-listen", "127.0.0.1:0", "--token-file", "no"), "no cannot be read"),
         (("--watch", "1s"), "No group of demo has an autoscale block"),
     ],
 )
 def test_what_makes_no_sense(hetzner: Project, arguments: tuple[str, ...], message: str) -> None:
     ran = hetzner.run("autoscale", *arguments, "-o", "json", code=64)
     assert message in ran.error["message"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("0.0.0.0:0",), "Other machines reach 0.0.0.0"),
+        (("127.0.0.1:0", "--token-file", "no"), "The token file no cannot be read"),
+        (("9410",), "not an address to listen on"),
+    ],
+)
+def test_where_a_watch_does_not_listen(hetzner: Project, queue: Any, arguments: tuple[str, ...], message: str) -> None:
+    follow(hetzner, queue)
+    ran = hetzner.run("autoscale", "--watch", "1s", "-o", "json", "--metrics-listen", *arguments, code=64)
+    assert message in ran.error["message"]
+    assert hetzner.machines == {}
 
 
 # ---------------------------------------------------------------------------------------------
