@@ -27,6 +27,10 @@ class Exposition:
         """The stacks that are shown, by name."""
         return sorted(self._stacks)
 
+    def shown(self, stack: str) -> Figures | None:
+        """Return the figures of a stack; None if it is not shown."""
+        return self._stacks.get(stack)
+
     def of(self, stack: str) -> Figures:
         """Return the figures of a stack, which are shown from now on."""
         figures = self._stacks.get(stack) or Figures(stack, self._interval, self._clock)

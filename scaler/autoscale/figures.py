@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter as Tally
+from collections import deque
 from collections.abc import Iterable
 from datetime import timedelta
 
@@ -10,6 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.metrics_core import Metric
 
 from scaler.autoscale.decision import SampleState
+from scaler.autoscale.seen import Seen, seen_in
 from scaler.autoscale.tick import Tick
 from scaler.autoscale.watch import Turn
 from scaler.errors import ScalerError
@@ -19,6 +21,9 @@ from scaler.support.clock import Clock
 
 _LATE_AFTER = 3
 """After this many intervals without a finished tick, a watch is not healthy."""
+
+_SEEN_KEPT = 3000
+"""What is kept of ticks: two days of them, with one group and a tick a minute."""
 
 _BUCKETS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900)
 
@@ -33,6 +38,7 @@ class Figures:
         self._last_end = clock.monotonic()
         self._last_error: str | None = None
         self._turn: Turn | None = None
+        self._seen: deque[Seen] = deque(maxlen=_SEEN_KEPT)
         self._is_settled = False
         # One registry for each stack, so that nothing of a stack stays when it goes.
         registry = self._registry = CollectorRegistry()
@@ -77,6 +83,11 @@ class Figures:
         """Return the numbers as families of Prometheus."""
         return self._registry.collect()
 
+    @property
+    def seen(self) -> list[Seen]:
+        """What the last ticks saw, oldest first."""
+        return list(self._seen)
+
     def settle(self, turn: Turn | None) -> None:
         """From now on `turn` says whether the watch acts; None: it always does. Until then it does not."""
         self._turn, self._is_settled = turn, True
@@ -119,6 +130,7 @@ class Figures:
         for kind in ("total", "create", "list", "retried"):
             self._requests.labels(self._stack, kind).inc(getattr(done.requests, kind))
         self._count_servers(done)
+        self._seen.extend(seen_in(done.decisions.values()))
         self._budget.clear()
         if done.budget_left is not None:
             amount, currency = done.budget_left

@@ -29,7 +29,7 @@ from scaler.errors import ExitCode, UsageError
 @click.option(
     "--metrics-listen",
     metavar="HOST:PORT",
-    help="With --watch: serve /metrics, /healthz, /targets and /api/status at this address.",
+    help="With --watch: serve a live page, /metrics, /healthz, /targets and /api/status at this address.",
 )
 @click.option(
     "--token-file",

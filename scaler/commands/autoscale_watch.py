@@ -174,9 +174,10 @@ def _exposition(ticker: Ticker, interval: timedelta, listening: PageAddress | No
         lambda: stacks_without_spec(project.state_dir, project.stacks()),
         context.clock,
     )
-    app = make_app(exposition, records, token=token, only_loopback=is_loopback(listener.getsockname()[0]))
+    is_local = is_loopback(listener.getsockname()[0])
+    app = make_app(exposition, records, context.clock, token=token, only_loopback=is_local)
     with PageServer(listener, app) as server:
-        click.echo(f"metrics on {server.url}/metrics", err=True)
+        click.echo(f"page on {server.url}/, metrics on {server.url}/metrics", err=True)
         yield exposition
 
 

@@ -56,6 +56,12 @@ class Recorded:
                     older += sharing.segment(name) if sharing else ()
         return _events([*older, *self._shared.events])
 
+    def recent_events(self, size: int) -> list[Event]:
+        """Return the events in about the last so many bytes, oldest first. StateError if they cannot be read."""
+        if self._shared is not None:
+            return _events(list(self._shared.events))
+        return EventLog(StateFile(self.state_dir, self.stack).events_path, self.clock, warn=self.warn).read(size)
+
     @cached_property
     def _shared(self) -> Shared | None:
         """None: there are no shared records, or they cannot be read now."""

@@ -82,6 +82,7 @@ def test_jobs_raise_the_servers_and_their_end_lowers_them_again(project: Project
     drain(queue)
     wait_until(lambda: _shown(address[0], "scaler_ready") == 1, "one ready server")
     assert requests.get(f"{address[0]}/healthz", timeout=5).json()["error"] is None
+    assert "All wanted servers are ready: worker 1 of 1." in requests.get(f"{address[0]}/", timeout=5).text
     shown = requests.get(f"{address[0]}/api/status", timeout=5).json()["stacks"]["demo"]
     assert shown.keys() == project.run("status", "-o", "json").document.keys()
     assert requests.get(f"{address[0]}/targets", timeout=5).json()[0]["labels"]["__meta_scaler_stack"] == "demo"

@@ -23,6 +23,12 @@ DATA = {
     "scaler/config/schema/spec.schema.json",
     "scaler/engine/build/go.mod",
     "scaler/engine/build/go.sum",
+    "scaler/page/static/page.css",
+    "scaler/page/static/page.js",
+    "scaler/page/static/uplot/LICENSE",
+    "scaler/page/static/uplot/uPlot-1.6.32.iife.min.js",
+    "scaler/page/static/uplot/uPlot-1.6.32.min.css",
+    "scaler/page/templates/page.html",
     "scaler/py.typed",
 }
 """What the package needs beside its modules."""

@@ -23,9 +23,11 @@ def served(
     exposition: Exposition, folder: Path, *, address: str = "127.0.0.1:0", token: str | None = None
 ) -> Iterator[str]:
     """Serve the stacks, whose records are in the folder; yields the URL."""
-    records = PageRecords(partial(recorded, folder), list, FakeClock())
+    clock = FakeClock()
+    records = PageRecords(partial(recorded, folder), list, clock)
     listener = listen(address, has_token=token is not None)
-    app = make_app(exposition, records, token=token, only_loopback=is_loopback(listener.getsockname()[0]))
+    is_local = is_loopback(listener.getsockname()[0])
+    app = make_app(exposition, records, clock, token=token, only_loopback=is_local)
     with PageServer(listener, app) as server:
         yield server.url
 
