@@ -89,6 +89,15 @@ def waits(queue: Queue) -> tuple[Waits, list[float]]:
     return _summary(each, weights), each
 
 
+def late(queue: Queue, by_step: Sequence[float], longest_s: float) -> float:
+    """Return how many jobs waited longer than this; `by_step` is what `waits` returns."""
+    before, number = 0.0, 0.0
+    for wait, arrived in zip(by_step, queue.arrived, strict=True):
+        number += arrived - before if wait > longest_s else 0.0
+        before = arrived
+    return number
+
+
 def _crossing(queue: Queue, totals: Sequence[float], index: int, level: float) -> float:
     """Return the time within step `index` when a total reached a level."""
     start, low = (queue.ends[index - 1], totals[index - 1]) if index else (queue.start, 0.0)

@@ -20,6 +20,7 @@ ROWS: Sequence[tuple[str, Callable[[Simulation], str]]] = (
     ("wait, mean", lambda one: _seconds(one.waits.mean if one.waits else None)),
     ("wait, p95", lambda one: _seconds(one.waits.p95 if one.waits else None)),
     ("wait, worst", lambda one: _seconds(one.waits.worst if one.waits else None)),
+    ("jobs that waited too long", lambda one: "?" if one.late_jobs is None else f"{one.late_jobs:.0f}"),
     ("overload, minutes", lambda one: f"{one.overload_minutes:.1f}"),
     ("changes, up and down", lambda one: f"{one.changes} ({one.ups} + {one.downs})"),
 )
@@ -45,6 +46,8 @@ def _simulation_document(one: Simulation, points: int) -> dict[str, object]:
         "cost": None if one.cost is None else round(one.cost, 4),
         "currency": one.currency,
         "wait_s": asdict(one.waits) if one.waits else None,
+        "slo_s": one.slo_s,
+        "late_jobs": None if one.late_jobs is None else round(one.late_jobs, 1),
         "overload_minutes": round(one.overload_minutes, 2),
         "changes": {"all": one.changes, "up": one.ups, "down": one.downs},
         "series": {

@@ -17,7 +17,7 @@ from scaler.autoscale.billing import Lifetime, bill
 from scaler.autoscale.decide import decide
 from scaler.autoscale.decision import Ceiling, Decision, History, Sample, Supply
 from scaler.autoscale.feeds import ARRIVALS, feed_of, queue_of
-from scaler.autoscale.queue_model import Waits, waits
+from scaler.autoscale.queue_model import Waits, late, waits
 from scaler.autoscale.trace import Trace
 from scaler.errors import UsageError
 from scaler.model import Group, Price
@@ -62,6 +62,9 @@ class Simulation:
     """The outcome of a simulation."""
 
     name: str
+    group: Group = field(compare=False)
+    """With the policy that decided. This and the setting are no part of the outcome."""
+    setting: Setting = field(compare=False)
     times: Sequence[float]
     wanted: Sequence[int]
     ready: Sequence[int]
@@ -69,6 +72,10 @@ class Simulation:
     wait_by_step: Sequence[float] | None
     """The waiting time of jobs that arrived in each step; None without the queue model."""
     waits: Waits | None
+    slo_s: float
+    """A longer wait is too long."""
+    late_jobs: float | None
+    """How many jobs waited too long; None without the queue model."""
     overload_minutes: float
     """How long jobs waited longer than the objective; without the queue model: how long too few servers were ready."""
     server_hours: float
@@ -212,15 +219,20 @@ class _Replay:
         summary, by_step = waits(self.queue) if self.queue else (None, None)
         price = self.setting.price
         changes = [decision.change for decision in self.notable if decision.change]
+        slo_s = (self.setting.slo or _objective(self.policy)).total_seconds()
         return Simulation(
             name=name,
+            group=self.group,
+            setting=self.setting,
             times=times,
             wanted=self.wanted,
             ready=self.ready,
             asked=self.asked,
             wait_by_step=by_step,
             waits=summary,
-            overload_minutes=self._overload(by_step, end),
+            slo_s=slo_s,
+            late_jobs=late(self.queue, by_step, slo_s) if self.queue and by_step is not None else None,
+            overload_minutes=self._overload(by_step, end, slo_s),
             server_hours=sum(stop - start for start, stop in lives) / 3600,
             cost=float(bill(self.setting.cloud, price, map(_lifetime, lives))) if price else None,
             currency=price.currency if price else None,
@@ -232,11 +244,10 @@ class _Replay:
             decisions=self.notable,
         )
 
-    def _overload(self, by_step: Sequence[float] | None, end: float) -> float:
+    def _overload(self, by_step: Sequence[float] | None, end: float, slo_s: float) -> float:
         times = [*self.trace.times, end]
-        slo = (self.setting.slo or _objective(self.policy)).total_seconds()
         over = (
-            (wait > slo for wait in by_step)
+            (wait > slo_s for wait in by_step)
             if by_step is not None
             else (ready < asked for ready, asked in zip(self.ready, self.asked, strict=True))
         )

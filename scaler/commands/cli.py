@@ -23,6 +23,7 @@ GROUPS = {
         "refresh": "Compare the records with the cloud and report drift.",
         "history": "Show the events of a stack.",
         "why": "Explain the state of a server.",
+        "report": "Show how a stack has done: load, decisions, boots, trouble, costs.",
     },
     "Named servers": {
         "reboot": "Reboot servers and wait until they are ready again.",

@@ -16,7 +16,6 @@ from scaler.commands.context import Context, Output
 from scaler.commands.options import Duration
 from scaler.commands.running import load_stack
 from scaler.commands.simulate_inputs import Given, choose_group, group_of, load_specs, make_setting, read_trace
-from scaler.errors import UsageError
 from scaler.support.text import quoted
 
 if TYPE_CHECKING:
@@ -130,14 +129,15 @@ def _write(
     json_file: Path | None,
 ) -> None:
     from scaler.autoscale import report
-    from scaler.autoscale.report_page import page
     from scaler.commands.document import dump
     from scaler.output.table import markdown_table
+    from scaler.page.render import one_file
+    from scaler.page.simulated import simulation_page
 
     if html is not None:
-        _write_file(html, page(results, trace, title=title))
+        targets.write_report(html, one_file(simulation_page(results, trace, title=title)))
     if json_file is not None:
-        _write_file(json_file, dump(report.document(results), Output.JSON) + "\n")
+        targets.write_report(json_file, dump(report.document(results), Output.JSON) + "\n")
     if context.output in (Output.JSON, Output.YAML):
         click.echo(dump(report.document(results), context.output))
     elif context.output is Output.MARKDOWN:
@@ -148,10 +148,3 @@ def _write(
     for path in (html, json_file):
         if path is not None:
             click.echo(f"wrote {path}", err=True)
-
-
-def _write_file(path: Path, text: str) -> None:
-    try:
-        targets.write(path, text)
-    except OSError as error:
-        raise UsageError(f"{path} cannot be written.", why=error.strerror or str(error)) from None

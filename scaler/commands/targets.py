@@ -66,3 +66,11 @@ def write(path: Path, text: str, *, append: bool = False) -> None:
     os.set_blocking(descriptor, True)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(text)
+
+
+def write_report(path: Path, text: str) -> None:
+    """Write a report that the command line names; UsageError if it cannot be written."""
+    try:
+        write(path, text)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written.", why=failure_reason(error)) from None
