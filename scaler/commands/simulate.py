@@ -74,7 +74,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     "--slo", type=Duration(), help="Count a longer wait as overload. Default: `within` of the policy, else 1m."
 )
 @click.option("--price", type=_Price(), help="The price of a server per hour. Default: the cloud's.")
-@click.option("--html", type=_FILE, help="Write a report with plots to this file.")
+@click.option("--html", type=_FILE, help="Write a page with charts to this file, which needs nothing else.")
 @click.option("--json", "json_file", type=_FILE, help="Write the whole result to this file as JSON.")
 @common_options
 def simulate(

@@ -77,7 +77,12 @@ HOW: dict[tuple[str, str], Run | Elsewhere | Not] = {
         "needs a database on another machine; test_watches.py runs the same at one on this machine"
     ),
     ("docs/how-to/many-stacks.md", "*"): Elsewhere("tests/e2e/test_many_stacks.py"),
-    ("docs/how-to/look-at-the-fleet.md", "*"): Not("serves until it is ended; test_autoscale.py runs the same"),
+    ("docs/how-to/look-at-the-fleet.md", "scaler autoscale"): Not(
+        "serves until it is ended; test_autoscale.py runs the same"
+    ),
+    ("docs/how-to/look-at-the-fleet.md", "scaler report"): Run(
+        before=("ensure 2 --yes",), tells=("All wanted servers are ready: worker 2 of 2.", "wrote month.html"), left=2
+    ),
     ("docs/tutorial/autoscale.md", "*"): Elsewhere("tests/e2e/test_autoscale_docs.py"),
     ("docs/how-to/limits-and-costs.md", "scaler ensure 12 --yes --max-change 4"): Run(
         before=("ensure 9 --yes",), tells=("dev: 12 of 12 ready (+3, -0)", "dev: 0 of 0 ready (+0, -12)"), left=0
