@@ -68,7 +68,11 @@ def _share(number: float, base: float, same: str, less: str, more: str) -> str:
 def _service(one: Simulation) -> str:
     if one.late_jobs is None:
         return f"has too few servers ready for {one.overload_minutes:.0f} min"
-    return f"lets {_amount(one)} wait longer than {format_duration(timedelta(seconds=one.slo_s))}"
+    return f"lets {_amount(one)} wait longer than {_slo(one)}"
+
+
+def _slo(one: Simulation) -> str:
+    return f"{one.slo_s:g} s" if one.slo_s < 120 else format_duration(timedelta(seconds=one.slo_s))
 
 
 def _amount(one: Simulation) -> str:
@@ -203,7 +207,7 @@ def _value(value: object) -> str:
 _ASSUMPTIONS: Sequence[tuple[str, Callable[[Simulation], str]]] = (
     ("boot", _boots),
     ("work of a server", _throughput),
-    ("waits too long after", lambda one: format_duration(timedelta(seconds=one.slo_s))),
+    ("waits too long after", _slo),
     ("price", _hourly),
     ("servers at first", _start),
     ("bounds", _bounds),

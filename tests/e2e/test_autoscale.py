@@ -347,7 +347,7 @@ def test_a_simulation_compares_policies_and_writes_its_reports(hetzner: Project,
     assert json.loads((hetzner.folder / "report.json").read_text()) == ran.document
     page = (hetzner.folder / "report.html").read_text()
     assert page.count('class="plot"') == 3
-    sentence = r"calm costs \d+ % (?:less|more) and lets \d+ jobs wait longer than 60s \(demo: \d+ jobs\)\."
+    sentence = r"calm costs \d+ % (?:less|more) and lets \d+ jobs wait longer than 60 s \(demo: \d+ jobs\)\."
     assert re.search(sentence, page)
     text = hetzner.run(*simulate, "--price", "1").stdout
     assert re.search(r"^cost +[0-9]+\.00 EUR +[0-9]+\.00 EUR$", text, re.MULTILINE)

@@ -77,8 +77,8 @@ def test_the_conclusion_is_in_words_and_compares(simulations: Sequence[Simulatio
     usual = replace(simulations[0], name="usual", cost=2.0, currency="EUR", late_jobs=10.2)
     calmer = replace(simulations[1], name="calmer", cost=1.76, currency="EUR", late_jobs=3.0)
     assert conclusion(usual, calmer) == [
-        "usual costs 2.00 EUR and lets 10 jobs wait longer than 1m30s.",
-        "calmer costs 12 % less and lets 3 jobs wait longer than 1m30s (usual: 10 jobs).",
+        "usual costs 2.00 EUR and lets 10 jobs wait longer than 90 s.",
+        "calmer costs 12 % less and lets 3 jobs wait longer than 90 s (usual: 10 jobs).",
     ]
     assert conclusion(calmer, usual)[1].startswith("usual costs 14 % more and")
     assert conclusion(usual, replace(usual, name="same"))[1].startswith("same costs as much and")
@@ -96,7 +96,7 @@ def test_the_assumptions_stand_side_by_side(simulations: Sequence[Simulation], t
     assert tables["Assumptions"].head == ["", "by <load>", "by queue"]
     assert shown["boot"] == ["1m", "1m"]
     assert shown["work of a server"] == ["2 jobs a second", "2 jobs a second"]
-    assert shown["waits too long after"] == ["1m30s", "1m30s"]
+    assert shown["waits too long after"] == ["90 s", "90 s"]
     assert shown["price"] == ["0.0088 EUR an hour", "0.0088 EUR an hour"]
     assert shown["rules"] == ["target cpu: value 70, tolerance 0.1", "backlog jobs: within 1m, throughput 2"]
     assert shown["down"][0] == "after 10m of asking"
