@@ -195,7 +195,7 @@ class FleetStory:
         for group, boots in sorted(boot_times(self._shown).items()):
             middle = timedelta(seconds=median(boot.total_seconds() for boot in boots))
             rows.append((group, str(len(boots)), format_elapsed(middle), format_elapsed(max(boots))))
-        return Table(title="Boots", head=("group", "servers", "median", "slowest"), rows=rows, numbers=True)
+        return Table(title="Boots", head=("group", "servers", "median", "slowest"), rows=rows, kind="numbers")
 
     # -- parts ---------------------------------------------------------------------------------
 

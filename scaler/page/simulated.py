@@ -27,8 +27,8 @@ def simulation_page(simulations: Sequence[Simulation], trace: Trace, *, title: s
         sentences=list(_sentences(simulations)),
         charts=list(_charts(simulations, trace)),
         tables=[
-            Table(title="Numbers", head=_head(simulations), rows=_rows(simulations, ROWS), numbers=True),
-            Table(title="Assumptions", head=_head(simulations), rows=_rows(simulations, _ASSUMPTIONS)),
+            Table(title="Numbers", head=_head(simulations), rows=_rows(simulations, ROWS), kind="numbers"),
+            Table(title="Assumptions", head=_head(simulations), rows=_rows(simulations, _ASSUMPTIONS), kind="compared"),
             *map(_decisions, simulations),
         ],
     )

@@ -70,8 +70,8 @@ class Table:
     rows: Sequence[Sequence[str | Link]]
     folded: bool = False
     """Whether only its title is shown at first."""
-    numbers: bool = False
-    """Whether all columns but the first are to be compared: they are set to the right."""
+    kind: Literal["list", "compared", "numbers"] = "list"
+    """Whether a row stands for itself, or its cells are compared with each other; numbers are set to the right."""
     empty: str = ""
     """What to say without rows; empty: then the table is left out."""
 

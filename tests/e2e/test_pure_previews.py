@@ -72,7 +72,7 @@ AUTOSCALE = {"metrics": {"load": {"fixed": 40}}, "rules": [{"backlog": {"metric"
 def test_looking_changes_no_file(make_served: Callable[[Vendor], Project]) -> None:
     served = make_served(HETZNER)
     served.describe(groups={"worker": {"max": 5, "autoscale": AUTOSCALE}})
-    quick = (("orphans",), ("status",), ("history",), ("metrics",))
+    quick = (("orphans",), ("status",), ("history",), ("report",), ("metrics",))
     always = (("preview", "4", "--adopt"), ("autoscale", "--preview"), ("roll", "--preview"), ("doctor",))
     looked(served, *quick, *always)
     assert not served.state_dir.exists()

@@ -3,6 +3,7 @@
 (() => {
   const DASHES = [[], [8, 4], [2, 3], [12, 3, 2, 3], [5, 2], [16, 6]];
   const WIDTHS = [2.5, 2, 2, 2, 1.5, 1.5];
+  const SVG = "http://www.w3.org/2000/svg";
   const stepped = uPlot.paths.stepped({align: 1});
   let drawn = [];
 
@@ -29,7 +30,7 @@
       width, height: width < 600 ? 200 : 260,
       tzDate: time => uPlot.tzDate(new Date(time * 1000), "UTC"),
       cursor: {sync: {key: "page"}, y: false, drag: {x: true, y: false}},
-      legend: {markers: {width: 2, dash: (plot, index) => ["solid", "dashed", "dotted"][(index - 1) % 3]}},
+      legend: {markers: {width: 0}},
       scales: {y: {range: (plot, low, high) => [Math.min(0, low ?? 0), (high > 0 ? high : 1) * 1.08]}},
       axes: [
         {...axis, space: 70, values: (plot, times, index, space, step) => times.map(time => tick(time, step))},
@@ -40,6 +41,24 @@
         ...chart.lines.map(series),
       ],
     };
+  }
+
+  // uPlot's own markers know no dashes such as those of the lines.
+  function drawKeys(plot) {
+    const [ofTimes, ...markers] = plot.root.querySelectorAll(".u-legend .u-marker");
+    ofTimes.remove();
+    markers.forEach((marker, index) => {
+      const key = document.createElementNS(SVG, "svg"), line = document.createElementNS(SVG, "line");
+      const {stroke, width, dash} = plot.series[index + 1];
+      const facts = {
+        x1: 0, x2: 36, y1: 5, y2: 5, stroke: stroke(plot, index + 1),
+        "stroke-width": width, "stroke-dasharray": dash.join(" "),
+      };
+      Object.entries(facts).forEach(([name, value]) => line.setAttribute(name, value));
+      key.setAttribute("viewBox", "0 0 36 10");
+      key.append(line);
+      marker.append(key);
+    });
   }
 
   function zoomOf(plot) {
@@ -55,6 +74,7 @@
       const place = section.querySelector(".plot");
       const data = [chart.times, ...chart.lines.map(line => line.values)];
       const plot = new uPlot(options(chart, place.clientWidth), data, place);
+      drawKeys(plot);
       if (zooms.get(chart.title)) plot.setScale("x", zooms.get(chart.title));
       return {title: chart.title, plot};
     });
