@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from scaler.model import CheckResult, Drain, Health, Machine, Server, Spec, StackEntry, StackState, World
 from scaler.model.lifecycle import IN_SERVICE, UNSETTLED, Phase, Status, deadline_of, status_of
 from scaler.model.ownership import GROUP, Owner, carries
+from scaler.planning.absence import GRACE
 from scaler.planning.claims import describe_unclaimed
 from scaler.planning.deadlines import Deadline
 from scaler.planning.names import natural
@@ -230,10 +231,21 @@ class _Observation:
         if server.drain and machine.phase not in (Phase.OFF, Phase.DELETING):
             return self._status_of_draining(server, machine, before, in_stack=in_stack)
         last = self._last_status(before, is_deleted=machine.locked or not in_stack)
-        ready = machine.phase is Phase.RUNNING and (
+        phase = Phase.RUNNING if self._is_shown_late(machine, before) else machine.phase
+        ready = phase is Phase.RUNNING and (
             last in IN_SERVICE or self._needs_no_check(server) or self.findings.is_ready(server)
         )
-        return status_of(machine.phase, machine.locked, last, in_stack=in_stack, ready=ready)
+        return status_of(phase, machine.locked, last, in_stack=in_stack, ready=ready)
+
+    def _is_shown_late(self, machine: Machine, before: Server | None) -> bool:
+        """Return whether a machine is shown as it was before it first ran: lists lag behind requests by its id."""
+        return (
+            machine.phase is Phase.BOOTING
+            and before is not None
+            and before.status in IN_SERVICE
+            and before.previous in (Status.NEW, Status.STARTING)
+            and self.now - before.since < GRACE
+        )
 
     def _last_status(self, before: Server | None, *, is_deleted: bool) -> Status | None:
         """Return the status from which a machine's follows; `is_deleted`: the delete of one that is to go was sent."""

@@ -81,6 +81,7 @@ def test_jobs_raise_the_servers_and_their_end_lowers_them_again(project: Project
     oldest, *_, youngest = project.by_age
     drain(queue)
     wait_until(lambda: _shown(address[0], "scaler_ready") == 1, "one ready server")
+    wait_until(project.agrees, "the end of the others' deletion, and its record")
     assert requests.get(f"{address[0]}/healthz", timeout=5).json()["error"] is None
     assert "All wanted servers are ready: worker 1 of 1." in requests.get(f"{address[0]}/", timeout=5).text
     shown = requests.get(f"{address[0]}/api/status", timeout=5).json()["stacks"]["demo"]
@@ -231,7 +232,7 @@ def test_the_clouds_own_cpu_metric_moves_the_count(project: Project) -> None:
     assert len(project.agreed()) == 2
     load_servers(project, 0.1)
     wait_until(lambda: _cpu(project) == pytest.approx(10, abs=1), "the idleness in the cloud's measurements")
-    autoscale(project, "--yes")
+    autoscale(project, "--yes", "--wait")
     assert len(project.agreed()) == 1
 
 

@@ -152,6 +152,23 @@ def test_a_refused_create_stays_on_record_and_an_intent_without_a_machine_does_n
 # Deadlines
 
 
+@pytest.mark.parametrize(
+    ("previous", "after", "status"),
+    [
+        (Status.STARTING, timedelta(seconds=29), Status.RUNNING),
+        (Status.STARTING, timedelta(seconds=31), Status.REBOOTING),
+        (Status.REBOOTING, timedelta(seconds=1), Status.REBOOTING),
+    ],
+    ids=["a list that lags", "too late for that", "it rebooted before"],
+)
+def test_a_list_can_show_a_server_as_it_was_before_it_first_ran(
+    previous: Status, after: timedelta, status: Status
+) -> None:
+    """By its id it was seen to run, 30 s ago; a list says then that it boots."""
+    ready = record(previous=previous)
+    assert look(machine(phase=Phase.BOOTING), records=(ready,), after=after).servers["prod-worker-1"].status is status
+
+
 @pytest.mark.acceptance("P30", "P37")
 @pytest.mark.parametrize(
     ("status", "phase", "limit"),

@@ -289,6 +289,14 @@ class Project:
         assert self.checkpoint.pending == ()
         return machines
 
+    def agrees(self) -> bool:
+        """Whether `agreed` holds: while a watch runs, once its ticks have seen the end of what they began."""
+        try:
+            self.agreed()
+        except AssertionError:
+            return False
+        return True
+
     def requests(self, method: str = "", path: str = "") -> list[LoggedRequest]:
         """The requests that reached the cloud, oldest first: of a method, at exactly this path."""
         require_calm("how many requests are sent depends on those that fail")
