@@ -14,7 +14,7 @@ from scaler.config.project import Project
 from scaler.config.spec import load
 from scaler.converge import operate, pausing
 from scaler.converge.counts import all_counts, check_by, known_group, only_group
-from scaler.converge.demand import Demand, Options
+from scaler.converge.demand import Demand, Options, order_by_itself
 from scaler.converge.ensure import ensure
 from scaler.converge.ports import Ports
 from scaler.model import Result, Spec
@@ -88,7 +88,8 @@ class Scaler:
         """Make exactly this many servers exist.
 
         `counts` is a number, if the spec has one group, or a mapping from groups to numbers; other
-        groups get the spec's count. With `wait=False` the run does not wait until servers are ready;
+        groups get the spec's count. Without `counts`, outdated servers of groups with `image_changes: roll`
+        are replaced too, each wave within `timeout`. With `wait=False` the run does not wait until servers are ready;
         the next run confirms them. The run is refused if the number of servers is not
         `expect_current` now, if it would create and delete more than `max_change` servers together,
         or, without `allow_zero`, if it would delete every server of the stack.
@@ -103,6 +104,7 @@ class Scaler:
             accept_loss=accept_loss,
             claim=Claim(everything=adopt),
             resumes=True,
+            roll=order_by_itself(spec) if counts is None else None,
         )
         return self._ensure(spec, Demand(_wanted(spec, counts)), options, "ensure")
 
@@ -117,7 +119,8 @@ class Scaler:
     def plan(self, counts: int | Mapping[str, int] | None = None) -> Result:
         """Return what `ensure` would do, like `scaler preview`: all steps are pending, and nothing is changed."""
         spec = self._spec()
-        return self._ensure(spec, Demand(_wanted(spec, counts)), Options(apply=False), "plan")
+        roll = order_by_itself(spec) if counts is None else None
+        return self._ensure(spec, Demand(_wanted(spec, counts)), Options(apply=False, roll=roll), "plan")
 
     def increase(
         self,

@@ -25,7 +25,7 @@ from scaler.engine.backend import DEFAULT_BACKEND, LocalBackend, absolute_url
 from scaler.engine.locks import describe, is_stale
 from scaler.engine.plugin import resource_type
 from scaler.engine.stack import PulumiStack
-from scaler.errors import ScalerError
+from scaler.errors import LockedError, ScalerError
 from scaler.hooks.drains import DrainProcesses
 from scaler.hooks.health import HealthChecker
 from scaler.hooks.notify import Notifier
@@ -33,7 +33,7 @@ from scaler.hooks.readiness import ReadinessChecker
 from scaler.model import Spec
 from scaler.model.identity import Place, normal_endpoint
 from scaler.records.folder_store import FolderStore
-from scaler.records.lease import Lease
+from scaler.records.lease import Lease, Leases
 from scaler.records.run_lock import RunLock
 from scaler.records.sharing import copy_records, open_sharing
 from scaler.records.shortages import Shortages
@@ -108,7 +108,8 @@ def open_ports(run: RunSettings, *, clock: Clock, progress: Progress) -> Iterato
             shared_records(project, spec, run.environ, clock, progress.warn, scratch=scratch, lease=run.lease)
         )
         account = stack.enter_context(_reached(project, spec, run.environ, scratch))
-        cloud = account.open(spec, clock, run.lease.has_ended if run.lease else never, run.commons, limit)
+        leases = Leases(run.lease)
+        cloud = account.open(spec, clock, leases.have_ended, run.commons, limit)
         stack.callback(cloud.close)
         commands = ordinary_environment(run.environ, spec.env)
         notifier = Notifier(
@@ -120,7 +121,7 @@ def open_ports(run: RunSettings, *, clock: Clock, progress: Progress) -> Iterato
             services=run.environ,
         )
         stack.callback(notifier.close)
-        pulumi = _open_stack(run, stack, cloud, account, clock, limit, progress.warn, scratch)
+        pulumi = _open_stack(run, leases, stack, cloud, account, clock, limit, progress.warn, scratch)
         yield Ports(
             cloud=cloud,
             stack=pulumi,
@@ -143,7 +144,8 @@ def open_ports(run: RunSettings, *, clock: Clock, progress: Progress) -> Iterato
             progress=progress,
             shortages=Shortages(folder / f"{spec.stack}.shortages.json"),
             records_folder=folder,
-            require_turn=run.lease.require if run.lease else lambda: None,
+            require_turn=leases.require,
+            roll_turn=partial(_turn_of_rolls, run, leases, clock),
             limit=limit,
             unlocked=unlocked,
         )
@@ -262,6 +264,21 @@ def held_for_roll(
             yield lease
 
 
+@contextmanager
+def _turn_of_rolls(run: RunSettings, leases: Leases, clock: Clock) -> Iterator[bool]:
+    """Keep other rolls waiting while the block runs, as `held_for_roll` does; False at once where one goes on."""
+    with ExitStack() as stack:
+        is_free = True
+        try:
+            lease = stack.enter_context(
+                held_for_roll(run.project, run.spec, run.environ, clock, within=timedelta(0), note=lambda text: None)
+            )
+            stack.enter_context(leases.needing(lease))
+        except LockedError:
+            is_free = False
+        yield is_free
+
+
 def _store_of_rolls(
     project: Project, spec: Spec, url: str, environ: Mapping[str, str], note: Callable[[str], None]
 ) -> DocumentStore | None:
@@ -288,6 +305,7 @@ def _place_token(folder: Path) -> str:
 
 def _open_stack(
     run: RunSettings,
+    leases: Leases,
     closing: ExitStack,
     cloud: Cloud,
     account: _Account,
@@ -321,7 +339,7 @@ def _open_stack(
         return open_engine(run, folder.as_uri(), clock, warn, plugin_environ, place)
 
     if scratch is None:
-        pulumi = PulumiStack(run.spec, engine_at(backend), local, cloud, clock, open_draft, _confirm(run))
+        pulumi = PulumiStack(run.spec, engine_at(backend), local, cloud, clock, open_draft, leases.confirm)
         closing.callback(_remove_old_engine_files, run.project, pulumi, local)
         return pulumi
     if local:
@@ -431,11 +449,6 @@ def opened_cloud(
             yield cloud
         finally:
             cloud.close()
-
-
-def _confirm(run: RunSettings) -> Callable[[int | None], None]:
-    """Return what a run asks under the stack's lock: for its lease, if it needs one."""
-    return run.lease.confirm if run.lease else lambda engine: None
 
 
 def open_engine(

@@ -21,6 +21,7 @@ from scaler.autoscale.decision import Bound, Ceiling, Decision, History, Sample,
 from scaler.autoscale.describe import decision_document
 from scaler.autoscale.memory import Memory, Remembered
 from scaler.autoscale.metrics import Fleet, Key, Sources
+from scaler.autoscale.rolling import roll_order
 from scaler.clouds import Catalogue
 from scaler.converge.confirm import on_their_way
 from scaler.converge.demand import Demand, Options
@@ -31,6 +32,8 @@ from scaler.converge.knowledge import Knowledge
 from scaler.converge.observe import observe, take_in
 from scaler.converge.ports import Ports
 from scaler.converge.record import save
+from scaler.converge.rolling import has_news_of_rolls
+from scaler.converge.rolls import beside_of
 from scaler.errors import UsageError
 from scaler.model import Held, Outcome, Requests, Result, Server, Spec, World
 from scaler.model.autoscaling import Metric
@@ -128,7 +131,7 @@ def run_tick(
     remembered = _none_after(now, stored, seen, ports)
     catalogue = (prices or Prices(ports.clock)).of(ports.cloud, ports.place) if spec.budget is not None else None
     decided = _decide(spec, samples, seen, remembered, ports, now, ceilings, catalogue)
-    options = replace(options, allow_zero=_may_empty(spec, seen.world))
+    options = replace(options, allow_zero=_may_empty(spec, seen.world), roll=roll_order(spec, now))
     pause = seen.orders.active_pause(now)
     result: Result | None = None
     if pause:
@@ -136,7 +139,7 @@ def run_tick(
             _wait(decided, memory, ports)
     elif options.apply:
         result = _carry_out(decided, memory, options, ports)
-    elif decided.is_change or _needs_work(seen.world, decided):
+    elif decided.is_change or _needs_work(seen.world, decided) or _has_rolls(decided, seen, options, ports):
         result = ensure(spec, Demand(decided.wanted), options, ports, seen)
     world = seen.world
     return Tick(
@@ -195,7 +198,7 @@ def _decide(
     catalogue: Catalogue | None,
 ) -> _Decided:
     """Decide the counts; what bounds growth is looked up only if a group is to grow."""
-    supplies = _supplies(spec, seen.world, seen.orders.wanted, remembered.histories)
+    supplies = _supplies(spec, seen, remembered.histories)
 
     def decide(bounds: Sequence[Bound] = ()) -> dict[str, Decision]:
         return decide_stack(spec, samples, supplies, remembered.histories, now, ceilings, bounds)
@@ -207,7 +210,7 @@ def _decide(
     wanted = {**counts, **{name: decision.count for name, decision in decisions.items()}}
     return _Decided(
         seen=seen,
-        advice=replace(seen.advice, replacements=seen.orders.replacements),
+        advice=replace(seen.advice, replacements=seen.orders.replacements, rolls=seen.orders.rolls),
         remembered=remembered,
         decisions=decisions,
         counts=counts,
@@ -234,10 +237,10 @@ def _carry_out(decided: _Decided, memory: Memory, options: Options, ports: Ports
         if any(decision.change for decision in decisions.values()):
             meant = {name: decision.meant for name, decision in decisions.items()}
             memory.save(replace(remembered, histories={**remembered.histories, **meant}))
-        if _is_busy(decided, decided.seen, ports):
+        if _is_busy(decided, decided.seen, options, ports):
             return _ensure(decided, decided.seen, options, ports)
         seen = _finish_checks(decided.seen, ports)
-        if _is_busy(decided, seen, ports):
+        if _is_busy(decided, seen, options, ports):
             return _ensure(decided, seen, options, ports)
         save(_without_old_pause(seen).want(decided.counts), ports)
         forget_ended(seen, ports)
@@ -246,11 +249,16 @@ def _carry_out(decided: _Decided, memory: Memory, options: Options, ports: Ports
         _remember(decisions, remembered, logged, memory, ports)
 
 
-def _is_busy(decided: _Decided, seen: Knowledge, ports: Ports) -> bool:
+def _is_busy(decided: _Decided, seen: Knowledge, options: Options, ports: Ports) -> bool:
     """Return whether a run is to do something about what is seen now."""
     if decided.is_open:
         return False
-    return not decided.is_recorded or _needs_work(seen.world, decided) or has_news(seen, ports)
+    is_busy = not decided.is_recorded or _needs_work(seen.world, decided) or has_news(seen, ports)
+    return is_busy or _has_rolls(decided, seen, options, ports)
+
+
+def _has_rolls(decided: _Decided, seen: Knowledge, options: Options, ports: Ports) -> bool:
+    return has_news_of_rolls(options.roll, replace(seen, wanted=decided.wanted), ports)
 
 
 def _ensure(decided: _Decided, seen: Knowledge, options: Options, ports: Ports) -> Result:
@@ -355,10 +363,11 @@ def _none_after(now: datetime, stored: Remembered, seen: Knowledge, ports: Ports
     return stored.none_after(now)
 
 
-def _supplies(
-    spec: Spec, world: World, recorded: Mapping[str, int], histories: Mapping[str, History]
-) -> dict[str, Supply]:
+def _supplies(spec: Spec, seen: Knowledge, histories: Mapping[str, History]) -> dict[str, Supply]:
+    world, recorded = seen.world, seen.orders.wanted
     counting = Counter(server.group for server in world.servers.values() if server.counts)
+    # What is there for a roll alone serves no load that was counted on.
+    counting.subtract(beside_of(seen, recorded))
     ready = Counter(server.group for server in world.servers.values() if server.status is Status.RUNNING)
     unhealthy = Counter(server.group for server in world.servers.values() if server.unhealthy)
     supplies = {}
@@ -401,16 +410,17 @@ def _needs_work(world: World, decided: _Decided) -> bool:
     spec = decided.seen.spec
     counting = Counter(server.group for server in world.servers.values() if server.counts)
     unhealthy = {server.group for server in world.servers.values() if server.unhealthy}
+    rolled = {name for name, roll in decided.seen.orders.rolls.items() if roll.is_rolling}
     # What was kept because its drain failed stays until a person orders otherwise.
     kept = Counter(server.group for server in world.servers.values() if server.counts and server.drain_failed)
     if any(
         not counting[name] - kept[name] <= count <= counting[name]
         for name, count in decided.wanted.items()
-        if name not in unhealthy
+        if name not in unhealthy | rolled
     ):
         return True
-    # Unhealthy servers may be held back, or wait for their successors.
-    if unhealthy and plan(spec, world, decided.wanted, decided.advice).phases:
+    # Unhealthy servers may be held back, or wait for their successors; those of a roll's wave are beside the others.
+    if (unhealthy or rolled) and plan(spec, world, decided.wanted, decided.advice).phases:
         return True
     if wrongly_labelled(spec, world):
         return True

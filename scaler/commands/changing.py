@@ -23,7 +23,7 @@ from scaler.commands.options import (
 from scaler.commands.reports import report_options
 from scaler.commands.running import ask, require_consent, require_time, run, show
 from scaler.config.project import Project
-from scaler.converge.demand import Demand, Options
+from scaler.converge.demand import Demand, Options, RollOrder
 from scaler.converge.ensure import ensure
 from scaler.model import Result, Spec
 from scaler.planning.claims import Claim
@@ -104,10 +104,12 @@ def change(
     *,
     cause: str,
     allow_zero: bool = True,
+    roll: RollOrder | None = None,
 ) -> int:
     """Make the demanded servers exist as `ensure` does, print the result, and return the exit code.
 
     A demand that is relative, or about servers by name, is recorded as `cause`, so that its repeat goes on with it.
+    `roll` is what to do about rolls besides.
     """
 
     def use_case(ports: Any) -> Result:
@@ -123,6 +125,7 @@ def change(
             command=cause if demand.counts is None else None,
             anew=how.new,
             resumes=demand.counts is not None,
+            roll=roll,
         )
         return ensure(spec, demand, options, ports)
 

@@ -11,7 +11,7 @@ from scaler.commands.context import Context
 from scaler.commands.counts import CountingCommand, format_counts, parse_counts
 from scaler.commands.options import allow_zero_option
 from scaler.commands.running import load_stack
-from scaler.converge.demand import Demand
+from scaler.converge.demand import Demand, order_by_itself
 
 
 @click.command(cls=CountingCommand)
@@ -22,7 +22,9 @@ from scaler.converge.demand import Demand
 def ensure(context: Context, counts: tuple[str, ...], allow_zero: bool, how: How) -> int:
     """Make exactly the wanted number of healthy servers exist.
 
-    Without numbers, the counts of the spec are wanted. Prints the plan and asks before it acts, unless you give --yes.
+    Without numbers, the counts of the spec are wanted, and outdated servers of groups with `image_changes: roll` are
+    replaced as by `scaler roll`, each wave within --timeout. Prints the plan and asks before it acts, unless you give
+    --yes.
 
     \b
     Examples:
@@ -45,4 +47,5 @@ def ensure(context: Context, counts: tuple[str, ...], allow_zero: bool, how: How
         how,
         cause=f"ensure {format_counts(wanted.counts or {})}",
         allow_zero=allow_zero or not how.yes,
+        roll=None if counts else order_by_itself(spec),
     )

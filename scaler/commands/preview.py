@@ -75,7 +75,7 @@ def preview(
     wanted = parse_counts(spec, counts)
 
     def use_case(ports: Any) -> Result:
-        from scaler.converge.demand import Demand, Options
+        from scaler.converge.demand import Demand, Options, order_by_itself
         from scaler.converge.ensure import ensure
         from scaler.planning.claims import Claim
 
@@ -85,6 +85,7 @@ def preview(
             allow_zero=allow_zero or context.interactive,
             accept_loss=accept_loss,
             claim=Claim(everything=claim),
+            roll=None if counts else order_by_itself(spec),
         )
         return ensure(spec, Demand(wanted), options, ports)
 

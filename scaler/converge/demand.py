@@ -68,6 +68,14 @@ class RollOrder:
     do: Literal["roll", "back", "abandon"] = "roll"
     by_itself: bool = False
     """Whether nobody asked for it: then no target is begun again that failed or was abandoned."""
+    closed: Mapping[str, str] = field(default_factory=dict)
+    """Groups of which no wave may begin now → why."""
+
+
+def order_by_itself(spec: Spec, closed: Mapping[str, str] | None = None) -> RollOrder | None:
+    """Return the order for the groups whose `image_changes` is `roll`; None if there are none."""
+    paces = {name: group.roll for name, group in spec.groups.items() if group.image_changes == "roll"}
+    return RollOrder(paces=paces, by_itself=True, closed=closed or {}) if paces else None
 
 
 @dataclass(frozen=True, slots=True)

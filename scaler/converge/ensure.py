@@ -7,6 +7,8 @@ same is true of a run that was killed.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 from scaler.converge.checks import check_claims, check_counts, check_named, require_reviewed
@@ -42,11 +44,23 @@ def ensure(spec: Spec, demand: Demand, options: Options, ports: Ports, seen: Kno
     """
     ports.limit.end_after(options.timeout)
     request = Request(spec=spec, demand=demand, options=options, started=ports.clock.monotonic(), limit=ports.limit)
-
-    def run() -> Result:
+    if not options.apply:
         return in_time(lambda: _run(request, seen, ports), ports)
+    with _turn_of_rolls(request, ports) as allowed:
+        return ports.records.log_run(lambda: in_time(lambda: _run(allowed, seen, ports), ports))
 
-    return ports.records.log_run(run) if options.apply else run()
+
+@contextmanager
+def _turn_of_rolls(request: Request, ports: Ports) -> Iterator[Request]:
+    """Keep other rolls away while the run begins some by itself; where one goes on, it begins none."""
+    if request.options.roll is None or not request.options.roll.by_itself:
+        # Who asks for a roll has waited for its turn.
+        yield request
+        return
+    with ports.roll_turn() as is_free:
+        if not is_free:
+            ports.progress.note("another roll of this stack goes on: this run begins none")
+        yield request if is_free else replace(request, options=replace(request.options, roll=None))
 
 
 def _run(request: Request, seen: Knowledge | None, ports: Ports) -> Result:

@@ -195,6 +195,8 @@ class Ports:
     """What the cloud had none of a moment ago."""
     require_turn: Callable[[], None] = lambda: None
     """Raises LockedError where this run must not change anything any more: another watch may act by now."""
+    roll_turn: Callable[[], AbstractContextManager[bool]] = lambda: nullcontext(True)
+    """Keeps other rolls of the stack away while a block runs; False where one goes on, which is not waited for."""
     records_folder: Path = Path()
     """Where the files of the records lie that this run reads and writes."""
     limit: TimeLimit = field(default_factory=TimeLimit)

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from scaler.clouds import InvalidError
 from scaler.converge.conclude import LEFT, settle
-from scaler.converge.demand import Request, RollOrder
+from scaler.converge.demand import Demand, Request, RollOrder
 from scaler.converge.knowledge import Knowledge
 from scaler.converge.make_plan import check_sums, learn_current, make_plan
 from scaler.converge.observe import obey_others, observe_patiently
@@ -21,8 +21,8 @@ from scaler.converge.standing import Standing
 from scaler.converge.waiting import wait_for_drains
 from scaler.errors import LimitError, RefusedError, ScalerError
 from scaler.model import ImageRef
-from scaler.model.roll import Pace, Roll, RollState, RollTarget
-from scaler.planning.roll import Scene, back, begin, digest_of, is_current, open_wave, surge_with
+from scaler.model.roll import Pace, Roll, RollState
+from scaler.planning.roll import Scene, back, begin, by_itself, is_current, open_wave, surge_with
 
 
 def order_rolls(request: Request, knowledge: Knowledge, ports: Ports) -> Knowledge:
@@ -42,11 +42,27 @@ def order_rolls(request: Request, knowledge: Knowledge, ports: Ports) -> Knowled
     return _open(request, ordered_rolls(knowledge, rolls), ports)
 
 
+def has_news_of_rolls(order: RollOrder | None, knowledge: Knowledge, ports: Ports) -> bool:
+    """Return whether a run would change something about rolls: begin or end one, open a wave, or conclude it."""
+    before, knowledge = knowledge.orders.rolls, advance_rolls(knowledge)
+    rolls = dict(knowledge.orders.rolls)
+    if order is not None:
+        knowledge = learn_current(order.paces.keys(), knowledge, ports)
+        for name, pace in order.paces.items():
+            if roll := by_itself(rolls.get(name), scene_of(knowledge, name), pace):
+                rolls[name] = roll
+        rolls.update(_opened(order, ordered_rolls(knowledge, rolls)))
+    return rolls != before
+
+
 def roll_on(request: Request, standing: Standing, ports: Ports) -> Standing:
     """Carry out wave after wave, each in the time of a run, until the rolls are over or something is in the way."""
-    if request.options.roll is None or request.options.roll.do == "abandon":
+    order, options = request.options.roll, replace(request.options, approve=None, reviewed=None, expect_current=None)
+    if order is None or order.do == "abandon" or not options.patient:
+        # A tick opens one wave, and later ones go on with it.
         return standing
-    options = replace(request.options, approve=None, reviewed=None, expect_current=None)
+    # What was asked for is recorded by now; others may ask for more meanwhile.
+    request = replace(request, demand=Demand(as_wanted=True))
     # Each wave replaces a server at least, and those that are added meanwhile are replaced too.
     left = 3 * len(standing.world.machines) + 10
     while options.wait and (left := left - 1) and not standing.failures and not standing.journal.count(LEFT):
@@ -79,31 +95,35 @@ def _ordered(order: RollOrder, name: str, pace: Pace, knowledge: Knowledge, port
         return replace(roll, state=RollState.ABANDONED, size=0) if roll and roll.is_rolling else roll
     if order.do == "back":
         return _back(name, roll, scene, pace, ports)
+    if order.by_itself:
+        return _by_itself(name, roll, scene, pace, ports)
     if not scene.current.images:
-        if order.by_itself:
-            return roll
         raise RefusedError(
             f"{name} cannot be rolled now.", why="the image of new servers is not known", fix="Try again later."
         )
     if roll and roll.is_rolling:
-        return _continued(order, name, roll, scene, ports)
-    target = RollTarget(images=scene.current.images, digest=digest_of(scene.group))
-    if order.by_itself and roll and roll.refused == target:
-        ports.progress.note(f"{name} is not rolled again: this template {roll.error or 'was taken back'}")
-        return roll
+        return _continued(name, roll, scene, ports)
     return begin(scene, pace) or roll
 
 
-def _continued(order: RollOrder, name: str, roll: Roll, scene: Scene, ports: Ports) -> Roll:
+def _by_itself(name: str, roll: Roll | None, scene: Scene, pace: Pace, ports: Ports) -> Roll | None:
+    """Go on with the roll of a group, or begin one if its template is none that went wrong before."""
+    ordered = by_itself(roll, scene, pace)
+    if ordered and ordered.refused and ordered.refused.images == scene.current.images:
+        ports.progress.note(f"{name} is not rolled again by itself: {ordered.error or 'its last roll was taken back'}")
+    return ordered
+
+
+def _continued(name: str, roll: Roll, scene: Scene, ports: Ports) -> Roll:
     """Go on with a roll that has begun, unless the spec says something else by now."""
-    if roll.undoes and not order.by_itself:
+    if roll.undoes:
         raise RefusedError(
             f"{name} is being rolled back.",
             why=f"that began at {roll.since:%Y-%m-%d %H:%M} UTC",
             fix="Finish it with --rollback, or end it with --abandon.",
             code="rolling_back",
         )
-    if not is_current(roll, scene.group) and not order.by_itself:
+    if not is_current(roll, scene.group):
         raise RefusedError(
             f"The spec of {name} changed since its roll began.",
             why=f"the roll of {roll.since:%Y-%m-%d %H:%M} UTC makes other servers than the spec describes now",
@@ -158,25 +178,36 @@ def _require_image(name: str, image: str, scene: Scene, ports: Ports) -> None:
 
 
 def _open(request: Request, knowledge: Knowledge, ports: Ports) -> Knowledge:
-    """Open the next wave of the first roll that has one left, if none is open."""
-    order = request.options.roll
-    rolls = dict(knowledge.orders.rolls)
-    names = [
-        name
-        for name in (order.paces if order else ())
-        if name in rolls and rolls[name].is_rolling and is_current(rolls[name], knowledge.spec.groups[name])
-    ]
-    for name in names:
-        scene = scene_of(knowledge, name)
-        opened = open_wave(rolls[name], scene, knowledge.wanted.get(name, 0), _room(knowledge))
-        rolls[name] = opened
-        if opened.size:
-            ports.progress.note(f"{name}: wave {opened.waves}, {opened.size} of {len(scene.old(opened))} to replace")
+    """Open the next wave of the first roll that has one left, if none is open; LimitError if it has no room."""
+    order, before = request.options.roll, knowledge.orders.rolls
+    if order is None:
+        return knowledge
+    rolls = _opened(order, knowledge)
+    for name, roll in rolls.items():
+        if roll.size:
+            left = len(scene_of(knowledge, name).old(roll))
+            ports.progress.note(f"{name}: wave {roll.waves}, {roll.size} of {left} to replace")
+        elif roll.held and not order.by_itself:
+            raise _no_room(name, roll.held)
+        elif roll.held and roll != before.get(name):
+            ports.progress.note(f"{name}: no wave of its roll begins: {roll.held}")
+    return ordered_rolls(knowledge, {**before, **rolls})
+
+
+def _opened(order: RollOrder, knowledge: Knowledge) -> dict[str, Roll]:
+    """Return the rolls of an order, up to the first with an open wave; those that must begin none say why."""
+    rolls: dict[str, Roll] = {}
+    for name in order.paces:
+        roll = knowledge.orders.rolls.get(name)
+        if roll is None or not roll.is_rolling or not is_current(roll, knowledge.spec.groups[name]):
+            continue
+        scene, room = scene_of(knowledge, name), _room(knowledge)
+        opened = open_wave(roll, scene, knowledge.wanted.get(name, 0), room)
+        why = order.closed.get(name, "") if opened.waves > roll.waves else _lacks_room(roll, scene, room)
+        rolls[name] = replace(roll, held=why) if why else opened
+        if rolls[name].size:
             break
-        if opened.is_rolling and order and not order.by_itself:
-            _require_room(name, opened, scene, knowledge)
-            break
-    return ordered_rolls(knowledge, rolls)
+    return rolls
 
 
 def _room(knowledge: Knowledge) -> int | None:
@@ -185,13 +216,18 @@ def _room(knowledge: Knowledge) -> int | None:
     return None if most is None else most - len(knowledge.world.machines)
 
 
-def _require_room(name: str, roll: Roll, scene: Scene, knowledge: Knowledge) -> None:
-    """LimitError where a wave has no room, and no server may be out of service either."""
-    if not scene.old(roll) or surge_with(roll.pace, _room(knowledge)) + roll.pace.unavailable:
-        return
-    raise LimitError(
+def _lacks_room(roll: Roll, scene: Scene, room: int | None) -> str:
+    """Say that no wave can have a server, beside the wanted ones or instead of one; empty if one can."""
+    is_busy = bool(roll.size) or scene.is_leaving
+    if is_busy or not scene.old(roll) or surge_with(roll.pace, room) + roll.pace.unavailable:
+        return ""
+    return f"{len(scene.world.machines)} machines are there, and no more are allowed"
+
+
+def _no_room(name: str, why: str) -> LimitError:
+    return LimitError(
         f"There is no room to roll {name}.",
-        why=f"{len(knowledge.world.machines)} machines are there, and no more are allowed",
+        why=why,
         fix="Raise the limit, or allow `--unavailable 1`.",
         code="no_room_to_roll",
     )

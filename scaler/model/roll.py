@@ -22,6 +22,24 @@ class Pace:
     """How long new servers must have been ready and healthy before old ones go."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RollWindow:
+    """A while in which waves may begin, from each moment of a cron expression on."""
+
+    cron: str
+    length: timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RollWindows:
+    """When autoscaling may begin a wave."""
+
+    timezone: str = "UTC"
+    """Of the cron expressions."""
+    windows: tuple[RollWindow, ...] = ()
+    """Empty: at any time."""
+
+
 def pace_problem(pace: Pace) -> str:
     """Say why a roll of this pace would never go on, as a predicate; empty if it does."""
     if pace.surge + pace.unavailable == 0:
@@ -77,6 +95,8 @@ class Roll:
     """Name → image of the servers that went, or are going."""
     error: str = ""
     """Why it failed."""
+    held: str = ""
+    """Why its next wave does not begin now; empty: nothing keeps it."""
 
     @property
     def is_rolling(self) -> bool:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from scaler.errors import ExtensionError
 from scaler.model.autoscaling import Policy
 from scaler.model.ownership import Label, Owner
-from scaler.model.roll import Pace
+from scaler.model.roll import Pace, RollWindows
 
 PLACED_TOGETHER = 10
 """Servers in one placement group of Hetzner's, at most (terraform-provider-hcloud#1170)."""
@@ -181,8 +181,12 @@ class Group:
     stop: StopPolicy = StopPolicy()
     lifetime: timedelta | None = None
     """Older servers are outdated; None: age is no reason."""
+    image_changes: Literal["new", "roll"] = "new"
+    """`roll`: autoscaling, and `ensure` for the spec's counts, replace outdated servers; `new`: they stay."""
     roll: Pace = field(default_factory=Pace)
     """How its outdated servers are replaced."""
+    roll_windows: RollWindows = field(default_factory=RollWindows)
+    """When autoscaling may begin to replace some of them."""
     protect: frozenset[str] = frozenset()
     spread: bool = False
     """Whether servers are spread evenly over the locations; False: the first location with capacity gets all."""

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from scaler.model import Action, Cost, DrainStage, Held, Outcome, RateWait, Result, Server, StepReport, StepResult
 from scaler.model.identity import Identity
 from scaler.model.lifecycle import Status
+from scaler.model.roll import Roll, RollState
 from scaler.output.folding import by_reason, names_or_ranges
 from scaler.output.words import format_count, format_elapsed
 from scaler.planning.names import in_order
@@ -155,6 +156,21 @@ def cost_recorded(servers: Iterable[Server]) -> list[str]:
         f"Cost: {format_count(cost.known, 'server')}, {cost.currency} {cost.per_hour:.4f}/h, "
         f"and at most {cost.currency} {cost.per_month:.2f}/month; list prices, net.{unknown}"
     ]
+
+
+def roll_words(group: str, roll: Roll) -> str | None:
+    """Return how far a group's roll is, or why it is not begun again; None if it is done."""
+    if roll.is_rolling:
+        what = "being rolled back" if roll.undoes else "being rolled"
+        held = f"; no wave begins: {roll.held}" if roll.held else ""
+        return f"{group} is {what}: wave {roll.waves}, {format_count(len(roll.accepted), 'new server')} so far{held}"
+    if roll.state is RollState.DONE:
+        return None
+    why = f" ({roll.error})" if roll.error else ""
+    return (
+        f"the roll of {group} was {'stopped' if roll.state is RollState.FAILED else 'abandoned'} at wave"
+        f" {roll.waves}{why}: it begins again when the spec or its image changes, or with `scaler roll --group {group}`"
+    )
 
 
 def identity_words(identity: Identity) -> str:

@@ -25,6 +25,7 @@ from scaler.output.sentences import (
     lost_stack_words,
     plan_summary,
     remarks,
+    roll_words,
     service_word,
     without_deleted,
 )
@@ -186,6 +187,11 @@ def status_text(
     notes += cost_recorded(state.servers)
     pause = state.orders.active_pause(now)
     orders = [*warnings, *([f"{_paint('!', 'yellow', color)} {one_line(str(pause))}"] if pause else [])]
+    orders += [
+        f"{_paint('!', 'yellow', color)} {one_line(words)}"
+        for name, roll in state.orders.rolls.items()
+        if (words := roll_words(name, roll))
+    ]
     orders += [
         f"{_paint('!', 'yellow', color)} `{one_line(operation.command)}` has not finished: repeat it to go on with it"
         for operation in state.orders.operations

@@ -55,6 +55,11 @@ class Scene:
             if server.group == self.group.name and not server.set_aside
         }
 
+    @property
+    def is_leaving(self) -> bool:
+        """Return whether servers of the group are on their way out."""
+        return any(_is_leaving(server) for server in self.servers.values())
+
     def members(self, roll: Roll) -> dict[str, Server]:
         """Return the new servers of the roll's wave that are there."""
         return {
@@ -91,6 +96,22 @@ def begin(scene: Scene, pace: Pace) -> Roll | None:
         return None
     images = Counter(image for name in sorted(old) if (image := scene.servers[name].image))
     return replace(roll, good=max(images, key=lambda image: images[image], default=None))
+
+
+def by_itself(roll: Roll | None, scene: Scene, pace: Pace) -> Roll | None:
+    """Return the roll of a group that is rolled without anybody asking: the one that goes on, or a new one.
+
+    None where no server is outdated. A template that failed, or that was taken back or abandoned, is not begun again.
+    """
+    target = RollTarget(images=scene.current.images, digest=digest_of(scene.group))
+    if not target.images or (roll and roll.refused == target):
+        return roll
+    if roll is None or not roll.is_rolling:
+        return begin(scene, pace) or roll
+    if roll.undoes or (is_current(roll, scene.group) and (roll.waves or roll.target == target)):
+        return roll
+    # Servers as they were meant are not wanted any more.
+    return begin(scene, pace) or replace(roll, state=RollState.ABANDONED, size=0)
 
 
 def back(roll: Roll, scene: Scene, pace: Pace) -> Roll | None:
@@ -152,7 +173,7 @@ def open_wave(roll: Roll, scene: Scene, wanted: int, room: int | None) -> Roll:
     many machines more there may be; None: any number.
     """
     servers = scene.servers.values()
-    if not roll.is_rolling or roll.size or any(_is_leaving(server) for server in servers):
+    if not roll.is_rolling or roll.size or scene.is_leaving:
         return roll
     old = scene.old(roll)
     if not old:
@@ -164,7 +185,7 @@ def open_wave(roll: Roll, scene: Scene, wanted: int, room: int | None) -> Roll:
     size = min(left, most, roll.pace.canary or most) if not roll.waves else min(left, most)
     if size <= 0:
         return roll
-    return replace(roll, waves=roll.waves + 1, size=size, ahead=max(0, size - surge), wave=frozenset())
+    return replace(roll, waves=roll.waves + 1, size=size, ahead=max(0, size - surge), wave=frozenset(), held="")
 
 
 def surge_with(pace: Pace, room: int | None) -> int:

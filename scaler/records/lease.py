@@ -15,7 +15,8 @@ import os
 import secrets
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from types import TracebackType
@@ -275,6 +276,37 @@ class Lease:
             "write": secrets.token_hex(4),
         }
         save(self._store, self._document, json.dumps(document).encode(), after)
+
+
+class Leases:
+    """All leases that a run must hold for each change: that of its watch, and that of rolls while it rolls."""
+
+    def __init__(self, *leases: Lease | None) -> None:
+        self._leases = [lease for lease in leases if lease]
+
+    def require(self) -> None:
+        """Raise LeaseLostError if the run must not change anything."""
+        for lease in self._leases:
+            lease.require()
+
+    def have_ended(self) -> bool:
+        """Return whether the run must not change anything."""
+        return any(lease.has_ended() for lease in self._leases)
+
+    def confirm(self, engine: int | None) -> None:
+        """Renew them under the stack's lock, before anything is changed; LeaseLostError if that is not possible."""
+        for lease in self._leases:
+            lease.confirm(engine)
+
+    @contextmanager
+    def needing(self, lease: Lease | None) -> Iterator[None]:
+        """Have the run need one more while the block runs."""
+        before = self._leases
+        self._leases = [*before, lease] if lease else before
+        try:
+            yield
+        finally:
+            self._leases = before
 
 
 def _holding(found: Stored | None) -> Holding | None:

@@ -39,6 +39,7 @@ def _roll_to_json(roll: Roll) -> dict[str, object]:
         "accepted": dict(roll.accepted),
         "replaced": dict(roll.replaced),
         "error": roll.error,
+        "held": roll.held,
     }
 
 
@@ -65,6 +66,7 @@ def _roll_from_json(document: object) -> Roll:
         accepted=fields.text_by_name("accepted"),
         replaced=fields.text_by_name("replaced"),
         error=fields.text("error"),
+        held=fields.optional_text("held") or "",
     )
 
 

@@ -22,7 +22,7 @@ from scaler.records.codec import event_to_json
 from scaler.records.event_log import EventLog
 from scaler.records.state import State, prune_records
 from scaler.records.state_file import CorruptStateError, StateFile
-from scaler.records.transitions import pause_events, transitions
+from scaler.records.transitions import pause_events, roll_events, transitions
 from scaler.support.clock import Clock
 
 _RECENT_BYTES = 250_000
@@ -110,6 +110,7 @@ class StackRecords:
         self._log(
             *transitions(before.records if before else {}, self._state.records, steps),
             *pause_events(before.orders if before else Orders(), orders),
+            *roll_events(before.orders if before else Orders(), orders),
         )
 
     def log_run(self, run: Callable[[], Result]) -> Result:

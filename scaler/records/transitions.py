@@ -9,6 +9,7 @@ from scaler.model import Action, DrainStage, Server, Step
 from scaler.model.events import Event, EventName
 from scaler.model.lifecycle import Status
 from scaler.model.orders import Orders
+from scaler.model.roll import Roll
 
 _ENTERED = {
     Status.RUNNING: EventName.RUNNING,
@@ -69,6 +70,33 @@ def pause_events(before: Orders, after: Orders) -> list[Event]:
     if after.pause:
         return [Event(event=EventName.AUTOSCALE_PAUSED, reason=str(after.pause))]
     return [Event(event=EventName.AUTOSCALE_RESUMED, reason="autoscaling goes on")]
+
+
+def roll_events(before: Orders, after: Orders) -> list[Event]:
+    """Return the events of rolls that began, came to another wave, are held up, or ended."""
+    events = []
+    for name, roll in after.rolls.items():
+        known = before.rolls.get(name)
+        if known is None or known.since != roll.since:
+            known = None
+            events.append(_roll_event(EventName.ROLL_STARTED, name, _roll_aim(roll)))
+        if roll.waves > (known.waves if known else 0):
+            events.append(_roll_event(EventName.ROLL_WAVE, name, f"wave {roll.waves}: {roll.size} to replace"))
+        if roll.held and roll.held != (known.held if known else ""):
+            events.append(_roll_event(EventName.ROLL_HELD, name, f"no wave begins: {roll.held}"))
+        if not roll.is_rolling and (known is None or known.is_rolling):
+            end = f"{roll.state} after wave {roll.waves}, {len(roll.accepted)} are new"
+            events.append(_roll_event(EventName.ROLL_FINISHED, name, f"{end}: {roll.error}" if roll.error else end))
+    return events
+
+
+def _roll_aim(roll: Roll) -> str:
+    images = ", ".join(sorted(roll.target.images))
+    return f"back to image {images}" if roll.undoes else f"to image {images}"
+
+
+def _roll_event(event: EventName, group: str, reason: str) -> Event:
+    return Event(event=event, group=group, reason=f"{group}: {reason}")
 
 
 def _reused(known: Server, server: Server) -> bool:

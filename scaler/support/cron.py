@@ -24,6 +24,11 @@ def is_open(expression: str, length: timedelta, timezone: str, now: datetime) ->
     return begun is not None and now - begun < length
 
 
+def next_opening(expression: str, timezone: str, now: datetime) -> datetime | None:
+    """Return when the expression is due next, in its time zone; None if never again."""
+    return next(CronSim(expression, now.astimezone(ZoneInfo(timezone))), None)
+
+
 @lru_cache(maxsize=4096)
 def _last(expression: str, timezone: str, minute: datetime) -> datetime | None:
     """Return when the expression was last due, at or before this minute, in UTC."""

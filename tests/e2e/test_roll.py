@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from scaler.records.run_lock import RunLock
+from scaler.support.clock import SystemClock
 from tests.support.backends import database
 from tests.support.project import DIGITALOCEAN, HETZNER, Project, Vendor, finish, wait_until
 from tests.support.watching import Watched, watched
@@ -104,6 +107,27 @@ def test_another_type_in_the_spec_is_rolled_out_the_same_way(hetzner: Project) -
     hetzner.run("roll", "--yes")
     assert {server["type"] for server in hetzner.records.values()} == {"cpx22"}
     assert len(hetzner.agreed()) == 2
+
+
+def test_an_ensure_without_numbers_rolls_by_itself_but_not_beside_another_roll(hetzner: Project) -> None:
+    pace = {"surge": 2, "canary": 0, "bake": "1s"}
+    hetzner.describe(groups={"worker": {"count": 2, "image_changes": "roll", "roll": pace}})
+    hetzner.run("ensure", "--yes")
+    (old,) = images(hetzner)
+    hetzner.world.add_snapshot("hetzner", "newer", labels={"role": "worker"}, disk=20)
+    assert hetzner.run("ensure", "2", "--yes", "-o", "json").document["outcome"] == "unchanged"
+    with RunLock(hetzner.state_dir, "demo.roll").held("roll", SystemClock(), within=timedelta(0), note=print):
+        beside = hetzner.run("ensure", "--yes", "-o", "json")
+    assert "another roll of this stack goes on: this run begins none" in beside.stderr
+    assert images(hetzner) == {old: 2}
+    hetzner.run("ensure", "--yes")
+    assert list(images(hetzner).values()) == [2]
+    assert old not in images(hetzner)
+    assert len(hetzner.agreed()) == 2
+    told = [event for event in hetzner.events if event["event"].startswith("roll.")]
+    assert [event["event"] for event in told] == ["roll.started", "roll.wave", "roll.finished"]
+    shown = hetzner.run("why", told[-1]["server"] or "demo-worker-3").stdout
+    assert "worker: wave 1: 2 to replace" in shown
 
 
 def test_a_second_roll_waits_or_says_that_the_stack_is_locked(hetzner: Project) -> None:

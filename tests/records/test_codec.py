@@ -90,6 +90,7 @@ rolls = st.builds(
     accepted=st.dictionaries(texts, texts, max_size=2),
     replaced=st.dictionaries(texts, texts, max_size=2),
     error=texts,
+    held=texts,
 )
 states = st.builds(
     State,

@@ -70,7 +70,7 @@ from scaler.model.lifecycle import Phase
 from scaler.model.orders import Orders
 from scaler.model.ownership import Owner
 from scaler.records.shortages import Shortages
-from scaler.records.transitions import pause_events, transitions
+from scaler.records.transitions import pause_events, roll_events, transitions
 from scaler.support.time_limit import TimeLimit
 
 T = TypeVar("T")
@@ -753,6 +753,7 @@ class FakeRecords:
             raise self.errors.pop(0)
         self.events += transitions(self.servers, servers, steps)
         self.events += pause_events(self.given or Orders(), orders)
+        self.events += roll_events(self.given or Orders(), orders)
         self.servers, self.given, self.known_identity = dict(servers), orders, identity
         self.fuse.burn()
 

@@ -102,9 +102,13 @@ class GroupSchema(BaseModel):
         "paid hour is over, so that it can be taken back. It needs a run at least every few minutes.",
         default=False,
     )
-    image_changes: Literal["new"] = spec_key("Which servers get a changed image: only new ones.", default="new")
+    image_changes: Literal["new", "roll"] = spec_key(
+        "Which servers get a changed image, type or user data: only new ones; or all, since `autoscale`, and `ensure` "
+        "without numbers, roll it out.",
+        default="new",
+    )
     roll: RollSchema = spec_key(
-        "How `scaler roll` replaces outdated servers.",
+        "How outdated servers are replaced, and when `autoscale` may begin with some of them.",
         default=RollSchema(),
         json_schema_extra={"default": {}},
     )
@@ -199,13 +203,6 @@ class GroupSchema(BaseModel):
     def _not_always_on(cls, value: InServiceSchema | None, info: Info) -> InServiceSchema | None:
         if value is not None and value.value[0] in info.data.get("labels", {}):
             raise refusal(f"sets {shown(value.value[0])}, which labels sets for all servers", "remove it from labels")
-        return value
-
-    @field_validator("image_changes", mode="before")
-    @classmethod
-    def _image_changes(cls, value: object) -> object:
-        if value == "roll":
-            raise refusal("must be new: roll is not supported yet", "remove the line")
         return value
 
     @field_validator("autoscale")
