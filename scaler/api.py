@@ -8,22 +8,23 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Literal, TypeVar
 
 from scaler.config.project import Project
 from scaler.config.spec import load
 from scaler.converge import operate, pausing
 from scaler.converge.counts import all_counts, check_by, known_group, only_group
-from scaler.converge.demand import Demand, Options, order_by_itself
+from scaler.converge.demand import Demand, Options, RollOrder, order_by_itself, pace_with
 from scaler.converge.ensure import ensure
 from scaler.converge.ports import Ports
 from scaler.model import Result, Spec
 from scaler.model.orders import Orders
 from scaler.planning.claims import Claim, claim_of
+from scaler.records.lease import Lease
 from scaler.records.recorded import Recorded
 from scaler.records.state import State
 from scaler.support.clock import SystemClock
-from scaler.wiring import RunSettings, open_ports
+from scaler.wiring import RunSettings, held_for_roll, open_ports
 
 T = TypeVar("T")
 
@@ -157,6 +158,56 @@ class Scaler:
         """Create a new server for each of these, and remove the old one when it is ready; repeats as for `increase`."""
         return self._named("replace", Demand(renew=frozenset(names)), Options(timeout=timeout, anew=new))
 
+    def roll(
+        self,
+        group: str | None = None,
+        *,
+        surge: int | None = None,
+        unavailable: int | None = None,
+        canary: int | None = None,
+        bake: timedelta | None = None,
+        timeout: timedelta = TIMEOUT,
+        max_change: int | None = None,
+    ) -> Result:
+        """Replace outdated servers, of this group or of all, in waves: new ones first.
+
+        It begins with `canary` servers (0: as many as in other waves); then each wave has `surge` servers beside the
+        wanted ones, and `unavailable` out of service. New servers must have been ready and healthy for `bake` before
+        old ones go. What is None is as the spec's `roll` says. `timeout` is the time of one wave.
+
+        A call after an interrupted one goes on with its roll. A wave that fails ends the roll: its servers are
+        removed, the old ones stay, and the outcome is `failed`. Raises LockedError if another roll of the stack goes
+        on, also on another machine, and LimitError if the whole roll has no room, or changes more than `max_change`.
+        """
+        given = {"surge": surge, "unavailable": unavailable, "canary": canary, "bake": bake}
+        options = Options(timeout=timeout, max_change=max_change)
+        return self._roll("roll", group, options, {key: value for key, value in given.items() if value is not None})
+
+    def plan_roll(
+        self,
+        group: str | None = None,
+        *,
+        surge: int | None = None,
+        unavailable: int | None = None,
+        canary: int | None = None,
+        bake: timedelta | None = None,
+    ) -> Result:
+        """Return what `roll` would do, like `scaler roll --preview`: `schedules` has all waves, their time and cost."""
+        given = {"surge": surge, "unavailable": unavailable, "canary": canary, "bake": bake}
+        options = Options(apply=False)
+        return self._roll("roll", group, options, {key: value for key, value in given.items() if value is not None})
+
+    def roll_back(self, group: str | None = None, *, timeout: timedelta = TIMEOUT) -> Result:
+        """Replace the servers that the last roll made by ones on the image of before, in waves as for `roll`.
+
+        Raises RefusedError if that image does not exist any more, or the spec changed since.
+        """
+        return self._roll("back", group, Options(timeout=timeout), {})
+
+    def abandon_roll(self, group: str | None = None, *, timeout: timedelta = TIMEOUT) -> Result:
+        """End a roll where it is; only the new servers of its open wave are removed."""
+        return self._roll("abandon", group, Options(timeout=timeout), {})
+
     def destroy(self, *, timeout: timedelta = TIMEOUT, accept_loss: bool = False) -> Result:
         """Remove every server of the stack, including protected ones and orphans, without confirmation."""
         spec = self._spec()
@@ -235,6 +286,24 @@ class Scaler:
         command = " ".join([what, *sorted(demand.remove | demand.renew)])
         return self._ensure(self._spec(), demand, replace(options, command=command), what)
 
+    def _roll(
+        self, do: Literal["roll", "back", "abandon"], group: str | None, options: Options, given: Mapping[str, Any]
+    ) -> Result:
+        spec, log = self._spec(), _Log()
+        names = list(spec.groups) if group is None else [known_group(spec, group)]
+        order = RollOrder(paces={name: pace_with(spec.groups[name].roll, name, given) for name in names}, do=do)
+        options = replace(options, roll=order)
+
+        def use_case(ports: Ports) -> Result:
+            return ensure(spec, Demand(as_wanted=True), options, ports)
+
+        if not options.apply:
+            return self._run(spec, "roll", use_case, timeout=options.timeout, looks=True)
+        with held_for_roll(
+            self._project, spec, self._environ, self._clock, within=self._lock_timeout, note=log.note
+        ) as lease:
+            return self._run(spec, "roll", use_case, timeout=options.timeout, lease=lease)
+
     def _ensure(self, spec: Spec, demand: Demand, options: Options, what: str) -> Result:
         return self._run(
             spec,
@@ -252,6 +321,7 @@ class Scaler:
         *,
         timeout: timedelta | None = None,
         looks: bool = False,
+        lease: Lease | None = None,
     ) -> T:
         run = RunSettings(
             project=self._project,
@@ -262,6 +332,7 @@ class Scaler:
             steal_after=self._steal_after,
             environ=self._environ,
             looks=looks,
+            lease=lease,
         )
         with open_ports(run, clock=self._clock, progress=_Log()) as ports:
             return use_case(ports)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import ExitStack
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,6 +18,10 @@ from scaler.commands.reports import report_options
 from scaler.commands.running import load_stack, run, show
 from scaler.errors import UsageError
 from scaler.model import Result
+
+if TYPE_CHECKING:
+    from scaler.converge.demand import RollOrder
+    from scaler.records.plan_file import PlanFile
 
 
 @click.command(cls=Command)
@@ -34,6 +41,8 @@ def apply(context: Context, plan: Path, max_age: timedelta, timeout: timedelta, 
       scaler preview 5 --out plan.json    then have it reviewed
       scaler apply plan.json              exit 6 if anything changed since: then nothing is done
 
+    The plan of a roll has its first wave, and the size of each later one.
+
     \b
     Exit codes: 0 reached, 1 error, 3 refused, 4 not confirmed in time, 5 locked, 6 out of date, 64 usage.
     """
@@ -45,11 +54,45 @@ def apply(context: Context, plan: Path, max_age: timedelta, timeout: timedelta, 
     if set(reviewed.wanted) != set(spec.groups):
         raise UsageError("The groups of the plan are not the groups of the spec.")
 
+    from scaler.wiring import held_for_roll
+
+    order = _order_of(reviewed)
+    is_roll = order is not None and not order.by_itself
+
     def use_case(ports: Any) -> Result:
         from scaler.converge.demand import Demand, Options, Reviewed
         from scaler.converge.ensure import ensure
 
-        options = Options(timeout=timeout, reviewed=Reviewed(reviewed.steps, reviewed.seen, reviewed.id), resumes=True)
-        return ensure(spec, Demand(reviewed.wanted), options, ports)
+        made_for = Reviewed(reviewed.steps, reviewed.seen, reviewed.id, reviewed.waves)
+        options = Options(timeout=timeout, reviewed=made_for, resumes=not is_roll, roll=order)
+        return ensure(spec, Demand(as_wanted=True) if is_roll else Demand(reviewed.wanted), options, ports)
 
-    return show(context, run(context, project, spec, use_case, cause=f"apply {plan.name}", lock=lock, timeout=timeout))
+    with ExitStack() as stack:
+        lease = None
+        if is_roll:
+            note = partial(click.echo, err=True)
+            lease = stack.enter_context(
+                held_for_roll(project, spec, os.environ, context.clock, within=lock.timeout, note=note)
+            )
+        result = run(
+            context, project, spec, use_case, cause=f"apply {plan.name}", lock=lock, timeout=timeout, lease=lease
+        )
+        return show(context, result)
+
+
+def _order_of(plan: PlanFile) -> RollOrder | None:
+    """Return what the plan does about rolls. UsageError if that cannot be read."""
+    from scaler.converge.demand import RollOrder
+    from scaler.records.json_fields import Fields
+    from scaler.records.roll_codec import pace_from_json
+
+    if plan.roll is None:
+        return None
+    try:
+        paces = {name: pace_from_json(Fields(pace)) for name, pace in plan.roll["paces"].items()}
+        do = {"roll": "roll", "back": "back"}[plan.roll["do"]]
+        return RollOrder(paces=paces, do=do, by_itself=plan.roll["by_itself"])  # type: ignore[arg-type]
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise UsageError(
+            "What the plan does about rolls cannot be read.", why=str(error), code="plan_invalid"
+        ) from error

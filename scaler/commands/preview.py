@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -26,6 +26,9 @@ from scaler.commands.targets import require_free
 from scaler.errors import ExitCode
 from scaler.model import Outcome, Result, Spec
 from scaler.support.clock import Clock
+
+if TYPE_CHECKING:
+    from scaler.converge.demand import RollOrder
 
 
 @click.command(cls=CountingCommand)
@@ -74,8 +77,11 @@ def preview(
         require_free(out)
     wanted = parse_counts(spec, counts)
 
+    from scaler.converge.demand import Demand, Options, order_by_itself
+
+    roll = None if counts else order_by_itself(spec)
+
     def use_case(ports: Any) -> Result:
-        from scaler.converge.demand import Demand, Options, order_by_itself
         from scaler.converge.ensure import ensure
         from scaler.planning.claims import Claim
 
@@ -85,20 +91,30 @@ def preview(
             allow_zero=allow_zero or context.interactive,
             accept_loss=accept_loss,
             claim=Claim(everything=claim),
-            roll=None if counts else order_by_itself(spec),
+            roll=roll,
         )
         return ensure(spec, Demand(wanted), options, ports)
 
     result = run(context, project, spec, use_case, cause=f"preview {format_counts(wanted)}", lock=lock, looks=True)
     if out and result.outcome is not Outcome.REFUSED:
-        _write(result, spec, out, context.clock)
+        write_plan(result, spec, out, context.clock, roll)
     code = show(context, result)
     return ExitCode.CHANGES_PENDING if detailed_exitcode and result.outcome is Outcome.PLANNED else code
 
 
-def _write(result: Result, spec: Spec, out: Path, clock: Clock) -> None:
+def write_plan(result: Result, spec: Spec, out: Path, clock: Clock, roll: RollOrder | None) -> None:
+    """Write the plan of a preview, made for this order, to a file. UsageError if it cannot be written."""
     from scaler.engine import binary
     from scaler.records.plan_file import plan_file_of, write_plan_file
 
     engine = binary.version_of(binary.find(os.environ), os.environ)
-    write_plan_file(plan_file_of(result, spec, made_at=clock.now(), engine=engine), out)
+    plan = plan_file_of(
+        result,
+        spec,
+        made_at=clock.now(),
+        engine=engine,
+        rolls=roll.paces if roll else None,
+        do=roll.do if roll else "roll",
+        by_itself=roll.by_itself if roll else False,
+    )
+    write_plan_file(plan, out)

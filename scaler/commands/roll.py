@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,13 +15,14 @@ from scaler.commands.command import Command, common_options
 from scaler.commands.completers import complete_group
 from scaler.commands.context import Context
 from scaler.commands.options import Duration
+from scaler.commands.preview import write_plan
 from scaler.commands.running import ask, load_stack, require_consent, require_time, run, show
+from scaler.commands.targets import require_free
 from scaler.converge.counts import known_group
-from scaler.converge.demand import Demand, Options, RollOrder
+from scaler.converge.demand import Demand, Options, RollOrder, pace_with
 from scaler.converge.ensure import ensure
 from scaler.errors import UsageError
-from scaler.model import Result, Spec
-from scaler.model.roll import Pace, pace_problem
+from scaler.model import Outcome, Result
 from scaler.planning.claims import Claim
 
 if TYPE_CHECKING:
@@ -36,7 +37,13 @@ if TYPE_CHECKING:
 @click.option("--bake", type=Duration(), metavar="TIME", help="How long new servers must be ready before old ones go.")
 @click.option("--rollback", is_flag=True, help="Replace the servers of the last roll by ones on the image of before.")
 @click.option("--abandon", is_flag=True, help="End the roll where it is; only its open wave is removed.")
-@click.option("--preview", is_flag=True, help="Show the first wave, and which servers are outdated; change nothing.")
+@click.option("--preview", is_flag=True, help="Show all waves, and which servers are outdated; change nothing.")
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="With --preview: write the plan to this file, for `scaler apply`.",
+)
 @change_options
 @common_options
 def roll(
@@ -49,6 +56,7 @@ def roll(
     rollback: bool,
     abandon: bool,
     preview: bool,
+    out: Path | None,
     how: How,
 ) -> int:
     """Replace servers that are not as the spec says now, or older than `lifetime`: new ones first, in waves.
@@ -61,7 +69,8 @@ def roll(
 
     \b
     Examples:
-      scaler roll --preview                            what would be replaced
+      scaler roll --preview                            its waves, how long they take and what they cost
+      scaler roll --preview --out plan.json            for `scaler apply plan.json`
       scaler roll --canary 1 --bake 5m --surge 3 --yes
       scaler roll --rollback --yes                     back to the image of before
 
@@ -73,12 +82,18 @@ def roll(
     require_time(how.timeout)
     if rollback and abandon:
         raise UsageError("--rollback and --abandon exclude each other.")
+    if out and (abandon or not preview):
+        raise UsageError("--out is for --preview, of a roll or of one back.", fix="Leave --out out.")
+    if out:
+        require_free(out)
     if how.no_wait:
         raise UsageError("A roll waits for each of its waves.", fix="Leave --no-wait out.")
     project, spec = load_stack(context)
-    given = {"surge": surge, "unavailable": unavailable, "canary": canary, "bake": bake}
+    options = {"surge": surge, "unavailable": unavailable, "canary": canary, "bake": bake}
+    given = {name: value for name, value in options.items() if value is not None}
+    names = [known_group(spec, group)] if group else list(spec.groups)
     order = RollOrder(
-        paces={name: _pace(spec, name, given) for name in ([known_group(spec, group)] if group else spec.groups)},
+        paces={name: pace_with(spec.groups[name].roll, name, given) for name in names},
         do="back" if rollback else "abandon" if abandon else "roll",
     )
 
@@ -109,7 +124,10 @@ def roll(
         )
 
     if preview:
-        return show(context, rolled())
+        result = rolled()
+        if out and result.outcome is not Outcome.REFUSED:
+            write_plan(result, spec, out, context.clock, order)
+        return show(context, result)
     from scaler.wiring import held_for_roll
 
     with held_for_roll(
@@ -121,11 +139,3 @@ def roll(
         note=partial(click.echo, err=True),
     ) as lease:
         return show(context, rolled(lease))
-
-
-def _pace(spec: Spec, name: str, given: dict[str, Any]) -> Pace:
-    """Return how fast a group is rolled: by the command's options, else by the spec."""
-    pace = replace(spec.groups[name].roll, **{key: value for key, value in given.items() if value is not None})
-    if problem := pace_problem(pace):
-        raise UsageError(f"The roll of {name} {problem}.", fix="Give --surge 1, or --unavailable 1.")
-    return pace

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from scaler.converge.demand import Request, stale
 from scaler.converge.knowledge import Knowledge
 from scaler.converge.report import ids
 from scaler.errors import UsageError
 from scaler.model import Plan, Server, Spec, Step, World
+from scaler.model.schedule import sizes_of_waves
 from scaler.planning.guards import check_not_set_aside, check_replaceable, check_unprotected, check_wanted
 from scaler.support.suggestions import nearest
 
@@ -81,12 +82,22 @@ def require_reviewed(request: Request, knowledge: Knowledge, plan: Plan) -> None
                 if seen.get(name) != reviewed.seen.get(name)
             ),
         )
+    waves = sizes_of_waves(plan.schedules)
+    if waves != reviewed.waves:
+        raise stale(
+            "the roll would have other waves",
+            (f"{name}: {_sizes(reviewed.waves.get(name))} then, {_sizes(waves.get(name))} now" for name in waves),
+        )
     if plan.steps != reviewed.steps:
         before, now = set(map(_describe, reviewed.steps)), set(map(_describe, plan.steps))
         raise stale(
             "other steps are needed now",
             sorted(f"then: {text}" for text in before - now) + sorted(f"now: {text}" for text in now - before),
         )
+
+
+def _sizes(waves: Sequence[tuple[int, int]] | None) -> str:
+    return "/".join(str(size) for size, _ in waves or ()) or "none"
 
 
 def _describe(step: Step) -> str:

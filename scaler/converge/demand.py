@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, Literal
 
-from scaler.errors import StalePlanError
+from scaler.errors import StalePlanError, UsageError
 from scaler.model import Plan, PolicyPack, Server, Spec, Step, World
 from scaler.model.orders import BY_DESTROY, NamedOperation, Orders, Pause
-from scaler.model.roll import Pace
+from scaler.model.roll import Pace, pace_problem
 from scaler.planning.claims import Claim
 from scaler.support.time_limit import TimeLimit
 
@@ -72,6 +72,17 @@ class RollOrder:
     """Groups of which no wave may begin now → why."""
 
 
+def pace_with(pace: Pace, group: str, given: Mapping[str, Any]) -> Pace:
+    """Return the pace of a group's roll with what was given for this one; UsageError if it would never go on."""
+    for name, value in given.items():
+        if value < (timedelta(0) if name == "bake" else 0):
+            raise UsageError(f"{name} must be 0 or more.", fix="Leave it out, or give 0 or more.")
+    pace = replace(pace, **given)
+    if problem := pace_problem(pace):
+        raise UsageError(f"The roll of {group} {problem}.", fix="Allow a surge of 1, or 1 unavailable.")
+    return pace
+
+
 def order_by_itself(spec: Spec, closed: Mapping[str, str] | None = None) -> RollOrder | None:
     """Return the order for the groups whose `image_changes` is `roll`; None if there are none."""
     paces = {name: group.roll for name, group in spec.groups.items() if group.image_changes == "roll"}
@@ -87,6 +98,8 @@ class Reviewed:
     """Name → id."""
     stack_id: str | None = None
     """None: the stack had no id when the plan was made."""
+    waves: Mapping[str, Sequence[tuple[int, int]]] = field(default_factory=dict)
+    """By group: size of each wave of its roll, and how many servers go ahead of it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,10 @@ from scaler.converge.ports import Ports
 from scaler.converge.references import current_template, find_references
 from scaler.converge.report import cost_of, servers_after
 from scaler.converge.rolls import advance_rolls, forget_rolls, note_waves
+from scaler.converge.schedules import schedules_of
 from scaler.errors import LimitError
 from scaler.model import LEAVING, Action, Group, Placement, Plan, Spec, Step, World
+from scaler.model.schedule import RollSchedule
 from scaler.planning.guards import (
     Quota,
     check_budget,
@@ -63,7 +65,15 @@ def make_plan(request: Request, knowledge: Knowledge, journal: Journal, ports: P
         knowledge = _read_prices(knowledge, ports)
     cost = cost_of(knowledge, knowledge.world.servers.values(), servers_after(knowledge, made))
     knowledge = note_waves(knowledge, made).note_outdated(made.outdated)
-    return replace(made, cost=cost), note_replacements(knowledge, made)
+    made = replace(made, cost=cost, schedules=_schedules(request, knowledge, ports))
+    return made, note_replacements(knowledge, made)
+
+
+def _schedules(request: Request, knowledge: Knowledge, ports: Ports) -> tuple[RollSchedule, ...]:
+    order, records = request.options.roll, ports.records
+    if order is None:
+        return ()
+    return schedules_of(order.paces.keys(), knowledge, records.boot_times(), records.removal_times())
 
 
 def _without_protection(spec: Spec) -> Spec:
@@ -290,6 +300,12 @@ def _obey_addresses(made: Plan, knowledge: Knowledge, journal: Journal, ports: P
         code="quota",
     )
     return _withhold(error, refused, made, knowledge, journal)
+
+
+def learn_quota(knowledge: Knowledge, ports: Ports) -> Knowledge:
+    """Have the next plan know how many machines the account allows."""
+    knowledge = _read_quota(knowledge, ports)
+    return knowledge.advise(most=knowledge.quota.most) if knowledge.quota else knowledge
 
 
 def _read_quota(knowledge: Knowledge, ports: Ports) -> Knowledge:

@@ -118,6 +118,9 @@ class Records(Protocol):
     def boot_times(self) -> Mapping[str, Sequence[timedelta]]:
         """Return how long past servers of each group took from creation until ready."""
 
+    def removal_times(self) -> Mapping[str, Sequence[timedelta]]:
+        """Return how long past servers of each group took from the begin of their drain, or deletion, until gone."""
+
 
 class ReadinessChecks(Protocol):
     """Whether servers that run can do their work."""

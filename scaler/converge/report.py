@@ -59,6 +59,7 @@ def result_of(request: Request, standing: Standing, outcome: Outcome, ports: Por
         held=plan.held,
         unchecked=knowledge.advice.unchecked,
         outdated=plan.outdated,
+        schedules=plan.schedules if is_planned or not request.options.apply else (),
         renamed=plan.renamed,
         kept={name: until for name, until in plan.paid_until.items() if planned or name in off},
         stack_id=knowledge.identity.id if knowledge.identity and knowledge.had_id else None,

@@ -11,18 +11,20 @@ from scaler.clouds import InvalidError
 from scaler.converge.conclude import LEFT, settle
 from scaler.converge.demand import Demand, Request, RollOrder
 from scaler.converge.knowledge import Knowledge
-from scaler.converge.make_plan import check_sums, learn_current, make_plan
+from scaler.converge.make_plan import check_sums, learn_current, learn_quota, make_plan
 from scaler.converge.observe import obey_others, observe_patiently
 from scaler.converge.ports import Ports
 from scaler.converge.record import save
 from scaler.converge.rolls import advance_rolls, ordered_rolls, scene_of
 from scaler.converge.rounds import converge, resolve
+from scaler.converge.schedules import Leeway, leeway_of
 from scaler.converge.standing import Standing
 from scaler.converge.waiting import wait_for_drains
 from scaler.errors import LimitError, RefusedError, ScalerError
 from scaler.model import ImageRef
 from scaler.model.roll import Pace, Roll, RollState
-from scaler.planning.roll import Scene, back, begin, by_itself, is_current, open_wave, surge_with
+from scaler.planning.roll import Scene, back, begin, by_itself, is_current, open_wave
+from scaler.planning.schedule import surge_with
 
 
 def order_rolls(request: Request, knowledge: Knowledge, ports: Ports) -> Knowledge:
@@ -39,7 +41,7 @@ def order_rolls(request: Request, knowledge: Knowledge, ports: Ports) -> Knowled
     if order.do == "abandon":
         return ordered_rolls(knowledge, rolls)
     _check_change(request, knowledge, rolls)
-    return _open(request, ordered_rolls(knowledge, rolls), ports)
+    return _open(request, _with_quota(ordered_rolls(knowledge, rolls), ports), ports)
 
 
 def has_news_of_rolls(order: RollOrder | None, knowledge: Knowledge, ports: Ports) -> bool:
@@ -51,7 +53,7 @@ def has_news_of_rolls(order: RollOrder | None, knowledge: Knowledge, ports: Port
         for name, pace in order.paces.items():
             if roll := by_itself(rolls.get(name), scene_of(knowledge, name), pace):
                 rolls[name] = roll
-        rolls.update(_opened(order, ordered_rolls(knowledge, rolls)))
+        rolls.update(_opened(order, _with_quota(ordered_rolls(knowledge, rolls), ports)))
     return rolls != before
 
 
@@ -194,6 +196,12 @@ def _open(request: Request, knowledge: Knowledge, ports: Ports) -> Knowledge:
     return ordered_rolls(knowledge, {**before, **rolls})
 
 
+def _with_quota(knowledge: Knowledge, ports: Ports) -> Knowledge:
+    """Know what the account allows, where a wave may begin: a roll that it leaves no room for must not begin one."""
+    is_needed = any(roll.is_rolling and not roll.size for roll in knowledge.orders.rolls.values())
+    return learn_quota(knowledge, ports) if is_needed else knowledge
+
+
 def _opened(order: RollOrder, knowledge: Knowledge) -> dict[str, Roll]:
     """Return the rolls of an order, up to the first with an open wave; those that must begin none say why."""
     rolls: dict[str, Roll] = {}
@@ -201,34 +209,31 @@ def _opened(order: RollOrder, knowledge: Knowledge) -> dict[str, Roll]:
         roll = knowledge.orders.rolls.get(name)
         if roll is None or not roll.is_rolling or not is_current(roll, knowledge.spec.groups[name]):
             continue
-        scene, room = scene_of(knowledge, name), _room(knowledge)
-        opened = open_wave(roll, scene, knowledge.wanted.get(name, 0), room)
-        why = order.closed.get(name, "") if opened.waves > roll.waves else _lacks_room(roll, scene, room)
+        scene, leeway = scene_of(knowledge, name), leeway_of(knowledge, name)
+        opened = open_wave(roll, scene, knowledge.wanted.get(name, 0), leeway.room)
+        if opened.waves > roll.waves:
+            why = order.closed.get(name) or (leeway.why if leeway.is_too_dear else "")
+        else:
+            why = _lacks_room(roll, scene, leeway)
         rolls[name] = replace(roll, held=why) if why else opened
         if rolls[name].size:
             break
     return rolls
 
 
-def _room(knowledge: Knowledge) -> int | None:
-    """Return how many machines more there may be; None: any number."""
-    most = min((most for most in (knowledge.spec.limit, knowledge.advice.most) if most is not None), default=None)
-    return None if most is None else most - len(knowledge.world.machines)
-
-
-def _lacks_room(roll: Roll, scene: Scene, room: int | None) -> str:
+def _lacks_room(roll: Roll, scene: Scene, leeway: Leeway) -> str:
     """Say that no wave can have a server, beside the wanted ones or instead of one; empty if one can."""
     is_busy = bool(roll.size) or scene.is_leaving
-    if is_busy or not scene.old(roll) or surge_with(roll.pace, room) + roll.pace.unavailable:
+    if is_busy or not scene.old(roll) or surge_with(roll.pace, leeway.room) + roll.pace.unavailable:
         return ""
-    return f"{len(scene.world.machines)} machines are there, and no more are allowed"
+    return leeway.why
 
 
 def _no_room(name: str, why: str) -> LimitError:
     return LimitError(
         f"There is no room to roll {name}.",
         why=why,
-        fix="Raise the limit, or allow `--unavailable 1`.",
+        fix="Raise the limit or the budget; for a surge, `--unavailable 1` does without one.",
         code="no_room_to_roll",
     )
 

@@ -10,6 +10,7 @@ from enum import StrEnum
 from scaler.model.health import Held
 from scaler.model.machine import Placement
 from scaler.model.prices import Cost
+from scaler.model.schedule import RollSchedule
 from scaler.model.world import World
 
 
@@ -88,6 +89,8 @@ class Plan:
     """Servers beside the wanted ones that stay for now: some go when others serve in their place."""
     rolled: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Names of the servers that are created for the wave of a roll, by group."""
+    schedules: tuple[RollSchedule, ...] = ()
+    """What is left of the rolls that were asked for, this plan included."""
     renamed: Mapping[str, str] = field(default_factory=dict)
     """Groups with servers that the spec no longer has → the group that looks like their new name."""
     paid_until: Mapping[str, datetime] = field(default_factory=dict)

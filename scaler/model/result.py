@@ -11,6 +11,7 @@ from scaler.model.change import Violation
 from scaler.model.health import Held
 from scaler.model.plan import Step
 from scaler.model.prices import Cost
+from scaler.model.schedule import RollSchedule
 from scaler.model.server import Server
 
 
@@ -93,6 +94,8 @@ class Result:
     """Groups of which no server's health can be checked from here → why."""
     outdated: Mapping[str, str] = field(default_factory=dict)
     """Servers that differ from a new one → in what."""
+    schedules: tuple[RollSchedule, ...] = ()
+    """Of the rolls that a plan begins or goes on with."""
     renamed: Mapping[str, str] = field(default_factory=dict)
     """Groups with servers that the spec no longer has → the group that looks like their new name."""
     kept: Mapping[str, datetime] = field(default_factory=dict)

@@ -6,10 +6,12 @@ import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict
+from datetime import timedelta
 
 from scaler.errors import ScalerError
 from scaler.model import GroupReport, Held, RateWait, Result, Server, StepReport
 from scaler.model.lifecycle import Status
+from scaler.model.schedule import RollSchedule
 from scaler.planning.prices import recorded_cost
 from scaler.records.codec import SCHEMA, server_to_json, to_json
 from scaler.records.state import State
@@ -28,6 +30,7 @@ def result_document(result: Result) -> dict[str, object]:
         "drift": list(result.drift),
         **health_document(result.held, result.unchecked),
         "outdated": dict(result.outdated),
+        "schedules": {schedule.group: _schedule_document(schedule) for schedule in result.schedules},
         "renamed": dict(result.renamed),
         "kept": {name: format_time(until) for name, until in result.kept.items()},
         "violations": [asdict(violation) for violation in result.violations],
@@ -64,6 +67,26 @@ def _rate_wait_document(rate_wait: RateWait | None) -> dict[str, int] | None:
 def _group_document(report: GroupReport) -> dict[str, object]:
     numbers: dict[str, object] = {"wanted": report.wanted, "before": report.before, "ready": report.ready}
     return {**numbers, "tries": list(report.tries)} if report.tries else numbers
+
+
+def _schedule_document(schedule: RollSchedule) -> dict[str, object]:
+    return {
+        "outdated": schedule.outdated,
+        "waves": [{**asdict(wave), "takes_s": _seconds(schedule.time_of(wave))} for wave in schedule.waves],
+        "most": schedule.most,
+        "fewest": schedule.fewest,
+        "takes_s": _seconds(schedule.takes),
+        "boot_s": _seconds(schedule.boot),
+        "bake_s": _seconds(schedule.bake),
+        "removal_s": _seconds(schedule.removal),
+        "limited": schedule.limited or None,
+        "held": schedule.held or None,
+        "cost": asdict(schedule.cost) if schedule.cost else None,
+    }
+
+
+def _seconds(length: timedelta | None) -> int | None:
+    return None if length is None else round(length.total_seconds())
 
 
 def _step_document(report: StepReport) -> dict[str, object]:

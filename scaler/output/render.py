@@ -87,6 +87,7 @@ def planned(plan: Plan, *, servers: Sequence[Server] = (), cost: Cost | None = N
         drift=plan.drift,
         held=plan.held,
         outdated=plan.outdated,
+        schedules=plan.schedules,
         renamed=plan.renamed,
         kept=plan.paid_until,
         cost=cost or plan.cost,

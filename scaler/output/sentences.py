@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
 
 from scaler.model import Action, Cost, DrainStage, Held, Outcome, RateWait, Result, Server, StepReport, StepResult
 from scaler.model.identity import Identity
 from scaler.model.lifecycle import Status
 from scaler.model.roll import Roll, RollState
+from scaler.model.schedule import RollSchedule
 from scaler.output.folding import by_reason, names_or_ranges
 from scaler.output.words import format_count, format_elapsed
 from scaler.planning.names import in_order
@@ -113,8 +115,9 @@ def remarks(result: Result) -> list[str]:
         f" the servers of {old} are replaced by new ones"
         for old, new in result.renamed.items()
     ]
+    rolls = [sentence for schedule in result.schedules for sentence in schedule_words(schedule)]
     rate_wait = [rate_wait_words(result.rate_wait)] if result.rate_wait else []
-    return drift + health_remarks(result.unchecked, result.held) + renamed + outdated + kept + rate_wait
+    return drift + health_remarks(result.unchecked, result.held) + renamed + outdated + rolls + kept + rate_wait
 
 
 def rate_wait_words(rate_wait: RateWait) -> str:
@@ -156,6 +159,43 @@ def cost_recorded(servers: Iterable[Server]) -> list[str]:
         f"Cost: {format_count(cost.known, 'server')}, {cost.currency} {cost.per_hour:.4f}/h, "
         f"and at most {cost.currency} {cost.per_month:.2f}/month; list prices, net.{unknown}"
     ]
+
+
+def schedule_words(schedule: RollSchedule) -> list[str]:
+    """Return the schedule of a roll, one sentence each for its waves, its time and its cost."""
+    name = schedule.group
+    if not schedule.waves:
+        return [f"roll of {name}: no wave begins: {schedule.held}"] if schedule.held else []
+    sizes = [wave.size for wave in schedule.waves]
+    runs = [(size, len(list(same))) for size, same in groupby(sizes)]
+    shown = ", then ".join(f"{size}" if times == 1 else f"{times} times {size}" for size, times in runs)
+    lines = [
+        f"roll of {name}: {format_count(schedule.outdated, 'server')} in {format_count(len(sizes), 'wave')} ({shown});"
+        f" at most {schedule.most} servers at once, and never fewer than {schedule.fewest} of {name} in service"
+    ]
+    if schedule.limited:
+        lines.append(f"roll of {name}: no larger surge, since {schedule.limited}")
+    if schedule.held:
+        lines.append(f"roll of {name}: no wave begins now: {schedule.held}")
+    removal = (
+        "how long a removal takes is not known yet"
+        if schedule.removal is None
+        else (f"removal {format_elapsed(schedule.removal)}")
+    )
+    if schedule.takes is None or schedule.boot is None:
+        lines.append(f"roll of {name}: how long it takes is not known before a server of it has booted")
+    else:
+        lines.append(
+            f"roll of {name}: about {format_elapsed(schedule.takes)}; each wave boot {format_elapsed(schedule.boot)},"
+            f" bake {format_elapsed(schedule.bake)}, {removal}"
+        )
+    if cost := schedule.cost:
+        extra = "not known" if cost.extra is None else f"at most {cost.currency} {cost.extra:.2f}"
+        lines.append(
+            f"roll of {name}: {extra} for the servers beside the others; a month then costs"
+            f" {cost.currency} {cost.per_month_after:.2f} (now {cost.per_month_before:.2f}); list prices, net"
+        )
+    return lines
 
 
 def roll_words(group: str, roll: Roll) -> str | None:

@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from scaler.model import Group, Server, World
 from scaler.model.lifecycle import DEAD, Status
 from scaler.model.roll import Pace, Roll, RollState, RollTarget
+from scaler.planning.schedule import next_wave
 from scaler.planning.template import Current, outdated
 
 _FAILED = DEAD | {Status.UNHEALTHY, Status.STOPPED}
@@ -172,25 +173,31 @@ def open_wave(roll: Roll, scene: Scene, wanted: int, room: int | None) -> Roll:
     It stays as it is while a wave is open or servers are on their way out, and where there is no room: `room` is how
     many machines more there may be; None: any number.
     """
-    servers = scene.servers.values()
     if not roll.is_rolling or roll.size or scene.is_leaving:
         return roll
     old = scene.old(roll)
     if not old:
         return replace(roll, state=RollState.DONE)
-    surge, unavailable = surge_with(roll.pace, room), min(roll.pace.unavailable, wanted)
-    most = surge + unavailable
     # Old ones that are too many anyway, as after a kill between a wave and its deletions, need no successor.
-    left = len(old) - max(0, sum(server.counts for server in servers) - wanted)
-    size = min(left, most, roll.pace.canary or most) if not roll.waves else min(left, most)
-    if size <= 0:
+    left = len(old) - max(0, sum(server.counts for server in scene.servers.values()) - wanted)
+    wave = next_wave(roll.pace, begun=roll.waves, left=left, wanted=wanted, room=room)
+    if wave is None:
         return roll
-    return replace(roll, waves=roll.waves + 1, size=size, ahead=max(0, size - surge), wave=frozenset(), held="")
+    return replace(roll, waves=roll.waves + 1, size=wave.size, ahead=wave.ahead, wave=frozenset(), held="")
 
 
-def surge_with(pace: Pace, room: int | None) -> int:
-    """Return how many servers may be created beside the wanted ones, where there is room for so many more."""
-    return pace.surge if room is None else max(0, min(pace.surge, room))
+def left_to_replace(roll: Roll, scene: Scene, wanted: int) -> int:
+    """Return how many servers the roll is still to replace, those of its open wave included.
+
+    Old ones that are too many anyway, as after a kill between a wave and its deletions, need no successor; those that
+    went ahead of their wave do, and so do wanted ones that are yet to be made from the image of before.
+    """
+    members = scene.members(roll)
+    counting = sum(server.counts and name not in members for name, server in scene.servers.items())
+    missing = wanted - counting
+    if missing > 0:
+        missing = min(missing, roll.ahead) if roll.ahead else missing * bool(_image_beside(roll, scene.current.images))
+    return len(scene.old(roll)) + missing
 
 
 def note_replaced(roll: Roll, scene: Scene, leaving: Iterable[str], created: Collection[str]) -> Roll:

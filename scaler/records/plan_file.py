@@ -6,13 +6,16 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from scaler.errors import StalePlanError, UsageError
 from scaler.model import Action, Result, Spec, Step
+from scaler.model.roll import Pace
+from scaler.model.schedule import RollSchedule
+from scaler.records.roll_codec import pace_to_json
 from scaler.support.clock import format_time, parse_time
 from scaler.support.documents import parse_json, read_file
 from scaler.support.files import FILE, failure_reason
@@ -40,10 +43,34 @@ class PlanFile:
     made_at: datetime
     scaler: str
     engine: str | None
+    roll: Mapping[str, Any] | None = None
+    """What it does about rolls: `do`, `by_itself`, and the pace of each group; None: nothing."""
+    schedules: Mapping[str, Any] = field(default_factory=dict)
+    """By group: the waves of its roll, how long it takes, and what it costs."""
+
+    @property
+    def waves(self) -> dict[str, list[tuple[int, int]]]:
+        """Return by group the size of each wave, and how many servers go ahead of it."""
+        return {
+            name: [(wave["size"], wave["ahead"]) for wave in schedule["waves"]]
+            for name, schedule in self.schedules.items()
+        }
 
 
-def plan_file_of(result: Result, spec: Spec, *, made_at: datetime, engine: str | None) -> PlanFile:
-    """Return the plan file for the result of a preview."""
+def plan_file_of(
+    result: Result,
+    spec: Spec,
+    *,
+    made_at: datetime,
+    engine: str | None,
+    rolls: Mapping[str, Pace] | None = None,
+    do: str = "roll",
+    by_itself: bool = False,
+) -> PlanFile:
+    """Return the plan file for the result of a preview. `rolls`: the groups that it rolls, and how fast.
+
+    `do` and `by_itself` are those of the order that it was made for.
+    """
     return PlanFile(
         stack=result.stack,
         project=spec.project,
@@ -53,10 +80,25 @@ def plan_file_of(result: Result, spec: Spec, *, made_at: datetime, engine: str |
         seen=dict(result.seen),
         steps=tuple(report.step for report in result.steps),
         cost=asdict(result.cost) if result.cost else None,
+        roll={"do": do, "by_itself": by_itself, "paces": {name: pace_to_json(pace) for name, pace in rolls.items()}}
+        if rolls
+        else None,
+        schedules={schedule.group: _schedule_to_json(schedule) for schedule in result.schedules},
         made_at=made_at,
         scaler=VERSION,
         engine=engine,
     )
+
+
+def _schedule_to_json(schedule: RollSchedule) -> dict[str, Any]:
+    return {
+        "outdated": schedule.outdated,
+        "waves": [asdict(wave) for wave in schedule.waves],
+        "most": schedule.most,
+        "fewest": schedule.fewest,
+        "takes_s": round(schedule.takes.total_seconds()) if schedule.takes else None,
+        "cost": asdict(schedule.cost) if schedule.cost else None,
+    }
 
 
 def spec_hash(spec: Spec) -> str:

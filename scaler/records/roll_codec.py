@@ -20,15 +20,32 @@ def rolls_from_json(document: Mapping[str, object]) -> dict[str, Roll]:
     return {name: _roll_from_json(roll) for name, roll in document.items()}
 
 
+def pace_to_json(pace: Pace) -> dict[str, object]:
+    """Return the keys of a pace."""
+    return {
+        "surge": pace.surge,
+        "unavailable": pace.unavailable,
+        "canary": pace.canary,
+        "bake_s": int(pace.bake.total_seconds()),
+    }
+
+
+def pace_from_json(fields: Fields) -> Pace:
+    """Return the pace that has these keys."""
+    return Pace(
+        surge=fields.whole_number("surge"),
+        unavailable=fields.whole_number("unavailable"),
+        canary=fields.whole_number("canary"),
+        bake=timedelta(seconds=fields.whole_number("bake_s")),
+    )
+
+
 def _roll_to_json(roll: Roll) -> dict[str, object]:
     return {
         "since": format_time(roll.since),
         "state": str(roll.state),
         "target": _target_to_json(roll.target),
-        "surge": roll.pace.surge,
-        "unavailable": roll.pace.unavailable,
-        "canary": roll.pace.canary,
-        "bake_s": int(roll.pace.bake.total_seconds()),
+        **pace_to_json(roll.pace),
         "good": roll.good,
         "undoes": _target_to_json(roll.undoes) if roll.undoes else None,
         "undone": dict(roll.undone),
@@ -50,12 +67,7 @@ def _roll_from_json(document: object) -> Roll:
         since=parse_time(fields.text("since")),
         state=RollState(fields.text("state")),
         target=_target_from_json(fields.optional_object("target")),
-        pace=Pace(
-            surge=fields.whole_number("surge"),
-            unavailable=fields.whole_number("unavailable"),
-            canary=fields.whole_number("canary"),
-            bake=timedelta(seconds=fields.whole_number("bake_s")),
-        ),
+        pace=pace_from_json(fields),
         good=fields.optional_text("good"),
         undoes=_target_from_json(undoes) if undoes else None,
         undone=fields.text_by_name("undone"),

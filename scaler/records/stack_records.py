@@ -17,7 +17,7 @@ from scaler.model.events import Event, EventName
 from scaler.model.identity import Identity
 from scaler.model.orders import Orders
 from scaler.planning.names import in_order
-from scaler.records.boots import boot_times
+from scaler.records.boots import boot_times, removal_times
 from scaler.records.codec import event_to_json
 from scaler.records.event_log import EventLog
 from scaler.records.state import State, prune_records
@@ -147,6 +147,13 @@ class StackRecords:
             return boot_times(self._read_recent())
         except StateError:
             # Past boot times only refine the deadlines; without them, those of the spec apply.
+            return {}
+
+    def removal_times(self) -> Mapping[str, Sequence[timedelta]]:
+        try:
+            return removal_times(self._read_recent())
+        except StateError:
+            # They only say how long a roll will take.
             return {}
 
     def _is_saved(self, state: State, orders: Orders, servers: Sequence[Server]) -> bool:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from scaler import Scaler
-from scaler.errors import LimitError, UsageError
+from scaler.errors import LimitError, LockedError, UsageError
+from scaler.records.run_lock import RunLock
+from scaler.support.clock import SystemClock
 from tests.support.project import ROOT, Project
 
 PAGE = (ROOT / "docs" / "reference" / "api.md").read_text(encoding="utf-8")
@@ -77,6 +81,34 @@ def test_results_and_errors_are_values(hetzner: Project, capfd: pytest.CaptureFi
     assert len(hetzner.agreed()) == 2
     # A library prints nothing.
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_roll_goes_forward_and_back(hetzner: Project) -> None:
+    def images() -> set[str]:
+        return {server["image"] for server in hetzner.records.values()}
+
+    stack = Scaler(hetzner.folder, environ=hetzner.environ, lock_timeout=timedelta(seconds=1))
+    stack.ensure(2)
+    old = images()
+    hetzner.world.add_snapshot("hetzner", "newer", labels={"role": "worker"}, disk=20)
+    pace: dict[str, Any] = {"surge": 2, "canary": 0, "bake": timedelta(seconds=1)}
+    (schedule,) = stack.plan_roll("worker", **pace).schedules
+    assert ([wave.size for wave in schedule.waves], schedule.most, schedule.fewest) == ([2], 4, 2)
+    with pytest.raises(LimitError, match="create and delete 4 servers together"):
+        stack.roll(max_change=3, **pace)
+    with RunLock(hetzner.state_dir, "demo.roll").held("roll", SystemClock(), within=timedelta(0), note=print):
+        with pytest.raises(LockedError):
+            stack.roll(**pace)
+        assert images() == old
+    assert stack.roll(**pace).outcome == "converged"
+    assert images().isdisjoint(old)
+    assert stack.abandon_roll().outcome in ("converged", "unchanged")
+    assert stack.roll_back("worker").outcome == "converged"
+    assert images() == old
+    assert len(hetzner.agreed()) == 2
+    for wrong in ({"surge": 0}, {"surge": -1}, {"group": "x"}):
+        with pytest.raises(UsageError):
+            stack.roll(**wrong)
 
 
 def test_import_scaler_is_light(hetzner: Project) -> None:

@@ -40,6 +40,15 @@ def roll(project: Project, *arguments: str, code: int = 0) -> dict[str, Any]:
     return document
 
 
+def applied(project: Project, plan: str) -> dict[str, Any]:
+    """Carry out the plan of a roll to its end."""
+    process = project.start("apply", plan, "-o", "json")
+    output, errors = process.communicate(timeout=600)
+    assert process.returncode == 0, errors
+    document: dict[str, Any] = json.loads(output)
+    return document
+
+
 def images(project: Project) -> dict[str, int]:
     """How many servers have each image."""
     found = [server["image"] for server in project.records.values()]
@@ -50,14 +59,22 @@ def images(project: Project) -> dict[str, int]:
 def test_a_fleet_of_twenty_is_never_fewer_than_twenty_nor_more_than_three_above(project: Project) -> None:
     fleet(project, 20)
     (old,) = images(project)
-    shown = project.run("roll", "--surge", "3", "--preview", "-o", "json").document
+    pace = ("--surge", "3", "--bake", "1s")
+    shown = project.run("roll", *pace, "--preview", "--out", "plan.json", "-o", "json").document
     assert len(shown["outdated"]) == 20
     assert [step["action"] for step in shown["steps"]] == ["create"]
     assert images(project) == {old: 20}
+    schedule = shown["schedules"]["worker"]
+    assert (schedule["outdated"], schedule["most"], schedule["fewest"]) == (20, 23, 20)
+    assert schedule["takes_s"] >= 8 * schedule["boot_s"]
     with watching(project) as seen:
-        result = roll(project, "--surge", "3")
+        # A plan that was reviewed is carried out to its last wave.
+        result = roll(project, "--surge", "3") if project.vendor is HETZNER else applied(project, "plan.json")
     assert result["outcome"] == "converged"
     assert (min(seen.running), max(seen.there)) == (20, 23)
+    waves = [event["reason"] for event in project.events if event["event"] == "roll.wave"]
+    sizes = [wave["size"] for wave in schedule["waves"]]
+    assert waves == [f"worker: wave {number}: {size} to replace" for number, size in enumerate(sizes, start=1)]
     (new,) = images(project)
     assert new != old
     assert len(project.agreed()) == 20
@@ -82,6 +99,37 @@ def test_a_canary_that_never_gets_ready_is_all_that_a_bad_image_costs(project: P
     project.describe(limit=30)
     project.ensure("4")
     assert images(project) == {old: 4}
+
+
+READY = """#!/bin/sh
+[ -e rolling ] || exit 0
+[ -d "good/$1" ] && exit 0
+[ "$(ls good | wc -l)" -lt 8 ] && mkdir -p "good/$1" && exit 0
+exit 1
+"""
+"""In a roll, the first eight new servers get ready, and no other one."""
+
+
+@pytest.mark.acceptance("T15")
+def test_a_rollback_after_a_failure_in_the_third_wave_ends_with_twenty_on_the_old_image(served: Project) -> None:
+    (served.folder / "ready.sh").write_text(READY, encoding="utf-8")
+    (served.folder / "ready.sh").chmod(0o755)
+    (served.folder / "good").mkdir()
+    fleet(served, 20, start_within="40s", ready={"command": ["./ready.sh", "{name}"]})
+    (old,) = images(served)
+    (served.folder / "rolling").touch()
+    with watched(served.folder.parent / "world.db", served.vendor, leaving=True) as seen:
+        failed = roll(served, "--canary", "1", "--surge", "7", code=1)
+        assert "roll_failed" in {failure["code"] for failure in failed["failures"]}
+        assert served.state["orders"]["rolls"]["worker"]["waves"] == 3
+        assert sorted(images(served).values()) == [8, 12]
+        assert images(served)[old] == 12
+        (served.folder / "rolling").unlink()
+        roll(served, "--rollback", "--surge", "7")
+    assert images(served) == {old: 20}
+    assert (min(seen.running), max(seen.there)) == (20, 27)
+    assert sum(server["status"] == "running" for server in served.records.values()) == 20
+    assert len(served.agreed()) == 20
 
 
 def test_a_roll_that_succeeded_is_rolled_back(hetzner: Project) -> None:

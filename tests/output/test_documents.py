@@ -72,6 +72,7 @@ DOCUMENT = {
     "held": {},
     "unchecked": {},
     "outdated": {},
+    "schedules": {},
     "renamed": {},
     "kept": {},
     "violations": [],

@@ -69,6 +69,7 @@ from scaler.model.identity import Identity, Place
 from scaler.model.lifecycle import Phase
 from scaler.model.orders import Orders
 from scaler.model.ownership import Owner
+from scaler.records.boots import removal_times
 from scaler.records.shortages import Shortages
 from scaler.records.transitions import pause_events, roll_events, transitions
 from scaler.support.time_limit import TimeLimit
@@ -191,6 +192,8 @@ class FakeCloud:
     account_id: str | None = None
     """Hetzner's is not told."""
     quota: int | None = None
+    months: dict[str, Decimal] = field(default_factory=dict)
+    """What servers of some types cost a month."""
     tells_quota: bool = False
     """Whether the account's quota can be read; Hetzner's cannot."""
     most_addresses: int | None = None
@@ -403,7 +406,7 @@ class FakeCloud:
                     location=location,
                     available=(kind, location) not in self.shown_full,
                     per_hour=Decimal("0.01"),
-                    per_month=Decimal(5),
+                    per_month=self.months.get(kind, Decimal(5)),
                     disk=40,
                     architecture="x86",
                 )
@@ -718,6 +721,8 @@ class FakeRecords:
     """`ports.Records` in memory, with the events that the real one would log."""
 
     def __init__(self, fuse: Fuse) -> None:
+        self.boots: dict[str, list[timedelta]] = {}
+        """What it says of past boots."""
         self.fuse = fuse
         self.servers: dict[str, Server] = {}
         self.given: Orders | None = None
@@ -775,8 +780,11 @@ class FakeRecords:
     def share(self) -> None:
         self.fuse.burn()
 
+    def removal_times(self) -> Mapping[str, Sequence[timedelta]]:
+        return removal_times(self.events)
+
     def boot_times(self) -> Mapping[str, Sequence[timedelta]]:
-        return {}
+        return self.boots
 
     def lose(self) -> None:
         self.servers, self.given, self.known_identity = {}, None, None
