@@ -57,11 +57,13 @@ def test_the_tutorial_does_what_it_says(hetzner: Project, redis_port: int) -> No
         "  backlog jobs        4: jobs is 35, at 10 per server: 3.5",
         "Plan: 4 to add, 0 to change, 0 to remove.",
         "worker: 4 stays (4 of 4 ready)",
-        "  stabilisation       0 becomes 4: asked for less than 10s yet",
         "worker: 4 → 1 (4 of 4 ready)",
     ):
         assert line in told
         assert line in TUTORIAL.read_text(encoding="utf-8") or line.startswith("worker: 4 → 1")
+    # The page's words, or those that a slow machine gets, on which the four were asked for more than ten seconds ago.
+    assert "  stabilisation       0 becomes 4: asked for less than 10s yet" in TUTORIAL.read_text(encoding="utf-8")
+    assert re.search("^  stabilisation       0 becomes 4: (asked for less than 10s yet|4 is the mildest)", told, re.M)
     prices = re.findall(r"^cost +([0-9.]+) EUR +([0-9.]+) EUR$", told, re.MULTILINE)
     [(eager, calm)] = prices
     assert float(calm) < float(eager), "the page says that the calmer policy is cheaper"

@@ -18,6 +18,7 @@ import requests
 import yaml
 
 from tests.e2e.conftest import Make
+from tests.support.profile import IS_CALM
 from tests.support.project import DIGITALOCEAN, HETZNER, ROOT, TOKEN, Project, Ran, Vendor, finish, wait_until
 
 pytestmark = pytest.mark.engine
@@ -102,6 +103,11 @@ def actions(ran: Ran) -> set[str]:
     return {action for action, _, _ in ran.steps}
 
 
+def did(ran: Ran, *wanted: str) -> bool:
+    """Whether the run did this; on an unpleasant cloud the one before it may have: then its servers are adopted."""
+    return actions(ran) == {*wanted} if IS_CALM else actions(ran) <= {*wanted, "adopt"}
+
+
 def refuse_another_place(project: Project) -> None:
     """What would win over the spec's endpoint and the environment's token is refused."""
     settings = project.folder / "Pulumi.demo.yaml"
@@ -140,14 +146,14 @@ def test_the_way_back_and_the_way_there(stocked: Project) -> None:
     assert stocked.ensure().document["outcome"] == "unchanged"
     stocked.run("refresh")
     grown = stocked.ensure(*raised(stocked, 1))
-    assert actions(grown) == {"create"}
+    assert did(grown, "create")
     assert made.items() < stocked.agreed().items()
     every_set(stocked, "scaler", full={"labels": {"team": "other"}})
-    assert actions(stocked.ensure(*raised(stocked, 1))) == {"update"}
+    assert did(stocked.ensure(*raised(stocked, 1)), "update")
     assert {stocked.vendor.labels_of(stocked.machine(f"demo-full-{n}"))["team"] for n in (1, 2)} == {"other"}
     stocked.run("protect", "demo-plain-1")
     replaced = stocked.run("replace", "demo-full-1", "--yes", "-o", "json")
-    assert actions(replaced) == {"create", "delete"}
+    assert did(replaced, "create", "delete")
     left = dict(stocked.agreed())
     assert made.items() - left.items() == {("demo-full-1", made["demo-full-1"])}
 
@@ -155,10 +161,10 @@ def test_the_way_back_and_the_way_there(stocked: Project) -> None:
     every_set(stocked, "official", full={"labels": {"team": "other"}})
     assert stocked.ensure(*raised(stocked, 1)).document["outcome"] == "unchanged"
     grown = stocked.ensure(*raised(stocked, 2))
-    assert actions(grown) == {"create"}
+    assert did(grown, "create")
     assert left.items() < stocked.agreed().items()
     shrunk = stocked.ensure(*raised(stocked, 0))
-    assert actions(shrunk) == {"delete"}
+    assert did(shrunk, "delete")
     every_set(stocked, "scaler")
     stocked.run("destroy", "--yes")
     assert stocked.agreed() == {}
