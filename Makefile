@@ -38,6 +38,10 @@ help: ## list the targets
 # Of the imitation of Azure Blob Storage that some tests talk to.
 AZURITE := 3.35.0
 
+# Of the program that checks workflows of GitHub, and where it is put. It is built with Go.
+ACTIONLINT := v1.7.12
+TOOLS ?= /usr/local/bin
+
 demo: engine ## five servers on the embedded cloud, then two, then none; PROFILE=hostile: on an unpleasant one
 	project=$$(mktemp -d)
 	trap 'rm -rf "$$project"' EXIT
@@ -131,13 +135,18 @@ engine: $(INSTALLED) ## find the Pulumi engine, or install it
 tools: ## install the programs that some tests start (apt-get, as root); without them these tests are skipped
 	missing=
 	for pair in hcloud:hcloud-cli redis-server:redis-server prometheus:prometheus \
-	    rabbitmq-server:rabbitmq-server mariadbd:mariadb-server chromium:chromium zsh:zsh fish:fish; do
+	    rabbitmq-server:rabbitmq-server mariadbd:mariadb-server chromium:chromium zsh:zsh fish:fish \
+	    gh:gh shellcheck:shellcheck; do
 	  command -v "$${pair%%:*}" >/dev/null || missing="$$missing $${pair##*:}"
 	done
 	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$$missing postgresql"
 	# An Azure Blob Storage. Where npm is not, neither is it worth the packages that npm brings.
 	if ! command -v azurite-blob >/dev/null && command -v npm >/dev/null; then
 	  npm install --global --no-fund --no-audit azurite@$(AZURITE) || echo 'tools: azurite could not be installed' >&2
+	fi
+	if ! command -v actionlint >/dev/null && command -v go >/dev/null; then
+	  GOBIN=$(TOOLS) go install github.com/rhysd/actionlint/cmd/actionlint@$(ACTIONLINT) ||
+	    echo 'tools: actionlint could not be built' >&2
 	fi
 	if [ -z "$$missing" ]; then
 	  echo 'tools: all are installed'
@@ -151,7 +160,6 @@ tools: ## install the programs that some tests start (apt-get, as root); without
 	fi
 
 lock: $(INSTALLED) ## write requirements.lock anew: the newest versions that pyproject.toml allows, with hashes
-	$(BIN)/pip install --quiet --disable-pip-version-check 'uv>=0.8'
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --generate-hashes --upgrade \
 	  --no-header --no-annotate --no-emit-index-url --no-emit-find-links --output-file requirements.lock pyproject.toml
 

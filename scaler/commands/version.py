@@ -25,6 +25,8 @@ PACKAGES = ("pulumi", "pulumi-hcloud", "pulumi-digitalocean", "hcloud", "pydo")
 def version(context: Context) -> None:
     """Show the versions of scaler and its dependencies.
 
+    `engine` is the engine that is found, and `engine_pinned` the one that `scaler engine install` installs.
+
     \b
     Examples:
       scaler version
@@ -37,6 +39,7 @@ def version(context: Context) -> None:
         "scaler": VERSION,
         "python": platform.python_version(),
         "engine": _engine(),
+        "engine_pinned": binary.PINNED,
         **{package: _installed(package) for package in PACKAGES},
     }
     if context.output in (Output.JSON, Output.YAML):

@@ -24,22 +24,25 @@ from scaler.output.table import markdown_table, markdown_text
 from scaler.output.words import format_count
 from scaler.records.state import State
 
+_MOST_ROWS = 200
+"""Rows of a table of a result: a comment on GitHub holds 65536 characters."""
+
 
 def result_markdown(result: Result) -> str:
-    """Return a result: headline, remarks, steps, cost, and the servers to unfold."""
+    """Return a result: headline, cost, remarks, steps, and the servers to unfold; fold the steps of a plan."""
     planned = result.outcome == Outcome.PLANNED
     parts = [f"### {markdown_text(result.stack)}: plan" if planned else f"### {markdown_text(headline(result))}"]
     if planned or result.outcome == Outcome.REFUSED:
         parts.append(f"**{plan_summary(result)}**")
+    if result.cost:
+        parts.append(markdown_text(cost_planned(result.cost)))
     parts.append(_list(remarks(result)))
     parts.append(_list(f"{violation.level} policy: {violation}" for violation in result.violations))
     if result.steps:
-        parts.append(_steps(result.steps))
-    if result.cost:
-        parts.append(markdown_text(cost_planned(result.cost)))
+        steps = _steps(result.steps)
+        parts.append(_folded(format_count(len(result.steps), "step"), steps) if planned else steps)
     if servers := without_deleted(result.servers):
-        summary = format_count(len(servers), "server")
-        parts.append(f"<details><summary>{summary}</summary>\n\n{_servers(servers)}\n\n</details>")
+        parts.append(_folded(format_count(len(servers), "server"), _limited(_servers(servers[:_MOST_ROWS]), servers)))
     return "\n\n".join(part for part in parts if part)
 
 
@@ -58,9 +61,20 @@ def _list(sentences: Iterable[str]) -> str:
     return "\n".join(f"- {markdown_text(sentence)}" for sentence in sentences)
 
 
+def _folded(summary: str, text: str) -> str:
+    return f"<details><summary>{summary}</summary>\n\n{text}\n\n</details>"
+
+
+def _limited(table: str, whole: Sequence[object]) -> str:
+    """Return a table of the first rows, and how many it leaves out."""
+    left_out = len(whole) - _MOST_ROWS
+    return f"{table}\n\n… and {left_out} more." if left_out > 0 else table
+
+
 def _steps(reports: Sequence[StepReport]) -> str:
     """Return a row per step, or one for many equal steps."""
-    return markdown_table(["", "server", "action", "why", "result"], map(_step_cells, folded_steps(reports)))
+    rows = [_step_cells(equal) for equal in folded_steps(reports)]
+    return _limited(markdown_table(["", "server", "action", "why", "result"], rows[:_MOST_ROWS]), rows)
 
 
 def _step_cells(equal: Sequence[StepReport]) -> list[str]:

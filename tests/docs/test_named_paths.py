@@ -8,8 +8,8 @@ from pkgutil import resolve_name
 
 ROOT = Path(__file__).parents[2]
 PAGES = [*(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md")]
-FILES = {"scaler.service", "scaler.timer", "scaler.fish"}
-"""Files of systemd and of a shell, and no Python names."""
+FILES = {"scaler.service", "scaler.timer", "scaler.fish", "scaler.yml"}
+"""Files of systemd, of a shell and of GitHub, and no Python names."""
 
 
 def exists(name: str) -> bool:

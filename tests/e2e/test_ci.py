@@ -13,14 +13,17 @@ import subprocess
 import sys
 import sysconfig
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from scaler.engine.binary import PINNED
+from scaler.support.version import VERSION
 from tests.support.project import ROOT, Project, Ran, finish
+from tests.support.review import BOT, TOKEN, GitHubReview, GitLabReview
 
 CI = {"CI": "true"}
 
@@ -100,7 +103,7 @@ def test_the_action_scales_and_tells_later_steps(hetzner: Project, tools: Path) 
     assert {server["name"] for server in json.loads(told["servers"])} == set(hetzner.machines)
     declared = {name: value["value"] for name, value in ACTION["outputs"].items()}
     assert declared == {name: f"${{{{ steps.scaler.outputs.{name} }}}}" for name in declared}
-    assert declared.keys() == told.keys()
+    assert declared.keys() - {"failed_stacks"} == told.keys()
     summary = (hetzner.folder / "github.md").read_text(encoding="utf-8")
     assert summary.startswith("### demo: 2 of 2 ready")
     assert "| demo-worker-2 |" in summary
@@ -123,45 +126,121 @@ def test_the_action_answers_every_question_beforehand() -> None:
     assert set(answered.split(" | ")) == asking
 
 
-def test_the_engine_is_kept_for_its_version(hetzner: Project, tools: Path) -> None:
-    shell(hetzner, tools, STEPS["Name the version"]["run"], code=0, **github(hetzner))
-    assert re.fullmatch(r"[0-9]+(\.[0-9]+)+", facts(hetzner.folder / "github.output")["scaler"])
-    assert "steps.version.outputs.scaler" in STEPS["Keep the engine"]["with"]["key"]
+def test_the_engine_is_kept_for_its_versions(hetzner: Project, tools: Path) -> None:
+    shell(hetzner, tools, STEPS["Name the versions"]["run"], code=0, **github(hetzner))
+    assert facts(hetzner.folder / "github.output") == {"scaler": VERSION, "engine_pinned": PINNED}
+    key = STEPS["Keep the engine"]["with"]["key"]
+    assert set(re.findall(r"steps\.versions\.outputs\.(\w+)", key)) == {"scaler", "engine_pinned"}
+
+
+AUTOSCALE = {
+    "metrics": {"busy": {"command": {"run": ["echo", "60"]}}},
+    "rules": [{"target": {"metric": "busy", "value": 60}}],
+}
+"""A block that leaves the count as it is."""
+
+
+def test_each_output_of_several_stacks_is_declared(hetzner: Project, tools: Path) -> None:
+    hetzner.describe(groups={"worker": {"max": 5, "autoscale": AUTOSCALE}})
+    spec = hetzner.spec_path.read_text(encoding="utf-8")
+    hetzner.spec_path.with_name("other.yaml").write_text(spec, encoding="utf-8")
+    act(hetzner, tools, command="autoscale", options="--all --preview")
+    told = facts(hetzner.folder / "github.output")
+    assert told["stack"] == "demo,other"
+    assert told.keys() == ACTION["outputs"].keys()
 
 
 WORKFLOW = read("ci/github.yml")
 
 
-def test_the_workflow_comments_once_and_replaces_its_comment(hetzner: Project, tools: Path) -> None:
-    """With a program instead of GitHub's `gh`, which notes what it is asked for."""
+@pytest.fixture
+def pull_request(tmp_path: Path) -> Iterator[GitHubReview]:
+    """A pull request that the real `gh` reads and writes, through a socket of its settings."""
+    if not shutil.which("gh"):
+        pytest.skip("gh is not installed: make tools")
+    with GitHubReview(tmp_path / "github.socket") as review:
+        yield review
+
+
+def test_the_workflow_comments_once_and_replaces_its_comment(
+    hetzner: Project, tools: Path, pull_request: GitHubReview, tmp_path: Path
+) -> None:
     steps = {step.get("name") or step["uses"]: step for step in WORKFLOW["jobs"]["preview"]["steps"]}
     given = steps["./scaler"]["with"]
-    act(hetzner, tools, command=given["command"], options=given["options"], stack="demo")
-    (tools / "gh").write_text('#!/bin/sh\necho "$*" >> asked\ncase "$*" in *--paginate*) cat known ;; esac\n')
-    (tools / "gh").chmod(0o755)
-    environ = {**github(hetzner), "GITHUB_REPOSITORY": "shop/web", "NUMBER": "7", "SCALER_STACK": "demo"}
-    for known, method in (
-        ("", "POST repos/shop/web/issues/7/comments"),
-        ("33\n", "PATCH repos/shop/web/issues/comments/33"),
-    ):
-        (hetzner.folder / "known").write_text(known)
+    marker = "<!-- scaler demo -->"
+    # More than one page of others' comments, one of which pretends.
+    pretended = pull_request.write(f"{marker}\nnothing to see here", author=7)
+    for number in range(130):
+        pull_request.write(f"comment {number}", author=7)
+    settings = tmp_path / "gh"
+    settings.mkdir()
+    (settings / "config.yml").write_text(f"http_unix_socket: {tmp_path / 'github.socket'}\n", encoding="utf-8")
+    environ = {
+        **github(hetzner),
+        "GITHUB_REPOSITORY": "shop/web",
+        "NUMBER": "7",
+        "SCALER_STACK": "demo",
+        "GH_TOKEN": TOKEN,
+        "GH_CONFIG_DIR": str(settings),
+    }
+
+    def commented(count: int) -> str:
+        hetzner.describe(groups={"worker": {"count": count}})
+        act(hetzner, tools, command=given["command"], options=given["options"], stack="demo")
         shell(hetzner, tools, steps["Comment"]["run"], code=0, **environ)
-        asked = (hetzner.folder / "asked").read_text(encoding="utf-8").splitlines()
-        assert asked[-2].startswith("api --paginate repos/shop/web/issues/7/comments")
-        assert asked[-1] == f"api --silent --method {method} --field body=@comment.md"
-    comment = (hetzner.folder / "comment.md").read_text(encoding="utf-8")
-    head, _, folded = comment.partition("<details>")
-    assert head.startswith("<!-- scaler demo -->\n### demo: plan\n")
-    assert "to add" in head
-    assert "Cost: " in head
+        [comment] = [each for each in pull_request.comments if each.author == BOT]
+        return comment.body
+
+    head, _, folded = commented(3).partition("<details>")
+    assert head.startswith(f"{marker}\n### demo: plan\n\n**Plan: 3 to add, 0 to change, 0 to remove.**\n\nCost: EUR +")
+    assert folded.startswith("<summary>3 steps</summary>")
     assert "| demo-worker-1 |" in folded
+    assert "Plan: 5 to add" in commented(5), "the comment was replaced"
+    assert pretended.body == f"{marker}\nnothing to see here"
+    assert len(pull_request.comments) == 132
+    assert hetzner.changes == []
 
 
-def test_the_workflow_uses_what_the_action_has() -> None:
-    for job in WORKFLOW["jobs"].values():
+def test_the_workflow_is_whole() -> None:
+    """What runs when, with which rights, and never two at once."""
+    when = WORKFLOW[True]  # `on` is a truth value in YAML 1.1
+    assert when.keys() == {"pull_request", "push", "schedule"}
+    assert WORKFLOW["permissions"] == {"contents": "read"}
+    credentials = {"HCLOUD_TOKEN", "DIGITALOCEAN_TOKEN", "PULUMI_BACKEND_URL", "PULUMI_CONFIG_PASSPHRASE"}
+    assert credentials | {"PGPASSWORD", "PULUMI_ACCESS_TOKEN"} <= WORKFLOW["env"].keys()
+    preview, scale = WORKFLOW["jobs"]["preview"], WORKFLOW["jobs"]["scale"]
+    assert preview["permissions"] == {"contents": "read", "id-token": "write", "pull-requests": "write"}
+    assert scale["permissions"] == {"contents": "read", "id-token": "write"}
+    for job in (preview, scale):
+        assert job["concurrency"]
         [step] = [step for step in job["steps"] if step.get("uses") == "./scaler"]
         assert step["with"].keys() <= ACTION["inputs"].keys()
-        assert job["permissions"]["id-token"] == "write", "for the credentials of the backend"
+        signed_in = {step["uses"].split("@")[0] for step in job["steps"] if "vars." in step.get("if", "")}
+        assert signed_in == {"aws-actions/configure-aws-credentials", "azure/login", "google-github-actions/auth"}
+
+
+def test_the_workflows_jobs_run_with_the_credentials_that_are_not_set(hetzner: Project, tools: Path) -> None:
+    """GitHub makes an empty text of a secret or a variable that is not there."""
+    empty = {name: "" for name, value in WORKFLOW["env"].items() if "secrets." in value or "vars." in value}
+    assert "PULUMI_BACKEND_URL" in empty
+    hetzner.environ |= empty | {"GOOGLE_OAUTH_ACCESS_TOKEN": ""}
+    hetzner.describe(groups={"worker": {"max": 5, "autoscale": AUTOSCALE}})
+    step = WORKFLOW["jobs"]["scale"]["steps"][-1]
+    event, scheduled, otherwise = re.findall(r"'(\w+)'", step["with"]["command"])
+    assert event == "schedule"
+    act(hetzner, tools, command=otherwise, options=step["with"]["options"])
+    assert len(hetzner.agreed()) == 3
+    act(hetzner, tools, command=scheduled, options=step["with"]["options"])
+    assert facts(hetzner.folder / "github.output")["error"] == ""
+
+
+def test_previews_need_a_token_that_may_only_read(served: Project, tools: Path) -> None:
+    served.run("ensure", "1", "--yes")
+    served.world.set_tokens(served.vendor.name, readonly=True)
+    before = len(served.changes)
+    act(served, tools, command="preview", counts="2", stack="demo")
+    assert facts(served.folder / "github.output")["outcome"] == "planned"
+    assert len(served.changes) == before
 
 
 def test_inputs_of_several_lines_count_whole(hetzner: Project, tools: Path) -> None:
@@ -239,38 +318,92 @@ def test_the_action_installs_a_scaler_that_works(hetzner: Project, tmp_path: Pat
 # Other pipelines, systemd and cron
 
 
+GITLAB = read("ci/gitlab.yml")
+
+
+def gitlab(project: Project, tools: Path, job: str, *, code: int = 0, **environ: str) -> Ran:
+    """Run one job as GitLab does: what comes before and the script in one shell, what comes after in another."""
+    base = GITLAB[".scaler"]
+    assert GITLAB[job]["extends"] == ".scaler"
+    known = {"SCALER_STACK": "demo", "CI_PROJECT_DIR": str(project.folder), **environ}
+    variables = {key: re.sub(r"\$(\w+)", lambda name: known[name[1]], text) for key, text in base["variables"].items()}
+    script = "\n".join([*base["before_script"], *GITLAB[job]["script"]])
+    ran = shell(project, tools, script, code=code, **known, **variables)
+    for after in GITLAB[job].get("after_script", ()):
+        shell(project, tools, after, **known, **variables)
+    return ran
+
+
 def test_gitlabs_jobs(hetzner: Project, tools: Path) -> None:
-    jobs = read("ci/gitlab.yml")
-    base = jobs[".scaler"]
-
-    def run(job: str, code: int = 0) -> Ran:
-        assert jobs[job]["extends"] == ".scaler"
-        variables = {
-            key: value.replace("$CI_PROJECT_DIR", str(hetzner.folder)) for key, value in base["variables"].items()
-        }
-        script = "\n".join([*base["before_script"], *jobs[job]["script"]])
-        return shell(hetzner, tools, script, code=code, SCALER_STACK="demo", **variables)
-
-    run("scaler:preview")
+    gitlab(hetzner, tools, "scaler:preview")
     assert hetzner.changes == []
     assert "Plan: 3 to add" in (hetzner.folder / "scaler.md").read_text(encoding="utf-8")
-    run("scaler:ensure")
+    gitlab(hetzner, tools, "scaler:ensure")
     assert len(hetzner.agreed()) == 3
-    written = {hetzner.folder / name for name in [*base["artifacts"]["paths"], base["artifacts"]["reports"]["dotenv"]]}
+    artifacts = GITLAB[".scaler"]["artifacts"]
+    written = {hetzner.folder / name for name in [*artifacts["paths"], artifacts["reports"]["dotenv"]]}
     assert all(path.is_file() for path in written)
-    told = facts(hetzner.folder / base["artifacts"]["reports"]["dotenv"])
+    told = facts(hetzner.folder / "scaler.env")
     assert told["SCALER_OUTCOME"] == "converged"
     assert all(re.fullmatch("[A-Z_]+", key) for key in told)
     assert json.loads((hetzner.folder / "scaler.json").read_text(encoding="utf-8"))["outcome"] == "converged"
+    hetzner.describe(groups={"worker": {"max": 5, "autoscale": AUTOSCALE}})
+    gitlab(hetzner, tools, "scaler:autoscale")
+    assert facts(hetzner.folder / "scaler.env")["SCALER_CHANGED"] == "false"
 
     # A run that is refused leaves reports of its own, not those of the run before.
     hetzner.describe(groups={"worker": {"count": 0}})
     with (hetzner.folder / "stacks" / "demo.yaml").open("a") as spec:
         spec.write("nonsense: 1\n")
-    shell(hetzner, tools, jobs["scaler:ensure"]["script"][0], code=65)
+    gitlab(hetzner, tools, "scaler:ensure", code=65)
     assert facts(hetzner.folder / "scaler.env")["SCALER_ERROR"] == "spec_invalid"
     assert json.loads((hetzner.folder / "scaler.json").read_text(encoding="utf-8"))["error"]["code"] == "spec_invalid"
     assert len(hetzner.machines) == 3
+
+
+def test_gitlabs_preview_writes_one_note_and_replaces_it(hetzner: Project, tools: Path) -> None:
+    marker = "<!-- scaler demo -->"
+    with GitLabReview() as merge_request:
+        pretended = merge_request.write(f"{marker}\nnothing to see here", author=7)
+        for number in range(130):
+            merge_request.write(f"note {number}", author=7)
+        environ = {
+            "CI_API_V4_URL": merge_request.url,
+            "CI_PROJECT_ID": "12",
+            "CI_MERGE_REQUEST_IID": "7",
+            "SCALER_NOTES_TOKEN": TOKEN,
+        }
+
+        def noted(count: int, code: int = 0) -> str:
+            hetzner.describe(groups={"worker": {"count": count}})
+            gitlab(hetzner, tools, "scaler:preview", code=code, **environ)
+            [note] = [each for each in merge_request.comments if each.author == BOT]
+            return note.body
+
+        head, _, folded = noted(3).partition("<details>")
+        assert head.startswith(
+            f"{marker}\n### demo: plan\n\n**Plan: 3 to add, 0 to change, 0 to remove.**\n\nCost: EUR +"
+        )
+        assert "| demo-worker-1 |" in folded
+        assert "Plan: 5 to add" in noted(5), "the note was replaced"
+        assert "spec_invalid" in noted(11, code=65), "more than `limit`"
+        assert pretended.body == f"{marker}\nnothing to see here"
+        assert len(merge_request.comments) == 132
+    assert hetzner.changes == []
+
+
+def test_gitlabs_token_for_the_backends_role_is_where_aws_clients_read_it(hetzner: Project, tools: Path) -> None:
+    [sign_in] = [each for each in GITLAB[".scaler"]["before_script"] if "AWS_ROLE_ARN" in each]
+    script = f'{sign_in}\ncat "$AWS_WEB_IDENTITY_TOKEN_FILE"; stat -c %a "$AWS_WEB_IDENTITY_TOKEN_FILE"'
+    given = {"AWS_ROLE_ARN": "arn:aws:iam::1:role/scaler", "SCALER_ID_TOKEN": "signed", "TMPDIR": str(hetzner.folder)}
+    assert shell(hetzner, tools, script, **given).stdout == "signed600\n"
+    assert GITLAB[".scaler"]["id_tokens"].keys() == {"SCALER_ID_TOKEN"}
+    shell(hetzner, tools, f'{sign_in}\ntest -z "${{AWS_WEB_IDENTITY_TOKEN_FILE:-}}"')
+
+
+def test_gitlab_keeps_the_engine_for_its_versions() -> None:
+    assert GITLAB[".scaler"]["variables"]["SCALER_VERSIONS"] == f"{VERSION}-{PINNED}"
+    assert GITLAB[".scaler"]["cache"]["key"] == "scaler-$SCALER_VERSIONS"
 
 
 def test_woodpeckers_step(hetzner: Project, tools: Path) -> None:
