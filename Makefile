@@ -6,7 +6,7 @@ SHELL := bash
 .SILENT:
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit check faults soak fuzz hostile night lint format docs site bench engine tools lock newest clean
+.PHONY: help demo test unit check faults soak fuzz hostile night lint format docs recording site bench engine tools lock newest clean
 
 # Where the virtual environment is. PYTHON=/path/to/python chooses the interpreter that it is made with.
 VENV ?= .venv
@@ -33,7 +33,7 @@ SITE ?= build/site
 APT_INSTALL := DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends
 
 help: ## list the targets
-	awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 # Of the imitation of Azure Blob Storage that some tests talk to.
 AZURITE := 3.35.0
@@ -86,11 +86,12 @@ unit: $(INSTALLED) ## the tests that start no server, browser or engine; ARGS="-
 hostile: engine ## reach random counts on an unpleasant cloud; ARGS="--seeds 20 --counts 10 --cloud hetzner"
 	$(BIN)/python tests/faults/hostile.py $(ARGS)
 
-night: engine ## everything on an unpleasant cloud, for a night: counts, kills and faults, the soak, the end-to-end tests
+night: engine ## everything on an unpleasant cloud, for a night: counts, kills and faults, the soak, the end-to-end tests; the installers
 	$(BIN)/python tests/faults/hostile.py
 	$(BIN)/python tests/faults --profile hostile --most 200
 	for cloud in hetzner digitalocean; do $(BIN)/python tests/faults/soak.py --profile hostile --operations 300 --cloud $$cloud; done
 	SCALER_TEST_PROFILE=hostile $(BIN)/python -m pytest tests/e2e $(ARGS)
+	SCALER_TEST_INSTALLERS=1 $(BIN)/python -m pytest tests/packaging/test_first_screen.py
 
 lint: $(INSTALLED) ## style, types and direction of imports
 	$(BIN)/ruff check .
@@ -116,6 +117,9 @@ bench: engine ## measure against the numbers to reach; ARGS chooses
 
 docs: $(INSTALLED) ## make the commands' pages from the code
 	$(BIN)/python -m scaler.commands.reference
+
+recording: engine ## make the README's recording of a terminal from a real run on the embedded cloud
+	$(BIN)/python docs/recording/record.py docs/recording/first-run.svg
 
 # A copy with the tree's layout, since pages link to the README, to templates and to examples.
 site: $(INSTALLED) ## build the documentation as a site in build/site; a link that leads nowhere is an error

@@ -44,12 +44,17 @@ def install(context: Context, *, from_source: bool) -> None:
     \b
     Exit codes: 0 installed, 69 neither way worked.
     """
+    _print(install_engine(context, from_source=from_source), context)
+
+
+def install_engine(context: Context, *, from_source: bool = False) -> Path:
+    """Install the engine, unless it is there; report the progress, and return its path. UnavailableError."""
 
     def report(line: str) -> None:
         if context.verbosity >= 0:
             click.echo(f"scaler: {line}", err=True)
 
-    _print(engine_binary.install(os.environ, report=report, from_source=from_source), context)
+    return engine_binary.install(os.environ, report=report, from_source=from_source)
 
 
 @engine.command(cls=Command)

@@ -13,9 +13,11 @@ import click
 from scaler.commands.command import Command, common_options
 from scaler.commands.context import Context, Output
 from scaler.commands.document import dump
+from scaler.commands.engine import install_engine
 from scaler.commands.first_spec import DEFAULTS, FirstSpec, asked
 from scaler.config.strict_yaml import displayed
-from scaler.errors import ScalerError
+from scaler.engine import binary
+from scaler.errors import ScalerError, UnavailableError
 from scaler.support.documents import read_file
 
 PULUMI = """\
@@ -67,20 +69,23 @@ POLICIES = """\
 Put a Pulumi policy pack (CrossGuard) here to have rules of your own checked against every plan.
 """
 
+INSTALL_ENGINE = "The Pulumi engine is missing. Install it in your cache folder (about 120 MB)?"
 IGNORED = ".scaler/"
 SPEC_PATH = "stacks/dev.yaml"
 
 
 @click.command(cls=Command)
 @click.option("--cloud", type=click.Choice(list(DEFAULTS)), help="The cloud of the first stack. Default: hetzner.")
-@click.option("--yes", "-y", is_flag=True, help="Do not ask: the embedded cloud, and its defaults.")
+@click.option(
+    "--yes", "-y", is_flag=True, help="Do not ask: the embedded cloud, its defaults, and the engine if it is missing."
+)
 @common_options
 def init(context: Context, cloud: str | None, yes: bool) -> None:
     """Create a project in the current folder. Files that exist already are kept as they are.
 
     At a terminal, it asks for the cloud. Where a token is set, it also asks for the location, type, image and SSH
     keys, and checks them in the account; nothing is changed there. Otherwise the new stack uses the embedded cloud,
-    so you can try everything without an account.
+    so you can try everything without an account. If there is no Pulumi engine, it asks whether to install one.
 
     \b
     Examples:
@@ -89,7 +94,7 @@ def init(context: Context, cloud: str | None, yes: bool) -> None:
       scaler init -C servers
 
     \b
-    Exit codes: 0 written or kept, 1 a file cannot be written, 64 usage.
+    Exit codes: 0 written or kept, 1 a file cannot be written, 64 usage, 69 the engine cannot be installed.
     """
     asks = context.interactive and not yes and not (context.directory / SPEC_PATH).exists()
     first = asked(cloud, os.environ, context.clock) if asks else DEFAULTS[cloud or "hetzner"]
@@ -98,11 +103,27 @@ def init(context: Context, cloud: str | None, yes: bool) -> None:
     if context.output in (Output.JSON, Output.YAML):
         files = [{"path": path, "result": _word(new)} for path, new in written.items()]
         click.echo(dump({"files": files}, context.output))
-        return
-    for path, new in written.items():
-        click.echo(f"{_word(new):<7}  {path}")
+    else:
+        for path, new in written.items():
+            click.echo(f"{_word(new):<7}  {path}")
+    has_engine = _has_engine(context, yes=yes)
     if context.interactive and context.verbosity >= 0:
-        click.echo(f"Next: {'scaler preview' if first.is_embedded else 'scaler doctor, then scaler preview'}", err=True)
+        steps = [] if has_engine else [binary.INSTALL]
+        steps += ["scaler preview"] if first.is_embedded else ["scaler doctor", "scaler preview"]
+        click.echo(f"Next: {', then '.join(steps)}", err=True)
+
+
+def _has_engine(context: Context, *, yes: bool) -> bool:
+    """Return whether there is an engine; with `yes`, or if a person agrees, install a missing one."""
+    if os.environ.get("SCALER_ENGINE"):
+        return True  # whatever is wrong with the user's own, an install does not change it
+    try:
+        binary.find(os.environ)
+    except UnavailableError:
+        if not yes and not (context.interactive and click.confirm(INSTALL_ENGINE, default=True, err=True)):
+            return False
+        install_engine(context)
+    return True
 
 
 def _files(directory: Path, first: FirstSpec) -> list[tuple[str, str]]:

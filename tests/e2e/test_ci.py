@@ -330,7 +330,7 @@ def gitlab(project: Project, tools: Path, job: str, *, code: int = 0, **environ:
     script = "\n".join([*base["before_script"], *GITLAB[job]["script"]])
     ran = shell(project, tools, script, code=code, **known, **variables)
     for after in GITLAB[job].get("after_script", ()):
-        shell(project, tools, after, **known, **variables)
+        shell(project, tools, after, code=0, **known, **variables)
     return ran
 
 
@@ -395,7 +395,11 @@ def test_gitlabs_preview_writes_one_note_and_replaces_it(hetzner: Project, tools
 def test_gitlabs_token_for_the_backends_role_is_where_aws_clients_read_it(hetzner: Project, tools: Path) -> None:
     [sign_in] = [each for each in GITLAB[".scaler"]["before_script"] if "AWS_ROLE_ARN" in each]
     script = f'{sign_in}\ncat "$AWS_WEB_IDENTITY_TOKEN_FILE"; stat -c %a "$AWS_WEB_IDENTITY_TOKEN_FILE"'
-    given = {"AWS_ROLE_ARN": "arn:aws:iam::1:role/scaler", "SCALER_ID_TOKEN": "signed", "TMPDIR": str(hetzner.folder)}
+    given: dict[str, Any] = {
+        "AWS_ROLE_ARN": "arn:aws:iam::1:role/scaler",
+        "SCALER_ID_TOKEN": "signed",
+        "TMPDIR": str(hetzner.folder),
+    }
     assert shell(hetzner, tools, script, **given).stdout == "signed600\n"
     assert GITLAB[".scaler"]["id_tokens"].keys() == {"SCALER_ID_TOKEN"}
     shell(hetzner, tools, f'{sign_in}\ntest -z "${{AWS_WEB_IDENTITY_TOKEN_FILE:-}}"')

@@ -55,7 +55,7 @@ class Not:
 
 
 HOW: dict[tuple[str, str], Run | Elsewhere | Not] = {
-    ("README.md", "pip install '.[hetzner]'"): Not("downloads packages, and the engine: `make check` did both before"),
+    ("README.md", "pipx install"): Elsewhere("tests/packaging/test_first_screen.py"),
     ("README.md", "export HCLOUD_TOKEN=…"): Run(
         # The stack that `init` writes is embedded, and stays so with an editor that changes nothing.
         environ={"EDITOR": "true"},

@@ -73,3 +73,30 @@ def test_an_account_that_cannot_be_read_leaves_the_embedded_cloud(served: Projec
     assert process.returncode == 0
     assert "The spec uses the embedded cloud." in told
     assert yaml.safe_load((folder / "stacks/dev.yaml").read_text(encoding="utf-8"))["endpoint"] == "embedded"
+
+
+def without_engine(project: Project) -> None:
+    """Take the engine away, and the place where one could be installed."""
+    del project.environ["SCALER_ENGINE"]
+    blocked = project.folder / "a-file"
+    blocked.write_text("", encoding="utf-8")
+    project.environ["XDG_CACHE_HOME"] = str(blocked)
+
+
+def test_init_asks_whether_to_install_a_missing_engine(hetzner: Project) -> None:
+    without_engine(hetzner)
+    folder = hetzner.folder / "empty"
+    folder.mkdir()
+    with terminal(hetzner, "init", "-C", str(folder), "--cloud", "hetzner") as (here, process):
+        answer(here, "The Pulumi engine is missing.", "n")
+        assert "Next: scaler engine install, then scaler preview" in read_to_end(here)
+    assert process.returncode == 0
+    with terminal(hetzner, "init", "-C", str(folder)) as (here, process):
+        answer(here, "The Pulumi engine is missing.", "")
+        assert "The Pulumi engine cannot be installed." in read_to_end(here)
+    assert process.returncode == 69
+
+    # Without anybody to ask, nothing is fetched, unless --yes says so.
+    assert hetzner.run("init", "-C", str(folder)).code == 0
+    assert hetzner.run("init", "-C", str(folder), "--yes", code=69).stdout.startswith("kept ")
+    assert (folder / "stacks/dev.yaml").is_file()

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
 TOKEN = "token-of-the-pipeline"
@@ -81,7 +81,7 @@ class ReviewServer(ThreadingHTTPServer):
             0 if isinstance(self.server_address, str) else self.server_address[1],
         )
 
-    def __enter__(self) -> ReviewServer:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
