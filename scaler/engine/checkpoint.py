@@ -45,6 +45,8 @@ class Checkpoint:
     """URNs of resources whose operation was begun and not finished."""
     foreign: tuple[str, ...] = ()
     """URNs of resources that scaler did not declare: its program would delete them."""
+    provider: str = ""
+    """The URL of what encrypts its secrets; empty for a passphrase."""
 
 
 def read_deployment(deployment: Mapping[str, Any]) -> Checkpoint:
@@ -56,7 +58,15 @@ def read_deployment(deployment: Mapping[str, Any]) -> Checkpoint:
         outputs=_object(stack.get("outputs")),
         pending=tuple(_text(item["resource"]["urn"]) for item in deployment.get("pending_operations") or ()),
         foreign=tuple(item["urn"] for item in resources if is_foreign(item["urn"])),
+        provider=_provider(deployment),
     )
+
+
+def _provider(deployment: Mapping[str, Any]) -> str:
+    state = _object(_object(deployment.get("secrets_providers")).get("state"))
+    # Go reads names in any case, and the last one counts: two are none that anybody can know.
+    urls = [_text(value or "") for name, value in state.items() if name.lower() == "url"]
+    return " ".join(urls)
 
 
 def is_foreign(urn: str) -> bool:

@@ -17,7 +17,6 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import datetime
-from functools import partial
 from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 import grpc
@@ -37,11 +36,14 @@ from scaler.engine.secrets import (
     PASSPHRASE_FILE,
     is_about_secrets,
     name_variable,
+    require_allowed_provider,
+    require_allowed_settings,
     require_passphrase_file,
 )
 from scaler.engine.settings import EngineSettings
 from scaler.errors import EngineError, TimeUpError, UnavailableError
 from scaler.support.clock import Clock
+from scaler.support.engine_urls import cloud_of, provider_of
 
 if TYPE_CHECKING:
     from scaler.engine.policy_packs import PackFiles
@@ -229,7 +231,7 @@ class Engine:
         self._local = LocalBackend.at(settings.backend, settings.project, settings.stack)
         self._process = _Process(settings)
         self._process.place = place
-        self._process.before = partial(refuse_odd_files, settings, self._local)
+        self._process.before = self._require_sound_files
         self._workspace = automation.LocalWorkspace(
             work_dir=str(settings.directory),
             pulumi_home=str(settings.home) if settings.home else None,
@@ -238,6 +240,11 @@ class Engine:
         )
         self._stack = _Stack(settings.stack, self._workspace, self._process)
         self._exists = False
+
+    def _require_sound_files(self) -> None:
+        """Check what the engine reads before it does: nothing there may hold it up, or have it send keys elsewhere."""
+        refuse_odd_files(self._settings, self._local)
+        require_allowed_settings(self._settings.directory, self._settings.stack, self._settings.environ)
 
     @property
     def processes(self) -> int:
@@ -259,6 +266,7 @@ class Engine:
         if self._local and not self._exists:
             self._local.make()
             self._exists = self._local.exists()
+            self._require_provider(self._local.checkpoint())
         wait = self._lock_wait()
         while not self._exists:
             try:
@@ -282,13 +290,23 @@ class Engine:
 
     def checkpoint(self) -> Checkpoint:
         """Return the stack as last saved, empty if there is none. One process, or none for a local backend."""
-        return self._local.checkpoint() if self._local else read_deployment(self._export())
+        found = self._local.checkpoint() if self._local else read_deployment(self._export())
+        self._require_provider(found)
+        return found
+
+    def _require_provider(self, found: Checkpoint) -> None:
+        """Before its secrets are decrypted, check where the stack's own provider is: it comes from the backend."""
+        if found.provider:
+            is_cloud = found.provider.startswith("http")
+            reader = cloud_of if is_cloud else provider_of
+            require_allowed_provider(found.provider, self._settings.environ, "the state of the stack", reader)
 
     def read_with_secrets(self) -> Checkpoint:
         """Return the stack as last saved, empty if there is none, after its secrets were decrypted.
 
         Raises EngineError with the code `secrets` if they cannot be: no operation would begin. One process.
         """
+        self.checkpoint()
         return read_deployment(self._export("--show-secrets"))
 
     def preview(

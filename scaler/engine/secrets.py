@@ -7,18 +7,23 @@ makes a new stack with a passphrase, whatever the stack's settings file says, un
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from scaler.engine.yaml_file import read_yaml
-from scaler.errors import EngineError
-from scaler.support.documents import read_file
+from scaler.errors import EngineError, RefusedError, SpecError
+from scaler.support.documents import read_file, read_json
+from scaler.support.engine_urls import Destination, provider_of
+from scaler.support.hosts import ALLOWED, allowed_hosts
+from scaler.support.text import named
 
 PASSPHRASE = "PULUMI_CONFIG_PASSPHRASE"  # noqa: S105 - a name, no secret
 PASSPHRASE_FILE = "PULUMI_CONFIG_PASSPHRASE_FILE"  # noqa: S105
 
 _BY_PASSPHRASE = ("", "default", "passphrase")
+_SUFFIXES = (".yaml", ".yml", ".json")
+_PULUMI_CLOUD = "https://api.pulumi.com"
 _WRONG = "incorrect passphrase"
 
 _LARGEST_PASSPHRASE = 64 << 10
@@ -31,7 +36,7 @@ def chosen_provider(directory: Path, stack: str) -> str | None:
     None: the file names none, or a passphrase.
     """
     folder = directory / settings_folder(directory)
-    for suffix in (".yaml", ".yml", ".json"):
+    for suffix in _SUFFIXES:
         provider = str(_read(folder / f"Pulumi.{stack}{suffix}").get("secretsprovider") or "")
         if provider not in _BY_PASSPHRASE:
             return provider
@@ -40,7 +45,83 @@ def chosen_provider(directory: Path, stack: str) -> str | None:
 
 def settings_folder(directory: Path) -> str:
     """Return the folder of the stacks' settings files as a project names it, empty for its own."""
-    return str(_read(directory / "Pulumi.yaml").get("stackConfigDir") or "")
+    return _folder_in(_read(directory / "Pulumi.yaml"))
+
+
+def require_allowed_settings(directory: Path, stack: str, environ: Mapping[str, str]) -> None:
+    """Check the secrets providers that the stack's settings files name, as `require_allowed_provider` does.
+
+    Raises SpecError for a file in which the engine may see another provider than scaler does.
+    """
+    for path in _settings_files(directory, stack):
+        for provider in _providers_in(path):
+            if provider not in _BY_PASSPHRASE:
+                require_allowed_provider(provider, environ, path.name)
+
+
+def require_allowed_provider(
+    url: str, environ: Mapping[str, str], place: str, destination_of: Callable[[str], Destination] = provider_of
+) -> None:
+    """Raise RefusedError if a stack's key would go to a host that only `place` names, or there in clear text.
+
+    The engine sends the credentials of a cloud, or a Pulumi Cloud's token, along. SpecError for a URL that is not
+    understood.
+    """
+    try:
+        destination = destination_of(url)
+    except ValueError as error:
+        raise SpecError(
+            f"{place} names a secrets provider that scaler does not understand.",
+            why=str(error),
+            fix="Name one of awskms://, azurekeyvault://, gcpkms:// and hashivault://, or leave out `secretsprovider`.",
+            code="provider_invalid",
+        ) from None
+    foreign = destination.foreign(allowed_hosts(environ, _PULUMI_CLOUD))
+    if foreign or destination.is_clear:
+        host = foreign[0] if foreign else "another machine in clear text"
+        raise RefusedError(
+            f"The engine would send the key of the stack's secrets, and credentials, to {host}.",
+            why=f"only {place} says so",
+            fix=f"Set {ALLOWED}={host} where scaler runs, if that is right." if foreign else "Use https.",
+            code="provider_not_allowed",
+        )
+
+
+def _settings_files(directory: Path, stack: str) -> Iterator[Path]:
+    """Yield the files that may be the stack's settings: the engine prefers one kind of file, and scaler checks all."""
+    projects = [directory / f"Pulumi{suffix}" for suffix in _SUFFIXES]
+    for folder in {"", *(_folder_in(_checked(path)) for path in projects if path.exists())}:
+        for suffix in _SUFFIXES:
+            path = directory / folder / f"Pulumi.{stack}{suffix}"
+            if path.exists():
+                yield path
+
+
+def _providers_in(path: Path) -> Iterator[str]:
+    # Of JSON, Go reads names in any case.
+    yield from (str(value or "") for name, value in _checked(path).items() if name.lower() == "secretsprovider")
+
+
+def _checked(path: Path) -> Mapping[str, Any]:
+    """Return the mapping in a file; SpecError if it has none, or a key that is no text, which the engine makes one."""
+    try:
+        content = read_json(path) if path.suffix == ".json" else read_yaml(path)
+        if not isinstance(content or {}, Mapping) or not all(isinstance(name, str) for name in content or ()):
+            raise ValueError("it is no mapping of names")
+    except (OSError, ValueError) as error:
+        raise SpecError(
+            f"{path.name} cannot be read, so nobody knows where it sends the key of the stack's secrets.",
+            why=named(str(error)),
+            fix="Correct the file, or put it back.",
+            code="settings_invalid",
+        ) from None
+    return content or {}
+
+
+def _folder_in(project: Mapping[str, Any]) -> str:
+    """Return the folder of the stacks' settings files; `config` is its old name (pulumi: workspace/project.go)."""
+    old = project.get("config")
+    return str(project.get("stackConfigDir") or (old if isinstance(old, str) else "") or "")
 
 
 def default_passphrase(environ: Mapping[str, str], provider: str | None) -> dict[str, str]:

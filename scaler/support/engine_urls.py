@@ -141,6 +141,11 @@ def provider_of(url: str) -> Destination:
     return _destination(url, PROVIDERS)
 
 
+def cloud_of(url: str) -> Destination:
+    """Return where a Pulumi Cloud is; ValueError for a URL that is not understood."""
+    return _destination(url, ("https", "http"))
+
+
 def _destination(url: str, schemes: tuple[str, ...]) -> Destination:
     scheme, mark, rest = url.partition("://")
     if not mark or scheme not in schemes:

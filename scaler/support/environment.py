@@ -21,7 +21,7 @@ _CREDENTIAL = re.compile(
 )
 """Names of credentials, and all that belongs to a cloud or a state backend, such as the path of a file with a token."""
 
-_SCALER_S = re.compile(r"^(HCLOUD|DIGITALOCEAN|PULUMI)_")
+_SCALER_S = re.compile(r"^(HCLOUD|DIGITALOCEAN|PULUMI|AWS|AZURE|ARM|GOOGLE|GCLOUD|VAULT)_|^PG(PASS|SSL)")
 
 _HARMLESS = frozenset({"SSH_AUTH_SOCK", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PAGER", "CLOUDSDK_PYTHON"})
 """Variables that only look like credentials. An agent's socket is no secret, and most drains use ssh."""
@@ -45,7 +45,7 @@ def withheld(environ: Mapping[str, str], named: Collection[str] = ()) -> list[st
 
 
 def belongs_to_scaler(name: str) -> bool:
-    """Return whether a variable is of the clouds that scaler works with, or of its engine."""
+    """Return whether a variable is of the clouds, of the engine, or of where that keeps the state."""
     return bool(_SCALER_S.search(name))
 
 

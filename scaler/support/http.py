@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
+from requests.auth import AuthBase
 from requests.exceptions import InvalidProxyURL
 from requests.utils import select_proxy
 from urllib3.connectionpool import HTTPConnectionPool
@@ -26,15 +27,23 @@ from scaler.support.text import quoted
 _PROXY_SCHEMES = ("http", "https")
 
 
+class NoAuth(AuthBase):
+    """No credentials but the headers. As an `auth`, so that no entry of .netrc replaces them or adds any."""
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        return request
+
+
 class Session(requests.Session):
-    """A session whose timeouts are deadlines (`DeadlineAdapter`), and that leaves redirects alone.
+    """A session whose timeouts are deadlines (`DeadlineAdapter`), and that leaves redirects and ~/.netrc alone.
 
     The library's own reads all that comes with a redirect, whatever its size, also if it is told to
-    follow none.
+    follow none; and it sends the password that .netrc has for a host, or for any, whoever chose the URL.
     """
 
     def __init__(self) -> None:
         super().__init__()
+        self.auth = NoAuth()
         adapter = DeadlineAdapter()
         self.mount("https://", adapter)
         self.mount("http://", adapter)

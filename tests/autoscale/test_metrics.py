@@ -178,10 +178,18 @@ def test_a_token_is_sent(pages: servers.Pages) -> None:
 def test_no_source_gets_the_cloud_s_token_or_one_in_clear_text(pages: servers.Pages) -> None:
     pages.pages["/stats"] = (200, {}, "1")
     before = len(pages.seen)
-    for name in ("HCLOUD_TOKEN", "PULUMI_CONFIG_PASSPHRASE", "DIGITALOCEAN_ACCESS_TOKEN"):
+    for name in (
+        "HCLOUD_TOKEN",
+        "PULUMI_CONFIG_PASSPHRASE",
+        "DIGITALOCEAN_ACCESS_TOKEN",
+        "AWS_SECRET_ACCESS_KEY",
+        "AZURE_STORAGE_KEY",
+        "GOOGLE_CREDENTIALS",
+        "PGPASSWORD",
+        "VAULT_TOKEN",
+    ):
         source = HttpSource(url=f"{pages.url}/stats", token_env=name)
-        given = {"HCLOUD_TOKEN": "x", "PULUMI_CONFIG_PASSPHRASE": "x", "DIGITALOCEAN_ACCESS_TOKEN": "x"}
-        assert refusal(source, 5, **given) == f"{name} is not for sources of metrics: name another variable"
+        assert refusal(source, 5, **{name: "x"}) == f"{name} is not for sources of metrics: name another variable"
     source = HttpSource(url="http://stats.invalid/", token_env="STATS_TOKEN")
     told = (
         "credentials would be sent in clear text to stats.invalid: use https, or set SCALER_ALLOW_HOSTS=stats.invalid"

@@ -210,6 +210,19 @@ def test_a_server_gets_no_password_that_the_spec_does_not_name(
     assert b"from-the-file" not in answers[0]
 
 
+@pytest.mark.parametrize(
+    "parameter", ["sslkeylogfile=keys", "service=prod", "passfile=/root/.pgpass", "requirepeer=x", "krbsrvname=x"]
+)
+def test_the_url_of_postgresql_names_no_file_with_passwords_or_keys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parameter: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    name = parameter.partition("=")[0]
+    with pytest.raises(MetricError, match=f"the parameter {name}, which a metric may not set"):
+        read(SqlSource(url=f"postgresql://me@127.0.0.1:1/x?{parameter}", query="select 1"), request(30))
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("parameter", ["local_infile=1", "read_default_file=/root/.my.cnf", "init_command=drop"])
 def test_the_url_of_mysql_opens_no_file_of_this_machine(parameter: str) -> None:
     for url in (f"mysql://me@127.0.0.1:1/x?{parameter}", f"mariadb://me@127.0.0.1:1/x?charset=utf8mb4&{parameter}"):

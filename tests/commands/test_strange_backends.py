@@ -6,8 +6,6 @@ It listens on this machine, and is named as 0.0.0.0, which is not one of the add
 from __future__ import annotations
 
 import os
-import socketserver
-import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.commands import forked_commands
+from tests.support.listener import Listener, listening
 
 pytestmark = pytest.mark.server
 
@@ -44,29 +43,10 @@ COMMANDS = (
 )
 
 
-class Listener(socketserver.ThreadingTCPServer):
-    """A listener that closes each connection, and counts them."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), socketserver.BaseRequestHandler)
-        self.port: int = self.server_address[1]
-        self.connections = 0
-
-    def verify_request(self, request: object, client_address: object) -> bool:
-        self.connections += 1
-        return True
-
-
 @pytest.fixture
 def listener() -> Iterator[Listener]:
-    with Listener() as found:
-        thread = threading.Thread(target=found.serve_forever)
-        thread.start()
+    with listening() as found:
         yield found
-        found.shutdown()
-        thread.join()
 
 
 URLS = {

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.listener import listening
 from tests.support.project import HETZNER, Project, Vendor, everything_written, finish, wait_until
 
 MARKER = "M4RK3R"
@@ -180,9 +181,41 @@ def test_a_pipe_in_the_place_of_a_file_holds_no_command_up(hetzner: Project) -> 
         error = hetzner.ensure("worker=2", code=code).error
         assert "a pipe, a device or a socket" in json.dumps(error), path
         if path.name == "meta.yaml":
-            assert "a pipe, a device or a socket" in hetzner.run("doctor", code=1).stdout, path
+            assert "a pipe, a device or a socket" in hetzner.run("doctor", code=3).stdout, path
         path.unlink()
         if there:
             path.with_name("kept").rename(path)
     hetzner.ensure("worker=2")
     assert len(hetzner.agreed()) == 2
+
+
+def test_no_key_of_the_stack_goes_to_a_host_that_only_files_name(hetzner: Project) -> None:
+    """A secrets provider in the stack's settings file, and one in the state of a backend that came with the project.
+
+    The listener is named as 0.0.0.0, which is not one of the addresses that need no permission.
+    """
+    hetzner.environ |= {"AWS_ACCESS_KEY_ID": "one", "AWS_SECRET_ACCESS_KEY": "two"}
+    settings, anywhere = hetzner.folder / "Pulumi.demo.yaml", "0.0.0.0"  # noqa: S104 - to connect to
+    with listening() as listener:
+        provider = f"awskms://alias/scaler?region=eu-central-1&endpoint=http://{anywhere}:{listener.port}"
+        settings.write_text(f"secretsprovider: {provider}\n", encoding="utf-8")
+        assert hetzner.ensure("worker=1", code=3).error["code"] == "provider_not_allowed"
+        assert "Pulumi.demo.yaml" in hetzner.run("doctor", code=3).stdout
+        settings.unlink()
+        hetzner.ensure("worker=1")
+
+        saved = hetzner.state_dir / "pulumi/.pulumi/stacks/scaler/demo.json"
+        document = json.loads(saved.read_bytes())
+        state = {"type": "cloud", "state": {"url": provider, "encryptedkey": "AAAA"}}
+        document["checkpoint"]["latest"]["secrets_providers"] = state
+        saved.write_text(json.dumps(document), encoding="utf-8")
+        assert hetzner.ensure("worker=2", code=3).error["code"] == "provider_not_allowed"
+        assert listener.connections == 0
+        # The host is allowed, and over plain HTTP it is still refused; on this machine both are fine.
+        allowed = {"SCALER_ALLOW_HOSTS": anywhere}
+        hetzner.run("ensure", "worker=2", "--yes", code=3, environ=allowed)
+        assert listener.connections == 0
+        saved.write_text(json.dumps(document).replace(anywhere, "127.0.0.1"), encoding="utf-8")
+        hetzner.run("ensure", "worker=2", "--yes", code=1)
+        assert listener.connections > 0
+    assert len(hetzner.machines) == 1

@@ -70,6 +70,21 @@ def test_each_event_is_posted_once_and_in_order(notifier: Open, warnings: list[s
 
 
 @pytest.mark.server
+def test_a_webhook_gets_no_password_from_netrc(
+    notifier: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warnings: list[str]
+) -> None:
+    """The spec chooses its host."""
+    (tmp_path / "netrc").write_text("default login someone password s3cret\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    with HttpServer(200) as http:
+        opened = notifier(NotifyTarget(url=http.url))
+        opened.send([event()])
+        opened.close()
+        assert len(http.asked) == 1
+        assert http.authorized == []
+
+
+@pytest.mark.server
 def test_the_payload_is_the_documented_one(notifier: Open) -> None:
     page = (ROOT / "docs/reference/notifications.md").read_text(encoding="utf-8")
     (example,) = re.findall(r"```json\n(.*?)```", page, re.DOTALL)

@@ -120,6 +120,15 @@ def test_http_error_statuses_are_not_ready(looks: Looks, status: int) -> None:
 
 
 @pytest.mark.server
+def test_http_sends_no_password_from_netrc(looks: Looks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "netrc").write_text("default login someone password s3cret\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    with HttpServer(200) as http:
+        assert looks.read(Readiness(kind="http", url=http.url, successes=1), server()) == [True]
+        assert http.authorized == []
+
+
+@pytest.mark.server
 def test_http_follows_no_redirect_and_reads_no_body(looks: Looks) -> None:
     with HttpServer(302) as http:
         assert looks.read(Readiness(kind="http", url=http.url, successes=1), server()) == [True]

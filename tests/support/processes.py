@@ -72,6 +72,8 @@ class HttpServer:
     def __init__(self, *statuses: int | None, host: str = "127.0.0.1", endless: bool = False) -> None:
         self.asked: list[tuple[str, str, bytes]] = []
         """Method, path and body of each request."""
+        self.authorized: list[str] = []
+        """The credentials that came with the requests."""
         self._statuses = list(statuses)
         self._endless = endless
         self._closing = threading.Event()
@@ -103,6 +105,7 @@ class HttpServer:
                 body = self.rfile.read(int(self.headers.get("content-length", 0)))
                 with outer._lock:
                     outer.asked.append((self.command, self.path, body))
+                    outer.authorized += self.headers.get_all("authorization", [])
                     status = outer._statuses.pop(0) if len(outer._statuses) > 1 else outer._statuses[0]
                 if status is None:
                     outer._closing.wait()

@@ -80,7 +80,9 @@ def test_everything_else_is_handed_on(name: str, value: str) -> None:
     assert ordinary_environment({name: value}) == {name: value}
 
 
-def test_only_the_clouds_and_the_engine_s_variables_are_scaler_s_own() -> None:
+def test_the_clouds_the_engine_s_and_the_state_s_variables_are_scaler_s_own() -> None:
+    own = ("HCLOUD", "DIGITALOCEAN", "PULUMI", "AWS", "AZURE", "GOOGLE", "PGPASS")
     assert [name for name, _ in CREDENTIALS if belongs_to_scaler(name)] == [
-        name for name, _ in CREDENTIALS if name.startswith(("HCLOUD", "DIGITALOCEAN", "PULUMI"))
+        name for name, _ in CREDENTIALS if name.startswith(own)
     ]
+    assert not any(belongs_to_scaler(name) for name, _ in ORDINARY)

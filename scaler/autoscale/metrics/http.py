@@ -45,13 +45,6 @@ class _Bearer(AuthBase):
         return request
 
 
-class _NoAuth(AuthBase):
-    """No credentials but the headers. As an `auth`, so that no entry of .netrc replaces them or adds any."""
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        return request
-
-
 def get(
     url: str,
     parameters: Mapping[str, str],
@@ -70,7 +63,6 @@ def get(
     auth = auth or (_Bearer(secret(token_env, request)) if token_env else None)
     if auth or _CREDENTIALS & set(headers or {}):
         _require_privacy(url, request)
-    auth = auth or _NoAuth()
     deadline = request.clock.monotonic() + request.seconds
     full = requests.Request("GET", url, params=dict(parameters)).prepare().url or url
     headers = {"Accept": "application/json", **(headers or {})}
@@ -94,7 +86,7 @@ def post(url: str, request: MetricRead, *, headers: Mapping[str, str]) -> Answer
     with (
         _errors(request),
         Session() as session,
-        session.post(url, auth=_NoAuth(), timeout=request.seconds, headers=headers, stream=True) as response,
+        session.post(url, timeout=request.seconds, headers=headers, stream=True) as response,
     ):
         body = _body(response, LARGEST)
         return Answer(response.status_code, body, response.headers)
@@ -155,8 +147,8 @@ def _body(response: requests.Response, largest: int) -> str:
 def secret(variable: str, request: MetricRead) -> str:
     """Return the value of an environment variable that the spec names.
 
-    Raise MetricError if it is not set, or if it is a credential of the cloud's or the engine's, which no
-    source of metrics may get unless `env` of the spec names it too.
+    Raise MetricError if it is not set, or if it is a credential of the cloud, the engine or the state backend, which
+    no source of metrics may get unless `env` of the spec names it too.
     """
     if belongs_to_scaler(variable) and variable not in request.named:
         raise MetricError(f"{variable} is not for sources of metrics: name another variable")

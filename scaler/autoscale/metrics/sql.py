@@ -37,6 +37,15 @@ _MYSQL_PARAMETERS = frozenset(
 )
 """What a URL of MySQL may set. With `local_infile`, the server may ask for any file of this machine."""
 
+_POSTGRESQL_PARAMETERS = frozenset(
+    {"host", "hostaddr", "port", "dbname", "user", "password", "options", "application_name", "client_encoding"}
+    | {"connect_timeout", "target_session_attrs", "load_balance_hosts", "channel_binding", "gssencmode"}
+    | {"keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout"}
+    | {"sslmode", "sslnegotiation", "sslrootcert", "sslcert", "sslkey", "sslcrl", "sslsni"}
+    | {"ssl_min_protocol_version", "ssl_max_protocol_version"}
+)
+"""What a URL of PostgreSQL may set. `sslkeylogfile` is written to; `service` and `passfile` bring passwords along."""
+
 _POSTGRESQL_NO_PASSWORD = {"password": "", "passfile": f"{os.devnull}/none"}
 """Parameters that keep libpq from looking for a password of its own, in PGPASSWORD or ~/.pgpass."""
 
@@ -118,8 +127,8 @@ def _url(source: SqlSource, request: MetricRead) -> URL:
     if scheme not in _DRIVERS:
         raise MetricError(f"a {scheme} database is not known: write {', '.join(_DRIVERS)}")
     url = url.set(drivername=_DRIVERS[scheme])
-    if scheme in ("mysql", "mariadb"):
-        _require_harmless(url)
+    if scheme != "sqlite":
+        _require_harmless(url, _POSTGRESQL_PARAMETERS if scheme.startswith("postgres") else _MYSQL_PARAMETERS)
     if source.password_env:
         url = url.set(password=secret(source.password_env, request))
     if scheme == "sqlite":
@@ -128,10 +137,10 @@ def _url(source: SqlSource, request: MetricRead) -> URL:
     return url
 
 
-def _require_harmless(url: URL) -> None:
-    odd = sorted(url.query.keys() - _MYSQL_PARAMETERS)
+def _require_harmless(url: URL, parameters: frozenset[str]) -> None:
+    odd = sorted(url.query.keys() - parameters)
     if odd:
-        known = ", ".join(sorted(_MYSQL_PARAMETERS))
+        known = ", ".join(sorted(parameters))
         raise MetricError(f"the database's URL has the parameter {odd[0]}, which a metric may not set: only {known}")
 
 

@@ -23,10 +23,11 @@ def check_backend(project: Project, spec: Spec, environ: Mapping[str, str], cloc
 
 def _examine(check: str, project: Project, spec: Spec, environ: Mapping[str, str], clock: Clock) -> Finding:
     from scaler.engine.backend import LocalBackend
-    from scaler.engine.secrets import PASSPHRASE_FILE, passphrase_file_problem
+    from scaler.engine.secrets import PASSPHRASE_FILE, passphrase_file_problem, require_allowed_settings
     from scaler.wiring import RunSettings, backend_url, open_engine, scratch_of
 
     url = backend_url(project, spec, environ)
+    require_allowed_settings(project.directory, spec.stack, environ)
     if problem := passphrase_file_problem(environ):
         return Finding(
             check=check,
