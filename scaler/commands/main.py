@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import traceback
@@ -18,10 +19,12 @@ from scaler.commands.github import annotate_error, on_github
 from scaler.commands.streams import prepare_streams, settled
 from scaler.errors import ExitCode, HungUp, ScalerError, Terminated
 from scaler.support.certificates import trust_named_certificates
-from scaler.support.text import visible
+from scaler.support.text import named, visible
 
 _LONGEST_USAGE = 2000
 """Characters of a usage error that are shown: it may quote an argument."""
+
+_LONG_WORD = re.compile(r"[^\s/'\"]{61,}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -78,14 +81,24 @@ def _fail(error: ScalerError, arguments: Sequence[str]) -> int:
 def _fail_usage(error: click.UsageError, arguments: Sequence[str]) -> int:
     if isinstance(error, click.exceptions.NoArgsIsHelpError) or _output_of(arguments) not in (Output.JSON, Output.YAML):
         if not isinstance(error, click.exceptions.NoArgsIsHelpError):
-            said = visible(error.format_message()[:_LONGEST_USAGE])
+            said = visible(_said(error, arguments)[:_LONGEST_USAGE])
             error.format_message = lambda: said  # type: ignore[method-assign]
         error.show()
         return ExitCode.USAGE
     path = error.ctx.command_path if error.ctx else "scaler"
-    failure = ScalerError(error.format_message(), fix=f"Run: {path} --help", code="usage")
+    failure = ScalerError(_said(error, arguments), fix=f"Run: {path} --help", code="usage")
     failure.exit_code = ExitCode.USAGE
     return _fail(failure, arguments)
+
+
+def _said(error: click.UsageError, arguments: Sequence[str]) -> str:
+    """Return click's message. Of what it quotes on several lines, or longer than a name, only the size is said."""
+    said = error.format_message()
+    for argument in sorted(arguments, key=len, reverse=True):
+        for part in (argument, *argument.partition("=")[::2]):
+            if "\n" in part.strip():
+                said = said.replace(part, named(part)).replace(repr(part)[1:-1], named(part))
+    return _LONG_WORD.sub(lambda word: named(word[0]), said)
 
 
 def _fail_unexpectedly(error: Exception, arguments: Sequence[str]) -> int:

@@ -87,11 +87,11 @@ class EngineSettings:
             **default_passphrase(self.environ, self.secrets_provider),
             # A pipeline may lose the stack's settings file: the state says which provider encrypts it.
             "PULUMI_FALLBACK_TO_STATE_SECRETS_MANAGER": "true",
+            "PULUMI_DIY_BACKEND_DISABLE_CHECKPOINT_BACKUPS": "true",
             **inherited,
             **self.plugin_environ,
             "PULUMI_BACKEND_URL": self.backend,
             "PULUMI_SKIP_UPDATE_CHECK": "true",
-            "PULUMI_DIY_BACKEND_DISABLE_CHECKPOINT_BACKUPS": "true",
             # `scaler.engine.backend` reads gzip but not zstd.
             "PULUMI_DIY_BACKEND_ZSTD": "false",
             # For policy packs, which are gRPC servers and clients in Python.

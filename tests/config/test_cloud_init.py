@@ -11,6 +11,8 @@ from tests.config.spec_files import write
 
 SPEC = "cloud: hetzner\ngroups: {worker: {count: 1, image: 1, type: cx23, location: fsn1, user_data: init}}"
 
+PARTS = "Content-Type: multipart/mixed; boundary=x\n\n--{}\nContent-Type: text/{}\n\n{}\n--x--\n"
+
 USELESS = [
     ("\ufeff#cloud-config\nruncmd: [a]\n", "byte order mark (line 1)"),
     ("#!/bin/sh\r\necho hello\r\n", "Windows line ends (line 1)"),
@@ -29,6 +31,12 @@ USELESS = [
     ("#!\necho\n", "names no program by its whole path (line 1)"),
     ("# cloud-config\nruncmd: [a]\n", "header that servers do not know (line 1)"),
     ("cloud-config\nruncmd: [a]\n", "header that servers do not know (line 1)"),
+    ("Content-Type: multipart/mixed; boundary=x\n", "servers find no part"),
+    ("".join(f"Content-Type: multipart/x; boundary={n}\n\n--{n}\n" for n in range(3000)), "nested too deep"),
+    (PARTS.format("y", "cloud-config", "a: 1\n"), "servers find no part"),
+    (PARTS.format("x", "cloud-config", "- a\n"), "a part 1 that is no valid cloud-config: line 1"),
+    (PARTS.format("x", "x-shellscript", "echo\n"), "a part 1 that is a script whose #! is not at"),
+    ("Mime-Version: 1.0\n" + PARTS.format("x", "x-shellscript", "#!/bin/sh\n\techo\r\n"), "Windows line ends"),
     ("# yaml-language-server: x\n#cloud-config\nruncmd: [a]\n", "has #cloud-config in line 2"),
 ]
 FINE = [
@@ -44,7 +52,9 @@ FINE = [
     "#cloud-config-archive\n- type: text/cloud-config\n",
     "## template: jinja\n#cloud-config\nruncmd: [{{ v }}]\n",
     "#include\nhttps://example.com/init\n",
-    "Content-Type: multipart/mixed; boundary=x\n",
+    PARTS.format("x", "cloud-config", "runcmd: [a]\n"),
+    PARTS.format("x", "x-shellscript", "#!/bin/sh\nexec true\n"),
+    PARTS.format("x", "x-include-url", "https://example.com/init\n"),
     '{"ignition": {"version": "3.3.0"}}',
     "version: v1alpha1 # Talos\n",
     "",

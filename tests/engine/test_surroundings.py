@@ -55,6 +55,21 @@ def settings(environ: Mapping[str, str]) -> EngineSettings:
     )  # fmt: skip
 
 
+def test_what_the_environment_chooses_for_the_engine_wins_over_a_default() -> None:
+    chosen = {
+        "PULUMI_DIY_BACKEND_DISABLE_CHECKPOINT_BACKUPS": "false",
+        "PULUMI_FALLBACK_TO_STATE_SECRETS_MANAGER": "false",
+        "PULUMI_CONFIG_PASSPHRASE": "p",
+    }
+    defaults = settings({}).environ_of_engine()
+    assert {name: defaults[name] for name in chosen} == {
+        **dict.fromkeys(chosen, "true"),
+        "PULUMI_CONFIG_PASSPHRASE": "",
+    }
+    given = settings(chosen).environ_of_engine()
+    assert {name: given[name] for name in chosen} == chosen
+
+
 def test_which_backend_counts(tmp_path: Path) -> None:
     project = Project(tmp_path, "p", tmp_path, "s3://of-pulumi-yaml")
     spec = Spec(stack="s", project="p", cloud="hetzner", path=tmp_path, endpoint=None, backend=None, groups={})

@@ -1,13 +1,18 @@
 """Which hosts may get credentials."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import quote, urlsplit
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from scaler.clouds.registry import CLOUDS, endpoint_of
 from scaler.config.project import Project
 from scaler.errors import RefusedError, SpecError
+from scaler.support.engine_urls import backend_of
 from scaler.support.hosts import allowed_hosts, host_of, is_clear_text, is_loopback
 from scaler.wiring import backend_url
 from tests.support.results import SPEC
@@ -213,3 +218,44 @@ def test_a_backend_s_url_that_is_not_read_everywhere_alike_is_refused(tmp_path: 
     # The environment is trusted with it.
     if not backend.startswith("file"):
         assert backend_url(project, SPEC, {"PULUMI_BACKEND_URL": backend}) == backend
+
+
+_ODD = st.lists(
+    st.sampled_from([*"aZ0.:/@#?%&=\\[]-_ \n\t\u2100", "evil.example", "127.0.0.1", "%2F", "://"]), max_size=8
+).map("".join)
+
+
+@settings(deadline=None, max_examples=300)
+@given(value=_ODD)
+def test_no_value_leads_an_address_away_from_the_vendor(value: str) -> None:
+    """As the engine and the stores compose it (aws-sdk-go: endpoints; gocloud.dev: azureblob.NewServiceURL)."""
+    for url, address, end in (
+        (f"s3://b?region={quote(value)}", f"https://b.s3.{value}.amazonaws.com/x", ".amazonaws.com"),
+        (f"s3://{value}", f"https://{re.split('[/?]', value)[0]}.s3.amazonaws.com/x", ".amazonaws.com"),
+        (
+            f"azblob://c?storage_account={quote(value)}",
+            f"https://{value}.blob.core.windows.net/c",
+            ".core.windows.net",
+        ),
+    ):
+        try:
+            assert backend_of(url).hosts == frozenset()
+        except ValueError:
+            continue
+        assert (urlsplit(address).hostname or "").endswith(end), url
+
+
+@settings(deadline=None, max_examples=300)
+@given(value=_ODD)
+def test_the_host_of_an_endpoint_is_the_one_that_is_checked(value: str) -> None:
+    for url, address in (
+        (f"s3://b?endpoint={quote(value)}", value if "://" in value else f"https://{value}"),
+        (f"postgres://me@{value}/db", f"postgres://me@{value}/db"),
+        (f"https://{value}", f"https://{value}"),
+    ):
+        try:
+            hosts = backend_of(url).hosts
+        except ValueError:
+            continue
+        if hosts:
+            assert hosts == {urlsplit(address).hostname}, url

@@ -7,6 +7,8 @@ after white space, in any case of letters. A script is written to a file as it i
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
+from email import message_from_string
 
 import yaml
 
@@ -55,6 +57,8 @@ def cloud_init_problem(text: str) -> tuple[str, str]:
         return _script_problem(text)
     if start.startswith("#cloud-config") and not start.startswith("#cloud-config-archive"):
         return _config_problem(text)
+    if start.startswith(("content-type:", "mime-version:")):
+        return _multipart_problem(text)
     return _header_problem(text)
 
 
@@ -65,7 +69,7 @@ def has_known_kind(text: str) -> bool:
 
 
 def _script_problem(text: str) -> tuple[str, str]:
-    if text[0] != "#":
+    if not text.startswith("#"):
         return "is a script whose #! is not at its very beginning, so no server can run it", "remove what is before it"
     if not re.match(r"#![ \t]*/", text):
         return "is a script whose #! names no program by its whole path (line 1)", "write #!/bin/sh, or such"
@@ -91,6 +95,31 @@ def _config_problem(text: str) -> tuple[str, str]:
         line = node.start_mark.line + 1
         return f"is no valid cloud-config: line {line}: it must be a mapping of keys to values", ""
     return ("", "") if node is None else _entry_problem(node)
+
+
+def _multipart_problem(text: str) -> tuple[str, str]:
+    """Find a document of several parts in which servers see none, and a part that they cannot use."""
+    try:
+        document = message_from_string(text.lstrip())
+    except RecursionError:
+        return "is a multipart document that is nested too deep", ""
+    if document.get_content_maintype() == "multipart" and not document.is_multipart():
+        return "is a multipart document in which servers find no part", "write its `boundary` between the parts"
+    for number, part in enumerate((part for part in document.walk() if not part.is_multipart()), start=1):
+        check, content = _PART_CHECKS.get(part.get_content_type()), part.get_payload(decode=True)
+        if check is None or not isinstance(content, bytes):
+            continue
+        problem, fix = check(content.decode(errors="replace"))
+        if problem:
+            return f"has a part {number} that {problem}; lines are counted in the part", fix
+    return "", ""
+
+
+_PART_CHECKS: Mapping[str, Callable[[str], tuple[str, str]]] = {
+    "text/x-shellscript": _script_problem,
+    "text/cloud-config": _config_problem,
+}
+"""By the part's type (cloudinit/handlers)."""
 
 
 def _entry_problem(node: yaml.MappingNode) -> tuple[str, str]:
