@@ -22,6 +22,7 @@ from typing import IO, TYPE_CHECKING
 from scaler.errors import LockedError, UnavailableError
 from scaler.hooks.processes import ask_command
 from scaler.support.documents import read_json
+from scaler.support.environment import ordinary_environment
 from scaler.support.folders import cache_folder
 
 if TYPE_CHECKING:
@@ -213,7 +214,7 @@ def _probe(binary: Path, environ: Mapping[str, str]) -> str | None:
             binary.parent,
             _PROBE_WITHIN,
             largest=_LONGEST_VERSION,
-            environ={**environ, "PULUMI_SKIP_UPDATE_CHECK": "true"},
+            environ={**ordinary_environment(environ), "PULUMI_SKIP_UPDATE_CHECK": "true"},
         )
     except (OSError, ValueError):
         return None

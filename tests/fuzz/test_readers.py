@@ -179,7 +179,12 @@ STATE = {
 def test_state_file(folder: Path, content: bytes) -> None:
     path = folder / ".scaler" / "demo.json"
     path.write_bytes(content)
-    for arguments in (("status",), ("status", "-o", "json"), ("why", "demo-worker-1"), ("report", "--html", "r")):
+    for arguments in (
+        ("status",),
+        ("status", "-o", "json"),
+        ("why", "demo-worker-1"),
+        ("report", "--html", str(folder / "r")),
+    ):
         run(folder, *arguments)
     path.unlink()
 
@@ -203,7 +208,12 @@ EVENTS = [
 def test_event_log(folder: Path, lines: list[bytes]) -> None:
     path = folder / ".scaler" / "demo.events.jsonl"
     path.write_bytes(b"\n".join(lines))
-    for arguments in (("history",), ("history", "-o", "json"), ("why", "demo-worker-1"), ("report", "--html", "r")):
+    for arguments in (
+        ("history",),
+        ("history", "-o", "json"),
+        ("why", "demo-worker-1"),
+        ("report", "--html", str(folder / "r")),
+    ):
         run(folder, *arguments)
     path.unlink()
 
