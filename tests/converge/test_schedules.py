@@ -10,8 +10,9 @@ import pytest
 
 from scaler.converge.demand import Demand, Options, Reviewed, RollOrder, order_by_itself
 from scaler.errors import LimitError, StalePlanError
-from scaler.model import Outcome
+from scaler.model import Machine, Outcome
 from scaler.model.events import EventName
+from scaler.model.lifecycle import Phase
 from scaler.model.roll import Pace
 from scaler.model.schedule import RollSchedule, sizes_of_waves
 from tests.converge.test_rolling import FAST, Fleet
@@ -52,6 +53,23 @@ def test_a_roll_has_the_waves_that_its_preview_shows(count: int, limit: int | No
     assert (shown.outdated, shown.most) == (count, max(fleet.there))
     assert shown.fewest <= min(fleet.ready)
     assert bool(shown.limited) == (limit is not None)
+
+
+@pytest.mark.acceptance("T15")
+@pytest.mark.parametrize("pace", [FAST, replace(FAST, surge=2, unavailable=2, canary=0)], ids=["surge", "unavailable"])
+def test_no_list_that_the_cloud_is_asked_for_has_too_many_servers_or_too_few_running(pace: Pace) -> None:
+    fleet, there, running = Fleet(20), list[int](), list[int]()
+
+    def note(answer: list[Machine]) -> None:
+        there.append(len(answer))
+        running.append(sum(machine.phase is Phase.RUNNING for machine in answer))
+
+    fleet.setting.cloud.on_list = note
+    assert fleet.roll(pace).outcome is Outcome.CONVERGED
+    assert fleet.images == {"200": 20}
+    assert len(there) > 2 * fleet.record.waves, "each wave was looked at"
+    assert max(there) == 20 + pace.surge
+    assert min(running) >= 20 - pace.unavailable
 
 
 @pytest.mark.acceptance("T15")
@@ -171,10 +189,10 @@ def test_a_type_that_the_budget_has_no_money_for_is_refused_before_the_first_wav
 def test_the_accounts_quota_bounds_the_surge() -> None:
     fleet = Fleet(4)
     fleet.setting.cloud.quota, fleet.setting.cloud.tells_quota = 5, True
-    shown = preview(fleet, replace(FAST, surge=3))
+    shown = preview(fleet, replace(FAST, canary=0))
     assert [wave.size for wave in shown.waves] == [1, 1, 1, 1]
     assert "the account allows 5" in shown.limited
-    assert fleet.roll(replace(FAST, surge=3)).outcome is Outcome.CONVERGED
+    assert fleet.roll(replace(FAST, canary=0)).outcome is Outcome.CONVERGED
     assert (fleet.images, max(fleet.there)) == ({"200": 4}, 5)
 
 

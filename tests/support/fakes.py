@@ -225,6 +225,7 @@ class FakeCloud:
     """How busy machines are, by id; those that are not named were not measured yet."""
     calls: list[tuple[str, str]] = field(default_factory=list)
     """Every request: the operation, and the machine or name that it was about."""
+    on_list: Callable[[list[Machine]], None] = lambda answer: None
     on_change: Callable[[], None] = lambda: None
     _serial: int = 0
     _lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
@@ -278,7 +279,7 @@ class FakeCloud:
     def list_owned(self, owner: Owner) -> list[Machine]:
         self._asked("list", "")
         young = self.clock.monotonic() - self.list_lag_s
-        return oldest_first(
+        answer = oldest_first(
             [
                 self._machine(box)
                 for box in list(self.boxes.values())
@@ -287,6 +288,8 @@ class FakeCloud:
                 and not self._is_denied(box.id)
             ]
         )
+        self.on_list(answer)
+        return answer
 
     def names(self) -> frozenset[str]:
         self._asked("names", "")
