@@ -241,13 +241,25 @@ class Scaler:
         spec = self._spec()
         return self._run(spec, "refresh", lambda ports: operate.refresh(spec, ports))
 
-    def reboot(self, *names: str, group: str | None = None, wait: bool = True, timeout: timedelta = TIMEOUT) -> Result:
-        """Reboot these servers, or all of a group, or all; a starting server is rebooted once it runs."""
+    def reboot(
+        self,
+        *names: str,
+        group: str | None = None,
+        at_once: bool = False,
+        wait: bool = True,
+        timeout: timedelta = TIMEOUT,
+    ) -> Result:
+        """Reboot these servers, or all of a group, or all; a starting server is rebooted once it runs.
+
+        Without names, at most a quarter of a group is away at a time, unless it is to be `at_once`.
+        """
         spec = self._spec()
         return self._run(
             spec,
             "reboot",
-            lambda ports: operate.reboot(spec, ports, names=names, group=group, timeout=timeout, wait=wait),
+            lambda ports: operate.reboot(
+                spec, ports, names=names, group=group, at_once=at_once, timeout=timeout, wait=wait
+            ),
             timeout=timeout,
         )
 

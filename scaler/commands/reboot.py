@@ -22,6 +22,7 @@ from scaler.model import Result, Server
 @click.argument("names", nargs=-1, metavar="[NAME ...]", shell_complete=complete_server)
 @click.option("--group", metavar="GROUP", shell_complete=complete_group, help="Reboot all servers of this group.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask. Only needed when you name no servers.")
+@click.option("--at-once", is_flag=True, help="Reboot all at the same time, and not at most a quarter of each group.")
 @click.option("--no-wait", is_flag=True, help="Do not wait until the servers are ready again.")
 @timeout_option
 @lock_options
@@ -31,11 +32,16 @@ def reboot(
     names: tuple[str, ...],
     group: str | None,
     yes: bool,
+    at_once: bool,
     no_wait: bool,
     timeout: timedelta,
     lock: LockPolicy,
 ) -> int:
     """Reboot the named servers, all servers of a group, or all servers, and wait until they are ready again.
+
+    Named servers are rebooted at once. Of a group, at most a quarter, and at least one server, is away at a time: the
+    next ones go when those are ready again, and none if one does not come back. A reboot of a group or of all that was
+    interrupted goes on with the same command or the next `scaler ensure`, and reboots no server twice.
 
     A server that is starting or rebooting is rebooted once it runs. If the cloud is busy, or its answer is lost,
     the request is sent again: a server reboots at least once.
@@ -45,6 +51,7 @@ def reboot(
       scaler reboot prod-worker-2
       scaler reboot --group worker
       scaler reboot --yes                all servers of the stack, without a question
+      scaler reboot --group worker --at-once
 
     \b
     Exit codes: 0 ready again, 1 error, 4 not ready in time, 5 locked, 64 usage, such as a server that does not run.
@@ -57,7 +64,16 @@ def reboot(
 
     def use_case(ports: Any) -> Result:
         approve = None if names or yes else _ask(spec.stack, ports)
-        return operate.reboot(spec, ports, names=names, group=group, timeout=timeout, wait=not no_wait, approve=approve)
+        return operate.reboot(
+            spec,
+            ports,
+            names=names,
+            group=group,
+            at_once=at_once,
+            timeout=timeout,
+            wait=not no_wait,
+            approve=approve,
+        )
 
     which = " ".join(sorted(names)) or (f"--group {group}" if group else "all")
     return show(context, run(context, project, spec, use_case, cause=f"reboot {which}", lock=lock, timeout=timeout))

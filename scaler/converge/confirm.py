@@ -70,7 +70,7 @@ def on_their_way(world: World) -> list[str]:
         and (server.drain is None or server.status is Status.DELETING)
         and (
             server.status in moving
-            or (server.running and server.reboot_asked)
+            or ((server.running or server.unhealthy) and server.reboot_asked)
             # One that is off can be powered on when the vendor has finished its work on it.
             or (server.status is Status.STOPPED and world.machines[name].phase in UNSETTLED)
         )

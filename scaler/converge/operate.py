@@ -17,13 +17,21 @@ from scaler.converge.knowledge import Knowledge
 from scaler.converge.make_plan import learn_current
 from scaler.converge.observe import learn_prices, observe, observe_again
 from scaler.converge.ports import Ports
-from scaler.converge.reboots import reboot_due, reboot_servers
+from scaler.converge.reboots import (
+    due_for_reboot,
+    left_to_reboot,
+    reboot_due,
+    reboot_servers,
+    spare_the_rest,
+    without_concluded,
+)
 from scaler.converge.record import give_up_waiting, record, save
 from scaler.converge.service import put_right, put_right_at_last
 from scaler.converge.time_up import are_only_late, in_time, say_it
 from scaler.errors import UsageError
 from scaler.model import Action, GroupReport, Outcome, Result, Server, Spec, Step, StepReport, StepResult
 from scaler.model.lifecycle import Status
+from scaler.model.orders import NamedOperation
 from scaler.planning.facts import Facts
 from scaler.planning.guards import check_not_set_aside
 from scaler.planning.names import in_order, natural
@@ -74,12 +82,15 @@ def reboot(
     *,
     names: Collection[str] = (),
     group: str | None = None,
+    at_once: bool = False,
     timeout: timedelta = timedelta(minutes=15),
     wait: bool = True,
     approve: Callable[[Sequence[Server]], bool] | None = None,
 ) -> Result:
     """Reboot the named servers, or all of a group, or all, and wait until they are ready again.
 
+    Without names and not `at_once`, at most a quarter of a group, and at least one server, is away at a time; if one
+    does not come back, the rest of its group is not rebooted. A repeat goes on with what is left of an unfinished one.
     One that is starting or rebooting is rebooted once as soon as it runs. One in any other status
     is an error that names both if it was named, before anything is done; else it is left alone.
     `approve` is asked before anything is done.
@@ -90,10 +101,14 @@ def reboot(
     def run() -> Result:
         started = ports.clock.monotonic()
         operation = _Operation(_observe(spec, ports), started)
-        servers = _rebootable(operation.knowledge, names, group, ports)
+        command = "" if names else f"reboot --group {group}" if group else "reboot"
+        left = _left_of(operation.knowledge, command, ports)
+        servers = left or _rebootable(operation.knowledge, names, group, ports)
         if approve and not approve(servers):
             return replace(_finish(operation, ports, into_stack=False), declined=True)
-        operation = _reboot(operation, servers, ports)
+        if not left:
+            operation = _ask(operation, servers, command)
+        operation = _reboot(operation, servers, ports, at_once=at_once or bool(names))
         if wait:
             operation = _wait(operation, ports)
         return _finish(operation, ports)
@@ -177,17 +192,42 @@ def _rebootable_of(knowledge: Knowledge, group: str | None, ports: Ports) -> lis
     return [server for server in servers if server.status in _REBOOTABLE and not server.set_aside]
 
 
-def _reboot(operation: _Operation, servers: Sequence[Server], ports: Ports) -> _Operation:
-    """Reboot what runs, and remember for the others that they are to be rebooted."""
+def _left_of(knowledge: Knowledge, command: str, ports: Ports) -> list[Server]:
+    """Return the servers that an unfinished reboot by the same command has not brought back yet."""
+    begun = knowledge.orders.unfinished(command)
+    left = left_to_reboot(knowledge.world, begun) if begun else []
+    if begun and left:
+        ports.progress.warn(
+            f"`{command}` of {begun.since:%Y-%m-%d %H:%M} UTC has not finished, and this goes on with it:"
+            f" {len(left)} of {len(begun.reboot)} servers are left"
+        )
+    return left
+
+
+def _ask(operation: _Operation, servers: Sequence[Server], command: str) -> _Operation:
+    """Remember of servers that they are to be rebooted, and by which command."""
+    knowledge = operation.knowledge
+    for server in servers:
+        knowledge = knowledge.amend(replace(server, reboot_asked=True))
+    if command:
+        ids = {server.name: server.id for server in servers if server.id}
+        begun = NamedOperation(command=command, since=knowledge.world.at, reboot=ids)
+        knowledge = knowledge.order(operations=knowledge.orders.with_operation(begun))
+    return replace(operation, knowledge=knowledge)
+
+
+def _reboot(operation: _Operation, servers: Sequence[Server], ports: Ports, *, at_once: bool) -> _Operation:
+    """Reboot what runs and may be away now; the others are rebooted when it is their turn."""
     ports.progress.phase("rebooting")
     knowledge = operation.knowledge
     for server in servers:
         operation = operation.note(Action.REBOOT, server, "it was asked to be rebooted")
-        knowledge = knowledge.amend(replace(server, reboot_asked=True))
     # Save first: a run that is killed now must not forget what it was asked for.
     save(knowledge, ports, operation.steps)
-    running_now = [server.name for server in servers if server.running or server.unhealthy]
-    knowledge, errors = reboot_servers(knowledge, running_now, ports)
+    due = [server.name for server in servers if server.running or server.unhealthy]
+    if not at_once:
+        due = [name for name in due_for_reboot(knowledge.world) if name in due]
+    knowledge, errors = reboot_servers(knowledge, due, ports)
     for server in servers:
         ports.progress.server(server.name, knowledge.records[server.name].status)
     save(knowledge, ports, operation.steps)
@@ -197,9 +237,11 @@ def _reboot(operation: _Operation, servers: Sequence[Server], ports: Ports) -> _
 def _wait(operation: _Operation, ports: Ports) -> _Operation:
     """Wait until nothing is on its way any more; what still is then counts as hanging."""
     refused: list[Exception] = []
+    spared: dict[str, Exception] = {}
 
     def look_and_reboot(knowledge: Knowledge) -> Knowledge:
-        knowledge = observe_again(knowledge, ports)
+        knowledge, errors_of_spared = spare_the_rest(observe_again(knowledge, ports))
+        spared.update(errors_of_spared)
         # Save what is seen as it is seen: a second reboot is one of its own.
         save(knowledge, ports, operation.steps)
         knowledge, errors = reboot_due(knowledge, ports)
@@ -215,13 +257,13 @@ def _wait(operation: _Operation, ports: Ports) -> _Operation:
     if confirmed.error:
         raise confirmed.error
     knowledge, unlabelled = put_right_at_last(confirmed.knowledge, ports, patient=True)
-    knowledge = give_up_waiting(knowledge, confirmed.late, ports)
+    knowledge = give_up_waiting(without_concluded(knowledge), confirmed.late, ports)
     failed = knowledge.not_rebooted
     return replace(
         operation,
         knowledge=knowledge,
-        errors={**operation.errors, **failed},
-        failures=(*operation.failures, *refused, *failed.values(), *unlabelled),
+        errors={**operation.errors, **failed, **spared},
+        failures=(*operation.failures, *refused, *failed.values(), *spared.values(), *unlabelled),
     )
 
 

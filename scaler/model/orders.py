@@ -58,6 +58,8 @@ class NamedOperation:
     """Name → id of the servers to remove."""
     renew: Mapping[str, str] = field(default_factory=dict)
     """Name → id of the servers to replace."""
+    reboot: Mapping[str, str] = field(default_factory=dict)
+    """Name → id of the servers to reboot."""
     snapshot: str = ""
     """The name of the snapshot that it makes."""
     server: str = ""

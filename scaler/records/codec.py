@@ -125,6 +125,7 @@ def _orders_to_json(orders: Orders) -> dict[str, object]:
                 "counts": dict(operation.counts),
                 "remove": dict(operation.remove),
                 "renew": dict(operation.renew),
+                **({"reboot": dict(operation.reboot)} if operation.reboot else {}),
                 **({name: getattr(operation, name) for name in _OF_SNAPSHOTS} if operation.snapshot else {}),
             }
             for operation in orders.operations
@@ -176,6 +177,7 @@ def _operation_from_json(document: object) -> NamedOperation:
         counts=fields.whole_numbers("counts"),
         remove=fields.text_by_name("remove"),
         renew=fields.text_by_name("renew"),
+        reboot=fields.text_by_name("reboot"),
         **{name: fields.optional_text(name) or "" for name in _OF_SNAPSHOTS},
     )
 

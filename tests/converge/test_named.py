@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -10,7 +11,7 @@ from scaler.clouds import AmbiguousError, BusyError, InvalidError, TransientErro
 from scaler.converge.demand import Demand, Options
 from scaler.converge.operate import orphans, protect, reboot
 from scaler.errors import LimitError, RefusedError, UsageError
-from scaler.model import Outcome
+from scaler.model import Outcome, Readiness
 from scaler.model.events import EventName
 from scaler.model.lifecycle import Status
 from tests.support.fakes import Setting, group, spec, taken
@@ -125,6 +126,56 @@ def test_reboot_and_wait() -> None:
     assert len(reboots(setting)) == 1
     assert [event.event for event in setting.records.events[-2:]] == [EventName.REBOOTING, EventName.RUNNING]
     assert setting.records.events[-2].reason == "it was asked to be rebooted"
+
+
+@pytest.mark.acceptance("P15")
+@pytest.mark.parametrize(("count", "most"), [(3, 1), (8, 2)])
+def test_of_a_group_at_most_a_quarter_is_away_at_a_time(count: int, most: int) -> None:
+    setting = Setting(spec(group(count=count))).with_servers(worker=count)
+    away: list[int] = []
+
+    def count_away() -> None:
+        now = setting.clock.monotonic()
+        away.append(sum((box.ready or 0) > now for box in setting.cloud.boxes.values()))
+
+    setting.clock.on_tick = count_away
+    result = reboot(setting.spec, setting.around, group="worker")
+    assert (result.outcome, len(reboots(setting)), max(away)) == (Outcome.CONVERGED, count, most)
+    assert len(set(reboots(setting))) == count
+    assert setting.records.given is not None
+    assert setting.records.given.operations == ()
+
+
+def test_all_of_a_group_at_once_when_asked_for() -> None:
+    setting = three()
+    reboot(setting.spec, setting.around, group="worker", at_once=True, wait=False)
+    assert len(reboots(setting)) == 3
+
+
+@pytest.mark.parametrize("again", [True, False], ids=["the same command", "ensure"])
+def test_what_goes_on_with_the_reboot_of_a_group_reboots_none_twice(again: bool) -> None:
+    setting = Setting(spec(group(count=8))).with_servers(worker=8)
+    reboot(setting.spec, setting.around, group="worker", wait=False)
+    assert len(reboots(setting)) == 2
+    if again:
+        result = reboot(setting.spec, setting.around, group="worker")
+        assert "goes on with it: 8 of 8 servers are left" in setting.progress.warnings[-1]
+    else:
+        result = setting.ensure(8)
+    assert result.outcome is Outcome.CONVERGED
+    assert sorted(reboots(setting)) == sorted(setting.cloud.boxes)
+    # One that has finished is no reason not to begin another.
+    reboot(setting.spec, setting.around, group="worker")
+    assert len(reboots(setting)) == 16
+
+
+def test_when_one_does_not_come_back_the_rest_of_its_group_is_spared() -> None:
+    setting = Setting(spec(group(count=4, ready=Readiness(kind="tcp", port=22)))).with_servers(worker=4)
+    setting.readiness.failing = set(setting.ready)
+    result = reboot(setting.spec, setting.around, group="worker", timeout=timedelta(hours=1))
+    assert (result.outcome, len(reboots(setting))) == (Outcome.FAILED, 1)
+    assert [getattr(failure, "code", None) for failure in result.failures] == ["reboot_stopped"] * 3
+    assert not any(server.reboot_asked for server in setting.records.servers.values())
 
 
 @pytest.mark.acceptance("P16")
