@@ -26,10 +26,9 @@ from scaler.engine.locks import describe, is_stale
 from scaler.engine.plugin import resource_type
 from scaler.engine.stack import PulumiStack
 from scaler.errors import LockedError, ScalerError
+from scaler.hooks.checks import Checks
 from scaler.hooks.drains import DrainProcesses
-from scaler.hooks.health import HealthChecker
 from scaler.hooks.notify import Notifier
-from scaler.hooks.readiness import ReadinessChecker
 from scaler.model import Spec
 from scaler.model.identity import Place, normal_endpoint
 from scaler.records.folder_store import FolderStore
@@ -88,6 +87,8 @@ class RunSettings:
     """The lease that a watch must hold for each change; None: this run needs none."""
     commons: Commons | None = None
     """None: no other stack is served by this process."""
+    checks: Checks | None = None
+    """The checks of the watch that this run is a tick of; None: this run's own."""
     looks: bool = False
     """Only look: nothing is made, healed or written in the project, its state folder and the stack's backend."""
 
@@ -122,6 +123,7 @@ def open_ports(run: RunSettings, *, clock: Clock, progress: Progress) -> Iterato
         )
         stack.callback(notifier.close)
         pulumi = _open_stack(run, leases, stack, cloud, account, clock, limit, progress.warn, scratch)
+        readiness, health = (run.checks or Checks()).of(project.directory, commands, clock)
         yield Ports(
             cloud=cloud,
             stack=pulumi,
@@ -134,8 +136,8 @@ def open_ports(run: RunSettings, *, clock: Clock, progress: Progress) -> Iterato
                 notifier=notifier,
                 share=share,
             ),
-            readiness=ReadinessChecker(clock, project.directory, environ=commands),
-            health=HealthChecker(project.directory, environ=commands),
+            readiness=readiness,
+            health=health,
             drains=DrainProcesses(
                 project.state_dir / f"{spec.stack}.drains", project.directory, clock, environ=commands, limit=limit
             ),

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from scaler.autoscale.bounds import Prices
     from scaler.autoscale.metrics import Fleet, Sources
     from scaler.autoscale.tick import Tick
+    from scaler.hooks.checks import Checks
     from scaler.records.lease import Lease
     from scaler.wiring import Commons
 
@@ -42,6 +43,8 @@ class Ticker:
     """What a watch must hold for each change."""
     commons: Commons | None = None
     """What the stacks share, where there are several."""
+    checks: Checks | None = None
+    """The checks that go on between the ticks of a watch."""
 
     @cached_property
     def _sources(self) -> Sources:
@@ -71,6 +74,7 @@ class Ticker:
             looks=not self.apply,
             lease=self.lease,
             commons=self.commons,
+            checks=self.checks,
         ) as ports:
             options = Options(
                 apply=self.apply,

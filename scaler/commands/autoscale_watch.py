@@ -26,6 +26,7 @@ from scaler.commands.document import as_json
 from scaler.commands.recorded import recorded
 from scaler.commands.running import load_stack
 from scaler.errors import ExitCode, ScalerError, Terminated, UnrecognisedError, UsageError
+from scaler.hooks.checks import TICK_SHARE_S, Checks
 from scaler.model import Spec
 from scaler.model.orders import Pause
 from scaler.output.sentences import health_remarks
@@ -117,7 +118,9 @@ class _Watches:
             interval=self.interval,
             clock=context.clock,
             load=lambda: load_stack(context)[1],
-            open=partial(self._duty, replace(self.ticker, context=context), label, figures),
+            open=partial(
+                self._duty, replace(self.ticker, context=context, checks=Checks(TICK_SHARE_S)), label, figures
+            ),
             listener=_Listeners([_Reporter(context, label), *([figures] if figures else [])]),
         )
         if self.places:

@@ -21,6 +21,7 @@ from scaler.errors import ExitCode, UsageError
 from scaler.model import Outcome, Plan, Result, Spec
 
 if TYPE_CHECKING:
+    from scaler.hooks.checks import Checks
     from scaler.records.lease import Lease
     from scaler.wiring import Commons
 
@@ -80,11 +81,12 @@ def opened_ports(
     looks: bool = False,
     lease: Lease | None = None,
     commons: Commons | None = None,
+    checks: Checks | None = None,
 ) -> Iterator[Any]:
     """Hold a stack's lock and open the ports of a run, whose progress goes to standard error.
 
     The run's time, `timeout`, begins now. With `looks`, nothing is written; with a `lease`, nothing is changed
-    unless it is held; with `commons`, this is one of several stacks.
+    unless it is held; with `commons`, this is one of several stacks; `checks` are those of a watch.
     """
     from scaler.commands.interruption import noting_what_is_under_way
     from scaler.output.progress import open_progress
@@ -100,6 +102,7 @@ def opened_ports(
         environ=os.environ,
         lease=lease,
         commons=commons,
+        checks=checks,
         looks=looks,
     )
     with (

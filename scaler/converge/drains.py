@@ -95,11 +95,13 @@ def _moves(knowledge: Knowledge, ports: Ports, *, everything: bool) -> dict[str,
     now = _now(ports)
     world = knowledge.world
     servers = draining(knowledge)
+    policies = {name: policy_of(server, server.drain, knowledge) for name, server in servers.items() if server.drain}
+    ports.drains.look([(servers[name], policy) for name, policy in policies.items()])
     return {
         name: next_move(
             server.drain,
-            policy := policy_of(server, server.drain, knowledge),
-            ports.drains.find(server, policy),
+            policies[name],
+            ports.drains.find(server, policies[name]),
             world.machines[name].phase,
             now,
             is_protected=_is_protected(knowledge, server, everything=everything),

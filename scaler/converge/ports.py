@@ -157,6 +157,9 @@ class Drains(Protocol):
     def start(self, drains: Sequence[tuple[Server, StopPolicy]]) -> Mapping[str, str]:
         """Start drains that do not live; return why some that only begin one failed, by server."""
 
+    def look(self, asked: Sequence[tuple[Server, StopPolicy]]) -> None:
+        """Ask the checks of these drains that are due, side by side, before each is told of by `find`."""
+
     def find(self, server: Server, policy: StopPolicy) -> DrainFinding:
         """Return what is known here of a server's drain."""
 

@@ -114,11 +114,13 @@ def _is_to_begin(server: Server, knowledge: Knowledge) -> bool:
 
 
 def _has_result(servers: dict[str, Server], knowledge: Knowledge, ports: Ports) -> bool:
-    return any(
-        ports.drains.find(server, policy_of(server, server.drain, knowledge)).state in _NEWS
+    asked = [
+        (server, policy_of(server, server.drain, knowledge))
         for server in servers.values()
         if server.drain and server.drain.stage is DrainStage.DRAINING and not _is_to_begin(server, knowledge)
-    )
+    ]
+    ports.drains.look(asked)
+    return any(ports.drains.find(server, policy).state in _NEWS for server, policy in asked)
 
 
 def _is_superseded(standing: Standing, ports: Ports) -> bool:

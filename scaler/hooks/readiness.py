@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import TypeAlias
 
 from scaler.errors import ExtensionError
 from scaler.hooks.processes import CommandProcess, cannot_be_run
@@ -26,11 +27,17 @@ CHECK_WITHIN_S = 5.0
 _PAUSE_S = 1.0
 """Between two checks of one server."""
 
+_REMEMBERED_S = 3600.0
+"""For how long the checks of a server are remembered after it was asked about last."""
+
 _LOOK_S = 0.02
 """Between two looks at checks that go on."""
 
 Check = Callable[[Readiness, Server], str | None]
 """Return None if the server passes, else what is wrong; `Unreachable` if nothing came back from it."""
+
+Boot: TypeAlias = tuple[str, str | None, datetime]
+"""A boot of a server: its name, its cloud id, and when it entered its status."""
 
 _GATEWAY_TROUBLE = (502, 503, 504)
 """The answers of a proxy that does not reach the server."""
@@ -46,6 +53,7 @@ class RunningCheck:
     """One check of one server, in a daemon thread: a check that hangs delays nothing, not even the process's exit."""
 
     def __init__(self, check: Check, how: Readiness, server: Server) -> None:
+        self._began = time.monotonic()
         self.done = False
         self.problem: str | None = None
         self.thread = threading.Thread(target=self._run, args=(check, how, server), name="ready", daemon=True)
@@ -58,6 +66,11 @@ class RunningCheck:
             # A check that raises has failed, whoever wrote it.
             self.problem = one_line(f"{type(error).__name__}: {error}", LONGEST)
         self.done = True
+
+    @property
+    def age_s(self) -> float:
+        """For how many seconds it has been under way."""
+        return time.monotonic() - self._began
 
     @property
     def result(self) -> CheckResult:
@@ -77,6 +90,8 @@ class _History:
     running: RunningCheck | None = None
     next_at: float = 0.0
     """When the next check may start, in seconds of the clock's `monotonic`."""
+    asked_at: float = 0.0
+    """When somebody asked last."""
 
 
 class ReadinessChecker:
@@ -88,20 +103,24 @@ class ReadinessChecker:
         folder: Path,
         checks: Mapping[str, Check] | None = None,
         environ: Mapping[str, str] | None = None,
+        share_s: float | None = None,
     ) -> None:
         """`checks` adds kinds of checks, or replaces some.
 
-        `folder` is the working directory of commands, and `environ` their environment.
+        `folder` is the working directory of commands, and `environ` their environment. `share_s` is how long `finish`
+        waits for one check; None: as long as it may take.
         """
+        self._share_s = share_s
         self._clock = clock
         self._checks = {**checks_in(folder, environ), **(checks or {})}
-        self._histories: dict[tuple[str, str | None, datetime], _History] = {}
+        self._histories: dict[Boot, _History] = {}
 
     def is_ready(self, how: Readiness, server: Server) -> bool:
         """Return whether enough checks in a row have passed by now. If not, start the next one without waiting."""
         if how.kind == "none":
             return True
-        history = self._histories.setdefault(_boot_key(server), _History())
+        history = self._histories.setdefault(boot_key(server), _History())
+        history.asked_at = self._clock.monotonic()
         self._collect(history)
         if history.passed >= how.successes:
             return True
@@ -119,18 +138,25 @@ class ReadinessChecker:
         waiting = list(asked)
         while waiting and self._clock.monotonic() < until:
             ready |= {server.name for how, server in waiting if self.is_ready(how, server)}
-            waiting = [one for one in waiting if one[1].name not in ready and not self._has_failed(one[1])]
+            waiting = [one for one in waiting if one[1].name not in ready and self._goes_well(one[1])]
             if waiting:
                 self._clock.sleep(_LOOK_S)
         return frozenset(ready)
 
-    def _has_failed(self, server: Server) -> bool:
-        history = self._histories[_boot_key(server)]
-        return history.last_problem is not None and history.passed == 0
+    def _goes_well(self, server: Server) -> bool:
+        history = self._histories[boot_key(server)]
+        if self._share_s is not None and history.running:
+            return history.running.age_s < self._share_s
+        return history.last_problem is None or history.passed > 0
+
+    def forget_unasked(self) -> None:
+        """Forget the servers that nobody has asked about for long."""
+        oldest = self._clock.monotonic() - _REMEMBERED_S
+        self._histories = {key: known for key, known in self._histories.items() if known.asked_at >= oldest}
 
     def trouble(self, server: Server) -> str | None:
         """Return what was wrong in the last failed check; None if no check has failed."""
-        history = self._histories.get(_boot_key(server))
+        history = self._histories.get(boot_key(server))
         return history.last_problem if history else None
 
     def probe(self, how: Readiness, servers: Sequence[Server]) -> dict[str, CheckResult]:
@@ -170,7 +196,7 @@ def _cleaned(problem: str | None) -> str | None:
     return Unreachable(line) if isinstance(problem, Unreachable) else line
 
 
-def _boot_key(server: Server) -> tuple[str, str | None, datetime]:
+def boot_key(server: Server) -> Boot:
     """Identify a boot: a check before a reboot, or of an earlier machine with this name, does not count."""
     return server.name, server.id, server.since
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import signal
 import time
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
+from socket import socket
+from threading import Event, Thread
 from typing import Any
 
 import pytest
 
 from tests.support.processes import HttpServer
-from tests.support.project import Project, Ran, wait_until
+from tests.support.project import Project, Ran, finish, wait_until
 
 
 def checked(project: Project, **group: Any) -> None:
@@ -136,3 +142,69 @@ def test_ticks_replace_an_unhealthy_server_without_waiting_for_anything(hetzner:
     events = [event["event"] for event in hetzner.events if event["server"] in ("demo-worker-1", "demo-worker-3")]
     assert events.count("server.unhealthy") == events.count("server.draining") == 1
     assert events.index("server.running", 2) < events.index("server.stopping"), "the new one was ready before"
+
+
+class Hanging(ThreadingHTTPServer):
+    """Answers 200 until it hangs: then it reads requests, and says nothing until the other side leaves."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _HangingHandler)
+        self.hangs = Event()
+        self.held: set[int] = set()
+        self._numbers = count()
+        Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
+
+    def hold(self, connection: socket) -> None:
+        number = next(self._numbers)
+        self.held.add(number)
+        with suppress(OSError):
+            connection.recv(1)
+        self.held.discard(number)
+
+
+class _HangingHandler(BaseHTTPRequestHandler):
+    server: Hanging
+
+    def do_GET(self) -> None:
+        if self.server.hangs.is_set():
+            self.server.hold(self.connection)
+            return
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: Any) -> None:
+        """Nobody reads it."""
+
+
+@pytest.mark.server
+@pytest.mark.acceptance("T11")
+def test_a_watch_ticks_on_while_checks_hang(hetzner: Project) -> None:
+    """While one and the same check hangs, the servers are listed again and again."""
+    endpoint = Hanging()
+    healthy = {"http": f"http://127.0.0.1:{endpoint.server_port}/{{name}}", "every": "1s"}
+    policy = {
+        "metrics": {"jobs": {"command": {"run": ["echo", "30"]}}},
+        "rules": [{"backlog": {"metric": "jobs", "per_server": 10}}],
+    }
+    worker = {"count": 3, "min": 3, "max": 3, "healthy": healthy, "autoscale": policy}
+    hetzner.describe(groups={"worker": worker})
+    hetzner.ensure("3")
+    three = hetzner.agreed()
+    endpoint.hangs.set()
+    watch = hetzner.start("autoscale", "--watch", "1s")
+    since: dict[int, int] = {}
+
+    def is_outlasted() -> bool:
+        lists = len(hetzner.lists)
+        return max((lists - since.setdefault(number, lists) for number in set(endpoint.held)), default=0) >= 2
+
+    try:
+        wait_until(is_outlasted, "two ticks while one check hangs")
+    finally:
+        watch.send_signal(signal.SIGTERM)
+        ended = finish(watch)
+        endpoint.shutdown()
+        endpoint.server_close()
+    assert ended.code == 0, ended.stderr
+    assert hetzner.agreed() == three, "nobody can tell from here that they are ill"

@@ -266,6 +266,20 @@ def test_with_a_check_the_drain_command_only_begins_it_and_no_process_is_left(pl
     assert not place.state.exists()
 
 
+def test_checks_of_drains_are_asked_side_by_side(place: Place) -> None:
+    """Each ends only when all have begun, and is killed before long."""
+    script_ = script(
+        place.folder, "all.sh", 'touch "begun-$1"; while [ $(ls begun-* | wc -l) -lt 4 ]; do sleep 0.05; done'
+    )
+    policy = place.drain("exit 0", drained=(script_, "{name}"))
+    drain = Drain(since=NOW, until=NOW + MINUTE, asked=True)
+    asked = [
+        (replace(draining(), name=f"prod-worker-{number}", id=str(number), drain=drain), policy) for number in range(4)
+    ]
+    place.run.look(asked)
+    assert [place.run.find(server, policy) for server, _ in asked] == [DONE] * 4
+
+
 @pytest.mark.parametrize("planted", ["[" * 200_000, " " * (1 << 20) + "{}", '{"group": 1, "started": "long ago"}'])
 def test_a_file_that_somebody_else_put_there_stops_no_run(place: Place, planted: str) -> None:
     place.state.mkdir(parents=True)

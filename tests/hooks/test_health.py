@@ -9,7 +9,7 @@ import pytest
 
 from scaler.hooks.health import HealthChecker
 from scaler.model import CheckReport, CheckResult, Readiness, Server
-from tests.support.processes import HttpServer, script, server
+from tests.support.processes import HttpServer, script, server, wait_until
 
 
 def servers(count: int) -> list[Server]:
@@ -68,3 +68,25 @@ def test_a_command_that_does_not_end_is_killed_and_has_failed(tmp_path: Path) ->
 
 def test_nothing_to_check_takes_no_thread(tmp_path: Path) -> None:
     assert HealthChecker(tmp_path).check([]) == {}
+
+
+def test_a_check_that_outlasts_its_share_goes_on_and_is_reported_when_it_has_ended(tmp_path: Path) -> None:
+    """What a tick of a watch does: it waits for none that hangs, and no server has two under way."""
+    free = threading.Event()
+    begun: list[str] = []
+
+    def check(how: Readiness, one: Server) -> str | None:
+        begun.append(one.name)
+        if one.name == "prod-worker-1":
+            free.wait()
+        return "it is full"
+
+    asked = [(Readiness(kind="tcp"), one) for one in servers(2)]
+    checker = HealthChecker(tmp_path, {"tcp": check}, share_s=0.5)
+    full = CheckReport(CheckResult.FAILED, "it is full")
+    assert checker.check(asked) == {"prod-worker-2": full}
+    assert checker.check(asked) == {"prod-worker-2": full}
+    assert begun.count("prod-worker-1") == 1
+    free.set()
+    wait_until(lambda: checker.check(asked).get("prod-worker-1") == full, "the result of the check that hung")
+    assert checker.check([]) == {}

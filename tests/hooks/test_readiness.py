@@ -15,6 +15,7 @@ import pytest
 
 from scaler.hooks.readiness import ReadinessChecker, fill_in
 from scaler.model import CheckResult, Readiness, Server
+from scaler.support.clock import SystemClock
 from scaler.support.text import visible
 from tests.support.processes import HandClock, HttpServer, is_alive, script, server, wait_until, waiting_ends
 
@@ -239,6 +240,24 @@ def test_checks_that_hang_delay_no_other_server(tmp_path: Path) -> None:
         wait_until(look, "the good server ready")
         # A check that hangs is not started again beside itself.
         assert sum(1 for thread in threading.enumerate() if thread.name == "ready") <= 101
+
+
+def test_a_tick_of_a_watch_waits_for_the_checks_that_go_well_and_for_none_that_hangs(tmp_path: Path) -> None:
+    begun: list[str] = []
+    with waiting_ends() as wait:
+
+        def check(how: Readiness, one: Server) -> str | None:
+            begun.append(one.name)
+            return wait() if one.name == "stuck" else None
+
+        checks = ReadinessChecker(SystemClock(), tmp_path, {"command": check}, share_s=0.5)
+        how = Readiness(kind="command", command=("true",), successes=2)
+        asked = [(how, server("stuck")), (how, server("good"))]
+        assert checks.finish(asked) == {"good"}
+        # The next tick asks the same checker, and is not held up either.
+        assert checks.finish(asked) == {"good"}
+        assert begun.count("stuck") == 1
+    wait_until(lambda: checks.finish(asked) == {"good", "stuck"}, "the one that hung")
 
 
 def test_a_check_that_raises_has_failed(tmp_path: Path) -> None:

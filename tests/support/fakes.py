@@ -820,6 +820,9 @@ class FakeDrains:
             self.started[server.id or ""] = self.clock.monotonic()
         return {}
 
+    def look(self, asked: Sequence[tuple[Server, StopPolicy]]) -> None:
+        """Every drain here is known at once."""
+
     def find(self, server: Server, policy: StopPolicy) -> DrainFinding:
         if not policy.drained and server.id not in self.announced:
             return DrainFinding(DrainState.ELSEWHERE)

@@ -1,0 +1,32 @@
+"""The checks of servers, as one value: of a single run, or of a watch, between whose ticks they go on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from scaler.hooks.health import HealthChecker
+from scaler.hooks.readiness import ReadinessChecker
+from scaler.support.clock import Clock
+
+TICK_SHARE_S = 1.0
+"""How long a tick of a watch waits for a check. One that takes longer goes on, and the next tick has its result."""
+
+
+class Checks:
+    """Opens the checkers of a run; with a `share_s`, the runs of one stack have the same ones."""
+
+    def __init__(self, share_s: float | None = None) -> None:
+        """`share_s` is how long a run waits for a check; None: as long as a check may take."""
+        self._share_s = share_s
+        self._opened: tuple[Path, Mapping[str, str], ReadinessChecker, HealthChecker] | None = None
+
+    def of(self, folder: Path, environ: Mapping[str, str], clock: Clock) -> tuple[ReadinessChecker, HealthChecker]:
+        """Return the checkers whose commands run in `folder` with this environment."""
+        if self._opened is None or self._opened[:2] != (folder, environ):
+            readiness = ReadinessChecker(clock, folder, environ=environ, share_s=self._share_s)
+            health = HealthChecker(folder, environ=environ, share_s=self._share_s)
+            self._opened = folder, environ, readiness, health
+        _, _, readiness, health = self._opened
+        readiness.forget_unasked()
+        return readiness, health
