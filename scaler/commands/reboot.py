@@ -41,7 +41,7 @@ def reboot(
 
     Named servers are rebooted at once. Of a group, at most a quarter, and at least one server, is away at a time: the
     next ones go when those are ready again, and none if one does not come back. A reboot of a group or of all that was
-    interrupted goes on with the same command or the next `scaler ensure`, and reboots no server twice.
+    interrupted goes on with the servers that are left, by the same command or the next `scaler ensure`.
 
     A server that is starting or rebooting is rebooted once it runs. If the cloud is busy, or its answer is lost,
     the request is sent again: a server reboots at least once.
