@@ -45,7 +45,7 @@ def ensure(spec: Spec, demand: Demand, options: Options, ports: Ports, seen: Kno
     ports.limit.end_after(options.timeout)
     request = Request(spec=spec, demand=demand, options=options, started=ports.clock.monotonic(), limit=ports.limit)
     if not options.apply:
-        return in_time(lambda: _run(request, seen, ports), ports)
+        return _run(request, seen, ports)
     with _turn_of_rolls(request, ports) as allowed:
         return ports.records.log_run(lambda: in_time(lambda: _run(allowed, seen, ports), ports))
 

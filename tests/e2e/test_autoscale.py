@@ -122,30 +122,30 @@ def _moment(decision: dict[str, Any]) -> datetime:
 
 @pytest.mark.acceptance("T09")
 def test_a_watch_ticks_on_while_a_server_drains_and_the_next_watch_finds_the_result(
-    hetzner: Project, queue: Any
+    project: Project, queue: Any
 ) -> None:
-    follow(hetzner, queue)
-    (hetzner.folder / "drain.sh").write_text(
+    follow(project, queue)
+    (project.folder / "drain.sh").write_text(
         "#!/bin/sh\necho $$ >> pids; while [ ! -e over ]; do sleep 0.1; done; echo done >> drained\n", encoding="utf-8"
     )
-    (hetzner.folder / "drain.sh").chmod(0o755)
-    worker = yaml.safe_load(hetzner.spec_path.read_text(encoding="utf-8"))["groups"]["worker"]
-    hetzner.describe(groups={"worker": {**worker, "stop": {"drain": ["./drain.sh"], "drain_within": "1h"}}})
+    (project.folder / "drain.sh").chmod(0o755)
+    worker = yaml.safe_load(project.spec_path.read_text(encoding="utf-8"))["groups"]["worker"]
+    project.describe(groups={"worker": {**worker, "stop": {"drain": ["./drain.sh"], "drain_within": "1h"}}})
     push(queue, 20)
-    assert autoscale(hetzner, "--yes", "--wait")["outcome"] == "converged"
+    assert autoscale(project, "--yes", "--wait")["outcome"] == "converged"
     drain(queue)
-    with watching(hetzner):
-        wait_until((hetzner.folder / "pids").exists, "the drain")
-        pid = int(lines(hetzner, "pids")[0])
+    with watching(project):
+        wait_until((project.folder / "pids").exists, "the drain")
+        pid = int(lines(project, "pids")[0])
         push(queue, 30)
-        wait_until(lambda: len(hetzner.machines) == 4, "two more")
+        wait_until(lambda: len(project.machines) == 4, "two more")
         assert is_alive(pid)
     # The watch was killed; its drain goes on.
     assert is_alive(pid)
-    with watching(hetzner):
-        (hetzner.folder / "over").touch()
-        wait_until(lambda: len(hetzner.machines) == 3, "the drained one gone")
-    assert (lines(hetzner, "pids"), lines(hetzner, "drained")) == ([str(pid)], ["done"])
+    with watching(project):
+        (project.folder / "over").touch()
+        wait_until(lambda: len(project.machines) == 3, "the drained one gone")
+    assert (lines(project, "pids"), lines(project, "drained")) == ([str(pid)], ["done"])
 
 
 def lines(project: Project, name: str) -> list[str]:
