@@ -138,13 +138,15 @@ def test_several_stacks_have_a_page_each(exposition: Exposition, tmp_path: Path,
     with served(exposition, tmp_path) as url:
         tab.open(url)
         text = tab.run("document.body.innerText")
-        assert "1 of 3 stacks are in trouble: test." in text
+        assert "2 of 3 stacks are in trouble: late, test." in text
         assert "The state file" in text, "what cannot be read hides no other stack"
         links = tab.run("[...document.querySelectorAll('td a')].map(link => link.pathname)")
         assert links == ["/stacks/late", "/stacks/prod", "/stacks/test"]
         tab.open(f"{url}{links[1]}?since=7d")
         assert tab.run("document.title") == "prod"
         assert "all stacks" in tab.run("document.body.innerText")
+        tab.open(f"{url}{links[0]}")
+        assert "The state file" in tab.run("document.body.innerText"), "and its page says so"
         assert tab.complaints == []
         for path, code in (("/stacks/nothing", 404), ("/stacks/prod?since=1y", 400), ("/static/nothing", 404)):
             assert requests.get(url + path, timeout=30).status_code == code
