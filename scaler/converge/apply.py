@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 
-from scaler.clouds import PASSING, CloudError
+from scaler.clouds import PASSING, AmbiguousError, CloudError
 from scaler.converge.change import change_of
 from scaler.converge.demand import Request
 from scaler.converge.done import Done, placements_of
@@ -215,7 +215,8 @@ def _is_done(step: Step, applied: Applied) -> bool:
 def _server_after(step: Step, applied: Applied, knowledge: Knowledge) -> Server | None:
     """Return the record of a step's server after it; None if it stays as it was announced.
 
-    A refused create leaves an `errored` record with the cloud's words; a refused delete leaves the server.
+    A refused create leaves an `errored` record with the cloud's words; a refused delete leaves the server, and one
+    without an answer a server that is being deleted.
     """
     now = knowledge.world.at
     if step.action is Action.CREATE:
@@ -227,7 +228,9 @@ def _server_after(step: Step, applied: Applied, knowledge: Knowledge) -> Server 
             return None
         return replace(announced, id=applied.accepted[step.server]).become(Status.STARTING, now)
     if step.action is Action.DELETE and step.server not in applied.deleted:
-        return knowledge.world.servers[step.server]
+        # Whether one without an answer was carried out, the next observation finds.
+        is_open = isinstance(applied.errors.get(step.server), AmbiguousError)
+        return None if is_open else knowledge.world.servers[step.server]
     return None
 
 

@@ -46,3 +46,14 @@ def test_what_a_list_shows_late_is_known_after_a_kill(
         ran = scene.run("ensure", str(wanted), "--yes")
         assert ran.code == 0, ran.stderr
         scene.check_settled(wanted)
+
+
+def test_deletions_whose_answers_are_lost_are_no_mass_loss(theatre: Theatre) -> None:
+    with theatre.on("instant", SPEED).scene(DIGITALOCEAN) as scene:
+        scene.world.advance(60)
+        scene.world.set_knobs(visible_after_delete_s=8.0)
+        scene.world.add_fault("accept_then_drop", method="DELETE", path="/[0-9]+$", times=None)
+        ran = scene.run("ensure", "1", "--yes")
+        assert ran.code == 0, ran.stderr
+        assert "missing" not in ran.stderr
+        scene.check_settled(1)
