@@ -7,6 +7,7 @@ send the token to another host than the vendor's.
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
@@ -14,12 +15,19 @@ ALLOWED = "SCALER_ALLOW_HOSTS"
 """The variable that allows other hosts: their names, separated by commas."""
 
 
+_AUTHORITY = re.compile(r"(?:[^@/?#\\\s]*@)?(?:[\w-]+(?:\.[\w-]+)*\.?|\[[\w:.%]+\])(?::[0-9]*)?")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+"""What some readers of a URL leave out, and others keep."""
+
+
 def host_of(url: str) -> str:
-    """Return the host of a URL in lower case; empty if it has none."""
+    """Return the host of a URL in lower case; empty if it has none, or none on which all readers of URLs agree."""
     try:
-        return urlsplit(url).hostname or ""
+        parts = urlsplit(url)
     except ValueError:
         return ""
+    is_plain = _AUTHORITY.fullmatch(parts.netloc) and not _CONTROL.search(url)
+    return (parts.hostname or "") if is_plain else ""
 
 
 def is_loopback(host: str) -> bool:

@@ -210,6 +210,8 @@ def test_a_queue_that_is_not_there(aws: str) -> None:
     [
         ("https://evil.example", {}, True),
         ("https://sqs.amazonaws.com.evil.example", {}, True),
+        ("https://evil.example\\.amazonaws.com", {}, True),
+        ("http://evil.example\\[::1]", {}, True),
         ("http://sqs.eu-central-1.amazonaws.com", {}, True),
         ("https://sqs.eu-central-1.amazonaws.com", {}, False),
         ("https://vpce-1.sqs.eu-central-1.vpce.amazonaws.com", {}, False),

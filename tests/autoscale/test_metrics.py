@@ -236,6 +236,15 @@ def test_no_redirect_to_another_host_is_followed(pages: servers.Pages, host: str
         assert elsewhere.seen == []
 
 
+def test_no_redirect_is_followed_that_names_two_hosts(pages: servers.Pages) -> None:
+    """What urllib takes for the same host, requests would ask at the other."""
+    with servers.pages() as elsewhere:
+        place = elsewhere.url.removeprefix("http://")
+        pages.pages["/stats"] = (302, {"Location": f"http://{place}\\@{pages.url.removeprefix('http://')}/"}, "")
+        assert "which is not followed" in refusal(HttpSource(url=f"{pages.url}/stats"))
+        assert elsewhere.seen == []
+
+
 def test_what_comes_with_a_redirect_is_not_read(pages: servers.Pages) -> None:
     """It may be endless."""
     refused = threading.Event()

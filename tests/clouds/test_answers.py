@@ -32,6 +32,7 @@ from scaler.model import MachineRequest
 from scaler.model.lifecycle import Phase
 from scaler.model.ownership import Owner
 from tests.support.http_stub import Answer, HurriedClock, Stub, cut, drip, drip_headers, drop, hang, name_of, reply
+from tests.support.listener import listening
 from tests.support.vendors import ENVIRON, TOKEN, DigitalOcean, Hetzner, Vendor
 
 pytestmark = pytest.mark.server
@@ -497,6 +498,17 @@ def test_neither_netrc_nor_a_proxy_gets_between_us_and_loopback(
 
     assert cloud.list_owned(OWNER) == []
     assert stub.requests[0].token == f"Bearer {TOKEN}"
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_the_token_follows_no_redirect(vendor: Vendor, on_stub: Open, status: int) -> None:
+    with listening() as listener:
+        cloud, _ = on_stub(reply(status, Location=f"http://127.0.0.1:{listener.port}{vendor.base}/servers"))
+        with pytest.raises(CloudError):
+            cloud.list_owned(OWNER)
+        with pytest.raises(CloudError):
+            cloud.create(request_for(vendor))
+        assert listener.connections == 0
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,11 @@ from urllib.parse import quote, urlsplit
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
 
 from scaler.clouds.registry import CLOUDS, endpoint_of
 from scaler.config.project import Project
+from scaler.config.schema.urls import Url
 from scaler.errors import RefusedError, SpecError
 from scaler.support.engine_urls import backend_of
 from scaler.support.hosts import allowed_hosts, host_of, is_clear_text, is_loopback
@@ -37,6 +39,25 @@ HETZNER = CLOUDS["hetzner"]
 def test_plain_http_is_for_this_machine_only(url: str, clear: bool) -> None:
     assert is_clear_text(url) is clear
     assert is_loopback(host_of(url)) is (url.startswith(("http://127.0.0.1:", "http://localhost", "http://[::1]")))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://evil.example\\[::1]/",
+        "http://evil.example\\@127.0.0.1/",
+        "http://evil.example%5C\\[::1]:80",
+        "http://[::1].evil.example/",
+        "http://127.0.0.1\t.evil.example/",
+        "http://evil.example;[::1]/",
+    ],
+)
+def test_a_host_on_which_readers_of_urls_differ_is_none(url: str) -> None:
+    """requests would send to evil.example what urllib thinks is for this machine."""
+    assert host_of(url) == ""
+    assert is_clear_text(url)
+    with pytest.raises(ValidationError):
+        TypeAdapter(Url).validate_python(url)
 
 
 @pytest.mark.parametrize("source", ["spec", "environment"])

@@ -125,7 +125,8 @@ def _redirected(url: str, location: str) -> str:
         raise MetricError("it redirects to what is no URL") from None
     try:
         upgraded = (here.scheme, there.scheme) == ("http", "https") and {here.port, there.port} <= {None, 80, 443}
-        same = here.hostname == there.hostname and ((here.scheme, here.port) == (there.scheme, there.port) or upgraded)
+        unchanged = (here.scheme, here.port) == (there.scheme, there.port)
+        same = host_of(url) == host_of(target) != "" and (unchanged or upgraded)
     except ValueError:
         same = False
     if not same:

@@ -48,7 +48,7 @@ def _backend(value: str) -> str:
 
 
 def split_url(value: str) -> tuple[str, str] | None:
-    """Return a URL's scheme and host, None if the text is no URL. Refuse one with credentials."""
+    """Return a URL's scheme and host (`host_of`), None if the text is no URL. Refuse one with credentials."""
     try:
         url = urlsplit(value)
         if url.password is not None or (url.username is not None and url.scheme in ("http", "https")):
@@ -58,7 +58,7 @@ def split_url(value: str) -> tuple[str, str] | None:
         raise
     except ValueError:
         return None
-    return url.scheme, url.hostname or ""
+    return url.scheme, host_of(value)
 
 
 Endpoint = Annotated[
