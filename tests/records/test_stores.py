@@ -9,10 +9,11 @@ from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from scaler.errors import CredentialsError, ScalerError
+from scaler.errors import CredentialsError, ScalerError, UsageError
 from scaler.records import store as stores
 from scaler.records.folder_store import FolderStore
 from scaler.records.store import ConflictError, DocumentStore, StoreUnavailableError, is_shared, open_store, save
@@ -193,7 +194,44 @@ def test_the_urls_parameters_are_the_engines(tmp_path: Path) -> None:
         _config("azblob://states", {"AZURE_STORAGE_CONNECTION_STRING": words})["endpoint"]
         == "https://acme.example/blobs"
     )
+    key = {"AZURE_STORAGE_KEY": "a2V5"}
+    assert _config("azblob://states?storage_account=acme&cdn=true&domain=cdn.example", key)["endpoint"] == (
+        "https://cdn.example"
+    )
+    assert _config("azblob://states?storage_account=acme&domain=127.0.0.1:1", key)["endpoint"] == (
+        "https://127.0.0.1:1/acme"
+    )
+    universe = _config("gs://states?universe_domain=own.example", {"GOOGLE_OAUTH_ACCESS_TOKEN": "t"})
+    assert universe["base_url"] == "https://storage.own.example"
     assert _config("gs://states/x", {"GOOGLE_OAUTH_ACCESS_TOKEN": "t"})["prefix"] == "x/.scaler/team/demo"
+
+
+def test_an_address_that_is_none_is_an_error() -> None:
+    with pytest.raises(UsageError, match="none that scaler understands"):
+        open_store("s3://me@127.0.0.1:1", "team", "demo", _CREDENTIALS)
+    # The library panics.
+    store = open_store("s3://states", "team", "demo", _CREDENTIALS | {"AWS_ENDPOINT_URL": "http://no host"})
+    assert store
+    with pytest.raises(StoreUnavailableError):
+        store.read("records.json")
+
+
+@pytest.mark.parametrize(
+    ("url", "environ", "mode"),
+    [
+        ("postgres://me@db.example/state", {}, "require"),
+        ("postgres://me@db.example/state?sslmode=disable", {}, "disable"),
+        ("postgres://me@db.example/state", {"PGSSLMODE": "prefer"}, None),
+        ("postgres://me@127.0.0.1/state", {}, None),
+        ("postgres:///state?host=/run/postgresql", {}, None),
+        ("postgres:///state", {"PGHOST": "db.example"}, "require"),
+    ],
+)
+def test_a_database_elsewhere_is_reached_with_tls_unless_something_else_is_chosen(
+    url: str, environ: dict[str, str], mode: str | None
+) -> None:
+    store: Any = open_store(url, "team", "demo", environ)
+    assert dict(parse_qsl(urlsplit(store._url).query)).get("sslmode") == mode
 
 
 def test_only_some_backends_share_records() -> None:
