@@ -202,7 +202,7 @@ def test_the_region_is_in_the_queues_url() -> None:
 
 def test_a_queue_that_is_not_there(aws: str) -> None:
     source = SqsSource(queue_url=f"{aws}/123456789012/none", region="eu-central-1", endpoint=aws)
-    assert "The specified queue does not exist" in refusal(source)
+    assert "The specified queue does not exist" in refusal(source, 60)
 
 
 @pytest.mark.parametrize(
