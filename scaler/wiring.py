@@ -6,7 +6,7 @@ import hashlib
 import secrets
 import socket
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
@@ -22,6 +22,7 @@ from scaler.config.project import Project
 from scaler.converge.ports import Ports, Progress
 from scaler.engine import housekeeping
 from scaler.engine.backend import DEFAULT_BACKEND, LocalBackend, absolute_url
+from scaler.engine.holders import open_notes
 from scaler.engine.locks import describe, is_stale
 from scaler.engine.plugin import resource_type
 from scaler.engine.stack import PulumiStack
@@ -33,6 +34,7 @@ from scaler.model import Spec
 from scaler.model.identity import Place, normal_endpoint
 from scaler.records.folder_store import FolderStore
 from scaler.records.lease import Lease, Leases
+from scaler.records.lock_note import LockNote, LockNotes
 from scaler.records.run_lock import RunLock
 from scaler.records.sharing import copy_records, open_sharing
 from scaler.records.shortages import Shortages
@@ -57,6 +59,9 @@ _EMBEDDED_TOKENS = {"HCLOUD_TOKEN": _EMBEDDED * 8, "DIGITALOCEAN_TOKEN": _EMBEDD
 
 _ROLL_LEASE = timedelta(seconds=60)
 """After one and a quarter of it, a roll that was killed on another machine gives way."""
+
+_NOTE_PATIENCE = timedelta(seconds=3)
+"""How long the note of a lock may hold a run up, which has that lock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +127,9 @@ def open_ports(run: RunSettings, *, clock: Clock, progress: Progress) -> Iterato
             services=run.environ,
         )
         stack.callback(notifier.close)
-        pulumi = _open_stack(run, leases, stack, cloud, account, clock, limit, progress.warn, scratch)
+        if notes := _open_notes(run):
+            stack.callback(notes.close)
+        pulumi = _open_stack(run, leases, stack, cloud, account, clock, limit, progress.warn, scratch, notes)
         readiness, health = (run.checks or Checks()).of(project.directory, commands, clock)
         yield Ports(
             cloud=cloud,
@@ -315,6 +322,7 @@ def _open_stack(
     limit: TimeLimit,
     warn: Callable[[str], None],
     scratch: Path | None,
+    notes: LockNotes | None,
 ) -> PulumiStack:
     """The Pulumi stack of a run; no engine process starts before it is needed.
 
@@ -341,7 +349,8 @@ def _open_stack(
         return open_engine(run, folder.as_uri(), clock, warn, plugin_environ, place)
 
     if scratch is None:
-        pulumi = PulumiStack(run.spec, engine_at(backend), local, cloud, clock, open_draft, leases.confirm)
+        confirm = _confirm(run, leases, notes, clock)
+        pulumi = PulumiStack(run.spec, engine_at(backend), local, cloud, clock, open_draft, confirm)
         closing.callback(_remove_old_engine_files, run.project, pulumi, local)
         return pulumi
     if local:
@@ -453,6 +462,34 @@ def opened_cloud(
             cloud.close()
 
 
+def _confirm(run: RunSettings, leases: Leases, notes: LockNotes | None, clock: Clock) -> Callable[[int | None], None]:
+    """Return what a run does first under the stack's lock: ask for the leases it needs, and note who has it."""
+
+    def confirm(engine: int | None) -> None:
+        leases.confirm(engine)
+        if notes and engine:
+            host = socket.gethostname()
+            notes.write(LockNote(host=host, pid=engine, since=clock.now(), command=run.cause))
+
+    return confirm
+
+
+def _open_notes(run: RunSettings) -> LockNotes | None:
+    url = backend_url(run.project, run.spec, run.environ)
+    return open_notes(
+        url, run.project.name, run.spec.stack, run.project.state_dir, run.environ, patience=_NOTE_PATIENCE
+    )
+
+
+def _read_note(run: RunSettings) -> LockNote | None:
+    """Return the note of who has the stack's lock; None if there is none."""
+    notes = _open_notes(run)
+    if notes is None:
+        return None
+    with closing(notes):
+        return notes.read()
+
+
 def open_engine(
     run: RunSettings,
     backend: str,
@@ -500,6 +537,7 @@ def open_engine(
             lock_timeout=run.lock_timeout,
             limit=limit or TimeLimit(),
             steal_after=run.steal_after,
+            read_note=partial(_read_note, run),
             was_left=run.lease.has_left if run.lease else lambda host, pid: False,
         ),
         clock,

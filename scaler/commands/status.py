@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import sys
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import click
 
 from scaler.commands.command import Command, common_options
 from scaler.commands.context import Context
 from scaler.config.project import Project
-from scaler.errors import ExitCode
+from scaler.errors import ExitCode, ScalerError
+
+if TYPE_CHECKING:
+    from scaler.records.lock_note import LockHolder
+    from scaler.records.recorded import Recorded
 
 _PATIENCE = timedelta(seconds=1)
 """How long it may take to read the records that other machines share."""
@@ -23,7 +28,7 @@ def status(context: Context, refresh: bool) -> int:
     """Show the recorded servers. Uses neither the engine nor the cloud, except with --refresh.
 
     With a backend that is a bucket or a database, the records are those that all machines share, if they can be
-    read within a second.
+    read within a second. Shows too who holds the stack's lock, wherever that is.
 
     \b
     Examples:
@@ -42,13 +47,15 @@ def status(context: Context, refresh: bool) -> int:
     stack = project.choose(context.stack)
     if refresh:
         _ask_the_cloud(context)
-    state = recorded(context, project, stack, _PATIENCE).state()
+    records = recorded(context, project, stack, _PATIENCE)
+    state = records.state()
     color = context.colored(sys.stdout)
     text = render_status(
         state,
         context.output,
         stack=stack,
         now=context.clock.now(),
+        holder=_holder(project, records) if records.is_reached else None,
         lost=stacks_without_spec(project.state_dir, project.stacks()),
         color=color,
         hints=context.interactive,
@@ -56,6 +63,22 @@ def status(context: Context, refresh: bool) -> int:
     )
     click.echo(text, color=color)
     return ExitCode.OK
+
+
+def _holder(project: Project, records: Recorded) -> LockHolder | None:
+    """Return who holds the stack's lock; None if nobody does, or the backend does not say it in time."""
+    from scaler.engine.backend import DEFAULT_BACKEND, absolute_url
+    from scaler.engine.holders import living_holders
+
+    url = absolute_url(records.backend or DEFAULT_BACKEND, project.directory)
+    try:
+        holders = living_holders(
+            url, project.name, records.stack, project.state_dir, records.environ, patience=_PATIENCE
+        )
+    except ScalerError as error:
+        records.warn(f"who holds the stack's lock is not known: {error}")
+        return None
+    return holders[0] if holders else None
 
 
 def _ask_the_cloud(context: Context) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 
 import click
@@ -15,11 +17,14 @@ from scaler.commands.document import dump
 from scaler.commands.running import load_stack
 from scaler.config.project import Project
 from scaler.engine.backend import LocalBackend
-from scaler.engine.locks import describe, is_stale, remove_lock
-from scaler.errors import ExitCode, LockedError, UsageError
+from scaler.engine.holders import open_notes
+from scaler.engine.locks import Lock, holder_of, is_stale, locks_of, remove_lock
+from scaler.errors import ExitCode, LockedError, ScalerError, UsageError
 from scaler.model import Spec
 from scaler.output.table import markdown_table
+from scaler.records.lock_note import LockNote
 from scaler.records.run_lock import RunLock
+from scaler.records.store import EngineFiles, open_engine_locks
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +45,8 @@ def unlock(context: Context, yes: bool, force: bool) -> int:
     """Show who holds the locks of a stack, and remove the locks of holders that have ended.
 
     You seldom need this: every run removes the locks of dead runs on its machine. Scaler cannot know whether a
-    holder on another machine still runs: check there, then use --force. Scaler does not see the locks in a backend
-    that is not a local folder; --force removes all of them.
+    holder on another machine still runs: check there, then use --force. Scaler does not see the locks in Pulumi
+    Cloud; --force removes all of them.
 
     \b
     Examples:
@@ -57,15 +62,42 @@ def unlock(context: Context, yes: bool, force: bool) -> int:
     project, spec = load_stack(context)
     url = backend_url(project, spec, os.environ)
     backend = LocalBackend.at(url, project.name, spec.stack)
-    locks = _run_locks(RunLock(project.state_dir, spec.stack))
-    if backend:
-        locks += _engine_locks(backend)
-    elif force:
-        locks.append(_locks_elsewhere(context, project, spec, url))
-    _remove(context, spec.stack, locks, yes=yes, force=force)
-    if backend is None and not force:
+    files = _open_files(project, spec, url)
+    is_seen = backend is not None or files is not None
+    with closing(files) if files else nullcontext():
+        locks = _run_locks(RunLock(project.state_dir, spec.stack))
+        described = partial(_described, note=_note_beside(project, spec, url), now=context.clock.now())
+        if backend:
+            locks += _engine_locks(backend, described)
+        elif files:
+            locks += _shared_locks(files, described)
+        elif force:
+            locks.append(_locks_elsewhere(context, project, spec, url))
+        _remove(context, spec.stack, locks, yes=yes, force=force)
+    if not is_seen and not force:
         click.echo(f"Scaler does not see the locks in {url.partition(':')[0]}: --force removes them.", err=True)
     return ExitCode.OK
+
+
+def _open_files(project: Project, spec: Spec, url: str) -> EngineFiles | None:
+    """Return the engine's locks in a bucket or a database; None elsewhere, or without the package for it."""
+    try:
+        return open_engine_locks(url, project.name, spec.stack, os.environ)
+    except ScalerError as error:
+        click.echo(f"scaler: warning: {error} {error.fix}", err=True)
+        return None
+
+
+def _note_beside(project: Project, spec: Spec, url: str) -> LockNote | None:
+    notes = open_notes(url, project.name, spec.stack, project.state_dir, os.environ)
+    if notes is None:
+        return None
+    with closing(notes):
+        return notes.read()
+
+
+def _described(lock: Lock, note: LockNote | None, now: datetime) -> str:
+    return holder_of(lock, note).words(now)
 
 
 def _remove(context: Context, stack: str, locks: Sequence[_Lock], *, yes: bool, force: bool) -> None:
@@ -105,11 +137,21 @@ def _locks_elsewhere(context: Context, project: Project, spec: Spec, url: str) -
     return _Lock("engine", f"whoever has one in {url.partition(':')[0]}", False, remove)
 
 
-def _engine_locks(backend: LocalBackend) -> list[_Lock]:
-    # Bind the lock now: the loop's variable is another lock when this one is removed.
+def _shared_locks(files: EngineFiles, described: Callable[[Lock], str]) -> list[_Lock]:
     return [
-        _Lock("engine", describe(lock), is_stale(lock), lambda lock=lock: remove_lock(lock))  # type: ignore[misc]
-        for lock in backend.locks()
+        _Lock(
+            "engine",
+            described(lock) if lock else f"nobody that it names, in {name}",
+            lock is not None and is_stale(lock),
+            partial(files.delete, name),
+        )
+        for name, lock in locks_of(files).items()
+    ]
+
+
+def _engine_locks(backend: LocalBackend, described: Callable[[Lock], str]) -> list[_Lock]:
+    return [
+        _Lock("engine", described(lock), is_stale(lock), partial(remove_lock, lock)) for lock in backend.locks()
     ] + [
         # Half a lock is nobody's: an engine writes it in one moment.
         _Lock("engine", f"nobody that it names, in {path.name}", dead, partial(path.unlink, missing_ok=True))

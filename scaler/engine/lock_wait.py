@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from datetime import timedelta
 
 from scaler.engine.backend import LocalBackend
 from scaler.engine.events import reason_in
-from scaler.engine.locks import Lock, describe, is_stale, is_stealable, locks_in, remove_lock
+from scaler.engine.locks import Lock, holder_of, is_stale, is_stealable, locks_in, remove_lock
 from scaler.engine.settings import EngineSettings
 from scaler.errors import LockedError
 from scaler.support.clock import Clock
-from scaler.support.durations import format_duration
 
 _HALF_READ = re.compile(r"unexpected end of JSON input|invalid character|\.pulumi/locks/.*code=NotFound")
 """What the engine says when one of the stack's locks was not whole, or had gone, when it read what it had listed."""
@@ -114,4 +112,4 @@ class LockWait:
         return True
 
     def _describe(self, lock: Lock) -> str:
-        return f"{describe(lock)}, for {format_duration(max(self._clock.now() - lock.since, timedelta(0)))}"
+        return holder_of(lock, self._settings.read_note()).words(self._clock.now())

@@ -15,8 +15,10 @@ from pathlib import Path
 
 from scaler.errors import StateError
 from scaler.records.json_fields import Fields
+from scaler.records.lock_note import LockHolder, LockNote
+from scaler.records.store import EngineFiles
 from scaler.support.clock import format_time, parse_time
-from scaler.support.documents import read_json
+from scaler.support.documents import parse_json, read_json
 from scaler.support.files import failure_reason
 from scaler.support.text import LONGEST, one_line
 
@@ -40,14 +42,35 @@ class Lock:
 def read_lock(path: Path) -> Lock | None:
     """Return a lock file's content; None if it vanished, is being written, or says nobody."""
     try:
-        fields = Fields(read_json(path, _LARGEST_LOCK))
-        pid = fields.whole_number("pid")
-        if not 0 < pid <= _LAST_PID:
-            return None
-        user, host, since = fields.text("username"), fields.text("hostname"), parse_time(fields.text("timestamp"))
+        return _lock_of(read_json(path, _LARGEST_LOCK), path)
     except (OSError, ValueError):
         return None
-    return Lock(pid, user, host, since, path)
+
+
+def locks_of(files: EngineFiles) -> dict[str, Lock | None]:
+    """Return the locks in a bucket or a database by their names there; None for one that says nobody.
+
+    Raises StoreUnavailableError.
+    """
+    found: dict[str, Lock | None] = {}
+    for name in files.names():
+        try:
+            stored = files.read(name)
+            if stored is None:
+                continue  # Released meanwhile.
+            found[name] = _lock_of(parse_json(stored.content or b""), None)
+        except ValueError:
+            found[name] = None
+    return found
+
+
+def _lock_of(document: object, path: Path | None) -> Lock | None:
+    """Return the lock that a document describes; None if it says nobody. ValueError if it has another form."""
+    fields = Fields(document)
+    pid = fields.whole_number("pid")
+    if not 0 < pid <= _LAST_PID:
+        return None
+    return Lock(pid, fields.text("username"), fields.text("hostname"), parse_time(fields.text("timestamp")), path)
 
 
 _LOCK_TEXT = re.compile(r"created by (?P<user>[^@\s]+)@(?P<host>\S+) \(pid (?P<pid>\d+)\) at (?P<time>\S+)")
@@ -107,6 +130,13 @@ def remove_lock(lock: Lock) -> None:
             why=failure_reason(error),
             fix="Change its permissions, or remove it by hand.",
         ) from error
+
+
+def holder_of(lock: Lock, note: LockNote | None) -> LockHolder:
+    """Return who holds a lock; `note` says what its run does, if it is of this lock."""
+    is_noted = note is not None and note.is_of(lock.hostname, lock.pid, lock.since)
+    command = note.command if note and is_noted else None
+    return LockHolder(user=lock.username, host=lock.hostname, pid=lock.pid, since=lock.since, command=command)
 
 
 def describe(lock: Lock) -> str:

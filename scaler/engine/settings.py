@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from scaler.engine.secrets import default_passphrase
+from scaler.records.lock_note import LockNote
 from scaler.support.time_limit import TimeLimit
 
 _TOKENS = ("HCLOUD_TOKEN", "DIGITALOCEAN_TOKEN", "DIGITALOCEAN_ACCESS_TOKEN")
@@ -78,6 +79,8 @@ class EngineSettings:
     """The age from which a lock of another host is removed; None: never."""
     was_left: Callable[[str, int], bool] = lambda host, pid: False
     """Whether the lock of an engine process on a host was left by who may not act any more."""
+    read_note: Callable[[], LockNote | None] = lambda: None
+    """Returns what the run does that got the lock last, if it left a note of that."""
 
     def environ_of_engine(self) -> dict[str, str]:
         """Return the environment of every engine process."""

@@ -14,6 +14,7 @@ from scaler.model.lifecycle import Status
 from scaler.model.schedule import RollSchedule
 from scaler.planning.prices import recorded_cost
 from scaler.records.codec import SCHEMA, server_to_json, to_json
+from scaler.records.lock_note import LockHolder
 from scaler.records.state import State
 from scaler.support.clock import format_time
 
@@ -102,10 +103,13 @@ def _step_document(report: StepReport) -> dict[str, object]:
     }
 
 
-def status_document(state: State | None, stack: str, lost: Collection[str] = ()) -> dict[str, object]:
+def status_document(
+    state: State | None, stack: str, lost: Collection[str] = (), holder: LockHolder | None = None
+) -> dict[str, object]:
     """Return the document of the state file with `counts`, the servers in each status, and `cost` besides.
 
-    `without_spec` names the project's stacks that have servers and no spec.
+    `locked_by` is who holds the stack's lock, or null; `without_spec` names the project's stacks that have servers
+    and no spec.
     """
     nothing = {
         "schema": SCHEMA,
@@ -121,7 +125,8 @@ def status_document(state: State | None, stack: str, lost: Collection[str] = ())
     recorded = to_json(state) if state else nothing
     servers = state.servers if state else ()
     more = {"counts": count_by_status(servers), "cost": asdict(recorded_cost(servers)), "without_spec": sorted(lost)}
-    return {**recorded, **more}
+    locked_by = holder and {**asdict(holder), "since": format_time(holder.since)}
+    return {**recorded, **more, "locked_by": locked_by}
 
 
 def count_by_status(servers: Iterable[Server]) -> dict[str, int]:

@@ -46,10 +46,11 @@ def result_markdown(result: Result) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def status_markdown(state: State | None, stack: str, lost: Mapping[str, State]) -> str:
+def status_markdown(state: State | None, stack: str, lost: Mapping[str, State], holder: str | None) -> str:
     """Return the recorded servers of a stack; `state` is None if nothing was recorded yet."""
     servers = without_deleted(state.servers if state else ())
-    warnings = [_list(lost_stack_words(*one) for one in lost.items())] if lost else []
+    sentences = [*(lost_stack_words(*one) for one in lost.items()), *([f"locked by {holder}"] if holder else [])]
+    warnings = [_list(sentences)] if sentences else []
     if state is None or not servers:
         return "\n\n".join([f"### {markdown_text(stack)}", *warnings, "No servers."])
     head = [f"### {markdown_text(stack)}: {count_ready(servers)} of {sum(state.wanted.values())} ready"]

@@ -15,6 +15,7 @@ from scaler.output.documents import result_document, serialize, status_document
 from scaler.output.markdown import result_markdown, status_markdown
 from scaler.output.text import plan_text, result_text, status_text
 from scaler.output.width import fit
+from scaler.records.lock_note import LockHolder
 from scaler.records.state import State
 
 
@@ -51,6 +52,7 @@ def render_status(
     *,
     stack: str,
     now: datetime,
+    holder: LockHolder | None = None,
     lost: Mapping[str, State] | None = None,
     color: bool = False,
     hints: bool = False,
@@ -58,14 +60,15 @@ def render_status(
 ) -> str:
     """Return the recorded servers of a stack; `state` is None if nothing was recorded yet.
 
-    `lost` are the project's stacks that have servers and no spec, by name.
+    `holder` has the stack's lock; `lost` are the project's stacks that have servers and no spec, by name.
     """
     lost = lost or {}
     if format == "text":
-        return fit(status_text(cleaned(state), stack, now, lost, color=color, hints=hints, width=width), width)
+        text = status_text(cleaned(state), stack, now, lost, cleaned(holder), color=color, hints=hints, width=width)
+        return fit(text, width)
     if format == "markdown":
-        return status_markdown(cleaned(state), stack, lost)
-    return serialize(status_document(state, stack, lost), format)
+        return status_markdown(cleaned(state), stack, lost, cleaned(holder.words(now)) if holder else None)
+    return serialize(status_document(state, stack, lost, holder), format)
 
 
 def planned(plan: Plan, *, servers: Sequence[Server] = (), cost: Cost | None = None) -> Result:

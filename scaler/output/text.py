@@ -31,6 +31,7 @@ from scaler.output.sentences import (
 )
 from scaler.output.table import columns
 from scaler.output.words import format_age, format_count
+from scaler.records.lock_note import LockHolder
 from scaler.records.state import State
 from scaler.support.text import one_line
 
@@ -159,6 +160,7 @@ def status_text(
     stack: str,
     now: datetime,
     lost: Mapping[str, State],
+    holder: LockHolder | None,
     *,
     color: bool,
     hints: bool,
@@ -166,6 +168,7 @@ def status_text(
 ) -> str:
     """Return the recorded servers of a stack; `state` is None if nothing was recorded yet."""
     warnings = [f"{_paint('!', 'yellow', color)} {one_line(lost_stack_words(*one))}" for one in lost.items()]
+    warnings += [f"{_paint('!', 'yellow', color)} locked by {holder.words(now)}"] if holder else []
     if state is None:
         lines = ["No servers. Nothing is recorded for this stack yet.", *warnings]
         return "\n".join(lines + [f"To ask the cloud: scaler status --refresh --stack {stack}"] * hints)

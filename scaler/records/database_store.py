@@ -26,8 +26,8 @@ _TABLE = "scaler_records"
 _CREATE = "CREATE TABLE IF NOT EXISTS {} (name text PRIMARY KEY, version bigint NOT NULL, content bytea NOT NULL)"
 
 
-class DatabaseStore:
-    """`store.DocumentStore` in PostgreSQL. The table is made with the first write; versions count the writes."""
+class _Database:
+    """The database of a backend, and one table in it, which may not be there yet."""
 
     def __init__(self, url: str, folder: str, environ: Mapping[str, str], patience: timedelta) -> None:
         parts = urlsplit(url)
@@ -39,57 +39,22 @@ class DatabaseStore:
         if "PGSSLMODE" not in environ and "service" not in given and not (host.startswith("/") or is_loopback(host)):
             # As the engine's library does. libpq goes on in clear text where the server offers no TLS.
             given.setdefault("sslmode", "require")
-        name = _TABLE if table == _ENGINES_TABLE else f"{table}_{_TABLE}"
-        self._table = sql.Identifier(*name.split("."))
+        self._table = sql.Identifier(*self._table_beside(table).split("."))
         self._url = urlunsplit(parts._replace(query=urlencode(given)))
         self._place = f"{parts.hostname or 'PostgreSQL'}{parts.path}"
         self._folder = folder
         self._patience = patience
         self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
 
-    def read(self, name: str, known: str | None = None) -> Stored | None:
-        # One round trip, and no content that is known or too large.
-        query = "SELECT version, octet_length(content), CASE WHEN version = %s OR octet_length(content) > %s THEN NULL "
-        query += "ELSE content END FROM {} WHERE name = %s"
-        rows = self._run(query, int(known or 0), LARGEST_FILE, self._key(name))
-        if not rows:
-            return None
-        version, size, content = rows[0]
-        if str(version) == known:
-            return Stored(known, None)
-        check_size(size)
-        return Stored(str(version), bytes(content))
-
-    def write(self, name: str, content: bytes, after: str | None = None) -> str:
-        # The first version is a time and not 1, so that a document that was deleted and made anew has another one.
-        if after is None:
-            query = "INSERT INTO {} (name, version, content) VALUES (%s, {first}, %s) "
-            query += "ON CONFLICT DO NOTHING RETURNING version"
-            first = "(extract(epoch from clock_timestamp()) * 1000000)::bigint"
-            rows = self._run(query.replace("{first}", first), self._key(name), content, makes=True)
-        else:
-            query = "UPDATE {} SET version = version + 1, content = %s WHERE name = %s AND version = %s "
-            query += "RETURNING version"
-            rows = self._run(query, content, self._key(name), int(after))
-        if not rows:
-            raise ConflictError(f"Another machine has written {name} in {self._place}.")
-        return f"{rows[0][0]}"
-
-    def names(self) -> Sequence[str]:
-        rows = self._run("SELECT name FROM {} WHERE starts_with(name, %s)", self._key(""))
-        return sorted(row[0].removeprefix(self._key("")) for row in rows)
-
-    def delete(self, name: str) -> None:
-        self._run("DELETE FROM {} WHERE name = %s RETURNING name", self._key(name))
+    def _table_beside(self, engines: str) -> str:
+        """Return the table's name, where the engine's is this one."""
+        return _TABLE if engines == _ENGINES_TABLE else f"{engines}_{_TABLE}"
 
     def close(self) -> None:
         if self._connection:
             with suppress(psycopg.Error):
                 self._connection.close()
         self._connection = None
-
-    def _key(self, name: str) -> str:
-        return f"{self._folder}/{name}"
 
     def _run(self, query: str, *values: object, makes: bool = False) -> list[tuple[Any, ...]]:
         """Run one statement and return its rows; none where the table is not there, unless `makes` it."""
@@ -131,3 +96,69 @@ class DatabaseStore:
                 fix="Check the backend's URL and the password; the user must be allowed to make a table, "
                 f"or to read and write {_TABLE}.",
             ) from error
+
+
+class DatabaseStore(_Database):
+    """`store.DocumentStore` in PostgreSQL. The table is made with the first write; versions count the writes."""
+
+    def read(self, name: str, known: str | None = None) -> Stored | None:
+        # One round trip, and no content that is known or too large.
+        query = "SELECT version, octet_length(content), CASE WHEN version = %s OR octet_length(content) > %s THEN NULL "
+        query += "ELSE content END FROM {} WHERE name = %s"
+        rows = self._run(query, int(known or 0), LARGEST_FILE, self._key(name))
+        if not rows:
+            return None
+        version, size, content = rows[0]
+        if str(version) == known:
+            return Stored(known, None)
+        check_size(size)
+        return Stored(str(version), bytes(content))
+
+    def write(self, name: str, content: bytes, after: str | None = None) -> str:
+        # The first version is a time and not 1, so that a document that was deleted and made anew has another one.
+        if after is None:
+            query = "INSERT INTO {} (name, version, content) VALUES (%s, {first}, %s) "
+            query += "ON CONFLICT DO NOTHING RETURNING version"
+            first = "(extract(epoch from clock_timestamp()) * 1000000)::bigint"
+            rows = self._run(query.replace("{first}", first), self._key(name), content, makes=True)
+        else:
+            query = "UPDATE {} SET version = version + 1, content = %s WHERE name = %s AND version = %s "
+            query += "RETURNING version"
+            rows = self._run(query, content, self._key(name), int(after))
+        if not rows:
+            raise ConflictError(f"Another machine has written {name} in {self._place}.")
+        return f"{rows[0][0]}"
+
+    def names(self) -> Sequence[str]:
+        rows = self._run("SELECT name FROM {} WHERE starts_with(name, %s)", self._key(""))
+        return sorted(row[0].removeprefix(self._key("")) for row in rows)
+
+    def delete(self, name: str) -> None:
+        self._run("DELETE FROM {} WHERE name = %s RETURNING name", self._key(name))
+
+    def _key(self, name: str) -> str:
+        return f"{self._folder}/{name}"
+
+
+class EngineRows(_Database):
+    """`store.EngineFiles` in PostgreSQL: the rows of the engine's table below one folder.
+
+    Source of their form: pulumi's pkg/backend/diy/postgres/bucket.go.
+    """
+
+    def names(self) -> Sequence[str]:
+        return sorted(row[0] for row in self._run("SELECT key FROM {} WHERE strpos(key, %s) > 0", f"{self._folder}/"))
+
+    def read(self, name: str) -> Stored | None:
+        rows = self._run("SELECT decode(data->>'data', 'base64') FROM {} WHERE key = %s", name)
+        if not rows:
+            return None
+        content = bytes(rows[0][0] or b"")
+        check_size(len(content))
+        return Stored("", content)
+
+    def delete(self, name: str) -> None:
+        self._run("DELETE FROM {} WHERE key = %s RETURNING key", name)
+
+    def _table_beside(self, engines: str) -> str:
+        return engines

@@ -44,6 +44,11 @@ class Recorded:
         """Return the recorded state; None if nothing was recorded. Raises what `StateFile.load` raises."""
         return self._shared.state if self._shared else StateFile(self.state_dir, self.stack).load()
 
+    @property
+    def is_reached(self) -> bool:
+        """Whether the records are those that all machines share; so they are where one machine has all there is."""
+        return not is_shared(self.backend) or self._shared is not None
+
     def events(self) -> list[Event]:
         """Return all events, oldest first. StateError if they cannot be read."""
         if self._shared is None:

@@ -15,9 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scaler.errors import LockedError, StateError
-from scaler.support.clock import Clock, format_time
+from scaler.records.json_fields import Fields
+from scaler.records.lock_note import LockHolder
+from scaler.support.clock import Clock, format_time, parse_time
 from scaler.support.documents import read_json
 from scaler.support.files import FILE, failure_reason, make_folder, open_file
+from scaler.support.folders import user_name
 from scaler.support.text import LONGEST, one_line
 from scaler.support.time_limit import TimeLimit
 
@@ -146,6 +149,25 @@ class RunLock:
         except (OSError, ValueError, KeyError, TypeError):
             return "another run"
 
+    def living_holder(self) -> LockHolder | None:
+        """Return who holds the lock; None if nobody does, or it says nobody. Leaves no trace."""
+        try:
+            fields = Fields(read_json(self._note, _LARGEST_NOTE))
+            holder = LockHolder(
+                user=fields.optional_text("user"),
+                host=fields.text("host"),
+                pid=fields.whole_number("pid"),
+                since=parse_time(fields.text("since")),
+                command=fields.text("cause"),
+            )
+            descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except (OSError, ValueError):
+            return None
+        try:
+            return None if _shares(descriptor) else holder
+        finally:
+            os.close(descriptor)
+
     def is_held(self) -> bool:
         """Return whether a living process holds the lock."""
         import filelock
@@ -201,5 +223,11 @@ def _shares(descriptor: int) -> bool:
 
 def _identity(cause: str, clock: Clock) -> str:
     return json.dumps(
-        {"pid": os.getpid(), "host": socket.gethostname(), "since": format_time(clock.now()), "cause": cause}
+        {
+            "pid": os.getpid(),
+            "user": user_name(os.environ),
+            "host": socket.gethostname(),
+            "since": format_time(clock.now()),
+            "cause": cause,
+        }
     )

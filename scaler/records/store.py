@@ -7,8 +7,8 @@ no place for them: both have no store.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
@@ -70,6 +70,22 @@ class DocumentStore(Protocol):
         """End connections."""
 
 
+class EngineFiles(Protocol):
+    """Files of the engine, to look at and to delete. Every method raises StoreUnavailableError as `DocumentStore`'s."""
+
+    def names(self) -> Sequence[str]:
+        """Return the names of all of them, sorted."""
+
+    def read(self, name: str) -> Stored | None:
+        """Return a file; None if there is none. ValueError if it is too large."""
+
+    def delete(self, name: str) -> None:
+        """Delete a file; one that does not exist is no error."""
+
+    def close(self) -> None:
+        """End connections."""
+
+
 def save(store: DocumentStore, name: str, content: bytes, after: str | None = None) -> str:
     """Write as `DocumentStore.write` does, and know a write of our own whose answer was lost.
 
@@ -105,7 +121,7 @@ def open_store(
     """
     if not is_shared(url):
         return None
-    try:
+    with _packages(url):
         if url.startswith("postgres"):
             from scaler.records.database_store import DatabaseStore
 
@@ -113,6 +129,33 @@ def open_store(
         from scaler.records.object_store import open_objects
 
         return open_objects(url, f".scaler/{project}/{stack}", environ, patience)
+
+
+def open_engine_locks(
+    url: str, project: str, stack: str, environ: Mapping[str, str], *, patience: timedelta = PATIENCE
+) -> EngineFiles | None:
+    """Return the engine's locks on a stack as files, or None if this backend is not a bucket or a database.
+
+    Otherwise as `open_store`. Source of the names: pulumi's pkg/backend/diy/lock.go.
+    """
+    if not is_shared(url):
+        return None
+    folder = f".pulumi/locks/organization/{project}/{stack}"
+    with _packages(url):
+        if url.startswith("postgres"):
+            from scaler.records.database_store import EngineRows
+
+            return EngineRows(url, folder, environ, patience)
+        from scaler.records.object_store import open_objects
+
+        return open_objects(url, folder, environ, patience)
+
+
+@contextmanager
+def _packages(url: str) -> Iterator[None]:
+    """ScalerError for a package that is not installed."""
+    try:
+        yield
     except ModuleNotFoundError as error:
         # Late: `scaler status` imports this module.
         from scaler.support.installation import install_command

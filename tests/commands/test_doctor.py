@@ -75,7 +75,7 @@ def test_where_everything_is_there_all_is_well(project: Path, environ: dict[str,
     code, findings = doctor(project, environ)
     assert code == 0
     at_the_cloud = [f"hetzner {what}" for what in ("token", "API", "limits", "catalogue", "notices", "rights")]
-    here = ["engine", "project", "state", "spec prod", "plugin prod", "backend prod", "identity prod"]
+    here = ["engine", "project", "state", "spec prod", "plugin prod", "backend prod", "lock prod", "identity prod"]
     expected = [*here, *at_the_cloud, "names prod worker"]
     assert [check for check, finding in findings.items() if finding["result"] == "ok"] == expected
 

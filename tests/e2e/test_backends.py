@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import signal
+import socket
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -12,7 +17,7 @@ import pytest
 from scaler.support.clock import format_time
 from tests.support.backends import Backend, bucket, container, database
 from tests.support.foreign import VOLUME
-from tests.support.project import HETZNER, Project, Vendor, finish, wait_until
+from tests.support.project import HETZNER, Project, Vendor, finish, is_alive, wait_until
 
 
 @pytest.fixture(params=[database, bucket, container], ids=["postgresql", "s3", "azblob"])
@@ -79,14 +84,53 @@ def test_a_lock_elsewhere_is_taken_away_when_it_is_so_old(shared: Project, backe
 
     # Or a person who knows that its holder is dead removes it.
     backend.lock(json.dumps(lock))
-    assert "--force removes them" in shared.run("unlock", "--yes").stderr
+    assert "ci@elsewhere, process 1" in shared.run("unlock", "--yes", "-o", "json", code=5).error["why"]
     shared.run("ensure", "3", "--yes", "--lock-timeout", "0s", code=5)
     asked = shared.run("unlock", "--force", "-o", "json", code=64).error
-    assert "whoever has one" in asked["why"]
+    assert "ci@elsewhere, process 1" in asked["why"]
     (removed,) = shared.run("unlock", "--force", "--yes", "-o", "json").document["removed"]
     assert removed["kind"] == "engine"
+    assert "ci@elsewhere, process 1" in removed["holder"]
     shared.run("ensure", "3", "--yes", "--lock-timeout", "0s")
     assert len(shared.machines) == 3
+
+
+def test_who_has_the_lock_is_known_on_another_machine(shared: Project) -> None:
+    shared.ensure("1")
+    elsewhere = ("--state-dir", "elsewhere", "-o", "json")
+    assert shared.run("status", *elsewhere).document["locked_by"] is None
+    hanging = shared.fault("hang_forever", "POST", times=None)
+    first = shared.start("ensure", "2", "--yes")
+    engine = None
+    try:
+        wait_until(lambda: shared.world.fired(hanging), "a create that hangs")
+        engine = next(pid for pid, operation in reversed(shared.engine_runs) if operation == "up")
+        # Neither may give up while it is looked at, however slow this machine is.
+        for process in (first.pid, engine):
+            os.kill(process, signal.SIGSTOP)
+        words = rf"\S+@{socket.gethostname()}, process {engine}, since \S+, for \S+: `ensure worker=2`"
+        waited = shared.run("ensure", "3", "--yes", "--lock-timeout", "1s", *elsewhere, code=5)
+        assert re.fullmatch(words, waited.error["why"])
+        # It asks for no longer than a second.
+        locked_by = wait_until(lambda: shared.run("status", *elsewhere).document["locked_by"], "an answer in time")
+        assert (locked_by["command"], locked_by["pid"]) == ("ensure worker=2", engine)
+        checks = {check["check"]: check for check in shared.run("doctor", *elsewhere).document["checks"]}
+        assert re.search(words, checks["lock demo"]["message"])
+        assert re.search(words, shared.run("unlock", "--yes", *elsewhere, code=5).error["why"])
+    finally:
+        first.kill()
+        first.communicate()
+        if engine:
+            with suppress(ProcessLookupError):
+                os.kill(engine, signal.SIGKILL)
+    shared.world.clear_faults()
+    # The holder was on this host, and is dead: nobody has to force anything.
+    wait_until(lambda: not is_alive(engine), "the end of the engine")
+    (removed,) = shared.run("unlock", "--yes", *elsewhere).document["removed"]
+    assert re.fullmatch(words, removed["holder"])
+    assert shared.run("status", *elsewhere).document["locked_by"] is None
+    shared.run("ensure", "2", "--yes", "--lock-timeout", "0s", *elsewhere)
+    assert len(shared.machines) == 2
 
 
 def pulumi(shared: Project, *arguments: str) -> None:

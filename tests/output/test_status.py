@@ -18,7 +18,9 @@ from scaler.model.lifecycle import Status
 from scaler.output.documents import count_by_status
 from scaler.output.render import render_status
 from scaler.records.codec import to_json
+from scaler.records.lock_note import LockHolder
 from scaler.records.state import State
+from scaler.support.clock import format_time
 from tests.support.results import NOW, SERVERS, server
 
 STATE = State(
@@ -68,6 +70,19 @@ def test_status_shows_the_identity_and_stacks_without_a_spec() -> None:
         assert warning in status(None, shape, lost=lost)
     document = json.loads(status(known, "json", lost=lost))
     assert (document["identity"]["id"], document["without_spec"]) == ("1d1d1d1d", ["old"])
+
+
+def test_status_shows_who_holds_the_lock() -> None:
+    since = NOW - timedelta(minutes=3)
+    holder = LockHolder(user="ci", host="runner", pid=7, since=since, command="ensure worker=2")
+    words = f"locked by ci@runner, process 7, since {format_time(since)}, for 3m: `ensure worker=2`"
+    assert f"\n! {words}\n" in status(STATE, "text", holder=holder)
+    assert status(None, "text", holder=holder).endswith(f"\n! {words}")
+    assert "locked by ci@runner" in status(STATE, "markdown", holder=holder)
+    locked_by = json.loads(status(STATE, "json", holder=holder))["locked_by"]
+    assert locked_by["command"] == "ensure worker=2"
+    assert (locked_by["user"], locked_by["host"], locked_by["pid"]) == ("ci", "runner", 7)
+    assert locked_by["since"] == format_time(since)
 
 
 @pytest.mark.acceptance("P31")
@@ -127,7 +142,8 @@ def test_counts_list_every_status_in_order_with_zeros() -> None:
 @pytest.mark.acceptance("P28")
 def test_status_document_is_the_state_and_its_counts() -> None:
     document = json.loads(status(STATE, "json"))
-    assert list(document) == [*to_json(STATE), "counts", "cost", "without_spec"]
+    assert list(document) == [*to_json(STATE), "counts", "cost", "without_spec", "locked_by"]
+    assert document["locked_by"] is None
     assert document["cost"] == {"currency": "EUR", "per_hour": 0.0192, "per_month": 11.98, "known": 2, "unknown": 1}
     assert document["serial"] == 42
     assert [server["name"] for server in document["servers"]][-1] == "prod-worker-5"

@@ -9,6 +9,7 @@ from scaler.commands.checks.cloud import by_account, check_cloud
 from scaler.commands.checks.commands import check_commands
 from scaler.commands.checks.finding import Finding, Level
 from scaler.commands.checks.identity import check_identity, check_lost_stacks
+from scaler.commands.checks.lock import check_lock
 from scaler.commands.checks.machine import (
     EMBEDDED,
     check_engine,
@@ -50,6 +51,7 @@ def examine(context: Context, environ: Mapping[str, str]) -> Iterator[Finding]:
             yield check_plugin(project, spec, environ)
             if engine.level is Level.OK:
                 yield check_backend(project, spec, environ, context.clock)
+            yield check_lock(project, spec, environ, context.clock)
             identity, known[stack] = check_identity(context, project, spec, environ)
             yield identity
             yield from check_commands(project, spec, environ)
