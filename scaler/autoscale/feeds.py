@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from scaler.autoscale.queue_model import Queue
-from scaler.autoscale.trace import Trace
+from scaler.autoscale.trace import SERVERS, Trace
 from scaler.errors import UsageError
 from scaler.model.autoscaling import (
     Backlog,
@@ -24,9 +24,6 @@ from scaler.model.autoscaling import (
 
 ARRIVALS = "arrivals"
 """The column with the jobs that arrived per second. With it, the queue is modelled."""
-
-SERVERS = "servers"
-"""The column with the number of ready servers at the time of the recording. With it, averages are corrected."""
 
 Feed = Callable[[int, int], float | None]
 """Returns a metric's value at a step of the trace, with so many servers ready."""

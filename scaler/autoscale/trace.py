@@ -9,7 +9,8 @@ from __future__ import annotations
 import csv
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -18,9 +19,13 @@ from typing import Any
 
 from scaler.autoscale.matrix import series_in
 from scaler.errors import UsageError
-from scaler.support.clock import parse_time
+from scaler.model.events import Event
+from scaler.support.clock import format_time, parse_time
 from scaler.support.documents import parse_json, read_file
 from scaler.support.text import LONGEST, one_line, quoted
+
+SERVERS = "servers"
+"""The column with the number of ready servers at the time of the recording. With it, averages are corrected."""
 
 _LARGEST = 64 << 20
 """Bytes of a file: a year of ten metrics, each minute, has about as many."""
@@ -70,6 +75,36 @@ def load_trace(path: Path) -> Trace:
 
 
 Rows = Sequence[tuple[float, Mapping[str, float | None]]]
+
+
+def trace_of(events: Iterable[Event], group: str, since: datetime) -> Trace:
+    """Return what the logged decisions for a group have measured since then. TraceError if there are none.
+
+    A decision is logged when it differs from the last one, so a value holds until the next of them.
+    """
+    rows: dict[float, Mapping[str, float | None]] = {}
+    for event in events:
+        decision = event.decision
+        if decision is None or event.group != group or event.at is None or event.at < since:
+            continue
+        with suppress(ValueError):
+            rows[event.at.timestamp()] = {SERVERS: _number(decision.get("ready"), SERVERS), **_measured(decision)}
+    try:
+        return _trace(sorted(rows.items()))
+    except ValueError:
+        raise TraceError(
+            f"No decision for {group} is recorded since {format_time(since)}.",
+            fix="Run `scaler autoscale` for a while, go further back with --since, or give a file.",
+        ) from None
+
+
+def _measured(decision: Mapping[str, object]) -> Mapping[str, float | None]:
+    """Return the values of the metrics in a decision's document."""
+    metrics = decision.get("metrics")
+    readings = metrics.items() if isinstance(metrics, Mapping) else ()
+    values = {str(name): reading.get("value") for name, reading in readings if isinstance(reading, Mapping)}
+    # What is infinite is written as a text, and no load.
+    return {name: value if isinstance(value, int | float) else None for name, value in values.items()}
 
 
 def _csv_rows(text: str) -> Rows:

@@ -37,8 +37,9 @@ from scaler.records.state_file import StateFile
 def prune(context: Context, older_than: timedelta | None, preview: bool, lock: LockPolicy) -> None:
     """Delete old records, and what the engine leaves behind: copies of past states, logs, temporary files.
 
-    Keeps the records of servers that exist, the event log, the engine's state and the last copy of it. Deletes
-    nothing in a backend that is not a folder.
+    Keeps the records of servers that exist, this folder's event log, the engine's state and the last copy of it. Of
+    an event log that machines share, it deletes the parts that are older; the last 128 KiB of events stay, and more
+    than 300 parts are never kept. Deletes nothing else in a backend that is not a folder.
 
     Even without this command, each run keeps only the last hundred copies and logs of the engine.
 
@@ -52,6 +53,7 @@ def prune(context: Context, older_than: timedelta | None, preview: bool, lock: L
     Exit codes: 0 done, 1 error, 5 locked, 64 usage.
     """
     from scaler.records.run_lock import RunLock
+    from scaler.records.sharing import open_sharing
     from scaler.wiring import backend_url, engine_home, shared_records
 
     project, spec = load_stack(context)
@@ -62,13 +64,18 @@ def prune(context: Context, older_than: timedelta | None, preview: bool, lock: L
         run_lock.held("prune", context.clock, within=lock.timeout, note=note),
         shared_records(project, spec, os.environ, context.clock, note),
     ):
-        backend = LocalBackend.at(backend_url(project, spec, os.environ), project.name, spec.stack)
-        found = housekeeping.leftovers(engine_home(project), backend, context.clock.now() - age)
+        url = backend_url(project, spec, os.environ)
+        backend = LocalBackend.at(url, project.name, spec.stack)
+        before = context.clock.now() - age
+        found = housekeeping.leftovers(engine_home(project), backend, before)
+        sharing = open_sharing(project.state_dir, project.name, spec.stack, url, os.environ, context.clock, warn=note)
+        with sharing as shared:
+            parts = shared.prune(before, preview=preview) if shared else 0
         records = _prune_records(context, project, spec, age, preview=preview)
         if not preview:
             housekeeping.remove(found)
     counts = Counter(leftover.kind for leftover in found)
-    removed = {"records": records, **{kind: counts[kind] for kind in ("history", "logs", "temporary")}}
+    removed = {"records": records, "events": parts, **{kind: counts[kind] for kind in ("history", "logs", "temporary")}}
     _show(context, spec, removed, sum(leftover.size for leftover in found), preview=preview)
 
 

@@ -44,10 +44,15 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     "--metrics",
     required=True,
     metavar="FILE",
-    help="The recorded load: CSV, JSON or an answer of Prometheus' query_range. `prometheus` asks Prometheus now.",
+    help="The recorded load: CSV, JSON or an answer of Prometheus' query_range. `prometheus` asks Prometheus now, "
+    "`recorded` takes what autoscale has logged.",
 )
 @click.option(
-    "--since", type=Duration(), default="7d", show_default=True, help="With `prometheus`: how far to go back."
+    "--since",
+    type=Duration(),
+    default="7d",
+    show_default=True,
+    help="With `prometheus` and `recorded`: how far to go back.",
 )
 @click.option(
     "--step", type=Duration(), default="30s", show_default=True, help="With `prometheus`: the time between two values."
@@ -93,13 +98,15 @@ def simulate(
 
     The same code decides as in a real run. The recorded columns are the policy's metrics, by name. With a column
     `arrivals`, in jobs per second, scaler models a queue and computes the metrics that have no column from it. With a
-    column `servers`, averages are corrected for other numbers of servers.
+    column `servers`, averages are corrected for other numbers of servers. `recorded` has the values of each decision
+    that was logged, which is each that differs from the last one, by whatever machine that shares the stack's records.
 
     \b
     Examples:
       scaler simulate --metrics week.csv
       scaler simulate --metrics week.csv --policy stacks/calmer.yaml --html report.html
       scaler simulate --metrics prometheus --since 7d --step 60s
+      scaler simulate --metrics recorded --since 2d
       scaler simulate --metrics arrivals.csv --throughput 2.5 --boot 90s -o json
 
     \b
@@ -112,7 +119,7 @@ def simulate(
         targets.require_free(target)
     name = choose_group(spec, group)
     specs = load_specs(project, spec, policies, name)
-    trace = read_trace(context, project, spec.groups[name], metrics, since=since, step=step)
+    trace = read_trace(context, project, spec, name, metrics, since=since, step=step)
     results = []
     for label, one in specs.items():
         chosen = group_of(one, name)

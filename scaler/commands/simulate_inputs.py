@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from scaler.autoscale.trace import Trace
 
 _PROMETHEUS = "prometheus"
+_RECORDED = "recorded"
 _DEFAULT_BOOT = timedelta(seconds=60)
 
 
@@ -70,12 +71,16 @@ def group_of(spec: Spec, name: str) -> Group:
 
 
 def read_trace(
-    context: Context, project: Project, group: Group, metrics: str, *, since: timedelta, step: timedelta
+    context: Context, project: Project, spec: Spec, name: str, metrics: str, *, since: timedelta, step: timedelta
 ) -> Trace:
-    """Read the recorded load from a file, or ask Prometheus for it."""
+    """Read the load of a group from a file or from the logged decisions, or ask Prometheus for it."""
     from scaler.autoscale.prometheus_trace import fetch_trace
-    from scaler.autoscale.trace import load_trace
+    from scaler.autoscale.trace import load_trace, trace_of
+    from scaler.commands.recorded import recorded
 
+    group = spec.groups[name]
+    if metrics == _RECORDED:
+        return trace_of(recorded(context, project, spec.stack).events(), name, context.clock.now() - since)
     if metrics != _PROMETHEUS:
         return load_trace(Path(metrics))
     return fetch_trace(

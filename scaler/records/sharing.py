@@ -13,10 +13,11 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import takewhile
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -41,6 +42,9 @@ _EVENTS_KEPT = 128 << 10
 
 _SEGMENTS = 300
 """The most segments: about as much as the logs that a folder keeps."""
+
+_FOLDER = "events/"
+"""Where the segments are."""
 
 _TRIES = 8
 """How often a push meets a document that others replaced meanwhile."""
@@ -178,7 +182,7 @@ class Sharing:
         segment = None
         if moved:
             number = int(shared.segments[-1].partition("-")[0].rpartition("/")[2]) + 1 if shared.segments else 1
-            segment = f"events/{number:08}-{secrets.token_hex(4)}.jsonl"
+            segment = f"{_FOLDER}{number:08}-{secrets.token_hex(4)}.jsonl"
             save(self._store, segment, lines_of(moved))
             shared = replace(shared, segments=(*shared.segments, segment))
         surplus, shared = shared.segments[:-_SEGMENTS], replace(shared, segments=shared.segments[-_SEGMENTS:])
@@ -216,6 +220,43 @@ class Sharing:
         replace_file(self._log, lines + new_lines)
         without_events = replace(shared, events=())
         self._keep(_Copy(version=version, shared=without_events, logged=len(lines)))
+
+    def prune(self, before: datetime, *, preview: bool = False) -> int:
+        """Delete the parts of the event log that are all older, and return how many; with `preview` only count them.
+
+        The document's own events stay: from them it is learned how long servers boot. Warn of trouble.
+        """
+        with self._tolerated("pruned"):
+            # Also what a run left that was killed before its document named it.
+            old = list(takewhile(lambda name: self._is_older(name, before), self._segments()))
+            if not preview:
+                self._disown(old)
+                for name in old:
+                    self._store.delete(name)
+            return len(old)
+        return 0
+
+    def _segments(self) -> list[str]:
+        return [name for name in self._store.names() if name.startswith(_FOLDER)]
+
+    def _is_older(self, name: str, before: datetime) -> bool:
+        times = [at for event in self.segment(name) if isinstance(at := event.get("at"), str)]
+        return not times or parse_time(max(times)) < before
+
+    def _disown(self, old: Collection[str]) -> None:
+        """Have the document name none of these, so that nobody is sent to what will be gone."""
+        for _ in range(_TRIES):
+            found = self._store.read(DOCUMENT)
+            if found is None or found.content is None:
+                return
+            shared = decode(found.content, self._stack)
+            left = tuple(name for name in shared.segments if name not in old)
+            if left == shared.segments:
+                return
+            with suppress(ConflictError):
+                save(self._store, DOCUMENT, encode(replace(shared, segments=left)), found.version)
+                return
+        raise ConflictError("Others replaced the shared records again and again.", fix="Try again.")
 
     # -- who only looks ------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from scaler.autoscale.billing import bill
 from scaler.autoscale.decision import Decision
 from scaler.autoscale.queue_model import Queue, waits
 from scaler.autoscale.simulate import Setting, simulate
-from scaler.autoscale.trace import Trace, TraceError, load_trace
+from scaler.autoscale.trace import Trace, TraceError, load_trace, trace_of
 from scaler.errors import UsageError
 from scaler.model import Price
 from scaler.model.autoscaling import (
@@ -30,6 +30,7 @@ from scaler.model.autoscaling import (
     Target,
     Wait,
 )
+from scaler.model.events import Event, EventName
 from tests.autoscale.load import START, Fleet, group, metric, policy
 
 SETTING = Setting(cloud="hetzner", boots=(timedelta(minutes=5),))
@@ -302,6 +303,28 @@ def test_the_values_of_modelled_metrics() -> None:
     # After 60 s two servers have done 120 of 240 jobs; the 120th came after 30 s.
     told = {reading.metric: reading.value for reading in seen[6].readings}
     assert told == pytest.approx({"pending": 120, "wait": 60, "age": 30, "busy": 1, "done": 120})
+
+
+def test_the_logged_decisions_are_recorded_load() -> None:
+    def decided(minute: int, group: str, **values: object) -> Event:
+        readings = {name: {"value": value, "at": "", "state": "ok", "error": None} for name, value in values.items()}
+        decision = {"group": group, "ready": minute, "metrics": readings}
+        at = START + timedelta(minutes=minute)
+        return Event(event=EventName.AUTOSCALE_DECIDED, at=at, group=group, decision=decision)
+
+    events = [
+        decided(0, "worker", jobs=1.0),
+        decided(1, "worker", jobs=20.0),
+        decided(2, "web", jobs=5.0),
+        Event(event=EventName.RUN_STARTED, at=START + timedelta(minutes=3)),
+        decided(4, "worker", jobs="inf"),
+        decided(5, "worker", jobs=30.0, age=7),
+    ]
+    found = trace_of(events, "worker", START + timedelta(minutes=1))
+    assert [found.moment(index) for index in range(3)] == [START + timedelta(minutes=minute) for minute in (1, 4, 5)]
+    assert found.columns == {"servers": [1, 4, 5], "jobs": [20, None, 30], "age": [None, None, 7]}
+    with pytest.raises(TraceError, match="No decision for worker is recorded since"):
+        trace_of(events, "worker", START + timedelta(minutes=6))
 
 
 def test_averages_are_corrected_by_the_recorded_number_of_servers() -> None:

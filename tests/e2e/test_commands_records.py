@@ -253,7 +253,7 @@ def test_prune_removes_what_is_old_and_nothing_else(hetzner: Project, tmp_path: 
     logs = hetzner.state_dir / "engine" / "logs"
     before = sorted(history.iterdir())
     newest = before[-1].name.partition(".")[0]
-    assert document(hetzner, "prune")["removed"] == {"records": 0, "history": 0, "logs": 0, "temporary": 0}
+    assert document(hetzner, "prune")["removed"] == {"records": 0, "events": 0, "history": 0, "logs": 0, "temporary": 0}
 
     long_ago = time.time() - 8 * 86_400
     for path in (*history.iterdir(), *logs.iterdir(), left, other):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -123,6 +124,50 @@ def test_what_a_killed_machine_meant_to_delete_is_no_loss_to_another(shared: Pro
     assert done["outcome"] == "converged"
     assert len(shared.machines) == 1
     assert len(shared.asked_for) == 5
+
+
+@pytest.mark.parametrize("backend", [database, bucket], ids=["postgresql", "s3"], indirect=True)
+def test_the_shared_log_is_replayed_elsewhere_and_pruned(shared: Project) -> None:
+    # The first machine has a winter of events that nobody shares yet.
+    old = [
+        {"event": "drift.found", "at": f"2026-01-01T{number // 60:02}:{number % 60:02}:00Z", "reason": "x" * 400}
+        for number in range(1400)
+    ]
+    (shared.folder / "machine0").mkdir()
+    lines = (json.dumps(event) + "\n" for event in old)
+    (shared.folder / "machine0" / "demo.events.jsonl").write_text("".join(lines), encoding="utf-8")
+    for run, jobs in enumerate(("12", "38")):
+        (shared.folder / "jobs").write_text(jobs)
+        shared.run("autoscale", "--yes", "--wait", "--state-dir", f"machine{run}")
+    assert len(shared.machines) == 4
+
+    elsewhere = ("--state-dir", "laptop", "-o", "json")
+    replayed = shared.run("simulate", "--metrics", "recorded", "--price", "0.01", *elsewhere).document
+    (simulation,) = replayed["simulations"]
+    measured = [decision["metrics"]["jobs"]["value"] for decision in simulation["decisions"]]
+    assert (measured[0], measured[-1]) == (12, 38)
+    assert simulation["servers"]["most"] == 4
+
+    def logged() -> tuple[int, list[str]]:
+        """How many of the old events are there, and the others."""
+        events = shared.run("history", "-n", "10000", *elsewhere).document["events"]
+        names = [event["event"] for event in events]
+        return names.count("drift.found"), [name for name in names if name != "drift.found"]
+
+    number, young = logged()
+    assert number == len(old)
+    assert young.count("server.running") == 4
+    assert shared.run("prune", "--preview", "--older-than", "1d", *elsewhere).document["removed"]["events"] == 1
+    assert logged() == (number, young)
+    assert shared.run("prune", "--older-than", "1d", *elsewhere).document["removed"]["events"] == 1
+    # The last ones stay, however old, since the next run learns from them.
+    left, still = logged()
+    assert 0 < left < number / 2
+    assert still == young
+    assert shared.run("prune", "--older-than", "1d", *elsewhere).document["removed"]["events"] == 0
+    # A machine that remembers the log as it was does not bring it back.
+    shared.run("ensure", "worker=2", "--yes", "--state-dir", "machine0")
+    assert logged()[0] <= left
 
 
 @_IN_DATABASE

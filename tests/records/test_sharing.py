@@ -17,10 +17,12 @@ from scaler.model.lifecycle import Status
 from scaler.records import sharing
 from scaler.records.event_log import EventLog
 from scaler.records.folder_store import FolderStore
+from scaler.records.shared import lines_of
 from scaler.records.sharing import DOCUMENT, Sharing
 from scaler.records.state import State
 from scaler.records.state_file import StateFile
 from scaler.records.store import Stored, StoreUnavailableError
+from scaler.support.clock import format_time
 from tests.support.fakes import FakeClock
 
 START = datetime(2026, 11, 29, 12, tzinfo=UTC)
@@ -264,6 +266,45 @@ def test_old_events_become_segments(make: Make, monkeypatch: pytest.MonkeyPatch)
     # What each run reads stays small, and so does the folder's log.
     assert len(look.events) < 30
     assert (machine.folder / "demo.events.jsonl").stat().st_size < 5000
+
+
+def test_pruning_removes_the_old_parts_of_the_log_and_what_a_killed_run_left_of_it(
+    make: Make, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sharing, "_MOST_EVENTS", 4000)
+    monkeypatch.setattr(sharing, "_EVENTS_KEPT", 2000)
+    machine, other = make("first"), make("second")
+    machine.record(a=Status.RUNNING)
+    begun = clock.now()
+    for number in range(100):
+        machine.log(EventName.DRIFT_FOUND, f"{number:03}")
+        machine.run()
+        clock.sleep(60)
+    other.run()
+    orphan = "events/00000000-of-nobody.jsonl"
+    machine.store.write(orphan, lines_of([{"event": "drift.found", "at": format_time(begun)}]))
+    before = machine.sharing.look()
+    halfway = begun + timedelta(minutes=50)
+    number = machine.sharing.prune(halfway, preview=True)
+    assert machine.sharing.look() == before
+    assert machine.sharing.prune(halfway) == number > 1
+    after = other.sharing.look()
+    assert after.segments == before.segments[number - 1 :]
+    assert after.events == before.events
+    assert sorted(machine.store.names()) == sorted([DOCUMENT, *after.segments])
+    kept = [event for name in after.segments for event in machine.sharing.segment(name)]
+    # Nothing that is younger is gone.
+    assert {f"{minute:03}" for minute in range(50, 100)} <= {event["reason"] for event in (*kept, *after.events)}
+    # A machine that had seen the older ones brings none of them back.
+    other.log(EventName.DRIFT_FOUND, "later")
+    other.run()
+    assert make("third").sharing.look().segments == after.segments
+    # However old they are, the last events stay.
+    machine.sharing.prune(clock.now() + timedelta(days=1))
+    last = make("fourth").sharing.look()
+    assert last.segments == ()
+    assert [event["reason"] for event in last.events][-1] == "later"
+    assert machine.warnings == other.warnings == []
 
 
 def test_who_only_looks_sees_both_sides_and_changes_nothing(make: Make) -> None:
