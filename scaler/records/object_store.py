@@ -214,7 +214,9 @@ def _gcs(
     if universe := given.get("universe_domain"):
         config["base_url"] = f"https://storage.{universe}"
     if emulator := environ.get("STORAGE_EMULATOR_HOST"):
-        config = {"base_url": emulator if "://" in emulator else f"http://{emulator}", "skip_signature": True}
+        # Without a token, obstore asks the metadata server for one before it writes, `skip_signature` or not.
+        base = emulator if "://" in emulator else f"http://{emulator}"
+        config = {"base_url": base, "bearer_token": environ.get("GOOGLE_OAUTH_ACCESS_TOKEN") or "none"}
         limits["client_options"]["allow_http"] = True
     return GCSStore(bucket, prefix=prefix, config=cast(Any, config), **limits)
 

@@ -18,12 +18,15 @@ from scaler.records import store as stores
 from scaler.records.folder_store import FolderStore
 from scaler.records.store import ConflictError, DocumentStore, StoreUnavailableError, is_shared, open_store, save
 from tests.support.backends import bucket, container, database
+from tests.support.google_storage import google_bucket
 
 _Open = Callable[[str], DocumentStore]
 
 
 @pytest.fixture(
-    params=[None, database, bucket, container], ids=["folder", "postgresql", "s3", "azblob"], scope="module"
+    params=[None, database, bucket, container, google_bucket],
+    ids=["folder", "postgresql", "s3", "azblob", "gs"],
+    scope="module",
 )
 def opened(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
