@@ -20,6 +20,7 @@ from tests.faults.drains import drain_kills
 from tests.faults.first_runs import first_runs
 from tests.faults.health import health_kills
 from tests.faults.kills import kills
+from tests.faults.leases import leases
 from tests.faults.races import hands, races, signals
 from tests.faults.rolls import roll_kills
 from tests.faults.stage import Theatre
@@ -49,6 +50,7 @@ MATRICES: dict[str, Callable[[Theatre, str], Iterable[Cell]]] = {
     "drain": drain_kills,
     "health": health_kills,
     "roll": roll_kills,
+    "lease": leases,
     "fault": troubles,
     "race": races,
     "hand": hands,
