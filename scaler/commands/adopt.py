@@ -11,7 +11,7 @@ from scaler.commands.command import Command, common_options
 from scaler.commands.context import Context
 from scaler.commands.options import LockPolicy, lock_options, timeout_option, yes_option
 from scaler.commands.reports import report_options
-from scaler.commands.running import ask, load_stack, require_consent, require_time, run, show
+from scaler.commands.running import announce, ask, load_stack, require_consent, require_time, run, show
 from scaler.model import Result
 
 
@@ -47,7 +47,12 @@ def adopt(context: Context, names: tuple[str, ...], yes: bool, timeout: timedelt
         from scaler.converge.ensure import ensure
         from scaler.planning.claims import claim_of
 
-        options = Options(timeout=timeout, approve=None if yes else ask(context, spec, ports), claim=claim_of(names))
+        options = Options(
+            timeout=timeout,
+            approve=None if yes else ask(context, spec, ports),
+            announce=announce(context, spec, ports),
+            claim=claim_of(names),
+        )
         return ensure(spec, Demand(), options, ports)
 
     cause = " ".join(("adopt", *names))

@@ -15,7 +15,7 @@ from scaler.commands.command import Command, common_options
 from scaler.commands.context import Context
 from scaler.commands.options import Duration, LockPolicy, lock_options, timeout_option
 from scaler.commands.reports import report_options
-from scaler.commands.running import load_stack, run, show
+from scaler.commands.running import announce, load_stack, run, show
 from scaler.errors import UsageError
 from scaler.model import Result
 
@@ -64,7 +64,13 @@ def apply(context: Context, plan: Path, max_age: timedelta, timeout: timedelta, 
         from scaler.converge.ensure import ensure
 
         made_for = Reviewed(reviewed.steps, reviewed.seen, reviewed.id, reviewed.waves)
-        options = Options(timeout=timeout, reviewed=made_for, resumes=not is_roll, roll=order)
+        options = Options(
+            timeout=timeout,
+            announce=announce(context, spec, ports),
+            reviewed=made_for,
+            resumes=not is_roll,
+            roll=order,
+        )
         return ensure(spec, Demand(as_wanted=True) if is_roll else Demand(reviewed.wanted), options, ports)
 
     with ExitStack() as stack:

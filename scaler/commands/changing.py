@@ -21,7 +21,7 @@ from scaler.commands.options import (
     yes_option,
 )
 from scaler.commands.reports import report_options
-from scaler.commands.running import ask, require_consent, require_time, run, show
+from scaler.commands.running import announce, ask, require_consent, require_time, run, show
 from scaler.config.project import Project
 from scaler.converge.demand import Demand, Options, RollOrder
 from scaler.converge.ensure import ensure
@@ -117,6 +117,7 @@ def change(
             timeout=how.timeout,
             wait=not how.no_wait,
             approve=None if how.yes else ask(context, spec, ports),
+            announce=announce(context, spec, ports),
             expect_current=how.expect_current,
             max_change=how.max_change,
             accept_loss=how.accept_loss,

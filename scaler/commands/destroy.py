@@ -12,7 +12,7 @@ from scaler.commands.command import Command, common_options
 from scaler.commands.context import Context
 from scaler.commands.options import LockPolicy, lock_options, timeout_option
 from scaler.commands.reports import report_options
-from scaler.commands.running import load_stack, require_consent, run, show
+from scaler.commands.running import announce, load_stack, print_plan, require_consent, run, show
 from scaler.model import Plan, Result, Spec
 
 
@@ -43,19 +43,21 @@ def destroy(context: Context, yes: bool, accept_loss: bool, timeout: timedelta, 
         from scaler.converge.demand import Demand, Options
         from scaler.converge.ensure import ensure
 
-        approve = None if yes else _ask_for_name(spec, ports)
-        options = Options(timeout=timeout, approve=approve, everything=True, accept_loss=accept_loss)
+        options = Options(
+            timeout=timeout,
+            approve=None if yes else _ask_for_name(context, spec, ports),
+            announce=announce(context, spec, ports),
+            everything=True,
+            accept_loss=accept_loss,
+        )
         return ensure(spec, Demand(dict.fromkeys(spec.groups, 0)), options, ports)
 
     return show(context, run(context, project, spec, use_case, cause="destroy", lock=lock, timeout=timeout))
 
 
-def _ask_for_name(spec: Spec, ports: Any) -> Callable[[Plan], bool]:
+def _ask_for_name(context: Context, spec: Spec, ports: Any) -> Callable[[Plan], bool]:
     def approve(plan: Plan) -> bool:
-        from scaler.output.render import render_plan
-
-        ports.progress.stop()
-        click.echo(render_plan(plan, spec, "text", color=False), err=True)
+        print_plan(context, spec, ports, plan)
         typed: str = click.prompt(f"Type {spec.stack} to remove all its servers", err=True, default="")
         return typed == spec.stack
 

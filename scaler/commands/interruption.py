@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import click
+
 from scaler.errors import ExitCode, HungUp, ScalerError, Terminated
 from scaler.model.lifecycle import Status
 from scaler.output.words import format_count
@@ -28,6 +30,9 @@ def noting_what_is_under_way(state_dir: Path, stack: str) -> Iterator[None]:
 
 def interruption(cause: BaseException | None) -> ScalerError:
     """Return the error that reports an interrupt, with the exit code of its signal; `cause` may be None."""
+    if isinstance(cause, click.Abort):
+        # A question raises it in place of the signal's own exception.
+        cause = cause.__cause__ or cause.__context__
     under_way = "; ".join(getattr(cause, "__notes__", ()))
     fix = "`scaler ensure` goes on." if under_way else ""
     error = ScalerError("Interrupted.", why=under_way, fix=fix, code="interrupted")

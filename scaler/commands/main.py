@@ -57,7 +57,7 @@ def _run(arguments: list[str]) -> int:
     except click.UsageError as error:
         return _fail_usage(error, arguments)
     except click.Abort as aborted:  # click wraps Ctrl-C, SIGTERM and an unanswered question in it
-        return _interrupted(aborted.__cause__, arguments)
+        return _interrupted(aborted, arguments)
     except KeyboardInterrupt as interrupt:
         return _interrupted(interrupt, arguments)
     except Exception as error:

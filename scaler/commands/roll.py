@@ -16,7 +16,7 @@ from scaler.commands.completers import complete_group
 from scaler.commands.context import Context
 from scaler.commands.options import Duration
 from scaler.commands.preview import write_plan
-from scaler.commands.running import ask, load_stack, require_consent, require_time, run, show
+from scaler.commands.running import announce, ask, load_stack, require_consent, require_time, run, show
 from scaler.commands.targets import require_free
 from scaler.converge.counts import known_group
 from scaler.converge.demand import Demand, Options, RollOrder, pace_with
@@ -102,6 +102,7 @@ def roll(
             timeout=how.timeout,
             apply=not preview,
             approve=None if how.yes or preview else ask(context, spec, ports),
+            announce=announce(context, spec, ports),
             expect_current=how.expect_current,
             max_change=how.max_change,
             accept_loss=how.accept_loss,

@@ -154,12 +154,24 @@ def ask(context: Context, spec: Spec, ports: Any) -> Callable[[Plan], bool]:
     """Return what shows a plan to a person and asks whether to go on."""
 
     def approve(plan: Plan) -> bool:
-        from scaler.output.render import render_plan
-
-        ports.progress.stop()
-        color = context.colored(sys.stderr)
-        width = context.width(sys.stderr)
-        click.echo(render_plan(plan, spec, "text", color=color, width=width), err=True, color=color)
+        print_plan(context, spec, ports, plan)
         return click.confirm(f"Change {spec.stack}?", err=True)
 
     return approve
+
+
+def announce(context: Context, spec: Spec, ports: Any) -> Callable[[Plan], None] | None:
+    """Return what shows the plan of a run that asks nothing; None where nobody watches, as in a log."""
+    if context.verbosity < 0 or not sys.stderr.isatty():
+        return None
+    return lambda plan: print_plan(context, spec, ports, plan)
+
+
+def print_plan(context: Context, spec: Spec, ports: Any, plan: Plan) -> None:
+    """Show a plan on standard error, where questions are asked."""
+    from scaler.output.render import render_plan
+
+    ports.progress.stop()
+    color = context.colored(sys.stderr)
+    text = render_plan(plan, spec, "text", color=color, width=context.width(sys.stderr))
+    click.echo(text, err=True, color=color)

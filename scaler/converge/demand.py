@@ -29,6 +29,8 @@ class Options:
     """False: stop before anything is changed."""
     approve: Callable[[Plan], bool] | None = None
     """Asks a person, who has seen the engine's own preview by then; None: approved beforehand."""
+    announce: Callable[[Plan], None] | None = None
+    """Gets the plan of a run that was approved beforehand, before it is carried out."""
     expect_current: int | None = None
     max_change: int | None = None
     """Most servers that the run may create and delete together."""

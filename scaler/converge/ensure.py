@@ -161,4 +161,6 @@ def _stop_before_acting(request: Request, standing: Standing, ports: Ports) -> R
         return result_of(request, standing, Outcome.UNCHANGED if plan.is_empty else Outcome.PLANNED, ports)
     if options.approve and plan.phases and not options.approve(plan):
         return replace(result_of(request, standing, Outcome.PLANNED, ports), declined=True)
+    if options.announce and plan.phases and not options.approve:
+        options.announce(plan)
     return None

@@ -104,8 +104,18 @@ def reboot(
         command = "" if names else f"reboot --group {group}" if group else "reboot"
         left = _left_of(operation.knowledge, command, ports)
         servers = left or _rebootable(operation.knowledge, names, group, ports)
-        if approve and not approve(servers):
-            return replace(_finish(operation, ports, into_stack=False), declined=True)
+        if approve:
+            asked = ports.clock.monotonic()
+            if not approve(servers):
+                return replace(_finish(operation, ports, into_stack=False), declined=True)
+            # The time that a person takes to answer is none of the run's, and the world may have changed meanwhile.
+            thought = ports.clock.monotonic() - asked
+            ports.limit.leave_out(thought)
+            operation = _Operation(_observe(spec, ports), started + thought)
+            left = _left_of(operation.knowledge, command, ports)
+            agreed = {server.id for server in servers}
+            again = left or _rebootable(operation.knowledge, names, group, ports)
+            servers = [server for server in again if server.id in agreed]
         if not left:
             operation = _ask(operation, servers, command)
         operation = _reboot(operation, servers, ports, at_once=at_once or bool(names))

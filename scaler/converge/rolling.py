@@ -59,7 +59,10 @@ def has_news_of_rolls(order: RollOrder | None, knowledge: Knowledge, ports: Port
 
 def roll_on(request: Request, standing: Standing, ports: Ports) -> Standing:
     """Carry out wave after wave, each in the time of a run, until the rolls are over or something is in the way."""
-    order, options = request.options.roll, replace(request.options, approve=None, reviewed=None, expect_current=None)
+    order, options = (
+        request.options.roll,
+        replace(request.options, approve=None, announce=None, reviewed=None, expect_current=None),
+    )
     if order is None or order.do == "abandon" or not options.patient:
         # A tick opens one wave, and later ones go on with it.
         return standing

@@ -96,8 +96,11 @@ def take(spec: Spec, ports: Ports, order: SnapshotOrder) -> Taken:
         planned = replace(planned, surplus=_surplus(knowledge, labels, order.keep - 1, snapshots, ports))
     if not order.apply:
         return planned
+    asked = ports.clock.monotonic()
     if order.approve and not order.approve(planned):
         return replace(planned, declined=True, outcome=Outcome.UNCHANGED)
+    # The time that a person takes to answer is none of the run's.
+    started += ports.clock.monotonic() - asked
     scene = _Scene(
         spec=spec, order=order, snapshots=snapshots, labels=labels, deadline=started + order.timeout.total_seconds()
     )

@@ -68,7 +68,7 @@ def _left(standing: Standing) -> Standing:
 
 def _continued(request: Request) -> Request:
     """Return the request without what was asked before anything was changed."""
-    options = replace(request.options, approve=None, reviewed=None, expect_current=None)
+    options = replace(request.options, approve=None, announce=None, reviewed=None, expect_current=None)
     return replace(request, options=options)
 
 

@@ -255,6 +255,18 @@ def test_a_question_that_is_declined_changes_nothing() -> None:
     assert (result.outcome, setting.cloud.changes()) == (Outcome.UNCHANGED, [])
 
 
+def test_the_time_of_an_answer_is_not_taken_from_a_reboot() -> None:
+    setting = three()
+
+    def after_an_hour(_servers: object) -> bool:
+        setting.clock.sleep(3600)
+        return True
+
+    result = reboot(setting.spec, setting.around, approve=after_an_hour, timeout=timedelta(minutes=10))
+    assert result.outcome is Outcome.CONVERGED
+    assert result.elapsed < timedelta(minutes=10)
+
+
 # ---------------------------------------------------------------------------------------------
 # Protection
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import signal
+
 import pytest
 
 from tests.support.project import Project
-from tests.support.terminal import lines_of, read_to_end, shown_by, terminal
+from tests.support.terminal import lines_of, read_to_end, read_until, shown_by, terminal
 
 WORKERS = [f"demo-worker-{number}" for number in range(1, 13)]
 
@@ -30,6 +33,9 @@ def test_servers_in_natural_order_within_eighty_columns(hetzner: Project) -> Non
         lines = lines_of(read_to_end(here))
     assert process.returncode == 0
     assert any("of 12 ready (" in line for line in lines)
+    # Nobody is asked, and the plan is shown all the same.
+    assert "  + 12 create demo-worker-1 … -12, cx23 in fsn1: worker wants 12, has 0" in lines
+    assert not any("[y/N]" in line for line in lines)
     assert not any("running" in line for line in lines), "the bar counts what is ready"
     assert all(len(line) <= 80 for line in lines)
 
@@ -42,3 +48,14 @@ def test_servers_in_natural_order_within_eighty_columns(hetzner: Project) -> Non
     documents = hetzner.run("status", "-o", "json").document["servers"]
     assert [server["name"] for server in documents] == WORKERS
     assert list(hetzner.records) == WORKERS
+
+
+def test_a_signal_at_the_question_ends_with_its_code_and_all_reports(hetzner: Project) -> None:
+    with terminal(hetzner, "ensure", "2", "--json-file", "report.json", "--dotenv", "report.env") as (here, process):
+        read_until(here, "[y/N]")
+        process.send_signal(signal.SIGTERM)
+        assert "Interrupted." in read_to_end(here)
+    assert process.returncode == 143
+    assert json.loads((hetzner.folder / "report.json").read_text())["error"]["code"] == "interrupted"
+    assert "SCALER_EXIT_CODE=143" in (hetzner.folder / "report.env").read_text()
+    assert hetzner.changes == []
