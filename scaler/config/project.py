@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from scaler.errors import InvalidSpecError, UsageError
 from scaler.support.documents import read_beginning
@@ -58,14 +59,25 @@ class Project:
         `choose_backend` raises.
         """
         from scaler.config.backend import choose_backend
+
+        own = self._described(stack).get("backend")
+        return choose_backend(own if isinstance(own, str) else None, self.backend, environ)
+
+    def protected_of(self, stack: str) -> frozenset[str]:
+        """Return the servers that a stack's spec protects by name, without validating the spec."""
+        groups = self._described(stack).get("groups")
+        lists = [group.get("protect") for group in _values(groups) if isinstance(group, dict)]
+        return frozenset(name for names in lists if isinstance(names, list) for name in names if isinstance(name, str))
+
+    def _described(self, stack: str) -> dict[str, Any]:
+        """Return a spec as it is written; empty if it cannot be read."""
         from scaler.config.strict_yaml import read
 
         try:
             document = read(self.spec_path(stack)).value
         except (OSError, InvalidSpecError):
-            document = None
-        own = document.get("backend") if isinstance(document, dict) else None
-        return choose_backend(own if isinstance(own, str) else None, self.backend, environ)
+            return {}
+        return document if isinstance(document, dict) else {}
 
     def choose(self, stack: str | None) -> str:
         """Return the given stack; if None, the only one. Raises UsageError if that is none, or one of several."""
@@ -97,6 +109,10 @@ def _is_spec(path: Path) -> bool:
         return not read_beginning(path, 64).startswith(b"#cloud-config")
     except OSError:
         return True  # Who reads it says what is wrong with it.
+
+
+def _values(mapping: object) -> list[object]:
+    return list(mapping.values()) if isinstance(mapping, dict) else []
 
 
 def _listed(stacks: list[str]) -> str:

@@ -129,6 +129,16 @@ def status_document(
     return {**recorded, **more, "locked_by": locked_by}
 
 
+def stacks_document(states: Mapping[str, State | None], lost: Collection[str] = ()) -> dict[str, object]:
+    """Return the documents of several stacks by name; `without_spec` is the project's."""
+    documents = {stack: status_document(state, stack) for stack, state in states.items()}
+    stacks = {
+        stack: {key: document[key] for key in document if key != "without_spec"}
+        for stack, document in documents.items()
+    }
+    return {"schema": SCHEMA, "stacks": stacks, "without_spec": sorted(lost)}
+
+
 def count_by_status(servers: Iterable[Server]) -> dict[str, int]:
     """Count the servers in each status: all statuses, in their order, zeros included."""
     counted = Counter(server.status for server in servers)

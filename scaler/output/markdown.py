@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from scaler.model import Outcome, Result, Server, StepReport
 from scaler.output.folding import folded_steps, name_ranges
@@ -46,7 +46,9 @@ def result_markdown(result: Result) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def status_markdown(state: State | None, stack: str, lost: Mapping[str, State], holder: str | None) -> str:
+def status_markdown(
+    state: State | None, stack: str, lost: Mapping[str, State], holder: str | None, protected: Collection[str] = ()
+) -> str:
     """Return the recorded servers of a stack; `state` is None if nothing was recorded yet."""
     servers = without_deleted(state.servers if state else ())
     sentences = [*(lost_stack_words(*one) for one in lost.items()), *([f"locked by {holder}"] if holder else [])]
@@ -55,7 +57,9 @@ def status_markdown(state: State | None, stack: str, lost: Mapping[str, State], 
         return "\n\n".join([f"### {markdown_text(stack)}", *warnings, "No servers."])
     head = [f"### {markdown_text(stack)}: {count_ready(servers)} of {sum(state.wanted.values())} ready"]
     head += [markdown_text(identity_words(state.identity))] if state.identity else []
-    return "\n\n".join([*head, *warnings, _servers(servers), *map(markdown_text, cost_recorded(state.servers))])
+    return "\n\n".join(
+        [*head, *warnings, _servers(servers, protected), *map(markdown_text, cost_recorded(state.servers))]
+    )
 
 
 def _list(sentences: Iterable[str]) -> str:
@@ -89,19 +93,22 @@ def _step_cells(equal: Sequence[StepReport]) -> list[str]:
     ]
 
 
-def _servers(servers: Iterable[Server]) -> str:
+def _servers(servers: Iterable[Server], protected: Collection[str] = ()) -> str:
     known = list(servers)
     # Columns that few stacks need are there only where one does.
     private = ["private ip"] if any(server.private_ip for server in known) else []
+    marked = {server.name for server in known if server.protected or server.name in protected}
+    guarded = ["protected"] if marked else []
     service = ["in service"] if any(server.in_service is not None for server in known) else []
     return markdown_table(
-        ["server", "group", "status", *service, "type", "location", "ipv4", *private, "error"],
+        ["server", "group", "status", *service, *guarded, "type", "location", "ipv4", *private, "error"],
         (
             [
                 server.name,
                 server.group,
                 str(server.status),
                 *([service_word(server)] if service else []),
+                *(["yes" if server.name in marked else ""] if guarded else []),
                 server.type or "",
                 server.location or "",
                 server.ipv4 or "",

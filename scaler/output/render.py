@@ -6,13 +6,14 @@ as wide as `width` at most, the columns of a terminal.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 from scaler.model import Cost, GroupReport, Outcome, Plan, Result, Server, Spec, StepReport, StepResult
 from scaler.output.cleaning import cleaned
-from scaler.output.documents import result_document, serialize, status_document
+from scaler.output.documents import result_document, serialize, stacks_document, status_document
 from scaler.output.markdown import result_markdown, status_markdown
+from scaler.output.stacks import stacks_markdown, stacks_text
 from scaler.output.text import plan_text, result_text, status_text
 from scaler.output.width import fit
 from scaler.records.lock_note import LockHolder
@@ -54,21 +55,43 @@ def render_status(
     now: datetime,
     holder: LockHolder | None = None,
     lost: Mapping[str, State] | None = None,
+    protected: Collection[str] = (),
     color: bool = False,
     hints: bool = False,
     width: int | None = None,
 ) -> str:
     """Return the recorded servers of a stack; `state` is None if nothing was recorded yet.
 
-    `holder` has the stack's lock; `lost` are the project's stacks that have servers and no spec, by name.
+    `holder` has the stack's lock; `lost` are the project's stacks that have servers and no spec, by
+    name; `protected` are the servers that the spec protects.
     """
     lost = lost or {}
     if format == "text":
-        text = status_text(cleaned(state), stack, now, lost, cleaned(holder), color=color, hints=hints, width=width)
+        text = status_text(
+            cleaned(state), stack, now, lost, cleaned(holder), protected, color=color, hints=hints, width=width
+        )
         return fit(text, width)
     if format == "markdown":
-        return status_markdown(cleaned(state), stack, lost, cleaned(holder.words(now)) if holder else None)
+        return status_markdown(cleaned(state), stack, lost, cleaned(holder.words(now)) if holder else None, protected)
     return serialize(status_document(state, stack, lost, holder), format)
+
+
+def render_stacks(
+    states: Mapping[str, State | None],
+    format: str,
+    *,
+    now: datetime,
+    lost: Mapping[str, State] | None = None,
+    color: bool = False,
+    width: int | None = None,
+) -> str:
+    """Return the recorded state of several stacks, by name."""
+    lost = lost or {}
+    if format == "text":
+        return fit(stacks_text(cleaned(states), now, lost, color=color), width)
+    if format == "markdown":
+        return stacks_markdown(cleaned(states), now, lost)
+    return serialize(stacks_document(states, lost), format)
 
 
 def planned(plan: Plan, *, servers: Sequence[Server] = (), cost: Cost | None = None) -> Result:

@@ -5,7 +5,7 @@ Colour repeats what a sign or a word already says.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 import click
@@ -161,24 +161,29 @@ def status_text(
     now: datetime,
     lost: Mapping[str, State],
     holder: LockHolder | None,
+    protected: Collection[str] = (),
     *,
     color: bool,
     hints: bool,
     width: int | None = None,
 ) -> str:
-    """Return the recorded servers of a stack; `state` is None if nothing was recorded yet."""
+    """Return the recorded servers of a stack; `state` is None if nothing was recorded yet.
+
+    `protected` are the names that the spec protects; marks of `scaler protect` are in the records.
+    """
     warnings = [f"{_paint('!', 'yellow', color)} {one_line(lost_stack_words(*one))}" for one in lost.items()]
     warnings += [f"{_paint('!', 'yellow', color)} locked by {holder.words(now)}"] if holder else []
     if state is None:
         lines = ["No servers. Nothing is recorded for this stack yet.", *warnings]
-        return "\n".join(lines + [f"To ask the cloud: scaler status --refresh --stack {stack}"] * hints)
+        return "\n".join(lines + _first_steps(stack) * hints)
     servers = without_deleted(state.servers)
     header = (
         f"{state.stack} · {state.cloud} · {count_ready(servers)} of {sum(state.wanted.values())} ready"
         f" · updated {format_age(state.updated, now)}"
     )
     head = [header, one_line(identity_words(state.identity))] if state.identity else [header]
-    table, hidden = _server_table(servers, now, width, color=color) if servers else (["No servers."], ())
+    table, hidden = _server_table(servers, protected, now, width, color=color) if servers else (["No servers."], ())
+    table += _first_steps(stack) if hints and not servers else []
     errors = [
         f"{_paint('!', 'red', color)} {server.name}: {one_line(server.error)}" for server in servers if server.error
     ]
@@ -202,18 +207,25 @@ def status_text(
     return "\n\n".join("\n".join(lines) for lines in (head, orders, table, errors, outdated, draining, notes) if lines)
 
 
+def _first_steps(stack: str) -> list[str]:
+    return [
+        f"To make those that the spec asks for: scaler ensure --stack {stack}",
+        f"To ask the cloud which ones there are: scaler status --refresh --stack {stack}",
+    ]
+
+
 _DISPENSABLE = ("ID", "LOCATION", "TYPE", "GROUP", "SINCE", "IN SERVICE")
 """The columns that a narrow terminal does without, the first ones first."""
 
 
 def _server_table(
-    servers: Sequence[Server], now: datetime, width: int | None, *, color: bool
+    servers: Sequence[Server], protected: Collection[str], now: datetime, width: int | None, *, color: bool
 ) -> tuple[list[str], tuple[str, ...]]:
     """Return the lines of the table, and the columns that are left out since the lines would be too long.
 
     Columns that are empty throughout are left out with their name, except those that every server has.
     """
-    cells = [_server_cells(server, now) for server in servers]
+    cells = [_server_cells(server, protected, now) for server in servers]
     shown = [name for name in cells[0] if name not in _OPTIONAL or any(row[name] for row in cells)]
     hidden: list[str] = []
     lines = _table_lines(shown, cells)
@@ -235,15 +247,16 @@ def _server_table(
     return [_bold(lines[0], color), *painted], tuple(hidden)
 
 
-_OPTIONAL = ("IN SERVICE", "PRIVATE IP")
+_OPTIONAL = ("IN SERVICE", "PROTECTED", "PRIVATE IP")
 
 
-def _server_cells(server: Server, now: datetime) -> dict[str, str]:
+def _server_cells(server: Server, protected: Collection[str], now: datetime) -> dict[str, str]:
     return {
         "NAME": server.name,
         "GROUP": server.group,
         "STATUS": str(server.status),
         "IN SERVICE": "" if server.in_service is None else service_word(server),
+        "PROTECTED": "yes" if server.protected or server.name in protected else "",
         "SINCE": format_age(server.since, now),
         "TYPE": server.type or "-",
         "LOCATION": server.location or "-",

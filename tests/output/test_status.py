@@ -16,7 +16,7 @@ from scaler.model import Price
 from scaler.model.identity import Identity
 from scaler.model.lifecycle import Status
 from scaler.output.documents import count_by_status
-from scaler.output.render import render_status
+from scaler.output.render import render_stacks, render_status
 from scaler.records.codec import to_json
 from scaler.records.lock_note import LockHolder
 from scaler.records.state import State
@@ -106,9 +106,13 @@ def test_without_servers_status_says_so() -> None:
 @pytest.mark.acceptance("P32")
 def test_without_a_record_status_says_so_in_every_format() -> None:
     assert status(None, "text") == "No servers. Nothing is recorded for this stack yet."
-    assert status(None, "text", hints=True) == (
-        "No servers. Nothing is recorded for this stack yet.\nTo ask the cloud: scaler status --refresh --stack prod"
+    first_steps = (
+        "To make those that the spec asks for: scaler ensure --stack prod\n"
+        "To ask the cloud which ones there are: scaler status --refresh --stack prod"
     )
+    assert status(None, "text", hints=True) == f"No servers. Nothing is recorded for this stack yet.\n{first_steps}"
+    empty = State(stack="prod", project="scaler", cloud="hetzner", updated=NOW, wanted={"worker": 0})
+    assert status(empty, "text", hints=True).endswith(f"\n\nNo servers.\n{first_steps}")
     assert status(None, "markdown") == "### prod\n\nNo servers."
     document = json.loads(status(None, "json"))
     assert (document["schema"], document["stack"], document["servers"]) == (1, "prod", [])
@@ -186,6 +190,30 @@ def test_status_shows_who_is_in_service_where_a_group_says_what_that_is() -> Non
     assert "| running | no | cx23 |" in status(replace(STATE, servers=servers), "markdown")
     documents = json.loads(status(replace(STATE, servers=servers), "json"))["servers"]
     assert [one["in_service"] for one in documents] == [True, False, None]
+
+
+def test_status_marks_the_servers_that_are_protected_by_hand_or_by_the_spec() -> None:
+    servers = (replace(SERVERS[0], protected=True), *SERVERS[1:])
+    known = replace(STATE, servers=servers)
+    lines = status(known, "text", protected=["prod-worker-3"]).splitlines()[2:6]
+    assert "STATUS   PROTECTED  SINCE" in lines[0]
+    assert ["yes" in line.split() for line in lines[1:]] == [True, False, True]
+    assert "| running | yes | cx23 |" in status(known, "markdown")
+    assert "PROTECTED" not in status(STATE, "text")
+
+
+def test_all_stacks_are_a_line_each_in_every_format() -> None:
+    states = {"prod": STATE, "next": None}
+    head, prod, new = render_stacks(states, "text", now=NOW).splitlines()
+    assert head.split()[:4] == ["STACK", "CLOUD", "READY", "WANTED"]
+    assert prod.split()[:8] == ["prod", "hetzner", "2", "3", "1", "new,", "1", "errored"]
+    assert "EUR 11.98" in prod
+    assert "nothing recorded" in new
+    assert "| prod | hetzner | 2 | 3 | 1 new, 1 errored | EUR 11.98 |" in render_stacks(states, "markdown", now=NOW)
+    document = json.loads(render_stacks(states, "json", now=NOW, lost={"old": STATE}))
+    assert (document["schema"], document["without_spec"]) == (1, ["old"])
+    assert document["stacks"]["prod"]["counts"]["running"] == 2
+    assert document["stacks"]["next"]["servers"] == []
 
 
 def test_status_of_servers_without_prices_says_so() -> None:
