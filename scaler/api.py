@@ -150,9 +150,11 @@ class Scaler:
         """Remove `by` servers, or all if there are fewer; repeats as for `increase`."""
         return self._change("decrease", -check_by(by), group, Options(timeout=timeout, wait=wait, anew=new))
 
-    def stop(self, *names: str, timeout: timedelta = TIMEOUT, new: bool = False) -> Result:
-        """Drain, shut down and remove exactly these servers; repeats as for `increase`."""
-        return self._named("stop", Demand(remove=frozenset(names)), Options(timeout=timeout, anew=new))
+    def remove(self, *names: str, timeout: timedelta = TIMEOUT, new: bool = False) -> Result:
+        """Drain, shut down and delete exactly these servers; repeats as for `increase`."""
+        return self._named("remove", Demand(remove=frozenset(names)), Options(timeout=timeout, anew=new))
+
+    stop = remove
 
     def replace(self, *names: str, timeout: timedelta = TIMEOUT, new: bool = False) -> Result:
         """Create a new server for each of these, and remove the old one when it is ready; repeats as for `increase`."""

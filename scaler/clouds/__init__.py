@@ -27,6 +27,7 @@ from scaler.clouds.errors import (
     QuotaError,
     RateLimitedError,
     TransientError,
+    UnfitError,
 )
 from scaler.clouds.facts import Catalogue, Image, Limits, Offer, Reference, Room, Work
 from scaler.clouds.protocol import Cloud
@@ -54,6 +55,7 @@ __all__ = [
     "Reference",
     "Room",
     "TransientError",
+    "UnfitError",
     "Work",
     "oldest_first",
 ]

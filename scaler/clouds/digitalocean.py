@@ -30,6 +30,7 @@ from scaler.clouds import (
     RateLimitedError,
     Reference,
     Room,
+    UnfitError,
     Work,
     oldest_first,
 )
@@ -271,7 +272,7 @@ class DigitalOceanCloud:
         for row in candidates:
             if _why_not(row, architecture, location) is None:
                 return row
-        raise InvalidError(
+        raise UnfitError(
             f"The image {image} cannot be used.",
             why=str(_why_not(candidates[0], architecture, location)),
             fix="Wait until it is finished, transfer it to the region, or name another.",
@@ -291,7 +292,7 @@ class DigitalOceanCloud:
                 vpcs = self._references.names("vpc", request.vpc)
                 vpc = vpcs[request.vpc].row
             if request.location != vpc["region"]:
-                raise InvalidError(
+                raise UnfitError(
                     f"Droplets in {request.location} cannot be in the VPC {vpc['name']}.",
                     why=f"it is in {vpc['region']}",
                     fix="Name a VPC of that region, or another region.",

@@ -88,6 +88,12 @@ class InvalidError(CloudError):
     code = "invalid"
 
 
+class UnfitError(InvalidError):
+    """What a spec names is not at the cloud, or does not fit there, by the cloud's own catalogue."""
+
+    exit_code = ExitCode.SPEC
+
+
 class ProtectedError(CloudError):
     """The machine is protected against this in the cloud."""
 

@@ -42,6 +42,7 @@ from scaler.clouds import (
     Reference,
     Room,
     TransientError,
+    UnfitError,
     Work,
     oldest_first,
 )
@@ -509,7 +510,7 @@ def _usable(row: BoundImage, image: ImageRef, architecture: str) -> Image:
             fix="Wait until the snapshot is finished, or name another.",
         )
     if found.architecture != architecture:
-        raise InvalidError(
+        raise UnfitError(
             f"The image {image} does not run on {architecture} servers.",
             why=f"{found.id} {found.name} is made for {found.architecture}",
             fix="Name server types of the same architecture as the image.",

@@ -9,7 +9,7 @@ from itertools import combinations
 from hcloud.networks import BoundNetwork, NetworkSubnet
 from hcloud.placement_groups import BoundPlacementGroup
 
-from scaler.clouds.errors import InvalidError
+from scaler.clouds.errors import UnfitError
 from scaler.clouds.facts import Room
 from scaler.model import PLACED_TOGETHER
 
@@ -24,14 +24,14 @@ def check_together(networks: Sequence[BoundNetwork], firewalls: Sequence[str]) -
     """Refuse more networks or firewalls than one server can have, and networks whose addresses overlap."""
     for kind, named, most in (("networks", networks, MOST_NETWORKS), ("firewalls", firewalls, MOST_FIREWALLS)):
         if len(named) > most:
-            raise InvalidError(
+            raise UnfitError(
                 f"A server cannot have {len(named)} {kind}.",
                 why=f"at Hetzner Cloud it has at most {most}",
                 fix=f"Name at most {most} {kind} in the spec.",
             )
     for one, other in combinations(networks, 2):
         if _range(one.ip_range).overlaps(_range(other.ip_range)):
-            raise InvalidError(
+            raise UnfitError(
                 f"A server cannot be in both networks {one.name} and {other.name}.",
                 why=f"their addresses overlap: {one.ip_range} and {other.ip_range}",
                 fix="Remove one of them from the spec.",
@@ -48,7 +48,7 @@ def check_zone(network: BoundNetwork, location: str, zone: str) -> None:
         if zones
         else "it has no subnet for servers"
     )
-    raise InvalidError(
+    raise UnfitError(
         f"Servers in {location} cannot be in the network {network.name}.",
         why=why,
         fix=f"Give the network a subnet in the zone of {location}, or name another network or location in the spec.",

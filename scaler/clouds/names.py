@@ -5,16 +5,16 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection
 
-from scaler.clouds import InvalidError
+from scaler.clouds import UnfitError
 
 _SHOWN = 8
 
 
-def unknown(title: str, kind: str, name: str, known: Collection[str]) -> InvalidError:
+def unknown(title: str, kind: str, name: str, known: Collection[str]) -> UnfitError:
     """Return the error for an unknown name, with the nearest known one and a list of what exists."""
     nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     listed = ", ".join(sorted(known)[:_SHOWN]) + (f" and {len(known) - _SHOWN} more" if len(known) > _SHOWN else "")
-    return InvalidError(
+    return UnfitError(
         f"{title} has no {kind} {name}.",
         why=f"there is {listed}" if known else f"there is no {kind} in this account",
         fix=f"Did you mean {nearest[0]}?" if nearest else f"Name a {kind} that exists, or create it first.",

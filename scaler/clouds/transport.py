@@ -226,6 +226,7 @@ class Transport(DeadlineAdapter):
             self._governor.answered(headers)
         if {"deprecation", "sunset"} & {name.lower() for name in headers}:
             _LOG.info("%s %s: %s", method, path, _deprecation_notice(headers))
+        _LOG.debug("%s %s: %d", method, path, response.status_code)
         self._judge(request, response, body, attempt)
         return response
 

@@ -105,6 +105,7 @@ def change(
     cause: str,
     allow_zero: bool = True,
     roll: RollOrder | None = None,
+    question: str | None = None,
 ) -> int:
     """Make the demanded servers exist as `ensure` does, print the result, and return the exit code.
 
@@ -116,7 +117,7 @@ def change(
         options = Options(
             timeout=how.timeout,
             wait=not how.no_wait,
-            approve=None if how.yes else ask(context, spec, ports),
+            approve=None if how.yes else ask(context, spec, ports, question),
             announce=announce(context, spec, ports),
             expect_current=how.expect_current,
             max_change=how.max_change,

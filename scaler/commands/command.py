@@ -135,7 +135,7 @@ _OPTIONS = (
         help="The format of the result. Default: text.",
     ),
     _common("-q", "--quiet", is_flag=True, help="Print only the result and errors."),
-    _common("-v", "--verbose", count=True, help="Print reasons and requests too."),
+    _common("-v", "--verbose", count=True, help="Print each step with its reason, and each request to the cloud."),
     _common("--debug", is_flag=True, help="Print tracebacks and the engine's own output."),
     _common(
         "--color",

@@ -7,10 +7,11 @@ from scaler.commands.relative import relative_command
 decrease = relative_command(
     "decrease",
     -1,
-    """Remove BY servers, but never more than exist. BY is 1 if you leave it out.
+    """Remove BY servers. BY is 1 if you leave it out.
 
     Servers that are not ready go first, then the newest or the oldest, as the spec says. Protected servers
-    are never removed. Prints the plan and asks before it acts, unless you give --yes.
+    are never removed. Prints the plan and asks before it acts, unless you give --yes. More than there are is
+    refused then, unless you give --allow-zero.
 
     \b
     Examples:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ from scaler.model import Outcome, Plan, Result, Spec
 
 if TYPE_CHECKING:
     from scaler.hooks.checks import Checks
+    from scaler.output.progress import ProgressDisplay
     from scaler.records.lease import Lease
     from scaler.wiring import Commons
 
@@ -115,9 +117,29 @@ def opened_ports(
             clock=context.clock,
             stack=spec.stack if commons else None,
         ) as progress,
+        _noting_requests(progress if context.verbosity > 0 else None),
         open_ports(settings, clock=context.clock, progress=progress) as ports,
     ):
         yield ports
+
+
+@contextmanager
+def _noting_requests(progress: ProgressDisplay | None) -> Iterator[None]:
+    """Show each request to the cloud: its method, its path, and the status of its answer."""
+    if progress is None:
+        yield
+        return
+    handler = logging.Handler()
+    handler.emit = lambda record: progress.note(record.getMessage())  # type: ignore[method-assign]
+    log = logging.getLogger("scaler.clouds")
+    level = log.level
+    log.setLevel(logging.DEBUG)
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
 
 
 def show(context: Context, result: Result) -> int:
@@ -127,7 +149,15 @@ def show(context: Context, result: Result) -> int:
     keep_result(result)
     color = context.colored(sys.stdout)
     width = context.width(sys.stdout)
-    click.echo(render(result, context.output, color=color, hints=context.interactive, width=width), color=color)
+    text = render(
+        result,
+        context.output,
+        color=color,
+        hints=context.interactive,
+        width=width,
+        reasons=context.verbosity > 0,
+    )
+    click.echo(text, color=color)
     if result.outcome is not Outcome.PLANNED and (lost := lost_result()) and not is_unread(lost):
         click.echo(f"scaler: warning: the result could not be printed: standard output: {lost.strerror}", err=True)
     return EXIT_CODES[result.outcome]
@@ -150,12 +180,12 @@ def require_time(timeout: timedelta) -> None:
         raise UsageError("--timeout must be more than 0.", fix="Leave it out, or give a time such as 15m.")
 
 
-def ask(context: Context, spec: Spec, ports: Any) -> Callable[[Plan], bool]:
+def ask(context: Context, spec: Spec, ports: Any, question: str | None = None) -> Callable[[Plan], bool]:
     """Return what shows a plan to a person and asks whether to go on."""
 
     def approve(plan: Plan) -> bool:
         print_plan(context, spec, ports, plan)
-        return click.confirm(f"Change {spec.stack}?", err=True)
+        return click.confirm(question or f"Change {spec.stack}?", err=True)
 
     return approve
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from scaler.converge.demand import Request, stale
 from scaler.converge.knowledge import Knowledge
 from scaler.converge.report import ids
-from scaler.errors import UsageError
+from scaler.errors import RefusedError, UsageError
 from scaler.model import Plan, Server, Spec, Step, World
 from scaler.model.schedule import sizes_of_waves
 from scaler.planning.guards import check_not_set_aside, check_replaceable, check_unprotected, check_wanted
@@ -18,6 +18,20 @@ def check_counts(request: Request, counts: Mapping[str, int], have: Mapping[str,
     """Check counts against the spec's bounds, unless everything is to be removed; LimitError."""
     if not request.options.everything:
         check_wanted(request.spec, counts, have)
+
+
+def check_amount(request: Request, there: Mapping[str, int]) -> None:
+    """Refuse to take more servers from a group than the ones `there`, unless it may go to none; RefusedError."""
+    if request.options.allow_zero or request.demand.begun:
+        return
+    for name, by in request.demand.by.items():
+        if there[name] and there[name] + by < 0:
+            raise RefusedError(
+                f"{-by} servers of {name} cannot be removed from {request.spec.stack}: there are {there[name]}.",
+                why="the run asks for no confirmation here, and a number can be too large by mistake",
+                fix="If you intend to remove all of them, add --allow-zero.",
+                code="to_zero",
+            )
 
 
 def check_named(request: Request, world: World) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from scaler.converge.checks import check_claims, check_counts, check_named, require_reviewed
+from scaler.converge.checks import check_amount, check_claims, check_counts, check_named, require_reviewed
 from scaler.converge.conclude import end_unchanged, judge, settle, warn_of_trouble
 from scaler.converge.confirm import on_their_way
 from scaler.converge.demand import Demand, Options, Request
@@ -122,6 +122,9 @@ def _plan(request: Request, seen: Knowledge | None, ports: Ports) -> tuple[Reque
     check_claims(request, knowledge.world)
     looked = look_at_drains(knowledge, ports, everything=request.options.everything)
     journal = Journal().report(looked.reports).fail(*looked.failures)
+    if request.demand.by:
+        unchanged = replace(request, demand=replace(request.demand, by={}))
+        check_amount(request, resolve(unchanged, looked.knowledge).wanted)
     known = order_rolls(request, resolve(request, looked.knowledge), ports)
     plan, knowledge = make_plan(request, known, journal, ports)
     check(request, knowledge, plan, journal)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from dataclasses import replace
 
-from scaler.clouds import Catalogue, CloudError, InvalidError, NoCapacityError
+from scaler.clouds import Catalogue, CloudError, InvalidError, NoCapacityError, UnfitError
 from scaler.converge.demand import Request
 from scaler.converge.health import note_replacements
 from scaler.converge.journal import Journal
@@ -351,7 +351,7 @@ def _require_fit(group: Group, knowledge: Knowledge) -> None:
         return
     if len(invalid) == 1:
         raise next(iter(invalid.values()))
-    raise InvalidError(
+    raise UnfitError(
         f"There is no type and location at which servers of {group.name} can be.",
         why="; ".join(invalid),
         fix=f"Change groups.{group.name}.type, location or image in {knowledge.spec.path}.",

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from scaler.clouds import Catalogue, Cloud, Image, InvalidError, NoCapacityError, Offer, Reference, Room
+from scaler.clouds import Catalogue, Cloud, Image, InvalidError, NoCapacityError, Offer, Reference, Room, UnfitError
 from scaler.model import Group, MachineRequest, Placement, Spec, Step
 from scaler.planning.template import Current, References, Templates, new_server
 from scaler.support.suggestions import nearest
@@ -61,7 +61,7 @@ def current_image(group: Group, cloud: Cloud, catalogue: Catalogue) -> Image:
     """Return the image that a new server of a group would be made from; InvalidError if there is none."""
     known = [offer for kind in group.types for place in group.locations if (offer := catalogue.offer(kind, place))]
     if not known:
-        raise InvalidError(f"No type of {group.name} is sold in its locations.")
+        raise UnfitError(f"No type of {group.name} is sold in its locations.")
     return cloud.find_image(group.image, known[0].architecture, known[0].location)
 
 
@@ -83,7 +83,7 @@ def current_template(group: Group, cloud: Cloud, catalogue: Catalogue) -> Curren
 def _fitting_image(group: Group, cloud: Cloud, offer: Offer) -> Image:
     image = cloud.find_image(group.image, offer.architecture, offer.location)
     if image.disk > offer.disk:
-        raise InvalidError(
+        raise UnfitError(
             f"The image {group.image} needs a disk of {image.disk} GB; {offer.type} has {offer.disk} GB.",
             why=f"image {image.id}, groups.{group.name}.type {offer.type}",
             fix="Use a type with a larger disk, or a snapshot made from a smaller one.",
@@ -118,15 +118,15 @@ def _optional(reference: Callable[[Reference, str], str], kind: Reference, name:
 
 def _offer(catalogue: Catalogue, type: str, location: str, now: datetime) -> Offer:
     if type not in catalogue.types:
-        raise InvalidError(f"There is no server type {type}.", fix=nearest(type, sorted(catalogue.types)))
+        raise UnfitError(f"There is no server type {type}.", fix=nearest(type, sorted(catalogue.types)))
     if location not in catalogue.locations:
-        raise InvalidError(f"There is no location {location}.", fix=nearest(location, sorted(catalogue.locations)))
+        raise UnfitError(f"There is no location {location}.", fix=nearest(location, sorted(catalogue.locations)))
     offer = catalogue.offer(type, location)
     if offer is None:
         places = sorted(offer.location for offer in catalogue.offers if offer.type == type)
-        raise InvalidError(f"{type} is not sold in {location}.", fix=f"It is sold in {', '.join(places)}.")
+        raise UnfitError(f"{type} is not sold in {location}.", fix=f"It is sold in {', '.join(places)}.")
     if offer.deprecated_after and offer.deprecated_after <= now:
-        raise InvalidError(
+        raise UnfitError(
             f"{type} cannot be ordered in {location} any more.",
             why=f"the cloud sold it until {offer.deprecated_after:%Y-%m-%d}",
             fix="Name a newer type.",

@@ -20,10 +20,18 @@ from scaler.records.lock_note import LockHolder
 from scaler.records.state import State
 
 
-def render(result: Result, format: str, *, color: bool = False, hints: bool = False, width: int | None = None) -> str:
-    """Return the result of a run; `hints` adds the next command to the text."""
+def render(
+    result: Result,
+    format: str,
+    *,
+    color: bool = False,
+    hints: bool = False,
+    width: int | None = None,
+    reasons: bool = False,
+) -> str:
+    """Return the result of a run; `hints` adds the next command to the text, `reasons` each step with its reason."""
     if format == "text":
-        return fit(result_text(cleaned(result), color=color, hints=hints), width)
+        return fit(result_text(cleaned(result), color=color, hints=hints, reasons=reasons), width)
     if format == "markdown":
         return result_markdown(cleaned(result))
     return serialize(result_document(result), format)

@@ -51,13 +51,14 @@ _STATUS_COLORS = {
 # Results
 
 
-def result_text(result: Result, *, color: bool, hints: bool) -> str:
+def result_text(result: Result, *, color: bool, hints: bool, reasons: bool = False) -> str:
     """Return the remarks, the failures and the headline of a result, or the plan if it ended with one."""
     if result.declined:
         return f"{result.stack}: declined; nothing was changed."
     if result.outcome == Outcome.PLANNED or (result.outcome == Outcome.REFUSED and result.steps):
         return plan_text(result, cloud=None, color=color, hints=hints)
-    lines = [f"! {one_line(sentence)}" for sentence in remarks(result)]
+    lines = _steps(result.steps, color=color) if reasons else []
+    lines += [f"! {one_line(sentence)}" for sentence in remarks(result)]
     lines += _failures(result, color=color)
     lines.append(_bold(headline(result), color))
     if hints and result.outcome in (Outcome.UNCONFIRMED, Outcome.FAILED):
@@ -210,7 +211,7 @@ def status_text(
 def _first_steps(stack: str) -> list[str]:
     return [
         f"To make those that the spec asks for: scaler ensure --stack {stack}",
-        f"To ask the cloud which ones there are: scaler status --refresh --stack {stack}",
+        f"To ask the cloud: scaler status --refresh --stack {stack}",
     ]
 
 

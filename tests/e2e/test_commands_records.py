@@ -292,7 +292,7 @@ def test_prune_removes_what_is_old_and_nothing_else(hetzner: Project, tmp_path: 
 @pytest.mark.parametrize(
     ("typed", "offered"),
     [
-        ("scaler stop ", {"demo-worker-1", "demo-worker-2"}),
+        ("scaler remove ", {"demo-worker-1", "demo-worker-2"}),
         ("scaler stop demo-worker-1 ", {"demo-worker-2"}),
         ("scaler reboot --group ", {"worker"}),
         ("scaler why demo-w", {"demo-worker-1", "demo-worker-2"}),

@@ -38,7 +38,8 @@ def test_increase_and_decrease(project: Project) -> None:
         assert ran.document["outcome"] == "converged"
         counts.append(len(project.agreed()))
     assert counts == [1, 3, 2, 3, 1]
-    run(project, "decrease", "6", "--yes")
+    assert run(project, "decrease", "6", "--yes", code=3).error["code"] == "to_zero"
+    run(project, "decrease", "6", "--yes", "--allow-zero")
     assert project.agreed() == {}
     assert run(project, "decrease", "--yes").document["outcome"] == "unchanged"
 

@@ -52,7 +52,7 @@ def test_unknown_names(hetzner: Project) -> None:
 )
 def test_names_that_the_cloud_does_not_have(hetzner: Project, field: str, value: object) -> None:
     hetzner.describe(groups={"worker": {field: value}})
-    error = refused(hetzner, "ensure", "1", "--yes", code=1)
+    error = refused(hetzner, "ensure", "1", "--yes", code=65)
     assert error["code"] == "invalid"
     assert hetzner.changes == []
 
@@ -86,7 +86,7 @@ def test_what_only_a_create_would_refuse_is_refused_before_the_first(hetzner: Pr
             "placement_group_full",
         ),
         ({"worker": {"networks": ["small"]}}, ("2",), 3, "network_full"),
-        ({"worker": {"networks": ["small", "wide"]}}, ("1",), 1, "invalid"),
+        ({"worker": {"networks": ["small", "wide"]}}, ("1",), 65, "invalid"),
     ]
     for groups, counts, code, named in cases:
         hetzner.describe(groups=groups)

@@ -45,6 +45,8 @@ WRONG_NAMES = [
     (("reboot", "demo-wroker-1"), 64, "Did you mean demo-worker-1?"),
     (("protect", "demo-wroker-1"), 64, "Did you mean demo-worker-1?"),
     (("stop", "demo-worker1", "--yes"), 64, "Did you mean demo-worker-1?"),
+    (("remove", "demo-worker1", "--yes"), 64, "Did you mean demo-worker-1?"),
+    (("ssh", "demo-worker1"), 64, "Did you mean demo-worker-1?"),
     (("replace", "demo-worker1", "--yes"), 64, "Did you mean demo-worker-1?"),
     (("why", "demo-worker1"), 64, "Did you mean demo-worker-1?"),
     (("history", "--server", "demo-worker1"), 64, "Did you mean demo-worker-1?"),
@@ -80,7 +82,7 @@ def test_the_nearest_key_of_a_spec_is_told(
 @pytest.mark.parametrize(("key", "wrong", "right"), [("type", "cpx222", "cpx22"), ("location", "fns1", "fsn1")])
 def test_the_nearest_type_and_location_are_told(hetzner: Project, key: str, wrong: str, right: str) -> None:
     hetzner.describe(groups={"worker": {key: wrong}})
-    ran = hetzner.run("preview", "1", "-o", "json", code=1)
+    ran = hetzner.run("preview", "1", "-o", "json", code=65)
     assert ran.error["fix"].startswith(f"Did you mean {right}")
 
 
@@ -90,13 +92,14 @@ def test_a_question_tells_who_is_ready_and_a_no_changes_nothing(hetzner: Project
     assert left == [], "a stack that nobody wanted"
     hetzner.ensure("2")
     changes, records = hetzner.changes, hetzner.records
-    for arguments in (("ensure", "3"), ("increase",), ("decrease",), ("stop", "demo-worker-2"), ("destroy",)):
+    for arguments in (("ensure", "3"), ("increase",), ("decrease",), ("remove", "demo-worker-2"), ("destroy",)):
         ran = at_a_terminal(hetzner, "n\n", *arguments)
         assert ran.code == 0
         assert "have 2 ready of 2" in ran.stdout, ran.stdout
         assert "demo: declined; nothing was changed." in ran.stdout
         assert "Nothing to do" not in ran.stdout
         assert "To do this" not in ran.stdout
+        assert ("Delete demo-worker-2 for good?" in ran.stdout) is (arguments[0] == "remove")
     rebooted = at_a_terminal(hetzner, "n\n", "reboot", "--group", "worker")
     assert "demo: declined; nothing was changed." in rebooted.stdout
     assert (hetzner.changes, hetzner.records) == (changes, records)

@@ -108,7 +108,7 @@ def test_without_a_record_status_says_so_in_every_format() -> None:
     assert status(None, "text") == "No servers. Nothing is recorded for this stack yet."
     first_steps = (
         "To make those that the spec asks for: scaler ensure --stack prod\n"
-        "To ask the cloud which ones there are: scaler status --refresh --stack prod"
+        "To ask the cloud: scaler status --refresh --stack prod"
     )
     assert status(None, "text", hints=True) == f"No servers. Nothing is recorded for this stack yet.\n{first_steps}"
     empty = State(stack="prod", project="scaler", cloud="hetzner", updated=NOW, wanted={"worker": 0})
