@@ -3,34 +3,49 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from scaler.config.project import Project
 from scaler.config.spec import load
 from scaler.converge import operate, pausing
 from scaler.converge.counts import all_counts, check_by, known_group, only_group
-from scaler.converge.demand import Demand, Options, RollOrder, order_by_itself, pace_with
+from scaler.converge.demand import Demand, Options, Reviewed, RollOrder, order_by_itself, pace_with
 from scaler.converge.ensure import ensure
 from scaler.converge.ports import Ports
+from scaler.errors import UsageError
 from scaler.model import Result, Spec
+from scaler.model.events import Event
 from scaler.model.orders import Orders
 from scaler.planning.claims import Claim, claim_of
+from scaler.planning.names import natural
+from scaler.records.explanation import Explanation, explain_server
 from scaler.records.lease import Lease
+from scaler.records.plan_file import check_plan_file, read_plan_file
 from scaler.records.recorded import Recorded
 from scaler.records.state import State
 from scaler.support.clock import SystemClock
+from scaler.support.suggestions import nearest
+from scaler.support.text import answered
 from scaler.wiring import RunSettings, held_for_roll, open_ports
+
+if TYPE_CHECKING:
+    from scaler.autoscale.tick import Tick
 
 T = TypeVar("T")
 
 _LOG = logging.getLogger("scaler")
 # Without a handler, Python prints warnings to standard error in programs that do not configure logging.
 _LOG.addHandler(logging.NullHandler())
+
+Time = timedelta | float
+"""A length of time: a timedelta, or seconds."""
 
 TIMEOUT = timedelta(minutes=15)
 """How long a method waits for servers by default."""
@@ -44,7 +59,7 @@ class Scaler:
     refused, or failed, before it changed anything. Otherwise it returns a `Result`, also if only a
     part succeeded: check its `outcome` and `failures`.
 
-    The logger `scaler` gets the progress: steps as INFO, problems as WARNING.
+    Times are timedeltas or seconds. The logger `scaler` gets the progress: steps as INFO, problems as WARNING.
     """
 
     def __init__(
@@ -53,8 +68,8 @@ class Scaler:
         stack: str | None = None,
         state_dir: str | os.PathLike[str] | None = None,
         *,
-        lock_timeout: timedelta = timedelta(minutes=2),
-        steal_after: timedelta | None = None,
+        lock_timeout: Time = timedelta(minutes=2),
+        steal_after: Time | None = None,
         environ: Mapping[str, str] | None = None,
     ) -> None:
         """Open a stack of the project in this folder; `stack` may be omitted if there is only one.
@@ -66,8 +81,8 @@ class Scaler:
         """
         folder = Path(directory).resolve()
         self._project = Project.find(folder, folder / (state_dir or ".scaler"))
-        self._lock_timeout = lock_timeout
-        self._steal_after = steal_after
+        self._lock_timeout = as_time(lock_timeout)
+        self._steal_after = None if steal_after is None else as_time(steal_after)
         self._environ = os.environ if environ is None else environ
         self._clock = SystemClock()
         self.stack = self._project.choose(stack)
@@ -79,7 +94,7 @@ class Scaler:
         counts: int | Mapping[str, int] | None = None,
         *,
         wait: bool = True,
-        timeout: timedelta = TIMEOUT,
+        timeout: Time = TIMEOUT,
         expect_current: int | None = None,
         max_change: int | None = None,
         allow_zero: bool = False,
@@ -97,7 +112,7 @@ class Scaler:
         """
         spec = self._spec()
         options = Options(
-            timeout=timeout,
+            timeout=as_time(timeout),
             wait=wait,
             expect_current=expect_current,
             max_change=max_change,
@@ -109,12 +124,12 @@ class Scaler:
         )
         return self._ensure(spec, Demand(_wanted(spec, counts)), options, "ensure")
 
-    def adopt(self, *names: str, timeout: timedelta = TIMEOUT) -> Result:
+    def adopt(self, *names: str, timeout: Time = TIMEOUT) -> Result:
         """Claim these servers, or all that carry the stack's labels and not its id, and take them into the stack.
 
         Where the recorded servers are all seen at another place than the recorded one, record that place.
         """
-        options = Options(timeout=timeout, claim=claim_of(names))
+        options = Options(timeout=as_time(timeout), claim=claim_of(names))
         return self._ensure(self._spec(), Demand(), options, "adopt")
 
     def plan(self, counts: int | Mapping[str, int] | None = None) -> Result:
@@ -123,20 +138,70 @@ class Scaler:
         roll = order_by_itself(spec) if counts is None else None
         return self._ensure(spec, Demand(_wanted(spec, counts)), Options(apply=False, roll=roll), "plan")
 
+    def apply(
+        self, plan: str | os.PathLike[str], *, max_age: Time = timedelta(hours=1), timeout: Time = TIMEOUT
+    ) -> Result:
+        """Carry out exactly the steps of a plan file that `scaler preview --out` wrote, or nothing.
+
+        Raises StalePlanError if the plan is older than `max_age`, or made for another world; UsageError if it is for
+        another stack or other groups, or for a roll too.
+        """
+        reviewed = read_plan_file(Path(plan))
+        if reviewed.stack != self.stack:
+            raise UsageError(f"The plan is for {reviewed.stack}, not for {self.stack}.", fix="Open that stack.")
+        if reviewed.roll is not None:
+            raise UsageError("The plan is of a roll, too.", fix="Carry it out with `scaler apply`.", code="plan_rolls")
+        spec = self._spec()
+        check_plan_file(reviewed, spec, now=self._clock.now(), max_age=as_time(max_age))
+        if set(reviewed.wanted) != set(spec.groups):
+            raise UsageError("The groups of the plan are not the groups of the spec.")
+        same = Reviewed(reviewed.steps, reviewed.seen, reviewed.id)
+        options = Options(timeout=as_time(timeout), reviewed=same, resumes=True)
+        return self._ensure(spec, Demand(reviewed.wanted), options, "apply")
+
+    def autoscale(self, *, apply: bool = True, wait: bool = False, timeout: Time = TIMEOUT) -> Tick:
+        """Read the metrics once, decide, and carry the decision out, like `scaler autoscale`; return both.
+
+        With `apply=False` nothing is changed; with `wait=True` the run waits until the servers are ready. A stack in
+        which no group has an `autoscale` block is an error: UsageError.
+        """
+        from scaler.autoscale.bounds import Prices
+        from scaler.autoscale.memory import Memory
+        from scaler.autoscale.metrics import Fleet, Sources
+        from scaler.autoscale.tick import read_samples, run_tick, scales
+        from scaler.wiring import opened_cloud
+
+        spec, clock = self._spec(), self._clock
+        if not scales(spec):
+            raise UsageError(f"No group of {self.stack} has an autoscale block.", fix="Add one to the spec.")
+        opener = partial(opened_cloud, self._project, spec, self._environ, clock)
+        fleet = Fleet.of(spec.owner, self.status(), opener)
+        now = clock.now()
+        samples = read_samples(spec, Sources(self._environ, self._project.directory, clock), fleet)
+        options = Options(apply=apply, wait=wait, patient=False, timeout=as_time(timeout))
+
+        def tick(ports: Ports) -> Tick:
+            memory = Memory.of(ports.records_folder, self.stack, ports.progress.warn)
+            return run_tick(
+                spec, samples, memory, ports, now=now, options=options, prices=Prices(clock), read=fleet.sent
+            )
+
+        return self._run(spec, "autoscale", tick, looks=not apply, timeout=options.timeout)
+
     def increase(
         self,
         by: int = 1,
         group: str | None = None,
         *,
         wait: bool = True,
-        timeout: timedelta = TIMEOUT,
+        timeout: Time = TIMEOUT,
         new: bool = False,
     ) -> Result:
         """Add `by` servers to those that exist.
 
         A repeat goes on with what the same call did not finish, unless `new` is set.
         """
-        return self._change("increase", check_by(by), group, Options(timeout=timeout, wait=wait, anew=new))
+        return self._change("increase", check_by(by), group, Options(timeout=as_time(timeout), wait=wait, anew=new))
 
     def decrease(
         self,
@@ -144,21 +209,21 @@ class Scaler:
         group: str | None = None,
         *,
         wait: bool = True,
-        timeout: timedelta = TIMEOUT,
+        timeout: Time = TIMEOUT,
         new: bool = False,
     ) -> Result:
         """Remove `by` servers, or all if there are fewer; repeats as for `increase`."""
-        return self._change("decrease", -check_by(by), group, Options(timeout=timeout, wait=wait, anew=new))
+        return self._change("decrease", -check_by(by), group, Options(timeout=as_time(timeout), wait=wait, anew=new))
 
-    def remove(self, *names: str, timeout: timedelta = TIMEOUT, new: bool = False) -> Result:
+    def remove(self, *names: str, timeout: Time = TIMEOUT, new: bool = False) -> Result:
         """Drain, shut down and delete exactly these servers; repeats as for `increase`."""
-        return self._named("remove", Demand(remove=frozenset(names)), Options(timeout=timeout, anew=new))
+        return self._named("remove", Demand(remove=frozenset(names)), Options(timeout=as_time(timeout), anew=new))
 
     stop = remove
 
-    def replace(self, *names: str, timeout: timedelta = TIMEOUT, new: bool = False) -> Result:
+    def replace(self, *names: str, timeout: Time = TIMEOUT, new: bool = False) -> Result:
         """Create a new server for each of these, and remove the old one when it is ready; repeats as for `increase`."""
-        return self._named("replace", Demand(renew=frozenset(names)), Options(timeout=timeout, anew=new))
+        return self._named("replace", Demand(renew=frozenset(names)), Options(timeout=as_time(timeout), anew=new))
 
     def roll(
         self,
@@ -167,8 +232,8 @@ class Scaler:
         surge: int | None = None,
         unavailable: int | None = None,
         canary: int | None = None,
-        bake: timedelta | None = None,
-        timeout: timedelta = TIMEOUT,
+        bake: Time | None = None,
+        timeout: Time = TIMEOUT,
         max_change: int | None = None,
     ) -> Result:
         """Replace outdated servers, of this group or of all, in waves: new ones first.
@@ -181,8 +246,13 @@ class Scaler:
         removed, the old ones stay, and the outcome is `failed`. Raises LockedError if another roll of the stack goes
         on, also on another machine, and LimitError if the whole roll has no room, or changes more than `max_change`.
         """
-        given = {"surge": surge, "unavailable": unavailable, "canary": canary, "bake": bake}
-        options = Options(timeout=timeout, max_change=max_change)
+        given = {
+            "surge": surge,
+            "unavailable": unavailable,
+            "canary": canary,
+            "bake": None if bake is None else as_time(bake),
+        }
+        options = Options(timeout=as_time(timeout), max_change=max_change)
         return self._roll("roll", group, options, {key: value for key, value in given.items() if value is not None})
 
     def plan_roll(
@@ -192,28 +262,33 @@ class Scaler:
         surge: int | None = None,
         unavailable: int | None = None,
         canary: int | None = None,
-        bake: timedelta | None = None,
+        bake: Time | None = None,
     ) -> Result:
         """Return what `roll` would do, like `scaler roll --preview`: `schedules` has all waves, their time and cost."""
-        given = {"surge": surge, "unavailable": unavailable, "canary": canary, "bake": bake}
+        given = {
+            "surge": surge,
+            "unavailable": unavailable,
+            "canary": canary,
+            "bake": None if bake is None else as_time(bake),
+        }
         options = Options(apply=False)
         return self._roll("roll", group, options, {key: value for key, value in given.items() if value is not None})
 
-    def roll_back(self, group: str | None = None, *, timeout: timedelta = TIMEOUT) -> Result:
+    def roll_back(self, group: str | None = None, *, timeout: Time = TIMEOUT) -> Result:
         """Replace the servers that the last roll made by ones on the image of before, in waves as for `roll`.
 
         Raises RefusedError if that image does not exist any more, or the spec changed since.
         """
-        return self._roll("back", group, Options(timeout=timeout), {})
+        return self._roll("back", group, Options(timeout=as_time(timeout)), {})
 
-    def abandon_roll(self, group: str | None = None, *, timeout: timedelta = TIMEOUT) -> Result:
+    def abandon_roll(self, group: str | None = None, *, timeout: Time = TIMEOUT) -> Result:
         """End a roll where it is; only the new servers of its open wave are removed."""
-        return self._roll("abandon", group, Options(timeout=timeout), {})
+        return self._roll("abandon", group, Options(timeout=as_time(timeout)), {})
 
-    def destroy(self, *, timeout: timedelta = TIMEOUT, accept_loss: bool = False) -> Result:
+    def destroy(self, *, timeout: Time = TIMEOUT, accept_loss: bool = False) -> Result:
         """Remove every server of the stack, including protected ones and orphans, without confirmation."""
         spec = self._spec()
-        options = Options(timeout=timeout, everything=True, accept_loss=accept_loss)
+        options = Options(timeout=as_time(timeout), everything=True, accept_loss=accept_loss)
         return self._ensure(spec, Demand(dict.fromkeys(spec.groups, 0)), options, "destroy")
 
     # -- servers that exist --------------------------------------------------------------------
@@ -228,6 +303,25 @@ class Scaler:
         if refresh:
             spec = self._spec()
             self._run(spec, "status --refresh", lambda ports: operate.look(spec, ports))
+        return self._recorded().state()
+
+    def history(self, server: str | None = None) -> list[Event]:
+        """Return the events of the stack, or of one server, oldest first, without engine or cloud."""
+        events = self._recorded().events()
+        return events if server is None else [event for event in events if event.server == server]
+
+    def why(self, server: str) -> Explanation:
+        """Return what explains a server's state: the decision, and the run. UsageError if it was never there."""
+        spec, recorded = self._spec(), self._recorded()
+        state, events = recorded.state(), recorded.events()
+        records = state.records if state else {}
+        found = explain_server(server, events, records.get(server), spec.groups)
+        if found is None:
+            known = sorted({*records, *(event.server for event in events if event.server)}, key=natural)
+            raise UsageError(f"There are no records of a server {server} in {self.stack}.", fix=nearest(server, known))
+        return found
+
+    def _recorded(self) -> Recorded:
         return Recorded(
             state_dir=self._project.state_dir,
             project=self._project.name,
@@ -236,7 +330,7 @@ class Scaler:
             environ=self._environ,
             clock=self._clock,
             warn=_Log().warn,
-        ).state()
+        )
 
     def refresh(self) -> Result:
         """Compare the records with the cloud, and record what exists; the result's `drift` lists what differed."""
@@ -249,20 +343,20 @@ class Scaler:
         group: str | None = None,
         at_once: bool = False,
         wait: bool = True,
-        timeout: timedelta = TIMEOUT,
+        timeout: Time = TIMEOUT,
     ) -> Result:
         """Reboot these servers, or all of a group, or all; a starting server is rebooted once it runs.
 
         Without names, at most a quarter of a group is away at a time, unless it is to be `at_once`.
         """
-        spec = self._spec()
+        spec, length = self._spec(), as_time(timeout)
         return self._run(
             spec,
             "reboot",
             lambda ports: operate.reboot(
-                spec, ports, names=names, group=group, at_once=at_once, timeout=timeout, wait=wait
+                spec, ports, names=names, group=group, at_once=at_once, timeout=length, wait=wait
             ),
-            timeout=timeout,
+            timeout=length,
         )
 
     def protect(self, *names: str) -> Result:
@@ -275,10 +369,11 @@ class Scaler:
         spec = self._spec()
         return self._run(spec, "unprotect", lambda ports: operate.protect(spec, names, ports, protected=False))
 
-    def pause(self, length: timedelta | None = None, reason: str = "") -> Orders:
+    def pause(self, length: Time | None = None, reason: str = "") -> Orders:
         """Have autoscaling leave the stack alone for this time, or until `resume`; return what is asked of it."""
         spec = self._spec()
-        return self._run(spec, "pause", lambda ports: pausing.pause(spec, ports, length=length, reason=reason))
+        pause = None if length is None else as_time(length)
+        return self._run(spec, "pause", lambda ports: pausing.pause(spec, ports, length=pause, reason=reason))
 
     def resume(self) -> Orders:
         """End the pause of autoscaling, whether `pause` or `destroy` began it; return what is asked of the stack."""
@@ -350,6 +445,15 @@ class Scaler:
         )
         with open_ports(run, clock=self._clock, progress=_Log()) as ports:
             return use_case(ports)
+
+
+def as_time(time: Time) -> timedelta:
+    """Return a length of time given as a timedelta or in seconds; UsageError for what is neither."""
+    if isinstance(time, timedelta):
+        return time
+    if isinstance(time, bool) or not isinstance(time, int | float) or not math.isfinite(time):
+        raise UsageError(f"{answered(time)} is no length of time.", fix="Give seconds, or a timedelta.")
+    return timedelta(seconds=time)
 
 
 def _wanted(spec: Spec, counts: int | Mapping[str, int] | None) -> dict[str, int]:

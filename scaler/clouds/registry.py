@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 from scaler.clouds import Cloud
@@ -12,7 +13,7 @@ from scaler.clouds.deadlines import Deadlines
 from scaler.errors import CredentialsError, RefusedError, ScalerError, UsageError
 from scaler.support.clock import Clock
 from scaler.support.documents import read_file
-from scaler.support.entry_points import cloud_entry_points
+from scaler.support.entry_points import ENTRY_POINTS, cloud_entry_points
 from scaler.support.hosts import ALLOWED, allowed_hosts, host_of, is_clear_text, is_loopback
 from scaler.support.installation import install_command
 from scaler.support.suggestions import nearest
@@ -86,7 +87,7 @@ def open_cloud(
     url = endpoint_of(vendor, endpoint, environ)
     token = find_token(vendor, environ) if vendor.token_variables else ""
     try:
-        return vendor.open(url, token, clock, deadlines or Deadlines.of(environ))
+        cloud = vendor.open(url, token, clock, deadlines or Deadlines.of(environ))
     except ModuleNotFoundError as error:
         raise ScalerError(
             f"The client for {vendor.title} is not installed.",
@@ -94,6 +95,14 @@ def open_cloud(
             fix=install_command(name) if name in CLOUDS else f"Install {error.name} where scaler is installed.",
             code="client_missing",
         ) from error
+    if cloud.name != name:
+        raise ScalerError(
+            f"The cloud {name} calls itself {cloud.name}.",
+            why="records and metrics go by the name that a spec has, which is the name of the entry point",
+            fix=f"Have {type(cloud).__name__}.name be {name}, or offer it as {cloud.name} in the group {ENTRY_POINTS}.",
+            code="cloud_name",
+        )
+    return cloud
 
 
 def find_vendor(name: str) -> Vendor:
@@ -102,9 +111,33 @@ def find_vendor(name: str) -> Vendor:
         return CLOUDS[name]
     entry_points = cloud_entry_points()
     if name in entry_points:
-        vendor: Vendor = entry_points[name].load()
-        return vendor
-    raise UsageError(f"There is no cloud {name}.", fix=nearest(name, [*CLOUDS, *sorted(entry_points)]))
+        return _load(entry_points[name])
+    raise UsageError(f"There is no cloud {name}.", fix=nearest(name, known_clouds()))
+
+
+def known_clouds() -> list[str]:
+    """Return the names of the clouds that a spec can have: ours, and those of installed packages."""
+    return [*CLOUDS, *sorted(cloud_entry_points())]
+
+
+def _load(point: EntryPoint) -> Vendor:
+    try:
+        vendor = point.load()
+    except (ImportError, AttributeError) as error:
+        raise ScalerError(
+            f"The cloud {point.name} cannot be loaded.",
+            why=f"its entry point is {point.value}: {error}",
+            fix="Correct the entry point in the package that offers it, and install that again.",
+            code="cloud_not_loaded",
+        ) from error
+    if not isinstance(vendor, Vendor):
+        raise ScalerError(
+            f"The cloud {point.name} is no Vendor, but {type(vendor).__name__}.",
+            why=f"its entry point is {point.value}",
+            fix="Have the entry point name a scaler.clouds.registry.Vendor.",
+            code="cloud_not_loaded",
+        )
+    return vendor
 
 
 def token_source(vendor: Vendor, environ: Mapping[str, str]) -> tuple[str, bool] | None:

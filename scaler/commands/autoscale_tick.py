@@ -94,7 +94,6 @@ def fleet_of(
     from scaler.autoscale.metrics import Fleet
     from scaler.commands.recorded import recorded
     from scaler.errors import StateError
-    from scaler.model.lifecycle import Status
     from scaler.records.state_file import StateFile
 
     try:
@@ -103,7 +102,4 @@ def fleet_of(
     except StateError:
         # The run repairs the file, or reports what is wrong with it.
         state = None
-    waiting = (Status.STARTING, Status.REBOOTING)
-    coming = frozenset(one.id for one in (state.servers if state else ()) if one.id and one.status in waiting)
-    identity = state.identity if state else None
-    return Fleet(spec.owner.with_id(identity.id) if identity else spec.owner, opener, coming=coming)
+    return Fleet.of(spec.owner, state, opener)

@@ -37,6 +37,14 @@ def complete_count(ctx: click.Context, param: click.Parameter, incomplete: str) 
     return [CompletionItem(text) for text in counts.values() if text.startswith(incomplete)]
 
 
+def complete_cloud(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Offer the clouds of scaler and of installed packages."""
+    del ctx, param
+    from scaler.clouds.registry import known_clouds
+
+    return [CompletionItem(name) for name in known_clouds() if name.startswith(incomplete)]
+
+
 def _groups(context: Context) -> dict[str, object]:
     """The count of each group as the spec has it; validating the spec would take too long here."""
     from scaler.config.strict_yaml import read

@@ -11,7 +11,7 @@ from typing import TypeVar
 import click
 
 from scaler.clouds import Catalogue, Cloud, InvalidError, Offer
-from scaler.clouds.registry import find_token, find_vendor, open_cloud, token_source
+from scaler.clouds.registry import find_token, find_vendor, known_clouds, open_cloud, token_source
 from scaler.errors import CredentialsError, ScalerError
 from scaler.model import ImageRef
 from scaler.support.clock import Clock
@@ -56,28 +56,45 @@ DEFAULTS: Mapping[str, FirstSpec] = {
 }
 
 
+def defaults_of(cloud: str) -> FirstSpec:
+    """Return what a spec of this cloud begins with; of a package's cloud, only what has to be filled in is known."""
+    find_vendor(cloud)
+    return DEFAULTS.get(cloud) or FirstSpec(
+        cloud=cloud,
+        is_embedded=False,
+        image="{name: worker-golden}",
+        types=("TYPE",),
+        locations=("LOCATION",),
+        ssh_keys=(),
+        vendor_image="what the cloud calls one",
+    )
+
+
 def asked(cloud: str | None, environ: Mapping[str, str], clock: Clock) -> FirstSpec:
     """Ask a person at the terminal; `cloud` is not asked for if it is given.
 
     Where a token is set, the answers are checked in its account. Nothing is changed there.
     """
-    chosen = cloud or _choose("Cloud", list(DEFAULTS), _likely_cloud(environ))
+    chosen = cloud or _choose("Cloud", known_clouds(), _likely_cloud(environ))
+    default = defaults_of(chosen)
     variable = _token_variable(chosen, environ)
+    otherwise = "an embedded cloud, which costs nothing" if default.is_embedded else "values to fill in"
     if variable is None or not click.confirm(
-        f"Use the account of {variable}? Otherwise an embedded cloud, which costs nothing.", default=True, err=True
+        f"Use the account of {variable}? Otherwise {otherwise}.", default=True, err=True
     ):
-        return DEFAULTS[chosen]
+        return default
     try:
         with closing(open_cloud(chosen, endpoint=None, environ=environ, clock=clock)) as account:
             return _ask_in_account(chosen, account)
     except ScalerError as error:
-        click.echo(f"{error.what} The spec uses the embedded cloud.\n  why: {one_line(error.why)}", err=True)
-        return DEFAULTS[chosen]
+        instead = "uses the embedded cloud" if default.is_embedded else "has values to fill in"
+        click.echo(f"{error.what} The spec {instead}.\n  why: {one_line(error.why)}", err=True)
+        return default
 
 
 def _ask_in_account(name: str, account: Cloud) -> FirstSpec:
     catalogue = account.catalogue()
-    default = DEFAULTS[name]
+    default = defaults_of(name)
     locations = sorted({offer.location for offer in catalogue.offers if offer.available})
     location = _choose("Location", locations, default.locations[0])
     offer = _ask_type(catalogue, location, default.types[0])
@@ -170,6 +187,8 @@ def _likely_cloud(environ: Mapping[str, str]) -> str:
 def _token_variable(cloud: str, environ: Mapping[str, str]) -> str | None:
     """Return the variable that has a cloud's token; None if there is none that can be used."""
     vendor = find_vendor(cloud)
+    if not vendor.token_variables:
+        return None
     try:
         find_token(vendor, environ)
     except CredentialsError:

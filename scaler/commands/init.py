@@ -11,10 +11,11 @@ from pathlib import Path
 import click
 
 from scaler.commands.command import Command, common_options
+from scaler.commands.completers import complete_cloud
 from scaler.commands.context import Context, Output
 from scaler.commands.document import dump
 from scaler.commands.engine import install_engine
-from scaler.commands.first_spec import DEFAULTS, FirstSpec, asked
+from scaler.commands.first_spec import FirstSpec, asked, defaults_of
 from scaler.config.strict_yaml import displayed
 from scaler.engine import binary
 from scaler.errors import ScalerError, UnavailableError
@@ -75,9 +76,14 @@ SPEC_PATH = "stacks/dev.yaml"
 
 
 @click.command(cls=Command)
-@click.option("--cloud", type=click.Choice(list(DEFAULTS)), help="The cloud of the first stack. Default: hetzner.")
 @click.option(
     "--yes", "-y", is_flag=True, help="Do not ask: the embedded cloud, its defaults, and the engine if it is missing."
+)
+@click.option(
+    "--cloud",
+    metavar="CLOUD",
+    shell_complete=complete_cloud,
+    help="The cloud of the first stack: hetzner (default), digitalocean, or one that an installed package offers.",
 )
 @common_options
 def init(context: Context, cloud: str | None, yes: bool) -> None:
@@ -97,7 +103,7 @@ def init(context: Context, cloud: str | None, yes: bool) -> None:
     Exit codes: 0 written or kept, 1 a file cannot be written, 64 usage, 69 the engine cannot be installed.
     """
     asks = context.interactive and not yes and not (context.directory / SPEC_PATH).exists()
-    first = asked(cloud, os.environ, context.clock) if asks else DEFAULTS[cloud or "hetzner"]
+    first = asked(cloud, os.environ, context.clock) if asks else defaults_of(cloud or "hetzner")
     written = {path: _write(context.directory / path, content) for path, content in _files(context.directory, first)}
     written[".gitignore"] = _ignore(context.directory / ".gitignore")
     if context.output in (Output.JSON, Output.YAML):

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from scaler import Scaler
-from scaler.errors import LimitError, LockedError, UsageError
+from scaler.errors import LimitError, LockedError, StalePlanError, UsageError
 from scaler.records.run_lock import RunLock
 from scaler.support.clock import SystemClock
 from tests.support.project import ROOT, Project
@@ -115,3 +115,53 @@ def test_import_scaler_is_light(hetzner: Project) -> None:
     done = program(hetzner, "import scaler, sys; print(*sys.modules, scaler.__version__)")
     assert not {"click", "yaml", "pulumi", "pydantic", "scaler.api"} & set(done.stdout.split())
     assert program(hetzner, "import scaler; scaler.Scalar").returncode == 1
+
+
+def test_times_are_seconds_or_timedeltas(hetzner: Project) -> None:
+    stack = Scaler(hetzner.folder, environ=hetzner.environ, lock_timeout=30)
+    assert stack.ensure(1, timeout=600).outcome == "converged"
+    for wrong in ("10m", True, float("nan")):
+        with pytest.raises(UsageError, match="no length of time"):
+            stack.ensure(1, timeout=wrong)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="no length of time"):
+        Scaler(hetzner.folder, steal_after="1h")  # type: ignore[arg-type]
+
+
+def test_a_plan_file_is_applied_as_it_was_reviewed_and_never_again(hetzner: Project) -> None:
+    hetzner.run("preview", "2", "--out", "plan.json")
+    stack = Scaler(hetzner.folder, environ=hetzner.environ)
+    with pytest.raises(StalePlanError):
+        stack.apply(hetzner.folder / "plan.json", max_age=0)
+    result = stack.apply(hetzner.folder / "plan.json")
+    assert (result.outcome, result.groups["worker"].ready) == ("converged", 2)
+    with pytest.raises(StalePlanError):
+        stack.apply(hetzner.folder / "plan.json")
+
+
+def test_autoscale_decides_and_why_and_history_tell_of_it(hetzner: Project) -> None:
+    autoscale = {
+        "metrics": {"jobs": {"command": {"run": ["echo", "25"]}}},
+        "rules": [{"backlog": {"metric": "jobs", "per_server": 10}}],
+    }
+    hetzner.describe(groups={"worker": {"min": 0, "max": 5, "count": 0, "autoscale": autoscale}})
+    stack = Scaler(hetzner.folder, environ=hetzner.environ)
+    preview = stack.autoscale(apply=False)
+    assert (preview.decisions["worker"].count, preview.outcome) == (3, "planned")
+    assert hetzner.machines == {}
+    done = stack.autoscale(wait=True, timeout=600)
+    assert done.result is not None
+    assert (done.decisions["worker"].count, done.result.groups["worker"].ready) == (3, 3)
+    assert len(hetzner.agreed()) == 3
+
+    found = stack.why("demo-worker-2")
+    assert found.decision is not None
+    assert found.decision.cause == "autoscale (library)"
+    events = stack.history("demo-worker-2")
+    assert [event.event for event in events] == ["server.creating", "server.running"]
+    assert len(stack.history()) > len(events)
+    with pytest.raises(UsageError, match="no records of a server demo-worker-9"):
+        stack.why("demo-worker-9")
+    hetzner.describe()
+    with pytest.raises(UsageError, match="No group of demo has an autoscale block") as error:
+        Scaler(hetzner.folder, environ=hetzner.environ).autoscale()
+    assert error.value.fix

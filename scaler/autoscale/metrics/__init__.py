@@ -37,7 +37,9 @@ from scaler.model.autoscaling import (
     SqsSource,
     WoodpeckerSource,
 )
+from scaler.model.lifecycle import Status
 from scaler.model.ownership import Owner
+from scaler.records.state import State
 from scaler.support.clock import Clock
 from scaler.support.installation import install_command
 from scaler.support.text import one_line
@@ -90,6 +92,14 @@ class Fleet:
     """Ids of servers that run but are not ready. Their CPU use is that of the boot, so it does not count."""
     sent: list[Requests] = field(default_factory=list)
     """The requests to the cloud of each reader, added when it ends."""
+
+    @classmethod
+    def of(cls, owner: Owner, state: State | None, opener: Callable[[], AbstractContextManager[Cloud]]) -> Fleet:
+        """Return the servers by the stack's id, where that is recorded."""
+        waiting = (Status.STARTING, Status.REBOOTING)
+        coming = frozenset(one.id for one in (state.servers if state else ()) if one.id and one.status in waiting)
+        identity = state.identity if state else None
+        return cls(owner.with_id(identity.id) if identity else owner, opener, coming=coming)
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,8 @@ from scaler.config.schema.refusals import refusal
 from scaler.config.schema.urls import Backend, Endpoint
 from scaler.config.schema.values import Number, Retention, given_guard
 from scaler.support.entry_points import cloud_entry_points
+from scaler.support.suggestions import nearest_clause
+from scaler.support.text import quoted
 
 
 def _or_installed(value: object, check: ValidatorFunctionWrapHandler) -> object:
@@ -36,8 +38,12 @@ def _or_installed(value: object, check: ValidatorFunctionWrapHandler) -> object:
     try:
         return check(value)
     except ValidationError:
-        if isinstance(value, str) and value in cloud_entry_points():
+        installed = sorted(cloud_entry_points())
+        if isinstance(value, str) and value in installed:
             return value
+        if isinstance(value, str) and installed:
+            known = ["hetzner", "digitalocean", *installed]
+            raise refusal(f"must be {' or '.join(known)}, not {quoted(value)}", nearest_clause(value, known)) from None
         raise
 
 
