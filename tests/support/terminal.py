@@ -31,8 +31,12 @@ def terminal(
     try:
         process = project.start(*arguments, environ=environ, stdin=there, stdout=there, stderr=there)
         os.close(there)
-        yield here, process
-        process.wait(timeout=60)
+        try:
+            yield here, process
+            process.wait(timeout=60)
+        finally:
+            # A test that fails leaves nothing running.
+            process.kill()
     finally:
         os.close(here)
 
