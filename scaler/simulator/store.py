@@ -20,7 +20,7 @@ from scaler.errors import StateError
 from scaler.simulator.clock import WorldClock
 from scaler.simulator.profiles import CloudName
 from scaler.simulator.things import LoggedRequest, Thing
-from scaler.support.files import make_folder, open_file
+from scaler.support.files import make_folder, open_file, require_regular
 
 LOG_ROWS = 10_000
 """The request log keeps about this many of the newest rows."""
@@ -53,6 +53,19 @@ _SCHEMA_VERSION = 1
 _TABLES = ("settings", "things", "faults", "log", "hits")
 
 
+def _make_file(path: Path) -> None:
+    """Make the file if there is none, since SQLite reads only the umask; its other files get the mode of this one.
+
+    Raises OSError for a link or a device. A file that is there is not opened: closing it again would end the locks
+    that SQLite holds on it for this process, and another process would take the file apart under it
+    (sqlite.org/howtocorrupt.html, 2.2).
+    """
+    try:
+        os.close(open_file(path, os.O_RDWR | os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        require_regular(path)
+
+
 class Store:
     """One file with settings, things and a log. Several threads and several processes may use it at once.
 
@@ -68,8 +81,7 @@ class Store:
         self._settings: dict[str, Any] = {}
         try:
             make_folder(path.parent)
-            # Made here, since SQLite reads only the umask; its other files get the mode of this one.
-            os.close(open_file(path, os.O_RDWR | os.O_CREAT))
+            _make_file(path)
             self._db = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
             # Losing the last second in a power cut is fine for a simulated cloud; waiting for the disk is not.
             self._db.execute("PRAGMA synchronous = OFF")

@@ -46,6 +46,12 @@ def open_file(path: str | Path, flags: int) -> int:
     raise OSError(errno.EINVAL, _NO_FILE, str(path))
 
 
+def require_regular(path: Path) -> None:
+    """Raise OSError where `open_file` would, without opening the file."""
+    if not stat.S_ISREG(path.lstat().st_mode):
+        raise OSError(errno.EINVAL, _NO_FILE, str(path))
+
+
 def replace_file(path: Path, content: bytes) -> None:
     """Replace a file's content atomically: a reader, also after a crash, finds the old or the new content.
 

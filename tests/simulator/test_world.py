@@ -96,6 +96,35 @@ def test_several_processes_serve_one_world(tmp_path: Path) -> None:
     assert len(world.log()) == 80
 
 
+ADD_AND_LEAVE = """
+import sys
+from pathlib import Path
+from scaler.simulator import SimulatedWorld
+world = SimulatedWorld(Path(sys.argv[1]))
+world.add_server("hetzner", sys.argv[2])
+print(*sorted(server.name for server in world.servers()))
+world.close()
+"""
+
+
+def test_a_process_may_open_one_world_twice_beside_others(tmp_path: Path) -> None:
+    """A POSIX lock ends for the whole process when any descriptor of its file is closed."""
+    path = tmp_path / "world.db"
+
+    def elsewhere(name: str) -> list[str]:
+        command = [sys.executable, "-c", ADD_AND_LEAVE, str(path), name]
+        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout.split()
+
+    first = SimulatedWorld(path)
+    first.add_server("hetzner", "first")
+    second = SimulatedWorld(path)
+    # Without the lock of ours, the last one who leaves removes the log that we write to.
+    assert elsewhere("other") == ["first", "other"]
+    first.add_server("hetzner", "late")
+    assert elsewhere("last") == ["first", "last", "late", "other"]
+    assert len(second.servers()) == len(first.servers()) == 4
+
+
 def test_threads_share_one_handle(world: SimulatedWorld) -> None:
     def add(prefix: str) -> None:
         for number in range(20):
