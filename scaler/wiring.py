@@ -346,7 +346,7 @@ def _open_stack(
         place = scratch or closing.enter_context(scratch_of(run.project))
         folder = place / "backend"
         make_folder(folder)
-        return open_engine(run, folder.as_uri(), clock, warn, plugin_environ, place)
+        return open_engine(run, folder.as_uri(), clock, warn, plugin_environ, place, limit)
 
     if scratch is None:
         confirm = _confirm(run, leases, notes, clock)
