@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -26,10 +25,7 @@ from scaler.simulator import EmbeddedCloud, SimulatedWorld
 from scaler.support.clock import SystemClock
 from scaler.testing import embedded_cloud
 from tests.autoscale.live import Live
-
-sys.path.append(str(Path(__file__).parents[1] / "clouds" / "own_cloud"))
-
-from folder_cloud import FolderCloud
+from tests.support.own_cloud import FolderCloud
 
 __all__ = ["embedded_cloud"]
 

@@ -26,15 +26,11 @@ from scaler.testing import (
     embedded_cloud,
     embedded_faults,
 )
+from tests.support.own_cloud import OWN_CLOUD, FolderCloud
 from tests.support.vendors import ENVIRON
-
-sys.path.insert(0, str(Path(__file__).parent / "own_cloud"))
-
-from folder_cloud import FolderCloud
 
 __all__ = ["embedded_clock", "embedded_cloud", "embedded_faults"]
 
-OWN_CLOUD = Path(__file__).parent / "own_cloud"
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "add-a-cloud.md"
 
 

@@ -85,7 +85,7 @@ def test_a_type_that_is_about_to_go_is_a_warning_with_its_day(
 ) -> None:
     cloud.world.deprecate("hetzner", "cx23")
     code, findings = doctor(project, environ)
-    assert code == 1, "the embedded cloud sells it no more, so no server can be created"
+    assert code == 65, "the embedded cloud sells it no more, so no server can be created"
     assert findings["hetzner catalogue"]["result"] == "warn"
     assert "cx23 in fsn1 is deprecated, and not sold from 20" in findings["hetzner catalogue"]["message"]
 

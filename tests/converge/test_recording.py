@@ -11,6 +11,7 @@ from scaler.converge.operate import look, refresh
 from scaler.errors import LockedError, StateError
 from scaler.model import Action, Outcome
 from scaler.model.lifecycle import Status
+from scaler.planning.absence import GRACE
 from tests.converge.settings import status
 from tests.support.fakes import Setting, engine_failure, taken
 
@@ -53,8 +54,10 @@ def test_a_record_step_that_fails_is_an_error_and_the_state_file_tells_the_truth
 
 
 def test_what_the_record_step_sees_on_its_way_is_waited_for() -> None:
-    """Somebody reboots a server at the last moment, or the list is older than the look that called it ready."""
+    """Somebody reboots a server at the last moment. One that just began to run is shown late instead, and counts."""
     setting = Setting()
+    setting.ensure(2)
+    setting.clock.sleep(GRACE.total_seconds() + 1)
     tell = setting.progress.phase
     reboots = iter([True])
 
