@@ -29,6 +29,7 @@ OPENING = (
     ("status", "--refresh"),
     ("refresh",),
     ("reboot", "--yes"),
+    ("remove", "demo-worker-2", "--yes"),
     ("stop", "demo-worker-1", "--yes"),
     ("replace", "demo-worker-1", "--yes"),
     ("roll", "--preview"),
@@ -51,7 +52,7 @@ OPENING = (
 """Every command that opens a stack."""
 
 OPENING_NO_STACK = {
-    *("history", "why", "metrics", "simulate", "unlock", "prune"),
+    *("history", "why", "report", "ssh", "metrics", "simulate", "unlock", "prune"),
     *("init", "validate", "doctor", "engine", "sim", "completion", "version", "help"),
 }
 
