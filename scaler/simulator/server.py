@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -15,9 +14,9 @@ from scaler.simulator.world import SimulatedWorld
 from scaler.support.installation import install_command
 
 if TYPE_CHECKING:
-    from starlette.applications import Starlette
     from starlette.types import ASGIApp
-    from uvicorn import Server
+
+    from scaler.support.serving import ServingThread
 
 Middleware = Callable[["ASGIApp"], "ASGIApp"]
 
@@ -53,11 +52,7 @@ class EmbeddedCloud:
         self.world = SimulatedWorld(path)
         self._middleware = middleware
         self._port = port
-        self._socket: socket.socket | None = None
-        self._thread: threading.Thread | None = None
-        self._server: Server | None = None
-        self._app: Starlette | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._serving: ServingThread | None = None
         if profile is not None:
             self.world.set_profile(profile)
         if knobs:
@@ -72,41 +67,26 @@ class EmbeddedCloud:
         """
         _need_server()
         # asyncio turns Nagle off only where the protocol is stated; with it, each POST takes 40 ms.
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            self._socket.bind(("127.0.0.1", self._port))
+            listener.bind(("127.0.0.1", self._port))
         except OSError:
-            self._socket.close()
+            listener.close()
             raise
-        self._port = self._socket.getsockname()[1]
+        self._port = listener.getsockname()[1]
         # From here on connections wait in the backlog, so nobody has to wait for the thread.
-        self._socket.listen(_BACKLOG)
-        self._loop = asyncio.new_event_loop()
+        listener.listen(_BACKLOG)
         around = [*self.watchers, *([self._middleware] if self._middleware else ())]
-        self._server, self._app = _make_server(self.world, around)
-        self._thread = threading.Thread(target=self._serve, name="embedded-cloud", daemon=True)
-        self._thread.start()
+        self._serving = _make_server(self.world, around, listener)
+        self._serving.start()
         return self
-
-    def _serve(self) -> None:
-        assert self._loop and self._server and self._socket  # noqa: S101
-        asyncio.set_event_loop(self._loop)
-        try:
-            self._loop.run_until_complete(self._server.serve(sockets=[self._socket]))
-            tasks = asyncio.all_tasks(self._loop)
-            for task in tasks:
-                task.cancel()
-            self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
-        finally:
-            self._loop.close()
 
     def stop(self) -> None:
         """Stop serving, end the requests that hang, and close the world. A second call does nothing."""
-        if self._thread and self._loop and self._app:
-            self._loop.call_soon_threadsafe(self._app.state.stopping.set)
-            self._thread.join(timeout=10)
-            self._thread = None
+        if self._serving:
+            self._serving.stop(within_s=10)
+            self._serving = None
         self.world.close()
 
     def __enter__(self) -> Self:
@@ -152,12 +132,12 @@ def _need_server() -> None:
         ) from error
 
 
-def _make_server(world: SimulatedWorld, around: Sequence[Middleware]) -> tuple[Server, Starlette]:
-    """The server and its application; imported late, since most commands never serve."""
-    import uvicorn
+def _make_server(world: SimulatedWorld, around: Sequence[Middleware], listener: socket.socket) -> ServingThread:
+    """The server with its application; imported late, since most commands never serve."""
     from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
     from scaler.simulator.app import make_app
+    from scaler.support.serving import ServingThread
 
     app = make_app(world)
 
@@ -168,36 +148,16 @@ def _make_server(world: SimulatedWorld, around: Sequence[Middleware]) -> tuple[S
             self.app_state: dict[str, object] = {**self.app_state, "transport": transport}
             super().connection_made(transport)
 
-    class UntilStopped(uvicorn.Server):
-        """Run until `stopping` of the application is set, without waking up every 100 ms."""
-
-        async def main_loop(self) -> None:
-            await app.state.stopping.wait()
-
-        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-            """Close everything at once; uvicorn's own waits 100 ms for clients that are still to say something."""
-            for server in self.servers:
-                server.close()
-            for listener in sockets or ():
-                listener.close()
-            for connection in list(self.server_state.connections):
-                connection.transport.abort()
-
     served: ASGIApp = app
     for middleware in around:
         served = middleware(served)
-    config = uvicorn.Config(
+    return ServingThread(
         served,
+        listener,
+        name="embedded-cloud",
+        stopping=app.state.stopping,
         http=Protocol,
-        loop="none",
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        log_level="critical",
-        access_log=False,
-        server_header=False,
         date_header=False,
         backlog=_BACKLOG,
         timeout_keep_alive=60,
     )
-    return UntilStopped(config), app
