@@ -10,13 +10,13 @@ from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from scaler.config.project import Project
 from scaler.config.spec import load
 from scaler.converge import operate, pausing
 from scaler.converge.counts import all_counts, check_by, known_group, only_group
-from scaler.converge.demand import Demand, Options, Reviewed, RollOrder, order_by_itself, pace_with
+from scaler.converge.demand import Demand, Options, Reviewed, RollOrder, order_by_itself, paces_with
 from scaler.converge.ensure import ensure
 from scaler.converge.ports import Ports
 from scaler.errors import UsageError
@@ -246,14 +246,8 @@ class Scaler:
         removed, the old ones stay, and the outcome is `failed`. Raises LockedError if another roll of the stack goes
         on, also on another machine, and LimitError if the whole roll has no room, or changes more than `max_change`.
         """
-        given = {
-            "surge": surge,
-            "unavailable": unavailable,
-            "canary": canary,
-            "bake": None if bake is None else as_time(bake),
-        }
         options = Options(timeout=as_time(timeout), max_change=max_change)
-        return self._roll("roll", group, options, {key: value for key, value in given.items() if value is not None})
+        return self._roll("roll", group, options, surge=surge, unavailable=unavailable, canary=canary, bake=bake)
 
     def plan_roll(
         self,
@@ -265,25 +259,19 @@ class Scaler:
         bake: Time | None = None,
     ) -> Result:
         """Return what `roll` would do, like `scaler roll --preview`: `schedules` has all waves, their time and cost."""
-        given = {
-            "surge": surge,
-            "unavailable": unavailable,
-            "canary": canary,
-            "bake": None if bake is None else as_time(bake),
-        }
         options = Options(apply=False)
-        return self._roll("roll", group, options, {key: value for key, value in given.items() if value is not None})
+        return self._roll("roll", group, options, surge=surge, unavailable=unavailable, canary=canary, bake=bake)
 
     def roll_back(self, group: str | None = None, *, timeout: Time = TIMEOUT) -> Result:
         """Replace the servers that the last roll made by ones on the image of before, in waves as for `roll`.
 
         Raises RefusedError if that image does not exist any more, or the spec changed since.
         """
-        return self._roll("back", group, Options(timeout=as_time(timeout)), {})
+        return self._roll("back", group, Options(timeout=as_time(timeout)))
 
     def abandon_roll(self, group: str | None = None, *, timeout: Time = TIMEOUT) -> Result:
         """End a roll where it is; only the new servers of its open wave are removed."""
-        return self._roll("abandon", group, Options(timeout=as_time(timeout)), {})
+        return self._roll("abandon", group, Options(timeout=as_time(timeout)))
 
     def destroy(self, *, timeout: Time = TIMEOUT, accept_loss: bool = False) -> Result:
         """Remove every server of the stack, including protected ones and orphans, without confirmation."""
@@ -396,11 +384,18 @@ class Scaler:
         return self._ensure(self._spec(), demand, replace(options, command=command), what)
 
     def _roll(
-        self, do: Literal["roll", "back", "abandon"], group: str | None, options: Options, given: Mapping[str, Any]
+        self,
+        do: Literal["roll", "back", "abandon"],
+        group: str | None,
+        options: Options,
+        *,
+        bake: Time | None = None,
+        **given: int | None,
     ) -> Result:
         spec, log = self._spec(), _Log()
         names = list(spec.groups) if group is None else [known_group(spec, group)]
-        order = RollOrder(paces={name: pace_with(spec.groups[name].roll, name, given) for name in names}, do=do)
+        pace = {**given, "bake": None if bake is None else as_time(bake)}
+        order = RollOrder(paces=paces_with(spec, names, pace), do=do)
         options = replace(options, roll=order)
 
         def use_case(ports: Ports) -> Result:

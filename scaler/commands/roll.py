@@ -19,7 +19,7 @@ from scaler.commands.preview import write_plan
 from scaler.commands.running import announce, ask, load_stack, require_consent, require_time, run, show
 from scaler.commands.targets import require_free
 from scaler.converge.counts import known_group
-from scaler.converge.demand import Demand, Options, RollOrder, pace_with
+from scaler.converge.demand import Demand, Options, RollOrder, paces_with
 from scaler.converge.ensure import ensure
 from scaler.errors import UsageError
 from scaler.model import Outcome, Result
@@ -89,11 +89,10 @@ def roll(
     if how.no_wait:
         raise UsageError("A roll waits for each of its waves.", fix="Leave --no-wait out.")
     project, spec = load_stack(context)
-    options = {"surge": surge, "unavailable": unavailable, "canary": canary, "bake": bake}
-    given = {name: value for name, value in options.items() if value is not None}
+    given = {"surge": surge, "unavailable": unavailable, "canary": canary, "bake": bake}
     names = [known_group(spec, group)] if group else list(spec.groups)
     order = RollOrder(
-        paces={name: pace_with(spec.groups[name].roll, name, given) for name in names},
+        paces=paces_with(spec, names, given),
         do="back" if rollback else "abandon" if abandon else "roll",
     )
 

@@ -74,8 +74,16 @@ class RollOrder:
     """Groups of which no wave may begin now → why."""
 
 
-def pace_with(pace: Pace, group: str, given: Mapping[str, Any]) -> Pace:
-    """Return the pace of a group's roll with what was given for this one; UsageError if it would never go on."""
+def paces_with(spec: Spec, groups: Iterable[str], given: Mapping[str, Any]) -> dict[str, Pace]:
+    """Return the pace of each group's roll with what was given for this one; None: not given.
+
+    UsageError if it would never go on.
+    """
+    known = {name: value for name, value in given.items() if value is not None}
+    return {group: _pace_with(spec.groups[group].roll, group, known) for group in groups}
+
+
+def _pace_with(pace: Pace, group: str, given: Mapping[str, Any]) -> Pace:
     for name, value in given.items():
         if value < (timedelta(0) if name == "bake" else 0):
             raise UsageError(f"{name} must be 0 or more.", fix="Leave it out, or give 0 or more.")

@@ -59,19 +59,16 @@ def has_news_of_rolls(order: RollOrder | None, knowledge: Knowledge, ports: Port
 
 def roll_on(request: Request, standing: Standing, ports: Ports) -> Standing:
     """Carry out wave after wave, each in the time of a run, until the rolls are over or something is in the way."""
-    order, options = (
-        request.options.roll,
-        replace(request.options, approve=None, announce=None, reviewed=None, expect_current=None),
-    )
+    order = request.options.roll
+    options = replace(request.options, approve=None, announce=None, reviewed=None, expect_current=None)
     if order is None or order.do == "abandon" or not options.patient:
         # A tick opens one wave, and later ones go on with it.
         return standing
     # What was asked for is recorded by now; others may ask for more meanwhile.
-    request = replace(request, demand=Demand(as_wanted=True))
+    request = replace(request, demand=Demand(as_wanted=True), options=options)
     # Each wave replaces a server at least, and those that are added meanwhile are replaced too.
     left = 3 * len(standing.world.machines) + 10
     while options.wait and (left := left - 1) and not standing.failures and not standing.journal.count(LEFT):
-        request = replace(request, options=options)
         request.limit.restart()
         try:
             knowledge = obey_others(observe_patiently(standing.knowledge, ports, request.deadline), ports)
