@@ -3,41 +3,25 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Sequence
-from dataclasses import replace
-from datetime import timedelta
-from decimal import Decimal
 
 import pytest
 
 from scaler.autoscale import report
-from scaler.autoscale.simulate import Setting, Simulation, compare
+from scaler.autoscale.simulate import Simulation
 from scaler.autoscale.trace import Trace
-from scaler.model import Price
-from scaler.model.autoscaling import Backlog, Direction, HttpSource, Rule, Target
-from tests.autoscale.load import START, group, policy
+from tests.autoscale.simulated import by_load_and_by_queue, rising_and_falling
 
 
 @pytest.fixture(scope="module")
 def trace() -> Trace:
-    arrivals = [max(0.0, 8 + 7 * math.sin(index / 300)) for index in range(3000)]
-    return Trace([START.timestamp() + 10 * index for index in range(3000)], {"arrivals": arrivals})
+    return rising_and_falling()
 
 
 @pytest.fixture(scope="module")
 def simulations(trace: Trace) -> Sequence[Simulation]:
-    rules: dict[str, Rule] = {
-        "by <load>": Target(metric="cpu", value=70),
-        "by queue": Backlog(metric="jobs", within=timedelta(minutes=1), throughput=2.0),
-    }
-    groups = {}
-    for name, rule in rules.items():
-        made = policy(rule, down=Direction(stabilise=timedelta(minutes=10)))
-        metrics = {key: replace(one, source=HttpSource(url="http://x/")) for key, one in made.metrics.items()}
-        groups[name] = group(replace(made, metrics=metrics), min=1)
-    return compare(groups, trace, Setting(cloud="hetzner", throughput=2.0, price=Price("EUR", Decimal("0.0088"))))
+    return by_load_and_by_queue(trace)
 
 
 def test_the_chart_compares_side_by_side(simulations: Sequence[Simulation]) -> None:
