@@ -12,6 +12,7 @@ from types import FrameType
 
 import click
 
+from scaler.commands.answers import take_answers
 from scaler.commands.cli import cli
 from scaler.commands.context import Output
 from scaler.commands.failure import as_document, as_text, unexpected
@@ -39,6 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Only the owner may write the files that scaler and its child processes create, and the owner may use them,
     # whatever the shell's umask is.
     os.umask((os.umask(0o022) | 0o022) & 0o077)
+    take_answers()
     return _run(arguments)
 
 

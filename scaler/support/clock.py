@@ -14,6 +14,9 @@ CLOCK_SKEW = timedelta(minutes=1)
 """How far the clocks of machines that work together may differ, without a word about it."""
 
 
+_PIECE_S = 1.0
+
+
 class Clock(Protocol):
     """The time, as a run needs it."""
 
@@ -37,7 +40,10 @@ class SystemClock:
         return time.monotonic()
 
     def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)
+        # In pieces: a signal that comes right before a piece begins does not end it, only the next one does not begin.
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            time.sleep(min(left, _PIECE_S))
 
 
 def seconds_since_boot() -> float:
