@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from scaler.config.user_data_kinds import is_user_data
 from scaler.errors import InvalidSpecError, UsageError
 from scaler.support.documents import read_beginning
 from scaler.support.suggestions import nearest
@@ -44,7 +45,7 @@ class Project:
         """Return the names of all stacks, sorted: those of the specs in `stacks/`.
 
         YAML files are no specs if their name begins with an underscore or has a second dot
-        (`worker.cloud-init.yaml`), or if they are cloud-init documents.
+        (`worker.cloud-init.yaml`), or if they begin as cloud-init documents do.
         """
         return sorted(path.stem for path in (self.directory / "stacks").glob("*.yaml") if _is_spec(path))
 
@@ -99,6 +100,8 @@ class Project:
     def _fix(self, stack: str, known: list[str]) -> str:
         if self.spec_path(stack).with_suffix(".yml").exists():
             return f"Rename stacks/{stack}.yml to stacks/{stack}.yaml."
+        if self.spec_path(stack).is_file():
+            return f"stacks/{stack}.yaml begins as user data does, and not as a spec."
         return nearest(stack, known)
 
 
@@ -106,7 +109,7 @@ def _is_spec(path: Path) -> bool:
     if path.name.startswith(("_", ".")) or "." in path.stem or path.is_dir():
         return False
     try:
-        return not read_beginning(path, 64).startswith(b"#cloud-config")
+        return not is_user_data(read_beginning(path, 256).decode(errors="replace"))
     except OSError:
         return True  # Who reads it says what is wrong with it.
 

@@ -20,8 +20,10 @@ from scaler.config.schema.context import SpecContext
 from scaler.config.schema.names import host_label_problem
 from scaler.config.schema.refusals import shown
 from scaler.config.strict_yaml import Document, Location, Value, read
-from scaler.errors import InvalidSpecError
+from scaler.config.user_data_kinds import has_keys_of_user_data, misplaced_header
+from scaler.errors import InvalidSpecError, Problem
 from scaler.model import Spec
+from scaler.support.documents import read_beginning
 
 Schema = TypeVar("Schema", bound=BaseModel)
 
@@ -39,9 +41,26 @@ def load(path: Path, project: str) -> Spec:
         document.report(1, "the file is empty", "scaler init writes one to start from")
     spec = None if document.value is None else _validate(document, path, project)
     problems.report_missing_values(document)
+    if document.problems and _looks_like_user_data(path, document.value):
+        raise InvalidSpecError([Problem(document.file, 1, _USER_DATA, _USER_DATA_FIX)])
     if spec is None or document.problems:
         raise InvalidSpecError(sorted(document.problems, key=lambda problem: problem.line))
     return spec
+
+
+_USER_DATA = "this looks like the user data of a spec, and not like a spec"
+_USER_DATA_FIX = "give the file a second dot, such as worker.cloud-init.yaml, or write #cloud-config in its first line"
+
+
+def _looks_like_user_data(path: Path, value: Value) -> bool:
+    if has_keys_of_user_data(value):
+        return True
+    if isinstance(value, dict) and "groups" in value:
+        return False
+    try:
+        return misplaced_header(read_beginning(path, 4 << 10).decode(errors="replace")) is not None
+    except OSError:
+        return False
 
 
 def _validate(document: Document, path: Path, project: str) -> Spec | None:

@@ -18,22 +18,17 @@ import yaml
 from scaler.errors import Problem
 from scaler.support.documents import read_file
 from scaler.support.text import named, one_line
+from scaler.support.yaml_text import MOST_VALUES, EndlessYamlError, YamlError, compose, text_of
 
 Value: TypeAlias = "bool | int | str | list[Value] | dict[str, Value] | None"
 Location: TypeAlias = tuple[int | str, ...]
 """The keys and list indices that lead to a value."""
-
-MOST_VALUES = 10_000
-"""The most values of a document. Aliases of aliases can make a short file endless; no real spec has so many."""
 
 _LONGEST = 400
 """Characters of a problem's message."""
 
 _LARGEST_FILE = 1 << 20
 """Bytes of a spec; one with user data of every group in it has less."""
-
-_DEEPEST = 100
-"""The deepest value of a document, in lists and mappings around it."""
 
 _WHOLE_NUMBER = re.compile(r"0|-?[1-9][0-9]{0,17}")
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -87,17 +82,15 @@ def read(path: Path) -> Document:
     """Read a file. Never raises for its content: what is wrong with it is in the document's `problems`."""
     document = Document(displayed(path))
     try:
-        text = read_file(path, _LARGEST_FILE).decode("utf-8-sig")
+        _parse(text_of(read_file(path, _LARGEST_FILE)), document)
     except FileNotFoundError:
         document.report(1, "the file does not exist")
     except OSError as error:
         document.report(1, f"the file cannot be read: {error.strerror}")
-    except UnicodeDecodeError as error:
-        document.report(1 + error.object.count(b"\n", 0, error.start), "not UTF-8 text", "save the file as UTF-8")
+    except YamlError as error:
+        document.report(error.line, error.words, error.fix)
     except ValueError as error:
         document.report(1, f"the file is too large: {error}")
-    else:
-        _parse(text, document)
     return document
 
 
@@ -107,54 +100,14 @@ def displayed(path: Path) -> str:
 
 
 def _parse(text: str, document: Document) -> None:
+    """Fill the document in. Raises YamlError."""
+    nodes = compose(text)
+    if len(nodes) > 1:
+        document.report(_line(nodes[1]), "a second YAML document begins here", "keep one document in a file")
     try:
-        nodes = list(yaml.compose_all(text, _BoundedLoader))
-        if len(nodes) > 1:
-            document.report(_line(nodes[1]), "a second YAML document begins here", "keep one document in a file")
-        if nodes:
-            document.value = _Builder(document).build(nodes[0], ())
-    except yaml.reader.ReaderError as error:
-        line = 1 + text.count("\n", 0, error.position)
-        document.report(line, f"invalid YAML: a character that may not be in it (#x{error.character:04x})")
-    except yaml.MarkedYAMLError as error:
-        document.report(*_syntax_problem(error))
-    except (RecursionError, _EndlessError):
-        document.value = None
-        document.report(1, "nested too deep or too large", "look for an alias inside its own anchor")
-
-
-def _syntax_problem(error: yaml.MarkedYAMLError) -> tuple[int, str, str]:
-    """Return the line, message and fix for a syntax error."""
-    mark = error.problem_mark or error.context_mark
-    words = error.problem or "not understood"
-    line = mark.line + 1 if mark else 1
-    if r"'\t'" in words:
-        return line, "invalid YAML: a tab", "indent with spaces"
-    if words == "mapping values are not allowed here":
-        return line, "invalid YAML: a second `: ` in one line, or a wrong indentation", "quote a text with `: ` in it"
-    return line, f"invalid YAML: {error.context + ', ' if error.context else ''}{words}", ""
-
-
-class _EndlessError(Exception):
-    """The document has more than MOST_VALUES values."""
-
-
-class _BoundedLoader(yaml.BaseLoader):
-    """A loader that stops at too many values, or too deep ones, before it spends time on them."""
-
-    def __init__(self, stream: str) -> None:
-        super().__init__(stream)
-        self._nodes = 0
-        self._depth = 0
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        self._nodes += 1
-        self._depth += 1
-        if self._nodes > 2 * MOST_VALUES or self._depth > _DEEPEST:
-            raise _EndlessError
-        node: yaml.Node | None = super().compose_node(parent, index)
-        self._depth -= 1
-        return node
+        document.value = _Builder(document).build(nodes[0], ()) if nodes else None
+    except RecursionError:
+        raise EndlessYamlError from None
 
 
 class _Builder:
@@ -169,7 +122,7 @@ class _Builder:
         self._document.lines[location] = _line(node)
         if node.tag not in _PLAIN_TAGS:
             tag = node.tag.replace("tag:yaml.org,2002:", "!!")
-            self._document.report(_line(node), f"the YAML tag {tag} is not supported", "remove it")
+            self._document.report(_line(node), f"the YAML tag {named(tag)} is not supported", "remove it")
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, location)
         if isinstance(node, yaml.SequenceNode):
@@ -181,7 +134,7 @@ class _Builder:
     def _count(self) -> None:
         self._values += 1
         if self._values > MOST_VALUES:
-            raise _EndlessError
+            raise EndlessYamlError
 
     def _mapping(self, node: yaml.MappingNode, location: Location) -> dict[str, Value]:
         result: dict[str, Value] = {}

@@ -16,7 +16,7 @@ from scaler.errors import EngineError, RefusedError, SpecError
 from scaler.support.documents import read_file, read_json
 from scaler.support.engine_urls import Destination, provider_of
 from scaler.support.hosts import ALLOWED, allowed_hosts
-from scaler.support.text import named
+from scaler.support.text import LONGEST, one_line
 
 PASSPHRASE = "PULUMI_CONFIG_PASSPHRASE"  # noqa: S105 - a name, no secret
 PASSPHRASE_FILE = "PULUMI_CONFIG_PASSPHRASE_FILE"  # noqa: S105
@@ -111,7 +111,7 @@ def _checked(path: Path) -> Mapping[str, Any]:
     except (OSError, ValueError) as error:
         raise SpecError(
             f"{path.name} cannot be read, so nobody knows where it sends the key of the stack's secrets.",
-            why=named(str(error)),
+            why=one_line(str(error), LONGEST),
             fix="Correct the file, or put it back.",
             code="settings_invalid",
         ) from None

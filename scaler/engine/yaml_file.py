@@ -12,13 +12,7 @@ _LARGEST_FILE = 64 << 10
 
 
 def read_yaml(path: Path) -> Any:
-    """Return the document in a file. OSError if it cannot be read, ValueError if it is none or nested too deep."""
-    import yaml
+    """Return the document in a file. OSError if it cannot be read; ValueError, with the line, if it is none."""
+    from scaler.support.yaml_text import load, text_of
 
-    content = read_file(path, _LARGEST_FILE)
-    try:
-        return yaml.safe_load(content)
-    except yaml.YAMLError as error:
-        raise ValueError(str(error)) from error
-    except RecursionError:
-        raise ValueError("it is nested too deep") from None
+    return load(text_of(read_file(path, _LARGEST_FILE)))

@@ -18,6 +18,14 @@ _LONGEST_QUOTED = 40
 _LONGEST_NAME = 60
 """Characters of a name or path that a message may quote; tokens are longer."""
 
+_URL = re.compile(r"(?P<scheme>\b[a-z][a-z0-9+.-]*://)(?P<rest>[^\s'\"]*)", re.IGNORECASE)
+_SETTING = re.compile(
+    r"(pass(word|wd|phrase|)|token|secret|(api|access|private)[_-]?key|credentials?|bearer|authorization)"
+    r"[\"']?\s*[=: ]\s*[^\s{]",
+    re.IGNORECASE,
+)
+"""A password or a token that is given in the same text."""
+
 _LEADING_MARK = re.compile(r"^(\s*):(?=:)", re.MULTILINE)
 _MARK = re.compile(r"##(?=\w*\[)")
 """What CI systems obey: `::error::` at the beginning of a line; `##[error]`, `##vso[…]`, `##teamcity[…]` anywhere."""
@@ -44,10 +52,28 @@ def last_line_of(text: str, longest: int) -> str:
 
 
 def quoted(value: str, longest: int = _LONGEST_QUOTED) -> str:
-    """Return a value in quotes, or how long it is: long and multi-line values are never quoted."""
+    """Return a value in quotes, or what it is where it may hold a secret: see `_may_be_secret`.
+
+    Of a URL only its scheme and host are quoted, since its path may be a secret too, as webhooks' are.
+    """
     if "\n" in value.strip() or "\r" in value.strip():
         return f"a text of {len(value.splitlines())} lines"
-    return f"'{visible(value)}'" if len(value) <= longest else f"a text of {len(value)} characters"
+    if len(value) > longest or _may_be_secret(value):
+        return f"a text of {len(value)} characters"
+    return f"'{visible(_URL.sub(_beginning_of_url, value))}'"
+
+
+def _may_be_secret(value: str) -> bool:
+    """Return whether a short value is the beginning of a document, or sets a password or a token."""
+    return value.lstrip().startswith(("#cloud-config", "#!")) or _SETTING.search(value) is not None
+
+
+def _beginning_of_url(url: re.Match[str]) -> str:
+    scheme, rest = url["scheme"], url["rest"]
+    host = re.split("[/?#]", rest)[0]
+    if scheme.lower() == "file://" or rest in (host, f"{host}/"):
+        return url[0] if "@" not in rest else f"{scheme}…"
+    return f"{scheme}…" if "@" in rest else f"{scheme}{host}/…"
 
 
 def named(value: str) -> str:

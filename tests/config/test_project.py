@@ -8,6 +8,7 @@ import pytest
 
 import scaler
 from scaler.config.project import Project
+from scaler.config.spec import load
 from scaler.errors import ExitCode, InvalidSpecError, UsageError
 
 ROOT = Path(scaler.__file__).parents[1]
@@ -147,3 +148,51 @@ def test_the_backend_of_pulumi_yaml_is_known(tmp_path: Path) -> None:
     with pytest.raises(InvalidSpecError) as caught:
         Project.find(tmp_path)
     assert [(problem.line, problem.message) for problem in caught.value.problems] == [(3, "backend.url must be a text")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "#cloud-config\n",
+        " #cloud-config\n",
+        "\ufeff#Cloud-Config\n",
+        "## template: jinja\n#cloud-config\n",
+        "#!/bin/sh\n",
+        "Content-Type: multipart/mixed; boundary=x\n",
+    ],
+)
+def test_what_begins_as_user_data_does_is_no_stack(tmp_path: Path, text: str) -> None:
+    found = project(tmp_path, "dev.yaml")
+    found.spec_path("worker").write_text(text)
+    assert found.stacks() == ["dev"]
+    with pytest.raises(UsageError) as caught:
+        found.choose("worker")
+    assert caught.value.fix == "stacks/worker.yaml begins as user data does, and not as a spec."
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "# of the workers\n#cloud-config\nntp: {}\n",
+        "# generated\n\n #cloud-config\n- a\n",
+        "packages: [nginx]\n",
+        "# mine\n#cloud-config\na: [\n",
+    ],
+)
+def test_what_looks_like_user_data_is_named_as_that(tmp_path: Path, text: str) -> None:
+    found = project(tmp_path)
+    path = found.spec_path("worker")
+    path.write_text(text)
+    assert found.stacks() == ["worker"]
+    with pytest.raises(InvalidSpecError) as caught:
+        load(path, "shop")
+    (problem,) = caught.value.problems
+    assert (problem.line, problem.message) == (1, "this looks like the user data of a spec, and not like a spec")
+
+
+def test_a_spec_that_speaks_of_cloud_config_is_a_spec(tmp_path: Path) -> None:
+    path = project(tmp_path).spec_path("dev")
+    path.write_text("# its\n#cloud-config is beside this file\ncloud: hetzner\ngroups: {}\n")
+    with pytest.raises(InvalidSpecError) as caught:
+        load(path, "shop")
+    assert "groups must not be empty" in str(caught.value.problems[0])

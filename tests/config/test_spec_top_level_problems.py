@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.config.spec_files import check, spec_with, write
+from tests.config.spec_files import check, problems, spec_with, write
 
 MONEY = "must be an amount of money of more than 0, such as 150 or 99.90"
 _TARGETS = "url, command and apprise_env"
@@ -71,6 +71,12 @@ AT_TOP: list[tuple[str, str, bool]] = [
     ("budget: {per_month: 1e3}", f"budget.per_month {MONEY}, not '1e3'", True),
     ("budget: {per_month: true}", f"budget.per_month {MONEY}, not true", True),
     ("notify: https://h/", "notify must be a list, not 'https://h/'; write [https://h/]", True),
+    ("notify: https://h/T0/s3cr3t", "notify must be a list, not 'https://h/…'; write it in [ ]", True),
+    (
+        'plugin: "#cloud-config password: x"',
+        "plugin must be scaler or official, not a text of 25 characters; known: scaler, official",
+        True,
+    ),
     ("notify: [https://h/]", "notify[0] must be a mapping, not 'https://h/'", True),
     ("notify: [{}]", f"notify[0] must have exactly one of the keys {_TARGETS}", True),
     ("notify: [{url: null}]", f"notify[0] must have exactly one of the keys {_TARGETS}", False),
@@ -159,3 +165,10 @@ def test_a_bad_line_at_the_top_level(project: Path, line: str, message: str, sch
     text = spec_with("start_within: 10m")[0]
     text = text.removeprefix("cloud: hetzner\n") if line.startswith("cloud") else text
     check(write(project, f"{text}\n{line}\n"), [f"{text.count(chr(10)) + 2}: {message}"], schema_sees)
+
+
+def test_a_key_that_holds_a_secret_is_not_quoted(project: Path) -> None:
+    for key in ("password=s3cr3t", "#cloud-config password: s3cr3t", "https://hooks.example/s3cr3t"):
+        (problem,) = problems(write(project, f'{spec_with("start_within: 10m")[0]}\n"{key}": x\n'))
+        assert "is not a known key" in problem
+        assert "s3cr3t" not in problem

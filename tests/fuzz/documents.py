@@ -90,10 +90,19 @@ def as_json(document: Any) -> bytes:
     return json.dumps(document).encode()
 
 
+ODD_YAML = (
+    '"\\U00110000"', '"\\UFFFFFFFF"', '"\\ud800"', "*nowhere", "&a [*a]", "!!timestamp noon", '!!int ""', "!!bool x",
+    "9" * 5000, "2026-02-30", "!!python/object:x {}", "!ours!x y", "!<%ff> x", "{? [a] : b}", "{<<: [1]}", "|", ">9",
+    "'", "%", "@", "1\n%YAML 1." + "9" * 5000 + "\n---\na: 1",
+)  # fmt: skip
+"""Values that readers of YAML fail at in many ways; the last is a second document."""
+
+
 def almost_text(good: str) -> st.SearchStrategy[bytes]:
     """A text with some of its lines changed, or broken."""
     lines = good.splitlines(keepends=True)
-    odd = st.sampled_from([value for value in map(str, ODD_VALUES) if value.isprintable() and len(value) < 100])
+    values = [value for value in map(str, ODD_VALUES) if value.isprintable() and len(value) < 100]
+    odd = st.sampled_from([*values, *ODD_YAML])
     changed = st.tuples(st.integers(0, len(lines) - 1), odd).map(
         lambda change: "".join(
             f"{line.partition(':')[0]}: {change[1]}\n" if number == change[0] else line

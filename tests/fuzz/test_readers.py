@@ -28,12 +28,14 @@ from scaler.clouds import Cloud, CloudError
 from scaler.clouds.registry import open_cloud
 from scaler.commands.main import main
 from scaler.config.project import Project
+from scaler.config.schema.cloud_init import cloud_init_problem
 from scaler.config.spec import load
 from scaler.engine.backend import LocalBackend
 from scaler.engine.binary import version_of
 from scaler.engine.locks import is_stale, locks_in
-from scaler.engine.secrets import chosen_provider
+from scaler.engine.secrets import chosen_provider, require_allowed_settings
 from scaler.engine.stack import PulumiStack
+from scaler.engine.yaml_file import read_yaml
 from scaler.errors import ScalerError
 from scaler.model import ImageRef, Spec
 from scaler.model.autoscaling import (
@@ -150,6 +152,21 @@ def test_project_file_and_stack_settings(tmp_path_factory: pytest.TempPathFactor
         (folder / name).write_bytes(content)
     accepted(lambda: Project.find(folder))
     accepted(lambda: chosen_provider(folder, "demo"))
+    accepted(lambda: require_allowed_settings(folder, "demo", {}))
+    with contextlib.suppress(ValueError):
+        read_yaml(folder / "Pulumi.demo.yaml")
+
+
+USER_DATA = "#cloud-config\npackages: [nginx]\nruncmd:\n- [systemctl, start, nginx]\n- echo: b\nusers: []\n"
+
+
+@some
+@given(content=almost_text(USER_DATA), part=st.booleans())
+def test_user_data(content: bytes, part: bool) -> None:
+    text = content.decode(errors="replace")
+    mail = f"Content-Type: multipart/mixed; boundary=x\n\n--x\nContent-Type: text/cloud-config\n\n{text}\n--x--\n"
+    problem, fix = cloud_init_problem(mail if part else text)
+    assert problem or not fix
 
 
 # -- records ---------------------------------------------------------------------------------------

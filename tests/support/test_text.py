@@ -60,9 +60,21 @@ def test_a_text_is_bounded() -> None:
         ("t0k3n" * 13, "a text of 65 characters"),
         ("\x1b[2J", r"'\x1b[2J'"),
         ("trailing\n", r"'trailing" + "\n'"),
+        ("#cloud-config password: x", "a text of 25 characters"),
+        ("#!/bin/sh curl -u me:x h", "a text of 24 characters"),
+        ("password=hunter2", "a text of 16 characters"),
+        ('{"token": "hunter2"}', "a text of 20 characters"),
+        ("Bearer hunter2", "a text of 14 characters"),
+        ("password", "'password'"),
+        ("token_env", "'token_env'"),
+        ("https://hooks.example/T0/B0/x", "'https://hooks.example/…'"),
+        ("see https://hooks.example?t=x", "'see https://hooks.example/…'"),
+        ("redis://me:hun/ter2@cache", "'redis://…'"),
+        ("https://api.example:8443", "'https://api.example:8443'"),
+        ("file:///srv/state", "'file:///srv/state'"),
     ],
 )
-def test_long_and_multi_line_values_are_not_quoted(value: str, shown: str) -> None:
+def test_values_that_may_be_documents_or_secrets_are_not_quoted(value: str, shown: str) -> None:
     assert quoted(value) == shown
 
 

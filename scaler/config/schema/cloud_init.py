@@ -1,7 +1,7 @@
 """What is wrong with a cloud-init document that no server can use. Pure.
 
-Source of the rules: cloud-init (cloudinit/handlers/__init__.py): a document's kind is told by how it begins,
-after white space, in any case of letters. A script is written to a file as it is, and run by the kernel.
+Source of the rules: cloud-init. A document's kind is told by how it begins (`scaler.config.user_data_kinds`). A
+script is written to a file as it is, and run by the kernel. A cloud-config is read by PyYAML's safe loader.
 """
 
 from __future__ import annotations
@@ -12,38 +12,17 @@ from email import message_from_string
 
 import yaml
 
-_KINDS = (
-    "#!",
-    "#cloud-config",
-    "#cloud-boothook",
-    "#include",
-    "#part-handler",
-    "#upstart-job",
-    "## template:",
-    "#template:",
-    "content-type:",
-    "mime-version:",
-    "from ",
-)
-"""How documents begin that cloud-init understands. `#cloud-config-archive` and `#include-once` are among them."""
-
-_OTHER_KINDS = ("{", "version:", "variant:", "apiVersion:", "---")
-"""How documents of other systems begin: Ignition, Talos and the like."""
+from scaler.config.user_data_kinds import KINDS, OTHER_KINDS, beginning_of, misplaced_header
+from scaler.support.yaml_text import YamlError, compose, load
 
 _MISSPELT = re.compile(r"#\s+cloud-config\b|#cloud_config\b|#?cloudconfig\b|cloud-config\b", re.IGNORECASE)
 
 
-_TAGS = (
-    "tag:yaml.org,2002:str",
-    "tag:yaml.org,2002:seq",
-    "tag:yaml.org,2002:map",
-    "tag:yaml.org,2002:b",
-    "tag:yaml.org,2002:int",
-    "tag:yaml.org,2002:float",
-    "tag:yaml.org,2002:null",
-    "tag:yaml.org,2002:t",
-)
-"""What YAML's safe types begin with; cloud-init loads no others."""
+_LISTS = frozenset({"bootcmd", "mounts", "runcmd", "ssh_authorized_keys", "write_files"})
+"""Keys whose value must be a list, else the servers leave the whole key out (cloudinit/config/cc_*.py)."""
+
+_COMMANDS = frozenset({"bootcmd", "runcmd"})
+"""Keys with commands: each is a text or a list of words (cloudinit/util.py: shellify)."""
 
 
 def cloud_init_problem(text: str) -> tuple[str, str]:
@@ -52,7 +31,7 @@ def cloud_init_problem(text: str) -> tuple[str, str]:
         return "begins with a byte order mark (line 1), so no server knows what it is", "save it as UTF-8 without BOM"
     if "\0" in text:
         return f"has a NUL character in line {_line_at(text, text.index(chr(0)))}", "remove it"
-    start = text.lstrip().lower()
+    start = beginning_of(text)
     if start.startswith("#!"):
         return _script_problem(text)
     if start.startswith("#cloud-config") and not start.startswith("#cloud-config-archive"):
@@ -64,8 +43,8 @@ def cloud_init_problem(text: str) -> tuple[str, str]:
 
 def has_known_kind(text: str) -> bool:
     """Return whether cloud-init, or a system that is known to read user data, understands how a document begins."""
-    start = text.lstrip().lower()
-    return not start or start.startswith((*_KINDS, *map(str.lower, _OTHER_KINDS)))
+    start = beginning_of(text)
+    return not start or start.startswith((*KINDS, *OTHER_KINDS))
 
 
 def _script_problem(text: str) -> tuple[str, str]:
@@ -81,19 +60,13 @@ def _script_problem(text: str) -> tuple[str, str]:
 
 def _config_problem(text: str) -> tuple[str, str]:
     try:
-        node = yaml.compose(text, yaml.BaseLoader)
-    except yaml.reader.ReaderError as error:
-        line = _line_at(text, error.position)
-        return f"is no valid cloud-config: line {line} has a character that YAML does not allow", "remove it"
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        words = error.problem or "not understood"
-        return f"is no valid cloud-config: line {mark.line + 1 if mark else 1}: {words}", "correct the YAML"
-    except RecursionError:
-        return "is no valid cloud-config: it is nested too deep", ""
+        nodes = compose(text)
+        load(text)
+    except YamlError as error:
+        return f"is no valid cloud-config: {error}", error.fix or "correct the YAML"
+    node = nodes[0] if nodes else None
     if node is not None and not isinstance(node, yaml.MappingNode):
-        line = node.start_mark.line + 1
-        return f"is no valid cloud-config: line {line}: it must be a mapping of keys to values", ""
+        return f"is no valid cloud-config: line {_line_of(node)}: it must be a mapping of keys to values", ""
     return ("", "") if node is None else _entry_problem(node)
 
 
@@ -123,28 +96,39 @@ _PART_CHECKS: Mapping[str, Callable[[str], tuple[str, str]]] = {
 
 
 def _entry_problem(node: yaml.MappingNode) -> tuple[str, str]:
-    """Find a key that is there twice, of which cloud-init takes the last, and a tag that it refuses."""
+    """Find a key that is there twice, of which cloud-init takes the last, and a value that it cannot use."""
     seen: set[str] = set()
     for key, value in node.value:
-        line = key.start_mark.line + 1
-        name = str(key.value)  # A key may be a list, too.
-        if name in seen:
-            return f"has a key twice (line {line}), and servers only see the last one", "join the two"
-        seen.add(name)
-        if isinstance(value.tag, str) and not value.tag.startswith(_TAGS):
-            return f"is no valid cloud-config: line {line}: servers know no YAML tag of its own", "remove the tag"
+        if key.value in seen:
+            return f"has a key twice (line {_line_of(key)}), and servers only see the last one", "join the two"
+        seen.add(key.value)
+        if key.value in _LISTS and (isinstance(value, yaml.MappingNode) or _is_text(value)):
+            return f"has no list in {key.value} (line {_line_of(value)}), so servers do nothing of it", "write a list"
+        if key.value in _COMMANDS:
+            for command in value.value:
+                if isinstance(command, yaml.MappingNode):
+                    problem = f"has a mapping in {key.value} (line {_line_of(command)}), so servers run none of it"
+                    return problem, "put a command with `: ` in it in quotes"
     return "", ""
+
+
+def _is_text(node: yaml.Node) -> bool:
+    return isinstance(node, yaml.ScalarNode) and bool(node.style or node.value not in ("", "~", "null"))
+
+
+def _line_of(node: yaml.Node) -> int:
+    line: int = node.start_mark.line
+    return line + 1
 
 
 def _header_problem(text: str) -> tuple[str, str]:
     """Find a header that was meant and is not seen: misspelt, or not at the beginning."""
     if has_known_kind(text):
         return "", ""
-    for number, line in enumerate(text.splitlines()[:20], start=1):
-        if line.startswith("#cloud-config"):
-            return f"has #cloud-config in line {number}, and servers look for it in the first", "move it to the top"
-        if number == 1 and _MISSPELT.match(line):
-            return "begins with a header that servers do not know (line 1)", "write #cloud-config"
+    if _MISSPELT.match(text):
+        return "begins with a header that servers do not know (line 1)", "write #cloud-config"
+    if number := misplaced_header(text):
+        return f"has #cloud-config in line {number}, and servers look for it in the first", "move it to the top"
     return "", ""
 
 
