@@ -15,7 +15,7 @@ NOT_EMPTY = {"minItems": 1}
 
 def strict_config(title: str, extra: dict[str, Any] | None = None) -> ConfigDict:
     """Configure a model that refuses unknown keys; `extra` is added to its JSON Schema."""
-    return ConfigDict(extra="forbid", title=title, json_schema_extra=extra)
+    return ConfigDict(extra="forbid", title=title, json_schema_extra=extra, defer_build=True)
 
 
 def spec_key(description: str, **rest: Any) -> Any:

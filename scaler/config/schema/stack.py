@@ -60,6 +60,7 @@ class SpecSchema(BaseModel):
 
     model_config = ConfigDict(
         extra="forbid",
+        defer_build=True,
         title="scaler stack",
         json_schema_extra={
             "allOf": [_without("digitalocean", HETZNER_ONLY), _without("hetzner", DIGITALOCEAN_ONLY)],
