@@ -322,7 +322,7 @@ class Dated(BaseHTTPRequestHandler):
 def asked_at(project: Path, environ: dict[str, str], **attributes: object) -> tuple[int, dict[str, dict[str, str]]]:
     """Run `doctor` against a cloud whose answers have this date."""
     with HTTPServer(("127.0.0.1", 0), type("Handler", (Dated,), attributes)) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         (project / "stacks" / "prod.yaml").write_text(SPEC.format(endpoint=f"http://127.0.0.1:{server.server_port}/v1"))
         found = doctor(project, environ)
         server.shutdown()
@@ -364,7 +364,7 @@ def test_what_answers_say_of_their_end_and_of_requests_left_is_a_warning(
     }
     handler = type("Handler", (Dated,), {"date": datetime.now(UTC), "headers_of_all": told})
     with HTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         (project / "stacks" / "prod.yaml").write_text(SPEC.format(endpoint=f"http://127.0.0.1:{server.server_port}/v1"))
         code, findings = doctor(project, environ)
         server.shutdown()

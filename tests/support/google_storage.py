@@ -131,7 +131,7 @@ def google_bucket() -> Iterator[GoogleBucket]:
         with running(command, Path(name)):
             await_true(lambda: listens(port), "fake-gcs-server")
             gate = ThreadingHTTPServer(("127.0.0.1", 0), type("Gate", (_Gate,), {"port": port}))
-            thread = Thread(target=gate.serve_forever, daemon=True)
+            thread = Thread(target=gate.serve_forever, args=(0.02,), daemon=True)
             thread.start()
             connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
             connection.request("POST", "/storage/v1/b", json.dumps({"name": "states"}))

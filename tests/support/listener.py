@@ -27,7 +27,7 @@ class Listener(socketserver.ThreadingTCPServer):
 def listening() -> Iterator[Listener]:
     """A listener that serves while the block runs."""
     with Listener() as found:
-        thread = threading.Thread(target=found.serve_forever)
+        thread = threading.Thread(target=found.serve_forever, args=(0.02,))
         thread.start()
         try:
             yield found

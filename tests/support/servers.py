@@ -227,7 +227,7 @@ class _Handler(BaseHTTPRequestHandler):
 @contextlib.contextmanager
 def pages() -> Iterator[Pages]:
     server = Pages()
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
         yield server
