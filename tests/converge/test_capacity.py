@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
@@ -12,7 +13,7 @@ from scaler.clouds import AuthError, Catalogue, CloudError, InvalidError
 from scaler.converge.demand import Demand, Options
 from scaler.converge.operate import look, refresh
 from scaler.errors import ExitCode, LimitError, RefusedError
-from scaler.model import Outcome, Price, Result
+from scaler.model import MachineRequest, Outcome, Price, Result
 from tests.support.fakes import LOCATIONS, START, TYPES, Setting, group, spec, taken
 
 PLACES = [(kind, location) for kind in TYPES for location in LOCATIONS]
@@ -51,6 +52,27 @@ def test_the_first_two_pairs_are_sold_out_and_the_third_gives_the_count() -> Non
     setting.cloud.full = {PLACES[0]}
     assert setting.ensure(3).outcome is Outcome.CONVERGED
     assert (creates(setting), places(setting)) == (2, {PLACES[2]: 2, PLACES[1]: 1})
+
+
+def test_the_search_for_capacity_ends_with_the_runs_time_and_the_next_run_goes_on() -> None:
+    setting = Setting()
+    setting.cloud.full = set(PLACES)
+    refuse = setting.cloud._refuse
+
+    def answer_late(request: MachineRequest) -> None:
+        setting.clock.sleep(20)
+        refuse(request)
+
+    setting.cloud._refuse = answer_late  # type: ignore[method-assign]
+    result = setting.ensure(1, options=Options(timeout=timedelta(seconds=30)))
+    assert (result.outcome, creates(setting), setting.owned) == (Outcome.UNCONFIRMED, 2, [])
+    assert any("the time is up (30s)" in warning for warning in setting.progress.warnings)
+    assert setting.clock.passed < 60
+    # Only the two places that were asked count as sold out.
+    setting.cloud.full = set(PLACES[:2])
+    assert setting.ensure(1).outcome is Outcome.CONVERGED
+    assert (creates(setting), places(setting)) == (3, {PLACES[2]: 1})
+    assert setting.is_in_order()
 
 
 def test_what_the_catalogue_has_none_of_is_not_asked_for() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
 
@@ -11,7 +12,7 @@ from scaler.clouds import AmbiguousError, BusyError, InvalidError, TransientErro
 from scaler.converge.demand import Demand, Options
 from scaler.converge.operate import orphans, protect, reboot
 from scaler.errors import LimitError, RefusedError, UsageError
-from scaler.model import Outcome, Readiness
+from scaler.model import Outcome, Readiness, StepResult
 from scaler.model.events import EventName
 from scaler.model.lifecycle import Status
 from tests.support.fakes import Setting, group, spec, taken
@@ -167,6 +168,27 @@ def test_what_goes_on_with_the_reboot_of_a_group_reboots_none_twice(again: bool)
     # One that has finished is no reason not to begin another.
     reboot(setting.spec, setting.around, group="worker")
     assert len(reboots(setting)) == 16
+
+
+@pytest.mark.parametrize("again", [True, False], ids=["the same command", "ensure"])
+def test_a_reboot_of_a_group_ends_with_its_time_and_the_next_run_goes_on(again: bool) -> None:
+    setting = Setting(spec(group(count=8))).with_servers(worker=8)
+    setting.cloud.boot_s = 100
+    result = reboot(setting.spec, setting.around, group="worker", timeout=timedelta(seconds=150))
+    # Two are back, two are on their way, and four have not begun.
+    assert (result.outcome, result.failures, len(reboots(setting))) == (Outcome.UNCONFIRMED, (), 4)
+    assert Counter(report.result for report in result.steps) == {StepResult.DONE: 2, StepResult.PENDING: 6}
+    assert setting.clock.passed < 170
+    assert any("the time is up (2m30s)" in warning for warning in setting.progress.warnings)
+    # The two come up although nobody waits for them.
+    setting.clock.sleep(100)
+    longer = timedelta(hours=1)
+    if again:
+        result = reboot(setting.spec, setting.around, group="worker", timeout=longer)
+    else:
+        result = setting.ensure(8, options=Options(timeout=longer))
+    assert (result.outcome, len(setting.ready)) == (Outcome.CONVERGED, 8)
+    assert sorted(reboots(setting)) == sorted(setting.cloud.boxes), "each once"
 
 
 def test_when_one_does_not_come_back_the_rest_of_its_group_is_spared() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.project import Project, finish, is_alive, wait_until
+from tests.support.project import DIGITALOCEAN, HETZNER, Project, finish, is_alive, wait_until
 
 
 def names(*numbers: int) -> set[str]:
@@ -141,35 +141,39 @@ def test_a_failed_drain_keeps_its_server_where_the_spec_says_so_and_the_run_says
 
 
 @pytest.mark.acceptance("T09")
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGKILL, -9)])
+@pytest.mark.parametrize(
+    ("vendor", "number", "code"),
+    [(HETZNER, signal.SIGTERM, 143), (DIGITALOCEAN, signal.SIGHUP, 129), (DIGITALOCEAN, signal.SIGKILL, -9)],
+    ids=["hetzner-SIGTERM", "digitalocean-SIGHUP", "digitalocean-SIGKILL"],
+)
 def test_a_drain_outlives_its_run_and_the_next_one_finds_its_result(
-    hetzner: Project, number: signal.Signals, code: int
+    project: Project, number: signal.Signals, code: int
 ) -> None:
     text = "echo $$ >> pids; while [ ! -e over ]; do sleep 0.05; done; echo done >> drained"
-    hetzner.describe(groups={"worker": {"count": 2, **draining(hetzner, text, drain_within="1h")}})
-    hetzner.ensure()
-    two = hetzner.agreed()
-    oldest, youngest = hetzner.by_age
-    with running(hetzner, "ensure", "1", "--yes", "-o", "json") as run:
-        (pid,) = seen(run, lambda: lines_of(hetzner, "pids"), "the drain")
-        seen(run, lambda: hetzner.checkpoint.outputs[youngest].get("drain"), "the drain in the stack")
+    project.describe(groups={"worker": {"count": 2, **draining(project, text, drain_within="1h")}})
+    project.ensure()
+    two = project.agreed()
+    oldest, youngest = project.by_age
+    with running(project, "ensure", "1", "--yes", "-o", "json") as run:
+        (pid,) = seen(run, lambda: lines_of(project, "pids"), "the drain")
+        seen(run, lambda: project.checkpoint.outputs[youngest].get("drain"), "the drain in the stack")
         run.send_signal(number)
         assert finish(run).code == code
     assert is_alive(int(pid))
-    assert hetzner.machines == two
+    assert project.machines == two
 
     # Meanwhile others do what they are for, one-shot as from cron, and nobody is locked out.
-    hetzner.world.clear_log()
-    assert hetzner.ensure("1", "--no-wait", code=4).document["steps"] == []
-    assert hetzner.changes == []
-    shown = hetzner.records[youngest]
+    project.world.clear_log()
+    assert project.ensure("1", "--no-wait", code=4).document["steps"] == []
+    assert project.changes == []
+    shown = project.records[youngest]
     assert (shown["status"], shown["drain"]["stage"]) == ("stopping", "draining")
-    assert "draining until" in hetzner.run("status").stdout
-    (hetzner.folder / "over").touch()
-    hetzner.ensure("1")
-    assert lines_of(hetzner, "drained") == ["done"]
-    assert hetzner.agreed() == {oldest: two[oldest]}
-    assert events_of(hetzner, youngest)[2:] == ["stopping", "draining", "deleting", "deleted"]
+    assert "draining until" in project.run("status").stdout
+    (project.folder / "over").touch()
+    project.ensure("1")
+    assert lines_of(project, "drained") == ["done"]
+    assert project.agreed() == {oldest: two[oldest]}
+    assert events_of(project, youngest)[2:] == ["stopping", "draining", "deleting", "deleted"]
 
 
 @pytest.mark.acceptance("T10")
