@@ -54,6 +54,8 @@ class Catalogue:
     offers: tuple[Offer, ...]
     ipv4_per_hour: Decimal = Decimal(0)
     ipv4_per_month: Decimal = Decimal(0)
+    keeps_prices: bool = False
+    """Whether a server keeps the price at which it was ordered, whatever a new one costs later."""
 
     @property
     def types(self) -> frozenset[str]:

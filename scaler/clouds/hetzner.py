@@ -346,6 +346,8 @@ class HetznerCloud:
                 offers=tuple(offer for row in types for offer in _offers(row)),
                 ipv4_per_hour=hourly,
                 ipv4_per_month=monthly,
+                # Since 2026-06-15, until it gets another type; lists have the price of new ones alone.
+                keeps_prices=True,
             )
 
     def limits(self) -> Limits:

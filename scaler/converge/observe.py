@@ -400,9 +400,17 @@ def _is_ready(spec: Spec, server: Server, ports: Ports) -> bool:
 
 
 def _priced(knowledge: Knowledge, server: Server) -> Server:
-    if knowledge.catalogue is None:
+    catalogue = knowledge.catalogue
+    if catalogue is None or (catalogue.keeps_prices and _has_its_price(knowledge, server, catalogue.currency)):
         return server
-    return replace(server, price=price_of(knowledge.catalogue, existing(server)) or server.price)
+    return replace(server, price=price_of(catalogue, existing(server)) or server.price)
+
+
+def _has_its_price(knowledge: Knowledge, server: Server, currency: str) -> bool:
+    """Return whether the price in a server's record is still the right one; one of another type has none there."""
+    known = knowledge.records.get(server.name)
+    is_same = known is not None and (known.id, known.ipv4 is None) == (server.id, server.ipv4 is None)
+    return is_same and server.price is not None and server.price.currency == currency
 
 
 def learn_prices(knowledge: Knowledge, ports: Ports) -> Knowledge:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -11,7 +12,7 @@ from scaler.converge.knowledge import Knowledge
 from scaler.converge.rolls import scene_of
 from scaler.model import Group, Price, Server
 from scaler.model.roll import Roll
-from scaler.model.schedule import RollSchedule, Wave
+from scaler.model.schedule import Repriced, RollSchedule, Wave
 from scaler.planning import prices
 from scaler.planning.roll import Scene, left_to_replace
 from scaler.planning.schedule import WaveSize, cost_of_roll, surge_with, usual, waves_of
@@ -109,8 +110,9 @@ def _schedule(
     if new is None:
         return schedule
     by_the_hour = knowledge.spec.cloud == "hetzner"
-    before = _prices_now(knowledge, scene)
-    return replace(schedule, cost=cost_of_roll(schedule, before, new, wanted, by_the_hour=by_the_hour))
+    before = [price for _, price in _prices_now(knowledge, scene)]
+    cost = cost_of_roll(schedule, before, new, wanted, by_the_hour=by_the_hour)
+    return replace(schedule, cost=replace(cost, repriced=_repriced(knowledge, roll, scene)))
 
 
 def _price_of_new(knowledge: Knowledge, name: str) -> Price | None:
@@ -126,11 +128,36 @@ def _places(group: Group) -> list[prices.Priced]:
     return [prices.Priced(kind, place, group.public_ipv4) for place in group.locations for kind in group.types]
 
 
-def _prices_now(knowledge: Knowledge, scene: Scene) -> list[Price]:
-    """Return what the group's servers cost, by their records where those know it: a price of before may be another."""
-    counting = [server for server in scene.servers.values() if server.counts]
-    found = (server.price or _listed(knowledge, server) for server in counting)
-    return [price for price in found if price]
+def _prices_now(knowledge: Knowledge, scene: Scene) -> list[tuple[Server, Price]]:
+    """Return what the group's servers cost: by their records, where the cloud keeps a price of before."""
+    keeps_prices = knowledge.catalogue is not None and knowledge.catalogue.keeps_prices
+    found = (
+        (server, server.price if keeps_prices and server.price else _listed(knowledge, server))
+        for server in scene.servers.values()
+        if server.counts
+    )
+    return [(server, price) for server, price in found if price]
+
+
+def _repriced(knowledge: Knowledge, roll: Roll, scene: Scene) -> tuple[Repriced, ...]:
+    """Return the old servers of the roll for which a new one of their type costs something else."""
+    old, listed = scene.old(roll), {server.name: _listed(knowledge, server) for server in scene.servers.values()}
+    counts = Counter(
+        (server.type or "", server.location or "", price.per_month, new.per_month)
+        for server, price in _prices_now(knowledge, scene)
+        if server.name in old and server.type in scene.group.types
+        if (new := listed[server.name]) and new.currency == price.currency and new.per_month != price.per_month
+    )
+    return tuple(
+        Repriced(
+            servers=count,
+            type=kind,
+            location=location,
+            per_month_before=float(before or 0),
+            per_month_after=float(after or 0),
+        )
+        for (kind, location, before, after), count in sorted(counts.items(), key=lambda each: each[0][:2])
+    )
 
 
 def _months(knowledge: Knowledge, servers: Collection[Server]) -> Decimal:

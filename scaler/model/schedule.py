@@ -27,6 +27,19 @@ def sizes_of_waves(schedules: Iterable[RollSchedule]) -> dict[str, list[tuple[in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Repriced:
+    """Servers that a roll replaces by ones of the same type and location at another price."""
+
+    servers: int
+    type: str
+    location: str
+    per_month_before: float
+    """Of one of them."""
+    per_month_after: float
+    """Of a new one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RollCost:
     """What a roll costs, net, at list prices."""
 
@@ -37,6 +50,7 @@ class RollCost:
     """Of the group's servers now."""
     per_month_after: float
     """Of the group when all are new."""
+    repriced: tuple[Repriced, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
 from scaler.converge.demand import Demand, Options, Reviewed, RollOrder, order_by_itself
+from scaler.converge.operate import refresh
 from scaler.errors import LimitError, StalePlanError
 from scaler.model import Machine, Outcome
 from scaler.model.events import EventName
@@ -137,6 +139,41 @@ def test_what_a_roll_costs_is_in_its_preview() -> None:
     assert cost.extra is not None
     # At Hetzner a started hour is paid.
     assert 3 * hour < cost.extra < 6 * hour
+
+
+def with_kept_prices(fleet: Fleet) -> None:
+    """Make the cloud one where servers keep the price at which they were ordered."""
+    cloud = fleet.setting.cloud
+    listed = cloud.catalogue
+    cloud.catalogue = lambda: replace(listed(), keeps_prices=True)  # type: ignore[method-assign]
+
+
+@pytest.mark.acceptance("T15")
+@pytest.mark.parametrize("keeps", [True, False])
+def test_a_higher_price_for_the_same_type_is_named_where_servers_keep_theirs(keeps: bool) -> None:
+    fleet = Fleet(3)
+    if keeps:
+        with_kept_prices(fleet)
+    refresh(fleet.setting.spec, fleet.setting.around)
+    fleet.setting.cloud.months["cx23"] = Decimal(6)
+    # A run that reads the prices for a new server changes none of a server that is there.
+    fleet.setting.cloud.snapshots.pop()
+    fleet.setting.ensure(4)
+    assert [int(server.price.per_month or 0) for server in priced(fleet)] == ([5, 5, 5, 6] if keeps else [6] * 4)
+    fleet.setting.cloud.snapshots.append("200")
+    cost = preview(fleet, FAST).cost
+    assert cost is not None
+    assert (cost.per_month_before, cost.per_month_after) == (21 if keeps else 24, 24)
+    found = [(each.servers, each.type, each.per_month_before, each.per_month_after) for each in cost.repriced]
+    assert found == ([(3, "cx23", 5, 6)] if keeps else [])
+    assert fleet.roll().outcome is Outcome.CONVERGED
+    assert [int(server.price.per_month or 0) for server in priced(fleet)] == [6] * 4
+
+
+def priced(fleet: Fleet) -> list[Any]:
+    """The records of the servers that are there, by name."""
+    records = fleet.setting.records.servers
+    return [records[name] for name in sorted(fleet.setting.owned)]
 
 
 # ---------------------------------------------------------------------------------------------
