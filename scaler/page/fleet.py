@@ -30,6 +30,10 @@ _ORDERS = {
     EventName.AUTOSCALE_RESUMED: "resumed",
     EventName.DRAINING: "drain",
     EventName.RESUMED: "drain ended",
+    EventName.ROLL_STARTED: "roll begun",
+    EventName.ROLL_WAVE: "roll, next wave",
+    EventName.ROLL_HELD: "roll held",
+    EventName.ROLL_FINISHED: "roll ended",
 }
 _TROUBLE = {
     EventName.ERRORED: "failed",
@@ -171,13 +175,7 @@ class FleetStory:
         rows = [
             (_at(event), _what(event, _ORDERS[EventName(event.event)]), _reason(event)) for event in self._of(_ORDERS)
         ]
-        rolls = self.state.orders.rolls if self.state else {}
-        rows += [
-            (_time(roll.since), f"roll of {group}", _roll_words(roll))
-            for group, roll in rolls.items()
-            if roll.since >= self.since
-        ]
-        return sorted(rows, reverse=True)[:_MOST_ROWS]
+        return rows[::-1][:_MOST_ROWS]
 
     def _trouble(self) -> list[tuple[str, str, str]]:
         rows = [

@@ -86,6 +86,25 @@ def test_the_page_has_it_all_in_one_file(project: Path) -> None:
     assert (project / "stacks" / "prod.yaml").read_text() == "cloud: hetzner\n"
 
 
+def test_the_page_shows_each_step_of_a_roll_newest_first(project: Path) -> None:
+    file = StateFile(project / ".scaler", "prod")
+    at = datetime.now(UTC) - HOUR
+    steps = {
+        EventName.ROLL_STARTED: "worker: to image 200",
+        EventName.ROLL_WAVE: "worker: wave 1: 1 to replace",
+        EventName.ROLL_HELD: "worker: no wave begins: the limit is 3",
+        EventName.ROLL_FINISHED: "worker: failed after wave 1, 0 are new: prod-worker-3 is unhealthy",
+    }
+    events = [Event(event=event, group="worker", at=at, reason=reason) for event, reason in steps.items()]
+    EventLog(file.events_path, SystemClock()).append(*events)
+    assert report(project, "--html", str(project / "week.html")).exit_code == 0
+    page = (project / "week.html").read_text()
+    places = [page.index(reason) for reason in steps.values()]
+    assert places == sorted(places, reverse=True)
+    for words in ("worker roll begun", "worker roll held", "worker roll ended"):
+        assert words in page
+
+
 def test_a_stack_of_which_nothing_is_recorded_has_a_report_too(project: Path) -> None:
     (project / "stacks" / "new.yaml").write_text("cloud: hetzner\n")
     ran = report(project, "-s", "new", "--html", str(project / "new.html"))
