@@ -16,7 +16,7 @@ from scaler.config.project import Project
 from scaler.config.spec import load
 from scaler.converge import operate, pausing
 from scaler.converge.counts import all_counts, check_by, known_group, only_group
-from scaler.converge.demand import Demand, Options, Reviewed, RollOrder, order_by_itself, paces_with
+from scaler.converge.demand import Demand, Options, Reviewed, order_by_hand, order_by_itself
 from scaler.converge.ensure import ensure
 from scaler.converge.ports import Ports
 from scaler.errors import UsageError
@@ -395,7 +395,7 @@ class Scaler:
         spec, log = self._spec(), _Log()
         names = list(spec.groups) if group is None else [known_group(spec, group)]
         pace = {**given, "bake": None if bake is None else as_time(bake)}
-        order = RollOrder(paces=paces_with(spec, names, pace), do=do)
+        order = order_by_hand(spec, names, pace, do)
         options = replace(options, roll=order)
 
         def use_case(ports: Ports) -> Result:

@@ -90,14 +90,15 @@ def _order_of(plan: PlanFile) -> RollOrder | None:
     """Return what the plan does about rolls. UsageError if that cannot be read."""
     from scaler.converge.demand import RollOrder
     from scaler.records.json_fields import Fields
-    from scaler.records.roll_codec import pace_from_json
+    from scaler.records.roll_codec import given_from_json, pace_from_json
 
     if plan.roll is None:
         return None
     try:
         paces = {name: pace_from_json(Fields(pace)) for name, pace in plan.roll["paces"].items()}
         do = {"roll": "roll", "back": "back"}[plan.roll["do"]]
-        return RollOrder(paces=paces, do=do, by_itself=plan.roll["by_itself"])  # type: ignore[arg-type]
+        given = given_from_json(Fields(plan.roll.get("given", {})))
+        return RollOrder(paces=paces, given=given, do=do, by_itself=plan.roll["by_itself"])  # type: ignore[arg-type]
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise UsageError(
             "What the plan does about rolls cannot be read.", why=str(error), code="plan_invalid"

@@ -114,6 +114,7 @@ def write_plan(result: Result, spec: Spec, out: Path, clock: Clock, roll: RollOr
         made_at=clock.now(),
         engine=engine,
         rolls=roll.paces if roll else None,
+        given=roll.given if roll else None,
         do=roll.do if roll else "roll",
         by_itself=roll.by_itself if roll else False,
     )

@@ -19,7 +19,7 @@ from scaler.commands.preview import write_plan
 from scaler.commands.running import announce, ask, load_stack, require_consent, require_time, run, show
 from scaler.commands.targets import require_free
 from scaler.converge.counts import known_group
-from scaler.converge.demand import Demand, Options, RollOrder, paces_with
+from scaler.converge.demand import Demand, Options, order_by_hand
 from scaler.converge.ensure import ensure
 from scaler.errors import UsageError
 from scaler.model import Outcome, Result
@@ -65,7 +65,8 @@ def roll(
     wave whose servers fail ends the roll: they are removed, and the old ones stay. Without options, the
     spec's `roll` says how fast it goes. --timeout is the time of one wave.
 
-    A roll that was interrupted goes on with the same command; --rollback and --abandon end it.
+    A roll that was interrupted goes on with the same command, as fast as it was begun, unless options say otherwise;
+    --rollback and --abandon end it.
 
     \b
     Examples:
@@ -91,10 +92,7 @@ def roll(
     project, spec = load_stack(context)
     given = {"surge": surge, "unavailable": unavailable, "canary": canary, "bake": bake}
     names = [known_group(spec, group)] if group else list(spec.groups)
-    order = RollOrder(
-        paces=paces_with(spec, names, given),
-        do="back" if rollback else "abandon" if abandon else "roll",
-    )
+    order = order_by_hand(spec, names, given, "back" if rollback else "abandon" if abandon else "roll")
 
     def use_case(ports: Any) -> Result:
         options = Options(

@@ -67,6 +67,8 @@ class RollOrder:
 
     paces: Mapping[str, Pace]
     """By group: how fast a new roll goes. Other groups are not rolled."""
+    given: Mapping[str, Any] = field(default_factory=dict)
+    """What of the pace was given for this run: it wins over the pace of a roll that goes on, too."""
     do: Literal["roll", "back", "abandon"] = "roll"
     by_itself: bool = False
     """Whether nobody asked for it: then no target is begun again that failed or was abandoned."""
@@ -74,16 +76,20 @@ class RollOrder:
     """Groups of which no wave may begin now → why."""
 
 
-def paces_with(spec: Spec, groups: Iterable[str], given: Mapping[str, Any]) -> dict[str, Pace]:
-    """Return the pace of each group's roll with what was given for this one; None: not given.
+def order_by_hand(
+    spec: Spec, groups: Iterable[str], given: Mapping[str, Any], do: Literal["roll", "back", "abandon"]
+) -> RollOrder:
+    """Return the order to roll groups at the spec's pace with what was given for this run; None: not given.
 
-    UsageError if it would never go on.
+    UsageError if a roll would never go on.
     """
     known = {name: value for name, value in given.items() if value is not None}
-    return {group: _pace_with(spec.groups[group].roll, group, known) for group in groups}
+    paces = {group: pace_with(spec.groups[group].roll, group, known) for group in groups}
+    return RollOrder(paces=paces, given=known, do=do)
 
 
-def _pace_with(pace: Pace, group: str, given: Mapping[str, Any]) -> Pace:
+def pace_with(pace: Pace, group: str, given: Mapping[str, Any]) -> Pace:
+    """Return a pace with what was given for a run. UsageError if a roll would never go on."""
     for name, value in given.items():
         if value < (timedelta(0) if name == "bake" else 0):
             raise UsageError(f"{name} must be 0 or more.", fix="Leave it out, or give 0 or more.")

@@ -188,14 +188,19 @@ def _learn_current(request: Request, made: Plan, knowledge: Knowledge, ports: Po
     return learn_current(concerned, knowledge, ports)
 
 
-def learn_current(groups: Set[str], knowledge: Knowledge, ports: Ports) -> Knowledge:
-    """Look up what new servers of these groups would have, if it is not known; go on without what cannot be read."""
+def learn_current(groups: Set[str], knowledge: Knowledge, ports: Ports, *, is_required: bool = False) -> Knowledge:
+    """Look up what new servers of these groups would have, if it is not known.
+
+    Go on without what cannot be read; with `is_required`, CloudError.
+    """
     for name in sorted(groups - knowledge.advice.current.keys()):
         group, current = knowledge.spec.groups[name], Current()
         try:
             knowledge, catalogue = _read_catalogue(knowledge, ports)
             current = current_template(group, ports.cloud, catalogue)
         except CloudError as error:
+            if is_required:
+                raise
             ports.progress.note(f"which servers of {name} are outdated is not known: {error}")
         knowledge = knowledge.advise(current={**knowledge.advice.current, name: current})
     return knowledge

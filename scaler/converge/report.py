@@ -10,6 +10,7 @@ from scaler.converge.confirm import running
 from scaler.converge.demand import Request
 from scaler.converge.knowledge import Knowledge, describe_placement
 from scaler.converge.ports import Ports
+from scaler.converge.rolls import baking
 from scaler.converge.standing import Standing
 from scaler.model import (
     Action,
@@ -60,6 +61,7 @@ def result_of(request: Request, standing: Standing, outcome: Outcome, ports: Por
         unchecked=knowledge.advice.unchecked,
         outdated=plan.outdated,
         schedules=plan.schedules if is_planned or not request.options.apply else (),
+        baking=baking(knowledge),
         renamed=plan.renamed,
         kept={name: until for name, until in plan.paid_until.items() if planned or name in off},
         stack_id=knowledge.identity.id if knowledge.identity and knowledge.had_id else None,

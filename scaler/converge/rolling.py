@@ -5,11 +5,12 @@ The roll's record says how far it is. A run that is killed leaves it, and the ne
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from scaler.clouds import InvalidError
 from scaler.converge.conclude import LEFT, settle
-from scaler.converge.demand import Demand, Request, RollOrder
+from scaler.converge.demand import Demand, Request, RollOrder, pace_with
 from scaler.converge.knowledge import Knowledge
 from scaler.converge.make_plan import check_sums, learn_current, learn_quota, make_plan
 from scaler.converge.observe import obey_others, observe_patiently
@@ -20,11 +21,12 @@ from scaler.converge.rounds import converge, resolve
 from scaler.converge.schedules import Leeway, leeway_of
 from scaler.converge.standing import Standing
 from scaler.converge.waiting import wait_for_drains
-from scaler.errors import LimitError, RefusedError, ScalerError
+from scaler.errors import LimitError, RefusedError, ScalerError, UsageError
 from scaler.model import ImageRef
 from scaler.model.roll import Pace, Roll, RollState
 from scaler.planning.roll import Scene, back, begin, by_itself, is_current, open_wave
 from scaler.planning.schedule import surge_with
+from scaler.support.durations import format_duration
 
 
 def order_rolls(request: Request, knowledge: Knowledge, ports: Ports) -> Knowledge:
@@ -32,7 +34,8 @@ def order_rolls(request: Request, knowledge: Knowledge, ports: Ports) -> Knowled
     order = request.options.roll
     if order is None:
         return knowledge
-    knowledge = learn_current(order.paces.keys(), advance_rolls(knowledge), ports)
+    is_asked = order.do == "roll" and not order.by_itself
+    knowledge = learn_current(order.paces.keys(), advance_rolls(knowledge), ports, is_required=is_asked)
     rolls = dict(knowledge.orders.rolls)
     for name, pace in order.paces.items():
         roll = _ordered(order, name, pace, knowledge, ports)
@@ -41,6 +44,7 @@ def order_rolls(request: Request, knowledge: Knowledge, ports: Ports) -> Knowled
     if order.do == "abandon":
         return ordered_rolls(knowledge, rolls)
     _check_change(request, knowledge, rolls)
+    _check_time(request, rolls)
     return _open(request, _with_quota(ordered_rolls(knowledge, rolls), ports), ports)
 
 
@@ -96,15 +100,11 @@ def _ordered(order: RollOrder, name: str, pace: Pace, knowledge: Knowledge, port
     if order.do == "abandon":
         return replace(roll, state=RollState.ABANDONED, size=0) if roll and roll.is_rolling else roll
     if order.do == "back":
-        return _back(name, roll, scene, pace, ports)
+        return _back(order, name, roll, scene, ports)
     if order.by_itself:
         return _by_itself(name, roll, scene, pace, ports)
-    if not scene.current.images:
-        raise RefusedError(
-            f"{name} cannot be rolled now.", why="the image of new servers is not known", fix="Try again later."
-        )
     if roll and roll.is_rolling:
-        return _continued(name, roll, scene, ports)
+        return _continued(order, name, roll, scene, ports)
     return begin(scene, pace) or roll
 
 
@@ -116,7 +116,7 @@ def _by_itself(name: str, roll: Roll | None, scene: Scene, pace: Pace, ports: Po
     return ordered
 
 
-def _continued(name: str, roll: Roll, scene: Scene, ports: Ports) -> Roll:
+def _continued(order: RollOrder, name: str, roll: Roll, scene: Scene, ports: Ports) -> Roll:
     """Go on with a roll that has begun, unless the spec says something else by now."""
     if roll.undoes:
         raise RefusedError(
@@ -133,14 +133,19 @@ def _continued(name: str, roll: Roll, scene: Scene, ports: Ports) -> Roll:
             code="roll_outdated",
         )
     ports.progress.note(f"going on with the roll of {name} that began at {roll.since:%Y-%m-%d %H:%M} UTC")
-    return roll
+    return _paced(order, name, roll)
 
 
-def _back(name: str, roll: Roll | None, scene: Scene, pace: Pace, ports: Ports) -> Roll:
+def _paced(order: RollOrder, name: str, roll: Roll) -> Roll:
+    """Return a roll that goes on, as fast as it was begun or as was given for this run."""
+    return replace(roll, pace=pace_with(roll.pace, name, order.given))
+
+
+def _back(order: RollOrder, name: str, roll: Roll | None, scene: Scene, ports: Ports) -> Roll:
     if roll and roll.undoes and roll.state in (RollState.ROLLING, RollState.DONE):
         # A repeat, perhaps after a kill, goes on with it or finds it done.
-        return roll
-    returned = back(roll, scene, pace) if roll and not roll.undoes else None
+        return _paced(order, name, roll) if roll.is_rolling else roll
+    returned = back(roll, scene, order.paces[name]) if roll and not roll.undoes else None
     if roll is None or returned is None:
         raise RefusedError(
             f"There is nothing of {name} to roll back.",
@@ -236,6 +241,22 @@ def _no_room(name: str, why: str) -> LimitError:
         fix="Raise the limit or the budget; for a surge, `--unavailable 1` does without one.",
         code="no_room_to_roll",
     )
+
+
+def _check_time(request: Request, rolls: Mapping[str, Roll]) -> None:
+    """UsageError where no wave can end within the time of one."""
+    order, timeout = request.options.roll, request.options.timeout
+    if order is None or order.by_itself or not request.options.apply:
+        return
+    for name in order.paces:
+        roll = rolls.get(name)
+        if roll and roll.is_rolling and roll.pace.bake >= timeout:
+            bake, most = format_duration(roll.pace.bake), format_duration(timeout)
+            raise UsageError(
+                f"No wave of {name} can end in time: its servers bake for {bake}, and --timeout is {most}.",
+                why="--timeout is the time of one wave, boots and removals included",
+                fix="Give more with --timeout, or bake less with --bake.",
+            )
 
 
 def _check_change(request: Request, knowledge: Knowledge, rolls: dict[str, Roll]) -> None:

@@ -81,14 +81,18 @@ def note_waves(knowledge: Knowledge, made: Plan) -> Knowledge:
     return ordered_rolls(knowledge, rolls)
 
 
-def baking_until(knowledge: Knowledge) -> datetime | None:
-    """Return when the ready servers of open waves will have baked; None if no wave waits for that alone."""
-    times = [
-        until
+def baking(knowledge: Knowledge) -> dict[str, datetime]:
+    """Return the groups whose open wave waits only until its servers have baked, each with when that may be."""
+    return {
+        name: until
         for name, roll in knowledge.orders.rolls.items()
         if name in knowledge.spec.groups and (until := baked_at(roll, scene_of(knowledge, name)))
-    ]
-    return min(times, default=None)
+    }
+
+
+def baking_until(knowledge: Knowledge) -> datetime | None:
+    """Return when the ready servers of an open wave may have baked; None if no wave waits for that alone."""
+    return min(baking(knowledge).values(), default=None)
 
 
 def pause_while_baking(until: datetime, now: datetime) -> timedelta:

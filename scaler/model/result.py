@@ -96,6 +96,8 @@ class Result:
     """Servers that differ from a new one → in what."""
     schedules: tuple[RollSchedule, ...] = ()
     """Of the rolls that a plan begins or goes on with."""
+    baking: Mapping[str, datetime] = field(default_factory=dict)
+    """Groups whose roll waits until the new servers of its wave have baked → when that may be."""
     renamed: Mapping[str, str] = field(default_factory=dict)
     """Groups with servers that the spec no longer has → the group that looks like their new name."""
     kept: Mapping[str, datetime] = field(default_factory=dict)

@@ -32,6 +32,7 @@ def result_document(result: Result) -> dict[str, object]:
         **health_document(result.held, result.unchecked),
         "outdated": dict(result.outdated),
         "schedules": {schedule.group: _schedule_document(schedule) for schedule in result.schedules},
+        "baking": {name: format_time(until) for name, until in result.baking.items()},
         "renamed": dict(result.renamed),
         "kept": {name: format_time(until) for name, until in result.kept.items()},
         "violations": [asdict(violation) for violation in result.violations],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
 
 from scaler.model import Outcome, Result, Server, StepReport
 from scaler.output.folding import folded_steps, name_ranges
@@ -15,8 +16,10 @@ from scaler.output.sentences import (
     headline,
     identity_words,
     lost_stack_words,
+    order_words,
     plan_summary,
     remarks,
+    server_remarks,
     service_word,
     without_deleted,
 )
@@ -47,19 +50,25 @@ def result_markdown(result: Result) -> str:
 
 
 def status_markdown(
-    state: State | None, stack: str, lost: Mapping[str, State], holder: str | None, protected: Collection[str] = ()
+    state: State | None,
+    stack: str,
+    now: datetime,
+    lost: Mapping[str, State],
+    holder: str | None,
+    protected: Collection[str] = (),
 ) -> str:
     """Return the recorded servers of a stack; `state` is None if nothing was recorded yet."""
     servers = without_deleted(state.servers if state else ())
     sentences = [*(lost_stack_words(*one) for one in lost.items()), *([f"locked by {holder}"] if holder else [])]
+    sentences += order_words(state.orders, now) if state else []
     warnings = [_list(sentences)] if sentences else []
     if state is None or not servers:
         return "\n\n".join([f"### {markdown_text(stack)}", *warnings, "No servers."])
     head = [f"### {markdown_text(stack)}: {count_ready(servers)} of {sum(state.wanted.values())} ready"]
     head += [markdown_text(identity_words(state.identity))] if state.identity else []
-    return "\n\n".join(
-        [*head, *warnings, _servers(servers, protected), *map(markdown_text, cost_recorded(state.servers))]
-    )
+    remarked = server_remarks(servers)
+    parts = [*head, *warnings, _servers(servers, protected), *([_list(remarked)] if remarked else [])]
+    return "\n\n".join([*parts, *map(markdown_text, cost_recorded(state.servers))])
 
 
 def _list(sentences: Iterable[str]) -> str:

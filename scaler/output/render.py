@@ -80,7 +80,9 @@ def render_status(
         )
         return fit(text, width)
     if format == "markdown":
-        return status_markdown(cleaned(state), stack, lost, cleaned(holder.words(now)) if holder else None, protected)
+        return status_markdown(
+            cleaned(state), stack, now, lost, cleaned(holder.words(now)) if holder else None, protected
+        )
     return serialize(status_document(state, stack, lost, holder), format)
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from itertools import groupby
 
 from scaler.model import Action, Cost, DrainStage, Held, Outcome, RateWait, Result, Server, StepReport, StepResult
 from scaler.model.identity import Identity
 from scaler.model.lifecycle import Status
+from scaler.model.orders import Orders
 from scaler.model.roll import Roll, RollState
 from scaler.model.schedule import RollSchedule
 from scaler.output.folding import by_reason, names_or_ranges
@@ -39,7 +41,7 @@ def headline(result: Result) -> str:
     numbers = f"{ready} of {wanted} ready ({_changes(result)}) in {format_elapsed(result.elapsed)}"
     match result.outcome:
         case Outcome.UNCHANGED:
-            if ready < wanted:
+            if ready < wanted or result.baking:
                 return f"{result.stack}: {ready} of {wanted} ready. Nothing to do but wait."
             return f"{result.stack} already has {format_count(ready, 'ready server')}. Nothing to do."
         case Outcome.UNCONFIRMED:
@@ -68,6 +70,11 @@ def _unconfirmed(result: Result) -> str:
     }
     waiting = [f"{names} {words}" for names, words in by_reason(late).items()]
     waiting += [f"the health of {group}" for group in result.unchecked]
+    waiting += [
+        f"the new servers of {group} bake until {until:%H:%M:%S} UTC"
+        for group, until in result.baking.items()
+        if group not in result.unchecked
+    ]
     return ", ".join(waiting) or "no server was observed"
 
 
@@ -195,6 +202,11 @@ def schedule_words(schedule: RollSchedule) -> list[str]:
             f"roll of {name}: {extra} for the servers beside the others; a month then costs"
             f" {cost.currency} {cost.per_month_after:.2f} (now {cost.per_month_before:.2f}); list prices, net"
         )
+        lines += [
+            f"roll of {name}: a new {each.type} in {each.location} costs {cost.currency} {each.per_month_after:.2f} a"
+            f" month, and {format_count(each.servers, 'server')} of now {each.per_month_before:.2f} each"
+            for each in cost.repriced
+        ]
     return lines
 
 
@@ -211,6 +223,24 @@ def roll_words(group: str, roll: Roll) -> str | None:
         f"the roll of {group} was {'stopped' if roll.state is RollState.FAILED else 'abandoned'} at wave"
         f" {roll.waves}{why}: it begins again when the spec or its image changes, or with `scaler roll --group {group}`"
     )
+
+
+def order_words(orders: Orders, now: datetime) -> list[str]:
+    """Return a sentence for the pause of autoscaling, each roll that is not done, and each unfinished command."""
+    pause = orders.active_pause(now)
+    rolls = (roll_words(name, roll) for name, roll in orders.rolls.items())
+    return [
+        *([str(pause)] if pause else []),
+        *(words for words in rolls if words),
+        *(f"`{each.command}` has not finished: repeat it to go on with it" for each in orders.operations),
+    ]
+
+
+def server_remarks(servers: Iterable[Server]) -> list[str]:
+    """Return a sentence for each server that is outdated or on its way out of service."""
+    known = list(servers)
+    outdated = [f"{server.name} is outdated: {server.outdated}" for server in known if server.outdated]
+    return outdated + [f"{server.name}: {words}" for server in known if (words := drain_words(server))]
 
 
 def identity_words(identity: Identity) -> str:

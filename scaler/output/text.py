@@ -19,13 +19,13 @@ from scaler.output.sentences import (
     cost_planned,
     cost_recorded,
     count_ready,
-    drain_words,
     headline,
     identity_words,
     lost_stack_words,
+    order_words,
     plan_summary,
     remarks,
-    roll_words,
+    server_remarks,
     service_word,
     without_deleted,
 )
@@ -188,24 +188,16 @@ def status_text(
     errors = [
         f"{_paint('!', 'red', color)} {server.name}: {one_line(server.error)}" for server in servers if server.error
     ]
-    outdated = [f"{server.name} is outdated: {one_line(server.outdated)}" for server in servers if server.outdated]
-    draining = [f"{server.name}: {one_line(words)}" for server in servers if (words := drain_words(server))]
     deleted = len(state.servers) - len(servers)
     notes = [f"{format_count(deleted, 'deleted server')} not shown."] if deleted else []
     notes += [f"Too wide for this terminal: {', '.join(hidden)}."] if hidden else []
     notes += cost_recorded(state.servers)
-    pause = state.orders.active_pause(now)
-    orders = [*warnings, *([f"{_paint('!', 'yellow', color)} {one_line(str(pause))}"] if pause else [])]
-    orders += [
-        f"{_paint('!', 'yellow', color)} {one_line(words)}"
-        for name, roll in state.orders.rolls.items()
-        if (words := roll_words(name, roll))
+    orders = [
+        *warnings,
+        *(f"{_paint('!', 'yellow', color)} {one_line(words)}" for words in order_words(state.orders, now)),
     ]
-    orders += [
-        f"{_paint('!', 'yellow', color)} `{one_line(operation.command)}` has not finished: repeat it to go on with it"
-        for operation in state.orders.operations
-    ]
-    return "\n\n".join("\n".join(lines) for lines in (head, orders, table, errors, outdated, draining, notes) if lines)
+    remarked = [one_line(words) for words in server_remarks(servers)]
+    return "\n\n".join("\n".join(lines) for lines in (head, orders, table, errors, remarked, notes) if lines)
 
 
 def _first_steps(stack: str) -> list[str]:

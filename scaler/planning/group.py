@@ -18,7 +18,7 @@ from scaler.planning.names import new_names
 from scaler.planning.placements import choose_placements, usable
 from scaler.planning.prices import paid_left, paid_until
 from scaler.planning.protection import protection_of
-from scaler.planning.roll import Part, Scene, part_of
+from scaler.planning.roll import ROLLED_BACK, Part, Scene, part_of
 from scaler.planning.template import Current
 from scaler.planning.victims import victims
 
@@ -304,7 +304,10 @@ def _create(task: _Task, group: Group, to_add: int) -> list[Step]:
         steps.create(group, name, place, wanted=task.wanted, have=len(supply), image=part.image, instead_of=old)
         for (name, place), old in zip(placed[:to_add], whose, strict=False)
     ]
-    return added + [steps.create_rolled(group, name, place, image=part.target) for name, place in placed[to_add:]]
+    return added + [
+        steps.create_rolled(group, name, place, image=part.target, is_back=part.is_back)
+        for name, place in placed[to_add:]
+    ]
 
 
 def _taken(facts: Facts) -> set[str]:
@@ -375,7 +378,8 @@ def _why_this(facts: Facts, group: Group, server: Server) -> str:
     if server.name in facts.orphans:
         return "it was in no state"
     if server.name in facts.outdated:
-        return f"it is outdated ({facts.outdated[server.name]})"
+        why = facts.outdated[server.name]
+        return why if why == ROLLED_BACK else f"it is outdated ({why})"
     if group.scale_down == "billing":
         return "its paid hour ends first"
     if isinstance(group.scale_down, Extension):

@@ -19,6 +19,9 @@ from scaler.model.roll import Pace, Roll, RollState, RollTarget
 from scaler.planning.schedule import next_wave
 from scaler.planning.template import Current, outdated
 
+ROLLED_BACK = "it is rolled back"
+"""Why a roll back replaces a server."""
+
 _FAILED = DEAD | {Status.UNHEALTHY, Status.STOPPED}
 """The statuses of a new server that end its roll."""
 
@@ -81,7 +84,7 @@ class Scene:
 
     def _why_old(self, roll: Roll, server: Server) -> str | None:
         if roll.undoes:
-            return "it is rolled back" if roll.undone.get(server.name) == server.id else None
+            return ROLLED_BACK if roll.undone.get(server.name) == server.id else None
         if roll.accepted.get(server.name) == server.id:
             return None
         current = replace(self.current, images=roll.target.images)
@@ -141,7 +144,7 @@ def advance(roll: Roll, scene: Scene, wanted: int) -> Roll:
     if bad:
         return replace(roll, state=RollState.FAILED, size=0, error=f"{bad[0].name} is {_trouble(bad[0])}")
     if len(members) < _needed(roll, scene, wanted) or not all(
-        is_baked(server, roll.pace.bake, scene.world.at) for server in members.values()
+        _is_baked(server, roll.pace.bake, scene) for server in members.values()
     ):
         return roll
     accepted = {name: server.id or "" for name, server in members.items()}
@@ -154,17 +157,31 @@ def _needed(roll: Roll, scene: Scene, wanted: int) -> int:
     return min(roll.size, left, wanted + roll.size - roll.ahead) if wanted else 0
 
 
-def is_baked(server: Server, bake: timedelta, now: datetime) -> bool:
-    """Return whether a server has been ready and healthy for so long."""
-    return server.running and now - server.since >= bake
-
-
 def baked_at(roll: Roll, scene: Scene) -> datetime | None:
-    """Return when the new servers of the open wave will have baked; None if not all of them are ready."""
+    """Return when the new servers of the open wave may have baked; None if not all of them are ready."""
     members = scene.members(roll).values()
     if not roll.is_rolling or not roll.size or not members or not all(server.running for server in members):
         return None
-    return max(server.since for server in members) + roll.pace.bake
+    until, policy = max(server.since for server in members) + roll.pace.bake, scene.group.healthy
+    if policy is None or all(_is_healthy(server, scene) for server in members):
+        return until
+    return max(until, scene.world.at + policy.every)
+
+
+def _is_baked(server: Server, bake: timedelta, scene: Scene) -> bool:
+    """Return whether a server has been ready for so long, and is healthy now."""
+    return server.running and scene.world.at - server.since >= bake and _is_healthy(server, scene)
+
+
+def _is_healthy(server: Server, scene: Scene) -> bool:
+    """Return whether the last check of a server passed, and no other one is due; a group without checks is healthy.
+
+    A check that came back from no server of the group says nothing.
+    """
+    policy, health = scene.group.healthy, server.health
+    if policy is None:
+        return True
+    return health is not None and not health.failures and scene.world.at - health.checked < policy.every
 
 
 def open_wave(roll: Roll, scene: Scene, wanted: int, room: int | None) -> Roll:
@@ -239,6 +256,8 @@ class Part:
     """The image of the wave's servers, where it is not the one of the spec."""
     image: str | None = None
     """The image of all other new servers, where it is not the one of the spec."""
+    is_back: bool = False
+    """Whether the wave is of a roll that takes another one back."""
     old: Mapping[str, str] | None = None
     """Servers that go before others, and why; None: those that are outdated by the spec."""
 
@@ -267,6 +286,7 @@ def part_of(roll: Roll | None, scene: Scene, wanted: int, most: int | None = Non
         create=max(0, min(needed - len(members), room)) if is_current(roll, scene.group) else 0,
         target=None if scene.current.images == roll.target.images else image_id(roll.target.images),
         image=image,
+        is_back=roll.undoes is not None,
         old=old,
     )
 

@@ -35,14 +35,14 @@ def create(
     )
 
 
-def create_rolled(group: Group, name: str, place: Placement, *, image: str | None) -> Step:
-    """Create a server for a wave of a roll."""
+def create_rolled(group: Group, name: str, place: Placement, *, image: str | None, is_back: bool) -> Step:
+    """Create a server for a wave of a roll; `is_back`: of one that takes another one back."""
     kind, location = place
     return Step(
         action=Action.CREATE,
         server=name,
         group=group.name,
-        reason="it takes the place of an outdated server",
+        reason=f"it takes the place of {'a server that is rolled back' if is_back else 'an outdated server'}",
         type=kind,
         location=location,
         image=image,

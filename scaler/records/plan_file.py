@@ -15,7 +15,7 @@ from scaler.errors import StalePlanError, UsageError
 from scaler.model import Action, Result, Spec, Step
 from scaler.model.roll import Pace
 from scaler.model.schedule import RollSchedule
-from scaler.records.roll_codec import pace_to_json
+from scaler.records.roll_codec import given_to_json, pace_to_json
 from scaler.support.clock import format_time, parse_time
 from scaler.support.documents import parse_json, read_file
 from scaler.support.files import FILE, failure_reason
@@ -44,7 +44,7 @@ class PlanFile:
     scaler: str
     engine: str | None
     roll: Mapping[str, Any] | None = None
-    """What it does about rolls: `do`, `by_itself`, and the pace of each group; None: nothing."""
+    """What it does about rolls: `do`, `by_itself`, the pace of each group, what of it was `given`; None: nothing."""
     schedules: Mapping[str, Any] = field(default_factory=dict)
     """By group: the waves of its roll, how long it takes, and what it costs."""
 
@@ -64,12 +64,13 @@ def plan_file_of(
     made_at: datetime,
     engine: str | None,
     rolls: Mapping[str, Pace] | None = None,
+    given: Mapping[str, Any] | None = None,
     do: str = "roll",
     by_itself: bool = False,
 ) -> PlanFile:
     """Return the plan file for the result of a preview. `rolls`: the groups that it rolls, and how fast.
 
-    `do` and `by_itself` are those of the order that it was made for.
+    `given`, `do` and `by_itself` are those of the order that it was made for.
     """
     return PlanFile(
         stack=result.stack,
@@ -80,7 +81,12 @@ def plan_file_of(
         seen=dict(result.seen),
         steps=tuple(report.step for report in result.steps),
         cost=asdict(result.cost) if result.cost else None,
-        roll={"do": do, "by_itself": by_itself, "paces": {name: pace_to_json(pace) for name, pace in rolls.items()}}
+        roll={
+            "do": do,
+            "by_itself": by_itself,
+            "paces": {name: pace_to_json(pace) for name, pace in rolls.items()},
+            "given": given_to_json(given or {}),
+        }
         if rolls
         else None,
         schedules={schedule.group: _schedule_to_json(schedule) for schedule in result.schedules},

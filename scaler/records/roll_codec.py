@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
+from typing import Any
 
 from scaler.model.roll import Pace, Roll, RollState, RollTarget
 from scaler.records.json_fields import Fields
 from scaler.support.clock import format_time, parse_time
+
+_NUMBERS = ("surge", "unavailable", "canary")
+"""The keys of a pace that are numbers of servers."""
 
 
 def rolls_to_json(rolls: Mapping[str, Roll]) -> dict[str, object]:
@@ -38,6 +42,19 @@ def pace_from_json(fields: Fields) -> Pace:
         canary=fields.whole_number("canary"),
         bake=timedelta(seconds=fields.whole_number("bake_s")),
     )
+
+
+def given_to_json(given: Mapping[str, Any]) -> dict[str, int]:
+    """Return what of a pace was given for one run, with the keys of a pace."""
+    numbers = {name: given[name] for name in _NUMBERS if name in given}
+    return {**numbers, "bake_s": int(given["bake"].total_seconds())} if "bake" in given else numbers
+
+
+def given_from_json(fields: Fields) -> dict[str, Any]:
+    """Return what `given_to_json` wrote."""
+    numbers = {name: number for name in _NUMBERS if (number := fields.optional_whole_number(name)) is not None}
+    bake = fields.optional_whole_number("bake_s")
+    return numbers if bake is None else {**numbers, "bake": timedelta(seconds=bake)}
 
 
 def _roll_to_json(roll: Roll) -> dict[str, object]:

@@ -10,14 +10,16 @@ from typing import Any
 
 import pytest
 
+from scaler.clouds import InvalidError
 from scaler.converge.demand import Demand, Options, RollOrder
 from scaler.converge.ensure import ensure
 from scaler.converge.operate import protect, reboot, refresh
 from scaler.converge.pausing import pause
-from scaler.errors import LimitError, RefusedError
-from scaler.model import Outcome, Result
+from scaler.errors import LimitError, RefusedError, UsageError
+from scaler.model import HealthPolicy, ImageRef, Outcome, Readiness, Result
 from scaler.model.orders import newest
 from scaler.model.roll import Pace, Roll, RollState
+from scaler.output.sentences import headline
 from tests.support.fakes import Killed, Setting, group, spec
 
 FAST = Pace(surge=3, canary=1, bake=timedelta(seconds=20))
@@ -122,6 +124,58 @@ def test_servers_that_fail_while_they_bake_cost_the_canary_alone() -> None:
     assert min(fleet.ready) == 4
 
 
+CHECKED = HealthPolicy(check=Readiness(kind="tcp", port=80), every=timedelta(seconds=5), failures=4)
+"""A server that fails from the middle of a bake of 20 s on is unhealthy only after it."""
+
+
+def checked(fleet: Fleet, names_of: Callable[[Setting], set[str]], *, until_s: float = 1e9) -> None:
+    """Check the fleet's health; ready servers of the new image are in trouble from 5 s after that on."""
+    setting = fleet.setting
+    setting.spec = replace(setting.spec, groups={"worker": replace(setting.spec.groups["worker"], healthy=CHECKED)})
+
+    def trouble() -> None:
+        fleet.look()
+        now = setting.clock.passed
+        names_of(setting).clear()
+        names_of(setting).update(
+            box.name
+            for box in setting.cloud.boxes.values()
+            if box.image == "200" and box.ready is not None and box.ready + 5 < now < box.ready + until_s
+        )
+
+    setting.clock.on_tick = trouble
+
+
+@pytest.mark.acceptance("T15")
+def test_a_server_whose_checks_fail_when_its_bake_ends_replaces_none() -> None:
+    fleet = Fleet(4)
+    checked(fleet, lambda setting: setting.health.failing)
+    result = fleet.roll()
+    assert (result.outcome, fleet.images) == (Outcome.FAILED, {"100": 4}), fleet.setting.progress.warnings
+    assert "is unhealthy: HTTP 500 (4 checks in a row failed)" in fleet.record.error
+    assert (min(fleet.ready), max(fleet.there)) == (4, 5)
+    assert fleet.setting.is_in_order()
+
+
+def test_one_that_is_healthy_again_at_the_end_of_its_bake_is_accepted() -> None:
+    fleet = Fleet(4)
+    checked(fleet, lambda setting: setting.health.failing, until_s=15)
+    assert fleet.roll().outcome is Outcome.CONVERGED
+    assert fleet.images == {"200": 4}
+
+
+def test_where_no_check_gets_an_answer_a_roll_replaces_none_and_says_what_it_waits_for() -> None:
+    fleet = Fleet(2)
+    checked(fleet, lambda setting: setting.health.unreachable)
+    fleet.setting.health.unreachable |= {"prod-worker-1", "prod-worker-2"}
+    everybody = {f"prod-worker-{number}" for number in range(1, 9)}
+    fleet.setting.clock.on_tick = lambda: fleet.setting.health.unreachable.update(everybody)
+    result = fleet.roll()
+    assert (result.outcome, fleet.images) == (Outcome.UNCONFIRMED, {"100": 2, "200": 1})
+    assert fleet.record.state is RollState.ROLLING
+    assert list(result.unchecked) == ["worker"]
+
+
 @pytest.mark.acceptance("T15")
 def test_a_roll_back_after_a_later_wave_ends_on_the_old_image() -> None:
     fleet = Fleet(8)
@@ -140,6 +194,9 @@ def test_a_roll_back_after_a_later_wave_ends_on_the_old_image() -> None:
     result = fleet.roll(do="back")
     assert (result.outcome, fleet.images) == (Outcome.CONVERGED, {"100": 8}), fleet.setting.progress.warnings
     assert min(fleet.ready) == 8
+    reasons = [report.step.reason for report in result.steps]
+    assert "it takes the place of a server that is rolled back" in reasons
+    assert any(reason.endswith(": it is rolled back") for reason in reasons)
     # A repeat, as after a kill at the very end, finds it done.
     assert fleet.roll(do="back").outcome is Outcome.UNCHANGED
     # The image of the spec stays out of use, until it is another one.
@@ -228,6 +285,60 @@ def test_a_whole_roll_is_more_than_a_run_may_change() -> None:
     with pytest.raises(LimitError, match="create and delete 8 servers together"):
         fleet.setting.run(Demand(as_wanted=True), Options(roll=order, max_change=7))
     assert fleet.images == {"100": 4}
+
+
+def killed_with_an_open_wave(fleet: Fleet, pace: Pace) -> None:
+    fleet.setting.fuse.left = 14
+    with suppress(Killed):
+        fleet.roll(pace)
+    fleet.setting.fuse.left = None
+    assert fleet.record.size
+
+
+def test_a_roll_that_goes_on_keeps_its_pace_but_for_what_is_given() -> None:
+    slow, waves = Pace(surge=1, canary=0, bake=timedelta(minutes=3)), []
+    for given in ({}, {"surge": 3}, {"bake": timedelta(seconds=10)}):
+        fleet = Fleet(4)
+        killed_with_an_open_wave(fleet, slow)
+        # What the spec says by now does not matter.
+        assert fleet.roll(Pace(surge=2), given=given).outcome is Outcome.CONVERGED
+        assert fleet.images == {"200": 4}
+        waves.append((fleet.record.waves, fleet.record.pace))
+    faster, sooner = replace(slow, surge=3), replace(slow, bake=timedelta(seconds=10))
+    assert waves == [(4, slow), (2, faster), (4, sooner)]
+    fleet = Fleet(2)
+    killed_with_an_open_wave(fleet, slow)
+    with pytest.raises(UsageError, match="surge and unavailable are both 0"):
+        fleet.roll(slow, given={"surge": 0})
+
+
+def test_a_bake_that_no_wave_has_time_for_is_a_mistake_of_the_command() -> None:
+    fleet = Fleet(2)
+    options = Options(
+        roll=RollOrder(paces={"worker": replace(FAST, bake=timedelta(minutes=15))}), timeout=timedelta(minutes=15)
+    )
+    with pytest.raises(UsageError, match="its servers bake for 15m, and --timeout is 15m"):
+        fleet.setting.run(Demand(as_wanted=True), options)
+    assert fleet.images == {"100": 2}
+    assert fleet.setting.run(Demand(as_wanted=True), replace(options, apply=False)).schedules
+
+
+def test_a_wave_that_has_not_baked_in_time_says_until_when() -> None:
+    fleet = Fleet(2)
+    order = RollOrder(paces={"worker": replace(FAST, bake=timedelta(seconds=55))})
+    result = fleet.setting.run(Demand(as_wanted=True), Options(roll=order, timeout=timedelta(seconds=56)))
+    assert result.outcome is Outcome.UNCONFIRMED
+    assert f"the new servers of worker bake until {result.baking['worker']:%H:%M:%S} UTC" in headline(result)
+    assert fleet.roll(given={}).outcome is Outcome.CONVERGED
+
+
+def test_a_roll_whose_image_is_nowhere_says_what_is_missing() -> None:
+    fleet = Fleet(2)
+    worker = replace(fleet.setting.spec.groups["worker"], image=ImageRef("name", "goldne"))
+    fleet.setting.spec = replace(fleet.setting.spec, groups={"worker": worker})
+    with pytest.raises(InvalidError, match="there is no image goldne"):
+        fleet.roll()
+    assert fleet.images == {"100": 2}
 
 
 def test_a_changed_spec_ends_a_roll_only_by_hand() -> None:

@@ -73,6 +73,7 @@ DOCUMENT = {
     "unchecked": {},
     "outdated": {},
     "schedules": {},
+    "baking": {},
     "renamed": {},
     "kept": {},
     "violations": [],

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from scaler.model import Outcome
-from scaler.model.schedule import RollCost, RollSchedule, Wave
+from scaler.model.schedule import Repriced, RollCost, RollSchedule, Wave
 from scaler.output.render import render
 from tests.support.results import result
 
@@ -19,7 +19,13 @@ SCHEDULE = RollSchedule(
     bake=timedelta(minutes=2),
     removal=timedelta(seconds=5),
     limited="the limit is 7, with 5 wanted or there",
-    cost=RollCost(currency="EUR", extra=0.1234, per_month_before=18.95, per_month_after=20),
+    cost=RollCost(
+        currency="EUR",
+        extra=0.1234,
+        per_month_before=18.95,
+        per_month_after=20,
+        repriced=(Repriced(servers=5, type="cx23", location="fsn1", per_month_before=3.79, per_month_after=4),),
+    ),
 )
 
 SENTENCES = [
@@ -29,6 +35,7 @@ SENTENCES = [
     "roll of worker: about 8m15s; each wave boot 40s, bake 2m00s, removal 5.0s",
     "roll of worker: at most EUR 0.12 for the servers beside the others; a month then costs EUR 20.00 (now 18.95);"
     " list prices, net",
+    "roll of worker: a new cx23 in fsn1 costs EUR 4.00 a month, and 5 servers of now 3.79 each",
 ]
 
 
@@ -45,7 +52,10 @@ def test_a_plan_shows_the_whole_schedule_of_its_roll() -> None:
     assert shown["waves"][1] == {"size": 2, "ahead": 0, "most": 7, "fewest": 5, "takes_s": 165}
     assert (shown["outdated"], shown["most"], shown["fewest"], shown["takes_s"]) == (5, 7, 5, 495)
     assert (shown["boot_s"], shown["bake_s"], shown["removal_s"]) == (40, 120, 5)
+    (repriced,) = shown["cost"].pop("repriced")
     assert shown["cost"] == {"currency": "EUR", "extra": 0.1234, "per_month_before": 18.95, "per_month_after": 20}
+    assert (repriced["servers"], repriced["type"], repriced["location"]) == (5, "cx23", "fsn1")
+    assert (repriced["per_month_before"], repriced["per_month_after"]) == (3.79, 4)
     assert (shown["limited"], shown["held"]) == ("the limit is 7, with 5 wanted or there", None)
 
 

@@ -15,6 +15,8 @@ import yaml
 from scaler.model import Price
 from scaler.model.identity import Identity
 from scaler.model.lifecycle import Status
+from scaler.model.orders import NamedOperation, Orders, Pause
+from scaler.model.roll import Pace, Roll, RollState, RollTarget
 from scaler.output.documents import count_by_status
 from scaler.output.render import render_stacks, render_status
 from scaler.records.codec import to_json
@@ -83,6 +85,32 @@ def test_status_shows_who_holds_the_lock() -> None:
     assert locked_by["command"] == "ensure worker=2"
     assert (locked_by["user"], locked_by["host"], locked_by["pid"]) == ("ci", "runner", 7)
     assert locked_by["since"] == format_time(since)
+
+
+def test_status_shows_rolls_pauses_and_what_has_not_finished_in_text_and_markdown() -> None:
+    since = NOW - timedelta(minutes=3)
+    target, pace = RollTarget(images=frozenset({"343"}), digest="x"), Pace()
+    rolling = Roll(since=since, target=target, pace=pace, waves=2, accepted={"prod-worker-4": "4"}, held="no room")
+    failed = replace(rolling, state=RollState.FAILED, error="prod-web-9 is hanging")
+    orders = Orders(
+        pause=Pause(since=since, reason="maintenance"),
+        rolls={"worker": rolling, "web": failed, "other": replace(rolling, state=RollState.DONE)},
+        operations=(NamedOperation(command="increase 2", since=since),),
+    )
+    old = replace(SERVERS[0], outdated="image 342, not 343")
+    known = replace(STATE, orders=orders, servers=(old, *STATE.servers[1:]))
+    text, markdown = status(known, "text"), status(known, "markdown")
+    for sentence in (
+        "worker is being rolled: wave 2, 1 new server so far; no wave begins: no room",
+        "the roll of web was stopped at wave 2 (prod-web-9 is hanging): it begins again",
+        "maintenance",
+        "`increase 2` has not finished: repeat it to go on with it",
+        "prod-worker-1 is outdated: image 342, not 343",
+    ):
+        assert sentence in text
+        assert sentence in markdown.replace("\\", "")
+    for shown in (text, markdown):
+        assert "other" not in shown, "it is done"
 
 
 @pytest.mark.acceptance("P31")
