@@ -42,7 +42,7 @@ from scaler.records.stack_records import StackRecords
 from scaler.records.state_file import stacks_without_spec
 from scaler.records.store import PATIENCE, DocumentStore, is_shared, open_store
 from scaler.support.clock import Clock
-from scaler.support.environment import ordinary_environment
+from scaler.support.environment import CommandEnvironment
 from scaler.support.files import make_folder
 from scaler.support.folders import home_folder, scratch_folder, use_temporary_folder, user_name
 from scaler.support.places import Places
@@ -117,7 +117,7 @@ def open_ports(run: RunSettings, *, clock: Clock, progress: Progress) -> Iterato
         leases = Leases(run.lease)
         cloud = account.open(spec, clock, leases.have_ended, run.commons, limit)
         stack.callback(cloud.close)
-        commands = ordinary_environment(run.environ, spec.env)
+        commands = CommandEnvironment.of(run.environ, spec.env)
         notifier = Notifier(
             spec.stack,
             spec.notify,

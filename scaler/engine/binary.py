@@ -22,7 +22,7 @@ from typing import IO, TYPE_CHECKING
 from scaler.errors import LockedError, UnavailableError
 from scaler.hooks.processes import ask_command
 from scaler.support.documents import read_json
-from scaler.support.environment import ordinary_environment
+from scaler.support.environment import CommandEnvironment, belongs_to_scaler
 from scaler.support.folders import cache_folder
 
 if TYPE_CHECKING:
@@ -208,13 +208,15 @@ def _dotted(version: Sequence[int]) -> str:
 
 
 def _probe(binary: Path, environ: Mapping[str, str]) -> str | None:
+    # What it takes to start it, such as a version manager's own variables, and no credentials of clouds.
+    given = {name: value for name, value in environ.items() if not belongs_to_scaler(name)}
     try:
         done = ask_command(
             [str(binary.absolute()), "version"],
             binary.parent,
             _PROBE_WITHIN,
             largest=_LONGEST_VERSION,
-            environ={**ordinary_environment(environ), "PULUMI_SKIP_UPDATE_CHECK": "true"},
+            environ=CommandEnvironment({**given, "PULUMI_SKIP_UPDATE_CHECK": "true"}),
         )
     except (OSError, ValueError):
         return None

@@ -39,7 +39,7 @@ from scaler.planning.recognition import check_foreign
 from scaler.planning.template import existing_server
 from scaler.records.codec import own_output, read_outputs, server_to_json
 from scaler.support.clock import Clock
-from scaler.support.environment import withheld
+from scaler.support.environment import CommandEnvironment
 from scaler.support.text import LONGEST, one_line
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ class PulumiStack:
 
     def _withheld(self, engine: Engine) -> list[str]:
         """Return the variables of the engine's environment that policy packs do not get."""
-        return withheld(engine.environ, self._spec.env)
+        return sorted(CommandEnvironment.of(engine.environ, self._spec.env).withheld)
 
     def _servers_in(self, by_urn: Mapping[str, T]) -> Iterator[tuple[str, T]]:
         """Return the name and value of each of our servers, from values by URN."""

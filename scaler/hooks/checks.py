@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from scaler.hooks.health import HealthChecker
 from scaler.hooks.readiness import ReadinessChecker
 from scaler.support.clock import Clock
+from scaler.support.environment import CommandEnvironment
 
 TICK_SHARE_S = 1.0
 """How long a tick of a watch waits for a check. One that takes longer goes on, and the next tick has its result."""
@@ -19,9 +19,9 @@ class Checks:
     def __init__(self, share_s: float | None = None) -> None:
         """`share_s` is how long a run waits for a check; None: as long as a check may take."""
         self._share_s = share_s
-        self._opened: tuple[Path, Mapping[str, str], ReadinessChecker, HealthChecker] | None = None
+        self._opened: tuple[Path, CommandEnvironment, ReadinessChecker, HealthChecker] | None = None
 
-    def of(self, folder: Path, environ: Mapping[str, str], clock: Clock) -> tuple[ReadinessChecker, HealthChecker]:
+    def of(self, folder: Path, environ: CommandEnvironment, clock: Clock) -> tuple[ReadinessChecker, HealthChecker]:
         """Return the checkers whose commands run in `folder` with this environment."""
         if self._opened is None or self._opened[:2] != (folder, environ):
             readiness = ReadinessChecker(clock, folder, environ=environ, share_s=self._share_s)

@@ -25,14 +25,14 @@ from typing import Any
 
 from scaler.errors import StateError
 from scaler.hooks import drain_process
-from scaler.hooks.processes import OUTPUT_LENGTH, ended_with, run_command
+from scaler.hooks.processes import OUTPUT_LENGTH, ended_with, failure_of, run_command
 from scaler.hooks.readiness import fill_in
 from scaler.model import Server, StopPolicy
 from scaler.model.drain import Drain, DrainFinding, DrainState
 from scaler.support.clock import Clock, format_time
 from scaler.support.documents import parse_json, read_json
 from scaler.support.durations import format_duration
-from scaler.support.environment import ordinary_environment
+from scaler.support.environment import CommandEnvironment
 from scaler.support.files import FILE, failure_reason, is_below, make_folder, open_file, replace_file
 from scaler.support.text import last_line_of
 from scaler.support.time_limit import GRACE_S, TimeLimit
@@ -81,18 +81,18 @@ class DrainProcesses:
         directory: Path,
         clock: Clock,
         *,
-        environ: Mapping[str, str] | None = None,
+        environ: CommandEnvironment | None = None,
         end_within_s: float = 5.0,
         limit: TimeLimit | None = None,
     ) -> None:
         """`folder` holds the drains' files; `directory` is the working directory of commands,
-        and `environ` their environment; None: that of scaler without its credentials.
+        and `environ` their environment; None: what any command gets of scaler's.
 
         `end_within_s` is how long a drain may take to end after SIGTERM at its deadline, before it is killed.
         `limit` is the time of the run, beyond which no command is waited for.
         """
         self._limit = limit or TimeLimit()
-        self._environ = environ
+        self._environ = environ or CommandEnvironment.of(os.environ)
         self._end_within_s = end_within_s
         self._folder = folder
         self._directory = directory
@@ -151,7 +151,7 @@ class DrainProcesses:
             record = self._read(server, drain) or record
             if record.get("result") is None:
                 return DrainFinding(DrainState.LOST)
-        return _finding(record, drain)
+        return self._finding(record, drain, policy.drain)
 
     def resume(self, server: Server, policy: StopPolicy) -> str | None:
         """End a server's drain, and run the command that takes it back; return what went wrong."""
@@ -190,7 +190,7 @@ class DrainProcesses:
             process = subprocess.Popen(
                 program,
                 cwd="/",
-                env=ordinary_environment(os.environ) if self._environ is None else dict(self._environ),
+                env=dict(self._environ.given),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -240,6 +240,22 @@ class DrainProcesses:
         check.times += 1
         return check.found
 
+    def _finding(self, record: Mapping[str, Any], drain: Drain, command: Sequence[str]) -> DrainFinding:
+        result = record.get("result")
+        if not isinstance(result, dict):
+            return _WORKING
+        code = result.get("code")
+        if code == 0:
+            return DrainFinding(DrainState.DONE)
+        output = last_line_of(str(result.get("output") or ""), OUTPUT_LENGTH)
+        if isinstance(code, int):
+            why = ended_with(code)
+        elif result.get("why") == "deadline":
+            why = f"did not end within {format_duration(drain.until - drain.since)}"
+        else:
+            why = str(result.get("why"))
+        return DrainFinding(DrainState.FAILED, failure_of(why, output, command, self._directory, self._environ))
+
     # -- files ---------------------------------------------------------------------------------
 
     def _file(self, server: Server) -> Path:
@@ -280,23 +296,6 @@ def _load_own(file: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return record if isinstance(record, dict) else None
-
-
-def _finding(record: Mapping[str, Any], drain: Drain) -> DrainFinding:
-    result = record.get("result")
-    if not isinstance(result, dict):
-        return _WORKING
-    code = result.get("code")
-    if code == 0:
-        return DrainFinding(DrainState.DONE)
-    output = last_line_of(str(result.get("output") or ""), OUTPUT_LENGTH)
-    if isinstance(code, int):
-        why = ended_with(code)
-    elif result.get("why") == "deadline":
-        why = f"did not end within {format_duration(drain.until - drain.since)}"
-    else:
-        why = str(result.get("why"))
-    return DrainFinding(DrainState.FAILED, f"{why}: {output}" if output else why)
 
 
 def _lock_of(file: Path) -> Path:

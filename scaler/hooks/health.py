@@ -9,6 +9,7 @@ from pathlib import Path
 
 from scaler.hooks.readiness import CHECK_WITHIN_S, Boot, Check, RunningCheck, boot_key, checks_in
 from scaler.model import CheckReport, CheckResult, Readiness, Server
+from scaler.support.environment import CommandEnvironment
 
 _AT_ONCE = 200
 """How many checks are under way at a time: each has a thread, and may have a process."""
@@ -24,7 +25,7 @@ class HealthChecker:
         self,
         folder: Path,
         checks: Mapping[str, Check] | None = None,
-        environ: Mapping[str, str] | None = None,
+        environ: CommandEnvironment | None = None,
         share_s: float | None = None,
     ) -> None:
         """`checks` adds kinds of checks, or replaces some; commands run in `folder`, with `environ`.

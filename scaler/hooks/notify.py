@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from scaler.hooks.messages import Payload, tell
 from scaler.hooks.processes import CommandProcess, cannot_be_run
 from scaler.model import NotifyTarget
+from scaler.support.environment import CommandEnvironment
 
 _ATTEMPT_WITHIN_S = 5.0
 _RETRY_AFTER_S = 1.0
@@ -37,7 +38,7 @@ class Notifier:
         folder: Path,
         warn: Callable[[str], None],
         linger_s: float = _LINGER_S,
-        environ: Mapping[str, str] | None = None,
+        environ: CommandEnvironment | None = None,
         services: Mapping[str, str] | None = None,
     ) -> None:
         """`folder` is the working directory of commands, and `environ` their environment.
@@ -77,7 +78,7 @@ class _Sender:
         target: NotifyTarget,
         folder: Path,
         warn: Callable[[str], None],
-        environ: Mapping[str, str] | None,
+        environ: CommandEnvironment | None,
         services: Mapping[str, str],
     ) -> None:
         # Only the host: a webhook's path and query often hold its secret.

@@ -10,12 +10,13 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from scaler.support.environment import ordinary_environment
+from scaler.hooks.missing import missed_variables
+from scaler.support.environment import CommandEnvironment
 from scaler.support.text import last_line_of
 
 OUTPUT_LENGTH = 500
@@ -97,14 +98,16 @@ class CommandProcess:
     """
 
     def __init__(
-        self, words: Sequence[str], folder: Path, given: bytes = b"", *, environ: Mapping[str, str] | None = None
+        self, words: Sequence[str], folder: Path, given: bytes = b"", *, environ: CommandEnvironment | None = None
     ) -> None:
         """Start it in `folder` with `given` on standard input. Raises OSError or ValueError if it cannot start.
 
-        `environ` None: this process's environment without its credentials.
+        `environ` None: what any command gets of this process's environment.
         """
+        self._words, self._folder = words, folder
+        self._environ = environ or CommandEnvironment.of(os.environ)
         self._output = _Output(largest=_TAIL, keep_end=True)
-        self._process = _start(words, folder, environ, self._output, self._output, given)
+        self._process = _start(words, folder, self._environ, self._output, self._output, given)
 
     def ended(self) -> int | None:
         """Return its exit code, or None while it runs."""
@@ -128,7 +131,7 @@ class CommandProcess:
         if code == 0:
             return None
         problem = f"did not end within {within_s:g}s" if code is None else ended_with(code)
-        return f"{problem}: {output}" if output else problem
+        return failure_of(problem, output, self._words, self._folder, self._environ)
 
     def _wait(self, seconds: float) -> int | None:
         return _wait(self._process, seconds)
@@ -149,7 +152,7 @@ class CommandResult:
 
 
 def ask_command(
-    words: Sequence[str], folder: Path, within_s: float, *, largest: int, environ: Mapping[str, str] | None = None
+    words: Sequence[str], folder: Path, within_s: float, *, largest: int, environ: CommandEnvironment | None = None
 ) -> CommandResult:
     """Run a command and return its standard output, at most `largest` bytes of it.
 
@@ -157,7 +160,7 @@ def ask_command(
     ValueError if it cannot be started.
     """
     output, errors = _Output(largest=largest, keep_end=False), _Output(largest=_TAIL, keep_end=True)
-    process = _start(words, folder, environ, output, errors)
+    process = _start(words, folder, environ or CommandEnvironment.of(os.environ), output, errors)
     until = time.monotonic() + within_s
     code = None
     while code is None and not output.too_long and (left := until - time.monotonic()) > 0:
@@ -170,7 +173,7 @@ def ask_command(
 
 
 def run_command(
-    words: Sequence[str], folder: Path, within_s: float, *, environ: Mapping[str, str] | None = None
+    words: Sequence[str], folder: Path, within_s: float, *, environ: CommandEnvironment | None = None
 ) -> str | None:
     """Run a command and kill it after `within_s` seconds; return what went wrong, None if it ended with 0."""
     try:
@@ -190,10 +193,17 @@ def ended_with(code: int) -> str:
     return f"ended with {code}" if code >= 0 else f"was ended by signal {-code}"
 
 
+def failure_of(problem: str, output: str, words: Sequence[str], folder: Path, environ: CommandEnvironment) -> str:
+    """Return what went wrong with a command, with what it may have missed and its last output."""
+    if missed := missed_variables(words, folder, environ):
+        problem += f", without {', '.join(missed)} (`env` of the spec hands variables over)"
+    return f"{problem}: {output}" if output else problem
+
+
 def _start(
     words: Sequence[str],
     folder: Path,
-    environ: Mapping[str, str] | None,
+    environ: CommandEnvironment,
     output: _Output,
     errors: _Output,
     given: bytes = b"",
@@ -204,7 +214,7 @@ def _start(
             process = subprocess.Popen(
                 words,
                 cwd=folder,
-                env=ordinary_environment(os.environ) if environ is None else dict(environ),
+                env=dict(environ.given),
                 stdin=standard_input,
                 stdout=output.writer,
                 stderr=errors.writer,

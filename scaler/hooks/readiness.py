@@ -19,6 +19,7 @@ from scaler.errors import ExtensionError
 from scaler.hooks.processes import CommandProcess, cannot_be_run
 from scaler.model import CheckResult, Readiness, Server
 from scaler.support.clock import Clock
+from scaler.support.environment import CommandEnvironment
 from scaler.support.text import LONGEST, named, one_line
 
 CHECK_WITHIN_S = 5.0
@@ -102,7 +103,7 @@ class ReadinessChecker:
         clock: Clock,
         folder: Path,
         checks: Mapping[str, Check] | None = None,
-        environ: Mapping[str, str] | None = None,
+        environ: CommandEnvironment | None = None,
         share_s: float | None = None,
     ) -> None:
         """`checks` adds kinds of checks, or replaces some.
@@ -178,7 +179,7 @@ class ReadinessChecker:
         history.next_at = self._clock.monotonic() + _PAUSE_S
 
 
-def checks_in(folder: Path, environ: Mapping[str, str] | None) -> dict[str, Check]:
+def checks_in(folder: Path, environ: CommandEnvironment | None) -> dict[str, Check]:
     """Return the checks by kind; commands run in `folder` with this environment."""
     return {
         "tcp": _check_tcp,
@@ -267,7 +268,7 @@ def _was_answered(error: BaseException) -> bool:
     return False
 
 
-def _command_check(folder: Path, environ: Mapping[str, str] | None) -> Check:
+def _command_check(folder: Path, environ: CommandEnvironment | None) -> Check:
     def check(how: Readiness, server: Server) -> str | None:
         if not server.private_ip and any("{private_ip}" in word for word in how.command):
             return Unreachable("it has no private address")

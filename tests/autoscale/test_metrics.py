@@ -318,7 +318,8 @@ def python(code: str, **rest: str) -> CommandSource:
 def test_a_command_prints_a_number_or_a_document() -> None:
     assert number(python("print(4.5)")) == 4.5
     assert number(python("print('{\"jobs\": 3}')", pointer="/jobs")) == 3
-    assert number(python("import os; print(len(os.environ['QUEUE']))"), QUEUE="abc") == 3
+    assert number(python("import os; print(len(os.environ['LC_QUEUE']))"), LC_QUEUE="abc") == 3
+    assert "without QUEUE (`env` of the spec" in refusal(python("import os; os.environ['QUEUE']"), QUEUE="abc")
     assert number(python("import os; print(len(os.environ.get('HCLOUD_TOKEN', '')))"), HCLOUD_TOKEN="abc") == 0
 
 

@@ -15,6 +15,10 @@ from typing import ClassVar
 import pytest
 
 import scaler
+from scaler.commands.checks.commands import check_commands
+from scaler.commands.checks.finding import Finding, Level
+from scaler.config.project import Project as Config
+from scaler.config.spec import load
 from scaler.model import Server
 from scaler.model.identity import Identity
 from scaler.model.lifecycle import Status
@@ -414,6 +418,25 @@ def test_what_a_run_would_miss(project: Path, environ: dict[str, str]) -> None:
         assert name == "fine" or found[name]["fix"]
     assert "is no folder" in findings["backend prod"]["message"]
     assert findings["commands prod"]["message"] == "cannot be started: no-such-program"
+
+
+def test_variables_that_a_script_names_and_does_not_get(tmp_path: Path) -> None:
+    (tmp_path / "stacks").mkdir()
+    (tmp_path / "Pulumi.yaml").write_text("name: demo\nruntime: python\n")
+    (tmp_path / "drain.sh").write_text('curl "$DEPLOY_HOST/drain/$1" -H "x: $DEPLOY_KEY" --retry "$RETRIES"\n')
+    environ = {"PATH": os.environ["PATH"], "DEPLOY_HOST": "a.test", "DEPLOY_KEY": "x", "OTHER": "y"}
+    spec = tmp_path / "stacks" / "prod.yaml"
+    stop = "ssh_keys: [], stop: {drain: [sh, drain.sh, '{name}']}"
+
+    def found(more: str) -> list[Finding]:
+        spec.write_text(SPEC.format(endpoint="embedded").replace("type: cx23", f"type: cx23, {stop}") + more)
+        return list(check_commands(Config.find(tmp_path), load(spec, "demo"), environ))
+
+    _, variables = found("env: [DEPLOY_KEY]\n")
+    assert (variables.check, variables.level) == ("variables prod", Level.WARN)
+    assert variables.message == "sh drain.sh {name} names DEPLOY_HOST, and does not get it"
+    assert variables.fix == "If it needs that, write into the spec: env: [DEPLOY_HOST, DEPLOY_KEY]"
+    assert [finding.check for finding in found("env: [DEPLOY_HOST, DEPLOY_KEY]\n")] == ["commands prod"]
 
 
 def test_metrics_that_cannot_be_read_or_look_empty(project: Path, environ: dict[str, str], tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ class MetricRead:
     group: str = ""
     fleet: Fleet | None = None
     named: Collection[str] = ()
-    """The variables with credentials that commands get all the same: `env` of the spec."""
+    """The variables that commands and sources get besides: `env` of the spec."""
     cache: MutableMapping[object, object] = field(default_factory=dict)
     """What a reader keeps from one tick to the next, by keys that begin with its source."""
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from scaler.autoscale.metrics import MetricError, MetricRead, Value
 from scaler.autoscale.metrics.documents import LARGEST, value_in
-from scaler.hooks.processes import ask_command, cannot_be_run
+from scaler.hooks.processes import ask_command, cannot_be_run, failure_of
 from scaler.model.autoscaling import CommandSource
-from scaler.support.environment import ordinary_environment
+from scaler.support.environment import CommandEnvironment
 
 
 def read(source: CommandSource, request: MetricRead) -> Value:
@@ -16,8 +16,8 @@ def read(source: CommandSource, request: MetricRead) -> Value:
     nothing: what the command itself printed counts.
     """
     program = source.command[0]
+    environ = CommandEnvironment.of(request.environ, request.named)
     try:
-        environ = ordinary_environment(request.environ, request.named)
         done = ask_command(source.command, request.directory, request.seconds, largest=LARGEST, environ=environ)
     except (OSError, ValueError) as error:
         raise MetricError(f"{program} {cannot_be_run(error)}") from None
@@ -27,5 +27,7 @@ def read(source: CommandSource, request: MetricRead) -> Value:
         raise MetricError(f"{program} took longer than {request.seconds:g}s")
     if done.code:
         lines = done.errors.decode(errors="replace").strip().splitlines()
-        raise MetricError(f"{program} exited with {done.code}" + (f": {lines[-1]}" if lines else ""))
+        said = lines[-1] if lines else ""
+        why = failure_of(f"exited with {done.code}", said, source.command, request.directory, environ)
+        raise MetricError(f"{program} {why}")
     return value_in(done.output.decode(errors="replace").strip(), source.pointer, source.time_pointer)

@@ -99,8 +99,8 @@ class SpecSchema(BaseModel):
     )
     notify: tuple[NotifySchema, ...] = spec_key("Where events are sent.", default=())
     env: EnvNames = spec_key(
-        "Names of environment variables that commands and policy packs of this spec get although they hold "
-        "credentials, such as HCLOUD_TOKEN or DEPLOY_KEY; without it, they get none of these.",
+        "Names of environment variables that commands and policy packs of this spec get besides what any program "
+        "needs (PATH, HOME, the language, the proxy), such as DEPLOY_HOST or HCLOUD_TOKEN.",
         default=(),
     )
     policies: tuple[Annotated[PolicyPackSchema, BeforeValidator(pack_or_path)], ...] = spec_key(
