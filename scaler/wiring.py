@@ -293,7 +293,7 @@ def _store_of_rolls(
 ) -> DocumentStore | None:
     """Return where the lease of rolls is kept: beside the engine's state, in a folder too."""
     if local := LocalBackend.at(url, project.name, spec.stack):
-        return FolderStore(local.root.parent / ".scaler" / project.name / spec.stack)
+        return FolderStore(local.root.parent, f".scaler/{project.name}/{spec.stack}")
     try:
         return open_store(url, project.name, spec.stack, environ)
     except ScalerError as error:

@@ -161,6 +161,14 @@ class LocalBackend:
         yield from stacks.glob(f"{self.stack}.*")
         yield from self._lock_folder.glob("*")
 
+    def folders(self) -> Iterator[Path]:
+        """Yield the folders below the root that the engine writes in, outer ones first. Not all need exist."""
+        history, backups = (self.root / name / self.project / self.stack for name in ("history", "backups"))
+        for folder in (self._stack_folder, self._lock_folder, history, backups):
+            for step in reversed([folder, *folder.parents]):
+                if step != self.root and step.is_relative_to(self.root):
+                    yield step
+
     def _lock_files(self) -> list[Path]:
         if not is_below(self._lock_folder, self.root):
             return []

@@ -32,7 +32,7 @@ def open_notes(
     store: DocumentStore | None
     if local := LocalBackend.at(url, project, stack):
         folder = local.root.parent
-        store = None if folder.is_relative_to(state_dir) else FolderStore(folder / ".scaler" / project / stack)
+        store = None if folder.is_relative_to(state_dir) else FolderStore(folder, f".scaler/{project}/{stack}")
     else:
         try:
             store = open_store(url, project, stack, environ, patience=patience)

@@ -9,7 +9,7 @@ from pathlib import Path
 from scaler.engine.secrets import settings_folder
 from scaler.errors import StateError
 from scaler.support.documents import read_file
-from scaler.support.files import failure_reason, make_folder, replace_file
+from scaler.support.files import failure_reason, make_folder, make_own_folder, replace_file
 
 _PROJECT_FILE = "Pulumi.yaml"
 
@@ -31,7 +31,7 @@ def work_folder(directory: Path, stack: str, otherwise: Path) -> Path:
 def copied_project(directory: Path, stack: str, folder: Path) -> Path:
     """Copy what the engine reads of a project into `folder`, and return that. StateError if it cannot be copied."""
     try:
-        make_folder(folder / "stacks")
+        make_own_folder(folder / "stacks", folder.parent.parent)
         replace_file(folder / _PROJECT_FILE, read_file(directory / _PROJECT_FILE))
         named = settings_folder(directory)
         for suffix in ("yaml", "yml", "json"):

@@ -33,7 +33,7 @@ from scaler.support.clock import Clock, format_time
 from scaler.support.documents import parse_json, read_json
 from scaler.support.durations import format_duration
 from scaler.support.environment import CommandEnvironment
-from scaler.support.files import FILE, failure_reason, is_below, make_folder, open_file, replace_file
+from scaler.support.files import FILE, failure_reason, is_below, make_own_folder, open_file, replace_file
 from scaler.support.text import last_line_of
 from scaler.support.time_limit import GRACE_S, TimeLimit
 
@@ -211,7 +211,7 @@ class DrainProcesses:
 
     def _write(self, server: Server, content: bytes) -> None:
         try:
-            make_folder(self._folder)
+            make_own_folder(self._folder, self._folder.parent)
             replace_file(self._file(server), content)
         except OSError as error:
             raise StateError(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from scaler.records.store import ConflictError, Stored, StoreUnavailableError
 from scaler.support.documents import read_file
-from scaler.support.files import FILE, failure_reason, make_folder, replace_file
+from scaler.support.files import FILE, failure_reason, make_own_folder, replace_file
 
 _LOCK = ".lock"
 
@@ -17,8 +17,10 @@ _LOCK = ".lock"
 class FolderStore:
     """`store.DocumentStore` in a folder. Its versions are hashes of the content."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, root: Path, folder: str = "") -> None:
+        """Keep the documents in this folder below `root`; no link on the way there is followed."""
+        self._root = root
+        self._folder = root / folder
 
     def read(self, name: str, known: str | None = None) -> Stored | None:
         with self._reported():
@@ -33,7 +35,7 @@ class FolderStore:
 
         with self._reported():
             path = self._folder / name
-            make_folder(path.parent)
+            make_own_folder(path.parent, self._root)
             with filelock.FileLock(self._folder / _LOCK, timeout=10, mode=FILE):
                 there = self._content(name)
                 if (None if there is None else _version(there)) != after:

@@ -18,6 +18,13 @@ def make_folder(folder: Path) -> None:
     folder.mkdir(mode=_FOLDER, parents=True, exist_ok=True)
 
 
+def make_own_folder(folder: Path, root: Path) -> None:
+    """Create a folder below `root` and its parents unless they exist. Raises OSError, also where a link leads to it."""
+    if not is_below(folder, root):
+        raise OSError(errno.ELOOP, "a link leads to it, and it is not followed", str(folder))
+    make_folder(folder)
+
+
 def is_below(folder: Path, root: Path) -> bool:
     """Return whether a folder below `root` is reached without a link: what is removed in it belongs to `root`.
 

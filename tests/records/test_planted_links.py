@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -17,10 +18,13 @@ from scaler.engine.housekeeping import leftovers, remove, surplus
 from scaler.errors import StateError
 from scaler.hooks import drain_process
 from scaler.hooks.drains import DrainProcesses
+from scaler.model import Drain
 from scaler.model.events import Event, EventName
 from scaler.records.event_log import EventLog
+from scaler.records.folder_store import FolderStore
 from scaler.records.run_lock import RunLock
 from scaler.records.state_file import StateFile
+from scaler.records.store import StoreUnavailableError
 from scaler.simulator.world import SimulatedWorld
 from scaler.support.clock import SystemClock
 from scaler.support.files import open_file, replace_file
@@ -171,3 +175,27 @@ def test_init_writes_to_no_link(folder: Path, victim: Path, capsys: pytest.Captu
     assert main(["init", "-C", str(folder)]) == 1
     assert untouched(victim)
     assert "it is a link" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("place", [".scaler", ".scaler/shop", ".scaler/shop/prod"])
+def test_records_beside_the_engine_s_state_follow_no_link(folder: Path, tmp_path: Path, place: str) -> None:
+    theirs = tmp_path / "documents"
+    theirs.mkdir()
+    (folder / place).parent.mkdir(parents=True, exist_ok=True)
+    (folder / place).symlink_to(theirs)
+    with pytest.raises(StoreUnavailableError) as caught:
+        FolderStore(folder, ".scaler/shop/prod").write("lock.json", b"{}")
+    assert "not followed" in caught.value.why
+    assert not list(theirs.iterdir())
+
+
+def test_drains_follow_no_link(folder: Path, tmp_path: Path) -> None:
+    theirs = tmp_path / "documents"
+    theirs.mkdir()
+    (folder / "prod.drains").symlink_to(theirs)
+    clock = SystemClock()
+    drain = Drain(since=clock.now(), until=clock.now() + timedelta(minutes=5))
+    with pytest.raises(StateError) as caught:
+        DrainProcesses(folder / "prod.drains", tmp_path, clock).announce([replace(server(), id="4711", drain=drain)])
+    assert "not followed" in caught.value.why
+    assert not list(theirs.iterdir())
