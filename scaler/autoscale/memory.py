@@ -7,6 +7,7 @@ before a stabilisation window has passed.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -23,6 +24,10 @@ SCHEMA = 1
 
 _LARGEST = 16 << 20
 """Bytes of the file: the numbers of one stabilisation window, for each group."""
+
+
+_MOST_SERVERS = 100_000
+"""More than any group has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,27 +129,41 @@ def _fields(history: History) -> dict[str, Any]:
 
 def _history(fields: Mapping[str, Any]) -> History:
     return History(
-        asked=tuple((parse_time(moment), int(count)) for moment, count in fields["asked"]),
-        count=None if fields["count"] is None else int(fields["count"]),
+        asked=tuple((parse_time(moment), _count(count, most=None)) for moment, count in fields["asked"]),
+        count=None if fields["count"] is None else _count(fields["count"]),
         raised=_moment(fields["raised"]),
         lowered=_moment(fields["lowered"]),
         # Earlier versions saved neither.
         by_hand=_moment(fields.get("by_hand")),
-        meant=None if fields.get("meant") is None else int(fields["meant"]),
+        meant=None if fields.get("meant") is None else _count(fields["meant"]),
         health={
             name: MetricHealth(SampleState(health["state"]), parse_time(health["since"]))
             for name, health in fields["health"].items()
         },
         rates={
             name: Rate(
-                float(rate["finished"]),
+                _figure(rate["finished"]),
                 parse_time(rate["at"]),
                 bool(rate["busy"]),
-                None if rate["per_server"] is None else float(rate["per_server"]),
+                None if rate["per_server"] is None else _figure(rate["per_server"]),
             )
             for name, rate in fields["rates"].items()
         },
     )
+
+
+def _count(value: Any, most: int | None = _MOST_SERVERS) -> int:
+    """Return a number of servers; ValueError for one that no decision has. What a rule asked for has no bound."""
+    count = int(value)
+    if count < 0 or (most is not None and count > most):
+        raise ValueError("a count is out of range")
+    return count
+
+
+def _figure(value: Any) -> float:
+    if not math.isfinite(figure := float(value)):
+        raise ValueError("a figure is not finite")
+    return figure
 
 
 def _text(moment: datetime | None) -> str | None:

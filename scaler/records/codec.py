@@ -59,7 +59,7 @@ def from_json(document: object) -> State:
         cloud=fields.text("cloud"),
         serial=fields.whole_number("serial"),
         updated=parse_time(fields.text("updated")),
-        wanted=fields.whole_numbers("wanted"),
+        wanted=fields.counts("wanted"),
         servers=tuple(server_from_json(server) for server in fields.items("servers")),
         identity=identity_from_json(fields.optional_object("identity")),
         orders=_orders_from_json(fields.optional_object("orders") or {}),
@@ -92,7 +92,7 @@ def orders_from_output(output: object) -> Orders | None:
     if not isinstance(output, Mapping) or "serial" not in output:
         return None
     orders = _orders_from_json(output)
-    return replace(orders, wanted=Fields(output).whole_numbers("wanted"))
+    return replace(orders, wanted=Fields(output).counts("wanted"))
 
 
 def read_outputs(outputs: Mapping[str, object]) -> StackState:
@@ -174,7 +174,7 @@ def _operation_from_json(document: object) -> NamedOperation:
     return NamedOperation(
         command=fields.text("command"),
         since=parse_time(fields.text("since")),
-        counts=fields.whole_numbers("counts"),
+        counts=fields.counts("counts"),
         remove=fields.text_by_name("remove"),
         renew=fields.text_by_name("renew"),
         reboot=fields.text_by_name("reboot"),

@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from decimal import Decimal
+
+_LARGEST = 2**53
+"""The largest whole number that every reader of JSON keeps."""
+
+_MOST = 10**9
+"""More than any price, and than the seconds of any wait."""
+
+_MOST_SERVERS = 100_000
+"""Of a group; a spec and the command line take 10,000, and servers may be added to those that are there."""
 
 
 class MalformedError(ValueError):
@@ -42,8 +52,8 @@ class Fields:
             value = Decimal(text)
         except ArithmeticError as error:
             raise MalformedError(f"`{name}` is not a decimal number") from error
-        if not value.is_finite():
-            raise MalformedError(f"`{name}` is not a finite number")
+        if not value.is_finite() or not 0 <= value <= _MOST:
+            raise MalformedError(f"`{name}` is not a number from 0 to {_MOST}")
         return value
 
     def flag(self, name: str) -> bool:
@@ -63,10 +73,20 @@ class Fields:
     def optional_whole_number(self, name: str) -> int | None:
         return None if self._fields.get(name) is None else self.whole_number(name)
 
-    def whole_numbers(self, name: str) -> dict[str, int]:
+    def seconds(self, name: str) -> timedelta:
+        if (value := self.whole_number(name)) > _MOST:
+            raise MalformedError(f"`{name}` is not a number from 0 to {_MOST}")
+        return timedelta(seconds=value)
+
+    def counts(self, name: str) -> dict[str, int]:
+        """Return numbers of servers by group."""
         if not isinstance(values := self._fields.get(name, {}), Mapping):
             raise MalformedError(f"`{name}` is not an object")
-        return {str(key): _whole_number(f"{name}.{key}", value) for key, value in values.items()}
+        counts = {str(key): _whole_number(f"{name}.{key}", value) for key, value in values.items()}
+        for key, count in counts.items():
+            if count > _MOST_SERVERS:
+                raise MalformedError(f"`{name}.{key}` is not a number of servers")
+        return counts
 
     def text_by_name(self, name: str) -> dict[str, str]:
         if not isinstance(values := self._fields.get(name, {}), Mapping):
@@ -97,4 +117,6 @@ class Fields:
 def _whole_number(name: str, value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise MalformedError(f"`{name}` is not a whole number")
+    if not 0 <= value <= _LARGEST:
+        raise MalformedError(f"`{name}` is not a number of 0 or more that programs keep")
     return value

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
 from typing import Any
 
 from scaler.model.roll import Pace, Roll, RollState, RollTarget
@@ -40,7 +39,7 @@ def pace_from_json(fields: Fields) -> Pace:
         surge=fields.whole_number("surge"),
         unavailable=fields.whole_number("unavailable"),
         canary=fields.whole_number("canary"),
-        bake=timedelta(seconds=fields.whole_number("bake_s")),
+        bake=fields.seconds("bake_s"),
     )
 
 

@@ -365,8 +365,23 @@ def test_the_servers_stay_when_memory_and_records_are_lost(tmp_path: Path) -> No
     assert len(live.ready) == 8
 
 
+REMEMBERED = (
+    '{"schema": 1, "groups": {"worker": {"asked": [], "count": %s, "meant": null, "raised": null, "lowered": null,'
+    ' "by_hand": null, "health": {}, "rates": {}, "logged": ""}}}'
+)
+
+
 @pytest.mark.parametrize(
-    "content", ["", "{", "[]", '{"schema": 2, "groups": {}}', '{"schema": 1, "groups": {"worker": 5}}']
+    "content",
+    [
+        "",
+        "{",
+        "[]",
+        '{"schema": 2, "groups": {}}',
+        '{"schema": 1, "groups": {"worker": 5}}',
+        REMEMBERED % "-1",
+        REMEMBERED % 10**30,
+    ],
 )
 def test_a_damaged_memory_is_replaced(live: Live, content: str) -> None:
     live.tick(jobs=50)

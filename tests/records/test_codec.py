@@ -97,9 +97,9 @@ states = st.builds(
     stack=texts,
     project=texts,
     cloud=texts,
-    serial=st.integers(min_value=0),
+    serial=st.integers(0, 2**53),
     updated=moments,
-    wanted=st.dictionaries(texts, st.integers(min_value=0), max_size=3),
+    wanted=st.dictionaries(texts, st.integers(0, 100_000), max_size=3),
     servers=st.lists(servers, max_size=4).map(tuple),
     orders=st.builds(
         Orders,

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from scaler.errors import StateError
-from scaler.records.codec import to_json
+from scaler.records.codec import server_to_json, to_json
 from scaler.records.state_file import CorruptStateError, StateFile
 from tests.support.records import full_disk, server, state
 
@@ -47,6 +47,19 @@ DAMAGED = [
     pytest.param(json.dumps(to_json(state()) | {"servers": [None]}).encode(), id="server is no object"),
     pytest.param(json.dumps(to_json(state()) | {"wanted": []}).encode(), id="wanted is no object"),
     pytest.param(json.dumps(to_json(state()) | {"stack": "test"}).encode(), id="another stack's"),
+    *(
+        pytest.param(json.dumps(to_json(state(server())) | changed).encode(), id=str(changed)[:40])
+        for changed in (
+            {"wanted": {"worker": -1}},
+            {"wanted": {"worker": 10**30}},
+            {"wanted": {"worker": 200_000}},
+            {"serial": -1},
+            {"serial": 10**30},
+            {"schema": 10**30},
+            {"servers": [{**server_to_json(server()), "currency": "EUR", "price_per_hour": "-1"}]},
+            {"servers": [{**server_to_json(server()), "currency": "EUR", "price_per_hour": "1e999999"}]},
+        )
+    ),
 ]
 
 
