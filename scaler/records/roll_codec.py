@@ -52,8 +52,8 @@ def given_to_json(given: Mapping[str, Any]) -> dict[str, int]:
 def given_from_json(fields: Fields) -> dict[str, Any]:
     """Return what `given_to_json` wrote."""
     numbers = {name: number for name in _NUMBERS if (number := fields.optional_whole_number(name)) is not None}
-    bake = fields.optional_whole_number("bake_s")
-    return numbers if bake is None else {**numbers, "bake": timedelta(seconds=bake)}
+    has_bake = fields.optional_whole_number("bake_s") is not None
+    return {**numbers, "bake": fields.seconds("bake_s")} if has_bake else numbers
 
 
 def _roll_to_json(roll: Roll) -> dict[str, object]:
