@@ -16,7 +16,7 @@ from scaler.config.project import Project
 from scaler.config.spec import load
 from scaler.converge import operate, pausing
 from scaler.converge.counts import all_counts, check_by, known_group, only_group
-from scaler.converge.demand import Demand, Options, Reviewed, order_by_hand, order_by_itself
+from scaler.converge.demand import Demand, Options, Reviewed, order_by_hand, order_by_itself, order_of_plan
 from scaler.converge.ensure import ensure
 from scaler.converge.ports import Ports
 from scaler.errors import UsageError
@@ -143,20 +143,23 @@ class Scaler:
     ) -> Result:
         """Carry out exactly the steps of a plan file that `scaler preview --out` wrote, or nothing.
 
+        The plan of a roll has its first wave, and the size of each later one; `timeout` is then the time of a wave.
         Raises StalePlanError if the plan is older than `max_age`, or made for another world; UsageError if it is for
-        another stack or other groups, or for a roll too.
+        another stack or other groups.
         """
         reviewed = read_plan_file(Path(plan))
         if reviewed.stack != self.stack:
             raise UsageError(f"The plan is for {reviewed.stack}, not for {self.stack}.", fix="Open that stack.")
-        if reviewed.roll is not None:
-            raise UsageError("The plan is of a roll, too.", fix="Carry it out with `scaler apply`.", code="plan_rolls")
         spec = self._spec()
         check_plan_file(reviewed, spec, now=self._clock.now(), max_age=as_time(max_age))
         if set(reviewed.wanted) != set(spec.groups):
             raise UsageError("The groups of the plan are not the groups of the spec.")
-        same = Reviewed(reviewed.steps, reviewed.seen, reviewed.id)
-        options = Options(timeout=as_time(timeout), reviewed=same, resumes=True)
+        order = order_of_plan(reviewed.roll)
+        is_roll = order is not None and not order.by_itself
+        same = Reviewed(reviewed.steps, reviewed.seen, reviewed.id, reviewed.waves)
+        options = Options(timeout=as_time(timeout), reviewed=same, resumes=not is_roll, roll=order)
+        if is_roll:
+            return self._roll_alone(spec, "apply", options)
         return self._ensure(spec, Demand(reviewed.wanted), options, "apply")
 
     def autoscale(self, *, apply: bool = True, wait: bool = False, timeout: Time = TIMEOUT) -> Tick:
@@ -392,21 +395,26 @@ class Scaler:
         bake: Time | None = None,
         **given: int | None,
     ) -> Result:
-        spec, log = self._spec(), _Log()
+        spec = self._spec()
         names = list(spec.groups) if group is None else [known_group(spec, group)]
         pace = {**given, "bake": None if bake is None else as_time(bake)}
         order = order_by_hand(spec, names, pace, do)
         options = replace(options, roll=order)
 
+        if not options.apply:
+            return self._ensure(spec, Demand(as_wanted=True), options, "roll")
+        return self._roll_alone(spec, "roll", options)
+
+    def _roll_alone(self, spec: Spec, what: str, options: Options) -> Result:
+        """Roll while no other run rolls, not even between two waves."""
+
         def use_case(ports: Ports) -> Result:
             return ensure(spec, Demand(as_wanted=True), options, ports)
 
-        if not options.apply:
-            return self._run(spec, "roll", use_case, timeout=options.timeout, looks=True)
         with held_for_roll(
-            self._project, spec, self._environ, self._clock, within=self._lock_timeout, note=log.note
+            self._project, spec, self._environ, self._clock, within=self._lock_timeout, note=_Log().note
         ) as lease:
-            return self._run(spec, "roll", use_case, timeout=options.timeout, lease=lease)
+            return self._run(spec, what, use_case, timeout=options.timeout, lease=lease)
 
     def _ensure(self, spec: Spec, demand: Demand, options: Options, what: str) -> Result:
         return self._run(

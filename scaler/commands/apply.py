@@ -5,23 +5,19 @@ from __future__ import annotations
 import os
 from contextlib import ExitStack
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from scaler.commands.command import Command, common_options
 from scaler.commands.context import Context
 from scaler.commands.options import Duration, LockPolicy, lock_options, timeout_option
+from scaler.commands.printing import print_note
 from scaler.commands.reports import report_options
 from scaler.commands.running import announce, load_stack, run, show
 from scaler.errors import UsageError
 from scaler.model import Result
-
-if TYPE_CHECKING:
-    from scaler.converge.demand import RollOrder
-    from scaler.records.plan_file import PlanFile
 
 
 @click.command(cls=Command)
@@ -54,9 +50,10 @@ def apply(context: Context, plan: Path, max_age: timedelta, timeout: timedelta, 
     if set(reviewed.wanted) != set(spec.groups):
         raise UsageError("The groups of the plan are not the groups of the spec.")
 
+    from scaler.converge.demand import order_of_plan
     from scaler.wiring import held_for_roll
 
-    order = _order_of(reviewed)
+    order = order_of_plan(reviewed.roll)
     is_roll = order is not None and not order.by_itself
 
     def use_case(ports: Any) -> Result:
@@ -76,30 +73,10 @@ def apply(context: Context, plan: Path, max_age: timedelta, timeout: timedelta, 
     with ExitStack() as stack:
         lease = None
         if is_roll:
-            note = partial(click.echo, err=True)
             lease = stack.enter_context(
-                held_for_roll(project, spec, os.environ, context.clock, within=lock.timeout, note=note)
+                held_for_roll(project, spec, os.environ, context.clock, within=lock.timeout, note=print_note)
             )
         result = run(
             context, project, spec, use_case, cause=f"apply {plan.name}", lock=lock, timeout=timeout, lease=lease
         )
         return show(context, result)
-
-
-def _order_of(plan: PlanFile) -> RollOrder | None:
-    """Return what the plan does about rolls. UsageError if that cannot be read."""
-    from scaler.converge.demand import RollOrder
-    from scaler.records.json_fields import Fields
-    from scaler.records.roll_codec import given_from_json, pace_from_json
-
-    if plan.roll is None:
-        return None
-    try:
-        paces = {name: pace_from_json(Fields(pace)) for name, pace in plan.roll["paces"].items()}
-        do = {"roll": "roll", "back": "back"}[plan.roll["do"]]
-        given = given_from_json(Fields(plan.roll.get("given", {})))
-        return RollOrder(paces=paces, given=given, do=do, by_itself=plan.roll["by_itself"])  # type: ignore[arg-type]
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
-        raise UsageError(
-            "What the plan does about rolls cannot be read.", why=str(error), code="plan_invalid"
-        ) from error

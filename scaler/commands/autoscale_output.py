@@ -9,6 +9,7 @@ import click
 
 from scaler.commands.context import Context, Output
 from scaler.commands.document import dump
+from scaler.commands.printing import print_result
 from scaler.commands.reports import keep_result
 from scaler.commands.running import EXIT_CODES
 from scaler.errors import ExitCode
@@ -23,10 +24,16 @@ if TYPE_CHECKING:
 
 def show_nothing(context: Context, spec: Spec) -> None:
     """Print that no group follows its load; that is no error."""
+    keep_result(nothing_result(spec.stack))
     if context.output in (Output.JSON, Output.YAML):
         click.echo(dump(nothing_facts(spec.stack), context.output))
     else:
-        click.echo(nothing_sentence(spec.stack))
+        print_result(nothing_sentence(spec.stack))
+
+
+def nothing_result(stack: str) -> Result:
+    """Return what the reports get of a stack without an `autoscale` block."""
+    return Result(stack=stack, outcome=Outcome.UNCHANGED, groups={})
 
 
 def nothing_facts(stack: str) -> dict[str, object]:
@@ -46,7 +53,7 @@ def show_tick(context: Context, done: Tick) -> None:
         click.echo(dump(tick_facts(done), context.output))
         return
     color = context.colored(sys.stdout)
-    click.echo(tick_text(done, context.output, color=color), color=color)
+    print_result(tick_text(done, context.output, color=color), context.output, color=color)
 
 
 def tick_text(done: Tick, output: Output, *, color: bool) -> str:

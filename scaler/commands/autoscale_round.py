@@ -14,6 +14,7 @@ from scaler.autoscale.tick import Tick, scales
 from scaler.commands.autoscale_output import (
     exit_code_of,
     nothing_facts,
+    nothing_result,
     nothing_sentence,
     result_of,
     tick_facts,
@@ -24,6 +25,7 @@ from scaler.commands.autoscale_watch import make_commons, make_places
 from scaler.commands.context import Context, Output
 from scaler.commands.document import dump
 from scaler.commands.failure import as_markdown, as_text, error_facts, unexpected
+from scaler.commands.printing import print_result
 from scaler.commands.reports import keep_result
 from scaler.commands.round import Round, worst
 from scaler.commands.running import load_stack
@@ -105,8 +107,8 @@ def _outcome(ends: Sequence[_End]) -> str:
 
 
 def _round(ends: Sequence[_End]) -> Round:
-    results = {end.stack: end.error or (result_of(end.tick) if end.tick else None) for end in ends}
-    return Round(_outcome(ends), {stack: result for stack, result in results.items() if result})
+    results = {end.stack: end.error or (result_of(end.tick) if end.tick else nothing_result(end.stack)) for end in ends}
+    return Round(_outcome(ends), results)
 
 
 def _show(context: Context, ends: Sequence[_End]) -> None:
@@ -121,7 +123,7 @@ def _show(context: Context, ends: Sequence[_End]) -> None:
     color = context.colored(sys.stdout)
     head = "## {}" if context.output is Output.MARKDOWN else "== {} =="
     blocks = [f"{head.format(end.stack)}\n\n{_text(end, context.output, color)}" for end in ends]
-    click.echo("\n\n".join(blocks), color=color)
+    print_result("\n\n".join(blocks), context.output, color=color)
 
 
 def _facts(end: _End) -> Mapping[str, object]:

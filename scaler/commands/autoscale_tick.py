@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from scaler.clouds import Cloud
 from scaler.commands.context import Context
 from scaler.commands.options import LockPolicy
-from scaler.commands.running import ask, opened_ports
+from scaler.commands.running import announce, ask, opened_ports
 from scaler.config.project import Project
 from scaler.model import Spec
 
@@ -82,6 +82,7 @@ class Ticker:
                 patient=False,
                 timeout=self.timeout,
                 approve=ask(context, spec, ports) if self.asking else None,
+                announce=None if self.quiet else announce(context, spec, ports),
             )
             memory = Memory.of(ports.records_folder, spec.stack, ports.progress.warn)
             return run_tick(spec, samples, memory, ports, now=now, options=options, prices=self.prices, read=fleet.sent)

@@ -23,6 +23,7 @@ from scaler.autoscale.watch import Duty, Listener, Watch
 from scaler.commands.autoscale_tick import Ticker
 from scaler.commands.context import Context, Output
 from scaler.commands.document import as_json
+from scaler.commands.printing import print_note, print_result
 from scaler.commands.recorded import recorded
 from scaler.commands.running import load_stack
 from scaler.errors import ExitCode, ScalerError, Terminated, UnrecognisedError, UsageError
@@ -66,7 +67,7 @@ def run_watch(ticker: Ticker, spec: Spec, interval: timedelta, listening: PageAd
         loop = _Watches(ticker, interval, exposition).of(spec.stack)
         stack.enter_context(_signals_end(loop))
         loop.run()
-    click.echo("stopped", err=True)
+    print_note("stopped")
     return ExitCode.OK
 
 
@@ -86,7 +87,7 @@ def run_service(
         )
         stack.enter_context(_signals_end(loop))
         loop.run()
-    click.echo("stopped", err=True)
+    print_note("stopped")
     return ExitCode.OK
 
 
@@ -132,7 +133,7 @@ class _Watches:
         """Take part in the stack's lease while the block runs."""
 
         def warn(text: str) -> None:
-            click.echo(f"{label}{text}", err=True)
+            print_note(f"{label}{text}")
 
         # A lock that another run holds for longer must not make this watch stand still.
         lock = replace(ticker.lock, timeout=min(ticker.lock.timeout, self.interval))
@@ -180,7 +181,7 @@ def _exposition(ticker: Ticker, interval: timedelta, listening: PageAddress | No
     is_local = is_loopback(listener.getsockname()[0])
     app = make_app(exposition, records, context.clock, token=token, only_loopback=is_local)
     with PageServer(listener, app) as server:
-        click.echo(f"page on {server.url}/, metrics on {server.url}/metrics", err=True)
+        print_note(f"page on {server.url}/, metrics on {server.url}/metrics")
         yield exposition
 
 
@@ -195,18 +196,18 @@ class _Announcer:
     exposition: Exposition | None
 
     def took_up(self, stack: str) -> None:
-        click.echo(f"{stack}: served from now on", err=True)
+        print_note(f"{stack}: served from now on")
 
     def dropped(self, stack: str) -> None:
         if self.exposition:
             self.exposition.forget(stack)
-        click.echo(f"{stack}: its spec is gone, so its servers are left alone", err=True)
+        print_note(f"{stack}: its spec is gone, so its servers are left alone")
 
     def awaits(self, stacks: Sequence[str]) -> None:
-        click.echo(f"stopping: the ticks of {', '.join(stacks)} are still at work; a second signal ends them", err=True)
+        print_note(f"stopping: the ticks of {', '.join(stacks)} are still at work; a second signal ends them")
 
     def broke(self, stack: str, error: Exception) -> None:
-        click.echo(f"{stack}: Error: its watch ended, and begins again: {_words(error)}", err=True)
+        print_note(f"{stack}: Error: its watch ended, and begins again: {_words(error)}")
 
 
 @contextmanager
@@ -308,10 +309,10 @@ class _Reporter:
             if self.context.output is Output.JSON:
                 click.echo(as_json({"stack": done.stack, **decision_document(decision)}))
             else:
-                click.echo(f"{format_time(decision.at)} {self.label}{name}: {one_line(decision.reason)}")
+                print_result(f"{format_time(decision.at)} {self.label}{name}: {one_line(decision.reason)}")
 
     def _say(self, text: str) -> None:
-        click.echo(f"{self.label}{text}", err=True)
+        print_note(f"{self.label}{text}")
 
     def _report_pause(self, done: Tick) -> None:
         """Print when a pause begins and ends."""
@@ -323,7 +324,7 @@ class _Reporter:
             click.echo(as_json(document))
         else:
             text = one_line(str(done.pause or "autoscaling goes on"))
-            click.echo(f"{format_time(done.at)} {done.stack}: {text}")
+            print_result(f"{format_time(done.at)} {done.stack}: {text}")
 
     def _report_health(self, done: Tick) -> None:
         """Warn once of servers that cannot be checked, or are unhealthy and not replaced now."""

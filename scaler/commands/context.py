@@ -74,15 +74,16 @@ class Context:
             return self.color == "always"
         return stream.isatty() and os.environ.get("TERM") != "dumb"
 
-    def width(self, stream: TextIO) -> int | None:
-        """Return the columns of the terminal that this stream is; None if it is none, or does not say."""
-        if not stream.isatty():
-            return None
-        try:
-            columns = os.get_terminal_size(stream.fileno()).columns
-        except (OSError, ValueError):  # ValueError: the stream is closed, or has no descriptor
-            return None
-        return columns or None
+
+def terminal_width(stream: TextIO) -> int | None:
+    """Return the columns of the terminal that a stream is; None if it is none, or does not say."""
+    if not stream.isatty():
+        return None
+    try:
+        columns = os.get_terminal_size(stream.fileno()).columns
+    except (OSError, ValueError):  # ValueError: the stream is closed, or has no descriptor
+        return None
+    return columns or None
 
 
 def context_of(ctx: click.Context) -> Context:

@@ -9,10 +9,12 @@ import click
 
 from scaler.commands.checks import Finding, Level, examine
 from scaler.commands.command import Command, common_options
-from scaler.commands.context import Context, Output
+from scaler.commands.context import Context, Output, terminal_width
 from scaler.commands.document import dump
+from scaler.commands.printing import print_result
 from scaler.errors import ExitCode
 from scaler.output.table import markdown_table
+from scaler.output.width import fit
 from scaler.support.text import one_line, visible
 
 
@@ -37,7 +39,8 @@ def doctor(context: Context) -> int:
     for finding in examine(context, os.environ):
         findings.append(finding)
         if context.output is Output.TEXT:
-            click.echo(_as_text(finding, color=context.colored(sys.stdout)))
+            text = _as_text(finding, color=context.colored(sys.stdout))
+            print_result(fit(text, terminal_width(sys.stdout), _MESSAGE))
     if context.output in (Output.JSON, Output.YAML):
         click.echo(dump({"checks": [_as_facts(finding) for finding in findings]}, context.output))
     elif context.output is Output.MARKDOWN:
@@ -56,10 +59,17 @@ def _as_facts(finding: Finding) -> dict[str, object]:
     }
 
 
+_LEVEL, _CHECK = 6, 24
+_MESSAGE = _LEVEL + _CHECK
+"""The column where messages begin."""
+
+
 def _as_text(finding: Finding, *, color: bool) -> str:
     paint = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "red"}[finding.level]
     word = click.style(f"{finding.level:<4}", fg=paint) if color else f"{finding.level:<4}"
-    lines = f"{one_line(finding.check):<22}  {visible(finding.message)}".splitlines()
+    first, *others = visible(finding.message).splitlines() or [""]
+    lines = [f"{word}  {one_line(finding.check):<22}  {first}", *(" " * _MESSAGE + line for line in others)]
     if finding.fix:
-        lines += f"{'fix':<22}  {visible(finding.fix)}".splitlines()
-    return f"{word}  " + "\n      ".join(lines)
+        first, *others = visible(finding.fix).splitlines()
+        lines += [f"{'':<{_LEVEL}}{'fix':<22}  {first}", *(" " * _MESSAGE + line for line in others)]
+    return "\n".join(lines)

@@ -10,6 +10,7 @@ import click
 from scaler.commands.command import Command, common_options
 from scaler.commands.context import Context, Output
 from scaler.commands.document import dump
+from scaler.commands.printing import print_note
 from scaler.engine import binary as engine_binary
 
 
@@ -52,7 +53,7 @@ def install_engine(context: Context, *, from_source: bool = False) -> Path:
 
     def report(line: str) -> None:
         if context.verbosity >= 0:
-            click.echo(f"scaler: {line}", err=True)
+            print_note(f"scaler: {line}")
 
     return engine_binary.install(os.environ, report=report, from_source=from_source)
 

@@ -12,6 +12,7 @@ import click
 
 from scaler.clouds import Catalogue, Cloud, InvalidError, Offer
 from scaler.clouds.registry import find_token, find_vendor, known_clouds, open_cloud, token_source
+from scaler.commands.printing import print_note
 from scaler.errors import CredentialsError, ScalerError
 from scaler.model import ImageRef
 from scaler.support.clock import Clock
@@ -88,7 +89,7 @@ def asked(cloud: str | None, environ: Mapping[str, str], clock: Clock) -> FirstS
             return _ask_in_account(chosen, account)
     except ScalerError as error:
         instead = "uses the embedded cloud" if default.is_embedded else "has values to fill in"
-        click.echo(f"{error.what} The spec {instead}.\n  why: {one_line(error.why)}", err=True)
+        print_note(f"{error.what} The spec {instead}.\n  why: {one_line(error.why)}")
         return default
 
 
@@ -114,7 +115,7 @@ def _ask_type(catalogue: Catalogue, location: str, default: str) -> Offer:
         key=lambda offer: (offer.per_month, offer.type),
     )
     for offer in here[:_SHOWN_TYPES]:
-        click.echo(f"  {offer.type:<16} {catalogue.currency} {offer.per_month:.2f} a month, {offer.disk} GB", err=True)
+        print_note(f"  {offer.type:<16} {catalogue.currency} {offer.per_month:.2f} a month, {offer.disk} GB")
     types = [offer.type for offer in here]
     chosen = _choose("Server type", types, default, show=False)
     return next(offer for offer in here if offer.type == chosen)

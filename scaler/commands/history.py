@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 import click
 
 from scaler.commands.command import Command, common_options
 from scaler.commands.completers import complete_server
-from scaler.commands.context import Context, Output
+from scaler.commands.context import Context, Output, terminal_width
 from scaler.commands.document import dump
+from scaler.commands.printing import print_result
 from scaler.commands.recorded import recorded
 from scaler.config.project import Project
 from scaler.errors import UsageError
@@ -20,6 +22,8 @@ from scaler.support.clock import format_time
 from scaler.support.suggestions import nearest
 
 _COLUMNS = ("at", "event", "server", "from", "to", "reason", "cause")
+_DISPENSABLE = ("from", "cause", "to")
+"""The columns that a narrow terminal does without, the first ones first."""
 
 
 @click.command(cls=Command)
@@ -58,7 +62,15 @@ def history(context: Context, server: str | None, limit: int) -> None:
     elif context.output is Output.MARKDOWN:
         click.echo(markdown_table(_COLUMNS, table_of(events)))
     else:
-        click.echo(text_table(_COLUMNS, table_of(events)) if events else "Nothing has happened yet.")
+        width = terminal_width(sys.stdout)
+        # A narrow terminal does without the column of the cause, which is all that the begin of a run says.
+        rows = [
+            [*row[:5], event.reason or ("" if event.server else event.cause) or "-", row[6]]
+            for row, event in zip(table_of(events), events, strict=True)
+        ]
+        print_result(
+            text_table(_COLUMNS, rows, width, dispensable=_DISPENSABLE) if rows else "Nothing has happened yet."
+        )
 
 
 def _check_known(server: str, stack: str, events: Sequence[Event]) -> None:

@@ -16,6 +16,7 @@ from scaler.commands.context import Context, Output
 from scaler.commands.document import dump
 from scaler.commands.engine import install_engine
 from scaler.commands.first_spec import FirstSpec, asked, defaults_of
+from scaler.commands.printing import print_note, print_result
 from scaler.config.strict_yaml import displayed
 from scaler.engine import binary
 from scaler.errors import ScalerError, UnavailableError
@@ -111,12 +112,12 @@ def init(context: Context, cloud: str | None, yes: bool) -> None:
         click.echo(dump({"files": files}, context.output))
     else:
         for path, new in written.items():
-            click.echo(f"{_word(new):<7}  {path}")
+            print_result(f"{_word(new):<7}  {path}")
     has_engine = _has_engine(context, yes=yes)
     if context.interactive and context.verbosity >= 0:
         steps = [] if has_engine else [binary.INSTALL]
         steps += ["scaler preview"] if first.is_embedded else ["scaler doctor", "scaler preview"]
-        click.echo(f"Next: {', then '.join(steps)}", err=True)
+        print_note(f"Next: {', then '.join(steps)}")
 
 
 def _has_engine(context: Context, *, yes: bool) -> bool:

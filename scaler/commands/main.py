@@ -15,10 +15,12 @@ import click
 
 from scaler.commands.answers import take_answers
 from scaler.commands.cli import cli
-from scaler.commands.context import Output
+from scaler.commands.context import Output, terminal_width
 from scaler.commands.failure import as_document, as_text, unexpected
+from scaler.commands.printing import print_note
 from scaler.commands.streams import prepare_streams, settled
-from scaler.errors import ExitCode, HungUp, ScalerError, Terminated
+from scaler.errors import ExitCode, HungUp, ScalerError, Terminated, UsageError
+from scaler.output.width import fit
 from scaler.support.certificates import trust_named_certificates
 from scaler.support.text import named, visible
 
@@ -77,7 +79,7 @@ def _fail(error: ScalerError, arguments: Sequence[str]) -> int:
     if output in (Output.JSON, Output.YAML):
         click.echo(as_document(error, output))
     else:
-        click.echo(as_text(error), err=True)
+        print_note(as_text(error))
     from scaler.commands.github import annotate_error, on_github
 
     if on_github(os.environ):
@@ -88,16 +90,20 @@ def _fail(error: ScalerError, arguments: Sequence[str]) -> int:
 
 
 def _fail_usage(error: click.UsageError, arguments: Sequence[str]) -> int:
-    if isinstance(error, click.exceptions.NoArgsIsHelpError) or _output_of(arguments) not in (Output.JSON, Output.YAML):
-        if not isinstance(error, click.exceptions.NoArgsIsHelpError):
-            said = visible(_said(error, arguments)[:_LONGEST_USAGE])
-            error.format_message = lambda: said  # type: ignore[method-assign]
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
         error.show()
         return ExitCode.USAGE
+    from scaler.commands.reports import report_usage
+
+    said = visible(_said(error, arguments)[:_LONGEST_USAGE])
     path = error.ctx.command_path if error.ctx else "scaler"
-    failure = ScalerError(_said(error, arguments), fix=f"Run: {path} --help", code="usage")
-    failure.exit_code = ExitCode.USAGE
-    return _fail(failure, arguments)
+    failure = UsageError(said, fix=f"Run: {path} --help", code="usage")
+    report_usage(failure, error.ctx.command if error.ctx else None)
+    if _output_of(arguments) in (Output.JSON, Output.YAML):
+        return _fail(failure, arguments)
+    error.format_message = lambda: fit(said, terminal_width(sys.stderr))  # type: ignore[method-assign]
+    error.show()
+    return ExitCode.USAGE
 
 
 def _said(error: click.UsageError, arguments: Sequence[str]) -> str:
@@ -125,7 +131,7 @@ def _interrupted(cause: BaseException | None, arguments: Sequence[str]) -> int:
     if output in (Output.JSON, Output.YAML):
         click.echo(as_document(error, output))
     else:
-        click.echo(sentence(error), err=True)
+        print_note(sentence(error))
     return error.exit_code
 
 

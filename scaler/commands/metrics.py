@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -11,8 +12,9 @@ from typing import TYPE_CHECKING
 import click
 
 from scaler.commands.command import Command, common_options
-from scaler.commands.context import Context, Output
+from scaler.commands.context import Context, Output, terminal_width
 from scaler.commands.document import dump
+from scaler.commands.printing import print_result
 from scaler.commands.running import load_stack
 from scaler.config.project import Project
 from scaler.errors import ExitCode
@@ -102,11 +104,11 @@ def _show(context: Context, spec: Spec, lines: Sequence[MetricLine]) -> None:
     if context.output in (Output.JSON, Output.YAML):
         click.echo(dump({"stack": spec.stack, "metrics": [_document(line) for line in lines]}, context.output))
     elif not lines:
-        click.echo(f"No group of {spec.stack} has a metric.")
+        print_result(f"No group of {spec.stack} has a metric.")
     elif context.output is Output.MARKDOWN:
         click.echo(markdown_table(_HEAD, _rows(lines)))
     else:
-        click.echo(text_table(_HEAD, _rows(lines)))
+        print_result(text_table(_HEAD, _rows(lines), terminal_width(sys.stdout), dispensable=("took", "age")))
 
 
 def _rows(lines: Sequence[MetricLine]) -> list[tuple[str, ...]]:

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 from scaler.commands.changing import How, change, change_options_of_orphans, check
 from scaler.commands.command import Command, common_options
-from scaler.commands.context import Context, Output
+from scaler.commands.context import Context, Output, terminal_width
 from scaler.commands.document import dump
 from scaler.commands.options import LockPolicy
+from scaler.commands.printing import print_result
+from scaler.commands.reports import keep_result
+from scaler.commands.round import PlainResult
 from scaler.commands.running import load_stack, opened_ports
 from scaler.converge import operate
 from scaler.converge.demand import Demand
 from scaler.errors import ExitCode, UsageError
-from scaler.model import Server
+from scaler.model import Outcome, Server
 from scaler.output.table import markdown_table, text_table
 from scaler.records.codec import server_to_json
 
 _COLUMNS = ("name", "group", "status", "type", "location", "ipv4", "id")
+_DISPENSABLE = ("location", "type", "group")
+"""The columns that a narrow terminal does without; the id names a server at the cloud."""
 
 
 @click.command(cls=Command)
@@ -63,13 +70,19 @@ def _list(context: Context, how: How) -> int:
 
 def _show(context: Context, stack: str, found: tuple[Server, ...]) -> None:
     documents = [server_to_json(server) for server in found]
-    if context.output in (Output.JSON, Output.YAML):
-        click.echo(dump({"stack": stack, "orphans": documents}, context.output))
-        return
     rows = [[str(document[name] or "-") for name in _COLUMNS] for document in documents]
-    if context.output is Output.MARKDOWN:
-        click.echo(markdown_table(_COLUMNS, rows))
+    facts: dict[str, object] = {"stack": stack, "orphans": documents}
+    markdown = markdown_table(_COLUMNS, rows)
+    keep_result(PlainResult(stack=stack, outcome=Outcome.UNCHANGED, changed=False, facts=facts, markdown=markdown))
+    if context.output in (Output.JSON, Output.YAML):
+        click.echo(dump(facts, context.output))
         return
-    click.echo(text_table(_COLUMNS, rows) if rows else "No orphans.")
-    if rows and context.interactive:
-        click.echo(f"Keep them: scaler orphans --adopt -s {stack}. Remove them: scaler orphans --delete -s {stack}.")
+    if context.output is Output.MARKDOWN:
+        click.echo(markdown)
+        return
+    if not rows:
+        print_result("No orphans.")
+        return
+    print_result(text_table(_COLUMNS, rows, terminal_width(sys.stdout), dispensable=_DISPENSABLE))
+    if context.interactive:
+        print_result(f"Keep them: scaler orphans --adopt -s {stack}. Remove them: scaler orphans --delete -s {stack}.")

@@ -10,6 +10,7 @@ from scaler.commands.command import Command, common_options
 from scaler.commands.context import Context
 from scaler.commands.options import Duration, LockPolicy, lock_timeout_option
 from scaler.commands.pauses import show_pause
+from scaler.commands.reports import report_options
 from scaler.commands.running import load_stack, run
 from scaler.errors import UsageError
 
@@ -18,6 +19,7 @@ from scaler.errors import UsageError
 @click.option("--for", "length", type=Duration(), metavar="TIME", help="End the pause after this time, such as 1h.")
 @click.option("--reason", default="", metavar="TEXT", help="Why; `scaler status` and the watch show it.")
 @lock_timeout_option
+@report_options
 @common_options
 def pause(context: Context, length: timedelta | None, reason: str, lock: LockPolicy) -> int:
     """Have autoscaling leave the stack alone: no server is created, deleted or repaired by it.

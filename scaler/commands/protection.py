@@ -8,6 +8,7 @@ from scaler.commands.command import Command, common_options
 from scaler.commands.completers import complete_server
 from scaler.commands.context import Context
 from scaler.commands.options import LockPolicy, lock_timeout_option
+from scaler.commands.reports import report_options
 from scaler.commands.running import load_stack, run, show
 from scaler.converge import operate
 
@@ -18,6 +19,7 @@ def protection_command(name: str, *, protected: bool, text: str) -> click.Comman
     @click.command(name, cls=Command, help=text)
     @click.argument("names", nargs=-1, required=True, metavar="NAME ...", shell_complete=complete_server)
     @lock_timeout_option
+    @report_options
     @common_options
     def command(context: Context, names: tuple[str, ...], lock: LockPolicy) -> int:
         project, spec = load_stack(context)

@@ -6,7 +6,6 @@ import os
 from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
-from functools import partial
 
 import click
 
@@ -14,6 +13,7 @@ from scaler.commands.command import Command, common_options
 from scaler.commands.context import Context, Output
 from scaler.commands.document import dump
 from scaler.commands.options import Duration, LockPolicy, lock_timeout_option
+from scaler.commands.printing import print_note, print_result
 from scaler.commands.running import load_stack
 from scaler.config.project import Project
 from scaler.engine import housekeeping
@@ -59,7 +59,7 @@ def prune(context: Context, older_than: timedelta | None, preview: bool, lock: L
     project, spec = load_stack(context)
     age = spec.retention if older_than is None else older_than
     run_lock = RunLock(project.state_dir, spec.stack)
-    note = partial(click.echo, err=True)
+    note = print_note
     with (
         run_lock.held("prune", context.clock, within=lock.timeout, note=note),
         shared_records(project, spec, os.environ, context.clock, note),
@@ -100,4 +100,4 @@ def _show(context: Context, spec: Spec, removed: dict[str, int], size: int, *, p
     else:
         found = ", ".join(f"{number} {kind}" for kind, number in removed.items() if number)
         verb = "Would remove" if preview else "Removed"
-        click.echo(f"{verb} {found}: {size / 1e6:.1f} MB." if found else "Nothing to remove.")
+        print_result(f"{verb} {found}: {size / 1e6:.1f} MB." if found else "Nothing to remove.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import click
@@ -12,10 +13,14 @@ from scaler.commands.command import Command, common_options
 from scaler.commands.completers import complete_group, complete_server
 from scaler.commands.context import Context
 from scaler.commands.options import LockPolicy, lock_options, timeout_option
-from scaler.commands.running import load_stack, require_consent, run, show
+from scaler.commands.printing import print_note
+from scaler.commands.reports import report_options
+from scaler.commands.running import is_watched, load_stack, require_consent, run, show
 from scaler.converge import operate
 from scaler.errors import UsageError
 from scaler.model import Result, Server
+from scaler.output.folding import by_reason
+from scaler.output.words import format_count
 
 
 @click.command(cls=Command)
@@ -26,6 +31,7 @@ from scaler.model import Result, Server
 @click.option("--no-wait", is_flag=True, help="Do not wait until the servers are ready again.")
 @timeout_option
 @lock_options
+@report_options
 @common_options
 def reboot(
     context: Context,
@@ -64,6 +70,7 @@ def reboot(
 
     def use_case(ports: Any) -> Result:
         approve = None if names or yes else _ask(spec.stack, ports)
+        announce = partial(_show_servers, ports) if is_watched(context) else None
         return operate.reboot(
             spec,
             ports,
@@ -73,6 +80,7 @@ def reboot(
             timeout=timeout,
             wait=not no_wait,
             approve=approve,
+            announce=announce,
         )
 
     which = " ".join(sorted(names)) or (f"--group {group}" if group else "all")
@@ -80,10 +88,17 @@ def reboot(
 
 
 def _ask(stack: str, ports: Any) -> Callable[[Sequence[Server]], bool]:
+    """Return what shows the servers to a person and asks whether to go on."""
+
     def approve(servers: Sequence[Server]) -> bool:
-        ports.progress.stop()
-        for server in servers:
-            click.echo(f"  ~ {server.name}  {server.status}", err=True)
-        return click.confirm(f"Reboot {len(servers)} servers of {stack}?", err=True)
+        _show_servers(ports, servers)
+        return click.confirm(f"Reboot {format_count(len(servers), 'server')} of {stack}?", err=True)
 
     return approve
+
+
+def _show_servers(ports: Any, servers: Sequence[Server]) -> None:
+    """Show which servers are rebooted: a line for each, or one for many of the same status."""
+    ports.progress.stop()
+    for names, status in by_reason({server.name: str(server.status) for server in servers}).items():
+        print_note(f"  ~ reboot {names} ({status})")

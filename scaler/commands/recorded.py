@@ -6,16 +6,15 @@ import os
 from collections.abc import Callable
 from datetime import timedelta
 
-import click
-
 from scaler.commands.context import Context
+from scaler.commands.printing import print_note
 from scaler.config.project import Project
 from scaler.records.recorded import Recorded
 from scaler.records.store import PATIENCE
 
 
 def _warn(text: str) -> None:
-    click.echo(f"scaler: warning: {text}", err=True)
+    print_note(f"scaler: warning: {text}")
 
 
 def recorded(

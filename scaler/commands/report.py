@@ -12,6 +12,7 @@ from scaler.commands.command import Command, common_options
 from scaler.commands.context import Context, Output
 from scaler.commands.document import dump
 from scaler.commands.options import Duration
+from scaler.commands.printing import print_note, print_result
 from scaler.commands.recorded import recorded
 from scaler.config.project import Project
 from scaler.support.clock import format_time
@@ -58,6 +59,6 @@ def report(context: Context, since: timedelta, html: Path | None) -> None:
     elif context.output is Output.MARKDOWN:
         click.echo("\n".join(f"- {text}" for text in sentences))
     else:
-        click.echo("\n".join(sentences))
+        print_result("\n".join(sentences))
     if html is not None:
-        click.echo(f"wrote {html}", err=True)
+        print_note(f"wrote {html}")

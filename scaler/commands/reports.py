@@ -22,9 +22,13 @@ from scaler.commands.document import dump
 from scaler.commands.failure import as_document, as_markdown, error_facts, unexpected
 from scaler.commands.github import annotate_error, annotate_result, on_github
 from scaler.commands.interruption import interruption
-from scaler.commands.round import Round
-from scaler.errors import ExitCode, RefusedError, ScalerError
+from scaler.commands.printing import print_note
+from scaler.commands.round import PlainResult, Round
+from scaler.errors import ExitCode, RefusedError, ScalerError, UsageError
 from scaler.model import Action, Result, StepResult
+
+Ended = Result | Round | PlainResult
+"""How a command ended without an error."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -64,7 +68,12 @@ def report_options(command: Callable[P, R]) -> Callable[P, R]:
     def reporting(*args: P.args, **kwargs: P.kwargs) -> R:
         given: dict[str, Any] = {name: kwargs.pop(name) for name in ("summary", "dotenv", "json_file")}
         reports = Reports(**given, environ=os.environ)
-        reports.prepare()
+        try:
+            reports.prepare()
+        except UsageError as error:
+            # None of the files is written: one of them may be a file of the project.
+            Reports(environ=os.environ).write(error, int(error.exit_code))
+            raise
         try:
             code = command(*args, **kwargs)
         except ScalerError as error:
@@ -74,12 +83,12 @@ def report_options(command: Callable[P, R]) -> Callable[P, R]:
             reports.write(stopped := interruption(interrupt), int(stopped.exit_code))
             raise
         except click.ClickException:
-            raise  # A usage error, or the end of the process.
+            raise  # The end of the process, or a usage error, which `report_usage` writes.
         except Exception as error:
             reports.write(unexpected(error), ExitCode.ERROR)
             raise
         result = click.get_current_context().meta.get(_RESULT)
-        if isinstance(result, Result | Round):
+        if isinstance(result, Ended):
             reports.write(result, int(code) if isinstance(code, int) else ExitCode.OK)
         return code
 
@@ -88,7 +97,13 @@ def report_options(command: Callable[P, R]) -> Callable[P, R]:
     return reporting
 
 
-def keep_result(result: Result | Round) -> None:
+def report_usage(error: ScalerError, command: click.Command | None) -> None:
+    """Write the outputs of a step for a command line that cannot be parsed, if its command has reports."""
+    if command and any(parameter.name == "json_file" for parameter in command.params):
+        Reports(environ=os.environ).write(error, int(error.exit_code))
+
+
+def keep_result(result: Ended) -> None:
     """Keep a command's result for the reports."""
     context = click.get_current_context(silent=True)
     if context:
@@ -99,9 +114,9 @@ def keep_result(result: Result | Round) -> None:
 class Reports:
     """The files that one command writes when it ends."""
 
-    summary: Path | None
-    dotenv: Path | None
-    json_file: Path | None
+    summary: Path | None = None
+    dotenv: Path | None = None
+    json_file: Path | None = None
     environ: Mapping[str, str]
 
     def prepare(self) -> None:
@@ -109,7 +124,7 @@ class Reports:
         for path in filter(None, (self.summary, self.dotenv, self.json_file)):
             targets.prepare(path)
 
-    def write(self, ended: Result | ScalerError | Round, code: int) -> None:
+    def write(self, ended: Ended | ScalerError, code: int) -> None:
         """Write the files that the options or the variables of a pipeline ask for."""
         facts = outputs(ended, code)
         markdown = _markdown(ended)
@@ -130,17 +145,26 @@ class Reports:
         return Path(self.environ[variable]) if self.environ.get(variable) else None
 
 
-def _annotations(ended: Result | ScalerError | Round, environ: Mapping[str, str]) -> Iterator[str]:
+def _annotations(ended: Ended | ScalerError, environ: Mapping[str, str]) -> Iterator[str]:
     """Yield an annotation for each violation, failed step and stack with an error; a lone error has its own already."""
     ends = ended.ends.values() if isinstance(ended, Round) else [ended] if isinstance(ended, Result) else []
     for end in ends:
         yield from annotate_result(end) if isinstance(end, Result) else annotate_error(end, environ)
 
 
-def outputs(ended: Result | ScalerError | Round, code: int) -> dict[str, str]:
+def outputs(ended: Ended | ScalerError, code: int) -> dict[str, str]:
     """Return the outputs for later steps, one line each; of an error: outcome, exit code and the error's code."""
     if isinstance(ended, Round):
         return _outputs_of_round(ended, code)
+    if isinstance(ended, PlainResult):
+        changed = "true" if ended.changed else "false"
+        return {
+            "outcome": str(ended.outcome),
+            "exit_code": str(code),
+            "changed": changed,
+            "error": "",
+            "stack": ended.stack,
+        }
     if isinstance(ended, ScalerError):
         outcome = "refused" if isinstance(ended, RefusedError) else "failed"
         changed = "unknown" if ended.code in _IN_THE_MIDDLE else "false"
@@ -180,7 +204,7 @@ def _outputs_of_round(ended: Round, code: int) -> dict[str, str]:
     }
 
 
-def _servers(ended: Result | ScalerError | Round) -> str:
+def _servers(ended: Ended | ScalerError) -> str:
     from scaler.records.codec import server_to_json
 
     results = ended.ends.values() if isinstance(ended, Round) else [ended]
@@ -192,18 +216,22 @@ def _lines(facts: Mapping[str, str]) -> str:
     return "".join(f"{key}={value}\n" for key, value in facts.items())
 
 
-def _markdown(ended: Result | ScalerError | Round) -> str:
+def _markdown(ended: Ended | ScalerError) -> str:
     from scaler.output.render import render
 
+    if isinstance(ended, PlainResult):
+        return ended.markdown + "\n"
     if isinstance(ended, Round):
         return "\n".join(f"## {stack}\n\n{_markdown(end)}" for stack, end in ended.ends.items())
     return (render(ended, "markdown") if isinstance(ended, Result) else as_markdown(ended)) + "\n"
 
 
-def _json(ended: Result | ScalerError | Round) -> str:
+def _json(ended: Ended | ScalerError) -> str:
     from scaler.output.documents import result_document
     from scaler.output.render import render
 
+    if isinstance(ended, PlainResult):
+        return dump(ended.facts, Output.JSON) + "\n"
     if isinstance(ended, Round):
         stacks = {
             stack: result_document(end) if isinstance(end, Result) else {"error": error_facts(end)}
@@ -217,4 +245,4 @@ def _write(path: Path, text: str, mode: str) -> None:
     try:
         targets.write(path, text, append=mode == "a")
     except OSError as error:
-        click.echo(f"scaler: warning: {path} was not written: {error.strerror or error}", err=True)
+        print_note(f"scaler: warning: {path} was not written: {error.strerror or error}")

@@ -8,11 +8,13 @@ from scaler.commands.command import Command, common_options
 from scaler.commands.context import Context
 from scaler.commands.options import LockPolicy, lock_timeout_option
 from scaler.commands.pauses import show_pause
+from scaler.commands.reports import report_options
 from scaler.commands.running import load_stack, run
 
 
 @click.command(cls=Command)
 @lock_timeout_option
+@report_options
 @common_options
 def resume(context: Context, lock: LockPolicy) -> int:
     """End the pause of autoscaling, whether `scaler pause` or `scaler destroy` began it.

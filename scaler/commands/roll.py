@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from scaler.commands.completers import complete_group
 from scaler.commands.context import Context
 from scaler.commands.options import Duration
 from scaler.commands.preview import write_plan
+from scaler.commands.printing import print_note
 from scaler.commands.running import announce, ask, load_stack, require_consent, require_time, run, show
 from scaler.commands.targets import require_free
 from scaler.converge.counts import known_group
@@ -134,6 +134,6 @@ def roll(
         os.environ,
         context.clock,
         within=min(how.lock.timeout, how.timeout),
-        note=partial(click.echo, err=True),
+        note=print_note,
     ) as lease:
         return show(context, rolled(lease))

@@ -1,4 +1,4 @@
-"""How one command ended for several stacks."""
+"""How a command ended whose result is not that of one run: for several stacks, or about something else than servers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from scaler.errors import ExitCode, ScalerError
-from scaler.model import Result
+from scaler.model import Outcome, Result
 
 _SEVERITY = (
     ExitCode.OK,
@@ -36,3 +36,15 @@ class Round:
     outcome: str
     """Of the stack for which it ended worst."""
     ends: Mapping[str, Result | ScalerError]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlainResult:
+    """How a command ended that is not about the number of servers, such as `pause`, for the reports."""
+
+    stack: str
+    outcome: Outcome
+    changed: bool
+    facts: Mapping[str, object]
+    """As the command prints them for programs."""
+    markdown: str

@@ -15,6 +15,7 @@ import click
 from scaler.commands.context import Context
 from scaler.commands.github import log_group
 from scaler.commands.options import LockPolicy
+from scaler.commands.printing import print_note, print_result
 from scaler.commands.reports import keep_result
 from scaler.commands.streams import is_unread, lost_result
 from scaler.config.project import Project
@@ -148,18 +149,10 @@ def show(context: Context, result: Result) -> int:
 
     keep_result(result)
     color = context.colored(sys.stdout)
-    width = context.width(sys.stdout)
-    text = render(
-        result,
-        context.output,
-        color=color,
-        hints=context.interactive,
-        width=width,
-        reasons=context.verbosity > 0,
-    )
-    click.echo(text, color=color)
+    text = render(result, context.output, color=color, hints=context.interactive, reasons=context.verbosity > 0)
+    print_result(text, context.output, color=color)
     if result.outcome is not Outcome.PLANNED and (lost := lost_result()) and not is_unread(lost):
-        click.echo(f"scaler: warning: the result could not be printed: standard output: {lost.strerror}", err=True)
+        print_note(f"scaler: warning: the result could not be printed: standard output: {lost.strerror}")
     return EXIT_CODES[result.outcome]
 
 
@@ -192,9 +185,12 @@ def ask(context: Context, spec: Spec, ports: Any, question: str | None = None) -
 
 def announce(context: Context, spec: Spec, ports: Any) -> Callable[[Plan], None] | None:
     """Return what shows the plan of a run that asks nothing; None where nobody watches, as in a log."""
-    if context.verbosity < 0 or not sys.stderr.isatty():
-        return None
-    return lambda plan: print_plan(context, spec, ports, plan)
+    return (lambda plan: print_plan(context, spec, ports, plan)) if is_watched(context) else None
+
+
+def is_watched(context: Context) -> bool:
+    """Return whether a person sees what is written to standard error, and did not ask for quiet."""
+    return context.verbosity >= 0 and sys.stderr.isatty()
 
 
 def print_plan(context: Context, spec: Spec, ports: Any, plan: Plan) -> None:
@@ -203,5 +199,5 @@ def print_plan(context: Context, spec: Spec, ports: Any, plan: Plan) -> None:
 
     ports.progress.stop()
     color = context.colored(sys.stderr)
-    text = render_plan(plan, spec, "text", color=color, width=context.width(sys.stderr))
-    click.echo(text, err=True, color=color)
+    text = render_plan(plan, spec, "text", color=color)
+    print_note(text, color=color)

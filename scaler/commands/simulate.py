@@ -14,6 +14,7 @@ from scaler.commands.command import Command, common_options
 from scaler.commands.completers import complete_group
 from scaler.commands.context import Context, Output
 from scaler.commands.options import Duration
+from scaler.commands.printing import print_note, print_result
 from scaler.commands.running import load_stack
 from scaler.commands.simulate_inputs import Given, choose_group, group_of, load_specs, make_setting, read_trace
 from scaler.support.text import quoted
@@ -151,7 +152,7 @@ def _write(
         head, *rows = report.table(results)
         click.echo(markdown_table(head, rows))
     else:
-        click.echo(report.chart(results))
+        print_result(report.chart(results))
     for path in (html, json_file):
         if path is not None:
-            click.echo(f"wrote {path}", err=True)
+            print_note(f"wrote {path}")

@@ -9,9 +9,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
 from scaler.commands.context import Context
+from scaler.commands.printing import print_note
 from scaler.config.project import Project
 from scaler.converge.counts import known_group
 from scaler.errors import ScalerError, UsageError
@@ -124,9 +123,9 @@ def _price(context: Context, project: Project, spec: Spec, group: Group, given: 
         with opened_cloud(project, spec, os.environ, context.clock) as cloud:
             catalogue = cloud.catalogue()
     except ScalerError as error:
-        click.echo(f"warning: without prices: {one_line(str(error))}; give --price", err=True)
+        print_note(f"warning: without prices: {one_line(str(error))}; give --price")
         return None
     price = price_of(catalogue, Priced(group.types[0], group.locations[0], group.public_ipv4))
     if price is None:
-        click.echo(f"warning: {group.types[0]} is not sold in {group.locations[0]}; give --price", err=True)
+        print_note(f"warning: {group.types[0]} is not sold in {group.locations[0]}; give --price")
     return price

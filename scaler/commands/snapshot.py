@@ -14,7 +14,10 @@ from scaler.commands.completers import complete_server
 from scaler.commands.context import Context, Output
 from scaler.commands.document import dump
 from scaler.commands.options import LockPolicy, lock_options, timeout_option, yes_option
-from scaler.commands.running import EXIT_CODES, load_stack, require_consent, require_time, run
+from scaler.commands.printing import print_note, print_result
+from scaler.commands.reports import keep_result, report_options
+from scaler.commands.round import PlainResult
+from scaler.commands.running import EXIT_CODES, is_watched, load_stack, require_consent, require_time, run
 from scaler.errors import ExitCode, UsageError
 from scaler.model import Outcome
 from scaler.support.text import one_line
@@ -52,6 +55,7 @@ _WORDS = {
 @yes_option
 @timeout_option
 @lock_options
+@report_options
 @common_options
 def snapshot(
     context: Context,
@@ -98,7 +102,7 @@ def snapshot(
             power_off=power_off,
             timeout=timeout,
             apply=not preview,
-            approve=None if yes or preview else _ask(ports),
+            approve=_approval(context, ports, asking=not yes),
         )
         return take(spec, ports, order)
 
@@ -111,7 +115,16 @@ def snapshot(
         lock=replace(lock, timeout=min(lock.timeout, timeout)),
         looks=preview,
     )
-    click.echo(_render(taken, context.output))
+    keep_result(
+        PlainResult(
+            stack=taken.stack,
+            outcome=taken.outcome,
+            changed=taken.outcome not in (Outcome.PLANNED, Outcome.UNCHANGED),
+            facts=_document(taken),
+            markdown=_render(taken, Output.MARKDOWN),
+        )
+    )
+    print_result(_render(taken, context.output), context.output)
     return ExitCode.ERROR if taken.failures else EXIT_CODES[taken.outcome]
 
 
@@ -128,11 +141,14 @@ def _command(server: str, labels: Mapping[str, str], *, power_off: bool) -> str:
     return " ".join([*words, *(["--power-off"] if power_off else [])])
 
 
-def _ask(ports: Any) -> Callable[[Taken], bool]:
+def _approval(context: Context, ports: Any, *, asking: bool) -> Callable[[Taken], bool]:
+    """Return what shows the plan to a person who watches, and asks whether to go on if that is not known."""
+
     def approve(planned: Taken) -> bool:
-        ports.progress.stop()
-        click.echo(_render(planned, Output.TEXT), err=True)
-        return click.confirm(f"Make a snapshot of {planned.server}?", err=True)
+        if asking or is_watched(context):
+            ports.progress.stop()
+            print_note(_render(planned, Output.TEXT))
+        return not asking or click.confirm(f"Make a snapshot of {planned.server}?", err=True)
 
     return approve
 

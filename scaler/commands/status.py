@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from scaler.commands.command import Command, common_options
-from scaler.commands.context import Context, Output
+from scaler.commands.context import Context, Output, terminal_width
 from scaler.commands.options import Duration
 from scaler.config.project import Project
 from scaler.errors import ExitCode, ScalerError, UsageError
@@ -99,7 +99,7 @@ def _shown(context: Context, project: Project, seen: _Seen) -> str:
 
     states = seen.states
     now, lost = context.clock.now(), stacks_without_spec(project.state_dir, project.stacks())
-    color, width = context.colored(sys.stdout), context.width(sys.stdout)
+    color, width = context.colored(sys.stdout), terminal_width(sys.stdout)
     if len(states) > 1:
         return render_stacks(states, context.output, now=now, lost=lost, color=color, width=width)
     ((stack, state),) = states.items()

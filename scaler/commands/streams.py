@@ -14,9 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO, TypeVar, cast
 
-import click
-
 from scaler.commands.failure import as_text
+from scaler.commands.printing import print_note
 from scaler.errors import ExitCode, ScalerError
 
 T = TypeVar("T")
@@ -97,7 +96,7 @@ def settled(code: int) -> int:
             fix="Free disk space, or write it to another place.",
             code="output_lost",
         )
-        click.echo(as_text(error), err=True)
+        print_note(as_text(error))
     return code or ExitCode.ERROR
 
 

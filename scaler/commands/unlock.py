@@ -14,6 +14,7 @@ import click
 from scaler.commands.command import Command, common_options
 from scaler.commands.context import Context, Output
 from scaler.commands.document import dump
+from scaler.commands.printing import print_note, print_result
 from scaler.commands.running import load_stack
 from scaler.config.project import Project
 from scaler.engine.backend import LocalBackend
@@ -75,7 +76,7 @@ def unlock(context: Context, yes: bool, force: bool) -> int:
             locks.append(_locks_elsewhere(context, project, spec, url))
         _remove(context, spec.stack, locks, yes=yes, force=force)
     if not is_seen and not force:
-        click.echo(f"Scaler does not see the locks in {url.partition(':')[0]}: --force removes them.", err=True)
+        print_note(f"Scaler does not see the locks in {url.partition(':')[0]}: --force removes them.")
     return ExitCode.OK
 
 
@@ -84,7 +85,7 @@ def _open_files(project: Project, spec: Spec, url: str) -> EngineFiles | None:
     try:
         return open_engine_locks(url, project.name, spec.stack, os.environ)
     except ScalerError as error:
-        click.echo(f"scaler: warning: {error} {error.fix}", err=True)
+        print_note(f"scaler: warning: {error} {error.fix}")
         return None
 
 
@@ -132,7 +133,7 @@ def _locks_elsewhere(context: Context, project: Project, spec: Spec, url: str) -
 
     def remove() -> None:
         # Start the engine only after the confirmation.
-        open_engine(run, url, context.clock, partial(click.echo, err=True)).unlock()
+        open_engine(run, url, context.clock, print_note).unlock()
 
     return _Lock("engine", f"whoever has one in {url.partition(':')[0]}", False, remove)
 
@@ -170,7 +171,7 @@ def _ask(context: Context, locks: Sequence[_Lock]) -> None:
             code="consent_missing",
         )
     for line in lines:
-        click.echo(f"  - {line}", err=True)
+        print_note(f"  - {line}")
     click.confirm("Remove?", err=True, abort=True)
 
 
@@ -182,4 +183,4 @@ def _show(context: Context, stack: str, removed: Sequence[_Lock]) -> None:
     elif context.output is Output.MARKDOWN:
         click.echo(markdown_table(("lock", "holder"), rows))
     else:
-        click.echo("\n".join(f"Removed the {kind} lock of {holder}." for kind, holder in rows) or "No lock.")
+        print_result("\n".join(f"Removed the {kind} lock of {holder}." for kind, holder in rows) or "No lock.")

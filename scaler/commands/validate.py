@@ -10,6 +10,7 @@ import click
 from scaler.commands.command import Command, common_options
 from scaler.commands.context import Context, Output
 from scaler.commands.document import dump
+from scaler.commands.printing import print_note, print_result
 from scaler.config.project import Project
 from scaler.errors import InvalidSpecError, Problem
 from scaler.model import Spec
@@ -38,10 +39,10 @@ def validate(context: Context) -> None:
         click.echo(dump({"specs": [_document(spec) for spec in specs]}, context.output))
         return
     for warning in (warning for spec in specs for warning in _warnings(spec)):
-        click.echo(f"scaler: warning: {warning}", err=True)
+        print_note(f"scaler: warning: {warning}")
     for spec in specs:
         groups = ", ".join(f"{group.name} {group.count}" for group in spec.groups.values())
-        click.echo(f"ok  {spec.stack}  {spec.cloud}: {groups}")
+        print_result(f"ok  {spec.stack}  {spec.cloud}: {groups}")
 
 
 def _load_all(paths: list[Path], project: str) -> list[Spec]:

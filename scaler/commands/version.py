@@ -11,6 +11,7 @@ import click
 from scaler.commands.command import Command, common_options
 from scaler.commands.context import Context, Output
 from scaler.commands.document import dump
+from scaler.commands.printing import print_result
 from scaler.engine import binary
 from scaler.errors import UnavailableError
 from scaler.output.table import columns, markdown_table
@@ -49,7 +50,7 @@ def version(context: Context) -> None:
     if context.output is Output.MARKDOWN:
         click.echo(markdown_table(("what", "version"), rows))
         return
-    click.echo("\n".join(columns(rows)))
+    print_result("\n".join(columns(rows)))
 
 
 def _engine() -> str | None:

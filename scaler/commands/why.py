@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -9,16 +10,17 @@ import click
 
 from scaler.commands.command import Command, common_options
 from scaler.commands.completers import complete_server
-from scaler.commands.context import Context, Output
+from scaler.commands.context import Context, Output, terminal_width
 from scaler.commands.document import dump
 from scaler.commands.history import table_of
+from scaler.commands.printing import print_result
 from scaler.commands.recorded import recorded
 from scaler.commands.running import load_stack
 from scaler.errors import UsageError
 from scaler.model import Server
 from scaler.model.events import Event
 from scaler.model.orders import Pause
-from scaler.output.table import markdown_table, text_table
+from scaler.output.table import broken_columns, markdown_table, text_table
 from scaler.output.words import format_age, format_count, format_elapsed
 from scaler.records.codec import event_to_json, pause_to_json, server_to_json
 from scaler.records.explanation import Explanation, RunReport, explain_server
@@ -62,9 +64,10 @@ def why(context: Context, server: str) -> None:
     if context.output is Output.MARKDOWN:
         click.echo(markdown_table(("what", found.server), facts) + "\n\n" + markdown_table(_COLUMNS, rows))
         return
-    click.echo("\n".join(f"{name:<10}{one_line(text)}" for name, text in facts))
+    width = terminal_width(sys.stdout)
+    print_result("\n".join(broken_columns([(f"{name:<8}", one_line(text)) for name, text in facts], width)))
     if rows:
-        click.echo("\n" + text_table(_COLUMNS, rows))
+        print_result("\n" + text_table(_COLUMNS, rows, width, dispensable=("from", "to")))
 
 
 def _facts(found: Explanation, context: Context, pause: Pause | None) -> Iterator[tuple[str, str]]:
@@ -92,6 +95,8 @@ def _record_facts(record: Server, decision: Event | None) -> Iterator[tuple[str,
         yield "health", f"{checks}, last at {format_time(record.health.checked)}: {record.health.problem}"
     if record.protected:
         yield "protected", "by `scaler protect`"
+    if record.delete_protection:
+        yield "protected", "its delete protection is on at the cloud"
     if record.set_aside:
         yield "set aside", "its group label was changed at the cloud"
 

@@ -13,6 +13,8 @@ from scaler.model import Plan, PolicyPack, Server, Spec, Step, World
 from scaler.model.orders import BY_DESTROY, NamedOperation, Orders, Pause
 from scaler.model.roll import Pace, pace_problem
 from scaler.planning.claims import Claim
+from scaler.records.json_fields import Fields
+from scaler.records.roll_codec import given_from_json, pace_from_json
 from scaler.support.time_limit import TimeLimit
 
 
@@ -103,6 +105,21 @@ def order_by_itself(spec: Spec, closed: Mapping[str, str] | None = None) -> Roll
     """Return the order for the groups whose `image_changes` is `roll`; None if there are none."""
     paces = {name: group.roll for name, group in spec.groups.items() if group.image_changes == "roll"}
     return RollOrder(paces=paces, by_itself=True, closed=closed or {}) if paces else None
+
+
+def order_of_plan(roll: Mapping[str, Any] | None) -> RollOrder | None:
+    """Return what a plan file says about rolls; None: nothing. UsageError if that cannot be read."""
+    if roll is None:
+        return None
+    try:
+        paces = {name: pace_from_json(Fields(pace)) for name, pace in roll["paces"].items()}
+        do = {"roll": "roll", "back": "back"}[roll["do"]]
+        given = given_from_json(Fields(roll.get("given", {})))
+        return RollOrder(paces=paces, given=given, do=do, by_itself=roll["by_itself"])  # type: ignore[arg-type]
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise UsageError(
+            "What the plan does about rolls cannot be read.", why=str(error), code="plan_invalid"
+        ) from error
 
 
 @dataclass(frozen=True, slots=True)

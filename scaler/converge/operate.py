@@ -86,6 +86,7 @@ def reboot(
     timeout: timedelta = timedelta(minutes=15),
     wait: bool = True,
     approve: Callable[[Sequence[Server]], bool] | None = None,
+    announce: Callable[[Sequence[Server]], None] | None = None,
 ) -> Result:
     """Reboot the named servers, or all of a group, or all, and wait until they are ready again.
 
@@ -93,7 +94,7 @@ def reboot(
     does not come back, the rest of its group is not rebooted. A repeat goes on with what is left of an unfinished one.
     One that is starting or rebooting is rebooted once as soon as it runs. One in any other status
     is an error that names both if it was named, before anything is done; else it is left alone.
-    `approve` is asked before anything is done.
+    `approve` is asked before anything is done; without it, `announce` gets the servers then.
     """
 
     ports.limit.end_after(timeout)
@@ -116,6 +117,8 @@ def reboot(
             agreed = {server.id for server in servers}
             again = left or _rebootable(operation.knowledge, names, group, ports)
             servers = [server for server in again if server.id in agreed]
+        elif announce:
+            announce(servers)
         if not left:
             operation = _ask(operation, servers, command)
         operation = _reboot(operation, servers, ports, at_once=at_once or bool(names))

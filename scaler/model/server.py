@@ -32,6 +32,8 @@ class Server:
     error: str | None = None
     protected: bool = False
     """Set by `scaler protect`: never choose it for scale-down."""
+    delete_protection: bool = False
+    """Whether its delete protection was on at the cloud when a run last looked."""
     set_aside: bool = False
     """Its group label was changed at the cloud: it is no supply, and left alone."""
     missing_since: datetime | None = None

@@ -18,6 +18,7 @@ from scaler.output.sentences import (
     lost_stack_words,
     order_words,
     plan_summary,
+    protection_word,
     remarks,
     server_remarks,
     service_word,
@@ -106,8 +107,7 @@ def _servers(servers: Iterable[Server], protected: Collection[str] = ()) -> str:
     known = list(servers)
     # Columns that few stacks need are there only where one does.
     private = ["private ip"] if any(server.private_ip for server in known) else []
-    marked = {server.name for server in known if server.protected or server.name in protected}
-    guarded = ["protected"] if marked else []
+    guarded = ["protected"] if any(protection_word(server, protected) for server in known) else []
     service = ["in service"] if any(server.in_service is not None for server in known) else []
     return markdown_table(
         ["server", "group", "status", *service, *guarded, "type", "location", "ipv4", *private, "error"],
@@ -117,7 +117,7 @@ def _servers(servers: Iterable[Server], protected: Collection[str] = ()) -> str:
                 server.group,
                 str(server.status),
                 *([service_word(server)] if service else []),
-                *(["yes" if server.name in marked else ""] if guarded else []),
+                *([protection_word(server, protected)] if guarded else []),
                 server.type or "",
                 server.location or "",
                 server.ipv4 or "",

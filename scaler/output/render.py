@@ -1,7 +1,7 @@
 """Results, plans and the recorded state in the format that a command asks for.
 
-Pure: values in, one text out, without a last newline. `format` is text, json, yaml or markdown; text is
-as wide as `width` at most, the columns of a terminal.
+Pure: values in, one text out, without a last newline. `format` is text, json, yaml or markdown; the text of
+records is as wide as `width` at most, the columns of a terminal.
 """
 
 from __future__ import annotations
@@ -26,12 +26,11 @@ def render(
     *,
     color: bool = False,
     hints: bool = False,
-    width: int | None = None,
     reasons: bool = False,
 ) -> str:
     """Return the result of a run; `hints` adds the next command to the text, `reasons` each step with its reason."""
     if format == "text":
-        return fit(result_text(cleaned(result), color=color, hints=hints, reasons=reasons), width)
+        return result_text(cleaned(result), color=color, hints=hints, reasons=reasons)
     if format == "markdown":
         return result_markdown(cleaned(result))
     return serialize(result_document(result), format)
@@ -46,12 +45,11 @@ def render_plan(
     cost: Cost | None = None,
     color: bool = False,
     hints: bool = False,
-    width: int | None = None,
 ) -> str:
     """Return what a plan would do. `servers` are the records before it, for the documents."""
     result = planned(plan, servers=servers, cost=cost)
     if format == "text":
-        return fit(plan_text(cleaned(result), cloud=spec.cloud, color=color, hints=hints), width)
+        return plan_text(cleaned(result), cloud=spec.cloud, color=color, hints=hints)
     return render(result, format)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import groupby
 
@@ -43,6 +43,8 @@ def headline(result: Result) -> str:
         case Outcome.UNCHANGED:
             if ready < wanted or result.baking:
                 return f"{result.stack}: {ready} of {wanted} ready. Nothing to do but wait."
+            if not result.groups:
+                return f"{result.stack}: nothing to do."
             return f"{result.stack} already has {format_count(ready, 'ready server')}. Nothing to do."
         case Outcome.UNCONFIRMED:
             return f"{result.stack}: {numbers}. Not confirmed: {_unconfirmed(result)}."
@@ -93,6 +95,12 @@ def drain_words(server: Server) -> str | None:
 def service_word(server: Server) -> str:
     """Return whether a server carries its group's `in_service` label; `-` where its group has none."""
     return "-" if server.in_service is None else "yes" if server.in_service else "no"
+
+
+def protection_word(server: Server, named: Collection[str]) -> str:
+    """Return what keeps a server from being removed; empty if nothing does. `named` are those of the spec."""
+    ours = server.protected or server.name in named
+    return " and ".join(word for word, is_on in (("yes", ours), ("at the cloud", server.delete_protection)) if is_on)
 
 
 def plan_summary(result: Result) -> str:

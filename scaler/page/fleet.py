@@ -232,6 +232,8 @@ def _remarks(server: Server) -> Iterator[str]:
         yield f"kept, its drain failed: {server.drain_failed}"
     if server.protected:
         yield "protected"
+    if server.delete_protection:
+        yield "delete protection is on at the cloud"
     if server.set_aside:
         yield "left alone: its group label was changed"
     if server.outdated:

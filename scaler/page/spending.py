@@ -38,8 +38,9 @@ class Spending:
 
     def __str__(self) -> str:
         known = " + ".join(f"{amount:.2f} {currency}" for currency, amount in sorted(self.amounts.items()))
-        left_out = f"{known and ' '}(without {self.unknown} of unknown price)" if self.unknown else ""
-        return f"{known}{left_out}" or "nothing"
+        if not self.unknown:
+            return known or "nothing"
+        return f"{known} (without {self.unknown} of unknown price)" if known else "not known"
 
 
 def spent(state: State | None, events: Iterable[Event], start: datetime, now: datetime) -> Spending:

@@ -100,8 +100,12 @@ def test_a_roll_goes_forward_and_back(hetzner: Project) -> None:
         with pytest.raises(LockedError):
             stack.roll(**pace)
         assert images() == old
-    assert stack.roll(**pace).outcome == "converged"
+    given = ("--surge", "2", "--canary", "0", "--bake", "1s")
+    hetzner.run("roll", "--preview", "--out", "roll.json", *given)
+    assert stack.apply(hetzner.folder / "roll.json").outcome == "converged"
     assert images().isdisjoint(old)
+    with pytest.raises(StalePlanError):
+        stack.apply(hetzner.folder / "roll.json")
     assert stack.abandon_roll().outcome in ("converged", "unchanged")
     assert stack.roll_back("worker").outcome == "converged"
     assert images() == old

@@ -34,6 +34,11 @@ def test_delete_protection_set_in_the_console(hetzner: Project) -> None:
         assert "delete protection" in refused["why"]
     assert hetzner.changes == []
 
+    # Whoever set it, `status` says so, once a run has looked.
+    hetzner.run("status", "--refresh")
+    lines = {line.split()[0]: line for line in hetzner.run("status").stdout.splitlines() if line.startswith("demo-w")}
+    assert {name for name, line in lines.items() if "at the cloud" in line} == {newest}
+
     hetzner.ensure("2")
     assert newest in hetzner.agreed()
     assert len(hetzner.agreed()) == 2

@@ -92,7 +92,7 @@ def test_a_question_tells_who_is_ready_and_a_no_changes_nothing(hetzner: Project
     assert left == [], "a stack that nobody wanted"
     hetzner.ensure("2")
     changes, records = hetzner.changes, hetzner.records
-    for arguments in (("ensure", "3"), ("increase",), ("decrease",), ("remove", "demo-worker-2"), ("destroy",)):
+    for arguments in (("ensure", "3"), ("increase",), ("decrease", "6"), ("remove", "demo-worker-2"), ("destroy",)):
         ran = at_a_terminal(hetzner, "n\n", *arguments)
         assert ran.code == 0
         assert "have 2 ready of 2" in ran.stdout, ran.stdout
@@ -141,6 +141,34 @@ def test_documents_tell_every_failure(served: Project) -> None:
     assert set(failure) == {"code", "message", "why", "fix"}
     assert "no such thing" in failure["why"] + failure["message"]
     assert served.run("status", "-o", "json").document["counts"]["running"] == 1
+
+
+def test_every_end_writes_a_pipelines_files(hetzner: Project) -> None:
+    """Also where nothing scales, the spec is wrong, the command line cannot be read, or no servers are counted."""
+    written = hetzner.folder / "result.json"
+    github = hetzner.folder / "github"
+
+    def run(*arguments: str, code: int = 0) -> tuple[dict[str, Any], dict[str, str]]:
+        github.unlink(missing_ok=True)
+        hetzner.run(*arguments, "--json-file", str(written), code=code, environ={"GITHUB_OUTPUT": str(github)})
+        outputs = dict(line.split("=", 1) for line in github.read_text(encoding="utf-8").splitlines())
+        return json.loads(written.read_text(encoding="utf-8")) if written.exists() else {}, outputs
+
+    for arguments in (("autoscale", "--yes"), ("autoscale", "--all", "--yes")):
+        result, outputs = run(*arguments)
+        assert (result["outcome"], outputs["outcome"], outputs["stack"]) == ("unchanged", "unchanged", "demo")
+    _, outputs = run("ensure", "--yes", "--no-such-option", code=64)
+    assert (outputs["outcome"], outputs["error"], outputs["exit_code"]) == ("failed", "usage", "64")
+    result, outputs = run("pause", "--for", "1h")
+    assert (bool(result["pause"]["until"]), outputs["outcome"]) == (True, "converged")
+    result, outputs = run("orphans")
+    assert (result["orphans"], outputs["changed"]) == ([], "false")
+    hetzner.describe(groups={"worker": {"cuont": 2}})
+    for command in ("autoscale", "reboot", "snapshot", "protect", "roll", "destroy"):
+        names = ("demo-worker-1",) if command in ("snapshot", "protect") else ()
+        consent = () if command == "protect" else ("--yes",)
+        result, outputs = run(command, *names, *consent, code=65)
+        assert (result["error"]["code"], outputs["error"]) == ("spec_invalid", "spec_invalid"), command
 
 
 def test_autoscaling_writes_a_pipelines_files(hetzner: Project) -> None:

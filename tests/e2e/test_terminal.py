@@ -50,6 +50,29 @@ def test_servers_in_natural_order_within_eighty_columns(hetzner: Project) -> Non
     assert list(hetzner.records) == WORKERS
 
 
+def test_who_is_not_asked_sees_the_plan_too(hetzner: Project) -> None:
+    """`ensure --yes` is above; a stack of its own, since a policy would scale that one."""
+    policy = {"metrics": {"load": {"fixed": 15}}, "rules": [{"backlog": {"metric": "load", "per_server": 10}}]}
+    hetzner.describe(groups={"worker": {"count": 1, "type": "cx23", "location": "fsn1", "max": 5, "autoscale": policy}})
+    scaled = shown_by(hetzner, "autoscale", "--yes", "--wait")
+    assert "Plan: 2 to add, 0 to change, 0 to remove." in scaled
+    assert max(map(len, scaled)) <= 80
+    assert "  ~ reboot demo-worker-2 (running)" in shown_by(hetzner, "reboot", "demo-worker-2")
+    assert "  ~ reboot demo-worker-1 (running)" in shown_by(hetzner, "reboot", "--yes", "--at-once")
+    made = "\n".join(shown_by(hetzner, "snapshot", "demo-worker-1", "--yes", columns=120))
+    assert " would be made of demo-worker-1: role=worker" in made
+    assert made.index("would be made of") < made.index("was made of")
+    # A server of nobody's, with the stack's id.
+    labels = hetzner.vendor.labels_of(hetzner.machine("demo-worker-1"))
+    hetzner.world.add_server("hetzner", "demo-worker-7", labels=labels)
+    for columns, left_out in ((60, True), (80, False)):
+        lines = shown_by(hetzner, "orphans", columns=columns)
+        assert any(line.startswith("demo-worker-7") for line in lines)
+        assert any(line.startswith("Too wide for this terminal:") for line in lines) is left_out
+        assert max(map(len, lines)) <= columns
+    assert not any("~ reboot" in line for line in hetzner.run("reboot", "--yes").stderr.splitlines()), "a log"
+
+
 def test_a_signal_at_the_question_ends_with_its_code_and_all_reports(hetzner: Project) -> None:
     with terminal(hetzner, "ensure", "2", "--json-file", "report.json", "--dotenv", "report.env") as (here, process):
         read_until(here, "[y/N]")

@@ -55,6 +55,7 @@ DOCUMENT = {
             "created": None,
             "error": None,
             "protected": False,
+            "delete_protection": False,
             "set_aside": False,
             "missing_since": None,
             "reboot_asked": False,

@@ -75,3 +75,8 @@ def test_long_lines_break_between_words_and_colour_takes_no_room() -> None:
     assert fit(line, None) == line
     address = "https://example.com/a/long/address"
     assert fit(f"see {address} now", 12).splitlines() == ["see", f"  {address}", "  now"]
+
+
+def test_what_follows_hangs_below_its_column_unless_a_word_is_too_long() -> None:
+    assert fit("ok  name  one two three", 17, 10).splitlines() == ["ok  name  one two", " " * 10 + "three"]
+    assert fit("ok  name  one a-long-word", 15, 10).splitlines() == ["ok  name  one", "  a-long-word"]

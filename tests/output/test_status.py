@@ -58,6 +58,16 @@ def status(state: State | None, format: str, **options: Any) -> str:
     return render_status(state, format, stack="prod", now=NOW, **options)
 
 
+def test_status_says_what_protects_a_server() -> None:
+    servers = (server(1, protected=True), server(2, delete_protection=True), server(3), server(4))
+    known = replace(STATE, servers=(*servers, server(5, protected=True, delete_protection=True)))
+    lines = status(known, "text", protected={"prod-worker-4"}).splitlines()
+    column = next(line for line in lines if line.startswith("NAME")).index("PROTECTED")
+    words = [line[column:].split("  ")[0] for line in lines if line.startswith("prod-worker-")]
+    assert words == ["yes", "at the cloud", "-", "yes", "yes and at the cloud"]
+    assert "| prod-worker-2 | worker | running | at the cloud |" in status(known, "markdown")
+
+
 def test_status_shows_the_identity_and_stacks_without_a_spec() -> None:
     url = "https://api.hetzner.cloud/v1"
     identity = Identity(id="1d1d1d1d", project="scaler", cloud="hetzner", endpoint=url, account="a-1")

@@ -18,6 +18,29 @@ def test_a_text_table_has_a_heading_and_one_line_per_row() -> None:
     assert text_table(["name", "why"], [["a", "two\nlines"], ["long", "-"]]) == ("NAME  WHY\na     two lines\nlong  -")
 
 
+ROWS = (["09:41", "a", "it is said in five words"], ["09:42", "bb", "-"])
+
+
+def test_a_narrow_table_breaks_its_widest_cells_between_words() -> None:
+    table = text_table(["at", "name", "why"], ROWS, 28).splitlines()
+    assert table == ["AT     NAME  WHY", "09:41  a     it is said in", "             five words", "09:42  bb    -"]
+    assert text_table(["at", "name", "why"], ROWS, 80) == text_table(["at", "name", "why"], ROWS)
+
+
+def test_a_table_that_stays_too_wide_leaves_columns_out_and_says_so() -> None:
+    table = text_table(["at", "name", "why"], ROWS, 28, dispensable=("at", "name")).splitlines()
+    assert table == [
+        "NAME  WHY",
+        "a     it is said in five",
+        "      words",
+        "bb    -",
+        "",
+        "Too wide for this terminal: AT.",
+    ]
+    # What is left is not cut off, even if a word is longer than the terminal.
+    assert text_table(["word"], [["indispensable"]], 5) == "WORD\nindispensable"
+
+
 def test_a_markdown_cell_ends_neither_its_cell_nor_its_line_and_is_no_html() -> None:
     assert markdown_table(["name", "a|b"], [["x", "<b>\n& |"]]) == (
         "| name | a\\|b |\n| --- | --- |\n| x | &lt;b> &amp; \\| |"

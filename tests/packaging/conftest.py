@@ -8,6 +8,7 @@ import sysconfig
 import tarfile
 import venv
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -38,20 +39,22 @@ def wheel(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build("wheel", source, tmp_path_factory.mktemp("wheel"))
 
 
-@pytest.fixture
-def installed(wheel: Path, tmp_path: Path) -> Callable[..., Path]:
-    """Make a virtual environment with the wheel, without an index; returns its folder.
+@pytest.fixture(scope="session")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Make a virtual environment with the wheel, without an index, once for each choice; returns its folder.
 
     The dependencies are this interpreter's own packages, less those that are left out. They are lent by a line of a
     .pth file, which adds a folder but reads none of its .pth files: this checkout is not found there.
     """
 
+    @cache
     def install(*left_out: str) -> Path:
-        folder, lent = tmp_path / "venv", tmp_path / "lent"
+        place = tmp_path_factory.mktemp("installed")
+        folder, lent = place / "venv", place / "lent"
         venv.create(folder, with_pip=False)
         options = ["--no-index", "--no-deps", "--disable-pip-version-check", "--quiet"]
         pip = [sys.executable, "-m", "pip", "--python", str(folder / "bin" / "python"), "install"]
-        run([*pip, *options, wheel], tmp_path)
+        run([*pip, *options, wheel], place)
         lent.mkdir()
         for package in Path(sysconfig.get_path("purelib")).iterdir():
             if package.name.split("-")[0] not in left_out:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -57,6 +60,63 @@ def test_the_installed_wheel_runs_and_finds_its_data(installed: Callable[..., Pa
     run([folder / "bin" / "scaler", "init", "-C", "."], tmp_path)
     schema = packages / "scaler" / "config" / "schema" / "spec.schema.json"
     assert (tmp_path / "stacks" / "spec.schema.json").read_bytes() == schema.read_bytes()
+
+
+USER_PROGRAM = """\
+from datetime import timedelta
+
+from scaler import Scaler
+from scaler.clouds import Cloud
+from scaler.errors import LimitError, ScalerError
+from scaler.model import Outcome, Result, Server
+
+
+def ready(result: Result) -> list[Server]:
+    return [server for server in result.servers if server.running]
+
+
+def scale(folder: str, number: int, cloud: Cloud) -> int:
+    stack = Scaler(folder, stack="prod", lock_timeout=30)
+    try:
+        result = stack.ensure({"worker": number}, timeout=timedelta(minutes=5), max_change=3)
+    except LimitError as error:
+        raise SystemExit(error.fix) from error
+    except ScalerError:
+        return 1
+    addresses: list[str | None] = [server.ipv4 for server in ready(result)]
+    ages: list[float] = [(event.at - result.servers[0].since).total_seconds() for event in stack.history() if event.at]
+    tick = stack.autoscale(apply=False)
+    wanted: dict[str, int] = {name: decision.count for name, decision in tick.decisions.items()}
+    return len(addresses) + len(ages) + len(wanted) if result.outcome is Outcome.CONVERGED else 1
+
+
+def wrong(stack: Scaler, number: str, server: Server) -> str:
+    stack.ensure({"worker": number})  # dict-item
+    stack.ensure(3, max_changes=3)  # call-arg
+    server.ipv5  # attr-defined
+    return stack.why("prod-worker-1").server
+"""
+"""What a user may write; a comment is the mistake that mypy must find in its line."""
+
+
+def test_a_users_program_is_checked_against_the_packages_types(installed: Callable[..., Path], tmp_path: Path) -> None:
+    """Of an installed package, mypy reads the types only where it says that it has them."""
+    (tmp_path / "program.py").write_text(USER_PROGRAM, encoding="utf-8")
+    python = installed() / "bin" / "python"
+    mypy: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "mypy",
+        "--strict",
+        "--python-executable",
+        python,
+        "--cache-dir",
+        os.devnull,
+    ]
+    done = subprocess.run([*mypy, "program.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    found = re.findall(r"program.py:(\d+): error: .* \[(.+)\]", done.stdout)
+    lines = enumerate(USER_PROGRAM.splitlines(), 1)
+    assert found == [(str(number), line.split("  # ")[1]) for number, line in lines if "  # " in line], done.stdout
 
 
 def test_without_the_extra_the_embedded_cloud_says_how_to_install_it(

@@ -70,7 +70,7 @@ def test_a_refused_create_costs_nothing_and_an_unknown_price_is_said() -> None:
     here = server("a", created=NOW - HOUR, since=NOW - HOUR, price=PRICE)
     assert spent(recorded(here), refused, NOW - 12 * HOUR, NOW).amounts == {"EUR": Decimal("0.01")}
     unknown = spent(recorded(replace(here, price=None)), refused, NOW - 12 * HOUR, NOW)
-    assert str(unknown) == "(without 1 of unknown price)"
+    assert str(unknown) == "not known"
     assert str(spent(None, [], NOW - HOUR, NOW)) == "nothing"
 
 

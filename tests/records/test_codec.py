@@ -186,6 +186,7 @@ def test_document_is_exactly_the_contract() -> None:
                 "created": "2026-11-24T22:09:00Z",
                 "error": None,
                 "protected": False,
+                "delete_protection": False,
                 "set_aside": False,
                 "missing_since": "2026-11-24T22:09:00Z",
                 "reboot_asked": False,
