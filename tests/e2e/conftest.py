@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+import random
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,9 @@ from scaler.simulator import EmbeddedCloud
 from tests.support.profile import IS_CALM, PROFILE
 from tests.support.project import HETZNER, VENDORS, Project, Vendor, wrap_engine
 
+SEED = os.environ.get("SCALER_TEST_CLOUDS", "0")
+"""Which cloud a test that is marked `one_cloud` runs on: any text chooses; `both`: on both, as `make night` does."""
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """On a hostile cloud, let tests end where they are skipped, while processes run that they started."""
@@ -21,12 +25,31 @@ def pytest_configure(config: pytest.Config) -> None:
             config.addinivalue_line("filterwarnings", f"ignore::{category}")
 
 
-def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
-    """On a hostile cloud, skip the tests that only hold on a pleasant one."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """On a hostile cloud, skip the tests that only hold on a pleasant one; leave out the clouds that have no turn."""
+    left_out = [item for item in items if not _has_a_turn(item)]
+    items[:] = [item for item in items if item not in left_out]
+    config.hook.pytest_deselected(items=left_out)
     for item in items:
         mark = item.get_closest_marker("calm")
         if mark and not IS_CALM:
             item.add_marker(pytest.mark.skip(reason=f"not on a {PROFILE} cloud: {mark.args[0]}"))
+
+
+def pytest_report_header() -> str:
+    """Say how the clouds take turns, so that a run can be repeated."""
+    if SEED == "both":
+        return "clouds: both, in every test"
+    return f"clouds: by turns in the tests marked one_cloud, SCALER_TEST_CLOUDS={SEED}; `both` runs these on both"
+
+
+def _has_a_turn(item: pytest.Item) -> bool:
+    """Whether a test runs: of the two of a test that is marked `one_cloud`, the seed chooses one."""
+    if SEED == "both" or not item.get_closest_marker("one_cloud"):
+        return True
+    assert isinstance(item, pytest.Function)
+    name = f"{item.path.name}::{item.originalname} {SEED}"
+    return item.callspec.params["vendor"] is random.Random(name).choice(VENDORS)  # noqa: S311 - a draw that can be repeated
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 
+import pytest
+
 from tests.support.project import Project
 
 
@@ -15,6 +17,7 @@ def pulumi(project: Project, *arguments: str) -> None:
     subprocess.run([str(project.engine), "--non-interactive", *arguments], cwd=project.folder, env=environ, check=True)
 
 
+@pytest.mark.one_cloud
 def test_an_older_checkpoint_a_deleted_entry_and_a_renamed_stack(project: Project) -> None:
     project.ensure("2")
     older = str(project.folder / "older.json")
@@ -44,6 +47,7 @@ def test_an_older_checkpoint_a_deleted_entry_and_a_renamed_stack(project: Projec
     assert project.agreed() == three
 
 
+@pytest.mark.one_cloud
 def test_a_server_that_is_protected_in_the_stack(project: Project) -> None:
     """Pulumi's protection is protection: another server goes, and no later run takes it off."""
     project.ensure("3")
@@ -65,6 +69,7 @@ def test_a_server_that_is_protected_in_the_stack(project: Project) -> None:
     assert project.agreed() == {}
 
 
+@pytest.mark.one_cloud
 def test_a_server_that_is_tainted_in_the_stack(project: Project) -> None:
     """The engine would replace it in whichever operation comes next; it also raises the checkpoint's version."""
     project.ensure("2")

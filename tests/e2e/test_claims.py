@@ -25,6 +25,7 @@ def own_id(project: Project) -> str:
 
 
 @pytest.mark.acceptance("T03")
+@pytest.mark.one_cloud
 def test_two_folders_with_the_same_names(served: Project, tmp_path: Path, engine: Path, cache: Path) -> None:
     first, second = served, Project(tmp_path / "second", served.vendor, engine, cache, served.served)
     first.ensure("2")

@@ -115,6 +115,7 @@ def lose_the_stack(project: Project) -> None:
 
 
 @pytest.mark.acceptance("R08")
+@pytest.mark.one_cloud
 def test_orphans_are_listed_adopted_and_deleted(project: Project) -> None:
     foreign = project.world.add_server(project.vendor.name, "demo-worker-8")
     project.ensure("3")

@@ -31,6 +31,7 @@ def run(project: Project, *arguments: str, code: int = 0) -> Ran:
 
 
 @pytest.mark.acceptance("P01", "P02", "P03", "P04", "P05")
+@pytest.mark.one_cloud
 def test_increase_and_decrease(project: Project) -> None:
     counts = []
     for command in (["increase"], ["increase", "2"], ["decrease"], ["increase"], ["decrease", "2"]):
@@ -153,6 +154,7 @@ def test_a_reboot_asked_for_while_starting(project: Project) -> None:
 
 
 @pytest.mark.acceptance("P10", "P16")
+@pytest.mark.one_cloud
 def test_reboot_twice_in_a_row(project: Project) -> None:
     project.ensure("1")
     project.world.set_knobs(power_s=300)
@@ -222,6 +224,7 @@ def test_only_a_server_that_runs(hetzner: Project, command: str) -> None:
 
 
 @pytest.mark.acceptance("P14", "Q15")
+@pytest.mark.one_cloud
 def test_stop_goes_through_every_status(project: Project) -> None:
     project.describe(groups={"worker": {"stop": {"shutdown_within": "30s"}}})
     project.ensure("3")
@@ -247,6 +250,7 @@ def test_stop_touches_no_other_server(hetzner: Project) -> None:
     assert hetzner.records["demo-worker-3"]["status"] == "stopped"
 
 
+@pytest.mark.one_cloud
 def test_replace_makes_the_new_one_first(project: Project) -> None:
     project.ensure("2")
     two = project.agreed()
@@ -269,6 +273,7 @@ def test_replace_of_one_that_is_off(hetzner: Project) -> None:
     assert hetzner.agreed().keys() == names(1, 3)
 
 
+@pytest.mark.one_cloud
 def test_protect_is_kept_in_the_stack(project: Project) -> None:
     project.ensure("3")
     three = project.agreed()

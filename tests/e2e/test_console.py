@@ -131,6 +131,7 @@ def test_a_server_that_the_vendor_works_on(project: Project) -> None:
     assert project.changes == []
 
 
+@pytest.mark.one_cloud
 def test_servers_that_cannot_be_reached_from_here(project: Project) -> None:
     """The requests of the checks go through a proxy, which answers 503 for every server."""
     check = {"http": "http://{name}.test/health"}

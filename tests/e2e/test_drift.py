@@ -78,6 +78,7 @@ def test_only_a_404_means_gone(hetzner: Project) -> None:
 
 
 @pytest.mark.acceptance("S14")
+@pytest.mark.one_cloud
 def test_lost_and_damaged_state_files(project: Project) -> None:
     project.ensure("2")
     two, records = project.agreed(), project.records

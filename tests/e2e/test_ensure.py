@@ -90,6 +90,7 @@ def test_names_and_defaults(hetzner: Project) -> None:
 
 
 @pytest.mark.acceptance("P07", "P25", "P27", "Q14")
+@pytest.mark.one_cloud
 def test_groups_do_not_touch_each_other(project: Project) -> None:
     other = {"labels": {"role": "other"}, "user_data_inline": "#cloud-config\nhostname: x\n"}
     project.describe(groups={"worker": {}, "other": other})
@@ -119,6 +120,7 @@ def test_groups_do_not_touch_each_other(project: Project) -> None:
 
 @pytest.mark.calm("it looks at servers within the two seconds of their boot")
 @pytest.mark.acceptance("R04", "R05")
+@pytest.mark.one_cloud
 def test_what_is_not_ready_goes_first(project: Project) -> None:
     project.ensure("3")
     ready = project.agreed()

@@ -29,6 +29,7 @@ def fleet(project: Project) -> Project:
 
 
 @pytest.mark.acceptance("Q11")
+@pytest.mark.one_cloud
 def test_names_victims_and_readiness_are_the_functions(fleet: Project) -> None:
     fleet.ensure("4")
     assert sorted(fleet.agreed()) == [f"demo-worker-{number:03}" for number in (1, 2, 3, 4)]
@@ -43,6 +44,7 @@ def test_names_victims_and_readiness_are_the_functions(fleet: Project) -> None:
 
 
 @pytest.mark.acceptance("Q11")
+@pytest.mark.one_cloud
 def test_a_function_that_chooses_what_it_was_not_offered_changes_nothing(fleet: Project) -> None:
     fleet.ensure("3")
     before = len(fleet.changes)
@@ -57,6 +59,7 @@ def test_a_function_that_chooses_what_it_was_not_offered_changes_nothing(fleet: 
 
 
 @pytest.mark.acceptance("Q11")
+@pytest.mark.one_cloud
 def test_a_module_that_is_not_there_is_a_problem_with_its_line(fleet: Project) -> None:
     (fleet.folder / "fleet.py").unlink()
     ran = fleet.run("validate", code=65)

@@ -40,6 +40,7 @@ def fill(ballast: Path) -> None:
             return
 
 
+@pytest.mark.one_cloud
 def test_w18_a_disk_that_is_full_after_two_creates(served: Project, tmp_path: Path) -> None:
     served.world.set_knobs(boot_s=2)
     outputs, document = tmp_path / "outputs.env", tmp_path / "result.json"

@@ -33,6 +33,7 @@ def wait_for_reboots(project: Project, count: int) -> None:
 
 @pytest.mark.calm("how many reboots are under way is exact")
 @pytest.mark.acceptance("P15")
+@pytest.mark.one_cloud
 def test_a_quarter_of_a_group_is_away_at_a_time(project: Project) -> None:
     project.describe(groups=EIGHT)
     project.ensure()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from tests.support.project import DIGITALOCEAN, HETZNER, Project, Vendor
 
 TYPES = {HETZNER.name: ["cx23", "cx33"], DIGITALOCEAN.name: ["s-1vcpu-1gb", "s-1vcpu-2gb"]}
@@ -47,6 +49,7 @@ def test_capacity_that_ends_on_the_way_costs_a_failed_request_and_is_remembered(
     assert len(hetzner.creates) == 5
 
 
+@pytest.mark.one_cloud
 def test_too_many_too_dear_too_much_at_once_and_nothing_at_all_are_refused(project: Project) -> None:
     price = 5.49 + 0.50 if project.vendor is HETZNER else 6.0
     project.ensure("2")

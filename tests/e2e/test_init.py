@@ -65,6 +65,7 @@ def test_without_a_token_init_asks_for_the_cloud_alone(hetzner: Project) -> None
     assert (spec["cloud"], spec["endpoint"]) == ("digitalocean", "embedded")
 
 
+@pytest.mark.one_cloud
 def test_an_account_that_cannot_be_read_leaves_the_embedded_cloud(served: Project, folder: Path) -> None:
     served.world.set_tokens(served.vendor.name, revoked=True)
     with terminal(served, "init", "-C", str(folder), "--cloud", served.vendor.name) as (here, process):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from scaler.simulator import SimulatedWorld
 from scaler.simulator.things import Thing
 from tests.support.project import Project, finish, wait_until
@@ -11,6 +13,7 @@ def add_others(world: SimulatedWorld, project: Project, count: int) -> list[Thin
     return [world.add_server(project.vendor.name, f"demo-worker-{number}") for number in range(1, count + 1)]
 
 
+@pytest.mark.one_cloud
 def test_w20_forty_servers_of_others_have_the_names(project: Project) -> None:
     """At Hetzner names are unique: others are given. At DigitalOcean they are not: the same ones are given."""
     others = {thing.id for thing in add_others(project.world, project, 40)}

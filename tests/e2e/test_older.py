@@ -33,6 +33,7 @@ def older(make_project: Callable[[Vendor], Project], vendor: Vendor) -> Project:
     return project
 
 
+@pytest.mark.one_cloud
 def test_the_state_of_an_older_version_goes_on(older: Project) -> None:
     before = {server["name"]: server["id"] for server in json.loads(older.state_path.read_text())["servers"]}
     assert len(before) == 2

@@ -21,6 +21,7 @@ def test_a_changed_spec_shows_as_a_difference_and_changes_no_server(hetzner: Pro
     assert hetzner.machines == before
 
 
+@pytest.mark.one_cloud
 def test_status_says_which_servers_are_outdated_and_why(project: Project) -> None:
     project.ensure("1")
     project.world.add_snapshot(project.vendor.name, "newer", labels={"role": "worker"}, disk=20)

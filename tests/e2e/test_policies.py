@@ -29,6 +29,7 @@ def violations(document: dict[str, Any]) -> list[tuple[str, str, str | None]]:
     return sorted((found["policy"], found["level"], found["server"]) for found in document["violations"])
 
 
+@pytest.mark.one_cloud
 def test_a_mandatory_violation_refuses_the_run_before_anything_is_asked(governed: Project) -> None:
     with_policies(governed, {"path": PACK, "config": {"allowed-types": {"types": ["another"]}}})
     for command in (["ensure", "--yes"], ["preview"]):
@@ -54,6 +55,7 @@ def test_a_mandatory_violation_refuses_the_run_before_anything_is_asked(governed
     assert len(governed.engine_runs) == engines
 
 
+@pytest.mark.one_cloud
 def test_an_advisory_violation_warns(governed: Project) -> None:
     config = {"largest-stack": {"most": 2}, "required-labels": {"labels": ["team"]}}
     with_policies(governed, {"path": PACK, "level": "advisory", "config": config}, user_data_inline="#cloud-config\n")
@@ -155,6 +157,7 @@ def own_pack(project: Project, program: str = OWN, *, runtime: str = "python", f
     return pack
 
 
+@pytest.mark.one_cloud
 def test_a_users_own_pack_beside_ours(governed: Project) -> None:
     own_pack(governed)
     with_policies(governed, {"path": PACK, "config": {"largest-stack": {"most": 1}}}, "our rules")

@@ -80,6 +80,7 @@ def names(*numbers: int) -> set[str]:
     return {f"demo-worker-{number}" for number in numbers}
 
 
+@pytest.mark.one_cloud
 def test_tcp_servers_are_starting_until_their_port_is_open(project: Project, services: Services) -> None:
     describe(project, {"tcp": services.port})
     # The cloud calls them running at once. That is not enough, however often they are looked at.

@@ -22,6 +22,7 @@ def identities(project: Project) -> list[tuple[str, str]]:
 
 
 @pytest.mark.acceptance("T01")
+@pytest.mark.one_cloud
 def test_refused_ticks_hold_and_say_so_once(project: Project) -> None:
     vendor, world = project.vendor, project.world
     project.describe(groups={"worker": {"count": 2, "max": 5, "autoscale": FOLLOWING}})

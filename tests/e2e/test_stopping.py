@@ -116,6 +116,7 @@ def test_drains_run_in_the_project_folder_once_per_server_that_serves(hetzner: P
 
 
 @pytest.mark.acceptance("S10")
+@pytest.mark.one_cloud
 def test_a_failed_drain_keeps_its_server_where_the_spec_says_so_and_the_run_says_it(project: Project) -> None:
     project.describe(groups={"worker": draining(project, "exit 0", on_drain_failure="keep", shutdown_within="1m")})
     project.ensure()
@@ -177,6 +178,7 @@ def test_a_drain_outlives_its_run_and_the_next_one_finds_its_result(
 
 
 @pytest.mark.acceptance("T10")
+@pytest.mark.one_cloud
 def test_a_draining_server_is_taken_back_before_a_new_one_is_created(project: Project) -> None:
     stop = draining(project, "echo $$ >> pids; sleep 1000")["stop"]
     stop["resume"] = [script(project, "resume.sh", 'echo "$1" >> resumed'), "{name}"]

@@ -49,6 +49,7 @@ def test_a_lock_is_waited_for_no_longer_than_the_run_may_take(hetzner: Project, 
 
 
 @pytest.mark.calm("which requests fail is exact")
+@pytest.mark.one_cloud
 def test_a_cloud_that_says_to_come_back_later_is_left_in_time(project: Project) -> None:
     fault = project.fault("rate_limit", "GET", times=None, headers=LATER)
     ran = project.ensure("2", *SOON, code=4)
@@ -61,6 +62,7 @@ def test_a_cloud_that_says_to_come_back_later_is_left_in_time(project: Project) 
 
 
 @pytest.mark.calm("which requests fail is exact")
+@pytest.mark.one_cloud
 def test_creates_that_must_wait_are_left_to_the_next_run(project: Project) -> None:
     project.fault("rate_limit", "POST", times=None, headers=LATER)
     ran = project.ensure("2", *SOON, code=4)
@@ -71,6 +73,7 @@ def test_creates_that_must_wait_are_left_to_the_next_run(project: Project) -> No
 
 
 @pytest.mark.calm("which requests fail is exact")
+@pytest.mark.one_cloud
 def test_answers_that_do_not_come_end_with_the_time(project: Project) -> None:
     """Neither a list nor a create is asked for again and again."""
     project.fault("hang_forever", "GET", times=None)
@@ -87,6 +90,7 @@ def test_answers_that_do_not_come_end_with_the_time(project: Project) -> None:
 
 
 @pytest.mark.calm("which requests fail is exact")
+@pytest.mark.one_cloud
 def test_a_run_without_the_time_to_prove_a_loss_changes_nothing(project: Project) -> None:
     project.ensure("3")
     three = project.agreed()

@@ -192,6 +192,7 @@ def unlock(project: Project, name: str) -> None:
 
 @pytest.mark.calm("which steps fail is exact")
 @pytest.mark.acceptance("S06", "Q07")
+@pytest.mark.one_cloud
 def test_a_server_that_never_starts_is_recorded_and_replaced_by_the_next_run(project: Project) -> None:
     project.fault(project.vendor.stuck, "POST")
     late = project.ensure("2", "--timeout", "3s", code=4)
@@ -212,6 +213,7 @@ def test_a_server_that_never_starts_is_recorded_and_replaced_by_the_next_run(pro
 
 
 @pytest.mark.acceptance("S06", "Q02")
+@pytest.mark.one_cloud
 def test_a_server_that_never_starts_is_replaced_at_its_deadline(served: Project) -> None:
     """The cloud refuses to delete it as long as it is locked: that is waited for."""
     project = served
