@@ -130,7 +130,8 @@ def open_ports(run: RunSettings, *, clock: Clock, progress: Progress) -> Iterato
         if notes := _open_notes(run):
             stack.callback(notes.close)
         pulumi = _open_stack(run, leases, stack, cloud, account, clock, limit, progress.warn, scratch, notes)
-        readiness, health = (run.checks or Checks()).of(project.directory, commands, clock)
+        checks = run.checks or Checks()
+        readiness, health = checks.of(project.directory, commands, clock)
         yield Ports(
             cloud=cloud,
             stack=pulumi,
@@ -146,7 +147,12 @@ def open_ports(run: RunSettings, *, clock: Clock, progress: Progress) -> Iterato
             readiness=readiness,
             health=health,
             drains=DrainProcesses(
-                project.state_dir / f"{spec.stack}.drains", project.directory, clock, environ=commands, limit=limit
+                project.state_dir / f"{spec.stack}.drains",
+                project.directory,
+                clock,
+                environ=commands,
+                limit=limit,
+                commands=checks.commands,
             ),
             place=place_of(project, spec, run.environ),
             clock=clock,

@@ -18,7 +18,17 @@ from scaler.converge.ports import Ports
 from scaler.converge.record import save
 from scaler.converge.service import PASSING_OR_LOST, put_right
 from scaler.errors import ScalerError, StateError
-from scaler.model import Action, Applied, PlanPhase, Server, Step, StepReport, StepResult
+from scaler.model import (
+    Action,
+    Applied,
+    DrainFinding,
+    DrainState,
+    PlanPhase,
+    Server,
+    Step,
+    StepReport,
+    StepResult,
+)
 from scaler.model.lifecycle import Status
 
 _POWER_ON_AT_ONCE = 10
@@ -160,28 +170,39 @@ def _power_on(steps: Sequence[Step], knowledge: Knowledge, ports: Ports) -> Done
 
 
 def _resume(steps: Sequence[Step], knowledge: Knowledge, ports: Ports) -> Done:
-    """Take draining servers back, several at a time; one that cannot be goes on draining."""
+    """Take draining servers back, several at a time; one that cannot be goes on draining.
 
-    def resume(server: Server) -> str | None:
-        return ports.drains.resume(server, policy_of(server, server.drain, knowledge)) if server.drain else None
+    One whose command goes on is still draining, and the next tick has the result.
+    """
+
+    def resume(server: Server) -> DrainFinding:
+        if server.drain is None:
+            return DrainFinding(DrainState.DONE)
+        return ports.drains.resume(server, policy_of(server, server.drain, knowledge))
 
     if not steps:
         return Done(knowledge=knowledge)
     servers = [knowledge.world.servers[step.server] for step in steps]
     with ThreadPoolExecutor(max_workers=_COMMANDS_AT_ONCE) as pool:
-        problems = list(pool.map(resume, servers))
-    refused = {server.name: f"resume {why}" for server, why in zip(servers, problems, strict=True) if why}
+        found = {server.name: finding for server, finding in zip(servers, pool.map(resume, servers), strict=True)}
+    refused = {name: f"resume {each.why}" for name, each in found.items() if each.state is DrainState.FAILED}
+    pending = {name for name, each in found.items() if each.state is DrainState.WORKING}
     for server in servers:
         if server.name in refused:
             ports.progress.warn(f"{server.name} could not be taken back: {refused[server.name]}")
-        else:
+        elif server.name not in pending:
             back = replace(server.become(Status.RUNNING, knowledge.world.at), drain=None)
             knowledge = knowledge.amend(back)
             ports.progress.server(server.name, back.status, "taken back")
     save(knowledge, ports, steps)
     return Done(
         knowledge=knowledge,
-        reports=tuple(_report(step, step.server not in refused, refused.get(step.server)) for step in steps),
+        reports=tuple(
+            StepReport(step, StepResult.PENDING)
+            if step.server in pending
+            else _report(step, step.server not in refused, refused.get(step.server))
+            for step in steps
+        ),
         resume_refusals=refused,
     )
 

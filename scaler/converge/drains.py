@@ -23,6 +23,7 @@ from scaler.model import (
     Action,
     Drain,
     DrainStage,
+    DrainState,
     Plan,
     PlanPhase,
     Server,
@@ -264,7 +265,7 @@ def forget_ended(knowledge: Knowledge, ports: Ports) -> None:
 
 
 def _start(knowledge: Knowledge, names: Iterable[str], ports: Ports) -> Knowledge:
-    """Start drains; with `drained`, the command that begins one must have ended with 0."""
+    """Start drains; with `drained`, the command that begins one must have ended with 0, now or at a later tick."""
     starting = [
         (server, policy_of(server, server.drain, knowledge))
         for server in map(knowledge.records.__getitem__, names)
@@ -272,11 +273,12 @@ def _start(knowledge: Knowledge, names: Iterable[str], ports: Ports) -> Knowledg
     ]
     if not starting:
         return knowledge
-    failed = ports.drains.start(starting)
-    for server, policy in starting:
-        if server.name in failed:
-            ports.progress.warn(f"{server.name}: the drain command {failed[server.name]}; it is tried again")
-        elif policy.drained and server.drain:
+    found = ports.drains.start(starting)
+    for server, _ in starting:
+        begun = found.get(server.name)
+        if begun and begun.state is DrainState.FAILED:
+            ports.progress.warn(f"{server.name}: the drain command {begun.why}; it is tried again")
+        elif begun and server.drain:
             knowledge = knowledge.amend(replace(server, drain=replace(server.drain, asked=True)))
     return knowledge
 

@@ -135,7 +135,7 @@ class ReadinessChecks(Protocol):
         """Return what was wrong at the last reading that was not good."""
 
     def probe(self, how: Readiness, servers: Sequence[Server]) -> Mapping[str, CheckResult]:
-        """Check each of these servers once and wait for that; the results by name."""
+        """Check each of these servers once and wait for that; the results by name. None at all: the checks go on."""
 
 
 class HealthChecks(Protocol):
@@ -154,8 +154,11 @@ class Drains(Protocol):
     def announce(self, servers: Collection[Server]) -> None:
         """Make it durable that the drains of these servers begin here, before anything else says so."""
 
-    def start(self, drains: Sequence[tuple[Server, StopPolicy]]) -> Mapping[str, str]:
-        """Start drains that do not live; return why some that only begin one failed, by server."""
+    def start(self, drains: Sequence[tuple[Server, StopPolicy]]) -> Mapping[str, DrainFinding]:
+        """Start drains that do not live; return what came of commands that only begin one, by server.
+
+        One that is missing goes on: the next call has its result.
+        """
 
     def look(self, asked: Sequence[tuple[Server, StopPolicy]]) -> None:
         """Ask the checks of these drains that are due, side by side, before each is told of by `find`."""
@@ -163,8 +166,8 @@ class Drains(Protocol):
     def find(self, server: Server, policy: StopPolicy) -> DrainFinding:
         """Return what is known here of a server's drain."""
 
-    def resume(self, server: Server, policy: StopPolicy) -> str | None:
-        """End a server's drain and put it back to work; return what went wrong."""
+    def resume(self, server: Server, policy: StopPolicy) -> DrainFinding:
+        """End a server's drain and put it back to work; working: that goes on, and the next call has its result."""
 
     def keep_only(self, ids: Collection[str]) -> None:
         """End and forget the drains of all servers but these, by cloud id."""

@@ -43,13 +43,14 @@ def give_up_waiting(knowledge: Knowledge, names: Sequence[str], ports: Ports) ->
     or what was accepted and the cloud still denies.
     """
     world, machines = knowledge.world, knowledge.world.machines
-    unreachable = excuse(knowledge.spec, machines, world.servers, names, ports.readiness.probe).unreachable
-    for name in sorted(unreachable):
+    excused = excuse(knowledge.spec, machines, world.servers, names, ports.readiness.probe)
+    spared = excused.unreachable | excused.undecided
+    for name in sorted(excused.unreachable):
         ports.progress.warn(f"{name} {UNREACHABLE} ({ports.readiness.trouble(world.servers[name]) or 'no answer'})")
     for name in names:
         server = knowledge.records[name]
         machine = machines.get(name)
-        if name in unreachable or (machine and (machine.phase in UNSETTLED or not machine.seen)):
+        if name in spared or (machine and (machine.phase in UNSETTLED or not machine.seen)):
             continue
         if server.status in (Status.DELETING, Status.RUNNING):
             continue

@@ -1,24 +1,29 @@
-"""The checks of servers, as one value: of a single run, or of a watch, between whose ticks they go on."""
+"""What is asked about servers, as one value: of a single run, or of a watch, between whose ticks it goes on."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from scaler.hooks.health import HealthChecker
+from scaler.hooks.lasting import LastingCommands
 from scaler.hooks.readiness import ReadinessChecker
 from scaler.support.clock import Clock
 from scaler.support.environment import CommandEnvironment
 
 TICK_SHARE_S = 1.0
-"""How long a tick of a watch waits for a check. One that takes longer goes on, and the next tick has its result."""
+"""How long a tick of a watch waits for a check, or for a command about a server that drains.
+
+One that takes longer goes on, and the next tick has its result.
+"""
 
 
 class Checks:
-    """Opens the checkers of a run; with a `share_s`, the runs of one stack have the same ones."""
+    """Opens the checkers of a run, and has its commands; with a `share_s`, the runs of one stack share them."""
 
     def __init__(self, share_s: float | None = None) -> None:
         """`share_s` is how long a run waits for a check; None: as long as a check may take."""
         self._share_s = share_s
+        self.commands = LastingCommands(share_s)
         self._opened: tuple[Path, CommandEnvironment, ReadinessChecker, HealthChecker] | None = None
 
     def of(self, folder: Path, environ: CommandEnvironment, clock: Clock) -> tuple[ReadinessChecker, HealthChecker]:

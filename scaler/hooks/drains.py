@@ -17,14 +17,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from scaler.errors import StateError
 from scaler.hooks import drain_process
+from scaler.hooks.lasting import Kind, LastingCommands, ServerCommand
 from scaler.hooks.processes import OUTPUT_LENGTH, ended_with, failure_of, run_command
 from scaler.hooks.readiness import fill_in
 from scaler.model import Server, StopPolicy
@@ -47,11 +48,6 @@ _END_WITHIN_S = 3.0
 
 _CHECK_AFTER_S = (2.0, 2.0, 5.0, 10.0)
 """Seconds between two checks of one server by one run; the last value repeats."""
-
-_AT_ONCE = 20
-
-_CHECKS_AT_ONCE = 200
-"""How many commands run at a time."""
 
 _LARGEST_RECORD = 64 << 10
 """Bytes of a drain's file; others may write in the folder too."""
@@ -84,20 +80,23 @@ class DrainProcesses:
         environ: CommandEnvironment | None = None,
         end_within_s: float = 5.0,
         limit: TimeLimit | None = None,
+        commands: LastingCommands | None = None,
     ) -> None:
         """`folder` holds the drains' files; `directory` is the working directory of commands,
         and `environ` their environment; None: what any command gets of scaler's.
 
         `end_within_s` is how long a drain may take to end after SIGTERM at its deadline, before it is killed.
-        `limit` is the time of the run, beyond which no command is waited for.
+        `limit` is the time of the run, beyond which no command is waited for. `commands` has those that begin drains,
+        check them and take servers back; the ticks of a watch share it.
         """
+        self._commands = commands or LastingCommands()
         self._limit = limit or TimeLimit()
         self._environ = environ or CommandEnvironment.of(os.environ)
         self._end_within_s = end_within_s
         self._folder = folder
         self._directory = directory
         self._clock = clock
-        self._checks: dict[tuple[str | None, datetime], _Check] = {}
+        self._checks: dict[tuple[str | None, datetime | None], _Check] = {}
 
     def announce(self, servers: Collection[Server]) -> None:
         """Write the files of drains that begin, before they are recorded anywhere else. StateError if it cannot."""
@@ -106,35 +105,44 @@ class DrainProcesses:
                 _end(self._file(server))
                 self._write(server, _document(server, server.drain))
 
-    def start(self, drains: Sequence[tuple[Server, StopPolicy]]) -> Mapping[str, str]:
-        """Start the drains of these servers and return why some could not be, by server.
+    def start(self, drains: Sequence[tuple[Server, StopPolicy]]) -> Mapping[str, DrainFinding]:
+        """Start the drains of these servers; return what came of those with a check, `drained`, by server.
 
-        A server with a check, `drained`, gets its drain command now, which must end with 0.
+        Such a server gets its drain command now, which must end with 0.
         """
         asked = [(server, policy) for server, policy in drains if policy.drained]
-        with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
-            answers = list(pool.map(lambda one: self._run(one[1].drain, one[0], _BEGIN_WITHIN_S), asked))
-        failed = {server.name: why for (server, _), why in zip(asked, answers, strict=True) if why}
-        launched = [(server, self._launch(server, policy.drain)) for server, policy in drains if not policy.drained]
+        found = self._carry_out("drain", [(server, policy.drain) for server, policy in asked], _BEGIN_WITHIN_S)
+        # One that is being taken back must not drain meanwhile: its drain is found lost, and started by a later run.
+        to_launch = [
+            (server, policy)
+            for server, policy in drains
+            if not policy.drained and not self._commands.is_busy(server.id or "")
+        ]
+        launched = [(server, self._launch(server, policy.drain)) for server, policy in to_launch]
         for server, process in launched:
             if process is not None:
                 process.communicate()
                 if process.returncode not in (0, drain_process.ANOTHER_DRAINS):
                     self._fail(server, "cannot be run: its process did not start")
-        return failed
+        return found
 
     def look(self, asked: Sequence[tuple[Server, StopPolicy]]) -> None:
         """Ask the checks of these drains that are due, all side by side: one that hangs holds no other up."""
-        due = [(server, policy) for server, policy in asked if policy.drained and server.drain and server.drain.asked]
-        if not due:
-            return
-        with ThreadPoolExecutor(max_workers=min(len(due), _CHECKS_AT_ONCE)) as pool:
-            list(pool.map(lambda one: self.find(*one), due))
-        # The first ones must not be due again when the last one has answered.
-        soon = self._clock.monotonic() + _CHECK_AFTER_S[0]
+        due = [
+            (server, policy.drained)
+            for server, policy in asked
+            if policy.drained and server.drain and server.drain.asked and self._is_due(server)
+        ]
+        found = self._carry_out("drained", due, _CHECK_WITHIN_S)
+        now = self._clock.monotonic()
         for server, _ in due:
-            check = self._checks[server.id, server.drain.since]  # type: ignore[union-attr]
-            check.next_at = max(check.next_at, soon)
+            check = self._check_of(server)
+            if answer := found.get(server.name):
+                check.found = (
+                    answer if answer.state is DrainState.DONE else DrainFinding(DrainState.WORKING, answer.why)
+                )
+            check.next_at = now + _CHECK_AFTER_S[min(check.times, len(_CHECK_AFTER_S) - 1)]
+            check.times += 1
 
     def find(self, server: Server, policy: StopPolicy) -> DrainFinding:
         """Return what is known of a server's drain; with `drained`, ask its check now and then."""
@@ -142,7 +150,8 @@ class DrainProcesses:
         if drain is None:
             return DrainFinding(DrainState.ELSEWHERE)
         if policy.drained:
-            return self._ask(server, drain, policy) if drain.asked else DrainFinding(DrainState.LOST)
+            self.look([(server, policy)])
+            return self._check_of(server).found if drain.asked else DrainFinding(DrainState.LOST)
         record = self._read(server, drain)
         if record is None:
             return DrainFinding(DrainState.ELSEWHERE)
@@ -153,15 +162,16 @@ class DrainProcesses:
                 return DrainFinding(DrainState.LOST)
         return self._finding(record, drain, policy.drain)
 
-    def resume(self, server: Server, policy: StopPolicy) -> str | None:
-        """End a server's drain, and run the command that takes it back; return what went wrong."""
+    def resume(self, server: Server, policy: StopPolicy) -> DrainFinding:
+        """End a server's drain, and run the command that takes it back; return what came of that command."""
         # Its file stays: a run that is killed now leaves a drain to repeat, or to take back again.
         _end(self._file(server))
         self.announce([server])
-        return self._run(policy.resume, server, _BEGIN_WITHIN_S)
+        return self._carry_out("resume", [(server, policy.resume)], _BEGIN_WITHIN_S).get(server.name, _WORKING)
 
     def keep_only(self, ids: Collection[str]) -> None:
         """Forget the drains of all servers but these, by cloud id, and end what still runs of them."""
+        self._commands.keep_only(ids)
         if self._folder.is_dir() and is_below(self._folder, self._folder.parent):
             for file in self._folder.glob("*.json"):
                 if file.stem not in ids and not file.is_dir():
@@ -220,6 +230,24 @@ class DrainProcesses:
                 fix="Free disk space and make the folder writable, or name another folder with --state-dir.",
             ) from error
 
+    def _carry_out(
+        self, kind: Kind, commands: Sequence[tuple[Server, Sequence[str]]], within_s: float
+    ) -> dict[str, DrainFinding]:
+        """Run commands of a kind about draining servers; return what came of those that have ended, by server."""
+        results = self._commands.run(
+            [
+                ServerCommand(kind, server.id or "", server.drain.since, partial(self._run, words, server, within_s))
+                for server, words in commands
+                if server.drain
+            ]
+        )
+        found: dict[str, DrainFinding] = {}
+        for server, _ in commands:
+            if (known := server.id or "") in results:
+                why = results[known]
+                found[server.name] = DrainFinding(DrainState.FAILED, why) if why else DrainFinding(DrainState.DONE)
+        return found
+
     def _run(self, command: Sequence[str], server: Server, within_s: float) -> str | None:
         words = [fill_in(word, server) for word in command]
         within_s = self._limit.cut(within_s, at_least=GRACE_S)
@@ -230,15 +258,12 @@ class DrainProcesses:
 
     # -- checks --------------------------------------------------------------------------------
 
-    def _ask(self, server: Server, drain: Drain, policy: StopPolicy) -> DrainFinding:
-        check = self._checks.setdefault((server.id, drain.since), _Check())
-        if check.found.state is DrainState.DONE or self._clock.monotonic() < check.next_at:
-            return check.found
-        problem = self._run(policy.drained, server, _CHECK_WITHIN_S)
-        check.found = DrainFinding(DrainState.DONE) if problem is None else DrainFinding(DrainState.WORKING, problem)
-        check.next_at = self._clock.monotonic() + _CHECK_AFTER_S[min(check.times, len(_CHECK_AFTER_S) - 1)]
-        check.times += 1
-        return check.found
+    def _check_of(self, server: Server) -> _Check:
+        return self._checks.setdefault((server.id, server.drain.since if server.drain else None), _Check())
+
+    def _is_due(self, server: Server) -> bool:
+        check = self._check_of(server)
+        return check.found.state is not DrainState.DONE and self._clock.monotonic() >= check.next_at
 
     def _finding(self, record: Mapping[str, Any], drain: Drain, command: Sequence[str]) -> DrainFinding:
         result = record.get("result")

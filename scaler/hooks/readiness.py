@@ -25,6 +25,9 @@ from scaler.support.text import LONGEST, named, one_line
 CHECK_WITHIN_S = 5.0
 """The time limit of one check."""
 
+_LONGEST_PROBE_S = 2 * CHECK_WITHIN_S
+"""A check that has not ended by then gives no answer: it may take a moment beyond its time limit."""
+
 _PAUSE_S = 1.0
 """Between two checks of one server."""
 
@@ -109,12 +112,15 @@ class ReadinessChecker:
         """`checks` adds kinds of checks, or replaces some.
 
         `folder` is the working directory of commands, and `environ` their environment. `share_s` is how long `finish`
-        waits for one check; None: as long as it may take.
+        and `probe` wait for one check; None: as long as it may take.
         """
         self._share_s = share_s
         self._clock = clock
         self._checks = {**checks_in(folder, environ), **(checks or {})}
         self._histories: dict[Boot, _History] = {}
+        self._probes: dict[Boot, RunningCheck] = {}
+        """Checks of probes that have outlasted this tick's call, or the last tick's."""
+        self._earlier_probes: dict[Boot, RunningCheck] = {}
 
     def is_ready(self, how: Readiness, server: Server) -> bool:
         """Return whether enough checks in a row have passed by now. If not, start the next one without waiting."""
@@ -151,7 +157,8 @@ class ReadinessChecker:
         return history.last_problem is None or history.passed > 0
 
     def forget_unasked(self) -> None:
-        """Forget the servers that nobody has asked about for long."""
+        """Forget the servers that nobody has asked about for long, and probes that the last tick did not ask for."""
+        self._probes, self._earlier_probes = {}, self._probes
         oldest = self._clock.monotonic() - _REMEMBERED_S
         self._histories = {key: known for key, known in self._histories.items() if known.asked_at >= oldest}
 
@@ -161,12 +168,29 @@ class ReadinessChecker:
         return history.last_problem if history else None
 
     def probe(self, how: Readiness, servers: Sequence[Server]) -> dict[str, CheckResult]:
-        """Check each of these servers once, all at the same time, and wait for that; the results by name."""
-        running = {server.name: RunningCheck(self._checks[how.kind], how, server) for server in servers}
-        until = time.monotonic() + 2 * CHECK_WITHIN_S
-        for check in running.values():
+        """Check each of these servers once, all at the same time, and wait for that; the results by name.
+
+        With a `share_s`, checks that outlast it go on, and there is no result before all have ended: the results
+        say together whether anybody can be reached from here. A later call has them.
+        """
+        earlier = {**self._earlier_probes, **self._probes}
+        probes = {
+            key: earlier.get(key) or RunningCheck(self._checks[how.kind], how, server)
+            for server in servers
+            for key in [boot_key(server)]
+        }
+        until = time.monotonic() + (_LONGEST_PROBE_S if self._share_s is None else self._share_s)
+        for check in probes.values():
             check.thread.join(max(0.0, until - time.monotonic()))
-        return {name: check.result for name, check in running.items()}
+        if self._share_s is not None and not all(
+            check.done or check.age_s >= _LONGEST_PROBE_S for check in probes.values()
+        ):
+            self._probes |= probes
+            return {}
+        for known in (self._probes, self._earlier_probes):
+            for key in probes:
+                known.pop(key, None)
+        return {name: check.result for (name, _, _), check in probes.items()}
 
     def _collect(self, history: _History) -> None:
         """Enter the result of the running check, if it is done."""

@@ -75,7 +75,7 @@ def assess(
     }
     late = {name: error for name, server in servers.items() if (error := observation.why_late(server))}
     excused = excuse(spec, named, servers, late, findings.probe)
-    dead = late.keys() - excused.unreachable - excused.passing
+    dead = late.keys() - excused.names
     servers |= {name: observation.hanging(servers[name], late[name]) for name in dead}
     return World(
         at=now,

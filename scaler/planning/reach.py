@@ -9,7 +9,7 @@ from scaler.model import CheckResult, Machine, Readiness, Server, Spec
 from scaler.model.lifecycle import Phase, Status
 
 Probe = Callable[[Readiness, Sequence[Server]], Mapping[str, CheckResult]]
-"""Check each of these servers once, now; the results by name."""
+"""Check each of these servers once, now; the results by name. None at all: they go on, and a later call has them."""
 
 UNREACHABLE = "cannot be reached from here, and no other server of its group can: it is not replaced for that"
 
@@ -28,6 +28,12 @@ class Excused:
     """No server of their group can be reached from here: that is the trouble of this machine."""
     passing: frozenset[str] = frozenset()
     """They pass their check now, and have to pass it some more times to be ready."""
+    undecided: frozenset[str] = frozenset()
+    """The checks that tell have not ended yet."""
+
+    @property
+    def names(self) -> frozenset[str]:
+        return self.unreachable | self.passing | self.undecided
 
 
 def excuse(
@@ -41,14 +47,19 @@ def excuse(
     waited_for = [running[name] for name in late if name in running and running[name].status in _WAITED_FOR]
     unreachable: set[str] = set()
     passing: set[str] = set()
+    undecided: set[str] = set()
     for name in sorted({server.group for server in waited_for} & spec.groups.keys()):
         how = spec.groups[name].ready
         if how.kind not in _CAN_TELL:
             continue
         members = [server for server in running.values() if server.group == name and not server.set_aside]
-        results = probe(how, [server for server in members if server.status in _CHECKED])
-        candidates = {server.name for server in waited_for} & results.keys()
+        asked = [server for server in members if server.status in _CHECKED]
+        results = probe(how, asked)
+        candidates = {server.name for server in waited_for} & {server.name for server in asked}
+        if not results:
+            undecided |= candidates
+            continue
         if set(results.values()) == {CheckResult.NO_ANSWER}:
             unreachable |= candidates
         passing |= {server for server in candidates if results[server] is CheckResult.PASSED}
-    return Excused(frozenset(unreachable), frozenset(passing))
+    return Excused(frozenset(unreachable), frozenset(passing), frozenset(undecided))

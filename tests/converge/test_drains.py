@@ -114,6 +114,20 @@ def test_with_resume_the_server_that_began_to_drain_last_is_taken_back() -> None
     assert setting.ready == ["prod-worker-1", "prod-worker-2"]
 
 
+@pytest.mark.acceptance("T10")
+def test_one_that_is_slow_to_be_taken_back_is_in_service_when_a_later_tick_sees_it() -> None:
+    setting = stack_of(2, replace(DRAINS, resume=("./resume.sh", "{name}")))
+    setting.ensure(1, options=AT_ONCE)
+    setting.drains.resumes_slowly = 2
+    for _ in range(2):
+        result = setting.ensure(2, options=AT_ONCE)
+        assert (result.outcome, taken(result)) == (Outcome.UNCONFIRMED, [("resume", "prod-worker-2")])
+        assert record(setting, 2).status is Status.STOPPING
+    assert setting.ensure(2, options=AT_ONCE).outcome is Outcome.CONVERGED
+    assert (record(setting, 2).status, record(setting, 2).drain) == (Status.RUNNING, None)
+    assert (setting.cloud.changes(), setting.drains.starts) == ([], ["prod-worker-2"])
+
+
 def test_one_that_cannot_be_taken_back_drains_on_and_a_new_one_is_created() -> None:
     setting = stack_of(2, replace(DRAINS, resume=("./resume.sh", "{name}")))
     setting.drains.refuses_resume = "ended with 1"

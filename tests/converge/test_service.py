@@ -14,7 +14,7 @@ from scaler.clouds import AmbiguousError, AuthError, GoneError, TransientError
 from scaler.converge.demand import Demand, Options
 from scaler.converge.operate import reboot, refresh
 from scaler.errors import ScalerError
-from scaler.model import DrainStage, Outcome, Readiness, Server, StopPolicy
+from scaler.model import DrainFinding, DrainStage, Outcome, Readiness, Server, StopPolicy
 from scaler.model.lifecycle import Phase, Status
 from scaler.model.ownership import Label, carries, with_label, without_label
 from tests.support.fakes import FakeCloud, FakeDrains, Killed, Setting, group, spec, taken
@@ -74,7 +74,7 @@ class Witness(FakeDrains):
 
     cloud: Balanced | None = None
 
-    def start(self, drains: Sequence[tuple[Server, StopPolicy]]) -> Mapping[str, str]:
+    def start(self, drains: Sequence[tuple[Server, StopPolicy]]) -> Mapping[str, DrainFinding]:
         for server, _ in drains:
             if self.cloud:
                 self.cloud.idle(server.id or "", "drain")

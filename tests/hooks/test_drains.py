@@ -18,6 +18,7 @@ import pytest
 
 from scaler.hooks import drain_process
 from scaler.hooks.drains import DrainProcesses
+from scaler.hooks.lasting import LastingCommands
 from scaler.model import Drain, DrainFinding, DrainState, Server, StopPolicy
 from scaler.model.lifecycle import Status
 from tests.support.processes import NOW, HandClock, is_alive, script, wait_until
@@ -236,13 +237,13 @@ def test_one_that_is_taken_back_drains_no_more(place: Place) -> None:
     policy = place.drain("echo $$ > pid; sleep 1000", resume=resume)
     server = place.begin(policy)
     command = place.number("pid")
-    assert place.run.resume(server, policy) is None
+    assert place.run.resume(server, policy) == DONE
     assert (place.folder / "resumed").read_text() == "prod-worker-1\n"
     assert not is_alive(command)
     # Until that is recorded, its drain is one to repeat; and so it is if it cannot be taken back.
     assert place.run.find(server, policy) == LOST
     (place.folder / "busy").touch()
-    assert place.run.resume(server, policy) == "ended with 1"
+    assert place.run.resume(server, policy) == DrainFinding(DrainState.FAILED, "ended with 1")
 
 
 def test_with_a_check_the_drain_command_only_begins_it_and_no_process_is_left(place: Place) -> None:
@@ -250,9 +251,9 @@ def test_with_a_check_the_drain_command_only_begins_it_and_no_process_is_left(pl
     policy = place.drain("echo begun >> begun; [ -e able ]", drained=drained)
     server, run = draining(), place.run
     assert run.find(server, policy) == LOST
-    assert run.start([(server, policy)]) == {"prod-worker-1": "ended with 1"}
+    assert run.start([(server, policy)]) == {"prod-worker-1": DrainFinding(DrainState.FAILED, "ended with 1")}
     (place.folder / "able").touch()
-    assert run.start([(server, policy)]) == {}
+    assert run.start([(server, policy)]) == {"prod-worker-1": DONE}
     assert server.drain is not None
     begun = replace(server, drain=replace(server.drain, asked=True))
     busy = DrainFinding(DrainState.WORKING, "ended with 1: 2 jobs left")
@@ -278,6 +279,57 @@ def test_checks_of_drains_are_asked_side_by_side(place: Place) -> None:
     ]
     place.run.look(asked)
     assert [place.run.find(server, policy) for server, _ in asked] == [DONE] * 4
+
+
+def test_commands_that_hang_hold_up_no_tick_and_are_begun_once(place: Place) -> None:
+    """What the ticks of a watch do: each has the result of what an earlier one began."""
+    commands = LastingCommands(share_s=0.2)
+
+    def tick() -> DrainProcesses:
+        return DrainProcesses(place.state, place.folder, place.clock, commands=commands)
+
+    text = 'echo $1 >> asked; while [ ! -e "$1-ends" ]; do sleep 0.05; done; [ "$1" != fails ]'
+    program = script(place.folder, "slow.sh", text)
+    policy = StopPolicy(drain=(program, "begins"), drained=(program, "checked"), resume=(program, "fails"))
+
+    def asked() -> list[str]:
+        return (place.folder / "asked").read_text().split()
+
+    server = draining()
+    assert [tick().start([(server, policy)]) for _ in range(2)] == [{}, {}]
+    # It must have ended before the server is taken back: its drain would go on otherwise.
+    assert tick().resume(server, policy) == WORKING
+    assert asked() == ["begins"]
+    (place.folder / "begins-ends").touch()
+    wait_until(lambda: not commands.is_busy(server.id or ""), "the end of the command that begins the drain")
+    assert tick().start([(server, policy)]) == {"prod-worker-1": DONE}
+
+    assert server.drain is not None
+    begun = replace(server, drain=replace(server.drain, asked=True))
+    assert [tick().find(begun, policy) for _ in range(2)] == [WORKING] * 2
+    (place.folder / "checked-ends").touch()
+    wait_until(lambda: tick().find(begun, policy) == DONE, "the check's end")
+
+    assert [tick().resume(begun, policy) for _ in range(2)] == [WORKING] * 2
+    (place.folder / "fails-ends").touch()
+    failed = DrainFinding(DrainState.FAILED, "ended with 1")
+    wait_until(lambda: tick().resume(begun, policy) == failed, "the end of the command that takes it back")
+    assert asked() == ["begins", "checked", "fails"]
+
+
+def test_a_drain_does_not_start_while_its_server_is_being_taken_back(place: Place) -> None:
+    commands = LastingCommands(share_s=0.2)
+    run = DrainProcesses(place.state, place.folder, place.clock, commands=commands)
+    resume = (script(place.folder, "resume.sh", "while [ ! -e over ]; do sleep 0.05; done"),)
+    policy = place.drain("echo >> begun; sleep 1000", resume=resume)
+    server = place.begin(policy)
+    wait_until((place.folder / "begun").exists, "the drain")
+    assert run.resume(server, policy) == WORKING
+    assert run.start([(server, policy)]) == {}
+    assert run.find(server, policy) == LOST
+    (place.folder / "over").touch()
+    wait_until(lambda: run.resume(server, policy) == DONE, "the end of the command that takes it back")
+    assert (place.folder / "begun").read_text() == "\n"
 
 
 @pytest.mark.parametrize("planted", ["[" * 200_000, " " * (1 << 20) + "{}", '{"group": 1, "started": "long ago"}'])

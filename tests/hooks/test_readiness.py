@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from scaler.hooks.readiness import ReadinessChecker, fill_in
+from scaler.hooks.readiness import ReadinessChecker, Unreachable, fill_in
 from scaler.model import CheckResult, Readiness, Server
 from scaler.support.clock import SystemClock
 from scaler.support.text import visible
@@ -376,3 +376,46 @@ def test_a_proxy_that_does_not_get_through_gives_no_answer(
         assert probed(looks, how) == [CheckResult.FAILED]
     monkeypatch.setenv("http_proxy", "http://")
     assert probed(looks, how) == [CheckResult.NO_ANSWER], "it is this machine's fault, not the server's"
+
+
+def test_a_probe_that_outlasts_a_ticks_share_has_its_results_at_a_later_tick(tmp_path: Path) -> None:
+    ends, begun = threading.Event(), []
+
+    def check(how: Readiness, one: Server) -> str | None:
+        begun.append(one.name)
+        if one.name == "prod-worker-2":
+            ends.wait()
+            return Unreachable("it does not answer")
+        return None
+
+    checks = ReadinessChecker(HandClock(), tmp_path, {"tcp": check}, share_s=0.2)
+    how, two = Readiness(kind="tcp", port=22), [server("prod-worker-1"), server("prod-worker-2", id="2")]
+    try:
+        for _ in range(3):
+            checks.forget_unasked()
+            assert checks.probe(how, two) == checks.probe(how, two) == {}
+        assert sorted(begun) == ["prod-worker-1", "prod-worker-2"], "nobody is probed twice at a time"
+    finally:
+        ends.set()
+    results = wait_until(lambda: checks.probe(how, two), "the results")
+    assert results == {"prod-worker-1": CheckResult.PASSED, "prod-worker-2": CheckResult.NO_ANSWER}
+    # The next probe is a new one.
+    assert checks.probe(how, two)["prod-worker-2"] is CheckResult.NO_ANSWER
+    assert len(begun) == 4
+
+
+def test_a_probe_that_nobody_asked_for_any_more_is_forgotten(tmp_path: Path) -> None:
+    begun = []
+    with waiting_ends() as wait:
+
+        def check(how: Readiness, one: Server) -> None:
+            begun.append(one.name)
+            wait()
+
+        checks = ReadinessChecker(HandClock(), tmp_path, {"tcp": check}, share_s=0.1)
+        how = Readiness(kind="tcp", port=22)
+        checks.probe(how, [server()])
+        checks.forget_unasked()
+        checks.forget_unasked()
+        checks.probe(how, [server()])
+    assert len(begun) == 2

@@ -61,6 +61,13 @@ def test_a_late_one_that_passes_now_is_not_given_up_and_one_that_fails_is() -> N
     assert found == Excused(passing=frozenset({"prod-worker-1"}))
 
 
+def test_nobody_is_given_up_before_the_checks_have_ended() -> None:
+    here = world(BOTH, *numbered(Status.STARTING, Status.RUNNING))
+    found = excuse(BOTH, here.machines, here.servers, ["prod-worker-1"], lambda how, servers: {})
+    assert found == Excused(undecided=frozenset({"prod-worker-1"}))
+    assert found.names == {"prod-worker-1"}
+
+
 def test_groups_are_judged_each_for_itself() -> None:
     servers = [*numbered(Status.STARTING), server("prod-web-1", Status.STARTING, group_name="web")]
     late = ["prod-worker-1", "prod-web-1"]

@@ -809,6 +809,8 @@ class FakeDrains:
     fails: str | None = None
     """How each drain fails, if it does."""
     refuses_resume: str | None = None
+    resumes_slowly: int = 0
+    """How many of the next attempts to take a server back go on when they are asked about."""
     announced: dict[str, Server] = field(default_factory=dict)
     """By cloud id; what another machine announced is not here."""
     started: dict[str, float] = field(default_factory=dict)
@@ -820,12 +822,12 @@ class FakeDrains:
     def announce(self, servers: Collection[Server]) -> None:
         self.announced |= {server.id or "": server for server in servers}
 
-    def start(self, drains: Sequence[tuple[Server, StopPolicy]]) -> Mapping[str, str]:
+    def start(self, drains: Sequence[tuple[Server, StopPolicy]]) -> Mapping[str, DrainFinding]:
         for server, _ in drains:
             assert server.id not in self.started, f"{server.name} drains already"
             self.starts.append(server.name)
             self.started[server.id or ""] = self.clock.monotonic()
-        return {}
+        return {server.name: DrainFinding(DrainState.DONE) for server, policy in drains if policy.drained}
 
     def look(self, asked: Sequence[tuple[Server, StopPolicy]]) -> None:
         """Every drain here is known at once."""
@@ -839,10 +841,14 @@ class FakeDrains:
             return DrainFinding(DrainState.WORKING)
         return DrainFinding(DrainState.FAILED, self.fails) if self.fails else DrainFinding(DrainState.DONE)
 
-    def resume(self, server: Server, policy: StopPolicy) -> str | None:
+    def resume(self, server: Server, policy: StopPolicy) -> DrainFinding:
         self.started.pop(server.id or "", None)
         self.resumed.append(server.name)
-        return self.refuses_resume
+        if self.resumes_slowly:
+            self.resumes_slowly -= 1
+            return DrainFinding(DrainState.WORKING)
+        why = self.refuses_resume
+        return DrainFinding(DrainState.FAILED, why) if why else DrainFinding(DrainState.DONE)
 
     def keep_only(self, ids: Collection[str]) -> None:
         self.announced = {known: server for known, server in self.announced.items() if known in ids}
