@@ -346,7 +346,7 @@ def _open_stack(
         refuse_other_place(run.project.directory, run.spec.stack, resource_type(run.spec.cloud).package)
 
     def engine_at(url: str) -> Callable[[], Engine]:
-        return lambda: open_engine(run, url, clock, warn, plugin_environ, scratch, limit)
+        return lambda: open_engine(run, url, clock, warn, plugin_environ, scratch, limit, announce=leases.announce)
 
     def open_draft() -> Engine:
         place = scratch or closing.enter_context(scratch_of(run.project))
@@ -504,11 +504,13 @@ def open_engine(
     plugin_environ: Mapping[str, str] | None = None,
     scratch: Path | None = None,
     limit: TimeLimit | None = None,
+    announce: Callable[[int], None] = lambda pid: None,
 ) -> Engine:
     """Return the engine for a run's stack in the backend at this URL; `warn` reports a lock removed by force.
 
-    `plugin_environ` is what the official plugin gets besides, for operations in which it takes part. With
-    `scratch`, the engine of a run that only looks keeps its own files in that folder.
+    `announce` is called with each process that takes the stack's lock, before it can have it. `plugin_environ` is what
+    the official plugin gets besides, for operations in which it takes part. With `scratch`, the engine of a run that
+    only looks keeps its own files in that folder.
     """
     # Before the imports, since one of them makes a temporary file.
     temporary = use_temporary_folder(run.project.state_dir / "tmp")
@@ -544,6 +546,7 @@ def open_engine(
             limit=limit or TimeLimit(),
             steal_after=run.steal_after,
             read_note=partial(_read_note, run),
+            announce=announce,
             was_left=run.lease.has_left if run.lease else lambda host, pid: False,
         ),
         clock,

@@ -14,8 +14,8 @@ import re
 import signal
 import subprocess
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from datetime import datetime
 from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
@@ -75,6 +75,7 @@ class _Process(automation.PulumiCommand):
         self.environ = settings.environ_of_engine()
         self.deadline = settings.deadline
         self.limit = settings.limit
+        self.announce = settings.announce
         self.on_start: Callable[[int], None] = lambda pid: None
         self.host: LanguageHost | None = None
         """Who runs the program of the operation that is under way."""
@@ -119,9 +120,12 @@ class _Process(automation.PulumiCommand):
                 umask=0o077,
             )
             self.started += 1
-            if is_operation:
-                self._admit(process.pid)
-            code = self._wait(process)
+            with _ended(process):
+                if _takes_lock(args):
+                    self.announce(process.pid)
+                if is_operation:
+                    self._admit(process.pid)
+                code = self._wait(process)
             largest = LARGEST_CHECKPOINT if "export" in args else _LARGEST_OUTPUT
             stdout, stderr = _content(output, largest), _content(errors, _LARGEST_OUTPUT)
         if code != 0:
@@ -142,7 +146,6 @@ class _Process(automation.PulumiCommand):
         try:
             return process.wait(min(self.deadline.total_seconds(), self.limit.left + _OVERTIME_S))
         except subprocess.TimeoutExpired:
-            _interrupt(process)
             if self.limit.is_over:
                 raise TimeUpError(
                     f"The run's time ({self.limit}) was up, and the engine was stopped.",
@@ -154,11 +157,24 @@ class _Process(automation.PulumiCommand):
                 why=f"deadline {self.deadline}",
                 fix="Run the same command again; it starts from what is there.",
             ) from None
-        except BaseException:
-            # Ctrl-C or SIGTERM reached only us, since the engine has a session of its own. Forward it
-            # once; the engine releases its lock before we end.
-            _interrupt(process)
-            raise
+
+
+def _takes_lock(args: Sequence[str]) -> bool:
+    """Return whether this command takes the stack's lock."""
+    command = [word for word in args if not word.startswith("-")][:2]
+    return command[:1] in (["up"], ["refresh"]) or command == ["stack", "init"]
+
+
+@contextmanager
+def _ended(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Interrupt the process if the block raises."""
+    try:
+        yield
+    except BaseException:
+        # Ctrl-C or SIGTERM reached only us, since the engine has a session of its own. Forward it
+        # once; the engine releases its lock before we end.
+        _interrupt(process)
+        raise
 
 
 def _output_file() -> IO[str]:

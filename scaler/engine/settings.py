@@ -79,6 +79,8 @@ class EngineSettings:
     """The age from which a lock of another host is removed; None: never."""
     was_left: Callable[[str, int], bool] = lambda host, pid: False
     """Whether the lock of an engine process on a host was left by who may not act any more."""
+    announce: Callable[[int], None] = lambda pid: None
+    """Called with each process that takes the stack's lock, before it can have it. What it raises ends the process."""
     read_note: Callable[[], LockNote | None] = lambda: None
     """Returns what the run does that got the lock last, if it left a note of that."""
 

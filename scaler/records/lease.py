@@ -40,6 +40,9 @@ _LOOKS = 4
 _WAIT_S = 2.0
 """Between two looks of whoever waits for the lease."""
 
+_MOST_LEFT = 20
+"""Engines that may have left a lock: one for each holder that died before it had the stack's lock."""
+
 _SURPLUS = 1.25
 """How many lengths others wait: clocks may run at different speeds, but not by so much."""
 
@@ -57,6 +60,14 @@ class LeaseLostError(LockedError):
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Left:
+    """An engine process that may have left its lock on the stack."""
+
+    host: str
+    engine: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holding:
     """Who has the lease, as the document says."""
@@ -70,6 +81,8 @@ class Holding:
     renewal: int = 0
     engine: int | None = None
     """The holder's last engine process, which may have left its lock on the stack."""
+    left: tuple[Left, ...] = ()
+    """Engines of earlier holders, whose locks may still be there."""
     released: bool = False
 
     def __str__(self) -> str:
@@ -109,8 +122,8 @@ class Lease:
         self._seen: tuple[str | None, float] = (None, 0.0)
         """The version of another's lease that was seen last, and when that was first seen."""
         self._other: Holding | None = None
-        self._predecessor: tuple[Holding, float] | None = None
-        """Whose lease ran out before this watch took it over, and when that was."""
+        self._since = 0.0
+        """When this watch took the lease over."""
         self.trouble: str | None = None
         """Why the lease could not be read or written the last time."""
 
@@ -143,31 +156,40 @@ class Lease:
             return str(self._own)
         return str(self._other) if self._other else f"nobody that is known ({self.trouble or 'not asked yet'})"
 
+    def announce(self, engine: int) -> None:
+        """Renew the lease before this engine process can have the stack's lock; LeaseLostError if that is not possible.
+
+        Whoever takes the lease over knows so whose lock it finds, whenever this machine dies.
+        """
+        with self._lock:
+            self._renew_with(replace(self._own, engine=engine))
+
     def confirm(self, engine: int | None) -> None:
         """Renew the lease under the stack's lock, before anything is changed; LeaseLostError if that is not possible.
 
-        `engine` is the process that holds that lock: whoever takes the lease over knows so whose lock it finds.
+        `engine` is the process that holds that lock, so nobody else's is there any more.
         """
         with self._lock:
-            self.require()
-            try:
-                found = self._store.read(self._document)
-                if not self._is_own(found) or found is None:
-                    raise LeaseLostError(self._stack, self._work)
-                self._own = replace(self._own, engine=engine)
-                self._renew(found)
-            except LeaseLostError:
-                self._until = None
-                raise
-            except (ScalerError, ValueError) as error:
-                raise LeaseLostError(self._stack, self._work) from error
+            self._renew_with(replace(self._own, engine=engine, left=()))
+
+    def _renew_with(self, holding: Holding) -> None:
+        self.require()
+        try:
+            found = self._store.read(self._document)
+            if not self._is_own(found) or found is None:
+                raise LeaseLostError(self._stack, self._work)
+            self._own = holding
+            self._renew(found)
+        except LeaseLostError:
+            self._until = None
+            raise
+        except (ScalerError, ValueError) as error:
+            raise LeaseLostError(self._stack, self._work) from error
 
     def has_left(self, host: str, engine: int) -> bool:
-        """Return whether a lock of this engine is what the lease's last holder left, and its time is long over."""
-        if self._predecessor is None or not self.is_held:
-            return False
-        holding, since = self._predecessor
-        return (holding.host, holding.engine) == (host, engine) and self._elapsed() - since >= self.length_s
+        """Return whether a lock of this engine is what an earlier holder left, and the last one's time is long over."""
+        is_over = self.is_held and self._elapsed() - self._since >= self.length_s
+        return is_over and Left(host, engine) in self._own.left
 
     def await_turn(self, clock: Clock, until: float, note: Callable[[str], None]) -> None:
         """Wait until this one holds the lease. LockedError if another one has it at `until` (of `clock.monotonic`)."""
@@ -258,10 +280,11 @@ class Lease:
                 return
         number = max(holding.number if holding else 0, self._own.number) + 1
         began = self._elapsed()
-        self._own = replace(self._own, number=number, renewal=0, engine=None)
+        left = _left_by(holding)
+        self._own = replace(self._own, number=number, renewal=0, engine=None, left=left)
         self._write(self._own, found.version if found else None)
         self._until = began + self.length_s
-        self._predecessor = (holding, began) if holding and not holding.released else None
+        self._since = began
 
     def _write(self, holding: Holding, after: str | None) -> None:
         document = {
@@ -272,6 +295,7 @@ class Lease:
             "pid": holding.pid,
             "renewal": holding.renewal,
             "engine": holding.engine,
+            "left": [{"host": left.host, "engine": left.engine} for left in holding.left],
             "released": holding.released,
             "write": secrets.token_hex(4),
         }
@@ -298,6 +322,11 @@ class Leases:
         for lease in self._leases:
             lease.confirm(engine)
 
+    def announce(self, engine: int) -> None:
+        """Renew them before this engine process can have the stack's lock; LeaseLostError if that is not possible."""
+        for lease in self._leases:
+            lease.announce(engine)
+
     @contextmanager
     def needing(self, lease: Lease | None) -> Iterator[None]:
         """Have the run need one more while the block runs."""
@@ -307,6 +336,19 @@ class Leases:
             yield
         finally:
             self._leases = before
+
+
+def _left_by(holding: Holding | None) -> tuple[Left, ...]:
+    """Return whose locks may be on the stack after this holder: what it found there, and its own."""
+    if holding is None:
+        return ()
+    own = [] if holding.released or holding.engine is None else [Left(holding.host, holding.engine)]
+    return (*holding.left, *own)[-_MOST_LEFT:]
+
+
+def _left(document: object) -> Left:
+    fields = Fields(document)
+    return Left(fields.text("host"), fields.whole_number("engine"))
 
 
 def _holding(found: Stored | None) -> Holding | None:
@@ -322,6 +364,10 @@ def _holding(found: Stored | None) -> Holding | None:
             pid=fields.whole_number("pid"),
             renewal=fields.whole_number("renewal"),
             engine=fields.optional_whole_number("engine"),
+            left=tuple(
+                Left(each.text("host"), each.whole_number("engine"))
+                for each in map(Fields, fields.optional_items("left"))
+            ),
             released=fields.flag("released"),
         )
     except ValueError:

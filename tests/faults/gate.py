@@ -26,6 +26,8 @@ class Gate:
     witness: Callable[[], object] | None = None
     """Asked at each request; what it says is kept in `testimony`."""
     testimony: list[object] = field(default_factory=list)
+    arrival: Callable[[str, int], None] | None = None
+    """Called at each request, before it is held or carried out, with its method and the port of its sender."""
     held: tuple[str, str] | None = None
     """Method and path of the request that is, or was, held."""
     reached: threading.Event = field(default_factory=threading.Event)
@@ -53,6 +55,8 @@ class Gate:
             self.count += counts
             if self.witness:
                 self.testimony.append(self.witness())
+            if self.arrival:
+                self.arrival(scope["method"], scope["client"][1])
             held = counts and self.count == self.stop_at
             if held:
                 self.held = (scope["method"], scope["path"])

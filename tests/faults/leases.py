@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import product
+from itertools import groupby, product
 from typing import get_args
 
 from tests.faults.gate import Moment
 from tests.faults.stage import Scene, Theatre, demand
-from tests.support.backends import database
+from tests.support.backends import STORES
 from tests.support.project import VENDORS, Project, Vendor, wait_until
 from tests.support.watches import POLICY, Machine, cut, kill, stop, watches
 
 _WATCHES = (2, 5)
 
-_TROUBLES: dict[str, Callable[[Machine, Project], None]] = {"kill": kill, "stop": stop, "cut": cut}
+_TROUBLES: dict[str, Callable[[Machine, Project], None]] = {"kill": kill, "stop": stop, "late": stop, "cut": cut}
+"""`late`: it stands still while its request is on its way, which arrives when another one has acted."""
 
 _REQUESTS = 12
 """More than a tick has that creates three servers and waits for them."""
+
+_INTERVALS = 10
+"""How long it stands still, in intervals of the watch: ten minutes, if these were of a minute."""
+
+_MOST = 4
+"""Servers that are wanted."""
+
+_ON_THEIR_WAY = 3
+"""Servers that requests on their way may make after their sender has stopped: no lease takes them back."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +38,7 @@ class LeaseTrouble:
     """One cell: what befalls the active one of so many watches, at which request."""
 
     vendor: Vendor
+    store: str
     watches: int
     trouble: str
     request: int
@@ -33,16 +46,21 @@ class LeaseTrouble:
 
     @property
     def id(self) -> str:
-        return f"lease/{self.vendor.name}/{self.watches}/{self.trouble}/request-{self.request}-{self.moment}"
+        place = f"lease/{self.vendor.name}/{self.store}"
+        return f"{place}/{self.watches}/{self.trouble}/request-{self.request}-{self.moment}"
 
     @property
     def row(self) -> str:
         """Its row in the table."""
-        return f"{self.trouble} the active one of {self.watches} watches"
+        return f"{self.trouble} the active one of {self.watches} watches, {self.store}"
 
     def play(self, theatre: Theatre) -> bool:
         """Carry it out, and check that one watch acts and that the counts are exact."""
-        with theatre.fresh(self.vendor) as scene, database() as backend, watches(scene.project, backend) as start:
+        with (
+            theatre.fresh(self.vendor) as scene,
+            STORES[self.store]() as backend,
+            watches(scene.project, backend) as start,
+        ):
             project = scene.project
             project.describe(groups={"worker": {"count": 1, "min": 1, "max": 6, "autoscale": POLICY}})
             _want(scene, 10)
@@ -51,29 +69,65 @@ class LeaseTrouble:
             others = [start(f"machine{number}") for number in range(2, self.watches + 1)]
             wait_until(lambda: all(other.role == "standby" for other in others), "the others standing by")
             demand(active.role == "active", "the first watch does not act")
-            scene.gate.witness = lambda: len(project.machines)
+            senders = _Senders([active, *others])
+            scene.gate.witness = lambda: len(scene.owned())
+            scene.gate.arrival = senders.note
             scene.gate.set(self.request, self.moment)
-            _want(scene, 40)
+            _want(scene, 10 * _MOST)
             wait_until(scene.gate.reached.is_set, "the request")
+            befallen = time.monotonic()
             _TROUBLES[self.trouble](active, project)
-            scene.gate.open(drop=self.trouble == "kill")
-            wait_until(lambda: "active" in [other.role for other in others], "another one acting")
-            wait_until(lambda: len(project.machines) == 4, "four servers")
-            if self.trouble == "cut":
-                active.wire.is_cut = False
+            if self.trouble != "late":
+                scene.gate.open(drop=self.trouble == "kill")
+            acting = wait_until(lambda: _acting(others), "another one acting")
+            print(f"{self.id}: another one acts after {time.monotonic() - befallen:.1f} s", file=sys.stderr)
+            wait_until(lambda: acting.shown("scaler_ready") == _MOST, "four ready servers")
+            if self.trouble == "late":
+                scene.gate.open(drop=False)
+            if self.trouble in ("stop", "late"):
+                ticks = acting.ticks
+                wait_until(lambda: acting.ticks >= ticks + _INTERVALS, "ten intervals")
+            wait_until(lambda: len(scene.owned()) == _MOST, "four servers")
+            active.wire.is_cut = False
             if self.trouble != "kill":
                 active.come_back()
                 wait_until(lambda: active.role == "standby", "the first one standing by")
-            acting = [other for other in others if other.role == "active"]
-            demand(len(acting) == 1, f"{len(acting)} watches act")
+            demand([each for each in others if each.role == "active"] == [acting], "another one acts now")
             _want(scene, 20)
-            wait_until(lambda: acting[0].shown("scaler_ready") == 2, "two ready servers")
-            demand(len(project.machines) == 2, f"{project.machines}, not two servers")
-            demand(len(set(project.asked_for)) == len(project.asked_for), f"made twice: {project.asked_for}")
-            most = max(int(str(seen)) for seen in scene.gate.testimony)
-            demand(most <= 4, f"{most} servers at once")
+            wait_until(lambda: acting.shown("scaler_ready") == 2, "two ready servers")
+            demand(len(scene.owned()) == 2, f"{scene.owned()}, not two servers")
+            self._check_course(scene, senders)
             scene.check_foreign()
         return True
+
+    def _check_course(self, scene: Scene, senders: _Senders) -> None:
+        """One after the other sent what changes something, and no server too many was made for it."""
+        order = [machine for machine, _ in groupby(senders.changes)]
+        demand(len(order) == len(set(order)), f"they took turns in changing something: {senders.changes}")
+        most = max(int(str(seen)) for seen in scene.gate.testimony)
+        asked = scene.project.asked_for
+        if self.trouble != "late":
+            demand(len(set(asked)) == len(asked), f"made twice: {asked}")
+        allowed = _MOST + (_ON_THEIR_WAY if self.trouble == "late" else 0)
+        demand(most <= allowed, f"{most} servers at once")
+
+
+class _Senders:
+    """Which machine sent each request that changes something."""
+
+    def __init__(self, machines: list[Machine]) -> None:
+        self._machines = machines
+        self.changes: list[int] = []
+        """The machines' numbers, in the order of arrival."""
+
+    def note(self, method: str, port: int) -> None:
+        """Take down who sends from this port, if the request changes something."""
+        if method != "GET":
+            self.changes += [number for number, machine in enumerate(self._machines) if machine.is_at(port)]
+
+
+def _acting(machines: list[Machine]) -> Machine | None:
+    return next((machine for machine in machines if machine.role == "active"), None)
 
 
 def _want(scene: Scene, jobs: int) -> None:
@@ -83,6 +137,7 @@ def _want(scene: Scene, jobs: int) -> None:
 def leases(theatre: Theatre, only: str) -> Iterator[LeaseTrouble]:
     """The matrix."""
     del theatre, only
-    for vendor, number, trouble in product(VENDORS, _WATCHES, _TROUBLES):
-        for request, moment in product(range(1, _REQUESTS + 1), get_args(Moment)):
-            yield LeaseTrouble(vendor, number, trouble, request, moment)
+    for vendor, store, number, trouble in product(VENDORS, STORES, _WATCHES, _TROUBLES):
+        moments = get_args(Moment) if trouble != "late" else ("before",)
+        for request, moment in product(range(1, _REQUESTS + 1), moments):
+            yield LeaseTrouble(vendor, store, number, trouble, request, moment)

@@ -178,6 +178,37 @@ def test_the_lease_is_renewed_under_the_stacks_lock_or_the_run_ends(machines: li
     assert not second.lease.has_left("another", 4711)
 
 
+def test_who_dies_before_it_has_the_lock_leaves_its_own_and_those_it_found(
+    machines: list[_Machine], time: _Time
+) -> None:
+    host = machines[0].lease._own.host
+    # One after the other starts an engine and dies before that runs the program.
+    for number, machine in enumerate(machines[:3]):
+        while not machine.lease.is_held:
+            time.now += LENGTH_S / 4
+            machine.lease.look()
+        machine.lease.announce(100 + number)
+    last = machines[3].lease
+    while not last.is_held:
+        time.now += LENGTH_S / 4
+        last.look()
+    for _ in range(4):
+        assert not last.has_left(host, 100)
+        time.now += LENGTH_S / 4
+        last.look()
+    assert all(last.has_left(host, 100 + number) for number in range(3))
+    # Whoever has the stack's lock has removed the others; its own is gone when it ends in order.
+    last.confirm(103)
+    assert not any(last.has_left(host, 100 + number) for number in range(4))
+    last.release()
+    machines[4].lease.look()
+    time.now += LENGTH_S / 2
+    machines[4].lease.look()
+    time.now += LENGTH_S / 2
+    machines[4].lease.look()
+    assert not any(machines[4].lease.has_left(host, 100 + number) for number in range(4))
+
+
 def test_a_lease_that_nobody_can_read_is_taken_after_its_time(machines: list[_Machine], time: _Time) -> None:
     first = machines[0]
     for content in (b"", b"{}", b'{"number": "x"}', b"[" * 5000):

@@ -7,15 +7,16 @@ implement their protocols and which we did not write.
 from __future__ import annotations
 
 import base64
+import itertools
 import json
+import logging
 import os
 import pwd
 import shutil
 import subprocess
 import tempfile
-import urllib.request
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -43,8 +44,14 @@ def _as_nobody(*command: str, cwd: Path) -> None:
 class Backend(Protocol):
     """A place for the engine's state, and what is in it."""
 
-    url: str
-    environ: Mapping[str, str]
+    @property
+    def url(self) -> str: ...
+
+    @property
+    def environ(self) -> Mapping[str, str]: ...
+
+    @property
+    def port(self) -> int: ...
 
     def saved(self) -> bytes: ...
 
@@ -57,8 +64,12 @@ _LOCK = "/.pulumi/locks/organization/scaler/demo/of-elsewhere.json"
 
 @dataclass(frozen=True)
 class Database:
-    url: str
+    port: int
     environ: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def url(self) -> str:
+        return f"postgres://postgres@127.0.0.1:{self.port}/postgres?sslmode=disable"
 
     def saved(self) -> bytes:
         return b"\n".join(map(base64.b64decode, self._query("select data->>'data' from pulumi_state").split()))
@@ -74,14 +85,19 @@ class Database:
 
 @dataclass(frozen=True)
 class Bucket:
-    endpoint: str
+    port: int
+    name: str
     environ: Mapping[str, str] = field(
         default_factory=lambda: {"AWS_ACCESS_KEY_ID": "one", "AWS_SECRET_ACCESS_KEY": "two"}
     )
 
     @property
+    def endpoint(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
     def url(self) -> str:
-        return f"s3://states/team?endpoint={self.endpoint}&use_path_style=true&region=us-east-1"
+        return f"s3://{self.name}/team?endpoint={self.endpoint}&use_path_style=true&region=us-east-1"
 
     @property
     def client(self) -> Any:
@@ -97,11 +113,11 @@ class Bucket:
 
     def saved(self) -> bytes:
         client = self.client
-        keys = [item["Key"] for item in client.list_objects_v2(Bucket="states")["Contents"]]
-        return b"\n".join(client.get_object(Bucket="states", Key=key)["Body"].read() for key in keys)
+        keys = [item["Key"] for item in client.list_objects_v2(Bucket=self.name)["Contents"]]
+        return b"\n".join(client.get_object(Bucket=self.name, Key=key)["Body"].read() for key in keys)
 
     def lock(self, content: str) -> None:
-        self.client.put_object(Bucket="states", Key=f"team{_LOCK}", Body=content.encode())
+        self.client.put_object(Bucket=self.name, Key=f"team{_LOCK}", Body=content.encode())
 
 
 @contextmanager
@@ -120,10 +136,13 @@ def database() -> Iterator[Database]:
     try:
         _as_nobody(str(_PROGRAMS[0] / "initdb"), "-D", str(data), "-A", "trust", "-U", "postgres", cwd=folder)
         _as_nobody(control, "-D", str(data), "-o", options, "-l", str(folder / "log"), "-w", "start", cwd=folder)
-        yield Database(f"postgres://postgres@127.0.0.1:{port}/postgres?sslmode=disable")
+        yield Database(port)
         _as_nobody(control, "-D", str(data), "-m", "immediate", "-w", "stop", cwd=folder)
     finally:
         shutil.rmtree(folder)
+
+
+_NUMBERS = itertools.count(1)
 
 
 @contextmanager
@@ -131,13 +150,14 @@ def bucket() -> Iterator[Bucket]:
     """An empty bucket on loopback."""
     from moto.server import ThreadedMotoServer
 
+    # It writes a line for each request.
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
-    host, port = server.get_host_and_port()
-    made = Bucket(f"http://{host}:{port}")
+    _, port = server.get_host_and_port()
     # All servers of one process share their buckets.
-    urllib.request.urlopen(f"{made.endpoint}/moto-api/reset", data=b"").close()  # noqa: S310 - loopback
-    made.client.create_bucket(Bucket="states")
+    made = Bucket(port, f"states-{port}-{next(_NUMBERS)}")
+    made.client.create_bucket(Bucket=made.name)
     yield made
     made.client.close()
     server.stop()
@@ -215,3 +235,10 @@ def _make_container(port: int) -> None:
     headers["Authorization"] = f"SharedKey {_ACCOUNT}:{base64.b64encode(signature).decode()}"
     url = f"http://127.0.0.1:{port}/{_ACCOUNT}/states?restype=container"
     requests.put(url, headers=headers, timeout=30).raise_for_status()
+
+
+STORES: Mapping[str, Callable[[], AbstractContextManager[Backend]]] = {
+    "postgresql": database,
+    "s3": bucket,
+    "azblob": container,
+}

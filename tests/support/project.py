@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -183,9 +183,13 @@ class Project:
     # -- the command line ----------------------------------------------------------------------
 
     def start(
-        self, *arguments: str, environ: Mapping[str, str] | None = None, **settings: Any
+        self,
+        *arguments: str,
+        environ: Mapping[str, str] | None = None,
+        within: Sequence[str] = (),
+        **settings: Any,
     ) -> subprocess.Popen[str]:
-        """Start `scaler ...` in the project's folder, with nobody to ask."""
+        """Start `scaler ...` in the project's folder, with nobody to ask, by the command `within` if there is one."""
         settings = {
             "stdin": subprocess.DEVNULL,
             "stdout": subprocess.PIPE,
@@ -194,7 +198,7 @@ class Project:
             **settings,
         }
         return subprocess.Popen(
-            [sys.executable, "-m", "scaler", *arguments],
+            [*within, sys.executable, "-m", "scaler", *arguments],
             cwd=self.folder,
             env={**self.environ, **(environ or {})},
             **settings,
