@@ -53,7 +53,8 @@ class _End:
 def run_round(ticker: Ticker, stacks: Sequence[str]) -> int:
     """Decide for each stack and act, side by side; print one report, and return the worst exit code."""
     context = ticker.context
-    commons, places = make_commons(context.clock), make_places(context.clock)
+    commons = make_commons(context.clock)
+    places = make_places(context.clock, commons)
     ticker = replace(ticker, commons=commons)
     ends: dict[str, _End] = {}
 

@@ -80,7 +80,7 @@ def run_service(
         exposition = stack.enter_context(_exposition(ticker, interval, listening))
         commons = make_commons(clock)
         ticker = replace(ticker, commons=commons)
-        watches = _Watches(ticker, interval, exposition, make_places(clock))
+        watches = _Watches(ticker, interval, exposition, make_places(clock, commons))
         look_every = min(interval, _LOOK_EVERY)
         loop = Service(
             stacks, watches.of, clock, _Announcer(exposition), look_every.total_seconds(), commons.engines.are_taken
@@ -91,9 +91,13 @@ def run_service(
     return ExitCode.OK
 
 
-def make_places(clock: Clock) -> Places:
-    """Return the places for ticks of several stacks."""
-    return Places(_PLACES, _PATIENCE, clock)
+def make_places(clock: Clock, commons: Commons) -> Places:
+    """Return the places for ticks of several stacks.
+
+    A stack's first tick may start several engines. So only as many begin as there is room for, and each is short.
+    """
+    engines = commons.engines
+    return Places(_PLACES, _PATIENCE, clock, newcomers=engines.number, is_busy=engines.has)
 
 
 def make_commons(clock: Clock) -> Commons:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,8 @@ class Stacks:
     events: list[str] = field(default_factory=list)
     signal: BaseException | None = None
     """What a signal handler raises in the thread of the service."""
+    skipped_at_first: dict[str, int] = field(default_factory=dict)
+    """Intervals of each stack that had no tick before its first one."""
 
     def __post_init__(self) -> None:
         clock = SystemClock()
@@ -57,7 +60,7 @@ class Stacks:
             clock=SystemClock(),
             load=lambda: self._load(stack),
             open=lambda spec: self._open(stack),
-            listener=_Told(stack, self.events),
+            listener=_Told(stack, self.events, self.skipped_at_first),
         )
         watch.place = lambda: self.places.taken(stack, lambda: watch.stopping)
         return watch
@@ -100,8 +103,10 @@ class Stacks:
 class _Told:
     stack: str
     events: list[str]
+    skipped_at_first: dict[str, int]
 
-    def began(self, waited_s: float, skipped: int) -> None: ...
+    def began(self, waited_s: float, skipped: int) -> None:
+        self.skipped_at_first.setdefault(self.stack, skipped)
 
     def ticked(self, done: Any, took_s: float) -> None: ...
 
@@ -198,6 +203,31 @@ def test_a_folder_that_cannot_be_read_now_drops_no_stack(stacks: Stacks) -> None
         stacks.go_on("prod", times=20)
         stacks.signal = None
     assert stacks.events == ["prod: up", "prod: closed"]
+
+
+def test_first_ticks_come_one_after_the_other_and_no_interval_is_skipped_for_that(stacks: Stacks) -> None:
+    """Each of them starts engines: if all began at once, all would end late."""
+    at_work, most, first = Counter[str](), 0, set[str]()
+
+    def work(stack: str) -> None:
+        nonlocal most
+        if stack in first:
+            return
+        first.add(stack)
+        at_work[stack] += 1
+        most = max(most, at_work.total())
+        # Each is short, and all together take several intervals.
+        time.sleep(INTERVAL.total_seconds() / 2)
+        at_work.clear()
+
+    names = [f"stack{number}" for number in range(20)]
+    stacks.places = Places(20, timedelta(minutes=5), SystemClock(), newcomers=1)
+    stacks.does = {name: partial(work, name) for name in names}
+    stacks.there = set(names)
+    with serving(stacks):
+        await_true(lambda: len(first) == len(names), "the first tick of each")
+    assert most == 1
+    assert stacks.skipped_at_first == dict.fromkeys(names, 0)
 
 
 def test_a_stop_waits_for_the_ticks_at_work_and_begins_no_other(stacks: Stacks) -> None:

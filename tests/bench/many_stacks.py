@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -86,32 +86,42 @@ def _measure(folder: Path, arguments: argparse.Namespace) -> int:
         )
     try:
         address = _await_address(log)
-        began, peak, rows = time.monotonic(), 0, []
+        began, peaks, rows = time.monotonic(), Counter[str](), []
         while (row := _read(address))["scaler_ready"] < arguments.stacks:
+            _raise(peaks, service.pid)
             time.sleep(1)
         _print(f"all have a server after {time.monotonic() - began:.0f} s", row, service.pid)
-        # The first ticks may have taken longer than an interval; the next ones say so.
-        time.sleep(arguments.interval)
-        rows.append(_read(address))
+        rows.append(row)
         began = time.monotonic()
         for interval in range(arguments.intervals):
             _change(folder, arguments, interval)
             end = began + (interval + 1) * arguments.interval
             while time.monotonic() < end:
-                peak = max(peak, _status(service.pid, "VmRSS"))
+                _raise(peaks, service.pid)
                 time.sleep(0.5)
             rows.append(_read(address))
             _print(f"after {interval + 1} intervals", rows[-1], service.pid)
-        peak = max(peak, _status(service.pid, "VmHWM"))
+        peak = _status(service.pid, "VmHWM")
     finally:
         service.send_signal(signal.SIGTERM)
         service.wait(120)
-    late = rows[-1]["scaler_skipped_ticks_total"] - rows[0]["scaler_skipped_ticks_total"]
-    print(f"intervals without a tick since then: {late:g}; peak of the memory: {peak / 1024:.0f} MB")
+    late = rows[-1]["scaler_skipped_ticks_total"]
+    first = rows[0]["scaler_skipped_ticks_total"]
+    print(f"intervals without a tick: {late:g}, {first:g} of them before each stack had its server")
+    print(f"at the most: {peak / 1024:.0f} MB, {peaks['descriptors']} descriptors, {peaks['threads']} threads")
     print(f"ended with {service.returncode}")
     if arguments.log:
         shutil.copy(log, arguments.log)
     return int(late > 0 or peak / 1024 > _MOST_MB or service.returncode != 0)
+
+
+def _raise(peaks: Counter[str], pid: int) -> None:
+    """Raise what was highest so far to what is now, if that is higher."""
+    peaks |= Counter(descriptors=_descriptors(pid), threads=_status(pid, "Threads"))
+
+
+def _descriptors(pid: int) -> int:
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
 
 
 def _await_address(log: Path) -> str:
@@ -157,7 +167,7 @@ def _print(title: str, row: Mapping[str, float], pid: int) -> None:
         f"ticks {runs}, intervals without one {row['scaler_skipped_ticks_total']:g}",
         f"longest last wait {row['scaler_run_wait_seconds']:.1f} s, by length {buckets}",
         f"{row['scaler_ready']:g} of {row['scaler_wanted']:g} servers ready",
-        f"{_status(pid, 'VmRSS') / 1024:.0f} MB, {len(list(Path(f'/proc/{pid}/fd').iterdir()))} descriptors",
+        f"{_status(pid, 'VmRSS') / 1024:.0f} MB, {_descriptors(pid)} descriptors",
         f"{_status(pid, 'Threads')} threads, {cpu:.0f} s of processor",
     ]
     print(f"{title}: {'; '.join(parts)}", flush=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 
 from scaler.support.places import Places
@@ -93,6 +93,37 @@ def test_the_slow_have_places_of_their_own_until_they_end_in_time() -> None:
     other = Worker(places, "quick")
     with working(first, other):
         assert other.waits()
+
+
+def test_newcomers_begin_one_after_the_other_while_they_do_what_takes_long() -> None:
+    clock = FakeClock()
+    engines = Places(1, timedelta(seconds=30), clock)
+    places = Places(3, PATIENCE, clock, newcomers=1, is_busy=engines.has)
+    with ExitStack() as stack:
+
+        def begin(room: Places, name: str) -> Worker:
+            worker = Worker(room, name)
+            stack.enter_context(working(worker))
+            return worker
+
+        assert begin(places, "a").enters()
+        engine = begin(engines, "a")
+        assert engine.enters()
+        second = begin(places, "b")
+        clock.passed += 10
+        assert second.waits(), "the first one is slow, but it has an engine"
+        engine.leave()
+        assert second.enters(), "the first one is slow, and hangs in something else"
+        assert begin(engines, "b").enters()
+        third = begin(places, "c")
+        clock.passed += 10
+        assert third.waits()
+        clock.passed += 21
+        assert third.enters(), "an engine that hangs is no excuse"
+    # They are known now: three at a time.
+    again = [Worker(places, name) for name in "abc"]
+    with working(*again):
+        assert all(worker.enters() for worker in again)
 
 
 def test_who_gives_up_waits_no_longer() -> None:
