@@ -24,8 +24,9 @@ def doctor(context: Context) -> int:
     """Check what a run needs: engine, specs, backend, identity, commands, credentials, cloud, prices, clock, metrics.
 
     Changes nothing, and sends each cloud a few requests; one of them starts a server that does not exist, which shows
-    whether the token may write. Says who holds the stack's lock. Looks up what the specs name, and reads their
-    metrics. Without --stack, all specs are checked.
+    whether the token may write. In the same way it writes a small file beside shared records, and deletes it. Says who
+    holds the stack's lock. Looks up what the specs name, and reads their metrics. Without --stack, all specs are
+    checked.
 
     \b
     Examples:

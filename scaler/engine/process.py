@@ -41,7 +41,7 @@ from scaler.engine.secrets import (
     require_passphrase_file,
 )
 from scaler.engine.settings import EngineSettings
-from scaler.errors import EngineError, TimeUpError, UnavailableError
+from scaler.errors import CredentialsError, EngineError, TimeUpError, UnavailableError
 from scaler.support.clock import Clock
 from scaler.support.engine_urls import cloud_of, provider_of
 
@@ -54,6 +54,12 @@ _UNREACHABLE = re.compile(
     r"unable to open state directory|could not (open|connect|list)|no such host|connection refused|AccessDenied"
 )
 """What the engine says of a backend that it cannot reach."""
+
+_NO_CREDENTIALS = re.compile(
+    r"missing google credentials|PULUMI_ACCESS_TOKEN must be set|failed to refresh cached credentials"
+    r"|Options\.AccountName is required"
+)
+"""What the engine says of a backend to which it was given no credentials: Google's, Pulumi Cloud, AWS', Azure's."""
 
 _LARGEST_OUTPUT = 4 << 20
 """Bytes of an operation's output that are read."""
@@ -411,7 +417,7 @@ class Engine:
             raise self._explain(error) from error
         return deployment if isinstance(deployment, Mapping) else {}
 
-    def _explain(self, error: automation.CommandError) -> EngineError | UnavailableError:
+    def _explain(self, error: automation.CommandError) -> EngineError | UnavailableError | CredentialsError:
         reason = name_variable(reason_in(str(error)))
         if is_about_secrets(reason):
             return EngineError(
@@ -419,6 +425,14 @@ class Engine:
                 why=reason,
                 fix=f"Check {PASSPHRASE} or {PASSPHRASE_FILE}, or `secretsprovider` in the stack's settings file.",
                 code="secrets",
+            )
+        if _NO_CREDENTIALS.search(reason):
+            return CredentialsError(
+                "The backend's credentials are missing.",
+                why=reason,
+                fix="Set the variables of the backend's provider, such as AWS_ACCESS_KEY_ID, GOOGLE_CREDENTIALS,"
+                " AZURE_STORAGE_ACCOUNT or PULUMI_ACCESS_TOKEN, or name another `backend` in the spec.",
+                code="backend_credentials",
             )
         if _UNREACHABLE.search(reason):
             return UnavailableError(

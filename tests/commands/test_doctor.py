@@ -15,10 +15,12 @@ from typing import ClassVar
 import pytest
 
 import scaler
+from scaler.commands.checks.backend import require_writable
 from scaler.commands.checks.commands import check_commands
 from scaler.commands.checks.finding import Finding, Level
 from scaler.config.project import Project as Config
 from scaler.config.spec import load
+from scaler.errors import UnavailableError
 from scaler.model import Server
 from scaler.model.identity import Identity
 from scaler.model.lifecycle import Status
@@ -27,6 +29,7 @@ from scaler.records.state import State
 from scaler.records.state_file import StateFile
 from scaler.simulator import EmbeddedCloud
 from tests.support import servers
+from tests.support.http_stub import Stub, reply
 
 pytestmark = pytest.mark.server
 
@@ -98,7 +101,8 @@ def test_a_type_that_is_not_sold_is_named(project: Path, environ: dict[str, str]
     path = project / "stacks" / "prod.yaml"
     path.write_text(path.read_text().replace("fsn1", "fns1"))
     _, findings = doctor(project, environ)
-    assert findings["hetzner catalogue"]["message"] == "cx23 is not sold in fns1"
+    assert findings["names prod worker"]["message"].splitlines()[0] == "There is no location fns1."
+    assert findings["hetzner catalogue"]["result"] == "ok", "it is said once"
 
 
 def test_an_official_plugin_is_looked_for_where_the_engine_does(
@@ -417,7 +421,52 @@ def test_what_a_run_would_miss(project: Path, environ: dict[str, str]) -> None:
         assert words in found[name]["message"]
         assert name == "fine" or found[name]["fix"]
     assert "is no folder" in findings["backend prod"]["message"]
+    assert "lock prod" not in findings, "a backend that fails is named once"
     assert findings["commands prod"]["message"] == "cannot be started: no-such-program"
+
+
+def test_a_folder_in_which_nothing_can_be_made(project: Path, environ: dict[str, str]) -> None:
+    """Even root, who may do everything, makes nothing there."""
+    path = project / "stacks" / "prod.yaml"
+    path.write_text(path.read_text() + "backend: file:///proc/state\n")
+    code, findings = doctor(project, environ)
+    assert (code, findings["backend prod"]["result"]) == (1, "fail")
+    assert "/proc/state/.pulumi cannot be written" in findings["backend prod"]["message"]
+    assert findings["backend prod"]["fix"]
+
+
+def test_a_bucket_that_may_only_be_read(project: Path) -> None:
+    config = Config.find(project)
+    spec = load(config.spec_path("prod"), config.name)
+    keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
+    refuse, deny = reply(403, "<Code>AccessDenied</Code>"), reply(404, "<Code>NoSuchKey</Code>")
+    with Stub(lambda asked: (refuse if asked.command == "PUT" else deny)(asked)) as stub:
+        url = f"s3://bucket?endpoint={stub.url}&region=x&s3ForcePathStyle=true"
+        with pytest.raises(UnavailableError, match="cannot be read or written") as refused:
+            require_writable(url, config, spec, keys)
+    assert "read, write, list and delete" in refused.value.fix
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "missing google credentials: unable to find gcp credentials",
+        "PULUMI_ACCESS_TOKEN must be set for login during non-interactive CLI sessions",
+        "get identity: get credentials: failed to refresh cached credentials, no EC2 IMDS role found",
+        'unable to open bucket "azblob://box": azureblob: Options.AccountName is required',
+    ],
+    ids=["gs", "https", "s3", "azblob"],
+)
+def test_credentials_that_the_engine_misses_are_named(
+    project: Path, environ: dict[str, str], tmp_path: Path, said: str
+) -> None:
+    """Its words, as the engine says them of a backend without any, and never a fix that leads back here."""
+    engine = tmp_path / "pulumi"
+    engine.write_text(f"#!/bin/sh\n[ \"$1\" = version ] && exec echo v3.274.1\necho 'error: {said}' >&2\nexit 255\n")
+    code, findings = doctor(project, {**environ, "PULUMI_BACKEND_URL": "https://127.0.0.1:9"})
+    assert (code, findings["backend prod"]["result"]) == (77, "fail")
+    assert said.split(":", maxsplit=1)[0] in findings["backend prod"]["message"]
+    assert "PULUMI_ACCESS_TOKEN" in findings["backend prod"]["fix"]
 
 
 def test_variables_that_a_script_names_and_does_not_get(tmp_path: Path) -> None:

@@ -49,9 +49,12 @@ def examine(context: Context, environ: Mapping[str, str]) -> Iterator[Finding]:
         if spec is not None:
             specs.append(spec)
             yield check_plugin(project, spec, environ)
-            if engine.level is Level.OK:
-                yield check_backend(project, spec, environ, context.clock)
-            yield check_lock(project, spec, environ, context.clock)
+            backend = check_backend(project, spec, environ, context.clock) if engine.level is Level.OK else None
+            if backend:
+                yield backend
+            # A backend that does not answer does not say it again.
+            if backend is None or backend.level is not Level.FAIL:
+                yield check_lock(project, spec, environ, context.clock)
             identity, known[stack] = check_identity(context, project, spec, environ)
             yield identity
             yield from check_commands(project, spec, environ)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing, suppress
 
 from scaler.commands.checks.finding import Finding, Level
 from scaler.commands.checks.machine import unwritable
@@ -19,6 +20,23 @@ def check_backend(project: Project, spec: Spec, environ: Mapping[str, str], cloc
         return _examine(check, project, spec, environ, clock)
     except ScalerError as error:
         return Finding.failed(check, error)
+
+
+def require_writable(url: str, project: Project, spec: Spec, environ: Mapping[str, str]) -> None:
+    """Write a document beside the engine's state, and delete it: credentials may allow to read alone.
+
+    A folder is tried before, and Pulumi Cloud has no place for it. StoreUnavailableError if it cannot be written.
+    """
+    from scaler.records.store import ConflictError, open_store
+
+    store = open_store(url, project.name, spec.stack, environ)
+    if store is None:
+        return
+    with closing(store):
+        # The document is there if another doctor looks at the same moment.
+        with suppress(ConflictError):
+            store.write("doctor", b"{}")
+        store.delete("doctor")
 
 
 def _examine(check: str, project: Project, spec: Spec, environ: Mapping[str, str], clock: Clock) -> Finding:
@@ -43,7 +61,7 @@ def _examine(check: str, project: Project, spec: Spec, environ: Mapping[str, str
                 check=check,
                 level=Level.FAIL,
                 message=problem,
-                fix="Change its permissions, or name another `backend` in the spec.",
+                fix="Make it a folder that can be written, or name another `backend` in the spec.",
                 exit_code=ExitCode.ERROR,
             )
         local.check_layout()
@@ -55,6 +73,7 @@ def _examine(check: str, project: Project, spec: Spec, environ: Mapping[str, str
         healed = copy if copy and copy.heal_checkpoint() else None
         engine = open_engine(looking, healed.url if healed else url, clock, lambda text: None, scratch=scratch)
         engine.read_with_secrets()
+    require_writable(url, project, spec, environ)
     if healed:
         message = "the stack as last saved is cut off; the next run goes on from the save before it"
         return Finding(check=check, level=Level.WARN, message=message)

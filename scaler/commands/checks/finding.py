@@ -31,4 +31,6 @@ class Finding:
         """Make the finding of a check that raised an error."""
         problems = [str(problem) for problem in getattr(error, "problems", ())]
         message = "\n".join([str(error), *problems])
-        return cls(check=check, level=Level.FAIL, message=message, fix=error.fix, exit_code=error.exit_code)
+        # Who reads this is there already.
+        fix = "" if "scaler doctor" in error.fix else error.fix
+        return cls(check=check, level=Level.FAIL, message=message, fix=fix, exit_code=error.exit_code)

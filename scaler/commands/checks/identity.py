@@ -39,7 +39,8 @@ def _known(context: Context, project: Project, spec: Spec, environ: Mapping[str,
     from scaler.engine.backend import LocalBackend
     from scaler.wiring import backend_url
 
-    state = recorded(context, project, spec.stack).state()
+    # Why shared records cannot be read is said by the check of the backend.
+    state = recorded(context, project, spec.stack, warn=lambda text: None).state()
     local = LocalBackend.at(backend_url(project, spec, environ), project.name, spec.stack)
     saved = local.checkpoint() if local else None
     shared = read_outputs(saved.outputs).identity if saved else None

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from scaler.engine import binary as engine_binary
 from scaler.engine.settings import not_handed_over
 from scaler.errors import ExitCode, ScalerError
 from scaler.model import Spec
+from scaler.support.files import failure_reason
 from scaler.support.folders import home_folder
 from scaler.support.installation import install_command
 
@@ -80,9 +81,15 @@ def check_state_folder(folder: Path) -> Finding:
 def unwritable(folder: Path) -> str | None:
     """Return why a folder can be neither written nor created; None if it can."""
     existing = next(path for path in (folder, *folder.parents) if path.exists())
-    if existing.is_dir() and os.access(existing, os.W_OK | os.X_OK):
-        return None
-    return f"{folder} cannot be written: {existing} is {'read-only' if existing.is_dir() else 'no folder'}"
+    if not existing.is_dir():
+        return f"{folder} cannot be written: {existing} is no folder"
+    try:
+        # Permissions alone do not say it: a disk may be full or read-only, and root may do everything elsewhere.
+        with tempfile.TemporaryFile(dir=existing) as probe:
+            probe.write(b"probe")
+    except OSError as error:
+        return f"{folder} cannot be written: {existing}: {failure_reason(error)}"
+    return None
 
 
 def check_spec(project: Project, stack: str) -> tuple[Finding, Spec | None]:

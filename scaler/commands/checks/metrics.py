@@ -30,7 +30,8 @@ def check_metrics(context: Context, project: Project, spec: Spec) -> Iterator[Fi
                 check=check,
                 level=Level.FAIL,
                 message=f"{line.source} gives no number: {line.reading.error}",
-                fix=f"`scaler metrics -s {spec.stack}` shows all. Until then, autoscale does what `on_error` says.",
+                fix="See that the source answers from here, and correct the spec; "
+                f"`scaler metrics -s {spec.stack}` reads it again. Until then, autoscale does what `on_error` says.",
                 exit_code=ExitCode.ERROR,
             )
         elif _has_a_zero(line) and (why := why_empty(line.metric, os.environ, project.directory, context.clock)):
