@@ -1,12 +1,16 @@
-"""A roll is killed at every step of its canary, its waves and its way back; the next `roll` or `ensure` goes on."""
+"""A roll is killed at every step of its canary, its waves and its way back; the next `roll` or `ensure` goes on.
+
+So is one that begins by itself, in an `ensure` without numbers or in any of the ticks that it takes.
+"""
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from tests.faults.gate import Moment
 from tests.faults.kills import STAGES, VICTIMS, EnginePoint, Kill, Point, RequestPoint, Victim, strike
@@ -15,15 +19,33 @@ from tests.support.project import VENDORS, Vendor
 from tests.support.watching import Watched, watched
 
 _SURGE = 2
-_PACE = ("--surge", str(_SURGE), "--bake", "1s", "--yes")
+_BAKE_S = 1
+_PACE = ("--surge", str(_SURGE), "--bake", f"{_BAKE_S}s", "--yes")
 
 FORWARD = Operation("forward", ("roll", *_PACE), START, START, START + _SURGE)
 BACK = Operation("back", ("roll", "--rollback", *_PACE), START, START, START + _SURGE)
-_WAYS = (FORWARD, BACK)
-"""Forward: a canary and a wave of two. Back: a wave of two and one of one."""
+ITSELF = Operation("itself", ("ensure", "--yes"), START, START, START + _SURGE)
+TICKS = Operation("ticks", ("autoscale", "--yes"), START, START, START + _SURGE)
+_WAYS = (FORWARD, BACK, ITSELF, TICKS)
+"""Forward and by itself: a canary and a wave of two. Back: a wave of two and one of one."""
+
+_MOST_TICKS = 40
+
+_SCALED: dict[str, dict[str, Any]] = {
+    "itself": {},
+    "ticks": {
+        "min": START,
+        "max": START,
+        "autoscale": {
+            "metrics": {"jobs": {"command": {"run": ["echo", "30"]}}},
+            "rules": [{"backlog": {"metric": "jobs", "per_server": 10}}],
+        },
+    },
+}
+"""What the spec says beside `image_changes: roll`."""
 
 Next = Literal["roll", "ensure"]
-"""What is run after the kill. `ensure` finishes the open wave only, and the same roll is run after it."""
+"""What is run after the kill: the same again, or `ensure 3`, which finishes the open wave only, and then the same."""
 
 
 @dataclass(frozen=True)
@@ -35,10 +57,13 @@ class RollKill:
     point: Point
     victim: Victim
     next: Next
+    tick: int = 1
+    """Which tick is killed, where the roll goes on tick by tick."""
 
     @property
     def id(self) -> str:
-        return f"roll/{self.vendor.name}/{self.way.name}/{self.point}/{self.victim}/{self.next}"
+        way = f"{self.way.name}-{self.tick}" if self.way is TICKS else self.way.name
+        return f"roll/{self.vendor.name}/{way}/{self.point}/{self.victim}/{self.next}"
 
     @property
     def row(self) -> str:
@@ -51,12 +76,15 @@ class RollKill:
             meant = _prepare(scene, self.way)
             # What is being deleted is there for its cloud, and for nobody else.
             with watched(scene.project.folder.parent / "world.db", scene.vendor, leaving=False) as seen:
+                for _ in range(1, self.tick):
+                    _tick(scene, self.way)
+                    _forget_engines(scene)
                 if not strike(Kill(self.vendor, self.way, self.point, self.victim), scene):
                     return False
                 if self.next == "ensure":
                     scene.settle(START)
                     demand(not _record(scene).get("size"), "ensure left the wave open")
-                scene.reach(*self.way.command)
+                _finish(scene, self.way)
             scene.check_settled(START)
             _check_end(scene, meant, seen)
         return True
@@ -65,21 +93,24 @@ class RollKill:
 def roll_kills(theatre: Theatre, only: str) -> Iterator[RollKill]:
     """The matrix, as far as ids begin with `only`: an undisturbed roll tells its points."""
     for vendor, way in product(VENDORS, _WAYS):
-        scope = f"roll/{vendor.name}/{way.name}/"
+        scope = f"roll/{vendor.name}/{way.name}"
         if not (scope.startswith(only) or only.startswith(scope)):
             continue
-        for point, victims in _points(theatre, vendor, way):
-            for victim, then in product(victims, get_args(Next)):
-                yield RollKill(vendor, way, point, victim, then)
+        with theatre.scene(vendor) as scene:
+            _prepare(scene, way)
+            for tick in range(1, _MOST_TICKS):
+                (_tick if way is TICKS else _finish)(scene, way)
+                for point, victims in _points(scene):
+                    for victim, then in product(victims, get_args(Next)):
+                        yield RollKill(vendor, way, point, victim, then, tick)
+                if _record(scene).get("state") == "done":
+                    break
+                _forget_past(scene)
 
 
-def _points(theatre: Theatre, vendor: Vendor, way: Operation) -> Iterator[tuple[Point, tuple[Victim, ...]]]:
-    """Every change that an undisturbed roll asks the cloud for, every stage of its engines, and its looks between."""
-    with theatre.scene(vendor) as scene:
-        _prepare(scene, way)
-        scene.reach(*way.command)
-        requests = scene.project.requests()
-        processes = [name for _, name in scene.project.engine_runs]
+def _points(scene: Scene) -> Iterator[tuple[Point, tuple[Victim, ...]]]:
+    """Every change that the last run asked the cloud for, every stage of its engines, and its looks between."""
+    requests, processes = scene.project.requests(), [name for _, name in scene.project.engine_runs]
     changes = sum(request.method != "GET" for request in requests)
     for number, moment in product(range(1, changes + 1), get_args(Moment)):
         yield RequestPoint(number, moment, changes_only=True), VICTIMS
@@ -96,14 +127,43 @@ def _points(theatre: Theatre, vendor: Vendor, way: Operation) -> Iterator[tuple[
 def _prepare(scene: Scene, way: Operation) -> str:
     """Give the scene something to roll, or to roll back; return the image that all servers are to have."""
     (old,) = _images(scene)
+    if way in (ITSELF, TICKS):
+        pace = {"surge": _SURGE, "bake": f"{_BAKE_S}s"}
+        scene.project.describe(groups={"worker": {"image_changes": "roll", "roll": pace, **_SCALED[way.name]}})
     newer = str(scene.world.add_snapshot(scene.vendor.name, "newer", labels={"role": "worker"}, disk=20).id)
-    if way is FORWARD:
+    if way is not BACK:
         return newer
     scene.reach("roll", "--canary", "0", "--surge", str(START), "--bake", "0s", "--yes")
     demand(set(_images(scene)) == {newer}, f"not rolled: {_images(scene)}")
-    scene.world.clear_log()
-    (scene.project.folder / "engine.log").unlink()
+    _forget_past(scene)
     return old
+
+
+def _forget_past(scene: Scene) -> None:
+    """Count requests and engines from now on."""
+    scene.world.clear_log()
+    _forget_engines(scene)
+
+
+def _forget_engines(scene: Scene) -> None:
+    (scene.project.folder / "engine.log").unlink(missing_ok=True)
+
+
+def _tick(scene: Scene, way: Operation) -> None:
+    """Tick once, when what began in the last tick has come to its end in the cloud, and has baked."""
+    time.sleep(_BAKE_S)
+    scene.reach(*way.command)
+
+
+def _finish(scene: Scene, way: Operation) -> None:
+    """Carry the roll to its end."""
+    if way is not TICKS:
+        scene.reach(*way.command)
+        return
+    for _ in range(_MOST_TICKS):
+        if _record(scene).get("state") == "done":
+            return
+        _tick(scene, way)
 
 
 def _check_end(scene: Scene, meant: str, seen: Watched) -> None:

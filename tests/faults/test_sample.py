@@ -11,7 +11,7 @@ from tests.faults.first_runs import FIRST, FirstKill
 from tests.faults.health import HealthKill
 from tests.faults.kills import EnginePoint, Kill, Point, RequestPoint, Victim
 from tests.faults.races import CONTESTS, Meddling, Race, Signalled
-from tests.faults.rolls import BACK, FORWARD, RollKill
+from tests.faults.rolls import BACK, FORWARD, TICKS, RollKill
 from tests.faults.stage import OPERATIONS, Theatre
 from tests.faults.troubles import TROUBLES, TroubledOperation
 from tests.support.project import DIGITALOCEAN, HETZNER, Vendor
@@ -74,7 +74,7 @@ HEALTH = (
 
 ROLLS = (
     RollKill(HETZNER, FORWARD, _change(1, "after"), "both", "roll"),
-    RollKill(DIGITALOCEAN, FORWARD, _change(4, "before"), "scaler", "ensure"),
+    RollKill(DIGITALOCEAN, TICKS, _change(1, "after"), "both", "ensure"),
     RollKill(HETZNER, BACK, EnginePoint("up", "saved"), "engine", "roll"),
 )
 
