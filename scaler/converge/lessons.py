@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from scaler.clouds import PASSING, AddressQuotaError, BusyError, CloudError, NameTakenError, NoCapacityError, QuotaError
+from scaler.clouds import (
+    PASSING,
+    AddressQuotaError,
+    BusyError,
+    CloudError,
+    InvalidError,
+    NameTakenError,
+    NoCapacityError,
+    QuotaError,
+)
 from scaler.converge.done import Done
 from scaler.converge.journal import Journal
 from scaler.converge.knowledge import Knowledge
+from scaler.converge.rolls import fail_waves
 from scaler.model import Action, Placement, Plan, StepResult
 
 POWER_ON_TRIES = 3
@@ -28,8 +38,19 @@ def learn(done: Done, plan: Plan, journal: Journal) -> Knowledge:
     learned = learned.pass_over(full_placements(done))
     if no_addresses := address_refusal(done):
         learned = learned.withhold(no_addresses, _needing(addresses_refused(done), learned))
+    learned = fail_waves(learned, refused_waves(done, plan))
     refused = quota_refusal(done)
     return learned if refused is None else _meet_quota(learned, plan, refused)
+
+
+def refused_waves(done: Done, plan: Plan) -> dict[str, Exception]:
+    """Return the groups of whose roll the cloud refused a server for good, such as one of a deleted image, and why."""
+    return {
+        group: error
+        for group, names in plan.rolled.items()
+        for name in names
+        if isinstance(error := done.refusals.get(name), InvalidError)
+    }
 
 
 def full_placements(done: Done) -> dict[Placement, CloudError | str]:

@@ -44,6 +44,16 @@ def advance_rolls(knowledge: Knowledge) -> Knowledge:
     return ordered_rolls(replace(knowledge, failed_rolls=knowledge.failed_rolls | failed), rolls)
 
 
+def fail_waves(knowledge: Knowledge, refused: Mapping[str, Exception]) -> Knowledge:
+    """Know that rolls failed since the cloud refuses, by group, a new server of their open wave for good."""
+    rolls = {
+        name: replace(knowledge.orders.rolls[name], state=RollState.FAILED, size=0, error=str(error))
+        for name, error in refused.items()
+    }
+    failed = replace(knowledge, failed_rolls=knowledge.failed_rolls | rolls.keys())
+    return ordered_rolls(failed, {**knowledge.orders.rolls, **rolls})
+
+
 def beside_of(knowledge: Knowledge, recorded: Mapping[str, int]) -> dict[str, int]:
     """Return by group how many servers are there for its roll alone: who asks for one more does not mean them."""
     return {
@@ -106,8 +116,10 @@ def failures_of(knowledge: Knowledge) -> tuple[ScalerError, ...]:
 
 
 def _failure(name: str, roll: Roll) -> ScalerError:
+    new = len(roll.accepted)
     return ScalerError(
-        f"The roll of {name} stopped at wave {roll.waves}: {len(roll.accepted)} servers are new, the others stay.",
+        f"The roll of {name} stopped at wave {roll.waves}: {new} {'server is' if new == 1 else 'servers are'} new,"
+        " the others stay.",
         why=roll.error,
         fix=f"Make another image and run `scaler roll --group {name}`, or `scaler roll --group {name} --rollback`.",
         code="roll_failed",

@@ -23,6 +23,7 @@ from scaler.converge.lessons import (
     machines_held,
     passing_power_on,
     quota_refusal,
+    refused_waves,
 )
 from scaler.converge.make_plan import check_sums, make_plan
 from scaler.converge.observe import obey_others, observe_again, observe_patiently, prove_absences
@@ -35,7 +36,7 @@ from scaler.converge.rolls import beside_of
 from scaler.converge.service import put_right
 from scaler.converge.standing import Standing
 from scaler.errors import ScalerError, StalePlanError
-from scaler.model import LEAVING, Action, Server, Spec
+from scaler.model import LEAVING, Action, Plan, Server, Spec
 from scaler.model.lifecycle import DEAD
 from scaler.planning.absence import is_meant
 from scaler.planning.recognition import check_missing, check_unclaimed
@@ -139,7 +140,9 @@ def _apply(request: Request, standing: Standing, ports: Ports) -> tuple[Standing
     journal = journal.report(done.reports).fail(*done.failures)
     if passing_power_on(done):
         journal = journal.tally("power_on")
-    verdict = decide_next(done, journal, is_late=request.limit.is_over, is_patient=request.options.patient)
+    verdict = decide_next(
+        _apart_from_waves(done, plan), journal, is_late=request.limit.is_over, is_patient=request.options.patient
+    )
     if done.moved and request.options.reviewed:
         save(done.knowledge, ports)
         raise stale("servers came or went while it was applied", ())
@@ -158,6 +161,12 @@ def _apply(request: Request, standing: Standing, ports: Ports) -> tuple[Standing
     if done.moved:
         knowledge = yield_to_backend(obey_others(knowledge, ports), ports.place)
     return Standing(knowledge, plan, journal), verdict
+
+
+def _apart_from_waves(done: Done, plan: Plan) -> Done:
+    """Return what was done without the refusals that end a roll: the run goes on, and removes its wave."""
+    ended = {name for group in refused_waves(done, plan) for name in plan.rolled[group]}
+    return replace(done, refusals={name: error for name, error in done.refusals.items() if name not in ended})
 
 
 def _remember_shortages(done: Done, ports: Ports) -> None:

@@ -332,6 +332,29 @@ def test_a_wave_that_has_not_baked_in_time_says_until_when() -> None:
     assert fleet.roll(given={}).outcome is Outcome.CONVERGED
 
 
+@pytest.mark.parametrize("is_left", [False, True], ids=["all of the wave", "some of the wave"])
+def test_an_image_that_is_deleted_in_the_middle_ends_the_roll_and_removes_its_wave(is_left: bool) -> None:
+    fleet = Fleet(6)
+    most, made = (2 if is_left else 1), list[int]()
+
+    def delete() -> None:
+        fleet.look()
+        made.append(fleet.images.get("200", 0))
+        if made[-1] == most and "200" in fleet.setting.cloud.snapshots:
+            fleet.setting.cloud.snapshots.remove("200")
+
+    fleet.setting.clock.on_tick = fleet.setting.cloud.on_change = delete
+    result = fleet.roll()
+    assert (result.outcome, fleet.images) == (Outcome.FAILED, {"100": 5, "200": 1}), fleet.setting.progress.warnings
+    assert "1 server is new, the others stay" in str(result.failures[-1])
+    assert "there is no image 200" in fleet.record.error
+    assert (fleet.record.state, fleet.record.waves) == (RollState.FAILED, 2)
+    assert (max(made), min(fleet.ready), fleet.setting.is_in_order()) == (most, 6, True)
+    # Counts are kept from the image that works.
+    assert fleet.setting.ensure(7).outcome is Outcome.CONVERGED
+    assert fleet.images == {"100": 6, "200": 1}
+
+
 def test_a_roll_whose_image_is_nowhere_says_what_is_missing() -> None:
     fleet = Fleet(2)
     worker = replace(fleet.setting.spec.groups["worker"], image=ImageRef("name", "goldne"))
