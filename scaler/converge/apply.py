@@ -190,7 +190,10 @@ def _resume(steps: Sequence[Step], knowledge: Knowledge, ports: Ports) -> Done:
     for server in servers:
         if server.name in refused:
             ports.progress.warn(f"{server.name} could not be taken back: {refused[server.name]}")
-        elif server.name not in pending:
+        elif server.name in pending and server.drain:
+            # It may be back at work by now: whoever does not want it any more has to begin its drain anew.
+            knowledge = knowledge.amend(replace(server, drain=replace(server.drain, asked=False)))
+        else:
             back = replace(server.become(Status.RUNNING, knowledge.world.at), drain=None)
             knowledge = knowledge.amend(back)
             ports.progress.server(server.name, back.status, "taken back")

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,9 +15,12 @@ from scaler.clouds import AmbiguousError, BusyError, GoneError, InvalidError, Tr
 from scaler.converge.demand import Demand, Options
 from scaler.converge.ensure import ensure
 from scaler.errors import LockedError
+from scaler.hooks.drains import DrainProcesses
+from scaler.hooks.lasting import LastingCommands
 from scaler.model import DrainFinding, DrainStage, Outcome, Server, StepResult, StopPolicy
 from scaler.model.lifecycle import Status
 from tests.support.fakes import Killed, Setting, group, spec, taken
+from tests.support.processes import script, wait_until
 
 HOUR = timedelta(hours=1)
 DRAINS = StopPolicy(drain=("./drain.sh", "{name}"), drain_within=2 * HOUR)
@@ -126,6 +130,47 @@ def test_one_that_is_slow_to_be_taken_back_is_in_service_when_a_later_tick_sees_
     assert setting.ensure(2, options=AT_ONCE).outcome is Outcome.CONVERGED
     assert (record(setting, 2).status, record(setting, 2).drain) == (Status.RUNNING, None)
     assert (setting.cloud.changes(), setting.drains.starts) == ([], ["prod-worker-2"])
+
+
+@pytest.mark.acceptance("T10")
+def test_a_command_that_outlasts_a_tick_takes_a_server_back_once(tmp_path: Path) -> None:
+    log = 'echo "$0" | sed "s/.*[/]//" >> log'
+    waits = f"{log}; while [ ! -e over ]; do sleep 0.05; done"
+    programs = {name: (script(tmp_path, name, text),) for name, text in (("begin", log), ("back", waits))}
+    drained = (script(tmp_path, "drained", f"{log}; exit 1"),)
+    setting = stack_of(2, replace(DRAINS, drain=programs["begin"], drained=drained, resume=programs["back"]))
+    commands = LastingCommands(share_s=0.5)
+
+    def tick(count: int) -> Outcome:
+        drains = DrainProcesses(tmp_path / "drains", tmp_path, setting.clock, commands=commands)
+        setting.drains = drains  # type: ignore[assignment]
+        setting.clock.sleep(10)
+        return setting.ensure(count, options=AT_ONCE).outcome
+
+    def done(name: str) -> int:
+        return (tmp_path / "log").read_text().split().count(name)
+
+    wait_until(lambda: tick(1) is Outcome.UNCONFIRMED and done("drained"), "the drain has begun")
+    for _ in range(3):
+        assert tick(2) is Outcome.UNCONFIRMED
+    asked = done("drained")
+    (tmp_path / "over").touch()
+    wait_until(lambda: not commands.is_busy(record(setting, 2).id or ""), "its end")
+    assert tick(2) is Outcome.CONVERGED
+    assert (record(setting, 2).status, record(setting, 2).drain) == (Status.RUNNING, None)
+    assert (done("begin"), done("back"), done("drained")) == (1, 1, asked)
+
+
+def test_one_that_is_not_wanted_after_all_drains_anew() -> None:
+    policy = replace(DRAINS, drained=("./drained.sh",), resume=("./resume.sh",))
+    setting = stack_of(2, policy)
+    setting.ensure(1, options=AT_ONCE)
+    setting.drains.resumes_slowly = 1
+    setting.ensure(2, options=AT_ONCE)
+    setting.ensure(1, options=AT_ONCE)
+    assert setting.drains.starts == ["prod-worker-2"] * 2
+    assert setting.ensure(1).outcome is Outcome.CONVERGED
+    assert setting.ready == ["prod-worker-1"]
 
 
 def test_one_that_cannot_be_taken_back_drains_on_and_a_new_one_is_created() -> None:
