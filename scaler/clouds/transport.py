@@ -41,6 +41,7 @@ from scaler.clouds import (
 )
 from scaler.clouds.deadlines import Deadlines
 from scaler.clouds.governor import Budget, CancelledError, Governor, Kind, OverBudgetError
+from scaler.support.certificates import certificates_problem
 from scaler.support.clock import Clock
 from scaler.support.hosts import host_of, is_loopback
 from scaler.support.http import DeadlineAdapter, proxy_variable
@@ -302,6 +303,8 @@ class Transport(DeadlineAdapter):
         self, request: requests.PreparedRequest, error: Exception, proxies: Mapping[str, str]
     ) -> CloudError:
         kind = TransientError if _was_not_sent(error) else self._lost(request)
+        if kind is TransientError and (problem := certificates_problem(os.environ)):
+            return self._error(kind, problem, fix="Correct the variable, or unset it.")
         if not isinstance(error, requests.exceptions.ProxyError):
             return self._error(kind, _words(error))
         variable = proxy_variable(select_proxy(request.url or "", dict(proxies)) or "", os.environ)

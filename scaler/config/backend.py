@@ -6,8 +6,9 @@ Nothing heavy is imported here, since `scaler status` needs it.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from urllib.parse import urlsplit
 
-from scaler.errors import RefusedError, SpecError
+from scaler.errors import RefusedError, SpecError, UsageError
 from scaler.support.engine_urls import Destination, backend_of
 from scaler.support.hosts import ALLOWED, allowed_hosts
 
@@ -27,7 +28,28 @@ def choose_backend(of_spec: str | None, of_project: str | None, environ: Mapping
     url = of_spec or from_environ or of_project
     if url and url != from_environ:
         _require_allowed(url, from_environ, environ)
+    elif url:
+        _require_url(url)
     return url
+
+
+def _require_url(url: str) -> None:
+    """Raise UsageError for a URL of the environment that nobody can read: it is used as it is, if it is one."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # Reading the port checks it.
+        problem = "" if "://" in url else "it does not begin with a word and ://"
+        if parts.scheme in ("http", "https") and not parts.hostname:
+            problem = "it has no host"
+    except ValueError:
+        problem = "its host or its port cannot be read"
+    if problem:
+        raise UsageError(
+            f"{VARIABLE} is no URL of a state backend.",
+            why=problem,
+            fix="Set it to a URL such as file://.scaler/pulumi or s3://bucket, or unset it.",
+            code="backend_invalid",
+        )
 
 
 def _require_allowed(url: str, from_environ: str | None, environ: Mapping[str, str]) -> None:

@@ -5,12 +5,16 @@ Source of the format: pulumi (sdk/go/common/apitype).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 SERVER_GROUP = "scaler:index:ServerGroup"
 """The type of the component that holds the servers of a group."""
+
+_PROVIDER = "pulumi:providers:"
+"""How the types of providers begin; the name of their package follows."""
 
 UNKNOWN_GROUP = "unknown"
 """The component of servers whose group nobody knows any more: it needs a name."""
@@ -45,6 +49,8 @@ class Checkpoint:
     """URNs of resources whose operation was begun and not finished."""
     foreign: tuple[str, ...] = ()
     """URNs of resources that scaler did not declare: its program would delete them."""
+    plugins: Mapping[str, str] = field(default_factory=dict)
+    """By URN, the plugin that the engine needs for a resource, or for a provider that it starts with each operation."""
     provider: str = ""
     """The URL of what encrypts its secrets; empty for a passphrase."""
 
@@ -58,8 +64,20 @@ def read_deployment(deployment: Mapping[str, Any]) -> Checkpoint:
         outputs=_object(stack.get("outputs")),
         pending=tuple(_text(item["resource"]["urn"]) for item in deployment.get("pending_operations") or ()),
         foreign=tuple(item["urn"] for item in resources if is_foreign(item["urn"])),
+        plugins={_text(item["urn"]): _plugin_of(item) for item in resources if item.get("custom")},
         provider=_provider(deployment),
     )
+
+
+def _plugin_of(item: Mapping[str, Any]) -> str:
+    """Return the name of the plugin for a resource; one that no plugin has, if it is not the package's own."""
+    kind = _text(item["type"])
+    if kind.startswith(_PROVIDER):
+        # The engine would download it from there, or have it become another one.
+        is_elsewhere = any(mark in repr(item.get("inputs")) for mark in ("pluginDownloadURL", "parameterization"))
+        return kind.removeprefix(_PROVIDER) + (" from elsewhere" if is_elsewhere else "")
+    named = re.findall(rf"{_PROVIDER}([^:]*)::", _text(item.get("provider") or ""))
+    return " or ".join(dict.fromkeys([kind.partition(":")[0], *named]))
 
 
 def _provider(deployment: Mapping[str, Any]) -> str:
@@ -72,7 +90,7 @@ def _provider(deployment: Mapping[str, Any]) -> str:
 def is_foreign(urn: str) -> bool:
     """Return whether a resource is neither the stack, nor a provider of the engine's, nor a group of ours or in one."""
     kind = _type_of(urn)
-    if kind.startswith("pulumi:providers:"):
+    if kind.startswith(_PROVIDER):
         # The engine's own are `default` or `default_<version>`; one with another name was declared.
         return "::" in urn and not urn.rpartition("::")[2].startswith("default")
     return kind not in ("pulumi:pulumi:Stack", SERVER_GROUP) and f"{SERVER_GROUP}$" not in urn
@@ -86,7 +104,7 @@ def _type_of(urn: str) -> str:
 
 def _is_living(resource: Mapping[str, Any]) -> bool:
     """Return whether it is a custom resource, apart from providers, that the engine does not wait to delete."""
-    is_custom = resource.get("custom") and not resource["type"].startswith("pulumi:providers:")
+    is_custom = resource.get("custom") and not resource["type"].startswith(_PROVIDER)
     return bool(is_custom and not resource.get("delete"))
 
 

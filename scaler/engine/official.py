@@ -13,11 +13,14 @@ from pathlib import Path
 from scaler.clouds import AmbiguousError, CloudError, GoneError, InvalidError, NameTakenError
 from scaler.clouds.registry import Vendor
 from scaler.clouds.transport import Refusal, meaning_of_status
-from scaler.engine.yaml_file import read_yaml
+from scaler.engine.settings_files import checked, project_files, settings_files
 from scaler.errors import RefusedError
 
 _PLACES = ("token", "endpoint", "apiEndpoint")
 """The settings of both plugins that would send requests elsewhere, or with another token, than scaler does."""
+
+_PROGRAMS = frozenset({"packages", "plugins"})
+"""The keys of a project that name programs, as paths or addresses, which the engine starts in a plugin's place."""
 
 _UNANSWERED = re.compile(
     r"\bEOF\b|connection (reset|refused)|broken pipe|time(d )?out|deadline exceeded|transport is closing|no such host"
@@ -43,13 +46,24 @@ def environ_of_plugin(vendor: Vendor, *, endpoint: str, token: str) -> dict[str,
 
 
 def refuse_other_place(directory: Path, stack: str, package: str) -> None:
-    """Refuse a stack whose configuration names an endpoint or a token for the plugin: it would win over scaler's."""
-    project = _document(directory / "Pulumi.yaml")
-    settings = directory / str(project.get("stackConfigDir") or ".") / f"Pulumi.{stack}.yaml"
-    for path, document in ((directory / "Pulumi.yaml", project), (settings, _document(settings))):
-        config = document.get("config")
-        names = (f"{package}:{name}" for name in _PLACES)
-        if found := [name for name in names if isinstance(config, Mapping) and name in config]:
+    """Refuse files of Pulumi's that name an endpoint, a token or a program for the plugin: they would win over scaler.
+
+    Raises RefusedError, or SpecError for a file that cannot be read with certainty.
+    """
+    for path in project_files(directory):
+        programs = [name for name in checked(path) if name.lower() in _PROGRAMS]
+        if programs:
+            raise RefusedError(
+                f"{path.name} names programs to start in place of the official plugin; nothing was changed.",
+                why=f"a program that {' or '.join(programs)} names would get the token of the environment",
+                fix="Remove it there: the engine finds the official plugin itself.",
+                code="plugin_config",
+            )
+    for path in (*project_files(directory), *settings_files(directory, stack)):
+        configs = (value for name, value in checked(path).items() if name.lower() == "config")
+        names = [f"{package}:{name}".lower() for name in _PLACES]
+        found = [name for config in configs if isinstance(config, Mapping) for name in config if _key(name) in names]
+        if found:
             raise RefusedError(
                 f"{path.name} says where the official plugin works; nothing was changed.",
                 why=f"{', '.join(found)} in its `config` would win over the endpoint and token that scaler uses",
@@ -58,13 +72,9 @@ def refuse_other_place(directory: Path, stack: str, package: str) -> None:
             )
 
 
-def _document(path: Path) -> Mapping[str, object]:
-    try:
-        document = read_yaml(path)
-    except (OSError, ValueError):
-        # What the engine makes of it, it says itself.
-        return {}
-    return document if isinstance(document, Mapping) else {}
+def _key(name: object) -> str:
+    """Return a configuration key in the short form: `hcloud:config:token` is the old one of `hcloud:token`."""
+    return str(name).lower().replace(":config:", ":")
 
 
 def error_of(cloud: str, server: str, text: str) -> CloudError:

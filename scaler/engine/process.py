@@ -28,6 +28,7 @@ from scaler.engine.backend import LARGEST_CHECKPOINT, LocalBackend
 from scaler.engine.checkpoint import Checkpoint, read_deployment
 from scaler.engine.event_port import EventPort
 from scaler.engine.events import Events, Ran, reason_in
+from scaler.engine.explanations import in_our_words
 from scaler.engine.host import LanguageHost, Program, hosting
 from scaler.engine.lock_wait import LockWait
 from scaler.engine.odd_files import refuse_odd_files
@@ -396,7 +397,7 @@ class Engine:
             except automation.CommandError as error:
                 if wait.outlasts_half_lock(str(error)):
                     continue
-                return Ran(report, error=name_variable("\n".join(report.errors) or reason_in(str(error))))
+                return Ran(report, error=in_our_words(name_variable("\n".join(report.errors) or reason_in(str(error)))))
             except RuntimeError as error:
                 # `preview` raises this when the engine ended well and said nothing.
                 return Ran(report, error=str(error))
@@ -418,7 +419,7 @@ class Engine:
         return deployment if isinstance(deployment, Mapping) else {}
 
     def _explain(self, error: automation.CommandError) -> EngineError | UnavailableError | CredentialsError:
-        reason = name_variable(reason_in(str(error)))
+        reason = in_our_words(name_variable(reason_in(str(error))))
         if is_about_secrets(reason):
             return EngineError(
                 "The stack's secrets cannot be encrypted or decrypted.",

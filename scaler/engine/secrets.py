@@ -11,18 +11,17 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from scaler.engine.settings_files import SUFFIXES, checked, folder_in, settings_files
 from scaler.engine.yaml_file import read_yaml
 from scaler.errors import EngineError, RefusedError, SpecError
-from scaler.support.documents import read_file, read_json
+from scaler.support.documents import read_file
 from scaler.support.engine_urls import Destination, provider_of
 from scaler.support.hosts import ALLOWED, allowed_hosts
-from scaler.support.text import LONGEST, one_line
 
 PASSPHRASE = "PULUMI_CONFIG_PASSPHRASE"  # noqa: S105 - a name, no secret
 PASSPHRASE_FILE = "PULUMI_CONFIG_PASSPHRASE_FILE"  # noqa: S105
 
 _BY_PASSPHRASE = ("", "default", "passphrase")
-_SUFFIXES = (".yaml", ".yml", ".json")
 _PULUMI_CLOUD = "https://api.pulumi.com"
 _WRONG = "incorrect passphrase"
 
@@ -36,7 +35,7 @@ def chosen_provider(directory: Path, stack: str) -> str | None:
     None: the file names none, or a passphrase.
     """
     folder = directory / settings_folder(directory)
-    for suffix in _SUFFIXES:
+    for suffix in SUFFIXES:
         provider = str(_read(folder / f"Pulumi.{stack}{suffix}").get("secretsprovider") or "")
         if provider not in _BY_PASSPHRASE:
             return provider
@@ -45,7 +44,7 @@ def chosen_provider(directory: Path, stack: str) -> str | None:
 
 def settings_folder(directory: Path) -> str:
     """Return the folder of the stacks' settings files as a project names it, empty for its own."""
-    return _folder_in(_read(directory / "Pulumi.yaml"))
+    return folder_in(_read(directory / "Pulumi.yaml"))
 
 
 def require_allowed_settings(directory: Path, stack: str, environ: Mapping[str, str]) -> None:
@@ -53,7 +52,7 @@ def require_allowed_settings(directory: Path, stack: str, environ: Mapping[str, 
 
     Raises SpecError for a file in which the engine may see another provider than scaler does.
     """
-    for path in _settings_files(directory, stack):
+    for path in settings_files(directory, stack):
         for provider in _providers_in(path):
             if provider not in _BY_PASSPHRASE:
                 require_allowed_provider(provider, environ, path.name)
@@ -87,41 +86,9 @@ def require_allowed_provider(
         )
 
 
-def _settings_files(directory: Path, stack: str) -> Iterator[Path]:
-    """Yield the files that may be the stack's settings: the engine prefers one kind of file, and scaler checks all."""
-    projects = [directory / f"Pulumi{suffix}" for suffix in _SUFFIXES]
-    for folder in {"", *(_folder_in(_checked(path)) for path in projects if path.exists())}:
-        for suffix in _SUFFIXES:
-            path = directory / folder / f"Pulumi.{stack}{suffix}"
-            if path.exists():
-                yield path
-
-
 def _providers_in(path: Path) -> Iterator[str]:
     # Of JSON, Go reads names in any case.
-    yield from (str(value or "") for name, value in _checked(path).items() if name.lower() == "secretsprovider")
-
-
-def _checked(path: Path) -> Mapping[str, Any]:
-    """Return the mapping in a file; SpecError if it has none, or a key that is no text, which the engine makes one."""
-    try:
-        content = read_json(path) if path.suffix == ".json" else read_yaml(path)
-        if not isinstance(content or {}, Mapping) or not all(isinstance(name, str) for name in content or ()):
-            raise ValueError("it is no mapping of names")
-    except (OSError, ValueError) as error:
-        raise SpecError(
-            f"{path.name} cannot be read, so nobody knows where it sends the key of the stack's secrets.",
-            why=one_line(str(error), LONGEST),
-            fix="Correct the file, or put it back.",
-            code="settings_invalid",
-        ) from None
-    return content or {}
-
-
-def _folder_in(project: Mapping[str, Any]) -> str:
-    """Return the folder of the stacks' settings files; `config` is its old name (pulumi: workspace/project.go)."""
-    old = project.get("config")
-    return str(project.get("stackConfigDir") or (old if isinstance(old, str) else "") or "")
+    yield from (str(value or "") for name, value in checked(path).items() if name.lower() == "secretsprovider")
 
 
 def default_passphrase(environ: Mapping[str, str], provider: str | None) -> dict[str, str]:

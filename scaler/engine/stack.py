@@ -224,7 +224,7 @@ class PulumiStack:
                 moved.extend(found ^ change.expected)
                 raise _WorldMovedError
             saved = self._checkpoint()
-            foreign.extend(saved.foreign)
+            foreign.extend(self._foreign(saved))
             if foreign:
                 raise _WorldMovedError
             if change.is_overruled_by(self._state_of(saved)):
@@ -386,6 +386,12 @@ class PulumiStack:
             (engine or self._engine).on_start(provider.peers.admit)
             yield provider.port
 
+    def _foreign(self, checkpoint: Checkpoint) -> tuple[str, ...]:
+        """Return what scaler did not declare, and what needs a plugin that the stack's cloud has no use for."""
+        package = resource_type(self._spec.cloud).package
+        strangers = (urn for urn, plugin in checkpoint.plugins.items() if plugin != package)
+        return tuple(dict.fromkeys([*checkpoint.foreign, *strangers]))
+
     def _state_of(self, checkpoint: Checkpoint) -> StackState:
         entries = {}
         for resource in checkpoint.resources:
@@ -398,7 +404,7 @@ class PulumiStack:
             read_outputs(checkpoint.outputs),
             entries=entries,
             pending=tuple(map(_name, checkpoint.pending)),
-            foreign=checkpoint.foreign,
+            foreign=self._foreign(checkpoint),
         )
 
 

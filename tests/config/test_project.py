@@ -196,3 +196,11 @@ def test_a_spec_that_speaks_of_cloud_config_is_a_spec(tmp_path: Path) -> None:
     with pytest.raises(InvalidSpecError) as caught:
         load(path, "shop")
     assert "groups must not be empty" in str(caught.value.problems[0])
+
+
+@pytest.mark.parametrize("url", ["http://[::1", "http://", "https://h:x", "s3:bucket", "nonsense"])
+def test_a_variable_that_is_no_url_is_named(tmp_path: Path, url: str) -> None:
+    with pytest.raises(UsageError, match="PULUMI_BACKEND_URL is no URL") as caught:
+        project(tmp_path, "dev.yaml").backend_of("dev", {"PULUMI_BACKEND_URL": url})
+    assert caught.value.why
+    assert url not in str(caught.value)

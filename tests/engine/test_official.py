@@ -19,7 +19,7 @@ from scaler.clouds import (
 )
 from scaler.clouds.registry import CLOUDS
 from scaler.engine.official import environ_of_plugin, error_of, refuse_other_place
-from scaler.errors import RefusedError
+from scaler.errors import RefusedError, SpecError
 
 _FRAME = "error: 1 error occurred:\n\t* creating urn:pulumi:demo::p::t::demo-worker-1: 1 error occurred:\n\t* {}\n\n"
 _POST = "Error creating droplet: POST https://api.digitalocean.com/v2/droplets: "
@@ -86,7 +86,10 @@ def test_the_variables_of_the_plugins() -> None:
         ("Pulumi.demo.yaml", "config: {hcloud:pollInterval: 1s, digitalocean:token: abc}", None),
         ("Pulumi.other.yaml", "config: {hcloud:token: abc}", None),
         ("Pulumi.demo.yaml", "encryptionsalt: v1", None),
-        ("Pulumi.demo.yaml", "config: [", None),
+        ("Pulumi.yaml", "name: p\nplugins: {providers: [{name: hcloud, path: ./x}]}", "plugins"),
+        ("Pulumi.yaml", "name: p\npackages: {hcloud: ./x}", "packages"),
+        ("Pulumi.json", '{"name": "p", "Plugins": {}}', "Plugins"),
+        ("Pulumi.demo.yml", "config: {hcloud:config:token: abc}", "hcloud:config:token"),
     ],
 )
 def test_another_place_in_the_configuration_is_refused(
@@ -100,6 +103,13 @@ def test_another_place_in_the_configuration_is_refused(
         refuse_other_place(tmp_path, "demo", "hcloud")
     assert refused in caught.value.why
     assert file in caught.value.what
+
+
+def test_files_that_cannot_be_read_with_certainty_are_refused(tmp_path: Path) -> None:
+    for text in ("config: [", "a: 2026-02-30\nconfig: {hcloud:token: abc}", 'a: "\\U00110000"'):
+        (tmp_path / "Pulumi.demo.yaml").write_text(text)
+        with pytest.raises(SpecError, match="cannot be read"):
+            refuse_other_place(tmp_path, "demo", "hcloud")
 
 
 def test_the_configuration_may_be_in_a_folder_of_its_own(tmp_path: Path) -> None:

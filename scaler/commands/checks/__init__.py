@@ -12,6 +12,7 @@ from scaler.commands.checks.identity import check_identity, check_lost_stacks
 from scaler.commands.checks.lock import check_lock
 from scaler.commands.checks.machine import (
     EMBEDDED,
+    check_certificates,
     check_engine,
     check_engine_variables,
     check_plugin,
@@ -33,6 +34,7 @@ def examine(context: Context, environ: Mapping[str, str]) -> Iterator[Finding]:
     yield engine
     yield from check_engine_variables(environ)
     yield from check_proxies(environ)
+    yield from check_certificates(environ)
     try:
         project = Project.find(context.directory, context.state_dir)
         stacks = [project.choose(context.stack)] if context.stack or not project.stacks() else project.stacks()

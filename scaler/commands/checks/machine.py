@@ -15,6 +15,7 @@ from scaler.engine import binary as engine_binary
 from scaler.engine.settings import not_handed_over
 from scaler.errors import ExitCode, ScalerError
 from scaler.model import Spec
+from scaler.support.certificates import certificates_problem
 from scaler.support.files import failure_reason
 from scaler.support.folders import home_folder
 from scaler.support.installation import install_command
@@ -62,6 +63,18 @@ def check_proxies(environ: Mapping[str, str]) -> Iterator[Finding]:
     if problems:
         fix = "Correct these variables, or unset them."
         yield Finding(check="proxy", level=Level.WARN, message="\n".join(problems), fix=fix)
+
+
+def check_certificates(environ: Mapping[str, str]) -> Iterator[Finding]:
+    """Check the certificates that variables name: without them no HTTPS request is sent."""
+    if problem := certificates_problem(environ):
+        yield Finding(
+            check="certificates",
+            level=Level.FAIL,
+            message=problem,
+            fix="Correct the variable, or unset it.",
+            exit_code=ExitCode.UNAVAILABLE,
+        )
 
 
 def check_state_folder(folder: Path) -> Finding:
