@@ -10,7 +10,6 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -24,6 +23,8 @@ from scaler.hooks.processes import ask_command
 from scaler.support.documents import read_json
 from scaler.support.environment import CommandEnvironment, belongs_to_scaler
 from scaler.support.folders import cache_folder
+from scaler.support.guardian import release, start_guarded
+from scaler.support.sessions import kill_session, started
 
 if TYPE_CHECKING:
     from filelock import FileLock
@@ -315,8 +316,10 @@ def _run(
     """Run a long command and report every 30 s that it still runs; _AttemptError with its last lines if it fails."""
     with (folder / "log").open("w+", errors="replace") as log:
         try:
-            process = subprocess.Popen(
-                command, env=environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            process = start_guarded(
+                lambda: subprocess.Popen(
+                    command, env=environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                )
             )
         except OSError as error:
             raise _AttemptError(f"{name} failed: {error}") from error
@@ -324,8 +327,9 @@ def _run(
             _wait(process, name, within, report)
         finally:
             if process.poll() is None:  # a deadline or an interrupt: end its children too
-                os.killpg(process.pid, signal.SIGKILL)
+                kill_session(process.pid, started(process.pid))
                 process.wait()
+            release(process.pid)
         if process.returncode != 0:
             raise _AttemptError(f"{name} failed: {_last_lines(log)}")
 

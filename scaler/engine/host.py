@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import importlib.metadata
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -70,6 +71,10 @@ class LanguageHost(EngineService, language_pb2_grpc.LanguageRuntimeServicer):
     def __init__(self, program: Program) -> None:
         super().__init__()
         self._program = program
+        self.was_asked = threading.Event()
+        """Set when the engine asks what the program needs: it has read the stack, and loads the policy packs then."""
+        self.was_run = threading.Event()
+        """Set when the engine runs the program: all policy packs have started by then."""
 
     @_rpc
     def About(self, request: Any) -> Any:
@@ -81,14 +86,17 @@ class LanguageHost(EngineService, language_pb2_grpc.LanguageRuntimeServicer):
 
     @_rpc
     def GetRequiredPlugins(self, request: Any) -> Any:
+        self.was_asked.set()
         return language_pb2.GetRequiredPluginsResponse()
 
     @_rpc
     def GetRequiredPackages(self, request: Any) -> Any:
+        self.was_asked.set()
         return language_pb2.GetRequiredPackagesResponse()
 
     @_rpc
     def Run(self, request: Any) -> Any:
+        self.was_run.set()
         try:
             declaration = self._program()
         except Exception as error:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import select
-import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -21,6 +20,8 @@ from pulumi.runtime.proto import analyzer_pb2, analyzer_pb2_grpc
 from scaler.engine.policy_packs import PackFiles
 from scaler.errors import SpecError
 from scaler.model import PolicyPack
+from scaler.support.guardian import release, start_guarded
+from scaler.support.sessions import kill_session, started
 from scaler.support.suggestions import nearest
 from scaler.support.text import named
 
@@ -34,8 +35,15 @@ def is_mandatory(
     policy: str, pack_name: str, packs: Sequence[PolicyPack], files: Sequence[PackFiles], environ: Mapping[str, str]
 ) -> bool:
     """Return whether a policy forbids; starts the packs to ask them, since an event names only the pack."""
-    asked = [(pack, _info(started, environ)) for pack, started in zip(packs, files, strict=True)]
+    asked = [(pack, _info(given, environ)) for pack, given in zip(packs, files, strict=True)]
     return forbids(policy, pack_name, asked)
+
+
+def silent_packs(
+    packs: Sequence[PolicyPack], files: Sequence[PackFiles], environ: Mapping[str, str]
+) -> list[PolicyPack]:
+    """Return the packs that do not start, or do not answer."""
+    return [pack for pack, given in zip(packs, files, strict=True) if _info(given, environ) is None]
 
 
 def refuse_unknown_policies(
@@ -45,8 +53,8 @@ def refuse_unknown_policies(
 
     A pack that cannot be asked is left to the engine, which says why.
     """
-    for pack, started in zip(packs, files, strict=True):
-        info = _info(started, environ) if pack.config else None
+    for pack, given in zip(packs, files, strict=True):
+        info = _info(given, environ) if pack.config else None
         known = sorted(policy.name for policy in info.policies) if info else []
         unknown = [name for name in pack.config if known and name not in (*known, "all")]
         if unknown:
@@ -107,21 +115,23 @@ def _info(files: PackFiles, environ: Mapping[str, str]) -> Any:
 @contextmanager
 def _started(files: PackFiles, environ: Mapping[str, str]) -> Iterator[int]:
     """Start a pack as the engine does, without an engine; yield the port that it writes on its first line."""
-    process = subprocess.Popen(
-        [str(files.path), "127.0.0.1:0"],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        # The engine's: scaler's own has the cloud's token.
-        env=dict(environ),
-        start_new_session=True,
+    process = start_guarded(
+        lambda: subprocess.Popen(
+            [str(files.path), "127.0.0.1:0"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            # The engine's: scaler's own has the cloud's token.
+            env=dict(environ),
+            start_new_session=True,
+        )
     )
     try:
         yield _first_number(process.stdout) if process.stdout else 0
     finally:
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
+        kill_session(process.pid, started(process.pid))
         process.wait()
+        release(process.pid)
         if process.stdout:
             process.stdout.close()
 

@@ -22,6 +22,7 @@ from scaler.engine.yaml_file import read_yaml
 from scaler.errors import EngineError, ScalerError
 from scaler.model import PolicyPack
 from scaler.support.installation import install_command
+from scaler.support.text import visible
 
 PROJECT_FILE = "PulumiPolicy.yaml"
 
@@ -69,6 +70,16 @@ def explain(error: str, last_line: str, packs: Sequence[PolicyPack], files: Sequ
         "The engine's preview with the policy packs failed; nothing was changed.",
         why="\n".join(dict.fromkeys(filter(None, (error, last_line)))),
         fix="Fix the pack, or its names and values in `policies` of the spec.",
+    )
+
+
+def not_started(packs: Sequence[PolicyPack]) -> PolicyPackError:
+    """Return the error of a preview that was ended since these packs, or one of them, did not start."""
+    names = " or ".join(visible(str(pack.path)) for pack in packs)
+    return PolicyPackError(
+        f"The policy pack {names} did not start; nothing was changed.",
+        why="it did not write the number of its port, a line of its own and the first one, within a minute",
+        fix="Fix the pack. Its program must call PolicyPack at once, and print nothing before.",
     )
 
 

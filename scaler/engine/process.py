@@ -14,6 +14,7 @@ import re
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from datetime import datetime
@@ -45,6 +46,8 @@ from scaler.engine.settings import EngineSettings
 from scaler.errors import CredentialsError, EngineError, TimeUpError, UnavailableError
 from scaler.support.clock import Clock
 from scaler.support.engine_urls import cloud_of, provider_of
+from scaler.support.guardian import release, start_guarded
+from scaler.support.sessions import kill_session, started
 
 if TYPE_CHECKING:
     from scaler.engine.policy_packs import PackFiles
@@ -71,6 +74,18 @@ _OVERTIME_S = 60.0
 _INTERRUPT_GRACE_S = 30.0
 """After an interrupt the engine finishes what it began, saves and unlocks; a plugin call lasts one round trip."""
 
+_PREVIEW_GRACE_S = 2.0
+"""A preview saves nothing and holds no lock. An engine that waits for a policy pack obeys no interrupt."""
+
+PACKS_START_S = 60.0
+"""How long policy packs may take to start."""
+
+_LOOK_S = 0.05
+
+
+class PacksNotStartedError(Exception):
+    """A policy pack of a preview did not start within PACKS_START_S."""
+
 
 class _Process(automation.PulumiCommand):
     """Run the binary in a session of its own, with its output in files and a deadline."""
@@ -95,6 +110,8 @@ class _Process(automation.PulumiCommand):
         """The operation that was started last."""
         self.events: EventPort | None = None
         """Where the operation that is under way reports its events."""
+        self.has_packs = False
+        """Whether the operation that is under way begins with the start of policy packs."""
 
     def run(
         self,
@@ -115,19 +132,23 @@ class _Process(automation.PulumiCommand):
         environ = {**self.environ, **additional_env, "PULUMI_AUTOMATION_API": "true"}
         # Two files: a client in the engine, such as that of S3, may write warnings beside the document on stdout.
         with self.place(), _output_file() as output, _output_file() as errors:
-            process = subprocess.Popen(
-                [self.command, *args],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=errors,
-                cwd=cwd,
-                env=environ,
-                start_new_session=True,
-                # What it saves holds secrets.
-                umask=0o077,
+            grace_s = _PREVIEW_GRACE_S if "preview" in args[:2] else _INTERRUPT_GRACE_S
+            process = start_guarded(
+                lambda: subprocess.Popen(
+                    [self.command, *args],
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=errors,
+                    cwd=cwd,
+                    env=environ,
+                    start_new_session=True,
+                    # What it saves holds secrets.
+                    umask=0o077,
+                ),
+                grace_s,
             )
             self.started += 1
-            with _ended(process):
+            with _ended(process, grace_s):
                 if _takes_lock(args):
                     self.announce(process.pid)
                 if is_operation:
@@ -150,8 +171,11 @@ class _Process(automation.PulumiCommand):
                 port.peers.admit(pid)
 
     def _wait(self, process: subprocess.Popen[bytes]) -> int:
+        until = time.monotonic() + min(self.deadline.total_seconds(), self.limit.left + _OVERTIME_S)
         try:
-            return process.wait(min(self.deadline.total_seconds(), self.limit.left + _OVERTIME_S))
+            if self.has_packs and self.host:
+                _await_packs(process, self.host, until)
+            return process.wait(max(0.0, until - time.monotonic()))
         except subprocess.TimeoutExpired:
             if self.limit.is_over:
                 raise TimeUpError(
@@ -173,15 +197,19 @@ def _takes_lock(args: Sequence[str]) -> bool:
 
 
 @contextmanager
-def _ended(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    """Interrupt the process if the block raises."""
+def _ended(process: subprocess.Popen[bytes], grace_s: float) -> Iterator[None]:
+    """Interrupt the process if the block raises, and end what it left behind: its plugins and policy packs."""
+    began = started(process.pid)
     try:
         yield
     except BaseException:
         # Ctrl-C or SIGTERM reached only us, since the engine has a session of its own. Forward it
         # once; the engine releases its lock before we end.
-        _interrupt(process)
+        _interrupt(process, grace_s)
         raise
+    finally:
+        kill_session(process.pid, began)
+        release(process.pid)
 
 
 def _output_file() -> IO[str]:
@@ -195,10 +223,23 @@ def _content(file: IO[str], largest: int) -> str:
     return file.read()
 
 
-def _interrupt(process: subprocess.Popen[bytes]) -> None:
+def _await_packs(process: subprocess.Popen[bytes], host: LanguageHost, until: float) -> None:
+    """Return when the engine has started the policy packs, has ended, or at the time `until`.
+
+    Raises PacksNotStartedError. The time begins when the engine has read the stack, which may be far away.
+    """
+    latest: float | None = None
+    while process.poll() is None and not host.was_run.wait(_LOOK_S) and (now := time.monotonic()) < until:
+        if latest is None and host.was_asked.is_set():
+            latest = now + PACKS_START_S
+        if latest is not None and now >= latest:
+            raise PacksNotStartedError
+
+
+def _interrupt(process: subprocess.Popen[bytes], grace_s: float) -> None:
     process.send_signal(signal.SIGINT)
     try:
-        process.wait(_INTERRUPT_GRACE_S)
+        process.wait(grace_s)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
@@ -335,18 +376,25 @@ class Engine:
     def preview(
         self, program: Program, plugin_port: int | None, *, refresh: bool, packs: Sequence[PackFiles] = ()
     ) -> Ran:
-        """Return what the engine would do, checked by policy packs. Takes no lock and changes nothing."""
-        return self._operate(
-            program,
-            plugin_port,
-            lambda report: self._stack.preview(
-                on_event=report.receive,
-                refresh=refresh,
-                policy_packs=[str(pack.path) for pack in packs],
-                policy_pack_configs=[str(pack.config) for pack in packs],
-                **self._common(),
-            ),
-        )
+        """Return what the engine would do, checked by policy packs. Takes no lock and changes nothing.
+
+        Raises PacksNotStartedError.
+        """
+        self._process.has_packs = bool(packs)
+        try:
+            return self._operate(
+                program,
+                plugin_port,
+                lambda report: self._stack.preview(
+                    on_event=report.receive,
+                    refresh=refresh,
+                    policy_packs=[str(pack.path) for pack in packs],
+                    policy_pack_configs=[str(pack.config) for pack in packs],
+                    **self._common(),
+                ),
+            )
+        finally:
+            self._process.has_packs = False
 
     def up(self, program: Program, plugin_port: int | None, *, refresh: bool) -> Ran:
         """Carry out the program under the stack's lock; go on after a failed resource."""

@@ -14,7 +14,7 @@ from scaler.engine.checkpoint import Checkpoint, is_foreign
 from scaler.engine.official import error_of, is_unanswered
 from scaler.engine.plugin import resource_type
 from scaler.engine.plugin.operation import Operation
-from scaler.engine.policy_packs import explain, is_unjudged, launchers
+from scaler.engine.policy_packs import explain, is_unjudged, launchers, not_started
 from scaler.errors import EngineError, LockedError
 from scaler.model import (
     Applied,
@@ -133,7 +133,7 @@ class PulumiStack:
         operation = Operation(self._cloud, self._owner_of(change.identity), Permits(forget=change.permits.forget))
         with self._serving(operation, engine) as port, launchers(packs, self._withheld(engine)) as files:
             _refuse_unknown_policies(packs, files, engine.environ)
-            ran = engine.preview(self._program(change), port, refresh=change.refresh, packs=files)
+            ran = _previewed(engine, self._program(change), port, change, packs, files)
             violations = tuple(self._violation(event, packs, files, engine.environ) for event in ran.events.violations)
         check_foreign(
             self._spec, [urn for urn, kind in ran.events.operations.items() if kind == "delete" and is_foreign(urn)]
@@ -406,6 +406,25 @@ class PulumiStack:
             pending=tuple(map(_name, checkpoint.pending)),
             foreign=self._foreign(checkpoint),
         )
+
+
+def _previewed(
+    engine: Engine,
+    program: Program,
+    port: int | None,
+    change: Change,
+    packs: Sequence[PolicyPack],
+    files: Sequence[PackFiles],
+) -> Ran:
+    """Return how a preview ended; PolicyPackError with the packs' names if one does not start."""
+    from scaler.engine.process import PacksNotStartedError
+
+    try:
+        return engine.preview(program, port, refresh=change.refresh, packs=files)
+    except PacksNotStartedError:
+        from scaler.engine.policy_levels import silent_packs
+
+        raise not_started(silent_packs(packs, files, engine.environ) or packs) from None
 
 
 def _refuse_unknown_policies(

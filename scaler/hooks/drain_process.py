@@ -22,6 +22,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from scaler.support.sessions import boot_id, kill_session, started
+
 ANOTHER_DRAINS = 3
 
 _OUTPUT_BYTES = 2000
@@ -74,7 +76,9 @@ def _drain(job: dict[str, Any]) -> None:
         return
     signal.signal(signal.SIGTERM, lambda *_: _give_up(process.pid))
     try:
-        _write(file, {**record, "group": process.pid, "started": started(process.pid), "boot": boot_id()})
+        # A text, as earlier versions wrote it.
+        began = None if (tick := started(process.pid)) is None else str(tick)
+        _write(file, {**record, "group": process.pid, "started": began, "boot": boot_id()})
     except OSError:
         # A full disk. Nobody would know of a command that goes on, and the next run would start a second one.
         _give_up(process.pid)
@@ -96,7 +100,7 @@ def _wait(process: subprocess.Popen[bytes], until: float, end_within_s: float) -
     if not has_ended:
         _end(process, end_within_s)
     # What it left behind in its session must not go on; nobody has waited for it yet, so the id is still its own.
-    _signal_group(process.pid, signal.SIGKILL)
+    kill_session(process.pid, started(process.pid))
     code = process.wait()
     # No more than a pipe holds: a process that left the session may write on.
     for _ in range(16):
@@ -134,7 +138,7 @@ def _end(process: subprocess.Popen[bytes], within_s: float) -> None:
 
 def _give_up(group: int) -> None:
     """End with the command and without a result: the next run repeats the drain."""
-    _signal_group(group, signal.SIGKILL)
+    kill_session(group, started(group))
     os._exit(143)
 
 
@@ -152,31 +156,3 @@ def _write(file: str, record: dict[str, Any]) -> None:
         stream.flush()
         os.fsync(stream.fileno())
     Path(temporary).replace(file)
-
-
-def started(pid: int) -> str | None:
-    """Return when a process started, in the clock ticks of this boot; None if it does not exist, or without /proc."""
-    told = session_of(pid)
-    return told[1] if told else None
-
-
-def session_of(pid: int) -> tuple[int, str] | None:
-    """Return the session of a process, and when the process started; None as for `started` (proc_pid_stat(5))."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-        fields = stat.rpartition(")")[2].split()
-        return int(fields[3]), fields[19]
-    except (OSError, ValueError, IndexError):
-        return None
-
-
-def boot_id() -> str | None:
-    """Return what identifies this boot of this machine; None where the system does not tell."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
-    except OSError:
-        return None
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -12,9 +12,7 @@ import fcntl
 import json
 import os
 import re
-import signal
 import subprocess
-import sys
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -35,6 +33,7 @@ from scaler.support.documents import parse_json, read_json
 from scaler.support.durations import format_duration
 from scaler.support.environment import CommandEnvironment
 from scaler.support.files import FILE, failure_reason, is_below, make_own_folder, open_file, replace_file
+from scaler.support.sessions import boot_id, isolated, kill_session
 from scaler.support.text import last_line_of
 from scaler.support.time_limit import GRACE_S, TimeLimit
 
@@ -195,7 +194,7 @@ class DrainProcesses:
             "file": str(file),
             "record": json.loads(_document(server, drain)),
         }
-        program = [sys.executable, "-I", "-S", drain_process.__file__]
+        program = isolated("scaler.hooks.drain_process")
         try:
             process = subprocess.Popen(
                 program,
@@ -354,15 +353,6 @@ def _end(file: Path) -> None:
 def _kill_leftovers(record: Mapping[str, Any]) -> None:
     """Kill what runs of a drain command, if its processes are surely those: of this boot, and begun no earlier."""
     group, begun = record.get("group"), str(record.get("started"))
-    if not isinstance(group, int) or not _TICK.fullmatch(begun) or record.get("boot") != drain_process.boot_id():
+    if not isinstance(group, int) or not _TICK.fullmatch(begun) or record.get("boot") != boot_id():
         return
-    for pid in _members(group, int(begun)):
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, signal.SIGKILL)
-
-
-def _members(group: int, begun: int) -> list[int]:
-    """Return the processes of a session that its leader, begun at this tick of the clock, led or leads."""
-    pids = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal()]
-    found = ((pid, drain_process.session_of(pid)) for pid in pids)
-    return [pid for pid, told in found if told and told[0] == group and int(told[1]) >= begun]
+    kill_session(group, int(begun))

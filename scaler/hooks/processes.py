@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import select
-import signal
 import subprocess
 import tempfile
 import threading
@@ -17,6 +15,8 @@ from typing import IO
 
 from scaler.hooks.missing import missed_variables
 from scaler.support.environment import CommandEnvironment
+from scaler.support.guardian import release, start_guarded
+from scaler.support.sessions import kill_session, started
 from scaler.support.text import last_line_of
 
 OUTPUT_LENGTH = 500
@@ -126,8 +126,10 @@ class CommandProcess:
 
     def finish(self, within_s: float) -> str | None:
         """Wait for its end and kill it after `within_s` seconds; return what went wrong, None if it ended with 0."""
-        code = self._wait(within_s)
-        output = self.end()
+        try:
+            code = self._wait(within_s)
+        finally:
+            output = self.end()
         if code == 0:
             return None
         problem = f"did not end within {within_s:g}s" if code is None else ended_with(code)
@@ -163,11 +165,13 @@ def ask_command(
     process = _start(words, folder, environ or CommandEnvironment.of(os.environ), output, errors)
     until = time.monotonic() + within_s
     code = None
-    while code is None and not output.too_long and (left := until - time.monotonic()) > 0:
-        code = _wait(process, min(left, _LOOK_S))
-    if code is None:
-        _kill_session(process)
-        _wait(process, 1)
+    try:
+        while code is None and not output.too_long and (left := until - time.monotonic()) > 0:
+            code = _wait(process, min(left, _LOOK_S))
+    finally:
+        if code is None:
+            _kill_session(process)
+            _wait(process, 1)
     printed = output.end()
     return CommandResult(code, printed, output.too_long, errors.end())
 
@@ -211,14 +215,16 @@ def _start(
     streams = list(dict.fromkeys((output, errors)))
     try:
         with _input(given) as standard_input:
-            process = subprocess.Popen(
-                words,
-                cwd=folder,
-                env=dict(environ.given),
-                stdin=standard_input,
-                stdout=output.writer,
-                stderr=errors.writer,
-                start_new_session=True,
+            process = start_guarded(
+                lambda: subprocess.Popen(
+                    words,
+                    cwd=folder,
+                    env=dict(environ.given),
+                    stdin=standard_input,
+                    stdout=output.writer,
+                    stderr=errors.writer,
+                    start_new_session=True,
+                )
             )
     except BaseException:
         for stream in streams:
@@ -245,9 +251,11 @@ def _code_of(process: subprocess.Popen[bytes]) -> int | None:
         # macOS, before Python 3.13: the id may be reused in the moment between these two lines.
         if process.returncode is None and process.poll() is not None:
             _kill_session(process)
+            release(process.pid)
         return process.returncode
     if process.returncode is None and _has_ended(process.pid):
         _kill_session(process)
+        release(process.pid)
         return process.wait()
     return process.returncode
 
@@ -270,6 +278,4 @@ def _wait(process: subprocess.Popen[bytes], seconds: float) -> int | None:
 
 
 def _kill_session(process: subprocess.Popen[bytes]) -> None:
-    # The session may be empty, or be of another user by now.
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
+    kill_session(process.pid, started(process.pid))

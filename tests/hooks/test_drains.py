@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,11 +15,11 @@ from typing import Any
 
 import pytest
 
-from scaler.hooks import drain_process
 from scaler.hooks.drains import DrainProcesses
 from scaler.hooks.lasting import LastingCommands
 from scaler.model import Drain, DrainFinding, DrainState, Server, StopPolicy
 from scaler.model.lifecycle import Status
+from scaler.support.sessions import boot_id, isolated, started
 from tests.support.processes import NOW, HandClock, is_alive, script, wait_until
 from tests.support.processes import server as named
 
@@ -335,7 +334,7 @@ def test_a_drain_does_not_start_while_its_server_is_being_taken_back(place: Plac
 @pytest.mark.parametrize("planted", ["[" * 200_000, " " * (1 << 20) + "{}", '{"group": 1, "started": "long ago"}'])
 def test_a_file_that_somebody_else_put_there_stops_no_run(place: Place, planted: str) -> None:
     place.state.mkdir(parents=True)
-    boot = drain_process.boot_id()
+    boot = boot_id()
     (place.state / "1.json").write_text(planted.replace("}", f', "boot": "{boot}"}}'), encoding="utf-8")
     place.run.keep_only(())
     assert list(place.state.iterdir()) == []
@@ -354,7 +353,7 @@ def test_a_pipe_or_a_folder_in_the_place_of_a_drains_file_holds_nothing_up(place
 def test_a_file_of_somebody_else_ends_no_process(place: Place, owner: int) -> None:
     with subprocess.Popen(["sleep", "60"], start_new_session=True) as innocent:
         pid = innocent.pid
-        record = {"group": pid, "started": drain_process.started(pid), "boot": drain_process.boot_id()}
+        record = {"group": pid, "started": started(pid), "boot": boot_id()}
         place.state.mkdir(parents=True)
         file = place.state / "1.json"
         file.write_text(json.dumps(record), encoding="utf-8")
@@ -379,7 +378,7 @@ def test_a_drain_that_cannot_be_noted_is_ended(place: Place) -> None:
         "record": place.record(server),
     }
     subprocess.run(
-        ["sh", "-c", 'ulimit -f 0; exec "$0" "$@"', sys.executable, "-I", "-S", drain_process.__file__],
+        ["sh", "-c", 'ulimit -f 0; exec "$0" "$@"', *isolated("scaler.hooks.drain_process")],
         input=json.dumps(job).encode(),
         check=True,
     )

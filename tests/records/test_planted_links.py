@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -28,6 +27,7 @@ from scaler.records.store import StoreUnavailableError
 from scaler.simulator.world import SimulatedWorld
 from scaler.support.clock import SystemClock
 from scaler.support.files import open_file, replace_file
+from scaler.support.sessions import isolated
 from tests.support.records import server, state
 
 Plant = Callable[[Path], None]
@@ -106,7 +106,7 @@ def test_the_lock_of_a_drain(folder: Path, victim: Path) -> None:
     (folder / "4711.json.lock").symlink_to(victim.with_name("new"))
     job = {"file": str(folder / "4711.json"), "record": {}, "words": ["true"], "directory": "/", "within_s": 1}
     given = json.dumps({**job, "end_within_s": 1}).encode()
-    program = [sys.executable, "-I", "-S", drain_process.__file__]
+    program = isolated("scaler.hooks.drain_process")
     ran = subprocess.run(program, input=given, capture_output=True, check=False)
     assert ran.returncode not in (0, drain_process.ANOTHER_DRAINS)
     assert untouched(victim)
