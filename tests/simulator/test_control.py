@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from scaler.simulator import SimulatedWorld
@@ -31,6 +33,17 @@ def test_the_log(http: Http) -> None:
     assert http.get(f"/_sim/log?after={entry['id']}").json() == {"log": []}
     http.delete("/_sim/log")
     assert http.get("/_sim/log").json() == {"log": []}
+
+
+@pytest.mark.parametrize(
+    "text", ['{"name": "web-1", "user_data": "s3cret"}', '{"user_data": "s3cret', '["user_data s3cret"]']
+)
+def test_the_log_shows_no_user_data(http: Http, text: str) -> None:
+    """Any local process may read it, also that of a run with `endpoint: embedded`."""
+    http.post("/v1/servers", data=text, headers={"Content-Type": "application/json"})
+    (entry,) = http.get("/_sim/log").json()["log"]
+    assert "s3cret" not in json.dumps(entry)
+    assert ("web-1" in json.dumps(entry)) == ("web-1" in text)
 
 
 def test_profile_clock_and_faults(http: Http, world: SimulatedWorld) -> None:
