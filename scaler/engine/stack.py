@@ -15,6 +15,7 @@ from scaler.engine.official import error_of, is_unanswered
 from scaler.engine.plugin import resource_type
 from scaler.engine.plugin.operation import Operation
 from scaler.engine.policy_packs import explain, is_unjudged, launchers, not_started
+from scaler.engine.secrets import is_about_secrets
 from scaler.errors import EngineError, LockedError
 from scaler.model import (
     Applied,
@@ -335,7 +336,9 @@ class PulumiStack:
             raise operation.failed_list
         if ran.error:
             raise EngineError(
-                "What is there could not be recorded in the stack.", why=ran.error, fix="Run `scaler refresh`."
+                "What is there could not be recorded in the stack.",
+                why=ran.error,
+                fix=f"{'Set the passphrase, then run' if is_about_secrets(ran.error) else 'Run'} `scaler refresh`.",
             )
         return recorded
 

@@ -11,6 +11,7 @@ import gzip
 import io
 import json
 import os
+import re
 import select
 import stat
 import zlib
@@ -29,6 +30,9 @@ LONGEST_SILENCE_S = 60.0
 """How long a pipe or a device that the user names may say nothing: a person may have to unlock a vault first."""
 
 _CHUNK = 64 << 10
+
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_SURROGATE_IN_TEXT = re.compile(r"\\u[dD][89a-fA-F]|[\ud800-\udfff]")
 
 
 def read_file(path: Path, largest: int = LARGEST_FILE, *, wait: bool = False) -> bytes:
@@ -88,13 +92,24 @@ def unzip(content: bytes, largest: int = LARGEST_FILE) -> bytes:
 
 
 def parse_json(content: bytes | str) -> Any:
-    """Return a JSON document; ValueError if it is none, is nested too deep, or has too many values."""
+    """Return a JSON document; ValueError if it is none, is nested too deep, or has too many values.
+
+    Half of a surrogate pair, which is no character, becomes a question mark.
+    """
     if len(content) > MOST_VALUES and _most_values(content) > MOST_VALUES:
         raise ValueError(f"it has more than {MOST_VALUES:,} values")
     try:
-        return json.loads(content)
+        document = json.loads(content)
+        if _has_half_pairs(content):
+            document = json.loads(json.dumps(document, ensure_ascii=False).encode("utf-8", "replace"))
     except RecursionError:
         raise ValueError("it is nested too deep") from None
+    return document
+
+
+def _has_half_pairs(content: bytes | str) -> bool:
+    """Return whether escapes may stand for halves of surrogate pairs, which no file or stream takes as text."""
+    return bool(_SURROGATE.search(content) if isinstance(content, bytes) else _SURROGATE_IN_TEXT.search(content))
 
 
 def _most_values(content: bytes | str) -> int:

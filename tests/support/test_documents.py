@@ -36,6 +36,16 @@ def test_json_that_is_none(content: bytes, why: str) -> None:
         parse_json(content)
 
 
+def test_half_of_a_surrogate_pair_is_no_character() -> None:
+    for content in (
+        b'{"a\\uD800": ["\\udfff", "\\ud83d\\ude00", 1e400]}',
+        '{"a\\ud800": ["\ud800", "\U0001f600", 1e400]}',
+    ):
+        assert parse_json(content) == {"a?": ["?", "\U0001f600", float("inf")]}
+    with pytest.raises(ValueError, match="nested too deep"):
+        parse_json(b"[" * 100_000 + b'"\\ud800"' + b"]" * 100_000)
+
+
 def test_files_are_bounded_before_and_after_they_are_unzipped(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     path.write_bytes(b'"' + b"x" * 100 + b'"')
