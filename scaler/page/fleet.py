@@ -18,6 +18,7 @@ from scaler.output.words import format_age, format_count, format_elapsed
 from scaler.page.spending import spent
 from scaler.page.timeline import Timeline, mapping, timelines
 from scaler.page.view import Chart, Curve, Link, Sentence, Table, WebPage
+from scaler.planning.names import in_order
 from scaler.planning.prices import recorded_cost
 from scaler.records.boots import boot_times
 from scaler.records.state import State
@@ -146,14 +147,14 @@ class FleetStory:
     # -- the tables ----------------------------------------------------------------------------
 
     def _servers(self) -> Table:
-        servers = [server for server in (self.state.servers if self.state else ()) if not server.finished]
+        servers = [server for server in in_order(self.state.servers if self.state else ()) if not server.finished]
         return Table(
             title="Servers",
             head=("name", "status", "since", "kind", "address", "remarks"),
             rows=[
                 (
                     server.name,
-                    f"{server.status}",
+                    Sentence(str(server.status), "bad" if server.status in _BAD else "plain"),
                     format_age(server.since, self.now),
                     " ".join(filter(None, (server.type, server.location))),
                     server.ipv4 or server.ipv6 or server.private_ip or "",
@@ -221,6 +222,10 @@ def _charts(group: str, line: Timeline) -> Iterator[Chart]:
     for name, values in line.loads.items():
         loads = [Curve(label=name, values=values, color=2)]
         yield Chart(title=f"{group}: {name}", times=line.times, lines=loads)
+
+
+_BAD = (Status.ERRORED, Status.HANGING, Status.UNHEALTHY)
+"""Statuses that nobody should overlook among many servers."""
 
 
 def _remarks(server: Server) -> Iterator[str]:

@@ -79,7 +79,7 @@ def _amount(one: Simulation) -> str:
     """Return how much went badly, for a comparison."""
     if one.late_jobs is None:
         return f"{one.overload_minutes:.0f} min"
-    return format_count(round(one.late_jobs), "job")
+    return format_count(round(one.late_jobs), "job") if round(one.late_jobs) else "no job"
 
 
 # ---------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ Tone = Literal["plain", "good", "bad"]
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """A part of the conclusion."""
+    """A part of the conclusion, or a cell that has a tone."""
 
     text: str
     tone: Tone = "plain"
@@ -67,7 +67,7 @@ class Table:
 
     title: str
     head: Sequence[str]
-    rows: Sequence[Sequence[str | Link]]
+    rows: Sequence[Sequence[str | Link | Sentence]]
     folded: bool = False
     """Whether only its title is shown at first."""
     kind: Literal["list", "compared", "numbers"] = "list"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -23,7 +22,7 @@ from scaler.page.render import one_file
 from scaler.records.event_log import EventLog
 from scaler.records.state import State
 from scaler.records.state_file import StateFile
-from tests.support.browser import Browser, browser
+from tests.support.browser import Browser
 from tests.support.fakes import START, FakeClock
 from tests.support.records import server, state
 from tests.support.served import served
@@ -33,12 +32,6 @@ pytestmark = [pytest.mark.server, pytest.mark.browser]
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
 MINUTE = timedelta(minutes=1)
 BLUE, ORANGE, GREEN = "11,87,184", "194,65,12", "23,112,58"
-
-
-@pytest.fixture(scope="module")
-def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with browser(tmp_path_factory.mktemp("browser")) as opened:
-        yield opened
 
 
 def decided(minutes_ago: int, before: int, after: int, jobs: float) -> Event:
@@ -90,14 +83,14 @@ def record(folder: Path) -> None:
     EventLog(StateFile(folder, "prod").events_path, FakeClock()).append(*EVENTS)
 
 
-@pytest.mark.parametrize("width", [390, 1280])
-@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize(("width", "dark"), [(390, True), (1280, False)])
 def test_the_page_shows_the_stack(exposition: Exposition, tmp_path: Path, tab: Browser, width: int, dark: bool) -> None:
     record(tmp_path)
     with served(exposition, tmp_path) as url:
         tab.open(url, width=width, dark=dark)
         text = tab.run("document.body.innerText")
         painted = tab.painted()
+        legend = tab.run("[...document.querySelectorAll('.u-series + .u-series .u-value')].map(each => each.innerText)")
         assert tab.run("document.documentElement.scrollWidth") <= width, "nothing sticks out"
         assert {each.removeprefix(url) for each in tab.requested if not each.startswith("data:")} == {
             *("/", "/static/uplot.css", "/static/page.css", "/static/uplot.js", "/static/page.js"),
@@ -105,6 +98,7 @@ def test_the_page_shows_the_stack(exposition: Exposition, tmp_path: Path, tab: B
         tab.screenshot(tmp_path / "page.png")
     assert tab.complaints == []
     assert len(painted) == 2, "the counts, and the load"
+    assert legend[:3] == ["2", "1", "59"], "without a pointer, the last values"
     if not dark:
         assert {BLUE, ORANGE} <= painted[0]
         assert GREEN in painted[1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -18,7 +18,7 @@ from scaler.page.render import one_file
 from scaler.page.simulated import simulation_page
 from scaler.page.view import Chart, Curve
 from tests.autoscale.simulated import SETTING, by_load_and_by_queue, rising_and_falling
-from tests.support.browser import Browser, browser
+from tests.support.browser import Browser
 
 
 @pytest.fixture(scope="module")
@@ -29,12 +29,6 @@ def trace() -> Trace:
 @pytest.fixture(scope="module")
 def simulations(trace: Trace) -> Sequence[Simulation]:
     return by_load_and_by_queue(trace, replace(SETTING, slo=timedelta(seconds=90)))
-
-
-@pytest.fixture(scope="module")
-def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with browser(tmp_path_factory.mktemp("browser")) as opened:
-        yield opened
 
 
 @pytest.mark.browser

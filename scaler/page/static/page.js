@@ -16,12 +16,19 @@
     return step >= 86400 || time % 86400 === 0 ? day(time) : clock(time, step < 60);
   }
 
+  const shown = value => String(Math.abs(value) < 1000 ? Number(value.toPrecision(4)) : Math.round(value));
+
   function series(line, index) {
     const stroke = color(`--line-${line.color % 6}`);
     return {
       label: line.label, stroke, width: WIDTHS[index % 6], dash: DASHES[index % 6], paths: stepped, spanGaps: true,
-      points: {show: false}, value: (plot, value) => value === null ? "–" : String(value),
+      points: {show: false}, value: (plot, value) => value === null ? "–" : shown(value),
     };
+  }
+
+  // Without a pointer, as on a phone, the legend has the last values.
+  function showLast(plot) {
+    if (plot.cursor.idx == null) plot.setLegend({idx: plot.data[0].length - 1}, false);
   }
 
   function options(chart, width) {
@@ -31,6 +38,7 @@
       tzDate: time => uPlot.tzDate(new Date(time * 1000), "UTC"),
       cursor: {sync: {key: "page"}, y: false, drag: {x: true, y: false}},
       legend: {markers: {width: 0}},
+      hooks: {ready: [showLast], setCursor: [showLast]},
       scales: {y: {range: (plot, low, high) => [Math.min(0, low ?? 0), (high > 0 ? high : 1) * 1.08]}},
       axes: [
         {...axis, space: 70, values: (plot, times, index, space, step) => times.map(time => tick(time, step))},
