@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from datetime import datetime
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 import grpc
@@ -43,8 +44,10 @@ from scaler.engine.secrets import (
     require_passphrase_file,
 )
 from scaler.engine.settings import EngineSettings
+from scaler.engine.settings_files import settings_files
 from scaler.errors import CredentialsError, EngineError, TimeUpError, UnavailableError
 from scaler.support.clock import Clock
+from scaler.support.documents import read_file
 from scaler.support.engine_urls import cloud_of, provider_of
 from scaler.support.guardian import release, start_guarded
 from scaler.support.sessions import kill_session, started
@@ -372,6 +375,21 @@ class Engine:
         """
         self.checkpoint()
         return read_deployment(self._export("--show-secrets"))
+
+    def try_secrets(self, folder: Path) -> None:
+        """Encrypt something in a copy of the stack's settings, which is made in `folder`. One process.
+
+        Raises EngineError with the code `secrets` if an operation could not: a state without secrets is read with any
+        passphrase. Without settings there is nothing to try; the engine makes them.
+        """
+        for number, settings in enumerate(settings_files(self._settings.directory, self._settings.stack)):
+            copy = folder / f"probe-{number}{settings.suffix}"
+            copy.write_bytes(read_file(settings))
+            probe = ["--config-file", str(copy), "--secret", f"{self._settings.project}:probe", "probe"]
+            try:
+                self._workspace._run_pulumi_cmd_sync(["config", "set", "--stack", self._settings.stack, *probe])
+            except automation.CommandError as error:
+                raise self._explain(error) from error
 
     def preview(
         self, program: Program, plugin_port: int | None, *, refresh: bool, packs: Sequence[PackFiles] = ()

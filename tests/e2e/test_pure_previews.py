@@ -82,6 +82,11 @@ def test_looking_changes_no_file(make_served: Callable[[Vendor], Project]) -> No
     assert served.run("preview", "3", "-o", "json").document["outcome"] == "unchanged"
     looked(served, *quick, *always, ("why", "demo-worker-1"))
 
+    # No secret is in this stack's state, and no operation would begin all the same.
+    wrong = served.run("doctor", "-o", "json", code=1, environ={"PULUMI_CONFIG_PASSPHRASE": "wrong"}).document
+    [backend] = [check for check in wrong["checks"] if check["check"].startswith("backend")]
+    assert (backend["result"], "incorrect passphrase" in backend["message"]) == ("fail", True)
+
     lock = put_dead_lock(served)
     looked(served, *always)
     assert "dead run's lock" in served.run("preview", "3").stderr

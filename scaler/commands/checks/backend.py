@@ -73,6 +73,7 @@ def _examine(check: str, project: Project, spec: Spec, environ: Mapping[str, str
         healed = copy if copy and copy.heal_checkpoint() else None
         engine = open_engine(looking, healed.url if healed else url, clock, lambda text: None, scratch=scratch)
         engine.read_with_secrets()
+        engine.try_secrets(scratch)
     require_writable(url, project, spec, environ)
     if healed:
         message = "the stack as last saved is cut off; the next run goes on from the save before it"
