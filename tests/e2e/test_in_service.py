@@ -1,4 +1,4 @@
-"""A load balancer that follows `in_service` sends nothing to a server that cannot answer."""
+"""The load balancers of the how-to page, which follow `in_service`, send nothing to a server that cannot answer."""
 
 from __future__ import annotations
 
@@ -8,16 +8,14 @@ from typing import Any
 
 import pytest
 
-from scaler.model.ownership import carries
 from scaler.simulator.world import Thing, address
+from tests.support.load_balancers import group_of_page, has_program, make_balancer, targets_of
 from tests.support.project import HETZNER, Project, Ran, finish
-
-LB = ("lb", "web")
 
 
 @dataclass
 class Balancer:
-    """Sends requests to every labelled server all the time; a server answers while it runs and is not drained."""
+    """Sends requests to every target all the time; a server answers while it runs and is not drained."""
 
     project: Project
     sent: int = 0
@@ -25,16 +23,14 @@ class Balancer:
     fewest: int = 99
 
     def send(self) -> None:
-        # First who has begun to drain, then who is labelled: what drains was without the label before.
+        # First who has begun to drain, then who is a target: what drains was none before.
         drained = self.lines("drained")
-        vendor, world = self.project.vendor, self.project.world
-        machines = world.servers(vendor.name)
-        labelled = [machine for machine in machines if carries(vendor.labels_of(machine), LB)]
-        self.fewest = min(self.fewest, len(labelled))
-        for machine in labelled:
+        targets, now = targets_of(self.project), self.project.world.now
+        self.fewest = min(self.fewest, len(targets))
+        for machine in targets:
             self.sent += 1
-            if self.address(machine) in drained or machine.status(world.now) not in ("running", "active"):
-                self.failed.append(f"{machine.name}, {machine.status(world.now)}")
+            if self.address(machine) in drained or machine.status(now) not in ("running", "active"):
+                self.failed.append(f"{machine.name}, {machine.status(now)}")
 
     def address(self, machine: Thing) -> str:
         """A machine's public address; its name may be another's later."""
@@ -47,7 +43,7 @@ class Balancer:
         return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
 
     def during(self, *arguments: str) -> Ran:
-        """Run a command, and send requests all the time; afterwards exactly the ready servers are labelled."""
+        """Run a command, and send requests all the time; afterwards exactly the ready servers get some."""
         run: subprocess.Popen[str] = self.project.start(*arguments)
         try:
             while run.poll() is None:
@@ -61,11 +57,8 @@ class Balancer:
         return ran
 
     def agree(self) -> None:
-        """Exactly the ready servers are labelled, and the records say so."""
-        vendor = self.project.vendor
-        machines = self.project.world.servers(vendor.name)
-        labelled = {machine.name for machine in machines if carries(vendor.labels_of(machine), LB)}
-        assert labelled == set(self.project.agreed())
+        """Exactly the ready servers are targets, and the records say so."""
+        assert {machine.name for machine in targets_of(self.project)} == set(self.project.agreed())
         assert {record["in_service"] for record in self.project.records.values()} <= {True}
 
 
@@ -76,14 +69,29 @@ def labelling(project: Project) -> list[tuple[str, str]]:
     return [(one.method, one.path) for one in project.changes if "/v2/tags/" in one.path]
 
 
+def describe(project: Project, in_service: dict[str, str]) -> None:
+    """Describe a group whose servers are ill if there is a file that says so, and tell of their drains."""
+    for name, text in (("drain.sh", 'echo "$1" >> drained'), ("healthy.sh", '[ ! -e "ill-$1" ]')):
+        script = project.folder / name
+        script.write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
+        script.chmod(0o755)
+    worker: dict[str, Any] = {
+        "labels": {"team": "shop"},
+        "stop": {"drain": ["./drain.sh", "{ip}"]},
+        "healthy": {"command": ["./healthy.sh", "{name}"], "every": "1s", "failures": 1},
+        "in_service": in_service,
+    }
+    project.describe(groups={"worker": worker})
+
+
 @pytest.mark.calm("it counts requests, and lets single answers be lost")
 @pytest.mark.acceptance("T12", "S15")
 def test_no_request_fails_while_servers_come_and_go(served: Project) -> None:
-    drain = served.folder / "drain.sh"
-    drain.write_text('#!/bin/sh\necho "$1" >> drained\n', encoding="utf-8")
-    drain.chmod(0o755)
-    worker: dict[str, Any] = {"stop": {"drain": ["./drain.sh", "{ip}"]}, "in_service": {"label": "lb=web"}}
-    served.describe(groups={"worker": {"labels": {"team": "shop"}, **worker}})
+    if not has_program(served):
+        pytest.skip("hcloud is not installed: apt-get install hcloud-cli")
+    in_service = group_of_page(served)["in_service"]
+    describe(served, in_service)
+    make_balancer(served)
     balancer = Balancer(served)
     balancer.during("ensure", "4", "--yes")
     is_hetzner = served.vendor is HETZNER
@@ -96,7 +104,7 @@ def test_no_request_fails_while_servers_come_and_go(served: Project) -> None:
     assert served.changes == []
 
     # The answer to the first request that takes it off is lost.
-    path = r"/v1/servers/[0-9]+$" if is_hetzner else "/v2/tags/lb:web/resources$"
+    path = r"/v1/servers/[0-9]+$" if is_hetzner else f"/v2/tags/{in_service['tag']}/resources$"
     served.world.add_fault("accept_then_drop", method="PUT" if is_hetzner else "DELETE", path=path)
     balancer.during("ensure", "2", "--yes")
     assert len(balancer.lines("drained")) == 2
@@ -123,7 +131,7 @@ def test_no_request_fails_while_servers_come_and_go(served: Project) -> None:
     served.world.relabel(
         served.vendor.name,
         machine.id,
-        **served.vendor.owned({**{k: v for k, v in labels.items() if k != "lb"}, "by": "hand"}),
+        **served.vendor.owned({**{k: v for k, v in labels.items() if k not in ("lb", "lb-web")}, "by": "hand"}),
     )
     served.ensure("2")
     balancer.agree()
@@ -131,6 +139,15 @@ def test_no_request_fails_while_servers_come_and_go(served: Project) -> None:
     status = served.run("status").stdout
     assert "IN SERVICE" in status and status.count(" yes ") == 2
 
+    # One that falls ill gets nothing any more, and another one serves before it is gone.
+    ill, other = served.by_age
+    (served.folder / f"ill-{ill}").touch()
+    balancer.fewest = 2
+    balancer.during("ensure", "2", "--yes")
+    assert balancer.fewest == 1
+    assert ill not in served.machines and other in served.machines
+
     served.run("destroy", "--yes")
+    assert targets_of(served) == []
     assert balancer.failed == []
     assert balancer.sent > 0

@@ -395,7 +395,7 @@ def test_a_reset_starts_no_server_that_is_off_and_a_rescue_has_a_password(http: 
         assert http.post(f"{act}/{action}").json()["root_password"]
 
 
-@pytest.mark.parametrize("path", ["firewalls", "volumes", "load_balancers"])
+@pytest.mark.parametrize("path", ["firewalls", "volumes"])
 def test_an_account_has_none_of_what_cannot_be_made(http: Http, path: str) -> None:
     assert http.get(f"/v2/{path}").json() == {path: [], "links": {}, "meta": {"total": 0}}
 
@@ -410,11 +410,11 @@ def test_a_droplet_has_no_kernels_neighbours_backups_and_firewalls(http: Http, p
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
-        ("GET", "/v1/load_balancers/1", 501),
+        ("POST", "/v1/load_balancers/1/actions/change_type", 501),
         ("POST", "/v1/volumes", 501),
         ("POST", "/v1/servers/1/actions/request_console", 501),
         ("POST", "/v2/firewalls", 501),
-        ("GET", "/v2/load_balancers/1", 501),
+        ("PUT", "/v2/load_balancers/1", 501),
         ("GET", "/v2/customers/my/balance", 501),
         ("GET", "/v2/droplets/1/backups/policy", 501),
         ("POST", "/v2/volumes", 501),

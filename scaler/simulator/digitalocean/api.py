@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 import uuid
 
-from scaler.simulator.bodies import Kind, anything, flag, number, record, several, text, text_or_number
+from scaler.simulator.bodies import Kind, anything, flag, mapping, number, record, several, text, text_or_number
 from scaler.simulator.call import Api, ApiError
-from scaler.simulator.digitalocean import account, droplets, images, monitoring
+from scaler.simulator.digitalocean import account, droplets, images, load_balancers, monitoring
 from scaler.simulator.digitalocean.replies import CLOUD, not_found, refused
 from scaler.simulator.digitalocean.shapes import Json
 from scaler.simulator.exchange import route
@@ -34,11 +34,14 @@ def _error_body(error: ApiError, request_id: str) -> Json:
 
 
 _FIELDS: dict[str, Kind] = {
+    "algorithm": text,
     "backup_policy": record(plan=text, weekday=text, hour=number),
     "backups": flag,
     "description": text,
     "disk": flag,
     "droplet_id": number,
+    "droplet_ids": several(number),
+    "forwarding_rules": several(mapping),
     "image": text_or_number,
     "ip_range": text,
     "ipv6": flag,
@@ -53,6 +56,7 @@ _FIELDS: dict[str, Kind] = {
     "resources": several(anything),
     "size": text,
     "ssh_keys": several(text_or_number),
+    "tag": text,
     "tags": several(anything),
     "type": text,
     "user_data": text,
@@ -102,7 +106,11 @@ _ENDPOINTS = (
     ("GET", "/v2/snapshots/{id:int}", images.get_snapshot),
     ("DELETE", "/v2/snapshots/{id:int}", images.delete_snapshot),
     ("GET", "/v2/monitoring/metrics/droplet/cpu", monitoring.get_cpu),
-    *(("GET", f"/v2/{key}", account.list_nothing(key)) for key in ("firewalls", "volumes", "load_balancers")),
+    *(("GET", f"/v2/{key}", account.list_nothing(key)) for key in ("firewalls", "volumes")),
+    ("GET", "/v2/load_balancers", load_balancers.list_load_balancers),
+    ("POST", "/v2/load_balancers", load_balancers.create_load_balancer),
+    ("GET", "/v2/load_balancers/{id}", load_balancers.get_load_balancer),
+    ("DELETE", "/v2/load_balancers/{id}", load_balancers.delete_load_balancer),
     ("GET", "/v2/account", account.get_account),
     ("GET", "/v2/sizes", account.list_sizes),
     ("GET", "/v2/regions", account.list_regions),

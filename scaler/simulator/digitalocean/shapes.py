@@ -306,6 +306,49 @@ class Shapes:
             "description": body["description"],
         }
 
+    def targets_of(self, balancer: Thing) -> list[Thing]:
+        """The droplets that a load balancer sends requests to."""
+        tag, ids = balancer.body["tag"], balancer.body["droplet_ids"]
+        droplets = self._world.things("digitalocean", "server")
+        return [droplet for droplet in droplets if (tag in droplet.body["tags"] if tag else droplet.id in ids)]
+
+    def load_balancer(self, thing: Thing) -> Json:
+        """A load balancer with the droplets that it sends requests to now."""
+        body = thing.body
+        return {
+            "id": body["uuid"],
+            "name": thing.name,
+            "ip": address("digitalocean", thing.id),
+            "ipv6": "",
+            "size_unit": 1,
+            "size": "lb-small",
+            "type": "REGIONAL",
+            "algorithm": "round_robin",
+            "status": "active",
+            "created_at": timestamp(thing.created),
+            "forwarding_rules": body["forwarding_rules"],
+            "health_check": {
+                "protocol": "http",
+                "port": 80,
+                "path": "/",
+                "check_interval_seconds": 10,
+                "response_timeout_seconds": 5,
+                "healthy_threshold": 5,
+                "unhealthy_threshold": 3,
+            },
+            "sticky_sessions": {"type": "none"},
+            "region": self.region(body["region"]),
+            "tag": body["tag"],
+            "droplet_ids": [droplet.id for droplet in self.targets_of(thing)],
+            "redirect_http_to_https": False,
+            "enable_proxy_protocol": False,
+            "enable_backend_keepalive": False,
+            "vpc_uuid": vpc_id(body["region"]),
+            "disable_lets_encrypt_dns_records": False,
+            "project_id": PROJECT_ID,
+            "http_idle_timeout_seconds": 60,
+        }
+
     def reserved_ip(self, thing: Thing) -> Json:
         """A reserved address and the droplet that it leads to."""
         droplet = self._world.get("digitalocean", "server", thing.parent) if thing.parent else None

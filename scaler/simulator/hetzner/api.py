@@ -12,6 +12,13 @@ from scaler.simulator.exchange import route
 from scaler.simulator.hetzner.actions import get_action, list_actions, list_actions_of, list_server_actions
 from scaler.simulator.hetzner.firewalls import apply_firewall, create_firewall, set_rules
 from scaler.simulator.hetzner.images import delete_image, get_image, list_images, protect_image, update_image
+from scaler.simulator.hetzner.load_balancers import (
+    add_service,
+    add_target,
+    create_load_balancer,
+    delete_load_balancer,
+    load_balancer_types,
+)
 from scaler.simulator.hetzner.metrics import get_metrics
 from scaler.simulator.hetzner.networks import (
     add_route,
@@ -76,6 +83,7 @@ def _error_body(error: ApiError, request_id: str) -> Json:
 
 
 _FIELDS: dict[str, Kind] = {
+    "algorithm": record(type=text),
     "alias_ips": several(text),
     "apply_to": several(record(server=record(id=number), label_selector=record(selector=text), type=text)),
     "assignee_id": number,
@@ -85,33 +93,45 @@ _FIELDS: dict[str, Kind] = {
     "delete": flag,
     "description": text,
     "destination": text,
+    "destination_port": number,
     "dns_ptr": text,
     "expose_routes_to_vswitch": flag,
     "firewalls": several(record(firewall=text_or_number)),
     "gateway": text,
+    "health_check": mapping,
+    "http": mapping,
     "image": text_or_number,
     "ip": text,
     "iso": text_or_number,
     "ip_range": text,
+    "label_selector": record(selector=text),
     "labels": mapping,
+    "listen_port": number,
+    "load_balancer_type": text_or_number,
     "location": text_or_number,
     "name": text,
     "network": number,
     "network_zone": text,
     "networks": several(number),
     "placement_group": text_or_number,
+    "protocol": text,
+    "proxyprotocol": flag,
     "public_key": text,
     "public_net": record(enable_ipv4=flag, enable_ipv6=flag, ipv4=number, ipv6=number),
     "rebuild": flag,
     "remove_from": several(record(server=record(id=number), label_selector=record(selector=text), type=text)),
     "routes": several(record(destination=text, gateway=text)),
     "rules": several(mapping),
+    "server": record(id=number),
     "server_type": text_or_number,
+    "services": several(mapping),
     "ssh_keys": several(text_or_number),
     "start_after_create": flag,
     "subnets": several(record(type=text, ip_range=text, network_zone=text, gateway=text, vswitch_id=number)),
+    "targets": several(mapping),
     "type": text,
     "upgrade_disk": flag,
+    "use_private_ip": flag,
     "user_data": text,
     "volumes": several(number),
     "vswitch_id": number,
@@ -211,7 +231,13 @@ _TABLE: list[tuple[str, str, Handler]] = [
     ("PUT", "/images/{id:int}", update_image),
     ("DELETE", "/images/{id:int}", delete_image),
     ("POST", "/images/{id:int}/actions/change_protection", protect_image),
-    *(("GET", f"/{key}", list_nothing(key)) for key in ("volumes", "floating_ips", "load_balancers", "certificates")),
+    *(("GET", f"/{key}", list_nothing(key)) for key in ("volumes", "floating_ips", "certificates")),
+    ("GET", "/load_balancer_types", list_catalogue("load_balancer_types", load_balancer_types)),
+    ("GET", "/load_balancer_types/{id:int}", get_catalogue("load_balancer_type", load_balancer_types)),
+    ("POST", "/load_balancers", create_load_balancer),
+    ("DELETE", "/load_balancers/{id:int}", delete_load_balancer),
+    ("POST", "/load_balancers/{id:int}/actions/add_service", add_service),
+    ("POST", "/load_balancers/{id:int}/actions/add_target", add_target),
     ("POST", "/ssh_keys", create_ssh_key),
     ("POST", "/placement_groups", create_placement_group),
     ("POST", "/firewalls", create_firewall),
@@ -237,14 +263,14 @@ _TABLE: list[tuple[str, str, Handler]] = [
 ]
 
 
-for _kind in (*_IN_USE, "network", "primary_ip"):
+for _kind in (*_IN_USE, "load_balancer", "network", "primary_ip"):
     _TABLE += [
         ("GET", f"/{_kind}s", lister(_kind)),
         ("GET", f"/{_kind}s/{{id:int}}", getter(_kind)),
         ("PUT", f"/{_kind}s/{{id:int}}", updater(_kind)),
     ]
 
-for _kind in ("firewall", "network", "primary_ip"):
+for _kind in ("firewall", "load_balancer", "network", "primary_ip"):
     _TABLE += [
         ("GET", f"/{_kind}s/actions", list_actions),
         ("GET", f"/{_kind}s/actions/{{id:int}}", get_action),
@@ -254,8 +280,9 @@ for _kind in ("firewall", "network", "primary_ip"):
 
 
 NOT_SERVED = re.compile(
-    r"/v1/(volumes|floating_ips|load_balancers|load_balancer_types|certificates|zones|storage_boxes)\b"
-    r"|/v1/(servers|images|networks|firewalls|primary_ips)/([0-9]+/)?actions\b"
+    r"/v1/(volumes|floating_ips|certificates|zones|storage_boxes)\b"
+    r"|/v1/load_balancers/[0-9]+/metrics\b"
+    r"|/v1/(servers|images|networks|firewalls|primary_ips|load_balancers)/([0-9]+/)?actions\b"
 )
 """Parts of the API that exist at Hetzner and not here."""
 

@@ -34,6 +34,7 @@ def _render(call: Call, kind: str) -> Callable[[Thing], Json]:
         "firewall": view.firewall,
         "network": view.network,
         "primary_ip": view.primary_ip,
+        "load_balancer": view.load_balancer,
     }
     return renderers[kind]
 

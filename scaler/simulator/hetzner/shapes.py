@@ -23,11 +23,31 @@ from scaler.simulator.hetzner.catalogue import (
     SystemImage,
 )
 from scaler.simulator.hetzner.labels import Selector, parse_selector
-from scaler.simulator.things import Thing
+from scaler.simulator.things import Thing, address
 from scaler.simulator.world import SimulatedWorld
 
 Json = dict[str, Any]
 ANNOUNCED_BEFORE_S = 90 * 86_400
+
+LOAD_BALANCER_TYPES: tuple[Json, ...] = tuple(
+    {
+        "id": number,
+        "name": f"lb{number}1",
+        "description": f"LB{number}1",
+        "max_connections": connections,
+        "max_services": services,
+        "max_targets": targets,
+        "max_assigned_certificates": certificates,
+        "deprecated": None,
+        "prices": [],
+    }
+    for number, connections, services, targets, certificates in (
+        (1, 10_000, 5, 25, 10),
+        (2, 20_000, 15, 75, 25),
+        (3, 40_000, 30, 150, 50),
+    )
+)
+"""By Hetzner's page on load balancers; what they cost is not here."""
 
 
 class Shapes:
@@ -335,6 +355,68 @@ class Shapes:
             "load_balancers": [],
             "protection": {"delete": bool(thing.body.get("protected"))},
             "expose_routes_to_vswitch": thing.body.get("expose_routes_to_vswitch", False),
+        }
+
+    def targets_of(self, balancer: Thing) -> list[Thing]:
+        """The servers that a load balancer sends requests to, each once."""
+        chosen = [server for target in balancer.body["targets"] for server in self._selected(target)]
+        return list({server.id: server for server in chosen}.values())
+
+    def _selected(self, target: Json) -> list[Thing]:
+        if target["type"] == "server":
+            return [server for server in self._servers if server.id == target["server"]]
+        matches = parse_selector(target["selector"])
+        return [server for server in self._servers if matches(server.body["labels"])]
+
+    def load_balancer(self, thing: Thing) -> Json:
+        """A load balancer with the servers that its targets are now."""
+        body = thing.body
+        ip = address("hetzner", thing.id)
+        return {
+            **self._labelled(thing),
+            "public_net": {
+                "enabled": True,
+                "ipv4": {"ip": ip, "dns_ptr": _dns_name(ip)},
+                "ipv6": {"ip": "::1", "dns_ptr": None},
+            },
+            "private_net": [],
+            "location": asdict(LOCATIONS[body["location"]]),
+            "load_balancer_type": next(dict(kind) for kind in LOAD_BALANCER_TYPES if kind["name"] == body["type"]),
+            "protection": {"delete": False},
+            "services": body["services"],
+            "targets": [self._target(target, body["services"]) for target in body["targets"]],
+            "algorithm": {"type": body["algorithm"]},
+            "outgoing_traffic": 0,
+            "ingoing_traffic": 0,
+            "included_traffic": TRAFFIC,
+        }
+
+    def _target(self, target: Json, services: list[Json]) -> Json:
+        """A target; a server is healthy while it runs."""
+        members = [
+            {
+                "type": "server",
+                "server": {"id": server.id},
+                "use_private_ip": target["use_private_ip"],
+                "health_status": [
+                    {
+                        "listen_port": service["listen_port"],
+                        "status": "healthy" if server.status(self._now) == "running" else "unhealthy",
+                    }
+                    for service in services
+                ],
+            }
+            for server in self._selected(target)
+        ]
+        if target["type"] == "server":
+            return (
+                members[0] if members else {"type": "server", "server": {"id": target["server"]}, "health_status": []}
+            )
+        return {
+            "type": "label_selector",
+            "label_selector": {"selector": target["selector"]},
+            "use_private_ip": target["use_private_ip"],
+            "targets": members,
         }
 
     @cached_property
