@@ -14,7 +14,7 @@ from scaler.model import Outcome
 from scaler.model.events import EventName
 from scaler.model.roll import Pace, Roll, RollState, RollWindow, RollWindows
 from tests.autoscale.live import Live
-from tests.support.fakes import START
+from tests.support.fakes import START, Killed
 
 PACE = Pace(surge=2, canary=1, bake=timedelta(minutes=2))
 
@@ -79,6 +79,29 @@ def test_ticks_roll_a_fleet_wave_after_wave_and_keep_the_count(tmp_path: Path) -
     fleet.stack.processes = 0
     fleet.tick_for(timedelta(minutes=3))
     assert fleet.stack.processes == 0
+
+
+@pytest.mark.acceptance("T15")
+@pytest.mark.parametrize("saves", [True, False], ids=["engine-outlives", "engine-dies"])
+def test_ticks_go_on_after_one_that_was_killed_anywhere_and_double_nothing(tmp_path: Path, saves: bool) -> None:
+    for boundary in range(3, 120, 29):
+        fleet = Fleet(tmp_path / str(boundary), 3)
+        fleet.cloud.snapshots.append("200")
+        fleet.stack.saves_when_killed = saves
+        before, fleet.fuse.left = fleet.created, boundary
+        with pytest.raises(Killed):
+            fleet.tick_for(timedelta(minutes=40))
+        fleet.fuse.left = None
+        for _ in range(40):
+            fleet.tick(jobs=fleet.load)
+            fleet.look()
+            fleet.wait(timedelta(minutes=1))
+            if fleet.record.state is RollState.DONE:
+                break
+        assert (fleet.images, fleet.record.state) == ({"200": 3}, RollState.DONE), boundary
+        assert (min(fleet.serving), max(fleet.there)) == (3, 5), boundary
+        assert fleet.created - before == 3, boundary
+        assert fleet.is_in_order(), boundary
 
 
 def test_ticks_begin_waves_only_while_a_window_is_open_and_say_so_once(tmp_path: Path) -> None:

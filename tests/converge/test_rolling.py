@@ -222,21 +222,21 @@ def test_what_cannot_be_rolled_back_says_why() -> None:
 
 @pytest.mark.acceptance("T15")
 @pytest.mark.parametrize("saves", [True, False], ids=["engine-outlives", "engine-dies"])
-@pytest.mark.parametrize("then", ["roll", "ensure"])
+@pytest.mark.parametrize("then", ["roll", "ensure", "by itself"])
 def test_one_that_is_killed_anywhere_goes_on_and_doubles_nothing(then: str, saves: bool) -> None:
     for boundary in range(1, 40, 3):
         fleet = Fleet(3)
         fleet.setting.stack.saves_when_killed = saves
         fleet.setting.fuse.left = boundary
         with suppress(Killed):
-            fleet.roll(replace(FAST, surge=2))
+            fleet.roll(replace(FAST, surge=2), by_itself=then == "by itself")
         fleet.setting.fuse.left = None
         fleet.setting.clock.passed += 90
         if then == "ensure":
             result = fleet.setting.ensure(3)
             assert result.outcome in (Outcome.CONVERGED, Outcome.UNCHANGED), (boundary, result.failures)
             assert len(fleet.setting.owned) == 3
-        result = fleet.roll(replace(FAST, surge=2))
+        result = fleet.roll(replace(FAST, surge=2), by_itself=then == "by itself")
         assert fleet.images == {"200": 3}, (boundary, result.failures, fleet.setting.progress.warnings)
         assert max(fleet.there) <= 5
         assert min(fleet.ready) >= 3
