@@ -6,7 +6,7 @@ SHELL := bash
 .SILENT:
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit check faults soak fuzz hostile night lint format docs recording site bench engine tools lock newest clean
+.PHONY: help demo test unit check faults soak fuzz hostile night lint format docs recording site bench engine tools google lock newest clean
 
 # Where the virtual environment is. PYTHON=/path/to/python chooses the interpreter that it is made with.
 VENV ?= .venv
@@ -40,6 +40,9 @@ help: ## list the targets
 
 # Of the imitation of Azure Blob Storage that some tests talk to.
 AZURITE := 3.35.0
+
+# Of the imitation of Google Cloud Storage.
+FAKE_GCS := v1.56.1
 
 # Of the program that checks workflows of GitHub, and where it is put. It is built with Go.
 ACTIONLINT := v1.7.12
@@ -89,11 +92,12 @@ unit: $(INSTALLED) ## the tests that start no server, browser or engine; ARGS="-
 hostile: engine ## reach random counts on an unpleasant cloud; ARGS="--seeds 20 --counts 10 --cloud hetzner"
 	$(BIN)/python tests/faults/hostile.py $(ARGS)
 
-night: engine ## everything on an unpleasant cloud, for a night: counts, kills and faults, the soak, the end-to-end tests; the installers
+night: engine google ## everything on an unpleasant cloud, for a night: counts, kills and faults, the soak, the end-to-end tests; twenty machines; the installers
 	$(BIN)/python tests/faults/hostile.py
 	$(BIN)/python tests/faults --profile hostile --most 200
 	for cloud in hetzner digitalocean; do $(BIN)/python tests/faults/soak.py --profile hostile --operations 300 --cloud $$cloud; done
 	SCALER_TEST_CLOUDS=both SCALER_TEST_PROFILE=hostile $(BIN)/python -m pytest tests/e2e $(ARGS)
+	SCALER_TEST_RUNS=20 $(BIN)/python -m pytest tests/e2e/test_shared_records.py -k many_machines
 	SCALER_TEST_INSTALLERS=1 $(BIN)/python -m pytest tests/packaging/test_first_screen.py
 
 lint: $(INSTALLED) ## style, types and direction of imports
@@ -165,6 +169,10 @@ tools: ## install the programs that some tests start (apt-get, as root); without
 	  echo "Error: not installed:$$missing. As root on Debian or Ubuntu: apt-get install$$missing" >&2
 	  exit 1
 	fi
+
+google: ## build the imitation of Google Cloud Storage that some tests talk to (with Go, some minutes)
+	command -v fake-gcs-server >/dev/null || GOBIN=$(TOOLS) go install github.com/fsouza/fake-gcs-server@$(FAKE_GCS) ||
+	  echo 'google: fake-gcs-server could not be built' >&2
 
 lock: $(INSTALLED) ## write requirements.lock anew: the newest versions that pyproject.toml allows, with hashes
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --generate-hashes --upgrade \

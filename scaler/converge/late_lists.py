@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import timedelta
 
 from scaler.clouds import CloudError, GoneError
 from scaler.converge.knowledge import Knowledge
@@ -17,6 +18,9 @@ _ASKED_AT_ONCE = 32
 """Requests for single machines at a time; the cloud's budget is kept elsewhere."""
 
 _PAUSE_S = 1.0
+
+_CLOCKS_DIFFER = timedelta(minutes=10)
+"""The clock of the machine that recorded something may be behind by so much."""
 
 
 def with_deletions(knowledge: Knowledge, machines: Sequence[Machine], ports: Ports) -> list[Machine]:
@@ -88,5 +92,5 @@ def await_creations(
 
 
 def _is_asked(record: Server, knowledge: Knowledge) -> bool:
-    is_young = knowledge.world.at - record.since < GRACE
+    is_young = knowledge.world.at - record.since < GRACE + _CLOCKS_DIFFER
     return record.id is None and record.status is Status.NEW and is_young

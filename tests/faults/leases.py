@@ -11,7 +11,7 @@ from typing import get_args
 
 from tests.faults.gate import Moment
 from tests.faults.stage import Scene, Theatre, demand
-from tests.support.backends import STORES
+from tests.support.backends import STORES, bucket_apart
 from tests.support.project import VENDORS, Project, Vendor, wait_until
 from tests.support.watches import POLICY, Machine, cut, kill, stop, watches
 
@@ -19,6 +19,8 @@ _WATCHES = (2, 5)
 
 _TROUBLES: dict[str, Callable[[Machine, Project], None]] = {"kill": kill, "stop": stop, "late": stop, "cut": cut}
 """`late`: it stands still while its request is on its way, which arrives when another one has acted."""
+
+_STORES = {**STORES, "s3": bucket_apart}
 
 _REQUESTS = 12
 """More than a tick has that creates three servers and waits for them."""
@@ -58,7 +60,7 @@ class LeaseTrouble:
         """Carry it out, and check that one watch acts and that the counts are exact."""
         with (
             theatre.fresh(self.vendor) as scene,
-            STORES[self.store]() as backend,
+            _STORES[self.store]() as backend,
             watches(scene.project, backend) as start,
         ):
             project = scene.project
@@ -137,7 +139,7 @@ def _want(scene: Scene, jobs: int) -> None:
 def leases(theatre: Theatre, only: str) -> Iterator[LeaseTrouble]:
     """The matrix."""
     del theatre, only
-    for vendor, store, number, trouble in product(VENDORS, STORES, _WATCHES, _TROUBLES):
+    for vendor, store, number, trouble in product(VENDORS, _STORES, _WATCHES, _TROUBLES):
         moments = get_args(Moment) if trouble != "late" else ("before",)
         for request, moment in product(range(1, _REQUESTS + 1), moments):
             yield LeaseTrouble(vendor, store, number, trouble, request, moment)

@@ -14,6 +14,7 @@ import os
 import pwd
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -161,6 +162,19 @@ def bucket() -> Iterator[Bucket]:
     yield made
     made.client.close()
     server.stop()
+
+
+@contextmanager
+def bucket_apart() -> Iterator[Bucket]:
+    """An empty bucket on loopback whose server is a process of its own, for many clients that hold it to a time."""
+    made = Bucket(free_port(), "states")
+    with tempfile.TemporaryDirectory() as name:
+        command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(made.port)]
+        with running(command, Path(name), dict(os.environ)):
+            await_true(lambda: listens(made.port), "moto")
+            made.client.create_bucket(Bucket=made.name)
+            yield made
+            made.client.close()
 
 
 _ACCOUNT = "devstoreaccount1"

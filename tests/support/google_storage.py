@@ -124,7 +124,7 @@ class GoogleBucket:
 @contextmanager
 def google_bucket() -> Iterator[GoogleBucket]:
     """An empty bucket on loopback."""
-    program = needs("fake-gcs-server", "golang; then: go install github.com/fsouza/fake-gcs-server@v1.56.1")
+    program = needs("fake-gcs-server", "golang; then: make google")
     port = free_port()
     with TemporaryDirectory() as name:
         command = [program, "-backend", "memory", "-scheme", "http", "-host", "127.0.0.1", "-port", str(port)]
