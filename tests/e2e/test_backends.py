@@ -23,7 +23,7 @@ _IN_DATABASE = pytest.mark.parametrize("backend", [database], ids=["postgresql"]
 """One backend is enough where the engine alone talks to it: what scaler reads is the engine's text."""
 
 
-@pytest.fixture(params=STORES.values(), ids=STORES)
+@pytest.fixture(params=[*STORES.values()], ids=[*STORES])
 def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
     with request.param() as backend:
         yield backend
