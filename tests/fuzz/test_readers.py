@@ -109,7 +109,10 @@ SPEC: dict[str, Any] = {
     "limit": 20,
     "budget": {"per_month": 150},
     "env": ["DEPLOY_KEY"],
-    "notify": [{"url": "https://example.com/x", "events": ["x.y"]}, {"command": ["/bin/true"], "events": ["*"]}],
+    "notify": [
+        {"url": "https://example.com/x", "events": ["server.errored"]},
+        {"command": ["/bin/true"], "events": ["*"]},
+    ],
     "groups": {
         "worker": {
             "count": 3,
@@ -126,11 +129,19 @@ SPEC: dict[str, Any] = {
             "scale_down": "oldest",
             "autoscale": {
                 "metrics": {"jobs": {"fixed": 5}, "wait": {"prometheus": {"url": "http://localhost:9", "query": "up"}}},
-                "rules": [{"r": {"metric": "jobs", "target": 2}}, {"w": {"metric": "wait", "within": "30s"}}],
+                "rules": [{"target": {"metric": "jobs", "value": 2}}, {"wait": {"metric": "wait", "within": "30s"}}],
             },
         }
     },
 }  # fmt: skip
+
+
+def test_the_good_spec_is_good(folder: Path) -> None:
+    """Else what is almost right would be stopped at the first check."""
+    path = folder / "stacks" / "good.yaml"
+    path.write_text(yaml.safe_dump(SPEC))
+    assert load(path, "scaler").groups["worker"].autoscale
+    path.unlink()
 
 
 @some
