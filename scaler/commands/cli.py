@@ -7,7 +7,7 @@ import importlib
 import click
 
 import scaler
-from scaler.commands.command import declare_common_options, write_pointer
+from scaler.commands.command import CommandGroup, declare_common_options, write_pointer
 
 GROUPS = {
     "Run": {
@@ -83,7 +83,7 @@ Exit codes:
 """
 
 
-class LazyGroup(click.Group):
+class LazyGroup(CommandGroup):
     """A group that lists its commands from one-line stubs and imports only the one that runs."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -145,7 +145,7 @@ def cli(ctx: click.Context) -> None:
       scaler preview 5 --stack prod        show what would be done
       scaler ensure 5 --stack prod         do it, and wait until all 5 are ready
       scaler ensure worker=5 web=2 --yes   in CI: ask nothing
-      scaler status -o json                the recorded servers, for other programs
+      scaler status -o json                the recorded servers for programs
     """
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())

@@ -12,6 +12,7 @@ from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
 from scaler.commands.context import Context, Output, context_of, given
+from scaler.output.width import fit
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -19,7 +20,19 @@ R = TypeVar("R")
 MORE_OPTIONS = "Options of every command, such as --stack and -o: scaler help options"
 
 
-class Command(click.Command):
+class FittingHelp(click.Command):
+    """Help whose examples and exit codes are no wider than its other lines; click breaks only the others."""
+
+    def get_help(self, ctx: click.Context) -> str:
+        # click's own width leaves two columns.
+        return fit(super().get_help(ctx), ctx.make_formatter().width + 2)
+
+
+class CommandGroup(FittingHelp, click.Group):
+    """A group of commands."""
+
+
+class Command(FittingHelp):
     """A command whose help page points to the common options instead of repeating them."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import click
 
-from scaler.commands.command import Command, common_options
+from scaler.commands.command import Command, CommandGroup, common_options
 from scaler.commands.context import Context, Output
 from scaler.commands.document import dump
 from scaler.commands.printing import print_note
 from scaler.engine import binary as engine_binary
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def engine() -> None:
     """Find or install the Pulumi engine.
 

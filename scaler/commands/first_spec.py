@@ -79,17 +79,18 @@ def asked(cloud: str | None, environ: Mapping[str, str], clock: Clock) -> FirstS
     chosen = cloud or _choose("Cloud", known_clouds(), _likely_cloud(environ))
     default = defaults_of(chosen)
     variable = _token_variable(chosen, environ)
-    otherwise = "an embedded cloud, which costs nothing" if default.is_embedded else "values to fill in"
-    if variable is None or not click.confirm(
-        f"Use the account of {variable}? Otherwise {otherwise}.", default=True, err=True
-    ):
+    if variable is None:
+        return default
+    otherwise = "uses an embedded cloud, which costs nothing" if default.is_embedded else "has values to fill in"
+    print_note(f"Without an account, the spec {otherwise}.")
+    if not click.confirm(f"Use the account of {variable}?", default=True, err=True):
         return default
     try:
         with closing(open_cloud(chosen, endpoint=None, environ=environ, clock=clock)) as account:
             return _ask_in_account(chosen, account)
     except ScalerError as error:
         instead = "uses the embedded cloud" if default.is_embedded else "has values to fill in"
-        print_note(f"{error.what} The spec {instead}.\n  why: {one_line(error.why)}")
+        print_note(f"{error.what.rstrip('.')}. The spec {instead}.\n  why: {one_line(error.why)}")
         return default
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from scaler.commands.command import Command, common_options
+from scaler.commands.command import Command, CommandGroup, common_options
 from scaler.commands.context import Context
 from scaler.errors import UnavailableError
 
@@ -15,7 +15,7 @@ TOKEN = "embedded" * 8
 """Hetzner's clients want 64 characters; DigitalOcean's accept any text."""
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def sim() -> None:
     """Serve the embedded cloud.
 
