@@ -17,5 +17,5 @@ def unknown(title: str, kind: str, name: str, known: Collection[str]) -> UnfitEr
     return UnfitError(
         f"{title} has no {kind} {name}.",
         why=f"there is {listed}" if known else f"there is no {kind} in this account",
-        fix=f"Did you mean {nearest[0]}?" if nearest else f"Name a {kind} that exists, or create it first.",
+        fix=f"Did you mean {nearest[0]}?" if nearest else "Name one that exists, or create it first.",
     )

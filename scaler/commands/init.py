@@ -50,7 +50,7 @@ groups:
     count: 2
     # min: 0
     # max: 10
-    image: {image} # or {{name: worker-golden}}, {{selector: "role=worker"}}, an image's id, or {vendor_image}
+    image: {image} # {{name: …}}, {{selector: "role=worker"}}, an image's id, or {vendor_image}
     type: [{types}] # tried in this order when one has no capacity
     location: [{locations}] # likewise
     ssh_keys: [{ssh_keys}]

@@ -72,13 +72,14 @@ _LARGEST_OUTPUT = 4 << 20
 """Bytes of an operation's output that are read."""
 
 _OVERTIME_S = 60.0
-"""How long an operation may go on when the run's time is up: it has a request under way, and saves at its end."""
+"""How long after the run's time is up operations may go on, all together: one has a request under way, and saves."""
 
 _INTERRUPT_GRACE_S = 30.0
 """After an interrupt the engine finishes what it began, saves and unlocks; a plugin call lasts one round trip."""
 
-_PREVIEW_GRACE_S = 2.0
-"""A preview saves nothing and holds no lock. An engine that waits for a policy pack obeys no interrupt."""
+_READ_GRACE_S = 2.0
+"""A preview or an export saves nothing and holds no lock. An engine that waits for a policy pack, or for a backend that
+does not answer, obeys no interrupt."""
 
 PACKS_START_S = 60.0
 """How long policy packs may take to start."""
@@ -135,7 +136,7 @@ class _Process(automation.PulumiCommand):
         environ = {**self.environ, **additional_env, "PULUMI_AUTOMATION_API": "true"}
         # Two files: a client in the engine, such as that of S3, may write warnings beside the document on stdout.
         with self.place(), _output_file() as output, _output_file() as errors:
-            grace_s = _PREVIEW_GRACE_S if "preview" in args[:2] else _INTERRUPT_GRACE_S
+            grace_s = _READ_GRACE_S if _only_reads(args) else _INTERRUPT_GRACE_S
             process = start_guarded(
                 lambda: subprocess.Popen(
                     [self.command, *args],
@@ -174,7 +175,7 @@ class _Process(automation.PulumiCommand):
                 port.peers.admit(pid)
 
     def _wait(self, process: subprocess.Popen[bytes]) -> int:
-        until = time.monotonic() + min(self.deadline.total_seconds(), self.limit.left + _OVERTIME_S)
+        until = time.monotonic() + min(self.deadline.total_seconds(), self.limit.left_with(_OVERTIME_S))
         try:
             if self.has_packs and self.host:
                 _await_packs(process, self.host, until)
@@ -183,7 +184,7 @@ class _Process(automation.PulumiCommand):
             if self.limit.is_over:
                 raise TimeUpError(
                     f"The run's time ({self.limit}) was up, and the engine was stopped.",
-                    why=f"its operation had not ended {_OVERTIME_S:g} s later",
+                    why=f"its operation had not ended {_OVERTIME_S:g} s later, or had not begun by then",
                     fix="Run the same command again: it goes on from what is there.",
                 ) from None
             raise EngineError(
@@ -195,8 +196,18 @@ class _Process(automation.PulumiCommand):
 
 def _takes_lock(args: Sequence[str]) -> bool:
     """Return whether this command takes the stack's lock."""
-    command = [word for word in args if not word.startswith("-")][:2]
+    command = _command(args)
     return command[:1] in (["up"], ["refresh"]) or command == ["stack", "init"]
+
+
+def _only_reads(args: Sequence[str]) -> bool:
+    """Return whether this command saves nothing."""
+    command = _command(args)
+    return command[:1] == ["preview"] or command == ["stack", "export"]
+
+
+def _command(args: Sequence[str]) -> list[str]:
+    return [word for word in args if not word.startswith("-")][:2]
 
 
 @contextmanager

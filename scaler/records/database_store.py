@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import socket
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -22,6 +25,9 @@ _ENGINES_TABLE = "pulumi_state"
 """Where the engine keeps its state, unless the URL says `table=` (pulumi: backend/diy/postgres/bucket.go)."""
 
 _TABLE = "scaler_records"
+
+_LATE_S = 1.0
+"""How much longer than the database the connection waits: the database says why."""
 
 _CREATE = "CREATE TABLE IF NOT EXISTS {} (name text PRIMARY KEY, version bigint NOT NULL, content bytea NOT NULL)"
 
@@ -60,16 +66,32 @@ class _Database:
         """Run one statement and return its rows; none where the table is not there, unless `makes` it."""
         statement = sql.SQL(query).format(self._table)
         with self._reported():
-            connection = self._connected()
             try:
-                return connection.execute(statement, values).fetchall()
+                return self._execute(statement, values)
             except errors.UndefinedTable:
                 if not makes:
                     return []
             # Two that make it at once: one of them fails, and finds it made.
             with suppress(errors.UniqueViolation, errors.DuplicateTable):
-                connection.execute(sql.SQL(_CREATE).format(self._table))
-            return connection.execute(statement, values).fetchall()
+                self._execute(sql.SQL(_CREATE).format(self._table))
+            return self._execute(statement, values)
+
+    def _execute(self, statement: sql.Composed, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        connection = self._connected()
+        with self._in_time(connection):
+            cursor = connection.execute(statement, values)
+            return cursor.fetchall() if cursor.description else []
+
+    @contextmanager
+    def _in_time(self, connection: psycopg.Connection[Any]) -> Iterator[None]:
+        """Break the connection if the block takes too long: where a network loses all packets, no answer ever comes."""
+        timer = threading.Timer(self._patience.total_seconds() + _LATE_S, _break, (connection,))
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
 
     def _connected(self) -> psycopg.Connection[tuple[Any, ...]]:
         if self._connection is None or self._connection.closed:
@@ -81,7 +103,8 @@ class _Database:
                 # A poolers' connection refuses options: the limit is set by a statement.
                 prepare_threshold=None,
             )
-            self._connection.execute(sql.SQL("SET statement_timeout = {}").format(sql.Literal(limit_ms)))
+            with self._in_time(self._connection):
+                self._connection.execute(sql.SQL("SET statement_timeout = {}").format(sql.Literal(limit_ms)))
         return self._connection
 
     @contextmanager
@@ -96,6 +119,12 @@ class _Database:
                 fix="Check the backend's URL and the password; the user must be allowed to make a table, "
                 f"or to read and write {_TABLE}.",
             ) from error
+
+
+def _break(connection: psycopg.Connection[Any]) -> None:
+    """Have whoever waits for an answer on this connection get an error instead."""
+    with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as found:
+        found.shutdown(socket.SHUT_RDWR)
 
 
 class DatabaseStore(_Database):

@@ -43,6 +43,10 @@ class TimeLimit:
         """The seconds that are left, at least 0."""
         return max(0.0, self.end - self._clock.monotonic())
 
+    def left_with(self, overtime_s: float) -> float:
+        """Return the seconds until so long after the end: at least GRACE_S, however late it is."""
+        return max(self.end + overtime_s - self._clock.monotonic(), GRACE_S)
+
     @property
     def is_over(self) -> bool:
         return self._clock.monotonic() >= self.end

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from scaler.records.folder_store import FolderStore
 from scaler.records.store import ConflictError, DocumentStore, StoreUnavailableError, is_shared, open_store, save
 from tests.support.backends import bucket, container, database
 from tests.support.google_storage import google_bucket
+from tests.support.watches import Wire
 
 _Open = Callable[[str], DocumentStore]
 
@@ -253,3 +254,20 @@ def test_a_missing_package_is_named_with_its_command(url: str, monkeypatch: pyte
     with pytest.raises(ScalerError, match="which is not installed") as missing:
         open_store(url, "team", "demo", {})
     assert "shared" in missing.value.fix
+
+
+@pytest.mark.parametrize("store", [database, bucket], ids=["postgresql", "s3"])
+def test_a_network_that_loses_everything_is_left(store: Callable[[], AbstractContextManager[Any]]) -> None:
+    """Nothing is refused, and no answer comes: the read ends all the same, and the next one works again."""
+    with store() as backend, closing(Wire(backend.port)) as wire:
+        url = backend.url.replace(f":{backend.port}", f":{wire.port}")
+        opened = open_store(url, "team", "demo", backend.environ, patience=timedelta(seconds=1))
+        assert opened
+        version = opened.write("records.json", b"one")
+        wire.is_cut = True
+        with pytest.raises(StoreUnavailableError):
+            opened.read("records.json")
+        wire.is_cut = False
+        found = opened.read("records.json")
+        assert found and (found.version, found.content) == (version, b"one")
+        opened.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import timedelta
 
 from scaler.support.time_limit import GRACE_S, TimeLimit
@@ -19,6 +20,17 @@ def test_a_wait_is_cut_to_what_is_left() -> None:
     assert not limit.is_grace_over
     clock.sleep(GRACE_S)
     assert limit.is_grace_over
+
+
+def test_overtime_is_had_once_by_all_that_ends_late() -> None:
+    clock = FakeClock()
+    limit = TimeLimit(clock, timedelta(seconds=15))
+    assert limit.left_with(60) == 75
+    clock.sleep(45)
+    assert limit.left_with(60) == 30
+    clock.sleep(3600)
+    assert limit.left_with(60) == GRACE_S
+    assert TimeLimit(clock).left_with(60) == math.inf
 
 
 def test_without_a_length_nothing_is_cut() -> None:
