@@ -37,10 +37,10 @@ def _require_url(url: str) -> None:
     """Raise UsageError for a URL of the environment that nobody can read: it is used as it is, if it is one."""
     try:
         parts = urlsplit(url)
-        _ = parts.port  # Reading the port checks it.
         problem = "" if "://" in url else "it does not begin with a word and ://"
-        if parts.scheme in ("http", "https") and not parts.hostname:
-            problem = "it has no host"
+        if parts.scheme in ("http", "https"):
+            _ = parts.port  # Reading it checks it. PostgreSQL's may name several hosts, each with its port.
+            problem = "" if parts.hostname else "it has no host"
     except ValueError:
         problem = "its host or its port cannot be read"
     if problem:

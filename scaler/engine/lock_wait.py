@@ -12,11 +12,15 @@ from scaler.engine.settings import EngineSettings
 from scaler.errors import LockedError
 from scaler.support.clock import Clock
 
-_HALF_READ = re.compile(r"unexpected end of JSON input|invalid character|\.pulumi/locks/.*code=NotFound")
-"""What the engine says when one of the stack's locks was not whole, or had gone, when it read what it had listed."""
+_HALF_READ = re.compile(
+    r"unexpected end of JSON input|invalid character|: (unexpected )?EOF|\.pulumi/locks/.*code=NotFound"
+)
+"""What the engine says when one of the stack's locks was not whole, or had gone, when it read what it had listed; or
+when the attributes that its own library keeps beside a file were not whole.
+"""
 
 _TRIES = 5
-"""After such an error where no half lock is found any more; then the error is about another file."""
+"""After such an error where no half file is found any more; then the error is about another file."""
 
 _PAUSE_S = 1.0
 
@@ -61,20 +65,21 @@ class LockWait:
             )
         self._clock.sleep(_PAUSE_S)
 
-    def outlasts_half_lock(self, error: str) -> bool:
-        """Return whether the engine may have failed on a lock that was not whole; pause until it is whole or removed.
+    def outlasts_half_file(self, error: str) -> bool:
+        """Return whether the engine may have failed on a file that was not whole; pause until it is whole or removed.
 
-        An engine lists the stack's locks and then reads them, while another writes or removes its own.
+        An engine lists the stack's locks and then reads them, while another writes or removes its own. One that is
+        killed may leave half attributes.
         """
         if not _HALF_READ.search(error) or self._is_over():
             return False
-        if not (self._local and self._local.half_locks()):
+        if not (self._local and (self._local.half_locks() or self._local.half_attributes())):
             self._tries += 1
             if self._tries > _TRIES:
                 return False
         self._clock.sleep(_PAUSE_S)
         if self._local:
-            self._local.heal_half_locks(self._clock.now())
+            self._local.heal_half_files(self._clock.now())
         return True
 
     @property

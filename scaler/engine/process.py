@@ -353,7 +353,7 @@ class Engine:
                 # Two runs that create the stack at the same moment see each other's lock, and both fail.
                 wait.heal_or_wait(str(error))
             except automation.CommandError as error:
-                if not wait.outlasts_half_lock(str(error)):
+                if not wait.outlasts_half_file(str(error)):
                     raise self._explain(error) from error
             else:
                 self._exists = True
@@ -472,7 +472,7 @@ class Engine:
                 wait.heal_or_wait(str(error))
                 continue
             except automation.CommandError as error:
-                if wait.outlasts_half_lock(str(error)):
+                if wait.outlasts_half_file(str(error)):
                     continue
                 return Ran(report, error=in_our_words(name_variable("\n".join(report.errors) or reason_in(str(error)))))
             except RuntimeError as error:

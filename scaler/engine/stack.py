@@ -109,7 +109,7 @@ class PulumiStack:
         if self._backend:
             self._backend.check_layout()
             self._backend.heal_locks()
-            self._backend.heal_half_locks(self._clock.now())
+            self._backend.heal_half_files(self._clock.now())
             self._backend.heal_checkpoint()
         self._saved = self._checkpoint()
         return self._state_of(self._saved)

@@ -278,12 +278,25 @@ NOW = parse_time(SINCE)
 @pytest.mark.parametrize("name", ["a.json", "a.json.18eb21d3e2b78772.tmp"])
 def test_a_half_lock_is_removed_once_nobody_can_be_writing_it(backend: LocalBackend, name: str) -> None:
     path = half_lock(backend, name, 1)
-    backend.heal_half_locks(NOW)
+    backend.heal_half_files(NOW)
     assert backend.half_locks() == [path]
     half_lock(backend, name, 6)
-    backend.heal_half_locks(NOW)
+    backend.heal_half_files(NOW)
     assert backend.half_locks() == []
     assert not path.exists()
+
+
+def test_half_attributes_are_removed_and_whole_ones_stay(backend: LocalBackend) -> None:
+    """A kill between the two steps in which the engine's library writes them leaves an empty file."""
+    half, whole = (backend.root / "stacks" / "scaler" / f"{backend.stack}.json{end}.attrs" for end in ("", ".bak"))
+    half.parent.mkdir(parents=True, exist_ok=True)
+    half.write_bytes(b"")
+    whole.write_text('{"user.content_type": "application/json"}\n')
+    for age_s, left in ((1, [half]), (6, [])):
+        os.utime(half, (NOW.timestamp() - age_s,) * 2)
+        backend.heal_half_files(NOW)
+        assert backend.half_attributes() == left
+    assert whole.exists() and not half.exists()
 
 
 @pytest.mark.parametrize(

@@ -154,7 +154,7 @@ def test_nothing_is_removed_in_a_folder_that_a_link_leads_to(folder: Path, tmp_p
     backend = LocalBackend(folder / "pulumi/.pulumi", "shop", "prod")
     remove(leftovers(folder / "engine", backend, SystemClock().now()))
     remove(surplus(folder / "engine", backend, keep=0))
-    backend.heal_half_locks(SystemClock().now())
+    backend.heal_half_files(SystemClock().now())
     backend.heal_locks()
     DrainProcesses(folder / "prod.drains", tmp_path, SystemClock()).keep_only(())
     assert [path for path in kept if not path.exists()] == []

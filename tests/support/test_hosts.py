@@ -236,8 +236,8 @@ def test_a_backend_s_url_that_is_not_read_everywhere_alike_is_refused(tmp_path: 
         backend_url(replace(project, backend=None), replace(SPEC, backend=backend), allowed)
     with pytest.raises(SpecError):
         project.backend_of("none", allowed)
-    # The environment is trusted with it.
-    if not backend.startswith("file"):
+    # The environment is trusted with it, if it is a URL.
+    if "://" in backend and not backend.startswith("file"):
         assert backend_url(project, SPEC, {"PULUMI_BACKEND_URL": backend}) == backend
 
 
