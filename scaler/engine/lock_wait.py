@@ -13,7 +13,8 @@ from scaler.errors import LockedError
 from scaler.support.clock import Clock
 
 _HALF_READ = re.compile(
-    r"unexpected end of JSON input|invalid character|: (unexpected )?EOF|\.pulumi/locks/.*code=NotFound"
+    r"unexpected end of JSON input|invalid character|\.pulumi/locks/.*code=NotFound"
+    r"|(failed to load checkpoint|\.pulumi/(locks|meta).*): (unexpected )?EOF"
 )
 """What the engine says when one of the stack's locks was not whole, or had gone, when it read what it had listed; or
 when the attributes that its own library keeps beside a file were not whole.
