@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -28,21 +29,33 @@ def noting_what_is_under_way(state_dir: Path, stack: str) -> Iterator[None]:
         raise
 
 
-def interruption(cause: BaseException | None) -> ScalerError:
-    """Return the error that reports an interrupt, with the exit code of its signal; `cause` may be None."""
+def interruption(cause: BaseException | None, arguments: Sequence[str] | None = None) -> ScalerError:
+    """Return the error that reports an interrupt, with the exit code of its signal; `cause` may be None.
+
+    `arguments` are those of the command line; None: the process's own.
+    """
     if isinstance(cause, click.Abort):
         # A question raises it in place of the signal's own exception.
         cause = cause.__cause__ or cause.__context__
     under_way = "; ".join(getattr(cause, "__notes__", ()))
-    fix = "`scaler ensure` goes on." if under_way else ""
+    fix = _way_on(sys.argv[1:] if arguments is None else arguments) if under_way else ""
     error = ScalerError("Interrupted.", why=under_way, fix=fix, code="interrupted")
     error.exit_code = _exit_code(cause)
     return error
 
 
+def _way_on(arguments: Sequence[str]) -> str:
+    """Return how to go on with what was interrupted: a count relative to what is there now would be another one."""
+    if "increase" in arguments or "decrease" in arguments:
+        return "`scaler ensure` with the number that you want goes on."
+    if "apply" in arguments:
+        return "A new plan goes on."
+    return "The same command goes on."
+
+
 def sentence(error: ScalerError) -> str:
     """Return an interruption in a line for people."""
-    return f"{error.what} {error.why}; {error.fix}" if error.why else error.what
+    return f"{error.what} {error.why}. {error.fix}" if error.why else error.what
 
 
 def _exit_code(cause: BaseException | None) -> ExitCode:

@@ -126,7 +126,7 @@ def _fail_unexpectedly(error: Exception, arguments: Sequence[str]) -> int:
 def _interrupted(cause: BaseException | None, arguments: Sequence[str]) -> int:
     from scaler.commands.interruption import interruption, sentence
 
-    error = interruption(cause)
+    error = interruption(cause, arguments)
     output = _output_of(arguments)
     if output in (Output.JSON, Output.YAML):
         click.echo(as_document(error, output))

@@ -155,12 +155,12 @@ def test_interrupted_while_servers_boot(served: Project, number: int, code: int,
         "code": "interrupted",
         "message": "Interrupted.",
         "why": "2 servers are on their way",
-        "fix": "`scaler ensure` goes on.",
+        "fix": "The same command goes on.",
     }
     if output == "json":
         assert json.loads(stdout) == {"schema": 1, "error": error}
     else:
-        assert "Interrupted. 2 servers are on their way; `scaler ensure` goes on." in stderr.splitlines()
+        assert "Interrupted. 2 servers are on their way. The same command goes on." in stderr.splitlines()
     assert json.loads(reports["report.json"].read_text()) == {"schema": 1, "error": error}
     assert f"SCALER_EXIT_CODE={code}\n" in reports["report.env"].read_text()
     assert "SCALER_CHANGED=unknown\n" in reports["report.env"].read_text()
