@@ -114,8 +114,6 @@ class _Process(automation.PulumiCommand):
         """The operation that was started last."""
         self.events: EventPort | None = None
         """Where the operation that is under way reports its events."""
-        self.has_packs = False
-        """Whether the operation that is under way begins with the start of policy packs."""
 
     def run(
         self,
@@ -157,7 +155,7 @@ class _Process(automation.PulumiCommand):
                     self.announce(process.pid)
                 if is_operation:
                     self._admit(process.pid)
-                code = self._wait(process)
+                code = self._wait(process, has_packs="--policy-pack" in args)
             largest = LARGEST_CHECKPOINT if "export" in args else _LARGEST_OUTPUT
             stdout, stderr = _content(output, largest), _content(errors, _LARGEST_OUTPUT)
         if code != 0:
@@ -174,10 +172,11 @@ class _Process(automation.PulumiCommand):
             if port:
                 port.peers.admit(pid)
 
-    def _wait(self, process: subprocess.Popen[bytes]) -> int:
+    def _wait(self, process: subprocess.Popen[bytes], *, has_packs: bool) -> int:
+        """Return its exit code; `has_packs` if it begins with the start of policy packs."""
         until = time.monotonic() + min(self.deadline.total_seconds(), self.limit.left_with(_OVERTIME_S))
         try:
-            if self.has_packs and self.host:
+            if has_packs and self.host:
                 _await_packs(process, self.host, until)
             return process.wait(max(0.0, until - time.monotonic()))
         except subprocess.TimeoutExpired:
@@ -409,21 +408,17 @@ class Engine:
 
         Raises PacksNotStartedError.
         """
-        self._process.has_packs = bool(packs)
-        try:
-            return self._operate(
-                program,
-                plugin_port,
-                lambda report: self._stack.preview(
-                    on_event=report.receive,
-                    refresh=refresh,
-                    policy_packs=[str(pack.path) for pack in packs],
-                    policy_pack_configs=[str(pack.config) for pack in packs],
-                    **self._common(),
-                ),
-            )
-        finally:
-            self._process.has_packs = False
+        return self._operate(
+            program,
+            plugin_port,
+            lambda report: self._stack.preview(
+                on_event=report.receive,
+                refresh=refresh,
+                policy_packs=[str(pack.path) for pack in packs],
+                policy_pack_configs=[str(pack.config) for pack in packs],
+                **self._common(),
+            ),
+        )
 
     def up(self, program: Program, plugin_port: int | None, *, refresh: bool) -> Ran:
         """Carry out the program under the stack's lock; go on after a failed resource."""
