@@ -16,6 +16,7 @@ from typing import Any
 
 from scaler.autoscale.decision import History, MetricHealth, Rate, SampleState
 from scaler.errors import StateError
+from scaler.records.json_fields import MOST_SERVERS
 from scaler.support.clock import format_time, parse_time
 from scaler.support.documents import read_json
 from scaler.support.files import make_folder, replace_file
@@ -24,10 +25,6 @@ SCHEMA = 1
 
 _LARGEST = 16 << 20
 """Bytes of the file: the numbers of one stabilisation window, for each group."""
-
-
-_MOST_SERVERS = 100_000
-"""More than any group has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +149,7 @@ def _history(fields: Mapping[str, Any]) -> History:
     )
 
 
-def _count(value: Any, most: int | None = _MOST_SERVERS) -> int:
+def _count(value: Any, most: int | None = MOST_SERVERS) -> int:
     """Return a number of servers; ValueError for one that no decision has. What a rule asked for has no bound."""
     count = int(value)
     if count < 0 or (most is not None and count > most):

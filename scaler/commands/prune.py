@@ -59,16 +59,17 @@ def prune(context: Context, older_than: timedelta | None, preview: bool, lock: L
     project, spec = load_stack(context)
     age = spec.retention if older_than is None else older_than
     run_lock = RunLock(project.state_dir, spec.stack)
-    note = print_note
     with (
-        run_lock.held("prune", context.clock, within=lock.timeout, note=note),
-        shared_records(project, spec, os.environ, context.clock, note),
+        run_lock.held("prune", context.clock, within=lock.timeout, note=print_note),
+        shared_records(project, spec, os.environ, context.clock, print_note),
     ):
         url = backend_url(project, spec, os.environ)
         backend = LocalBackend.at(url, project.name, spec.stack)
         before = context.clock.now() - age
         found = housekeeping.leftovers(engine_home(project), backend, before)
-        sharing = open_sharing(project.state_dir, project.name, spec.stack, url, os.environ, context.clock, warn=note)
+        sharing = open_sharing(
+            project.state_dir, project.name, spec.stack, url, os.environ, context.clock, warn=print_note
+        )
         with sharing as shared:
             parts = shared.prune(before, preview=preview) if shared else 0
         records = _prune_records(context, project, spec, age, preview=preview)

@@ -24,7 +24,7 @@ KINDS = (
 OTHER_KINDS = ("{", "version:", "variant:", "apiversion:", "---")
 """How documents of other systems begin: Ignition, Talos and the like."""
 
-HEADER_LINES = 20
+_HEADER_LINES = 20
 """The first lines of a document, in which a header may stand that is not where servers look for it."""
 
 _KEYS = frozenset(
@@ -45,7 +45,7 @@ def is_user_data(text: str) -> bool:
 
 def misplaced_header(text: str) -> int | None:
     """Return the line in which a document has the header of a cloud-config, if it is one of the first."""
-    lines = text.splitlines()[:HEADER_LINES]
+    lines = text.splitlines()[:_HEADER_LINES]
     return next((number for number, line in enumerate(lines, 1) if line.lstrip().startswith("#cloud-config")), None)
 
 

@@ -12,9 +12,8 @@ from pathlib import Path
 
 from scaler.engine.backend import LocalBackend
 from scaler.engine.settings import EngineSettings
+from scaler.engine.settings_files import SUFFIXES
 from scaler.errors import EngineError
-
-_SUFFIXES = (".yaml", ".yml", ".json")
 
 
 def refuse_odd_files(settings: EngineSettings, local: LocalBackend | None) -> None:
@@ -25,7 +24,7 @@ def refuse_odd_files(settings: EngineSettings, local: LocalBackend | None) -> No
     for path in _written_by_engine(settings, local):
         if path.is_symlink():
             raise _odd_file("write", path, "is a link, and the engine would write where it leads")
-    for suffix in _SUFFIXES:
+    for suffix in SUFFIXES:
         path = settings.directory / f"Pulumi.{settings.stack}{suffix}"
         if path.is_symlink() and not path.exists():
             raise _odd_file("write", path, "is a link that leads to no file, and the engine would make that file")
@@ -52,7 +51,7 @@ def _written_by_engine(settings: EngineSettings, local: LocalBackend | None) -> 
 
 
 def _read_by_engine(settings: EngineSettings, local: LocalBackend | None) -> Iterator[Path]:
-    for suffix in _SUFFIXES:
+    for suffix in SUFFIXES:
         yield settings.directory / f"Pulumi{suffix}"
         yield settings.directory / f"Pulumi.{settings.stack}{suffix}"
     if settings.home:

@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from scaler.engine.secrets import settings_folder
+from scaler.engine.settings_files import SUFFIXES
 from scaler.errors import StateError
 from scaler.support.documents import read_file
 from scaler.support.files import failure_reason, make_folder, make_own_folder, replace_file
@@ -34,8 +35,8 @@ def copied_project(directory: Path, stack: str, folder: Path) -> Path:
         make_own_folder(folder / "stacks", folder.parent.parent)
         replace_file(folder / _PROJECT_FILE, read_file(directory / _PROJECT_FILE))
         named = settings_folder(directory)
-        for suffix in ("yaml", "yml", "json"):
-            settings = Path(named) / f"Pulumi.{stack}.{suffix}"
+        for suffix in SUFFIXES:
+            settings = Path(named) / f"Pulumi.{stack}{suffix}"
             if settings.is_absolute() or ".." in settings.parts:
                 # The copy names the same place.
                 break

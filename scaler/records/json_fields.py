@@ -12,7 +12,7 @@ _LARGEST = 2**53
 _MOST = 10**9
 """More than any price, and than the seconds of any wait."""
 
-_MOST_SERVERS = 100_000
+MOST_SERVERS = 100_000
 """Of a group; a spec and the command line take 10,000, and servers may be added to those that are there."""
 
 
@@ -84,7 +84,7 @@ class Fields:
             raise MalformedError(f"`{name}` is not an object")
         counts = {str(key): _whole_number(f"{name}.{key}", value) for key, value in values.items()}
         for key, count in counts.items():
-            if count > _MOST_SERVERS:
+            if count > MOST_SERVERS:
                 raise MalformedError(f"`{name}.{key}` is not a number of servers")
         return counts
 
