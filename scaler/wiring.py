@@ -25,6 +25,7 @@ from scaler.engine.backend import DEFAULT_BACKEND, LocalBackend, absolute_url
 from scaler.engine.holders import open_notes
 from scaler.engine.locks import describe, is_stale
 from scaler.engine.plugin import resource_type
+from scaler.engine.remote_backend import RemoteBackend
 from scaler.engine.stack import PulumiStack
 from scaler.errors import LockedError, ScalerError
 from scaler.hooks.checks import Checks
@@ -129,7 +130,10 @@ def open_ports(run: RunSettings, *, clock: Clock, progress: Progress) -> Iterato
         stack.callback(notifier.close)
         if notes := _open_notes(run):
             stack.callback(notes.close)
-        pulumi = _open_stack(run, leases, stack, cloud, account, clock, limit, progress.warn, scratch, notes)
+        remote = _open_remote(run)
+        if remote:
+            stack.callback(remote.close)
+        pulumi = _open_stack(run, leases, stack, cloud, account, clock, limit, progress.warn, scratch, notes, remote)
         checks = run.checks or Checks()
         readiness, health = checks.of(project.directory, commands, clock)
         yield Ports(
@@ -329,6 +333,7 @@ def _open_stack(
     warn: Callable[[str], None],
     scratch: Path | None,
     notes: LockNotes | None,
+    remote: RemoteBackend | None,
 ) -> PulumiStack:
     """The Pulumi stack of a run; no engine process starts before it is needed.
 
@@ -346,7 +351,9 @@ def _open_stack(
         refuse_other_place(run.project.directory, run.spec.stack, resource_type(run.spec.cloud).package)
 
     def engine_at(url: str) -> Callable[[], Engine]:
-        return lambda: open_engine(run, url, clock, warn, plugin_environ, scratch, limit, announce=leases.announce)
+        return lambda: open_engine(
+            run, url, clock, warn, plugin_environ, scratch, limit, announce=leases.announce, remote=remote
+        )
 
     def open_draft() -> Engine:
         place = scratch or closing.enter_context(scratch_of(run.project))
@@ -356,14 +363,22 @@ def _open_stack(
 
     if scratch is None:
         confirm = _confirm(run, leases, notes, clock)
-        pulumi = PulumiStack(run.spec, engine_at(backend), local, cloud, clock, open_draft, confirm)
+        pulumi = PulumiStack(run.spec, engine_at(backend), local, cloud, clock, open_draft, confirm, remote)
         closing.callback(_remove_old_engine_files, run.project, pulumi, local)
         return pulumi
     if local:
         _name_stale_locks(local, warn)
         copy = local.copied(scratch / "backend")
         return PulumiStack(run.spec, engine_at(copy.url), copy, cloud, clock)
-    return PulumiStack(run.spec, engine_at(backend), None, cloud, clock, open_draft)
+    return PulumiStack(run.spec, engine_at(backend), None, cloud, clock, open_draft, remote=remote)
+
+
+def _open_remote(run: RunSettings) -> RemoteBackend | None:
+    """Return the backend of a run, where it is a bucket or a database that can be read from here."""
+    with suppress(ScalerError):
+        url = backend_url(run.project, run.spec, run.environ)
+        return RemoteBackend.at(url, run.project.name, run.spec.stack, run.environ)
+    return None
 
 
 def _name_stale_locks(backend: LocalBackend, warn: Callable[[str], None]) -> None:
@@ -505,6 +520,7 @@ def open_engine(
     scratch: Path | None = None,
     limit: TimeLimit | None = None,
     announce: Callable[[int], None] = lambda pid: None,
+    remote: RemoteBackend | None = None,
 ) -> Engine:
     """Return the engine for a run's stack in the backend at this URL; `warn` reports a lock removed by force.
 
@@ -552,6 +568,7 @@ def open_engine(
         clock,
         warn,
         partial(run.commons.engines.taken, run.spec.stack) if run.commons else nullcontext,
+        remote,
     )
 
 

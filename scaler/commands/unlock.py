@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,13 +19,13 @@ from scaler.commands.running import load_stack
 from scaler.config.project import Project
 from scaler.engine.backend import LocalBackend
 from scaler.engine.holders import open_notes
-from scaler.engine.locks import Lock, holder_of, is_stale, locks_of, remove_lock
+from scaler.engine.locks import LARGEST_LOCK, Lock, holder_of, is_stale, locks_of, remove_lock
 from scaler.errors import ExitCode, LockedError, ScalerError, UsageError
 from scaler.model import Spec
 from scaler.output.table import markdown_table
 from scaler.records.lock_note import LockNote
 from scaler.records.run_lock import RunLock
-from scaler.records.store import EngineFiles, open_engine_locks
+from scaler.records.store import EngineFiles, open_engine_files
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ def unlock(context: Context, yes: bool, force: bool) -> int:
     project, spec = load_stack(context)
     url = backend_url(project, spec, os.environ)
     backend = LocalBackend.at(url, project.name, spec.stack)
-    files = _open_files(project, spec, url)
+    files = _open_files(url)
     is_seen = backend is not None or files is not None
     with closing(files) if files else nullcontext():
         locks = _run_locks(RunLock(project.state_dir, spec.stack))
@@ -71,7 +71,7 @@ def unlock(context: Context, yes: bool, force: bool) -> int:
         if backend:
             locks += _engine_locks(backend, described)
         elif files:
-            locks += _shared_locks(files, described)
+            locks += _shared_locks(locks_of(files, project.name, spec.stack), files, described)
         elif force:
             locks.append(_locks_elsewhere(context, project, spec, url))
         _remove(context, spec.stack, locks, yes=yes, force=force)
@@ -80,10 +80,10 @@ def unlock(context: Context, yes: bool, force: bool) -> int:
     return ExitCode.OK
 
 
-def _open_files(project: Project, spec: Spec, url: str) -> EngineFiles | None:
-    """Return the engine's locks in a bucket or a database; None elsewhere, or without the package for it."""
+def _open_files(url: str) -> EngineFiles | None:
+    """Return the engine's files in a bucket or a database; None elsewhere, or without the package for it."""
     try:
-        return open_engine_locks(url, project.name, spec.stack, os.environ)
+        return open_engine_files(url, os.environ, largest=LARGEST_LOCK)
     except ScalerError as error:
         print_note(f"scaler: warning: {error} {error.fix}")
         return None
@@ -138,7 +138,9 @@ def _locks_elsewhere(context: Context, project: Project, spec: Spec, url: str) -
     return _Lock("engine", f"whoever has one in {url.partition(':')[0]}", False, remove)
 
 
-def _shared_locks(files: EngineFiles, described: Callable[[Lock], str]) -> list[_Lock]:
+def _shared_locks(
+    found: Mapping[str, Lock | None], files: EngineFiles, described: Callable[[Lock], str]
+) -> list[_Lock]:
     return [
         _Lock(
             "engine",
@@ -146,7 +148,7 @@ def _shared_locks(files: EngineFiles, described: Callable[[Lock], str]) -> list[
             lock is not None and is_stale(lock),
             partial(files.delete, name),
         )
-        for name, lock in locks_of(files).items()
+        for name, lock in found.items()
     ]
 
 

@@ -14,16 +14,12 @@ from datetime import datetime
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
-from scaler.engine.checkpoint import Checkpoint, read_deployment
+from scaler.engine.checkpoint import Checkpoint, read_checkpoint
 from scaler.engine.locks import Lock, is_stale, read_lock, remove_lock
 from scaler.errors import EngineError, SpecError, StateError
 from scaler.support.documents import read_file, read_json
 from scaler.support.files import failure_reason, is_below, make_folder
 from scaler.support.text import LONGEST, one_line
-
-_VERSIONS = (3, 4)
-"""The engine writes 4 where a resource is tainted or has another feature that 3 lacks; we read the same of both."""
-"""Of the checkpoint's format (pulumi: sdk/go/common/apitype)."""
 
 DEFAULT_BACKEND = "file://.scaler/pulumi"
 
@@ -127,10 +123,7 @@ class LocalBackend:
         if path is None:
             return Checkpoint()
         try:
-            document = read_json(path, LARGEST_CHECKPOINT)
-            if document["version"] not in _VERSIONS:
-                raise ValueError(f"it has version {document['version']}, and only 3 and 4 are known")
-            return read_deployment(document["checkpoint"].get("latest") or {})
+            return read_checkpoint(read_json(path, LARGEST_CHECKPOINT))
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise EngineError(
                 "The stack's checkpoint cannot be read.",

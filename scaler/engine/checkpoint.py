@@ -13,6 +13,9 @@ from typing import Any
 SERVER_GROUP = "scaler:index:ServerGroup"
 """The type of the component that holds the servers of a group."""
 
+_VERSIONS = (3, 4)
+"""The engine writes 4 where a resource is tainted or has another feature that 3 lacks; we read the same of both."""
+
 _PROVIDER = "pulumi:providers:"
 """How the types of providers begin; the name of their package follows."""
 
@@ -53,6 +56,13 @@ class Checkpoint:
     """By URN, the plugin that the engine needs for a resource, or for a provider that it starts with each operation."""
     provider: str = ""
     """The URL of what encrypts its secrets; empty for a passphrase."""
+
+
+def read_checkpoint(document: Any) -> Checkpoint:
+    """Return what a file of the engine's says; ValueError, KeyError, TypeError or AttributeError if it is none."""
+    if document["version"] not in _VERSIONS:
+        raise ValueError(f"it has version {document['version']}, and only 3 and 4 are known")
+    return read_deployment(document["checkpoint"].get("latest") or {})
 
 
 def read_deployment(deployment: Mapping[str, Any]) -> Checkpoint:

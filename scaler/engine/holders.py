@@ -8,12 +8,12 @@ from datetime import timedelta
 from pathlib import Path
 
 from scaler.engine.backend import LocalBackend
-from scaler.engine.locks import Lock, holder_of, is_stale, locks_of
+from scaler.engine.locks import LARGEST_LOCK, Lock, holder_of, is_stale, locks_of
 from scaler.errors import ScalerError
 from scaler.records.folder_store import FolderStore
 from scaler.records.lock_note import LockHolder, LockNotes
 from scaler.records.run_lock import RunLock
-from scaler.records.store import PATIENCE, DocumentStore, open_engine_locks, open_store
+from scaler.records.store import PATIENCE, DocumentStore, open_engine_files, open_store
 
 
 def open_notes(
@@ -70,8 +70,8 @@ def _engine_locks(
 ) -> Sequence[Lock]:
     if local := LocalBackend.at(url, project, stack):
         return local.locks()
-    files = open_engine_locks(url, project, stack, environ, patience=patience)
+    files = open_engine_files(url, environ, largest=LARGEST_LOCK, patience=patience)
     if files is None:
         return ()
     with closing(files):
-        return [lock for lock in locks_of(files).values() if lock]
+        return [lock for lock in locks_of(files, project, stack).values() if lock]

@@ -22,7 +22,7 @@ from scaler.support.documents import parse_json, read_json
 from scaler.support.files import failure_reason
 from scaler.support.text import LONGEST, one_line
 
-_LARGEST_LOCK = 64 << 10
+LARGEST_LOCK = 64 << 10
 """Bytes; the engine writes some hundred."""
 
 _LAST_PID = 2**31 - 1
@@ -42,18 +42,18 @@ class Lock:
 def read_lock(path: Path) -> Lock | None:
     """Return a lock file's content; None if it vanished, is being written, or says nobody."""
     try:
-        return _lock_of(read_json(path, _LARGEST_LOCK), path)
+        return _lock_of(read_json(path, LARGEST_LOCK), path)
     except (OSError, ValueError):
         return None
 
 
-def locks_of(files: EngineFiles) -> dict[str, Lock | None]:
-    """Return the locks in a bucket or a database by their names there; None for one that says nobody.
+def locks_of(files: EngineFiles, project: str, stack: str) -> dict[str, Lock | None]:
+    """Return a stack's locks in a bucket or a database by their names there; None for one that says nobody.
 
     Raises StoreUnavailableError.
     """
     found: dict[str, Lock | None] = {}
-    for name in files.names():
+    for name in files.names(f"locks/organization/{project}/{stack}"):
         try:
             stored = files.read(name)
             if stored is None:

@@ -34,6 +34,7 @@ from scaler.engine.explanations import in_our_words
 from scaler.engine.host import LanguageHost, Program, hosting
 from scaler.engine.lock_wait import LockWait
 from scaler.engine.odd_files import refuse_odd_files
+from scaler.engine.remote_backend import RemoteBackend
 from scaler.engine.secrets import (
     PASSPHRASE,
     PASSPHRASE_FILE,
@@ -300,8 +301,13 @@ class Engine:
         clock: Clock,
         warn: Callable[[str], None] = lambda text: None,
         place: Callable[[], AbstractContextManager[None]] = nullcontext,
+        remote: RemoteBackend | None = None,
     ) -> None:
-        """`warn` gets a message that names the owner of a stolen lock; `place` is held while a process runs."""
+        """`warn` gets a message that names the owner of a stolen lock; `place` is held while a process runs.
+
+        `remote` is the backend, where it is no folder and can be read without a process.
+        """
+        self._remote = remote
         self._settings = settings
         self._warn = warn
         self._clock = clock
@@ -339,11 +345,14 @@ class Engine:
         return self._process.environ
 
     def prepare(self) -> None:
-        """Make sure that the stack exists; no process if that is known, or if a local backend shows it."""
+        """Make sure that the stack exists; no process if that is known, or if the backend shows it."""
         if self._local and not self._exists:
             self._local.make()
             self._exists = self._local.exists()
             self._require_provider(self._local.checkpoint())
+        if self._remote and not self._exists and (found := self._remote.checkpoint()):
+            self._exists = True
+            self._require_provider(found)
         wait = self._lock_wait()
         while not self._exists:
             try:
@@ -366,8 +375,9 @@ class Engine:
             self._workspace.create_stack(self._settings.stack)
 
     def checkpoint(self) -> Checkpoint:
-        """Return the stack as last saved, empty if there is none. One process, or none for a local backend."""
-        found = self._local.checkpoint() if self._local else read_deployment(self._export())
+        """Return the stack as last saved, empty if there is none. One process, or none where the backend is read."""
+        backend = self._local or self._remote
+        found = (backend.checkpoint() if backend else None) or read_deployment(self._export())
         self._require_provider(found)
         return found
 

@@ -15,6 +15,7 @@ from scaler.engine.official import error_of, is_unanswered
 from scaler.engine.plugin import resource_type
 from scaler.engine.plugin.operation import Operation
 from scaler.engine.policy_packs import explain, is_unjudged, launchers, not_started
+from scaler.engine.remote_backend import RemoteBackend
 from scaler.engine.secrets import is_about_secrets
 from scaler.errors import EngineError, LockedError
 from scaler.model import (
@@ -71,6 +72,7 @@ class PulumiStack:
         clock: Clock,
         open_draft: Callable[[], Engine] | None = None,
         confirm: Callable[[int | None], None] = lambda engine: None,
+        remote: RemoteBackend | None = None,
     ) -> None:
         """`open_engine` is called when the engine is first needed: a run with nothing to do needs none.
 
@@ -79,7 +81,10 @@ class PulumiStack:
 
         `confirm` is called under the stack's lock, before anything is changed or saved, with the engine's process id;
         it raises a LockedError where this run must not go on.
+
+        `remote` is the backend, where it is no folder and can be read without the engine.
         """
+        self._remote = remote
         self._confirm = confirm
         self._spec = spec
         self._open_engine = open_engine
@@ -120,9 +125,10 @@ class PulumiStack:
     def _checkpoint(self) -> Checkpoint:
         """Read the stack as it is saved now, also from inside a program, under the lock.
 
-        Where the backend is no folder, that is a process of the engine's, which takes no lock.
+        Where only the engine can read the backend, that is a process of its own, which takes no lock.
         """
-        return self._backend.checkpoint() if self._backend else self._engine.checkpoint()
+        backend = self._backend or self._remote
+        return (backend.checkpoint() if backend else None) or self._engine.checkpoint()
 
     def prepare(self) -> None:
         self._engine.prepare()

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 import psycopg
 from psycopg import errors, sql
@@ -35,7 +35,9 @@ _CREATE = "CREATE TABLE IF NOT EXISTS {} (name text PRIMARY KEY, version bigint 
 class _Database:
     """The database of a backend, and one table in it, which may not be there yet."""
 
-    def __init__(self, url: str, folder: str, environ: Mapping[str, str], patience: timedelta) -> None:
+    def __init__(
+        self, url: str, folder: str, environ: Mapping[str, str], patience: timedelta, largest: int = LARGEST_FILE
+    ) -> None:
         parts = urlsplit(url)
         given = dict(parse_qsl(parts.query, keep_blank_values=True))
         table = given.pop("table", "") or _ENGINES_TABLE
@@ -50,11 +52,15 @@ class _Database:
         self._place = f"{parts.hostname or 'PostgreSQL'}{parts.path}"
         self._folder = folder
         self._patience = patience
+        self._largest = largest
         self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
 
     def _table_beside(self, engines: str) -> str:
         """Return the table's name, where the engine's is this one."""
         return _TABLE if engines == _ENGINES_TABLE else f"{engines}_{_TABLE}"
+
+    def _key(self, name: str) -> str:
+        return f"{self._folder}/{name}"
 
     def close(self) -> None:
         if self._connection:
@@ -134,13 +140,13 @@ class DatabaseStore(_Database):
         # One round trip, and no content that is known or too large.
         query = "SELECT version, octet_length(content), CASE WHEN version = %s OR octet_length(content) > %s THEN NULL "
         query += "ELSE content END FROM {} WHERE name = %s"
-        rows = self._run(query, int(known or 0), LARGEST_FILE, self._key(name))
+        rows = self._run(query, int(known or 0), self._largest, self._key(name))
         if not rows:
             return None
         version, size, content = rows[0]
         if str(version) == known:
             return Stored(known, None)
-        check_size(size)
+        check_size(size, self._largest)
         return Stored(str(version), bytes(content))
 
     def write(self, name: str, content: bytes, after: str | None = None) -> str:
@@ -158,15 +164,13 @@ class DatabaseStore(_Database):
             raise ConflictError(f"Another machine has written {name} in {self._place}.")
         return f"{rows[0][0]}"
 
-    def names(self) -> Sequence[str]:
-        rows = self._run("SELECT name FROM {} WHERE starts_with(name, %s)", self._key(""))
+    def names(self, folder: str = "") -> Sequence[str]:
+        below = self._key(f"{folder}/" if folder else "")
+        rows = self._run("SELECT name FROM {} WHERE starts_with(name, %s)", below)
         return sorted(row[0].removeprefix(self._key("")) for row in rows)
 
     def delete(self, name: str) -> None:
         self._run("DELETE FROM {} WHERE name = %s RETURNING name", self._key(name))
-
-    def _key(self, name: str) -> str:
-        return f"{self._folder}/{name}"
 
 
 class EngineRows(_Database):
@@ -175,19 +179,32 @@ class EngineRows(_Database):
     Source of their form: pulumi's pkg/backend/diy/postgres/bucket.go.
     """
 
-    def names(self) -> Sequence[str]:
-        return sorted(row[0] for row in self._run("SELECT key FROM {} WHERE strpos(key, %s) > 0", f"{self._folder}/"))
+    def __init__(self, url: str, folder: str, environ: Mapping[str, str], patience: timedelta, largest: int) -> None:
+        # The engine takes the path of the URL for a folder, and it is the name of the database.
+        database = unquote(urlsplit(url).path).strip("/")
+        super().__init__(url, f"{database}/{folder}" if database else folder, environ, patience, largest)
 
-    def read(self, name: str) -> Stored | None:
-        rows = self._run("SELECT decode(data->>'data', 'base64') FROM {} WHERE key = %s", name)
+    def names(self, folder: str = "") -> Sequence[str]:
+        below = self._key(f"{folder}/" if folder else "")
+        rows = self._run("SELECT key FROM {} WHERE starts_with(key, %s)", below)
+        return sorted(row[0].removeprefix(self._key("")) for row in rows)
+
+    def read(self, name: str, known: str | None = None) -> Stored | None:
+        # The size is that of base64 and of JSON around it.
+        query = "SELECT updated_at::text, octet_length(data::text) / 4 * 3, "
+        query += "CASE WHEN updated_at::text = %s OR octet_length(data::text) / 4 * 3 > %s THEN NULL "
+        query += "ELSE decode(data->>'data', 'base64') END FROM {} WHERE key = %s"
+        rows = self._run(query, known or "", self._largest, self._key(name))
         if not rows:
             return None
-        content = bytes(rows[0][0] or b"")
-        check_size(len(content))
-        return Stored("", content)
+        version, size, content = rows[0]
+        if version == known:
+            return Stored(version, None)
+        check_size(size, self._largest)
+        return Stored(version, bytes(content or b""))
 
     def delete(self, name: str) -> None:
-        self._run("DELETE FROM {} WHERE key = %s RETURNING key", name)
+        self._run("DELETE FROM {} WHERE key = %s RETURNING key", self._key(name))
 
     def _table_beside(self, engines: str) -> str:
         return engines

@@ -43,9 +43,10 @@ class FolderStore:
                 replace_file(path, content)
         return _version(content)
 
-    def names(self) -> Sequence[str]:
+    def names(self, folder: str = "") -> Sequence[str]:
         with self._reported():
-            paths = [path for path in self._folder.rglob("*") if path.is_file() and not path.name.startswith(".")]
+            below = self._folder / folder
+            paths = [path for path in below.rglob("*") if path.is_file() and not path.name.startswith(".")]
         return sorted(str(path.relative_to(self._folder)) for path in paths)
 
     def delete(self, name: str) -> None:

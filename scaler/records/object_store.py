@@ -20,6 +20,7 @@ from obstore.store import AzureStore, GCSStore, S3Store
 
 from scaler.errors import CredentialsError, UsageError
 from scaler.records.store import ConflictError, Stored, StoreUnavailableError, check_size
+from scaler.support.documents import LARGEST_FILE
 from scaler.support.engine_urls import backend_of
 from scaler.support.text import LONGEST, one_line
 
@@ -27,8 +28,10 @@ _RETRIES = 2
 _TRUE = ("true", "1", "t", "T", "TRUE", "True")
 
 
-def open_objects(url: str, folder: str, environ: Mapping[str, str], patience: timedelta) -> ObjectStore:
-    """Return the documents below `folder`, beside the `.pulumi` of the backend at this URL.
+def open_objects(
+    url: str, folder: str, environ: Mapping[str, str], patience: timedelta, largest: int = LARGEST_FILE
+) -> ObjectStore:
+    """Return the documents below `folder`, which is or lies beside the `.pulumi` of the backend at this URL.
 
     UsageError for a URL in which the engine and obstore might see different hosts.
     """
@@ -46,23 +49,24 @@ def open_objects(url: str, folder: str, environ: Mapping[str, str], patience: ti
     makers: dict[str, Callable[..., S3Store | GCSStore | AzureStore]] = {"s3": _s3, "gs": _gcs, "azblob": _azure}
     make = makers[parts.scheme]
     return ObjectStore(
-        make(parts.netloc, prefix, given, environ, _limits(patience)), f"{parts.scheme}://{parts.netloc}"
+        make(parts.netloc, prefix, given, environ, _limits(patience)), f"{parts.scheme}://{parts.netloc}", largest
     )
 
 
 class ObjectStore:
     """`store.DocumentStore` over one of obstore's stores. Its versions are entity tags, at Google also generations."""
 
-    def __init__(self, objects: S3Store | GCSStore | AzureStore, place: str) -> None:
+    def __init__(self, objects: S3Store | GCSStore | AzureStore, place: str, largest: int) -> None:
         self._objects = objects
         self._place = place
+        self._largest = largest
 
     def read(self, name: str, known: str | None = None) -> Stored | None:
         options: Any = {"if_none_match": known.partition("\n")[0]} if known else {}
         try:
             with self._reported():
                 found = obstore.get(self._objects, name, options=options)
-                check_size(found.meta["size"])
+                check_size(found.meta["size"], self._largest)
                 return Stored(_version(found.meta), bytes(found.bytes()))
         except FileNotFoundError:
             return None
@@ -81,10 +85,10 @@ class ObjectStore:
             raise ConflictError(f"{name} in {self._place} was deleted.") from error
         return _version(done)
 
-    def names(self) -> Sequence[str]:
+    def names(self, folder: str = "") -> Sequence[str]:
         prefix = f"{self._objects.prefix}/" if self._objects.prefix else ""
         with self._reported():
-            pages = obstore.list(self._objects)
+            pages = obstore.list(self._objects, prefix=folder or None)
             # Stores differ in whether they leave out their own prefix.
             return sorted(item["path"].removeprefix(prefix) for page in pages for item in page)
 

@@ -14,10 +14,12 @@ from datetime import timedelta
 from typing import Protocol
 
 from scaler.errors import ScalerError, StateError, UnavailableError
-from scaler.support.documents import LARGEST_FILE, size_text
+from scaler.support.documents import size_text
 
 PATIENCE = timedelta(seconds=15)
 """How long one request to a store may take."""
+
+_ENGINES_FOLDER = ".pulumi"
 
 SHARED_SCHEMES = ("s3", "gs", "azblob", "postgres", "postgresql")
 """The schemes of backends whose records are shared."""
@@ -60,8 +62,8 @@ class DocumentStore(Protocol):
         A ConflictError can be the answer to a repeat of this very write, whose first answer was lost: call `save`.
         """
 
-    def names(self) -> Sequence[str]:
-        """Return the names of all documents, sorted."""
+    def names(self, folder: str = "") -> Sequence[str]:
+        """Return the names of all documents, or of those in this folder, sorted."""
 
     def delete(self, name: str) -> None:
         """Delete a document; one that does not exist is no error."""
@@ -73,11 +75,11 @@ class DocumentStore(Protocol):
 class EngineFiles(Protocol):
     """Files of the engine, to look at and to delete. Every method raises StoreUnavailableError as `DocumentStore`'s."""
 
-    def names(self) -> Sequence[str]:
-        """Return the names of all of them, sorted."""
+    def names(self, folder: str = "") -> Sequence[str]:
+        """Return the names of those below this folder, sorted."""
 
-    def read(self, name: str) -> Stored | None:
-        """Return a file; None if there is none. ValueError if it is too large."""
+    def read(self, name: str, known: str | None = None) -> Stored | None:
+        """Return a file, as `DocumentStore.read` does."""
 
     def delete(self, name: str) -> None:
         """Delete a file; one that does not exist is no error."""
@@ -101,10 +103,10 @@ def save(store: DocumentStore, name: str, content: bytes, after: str | None = No
         raise
 
 
-def check_size(size: int) -> None:
-    """ValueError if a document of so many bytes is larger than any that scaler writes."""
-    if size > LARGEST_FILE:
-        raise ValueError(f"it has more than {size_text(LARGEST_FILE)}")
+def check_size(size: int, largest: int) -> None:
+    """ValueError if a document of so many bytes is too large."""
+    if size > largest:
+        raise ValueError(f"it has more than {size_text(largest)}")
 
 
 def is_shared(url: str | None) -> bool:
@@ -131,24 +133,23 @@ def open_store(
         return open_objects(url, f".scaler/{project}/{stack}", environ, patience)
 
 
-def open_engine_locks(
-    url: str, project: str, stack: str, environ: Mapping[str, str], *, patience: timedelta = PATIENCE
+def open_engine_files(
+    url: str, environ: Mapping[str, str], *, largest: int, patience: timedelta = PATIENCE
 ) -> EngineFiles | None:
-    """Return the engine's locks on a stack as files, or None if this backend is not a bucket or a database.
+    """Return what the engine keeps below `.pulumi`, or None if this backend is not a bucket or a database.
 
-    Otherwise as `open_store`. Source of the names: pulumi's pkg/backend/diy/lock.go.
+    A file of more than `largest` bytes is a ValueError. Otherwise as `open_store`.
     """
     if not is_shared(url):
         return None
-    folder = f".pulumi/locks/organization/{project}/{stack}"
     with _packages(url):
         if url.startswith("postgres"):
             from scaler.records.database_store import EngineRows
 
-            return EngineRows(url, folder, environ, patience)
+            return EngineRows(url, _ENGINES_FOLDER, environ, patience, largest)
         from scaler.records.object_store import open_objects
 
-        return open_objects(url, folder, environ, patience)
+        return open_objects(url, _ENGINES_FOLDER, environ, patience, largest)
 
 
 @contextmanager

@@ -73,8 +73,10 @@ def test_many_machines_decide_as_one_watch_and_know_what_the_others_did(shared: 
     assert {server["name"] for server in status["servers"] if server["status"] == "running"} == set(shared.machines)
     # Who only looks knows it too, and leaves no trace.
     (shared.folder / "jobs").write_text("12")
+    started = len(shared.engine_runs)
     shown = shared.run("autoscale", "--preview", *elsewhere).document["decisions"]["worker"]
     assert (shown["from"], shown["to"]) == (2, 2)
+    assert len(shared.engine_runs) == started, "where nothing is to be done, the stack is read without the engine"
     assert not list((shared.folder / "laptop").glob("demo*"))
     history = shared.run("history", "-n", "1000", *elsewhere).document["events"]
     decided = [event["decision"] for event in history if event["event"] == "autoscale.decided"]

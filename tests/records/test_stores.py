@@ -14,7 +14,6 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 
 from scaler.errors import CredentialsError, ScalerError, UsageError
-from scaler.records import store as stores
 from scaler.records.folder_store import FolderStore
 from scaler.records.store import ConflictError, DocumentStore, StoreUnavailableError, is_shared, open_store, save
 from tests.support.backends import bucket, container, database
@@ -132,8 +131,7 @@ def test_what_is_too_large_is_not_read(open_one: Callable[[], DocumentStore], mo
     if isinstance(ours, FolderStore):
         pytest.skip("the bound of files is tested in tests/support/test_documents.py")
     ours.write("records.json", b"x" * 2000)
-    monkeypatch.setattr(stores, "LARGEST_FILE", 1000)
-    monkeypatch.setattr("scaler.records.database_store.LARGEST_FILE", 1000)
+    monkeypatch.setattr(ours, "_largest", 1000)
     with pytest.raises(ValueError, match="it has more than"):
         ours.read("records.json")
 
