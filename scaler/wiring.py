@@ -7,7 +7,7 @@ import secrets
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -48,6 +48,7 @@ from scaler.support.files import make_folder
 from scaler.support.folders import home_folder, scratch_folder, use_temporary_folder, user_name
 from scaler.support.places import Places
 from scaler.support.time_limit import TimeLimit
+from scaler.support.values import dataclass
 
 if TYPE_CHECKING:
     from scaler.engine.process import Engine
@@ -65,7 +66,7 @@ _NOTE_PATIENCE = timedelta(seconds=3)
 """How long the note of a lock may hold a run up, which has that lock."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Commons:
     """What the runs of several stacks share in one process."""
 
@@ -75,7 +76,7 @@ class Commons:
     """What is left of the accounts' requests."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class RunSettings:
     """What a run works on, what caused it, and how long it waits for locks."""
 
@@ -417,7 +418,7 @@ def place_of(project: Project, spec: Spec, environ: Mapping[str, str]) -> Place:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Account:
     """Where requests go, and the environment that has the token for it."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -16,6 +16,7 @@ from scaler.planning.guards import overfull
 from scaler.planning.placements import placements
 from scaler.records.shortages import QUOTA_FOR, Shortages
 from scaler.support.clock import Clock
+from scaler.support.values import dataclass
 
 _PRICES_FOR_S = timedelta(hours=1).total_seconds()
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime
 from enum import StrEnum
 
 from scaler.support.clock import not_after
+from scaler.support.values import dataclass
 
 # ---------------------------------------------------------------------------------------------
 # Input
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Sample:
     """The answer of a metric's source: a number with its time, or the reason why there is none."""
 
@@ -22,7 +23,7 @@ class Sample:
     error: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Supply:
     """The servers of a group: the wanted count, the servers that count towards it, and the ready ones."""
 
@@ -33,7 +34,7 @@ class Supply:
     ready: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Load:
     """The argument of a user's function that returns a group's count."""
 
@@ -50,7 +51,7 @@ class Load:
     max: int | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Ceiling:
     """An upper limit for one group that comes from outside its spec, such as its share of the budget."""
 
@@ -59,7 +60,7 @@ class Ceiling:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Bound:
     """An upper limit for all groups together. If not all counts fit, the group with the largest growth gets less."""
 
@@ -85,7 +86,7 @@ class SampleState(StrEnum):
     """Zero right after a failure."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class MetricHealth:
     """The state of a metric's samples, and the time since when."""
 
@@ -93,7 +94,7 @@ class MetricHealth:
     since: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Rate:
     """A learned throughput: the last value of the counter, and jobs per second and server."""
 
@@ -108,7 +109,7 @@ Ask = tuple[datetime, int]
 """A time, and the count that the rules asked for from then on."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class History:
     """What a decision needs to know of earlier decisions. An empty history is safe: no group shrinks at once."""
 
@@ -163,7 +164,7 @@ class History:
 # Output
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Reading:
     """A sample with its state."""
 
@@ -174,7 +175,7 @@ class Reading:
     error: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Proposal:
     """The count that a rule asks for, and why."""
 
@@ -183,7 +184,7 @@ class Proposal:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Cap:
     """One change of the count between the rules and the decision."""
 
@@ -194,7 +195,7 @@ class Cap:
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Decision:
     """The new count of a group, with everything that led to it."""
 

@@ -6,13 +6,13 @@ Each limit is a function from a count to a count and the cap that explains the c
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from scaler.autoscale.decision import Ask, Cap, Ceiling, History
 from scaler.model import Group
 from scaler.model.autoscaling import Policy, Schedule
 from scaler.support.durations import format_duration
+from scaler.support.values import dataclass
 
 Limited = tuple[int, Cap | None]
 
@@ -25,7 +25,7 @@ are enough to see what it did, and to change the spec or stop the watch if it is
 """
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class OpenWindow:
     """The bounds of a schedule's window that is open now."""
 
@@ -59,7 +59,7 @@ def remember_ask(entries: tuple[Ask, ...], asked: int, now: datetime, longest: t
     return entries[drop:] if drop else entries
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Limiter:
     """Everything that limits a group's count now."""
 

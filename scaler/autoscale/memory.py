@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from scaler.records.json_fields import MOST_SERVERS
 from scaler.support.clock import format_time, parse_time
 from scaler.support.documents import read_json
 from scaler.support.files import make_folder, replace_file
+from scaler.support.values import dataclass
 
 SCHEMA = 1
 
@@ -27,7 +28,7 @@ _LARGEST = 16 << 20
 """Bytes of the file: the numbers of one stabilisation window, for each group."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Remembered:
     """The history of each group, and what was logged of it last."""
 
@@ -45,7 +46,7 @@ class Remembered:
         return replace(self, histories={name: history.none_after(now) for name, history in self.histories.items()})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Memory:
     """The file with the memory of one stack."""
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from scaler.support.values import dataclass
 
 
-@dataclass(slots=True)
+@dataclass
 class Queue:
     """The queue with its history, and what a metric would measure of it."""
 
@@ -62,7 +64,7 @@ class Queue:
         return self.ends[-1] - _crossing(self, self.arrived, index, self.total_done)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Waits:
     """A summary of the waiting times of all jobs, in seconds."""
 

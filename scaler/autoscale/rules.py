@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -16,12 +15,13 @@ from scaler.autoscale.decision import Load, Proposal, Rate, Reading, SampleState
 from scaler.autoscale.numbers import EPSILON, round_up, short
 from scaler.model import Group
 from scaler.model.autoscaling import Backlog, Learned, MeasuredRule, Policy, Schedule, Steps, Target, Wait
+from scaler.support.values import dataclass
 
 _MOST = 10_000
 """More servers than any group has: a function that returns more has a bug."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Situation:
     """What the rules of one group propose from."""
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol
 
 from scaler.autoscale.watch import Watch
 from scaler.support.clock import Clock
 from scaler.support.lanes import Lanes
+from scaler.support.values import dataclass
 
 _SLEEP_S = 0.5
 """The longest sleep: a request to stop is obeyed within this time."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import insort
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import cycle
@@ -23,11 +23,12 @@ from scaler.errors import UsageError
 from scaler.model import Group, Price
 from scaler.model.autoscaling import Backlog, Policy, Wait
 from scaler.planning.prices import stays_until
+from scaler.support.values import dataclass
 
 _DEFAULT_SLO = timedelta(minutes=1)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Setting:
     """The assumptions of a simulation, besides the policy and the trace."""
 
@@ -57,7 +58,7 @@ class Setting:
         return tuple(found)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Simulation:
     """The outcome of a simulation."""
 
@@ -107,7 +108,7 @@ def simulate(
     return replay.result(name)
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(eq=False)
 class _SimulatedServer:
     created: float
     ready_at: float

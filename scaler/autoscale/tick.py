@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime
 
 from scaler.autoscale.bounds import Prices, addresses, budget, per_month, placement_groups, quota, room
@@ -44,12 +44,13 @@ from scaler.planning.plan import plan
 from scaler.planning.prices import is_kept
 from scaler.planning.service import wrongly_labelled
 from scaler.support.clock import future_notice
+from scaler.support.values import dataclass
 
 Samples = Mapping[str, Mapping[str, Sample]]
 """By group and metric."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Tick:
     """The outcome of one tick."""
 
@@ -160,7 +161,7 @@ def run_tick(
 # Deciding
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class _Decided:
     """What a tick saw and decided."""
 

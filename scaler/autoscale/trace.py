@@ -11,7 +11,6 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
@@ -23,6 +22,7 @@ from scaler.model.events import Event
 from scaler.support.clock import format_time, parse_time
 from scaler.support.documents import parse_json, read_file
 from scaler.support.text import LONGEST, one_line, quoted
+from scaler.support.values import dataclass
 
 SERVERS = "servers"
 """The column with the number of ready servers at the time of the recording. With it, averages are corrected."""
@@ -31,7 +31,7 @@ _LARGEST = 64 << 20
 """Bytes of a file: a year of ten metrics, each minute, has about as many."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Trace:
     """Recorded load."""
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from scaler.autoscale.tick import Tick, scales
 from scaler.model import Spec
 from scaler.support.clock import Clock
+from scaler.support.values import dataclass
 
 _SLEEP_S = 0.5
 """The longest sleep: a request to stop is obeyed within this time."""
@@ -51,7 +51,7 @@ class Turn(Protocol):
         """Who may act, for people."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Duty:
     """What a watch does each time, and when it may."""
 

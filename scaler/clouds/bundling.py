@@ -6,12 +6,13 @@ import copy
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from scaler.clouds import CloudError, NoCapacityError, QuotaError
 from scaler.model import Machine
 from scaler.support.clock import Clock
+from scaler.support.values import dataclass
 
 WINDOW_S = 0.1
 """The first call waits for others like it until none came for so long: much shorter than a boot."""

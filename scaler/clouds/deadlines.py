@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Self
 
 from scaler.clouds.governor import Allowances
 from scaler.errors import UsageError
 from scaler.support.durations import parse_duration
 from scaler.support.time_limit import TimeLimit
+from scaler.support.values import dataclass
 
 _VARIABLE = "SCALER_HTTP_TIMEOUT"
 
@@ -19,7 +20,7 @@ def never() -> bool:
     return False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Deadlines:
     """Seconds: to connect, then for the whole answer, and to wait for the vendor's rate limit.
 

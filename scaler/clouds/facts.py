@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Literal
+
+from scaler.support.values import dataclass
 
 Reference = Literal["ssh_key", "network", "firewall", "placement_group", "vpc"]
 """The kinds of things that a spec names beside images."""
@@ -14,7 +15,7 @@ Work = Literal["delete", "reboot"]
 """What a cloud accepts at once, and can fail to carry out afterwards without a trace on the machine."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Image:
     """An image that a server can be made from."""
 
@@ -31,7 +32,7 @@ class Image:
     """Where it can be used; None means everywhere."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Offer:
     """One server type at one location: its list price, net, and whether it can be ordered now."""
 
@@ -46,7 +47,7 @@ class Offer:
     deprecated_after: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Catalogue:
     """What the cloud sells."""
 
@@ -73,7 +74,7 @@ class Catalogue:
         return None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Limits:
     """What the account is allowed, as far as the cloud says."""
 
@@ -84,7 +85,7 @@ class Limits:
     requests_reset: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Room:
     """How many servers fit into something that new ones are put into: a placement group, a private network."""
 

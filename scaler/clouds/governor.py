@@ -12,13 +12,14 @@ import math
 import threading
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from scaler.model import Requests
 from scaler.support.cancellation import is_cancelled
 from scaler.support.clock import Clock
+from scaler.support.values import dataclass
 
 _CHECK_EVERY_S = 0.2
 """How often a waiting request checks whether its work was cancelled."""
@@ -37,7 +38,7 @@ _COUNTED = frozenset({Kind.CREATE, Kind.DELETE})
 """What changes the number of machines: after an interrupt it is not sent."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Budget:
     """A vendor's rules that its headers do not say."""
 
@@ -63,7 +64,7 @@ class CancelledError(Exception):
     """The work that the request is part of was cancelled; it was not sent."""
 
 
-@dataclass(slots=True)
+@dataclass
 class Allowance:
     """What is known of an account's budget. Everything but the lock is read and written only while that is held."""
 

@@ -6,8 +6,9 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from dataclasses import dataclass
 from typing import Generic, TypeVar
+
+from scaler.support.values import dataclass
 
 T = TypeVar("T")
 
@@ -16,7 +17,7 @@ _AT_ONCE = 8
 """How many pages are asked for side by side."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Page(Generic[T]):
     """One page: its items by id, whether there is another, and how many items the whole list has."""
 

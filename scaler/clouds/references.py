@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from scaler.clouds.facts import Reference
 from scaler.support.clock import Clock
+from scaler.support.values import dataclass
 
 KEPT_S = 60.0
 """How long a list is used; DigitalOcean answers ten lists of SSH keys in a minute."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Named:
     """A thing that a spec can name."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from scaler.support.hosts import ALLOWED, allowed_hosts, host_of, is_clear_text,
 from scaler.support.installation import install_command
 from scaler.support.suggestions import nearest
 from scaler.support.text import named
+from scaler.support.values import dataclass
 
 _LARGEST_TOKEN = 64 << 10
 
@@ -27,7 +27,7 @@ Opener = Callable[[str, str, Clock, Deadlines], Cloud]
 """endpoint, token, clock, deadlines."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Vendor:
     """What is known of a vendor before its client is imported."""
 

@@ -15,7 +15,6 @@ import random
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -47,6 +46,7 @@ from scaler.support.hosts import host_of, is_loopback
 from scaler.support.http import DeadlineAdapter, proxy_variable
 from scaler.support.text import LONGEST, one_line
 from scaler.support.time_limit import GRACE_S
+from scaler.support.values import dataclass
 
 T = TypeVar("T")
 
@@ -82,7 +82,7 @@ _FIXES: Mapping[type[CloudError], str] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Refusal:
     """What the cloud answered instead of doing it."""
 
@@ -101,7 +101,7 @@ class Refusal:
         return f"{named} [{self.request_id}]" if self.request_id else named
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Dialect:
     """How one vendor uses HTTP."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 import click
@@ -32,9 +32,10 @@ from scaler.commands.running import load_stack
 from scaler.errors import RefusedError, ScalerError
 from scaler.support.lanes import Lanes
 from scaler.support.places import Places
+from scaler.support.values import dataclass
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _End:
     """How the tick of one stack ended: with an error, or well; without either, it had nothing to scale."""
 

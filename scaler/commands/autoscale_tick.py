@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from scaler.commands.options import LockPolicy
 from scaler.commands.running import announce, ask, opened_ports
 from scaler.config.project import Project
 from scaler.model import Spec
+from scaler.support.values import dataclass
 
 if TYPE_CHECKING:
     from scaler.autoscale.bounds import Prices

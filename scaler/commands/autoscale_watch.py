@@ -7,7 +7,7 @@ import signal
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -37,6 +37,7 @@ from scaler.support.clock import Clock, format_time
 from scaler.support.installation import install_command
 from scaler.support.places import Places
 from scaler.support.text import one_line
+from scaler.support.values import dataclass
 from scaler.wiring import Commons, open_lease
 
 if TYPE_CHECKING:
@@ -147,7 +148,7 @@ class _Watches:
             yield Duty(replace(ticker, lock=lock, lease=lease).tick, lease)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PageAddress:
     """Where a watch shows what it does, and to whom."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -27,11 +27,12 @@ from scaler.converge.demand import Demand, Options, RollOrder
 from scaler.converge.ensure import ensure
 from scaler.model import Result, Spec
 from scaler.planning.claims import Claim
+from scaler.support.values import dataclass
 
 R = TypeVar("R")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class How:
     """The values of `change_options`."""
 

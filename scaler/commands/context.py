@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal, TextIO
@@ -15,6 +15,7 @@ import click
 from scaler.errors import UsageError
 from scaler.support.clock import Clock, SystemClock
 from scaler.support.files import failure_reason
+from scaler.support.values import dataclass
 
 Color = Literal["auto", "always", "never"]
 
@@ -28,7 +29,7 @@ class Output(StrEnum):
     MARKDOWN = "markdown"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Context:
     """The common options of one invocation. A flag wins over an environment variable, which wins over the default."""
 

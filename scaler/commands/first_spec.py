@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeVar
 
 import click
@@ -17,13 +17,14 @@ from scaler.errors import CredentialsError, ScalerError
 from scaler.model import ImageRef
 from scaler.support.clock import Clock
 from scaler.support.text import one_line
+from scaler.support.values import dataclass
 
 T = TypeVar("T")
 
 _SHOWN_TYPES = 10
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class FirstSpec:
     """The answers, as a spec has them."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,7 @@ from scaler.config.project import Project
 from scaler.errors import ExitCode
 from scaler.model import Spec
 from scaler.output.table import markdown_table, text_table
+from scaler.support.values import dataclass
 
 if TYPE_CHECKING:
     from scaler.autoscale.decision import Reading
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _HEAD = ("group", "metric", "source", "value", "age", "took", "state")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class MetricLine:
     """One metric, read and judged."""
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
 
 import click
+
+from scaler.support.values import dataclass
 
 R = TypeVar("R")
 
@@ -29,7 +30,7 @@ class Duration(click.ParamType[timedelta]):
             self.fail(str(error), param, ctx)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class LockPolicy:
     """What a run does about the lock of another run."""
 

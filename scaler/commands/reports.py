@@ -10,7 +10,6 @@ import functools
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -26,6 +25,7 @@ from scaler.commands.printing import print_note
 from scaler.commands.round import PlainResult, Round
 from scaler.errors import ExitCode, RefusedError, ScalerError, UsageError
 from scaler.model import Action, Result, StepResult
+from scaler.support.values import dataclass
 
 Ended = Result | Round | PlainResult
 """How a command ended without an error."""
@@ -110,7 +110,7 @@ def keep_result(result: Ended) -> None:
         context.meta[_RESULT] = result
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Reports:
     """The files that one command writes when it ends."""
 

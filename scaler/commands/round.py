@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from scaler.errors import ExitCode, ScalerError
 from scaler.model import Outcome, Result
+from scaler.support.values import dataclass
 
 _SEVERITY = (
     ExitCode.OK,
@@ -29,7 +29,7 @@ def worst(codes: Iterable[int]) -> int:
     return max(codes, key=lambda code: _SEVERITY.index(ExitCode(code)), default=ExitCode.OK)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Round:
     """How a command ended for each stack, for the reports."""
 
@@ -38,7 +38,7 @@ class Round:
     ends: Mapping[str, Result | ScalerError]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class PlainResult:
     """How a command ended that is not about the number of servers, such as `pause`, for the reports."""
 

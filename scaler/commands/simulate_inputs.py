@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -16,6 +15,7 @@ from scaler.converge.counts import known_group
 from scaler.errors import ScalerError, UsageError
 from scaler.model import Group, Price, Spec
 from scaler.support.text import one_line
+from scaler.support.values import dataclass
 
 if TYPE_CHECKING:
     from scaler.autoscale.simulate import Setting
@@ -26,7 +26,7 @@ _RECORDED = "recorded"
 _DEFAULT_BOOT = timedelta(seconds=60)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Given:
     """What the command line says of the setting; None and () stand for the default."""
 

@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, NoReturn
 
@@ -17,6 +16,7 @@ from scaler.commands.context import Context, Output, terminal_width
 from scaler.commands.options import Duration
 from scaler.config.project import Project
 from scaler.errors import ExitCode, ScalerError, UsageError
+from scaler.support.values import dataclass
 
 if TYPE_CHECKING:
     from scaler.records.lock_note import LockHolder
@@ -74,7 +74,7 @@ def _stacks(context: Context, project: Project) -> list[str]:
     return project.stacks() or [project.choose(None)]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Seen:
     """What is known of the stacks now."""
 

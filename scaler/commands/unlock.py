@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, nullcontext
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
@@ -26,9 +25,10 @@ from scaler.output.table import markdown_table
 from scaler.records.lock_note import LockNote
 from scaler.records.run_lock import RunLock
 from scaler.records.store import EngineFiles, open_engine_files
+from scaler.support.values import dataclass
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Lock:
     kind: str
     """`run` (scaler's own, on this machine) or `engine` (Pulumi's)."""

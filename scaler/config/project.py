@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +15,13 @@ from scaler.errors import InvalidSpecError, UsageError
 from scaler.support.documents import read_beginning
 from scaler.support.suggestions import nearest
 from scaler.support.text import quoted
+from scaler.support.values import dataclass
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?")
 """What every cloud accepts as a label's value, in lower case since some clouds change the case."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Project:
     """A folder with a Pulumi.yaml."""
 

@@ -17,6 +17,7 @@ from scaler.config import problems
 from scaler.config.conversion import spec_of
 from scaler.config.schema import GroupSchema, SpecSchema
 from scaler.config.schema.context import SpecContext
+from scaler.config.schema.group import autoscale_schema
 from scaler.config.schema.names import host_label_problem
 from scaler.config.schema.refusals import shown
 from scaler.config.strict_yaml import Document, Location, Value, read
@@ -72,13 +73,24 @@ def _validate(document: Document, path: Path, project: str) -> Spec | None:
     fields = _check(document, SpecSchema, document.value, (), context)
     raw = document.value.get("groups")
     groups = {
-        name: _check(document, GroupSchema, value, ("groups", name), replace(context, group=name))
+        name: _check_group(document, name, value, replace(context, group=name))
         for name, value in (raw.items() if isinstance(raw, dict) else ())
     }
     if fields is None or document.problems:
         return None
     valid = {name: group for name, group in groups.items() if group is not None}
     return spec_of(fields, valid, project=project, path=path, context=context)
+
+
+def _check_group(document: Document, name: str, value: Value, context: SpecContext) -> GroupSchema | None:
+    """Validate a group, and its `autoscale` by itself; return None if it is invalid."""
+    at: Location = ("groups", name)
+    group = _check(document, GroupSchema, value, at, context)
+    if not isinstance(value, dict) or value.get("autoscale") is None:
+        return group
+    context = replace(context, monitoring=value.get("monitoring") is True)
+    autoscale = _check(document, autoscale_schema(), value["autoscale"], (*at, "autoscale"), context)
+    return group and group.model_copy(update={"autoscale": autoscale})
 
 
 def _context(value: dict[str, Value], path: Path) -> SpecContext:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TypeAlias
 
@@ -18,6 +18,7 @@ import yaml
 from scaler.errors import Problem
 from scaler.support.documents import read_file
 from scaler.support.text import named, one_line
+from scaler.support.values import dataclass
 from scaler.support.yaml_text import MOST_VALUES, EndlessYamlError, YamlError, compose, text_of
 
 Value: TypeAlias = "bool | int | str | list[Value] | dict[str, Value] | None"
@@ -38,7 +39,7 @@ _CONSTANTS: dict[str, bool | None] = {"true": True, "false": False, "null": None
 _PLAIN_TAGS = {f"tag:yaml.org,2002:{kind}" for kind in ("str", "seq", "map")}
 
 
-@dataclass(slots=True)
+@dataclass
 class Document:
     """The YAML document of a file: its value, the line of each part, and the problems found.
 

@@ -7,7 +7,6 @@ all servers together; a passing trouble of the cloud ends nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
 
 from scaler.clouds import PASSING
 from scaler.converge.knowledge import Knowledge
@@ -16,12 +15,13 @@ from scaler.errors import ScalerError
 from scaler.model import World
 from scaler.model.lifecycle import DEAD, UNSETTLED, Status
 from scaler.support.clock import Clock
+from scaler.support.values import dataclass
 
 _QUICK_LOOKS_S = 20.0
 """Servers that start within this time are seen within a second; longer pauses after that save requests."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Confirmed:
     """What came of waiting."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum, auto
 
 from scaler.clouds import PASSING, BusyError, NameTakenError
@@ -10,6 +9,7 @@ from scaler.converge.done import Done
 from scaler.converge.journal import Journal
 from scaler.converge.lessons import POWER_ON_TRIES, is_lasting, passing_power_on
 from scaler.errors import EngineError
+from scaler.support.values import dataclass
 
 PAUSE_S = 2.0
 """Before trying again after a passing trouble, or when another run moved the world."""
@@ -39,7 +39,7 @@ class Next(Enum):
     """End at once."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Verdict:
     """How a run goes on, and what it notes of it."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import timedelta
 from typing import Any, Literal
 
@@ -16,9 +16,10 @@ from scaler.planning.claims import Claim
 from scaler.records.json_fields import Fields
 from scaler.records.roll_codec import given_from_json, pace_from_json
 from scaler.support.time_limit import TimeLimit
+from scaler.support.values import dataclass
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Options:
     """How a run behaves."""
 
@@ -63,7 +64,7 @@ class Options:
         return replace(self.claim, leave_others=self.claim.leave_others or self.everything)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class RollOrder:
     """What a run is to do about rolls."""
 
@@ -122,7 +123,7 @@ def order_of_plan(roll: Mapping[str, Any] | None) -> RollOrder | None:
         ) from error
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Reviewed:
     """A plan that was looked at before, and the machines that it was made for."""
 
@@ -135,7 +136,7 @@ class Reviewed:
     """By group: size of each wave of its roll, and how many servers go ahead of it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Demand:
     """What is wanted: absolute counts, or a change to what is there; and of which servers it is made."""
 
@@ -255,7 +256,7 @@ class Demand:
         return frozenset(name for name, server in world.servers.items() if name not in named and not is_about(server))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Request:
     """One run's task: what is wanted of which stack, how, and until when."""
 

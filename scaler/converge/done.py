@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from scaler.clouds import CloudError
 from scaler.converge.knowledge import Knowledge
 from scaler.errors import ScalerError
 from scaler.model import Placement, Step, StepReport
+from scaler.support.values import dataclass
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Done:
     """Everything that was done and refused in one phase, with what is known after it."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime
 
 from scaler.clouds import AmbiguousError, BusyError, CloudError, GoneError, RateLimitedError, TransientError
@@ -37,6 +37,7 @@ from scaler.planning.drains import PROTECTED, Act, Move, after_label, first_stag
 from scaler.planning.names import natural
 from scaler.planning.protection import is_protected_at_cloud, is_protected_in_stack, protection_of
 from scaler.planning.service import label_of
+from scaler.support.values import dataclass
 
 _AT_ONCE = 10
 """How many requests to stop servers are under way at a time."""
@@ -45,7 +46,7 @@ _RETRYABLE = (BusyError, RateLimitedError, TransientError)
 """Errors that mean the cloud did nothing: the next look sends the same request again."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Looked:
     """What became of the drains that began before."""
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from scaler.model import Action, Step, StepReport, StepResult, Violation
+from scaler.support.values import dataclass
 
 PolicyKey = tuple[Action, str, str | None, str | None]
 """What policy packs judge of a step: action, server, type, location."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Journal:
     """Reports, failures and counts of one run, in the order they came."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 from scaler.clouds import Catalogue, CloudError
@@ -14,9 +14,10 @@ from scaler.planning.advice import Advice
 from scaler.planning.deadlines import Deadline
 from scaler.planning.guards import Quota
 from scaler.planning.template import Templates
+from scaler.support.values import dataclass
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Knowledge:
     """The world, the records, and what the run looked up or learned on its way."""
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import timedelta
 
 from scaler.converge.checks import find_server, wrong_status
@@ -37,6 +37,7 @@ from scaler.planning.guards import check_not_set_aside
 from scaler.planning.names import in_order, natural
 from scaler.support.suggestions import nearest
 from scaler.support.text import quoted
+from scaler.support.values import dataclass
 
 _REBOOTABLE = (Status.RUNNING, Status.UNHEALTHY, Status.STARTING, Status.REBOOTING)
 
@@ -143,7 +144,7 @@ def protect(spec: Spec, names: Collection[str], ports: Ports, *, protected: bool
     return ports.records.log_run(run)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Operation:
     """Where an operation stands."""
 

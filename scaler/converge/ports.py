@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import timedelta
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -32,6 +32,7 @@ from scaler.model.orders import Orders
 from scaler.records.shortages import Shortages
 from scaler.support.clock import Clock
 from scaler.support.time_limit import TimeLimit
+from scaler.support.values import dataclass
 
 T = TypeVar("T")
 
@@ -187,7 +188,7 @@ class Progress(Protocol):
     def warn(self, text: str) -> None: ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Ports:
     """The adapters that a run is handed."""
 

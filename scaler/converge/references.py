@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 from scaler.clouds import Catalogue, Cloud, Image, InvalidError, NoCapacityError, Offer, Reference, Room, UnfitError
 from scaler.model import Group, MachineRequest, Placement, Spec, Step
 from scaler.planning.template import Current, References, Templates, new_server
 from scaler.support.suggestions import nearest
+from scaler.support.values import dataclass
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Found:
     """What the placements of a plan's new servers turned out to be."""
 

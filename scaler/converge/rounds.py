@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from scaler.converge.apply import apply_phase
 from scaler.converge.checks import check_counts, check_named
@@ -40,6 +40,7 @@ from scaler.model import LEAVING, Action, Plan, Server, Spec
 from scaler.model.lifecycle import DEAD
 from scaler.planning.absence import is_meant
 from scaler.planning.recognition import check_missing, check_unclaimed
+from scaler.support.values import dataclass
 
 _ROUNDS = 12
 """Most rounds of one run: each makes progress, or learns something, or waits for another run's."""
@@ -84,7 +85,7 @@ def identify(request: Request, standing: Standing, ports: Ports) -> Standing:
     return _plan_again(request, replace(standing, knowledge=seen), ports)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Ended:
     """Where the rounds of a run ended."""
 

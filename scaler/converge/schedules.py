@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -16,9 +16,10 @@ from scaler.model.schedule import Repriced, RollSchedule, Wave
 from scaler.planning import prices
 from scaler.planning.roll import Scene, left_to_replace
 from scaler.planning.schedule import WaveSize, cost_of_roll, surge_with, usual, waves_of
+from scaler.support.values import dataclass
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Leeway:
     """What the stack's limits leave to a roll."""
 

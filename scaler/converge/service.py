@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from scaler.clouds import AmbiguousError, BusyError, CloudError, GoneError, RateLimitedError, TransientError
 from scaler.converge.knowledge import Knowledge
@@ -19,6 +19,7 @@ from scaler.errors import ScalerError, TimeUpError
 from scaler.model import Machine
 from scaler.model.ownership import Label, with_label, without_label
 from scaler.planning.service import label_of, wrongly_labelled
+from scaler.support.values import dataclass
 
 _AT_ONCE = 10
 """How many requests to label servers are under way at a time."""
@@ -31,7 +32,7 @@ PASSING_OR_LOST = (AmbiguousError, BusyError, RateLimitedError, TransientError)
 """Errors after which the same request is worth repeating."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Switched:
     """What came of it."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import timedelta
 
 from scaler.clouds import PASSING, AmbiguousError, CloudError
@@ -29,6 +29,7 @@ from scaler.planning.absence import GRACE
 from scaler.planning.guards import check_not_set_aside
 from scaler.planning.snapshots import Surplus, is_found, named_by, pinned_by, selected_labels, surplus
 from scaler.records.state_file import rolls_of_others
+from scaler.support.values import dataclass
 
 _POLL_S = 2.0
 
@@ -38,7 +39,7 @@ _LOOKS = 5
 """How often the list of snapshots is read until a deleted one is gone."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class SnapshotOrder:
     """What is asked for."""
 
@@ -56,7 +57,7 @@ class SnapshotOrder:
     approve: Callable[[Taken], bool] | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Taken:
     """What came of it, or what would be done."""
 
@@ -108,7 +109,7 @@ def take(spec: Spec, ports: Ports, order: SnapshotOrder) -> Taken:
     return replace(taken, elapsed=timedelta(seconds=ports.clock.monotonic() - started))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class _Scene:
     """What all parts of it need."""
 

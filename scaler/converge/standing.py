@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from scaler.converge.journal import Journal
 from scaler.converge.knowledge import Knowledge
 from scaler.model import Plan, World
+from scaler.support.values import dataclass
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Standing:
     """Where a run stands: what it knows, what it plans, what it did."""
 

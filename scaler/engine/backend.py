@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
@@ -20,6 +20,7 @@ from scaler.errors import EngineError, SpecError, StateError
 from scaler.support.documents import read_file, read_json
 from scaler.support.files import failure_reason, is_below, make_folder
 from scaler.support.text import LONGEST, one_line
+from scaler.support.values import dataclass
 
 DEFAULT_BACKEND = "file://.scaler/pulumi"
 
@@ -50,7 +51,7 @@ def _expanded(location: str) -> Path:
         ) from error
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class LocalBackend:
     """One stack in a `file://` backend."""
 

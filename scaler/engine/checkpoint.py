@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
+
+from scaler.support.values import dataclass
 
 SERVER_GROUP = "scaler:index:ServerGroup"
 """The type of the component that holds the servers of a group."""
@@ -23,7 +25,7 @@ UNKNOWN_GROUP = "unknown"
 """The component of servers whose group nobody knows any more: it needs a name."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Resource:
     """A custom resource of the checkpoint."""
 
@@ -42,7 +44,7 @@ class Resource:
         return self.urn.rpartition("::")[2]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Checkpoint:
     """The stack as the engine last saved it."""
 

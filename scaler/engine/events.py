@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from scaler.support.text import visible
+from scaler.support.values import dataclass
 
 _MOST = 10_000
 """Errors, and violations, that are kept of one operation: a pack may report any number."""
@@ -87,7 +88,7 @@ def plain_text(message: str) -> str:
     return visible(re.sub(r"<\{%.*?%\}>|\x1b\[[0-9;]*m", "", message).strip())
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Ran:
     """How an operation ended."""
 

@@ -6,13 +6,13 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
 from scaler.engine.backend import LocalBackend
 from scaler.support.files import is_below
+from scaler.support.values import dataclass
 
 Kind = Literal["history", "logs", "temporary"]
 
@@ -23,7 +23,7 @@ KEEP = 100
 """How many logs of the engine stay until they are old, and of how many operations the copies of the state."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Leftover:
     """A file that nothing reads any more."""
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from scaler.engine.plugin import generic, resource_type
 from scaler.engine.plugin.resource import Properties
 from scaler.model import MachineRequest
 from scaler.model.ownership import encode_tags
+from scaler.support.values import dataclass
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ServerInputs:
     """How servers of one cloud are declared."""
 

@@ -9,7 +9,6 @@ import os
 import re
 import socket
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from scaler.support.clock import format_time, parse_time
 from scaler.support.documents import parse_json, read_json
 from scaler.support.files import failure_reason
 from scaler.support.text import LONGEST, one_line
+from scaler.support.values import dataclass
 
 LARGEST_LOCK = 64 << 10
 """Bytes; the engine writes some hundred."""
@@ -28,7 +28,7 @@ LARGEST_LOCK = 64 << 10
 _LAST_PID = 2**31 - 1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Lock:
     """A lock of the stack, and who holds it."""
 

@@ -14,7 +14,6 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from scaler.errors import EngineError, ScalerError
 from scaler.model import PolicyPack
 from scaler.support.installation import install_command
 from scaler.support.text import visible
+from scaler.support.values import dataclass
 
 PROJECT_FILE = "PulumiPolicy.yaml"
 
@@ -33,7 +33,7 @@ class PolicyPackError(ScalerError):
     code = "policy_pack"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PackFiles:
     """What the engine starts for a pack, and the pack's configuration as a JSON file."""
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import timedelta
 from pathlib import Path
 
 from scaler.engine.secrets import default_passphrase
 from scaler.records.lock_note import LockNote
 from scaler.support.time_limit import TimeLimit
+from scaler.support.values import dataclass
 
 _TOKENS = ("HCLOUD_TOKEN", "DIGITALOCEAN_TOKEN", "DIGITALOCEAN_ACCESS_TOKEN")
 _SECRET_VARIABLES = frozenset(_TOKENS) | {f"{name}_FILE" for name in _TOKENS}
@@ -50,7 +51,7 @@ def direct_hosts(environ: Mapping[str, str]) -> str:
     return ",".join(dict.fromkeys([*hosts, "127.0.0.1", "localhost"]))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class EngineSettings:
     """The settings of one stack's engine."""
 

@@ -15,7 +15,6 @@ import re
 import subprocess
 import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -36,6 +35,7 @@ from scaler.support.files import FILE, failure_reason, is_below, make_own_folder
 from scaler.support.sessions import boot_id, isolated, kill_session
 from scaler.support.text import last_line_of
 from scaler.support.time_limit import GRACE_S, TimeLimit
+from scaler.support.values import dataclass
 
 _BEGIN_WITHIN_S = 60.0
 """How long a drain command that only begins the drain may take, and one that takes a server back."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Literal, TypeAlias
 
 from scaler.support.text import LONGEST, one_line
+from scaler.support.values import dataclass
 
 Kind: TypeAlias = Literal["drain", "drained", "resume"]
 
@@ -17,7 +18,7 @@ _AT_ONCE: dict[Kind, int] = {"drain": 20, "drained": 200, "resume": 20}
 """How many commands of a kind are under way at a time."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ServerCommand:
     """What is to be carried out for a server."""
 

@@ -9,7 +9,6 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -18,6 +17,7 @@ from scaler.support.environment import CommandEnvironment
 from scaler.support.guardian import release, start_guarded
 from scaler.support.sessions import kill_session, started
 from scaler.support.text import last_line_of
+from scaler.support.values import dataclass
 
 OUTPUT_LENGTH = 500
 """How many characters of a command's last output are reported."""
@@ -139,7 +139,7 @@ class CommandProcess:
         return _wait(self._process, seconds)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class CommandResult:
     """What came of a command that was asked for something."""
 

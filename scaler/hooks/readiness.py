@@ -10,7 +10,6 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TypeAlias
@@ -21,6 +20,7 @@ from scaler.model import CheckResult, Readiness, Server
 from scaler.support.clock import Clock
 from scaler.support.environment import CommandEnvironment
 from scaler.support.text import LONGEST, named, one_line
+from scaler.support.values import dataclass
 
 CHECK_WITHIN_S = 5.0
 """The time limit of one check."""

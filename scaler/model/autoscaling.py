@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import timedelta
 from typing import Any, Literal
+
+from scaler.support.values import dataclass
 
 # ---------------------------------------------------------------------------------------------
 # Metrics
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class PrometheusSource:
     """A PromQL query that gives one number; with `window`, the `aggregate` of a range query over it."""
 
@@ -24,7 +26,7 @@ class PrometheusSource:
     """The environment variable that holds a bearer token."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class RedisAccess:
     """How to reach a Redis server or cluster."""
 
@@ -38,7 +40,7 @@ class RedisAccess:
 RedisSystem = Literal["sidekiq", "celery", "rq", "bullmq", "dramatiq", "arq", "asynq", "laravel"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class RedisSource(RedisAccess):
     """The entries of keys, or the waiting jobs of a system's queues: their number, or the age of the oldest."""
 
@@ -71,7 +73,7 @@ class RedisSource(RedisAccess):
     """Whether a key that does not exist counts as empty."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class HorizonSource(RedisAccess):
     """Laravel Horizon's queues: waiting jobs, or the seconds until they are done."""
 
@@ -87,7 +89,7 @@ class HorizonSource(RedisAccess):
     """How long a job takes, while Horizon has measured none."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class SqlSource:
     """The number that a query on a database returns, and its time in a second column."""
 
@@ -98,7 +100,7 @@ class SqlSource:
     password_env: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class RabbitmqSource:
     """The messages of RabbitMQ's queues: their sum."""
 
@@ -111,7 +113,7 @@ class RabbitmqSource:
     password_env: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class SqsSource:
     """The messages of an Amazon SQS queue, or the age of the oldest in seconds."""
 
@@ -123,7 +125,7 @@ class SqsSource:
     """Another service that speaks SQS."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class GithubApp:
     """The credentials of a GitHub App's installation."""
 
@@ -133,7 +135,7 @@ class GithubApp:
     """The environment variable that holds the app's private key."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class GithubSource:
     """The jobs of GitHub Actions that runners with these labels can take."""
 
@@ -148,7 +150,7 @@ class GithubSource:
     api: str = "https://api.github.com"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class ForgeJobs:
     """The jobs of a forge's Actions that runners with these labels can take."""
 
@@ -161,17 +163,17 @@ class ForgeJobs:
     jobs: Literal["all", "queued", "running"] = "all"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class ForgejoSource(ForgeJobs):
     """The jobs of Forgejo Actions."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class GiteaSource(ForgeJobs):
     """The jobs of Gitea Actions."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class GitlabSource:
     """The jobs of GitLab CI that runners with these tags can take."""
 
@@ -186,7 +188,7 @@ class GitlabSource:
     url: str = "https://gitlab.com"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class WoodpeckerSource:
     """The workflows that agents of Woodpecker with these labels can take."""
 
@@ -199,7 +201,7 @@ class WoodpeckerSource:
         return hash((self.url, self.token_env, tuple(sorted(self.labels.items())), self.jobs))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class HttpSource:
     """A number in a JSON document at a URL."""
 
@@ -211,7 +213,7 @@ class HttpSource:
     token_env: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class CommandSource:
     """A number, or a JSON document that holds one, on the standard output of a program."""
 
@@ -220,14 +222,14 @@ class CommandSource:
     time_pointer: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class CloudSource:
     """What the cloud measures of the running servers of the group: their mean, in percent of one server."""
 
     measure: Literal["cpu"] = "cpu"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class FixedSource:
     """Always the same number."""
 
@@ -253,7 +255,7 @@ Source = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Metric:
     """A number that rules refer to by its name, and the limits within which it is valid."""
 
@@ -272,7 +274,7 @@ class Metric:
 # Rules
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Target:
     """Keep a metric, the average over the servers, at `value`: ceil(ready * metric / value)."""
 
@@ -286,7 +288,7 @@ class Target:
         return f"target {self.metric}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Learned:
     """The jobs that one server does per second, learned from a metric that counts finished jobs."""
 
@@ -294,7 +296,7 @@ class Learned:
     initial: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Backlog:
     """Keep so many servers that each has at most `per_server` jobs, or that all jobs are done `within`."""
 
@@ -311,7 +313,7 @@ class Backlog:
         return f"backlog {self.metric}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Wait:
     """Keep a waiting time, in seconds, below `within`: ceil(ready * metric / within)."""
 
@@ -324,7 +326,7 @@ class Wait:
         return f"wait {self.metric}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Threshold:
     """A row of a steps table: from this value of the metric on, this count or this change of the count."""
 
@@ -332,7 +334,7 @@ class Threshold:
     count: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Steps:
     """Set the count, or change it, by a table of the metric's values."""
 
@@ -347,7 +349,7 @@ class Steps:
         return f"steps {self.metric}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Window:
     """Other bounds for this long, from each moment of a cron expression on."""
 
@@ -357,7 +359,7 @@ class Window:
     max: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Schedule:
     """Bounds that depend on the time of day."""
 
@@ -373,7 +375,7 @@ Rule = Target | Backlog | Wait | Steps | Schedule
 MeasuredRule = Target | Backlog | Wait | Steps
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Direction:
     """How fast the count may go up, or down."""
 
@@ -385,7 +387,7 @@ class Direction:
     """The most servers to add, or remove, at once."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Policy:
     """How the count of a group follows its load."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
 from scaler.model.identity import Identity
@@ -11,9 +11,10 @@ from scaler.model.machine import MachineRequest
 from scaler.model.orders import Orders
 from scaler.model.server import Server
 from scaler.model.world import StackState
+from scaler.support.values import dataclass
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Declared:
     """A server that the program declares: its resource name, its group, and its inputs."""
 
@@ -28,7 +29,7 @@ class Declared:
     """Whether the engine refuses to delete it, as somebody told it with `pulumi state protect`."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Declaration:
     """What a stack consists of: servers in their groups, and outputs as plain values."""
 
@@ -37,7 +38,7 @@ class Declaration:
     outputs: Mapping[str, object] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Permits:
     """The operations that the plan names. The plugin refuses all others."""
 
@@ -53,7 +54,7 @@ class Permits:
     """Name → id of a machine that is gone, or is no longer the stack's. It leaves the stack without a request."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Change:
     """One engine operation: what to declare, what it may do, and the machines that it was planned for."""
 
@@ -82,7 +83,7 @@ class Change:
         return serial != self.known_serial or bool(protected - self.known_protected)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Violation:
     """A policy that a plan does not pass."""
 
@@ -102,7 +103,7 @@ class Violation:
         return f"{self.server}: {self.message} ({self.policy})" if self.server else f"{self.message} ({self.policy})"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Preview:
     """The engine's own view of a change."""
 
@@ -111,7 +112,7 @@ class Preview:
     violations: tuple[Violation, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Applied:
     """The result of a change."""
 

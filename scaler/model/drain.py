@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, StrEnum, auto
 from typing import Literal
+
+from scaler.support.values import dataclass
 
 
 class DrainStage(StrEnum):
@@ -20,7 +21,7 @@ class DrainStage(StrEnum):
     """Nothing more to wait for: the server may be deleted."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Drain:
     """How far a server is on its way out of service; part of its record, between runs too."""
 
@@ -53,7 +54,7 @@ class DrainState(Enum):
     """Another machine began it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class DrainFinding:
     """What was found of a drain."""
 

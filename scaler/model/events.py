@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
 from scaler.model.lifecycle import Status
+from scaler.support.values import dataclass
 
 
 class EventName(StrEnum):
@@ -47,7 +47,7 @@ class EventName(StrEnum):
     AUTOSCALE_RESUMED = "autoscale.resumed"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Event:
     """Something that happened. `EventLog.append` sets `run`, `cause` and, if it is missing, `at`."""
 

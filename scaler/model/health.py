@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 
 from scaler.model.spec import CheckResult
+from scaler.support.values import dataclass
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Health:
     """What the health checks of a server found; part of its record, between runs too."""
 
@@ -20,7 +20,7 @@ class Health:
     """What was wrong at the last check that failed; empty while it passes."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class CheckReport:
     """What came of one check of a server, and in which words."""
 
@@ -28,7 +28,7 @@ class CheckReport:
     problem: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Replacement:
     """A server that is replaced because it was unhealthy; remembered for as long as it limits how many are."""
 
@@ -41,7 +41,7 @@ class Replacement:
     """When its replacement was decided."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Held:
     """Unhealthy servers of a group that are not replaced now, and why."""
 

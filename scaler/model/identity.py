@@ -6,8 +6,10 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from urllib.parse import urlsplit
+
+from scaler.support.values import dataclass
 
 OWN_OUTPUT = "scaler"
 """The stack's output that says what the stack is; the others are its servers."""
@@ -18,7 +20,7 @@ TOKENS_KEPT = 20
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Place:
     """Where a run works, and with whose token."""
 
@@ -33,7 +35,7 @@ class Place:
         return hmac.new(stack_id.encode(), self.token.encode(), hashlib.sha256).hexdigest()[:16]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Identity:
     """What a stack recorded of itself. A field that an older version did not record is empty."""
 

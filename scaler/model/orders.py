@@ -6,19 +6,20 @@ The stack's output `scaler` has them for every machine with the same backend; th
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime
 from typing import Any
 
 from scaler.model.health import Replacement
 from scaler.model.machine import Machine
 from scaler.model.roll import Roll
+from scaler.support.values import dataclass
 
 BY_DESTROY = "destroy"
 """`Pause.by` of the pause that `scaler destroy` sets; `scaler ensure` ends only that one."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Pause:
     """A time in which autoscaling leaves the stack alone."""
 
@@ -45,7 +46,7 @@ class Pause:
         return f"autoscaling is paused {until}{cause}" + (f": {self.reason}" if self.reason else "")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class NamedOperation:
     """What a command such as `increase 2` was found to mean when it began; its repeat goes on with that."""
 
@@ -68,7 +69,7 @@ class NamedOperation:
     """The newest action of the server that made a snapshot before; only a later one can be its."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Orders:
     """What is asked of a stack."""
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
+
+from scaler.support.values import dataclass
 
 MANAGED_BY = "managed-by"
 PROJECT = "scaler-project"
@@ -24,7 +26,7 @@ RESERVED = frozenset({MANAGED_BY, PROJECT, STACK, GROUP, TEMPLATE, ID})
 _HOST_NAME = re.compile(r"(?=.{1,63}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Owner:
     """The owner of servers: one stack of one project."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from enum import StrEnum
 
@@ -12,6 +12,7 @@ from scaler.model.machine import Placement
 from scaler.model.prices import Cost
 from scaler.model.schedule import RollSchedule
 from scaler.model.world import World
+from scaler.support.values import dataclass
 
 
 class Action(StrEnum):
@@ -31,7 +32,7 @@ LEAVING = frozenset({Action.DELETE, Action.POWER_OFF})
 """The actions that take a server out of service."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Step:
     """One thing to do to one server, and why."""
 
@@ -47,7 +48,7 @@ class Step:
     """The image of a server to be created, where it is not the one of the spec."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class PlanPhase:
     """Steps that one engine operation carries out together."""
 
@@ -56,7 +57,7 @@ class PlanPhase:
     """The names that the Pulumi program declares: what the stack holds afterwards."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """What to do, to which server, and why. At most two phases, confirmed one after the other."""
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import Decimal
 
+from scaler.support.values import dataclass
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True)
 class Price:
     """The list price of a server, net, its addresses included."""
 
@@ -16,7 +17,7 @@ class Price:
     """The most that a month costs; None: there is no such cap."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Cost:
     """What a stack costs before and after a plan, net, at list prices; a month as the vendor caps it."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -13,6 +13,7 @@ from scaler.model.plan import Step
 from scaler.model.prices import Cost
 from scaler.model.schedule import RollSchedule
 from scaler.model.server import Server
+from scaler.support.values import dataclass
 
 
 class Outcome(StrEnum):
@@ -30,7 +31,7 @@ class StepResult(StrEnum):
     PENDING = "pending"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class StepReport:
     """A step and its result."""
 
@@ -39,7 +40,7 @@ class StepReport:
     error: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class GroupReport:
     """A group's numbers: wanted, supply before, ready now."""
 
@@ -50,7 +51,7 @@ class GroupReport:
     """Where new servers are tried, in this order, such as `cx23 in fsn1`; empty if none is needed."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Requests:
     """Requests sent to the cloud during the run."""
 
@@ -60,7 +61,7 @@ class Requests:
     retried: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RateWait:
     """How long the cloud's rate limit makes a plan take, at least."""
 
@@ -69,7 +70,7 @@ class RateWait:
     wait: timedelta
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Result:
     """The result of a run, as every command prints it (`contract.md` §4)."""
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from scaler.support.values import dataclass
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
+@dataclass(frozen=True, kw_only=True)
 class Pace:
     """How fast a roll goes, and how carefully."""
 
@@ -22,7 +24,7 @@ class Pace:
     """How long new servers must have been ready and healthy before old ones go."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class RollWindow:
     """A while in which waves may begin, from each moment of a cron expression on."""
 
@@ -30,7 +32,7 @@ class RollWindow:
     length: timedelta
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class RollWindows:
     """When autoscaling may begin a wave."""
 
@@ -57,7 +59,7 @@ class RollState(StrEnum):
     DONE = "done"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class RollTarget:
     """What a roll makes new servers from."""
 
@@ -67,7 +69,7 @@ class RollTarget:
     """The hash of all else that a new server has by the spec."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Roll:
     """A roll of one group, as the orders of the stack hold it from before its first create on."""
 

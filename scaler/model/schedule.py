@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import timedelta
 
+from scaler.support.values import dataclass
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
+@dataclass(frozen=True, kw_only=True)
 class Wave:
     """One wave of a roll."""
 
@@ -26,7 +27,7 @@ def sizes_of_waves(schedules: Iterable[RollSchedule]) -> dict[str, list[tuple[in
     return {schedule.group: [(wave.size, wave.ahead) for wave in schedule.waves] for schedule in schedules}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Repriced:
     """Servers that a roll replaces by ones of the same type and location at another price."""
 
@@ -39,7 +40,7 @@ class Repriced:
     """Of a new one."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class RollCost:
     """What a roll costs, net, at list prices."""
 
@@ -53,7 +54,7 @@ class RollCost:
     repriced: tuple[Repriced, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class RollSchedule:
     """What is left of the roll of one group, if nothing goes wrong and the wanted count stays."""
 

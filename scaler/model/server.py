@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 from scaler.model.drain import Drain
 from scaler.model.health import Health
 from scaler.model.lifecycle import IN_SERVICE, SUPPLY, Status, check_transition
 from scaler.model.prices import Price
+from scaler.support.values import dataclass
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Server:
     """The record of a server, as the state file and the stack's outputs hold it."""
 

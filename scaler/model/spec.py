@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import InitVar, dataclass, field
+from dataclasses import InitVar, field
 from datetime import timedelta
 from decimal import Decimal
 from enum import Enum, auto
@@ -14,12 +14,13 @@ from scaler.errors import ExtensionError
 from scaler.model.autoscaling import Policy
 from scaler.model.ownership import Label, Owner
 from scaler.model.roll import Pace, RollWindows
+from scaler.support.values import dataclass
 
 PLACED_TOGETHER = 10
 """Servers in one placement group of Hetzner's, at most (terraform-provider-hcloud#1170)."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ImageRef:
     """How a spec names an image.
 
@@ -65,7 +66,7 @@ class Extension:
         return self.reference
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Readiness:
     """When a server that its cloud calls running is ready."""
 
@@ -80,7 +81,7 @@ class Readiness:
     """How many checks must pass in a row."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class HealthPolicy:
     """How servers in service are checked, and when they are replaced."""
 
@@ -106,7 +107,7 @@ class CheckResult(Enum):
     """Nothing came back from the server: the trouble may be that of the machine that checks."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class StopPolicy:
     """How a server in service is stopped before it is deleted."""
 
@@ -126,7 +127,7 @@ class StopPolicy:
         return bool(self.drain) or self.shutdown_within is not None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class NotifyTarget:
     """Where events are sent: a URL, a command or services for messages, and which events."""
 
@@ -138,7 +139,7 @@ class NotifyTarget:
     """Names or patterns such as `server.*`."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class PolicyPack:
     """A CrossGuard policy pack that every plan must pass."""
 
@@ -150,7 +151,7 @@ class PolicyPack:
     """Policy → its level, or its settings with an optional `enforcementLevel`, as in Pulumi's own files."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Group:
     """A set of interchangeable servers."""
 
@@ -205,7 +206,7 @@ class Group:
         return self.public_ipv4 + self.public_ipv6
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Spec:
     """The validated spec of one stack: `stacks/<stack>.yaml` as a value."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 
 from scaler.model.identity import Identity
@@ -12,9 +12,10 @@ from scaler.model.machine import Machine
 from scaler.model.orders import Orders
 from scaler.model.ownership import Owner
 from scaler.model.server import Server
+from scaler.support.values import dataclass
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class StackEntry:
     """A server resource in the engine's state."""
 
@@ -28,7 +29,7 @@ class StackEntry:
     """Whether the engine would replace it in its next operation, whatever is planned."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class StackState:
     """The stack as the engine last saved it."""
 
@@ -51,7 +52,7 @@ class StackState:
         return bool(self.entries or self.outputs or self.identity)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class World:
     """One observation: the cloud's list, the engine's state, and the records of both."""
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import threading
-from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TextIO
 
@@ -17,6 +16,7 @@ import click
 from scaler.output.folding import by_reason
 from scaler.support.clock import Clock
 from scaler.support.text import one_line, visible
+from scaler.support.values import dataclass
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -52,7 +52,7 @@ def open_progress(
     return PlainProgress(stream, color=color, clock=clock, stack=stack)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _ServerLine:
     """A server's status, and since when it has been changing, in the clock's seconds."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from functools import cached_property
 from statistics import median
@@ -22,6 +22,7 @@ from scaler.planning.names import in_order
 from scaler.planning.prices import recorded_cost
 from scaler.records.boots import boot_times
 from scaler.records.state import State
+from scaler.support.values import dataclass
 
 _MOST_ROWS = 200
 """Of a table; the newest are shown."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 
 from scaler.model.events import Event
@@ -12,6 +12,7 @@ from scaler.output.documents import status_document
 from scaler.records.recorded import Recorded
 from scaler.records.state import State
 from scaler.support.clock import Clock
+from scaler.support.values import dataclass
 
 _READ_EVERY_S = 2.0
 """However often a page is asked for: reading may ask a bucket or a database."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 
@@ -12,11 +12,12 @@ from scaler.autoscale.billing import bill
 from scaler.model import Price, Server
 from scaler.model.events import Event, EventName
 from scaler.records.state import State
+from scaler.support.values import dataclass
 
 _ENDS = (EventName.DELETED, EventName.VANISHED)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Life:
     """The time in which a server was paid for."""
 
@@ -27,7 +28,7 @@ class Life:
     """None: it is still paid for."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Spending:
     """What was spent in a time."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,9 +13,10 @@ from scaler.autoscale.seen import Seen
 from scaler.model.events import Event, EventName
 from scaler.model.lifecycle import Status
 from scaler.records.state import State
+from scaler.support.values import dataclass
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Timeline:
     """A group's history: what held from each time until the next."""
 

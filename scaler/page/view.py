@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
+
+from scaler.support.values import dataclass
 
 Tone = Literal["plain", "good", "bad"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Sentence:
     """A part of the conclusion, or a cell that has a tone."""
 
@@ -17,7 +18,7 @@ class Sentence:
     tone: Tone = "plain"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Curve:
     """One series of a chart."""
 
@@ -28,7 +29,7 @@ class Curve:
     """Which of the six colors. The lines of one chart differ in their dashes too."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Chart:
     """Lines over time, each of which keeps its value until the next time."""
 
@@ -53,7 +54,7 @@ class Chart:
         }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Link:
     """A cell that leads to another page."""
 
@@ -61,7 +62,7 @@ class Link:
     path: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Table:
     """Rows under a heading."""
 
@@ -76,7 +77,7 @@ class Table:
     """What to say without rows; empty: then the table is left out."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class WebPage:
     """A page."""
 

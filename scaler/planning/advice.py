@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from scaler.model import Placement, Replacement
 from scaler.model.roll import Roll
 from scaler.planning.template import Current
+from scaler.support.values import dataclass
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Advice:
     """What earlier attempts of this run learned, and what its caller asked for by name."""
 

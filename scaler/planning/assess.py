@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import UTC, datetime, timedelta
 
 from scaler.model import CheckResult, Drain, Health, Machine, Server, Spec, StackEntry, StackState, World
@@ -16,6 +16,7 @@ from scaler.planning.names import natural
 from scaler.planning.reach import UNREACHABLE, Probe, excuse
 from scaler.support.clock import not_after
 from scaler.support.durations import format_duration
+from scaler.support.values import dataclass
 
 _START_WITHIN = timedelta(minutes=10)
 """`start_within` for servers of a group that the spec no longer has."""
@@ -24,7 +25,7 @@ _START_WITHIN = timedelta(minutes=10)
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Findings:
     """What a run knows beyond the cloud's list."""
 
@@ -162,7 +163,7 @@ def _holds(stack: StackState, name: str, machine: Machine) -> bool:
     return name in stack.entries and stack.entries[name].id == machine.id
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Observation:
     """Make the records of machines at one moment."""
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from scaler.model import Machine
 from scaler.model.ownership import ID, Owner
 from scaler.support.durations import format_duration
+from scaler.support.values import dataclass
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Claim:
     """What a run does about unclaimed servers."""
 
@@ -34,7 +35,7 @@ def claim_of(names: Collection[str]) -> Claim:
     return Claim(everything=not names, names=frozenset(names), leave_others=bool(names), moves=not names)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Sorted:
     """Machines, by whose they are."""
 

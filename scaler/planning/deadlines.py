@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 
 from scaler.support.durations import format_duration
+from scaler.support.values import dataclass
 
 _BOOTS_NEEDED = 5
 """No deadline is learned from fewer boots."""
@@ -15,7 +15,7 @@ _BOOTS_NEEDED = 5
 _LEAST_DEADLINE = timedelta(minutes=2)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Deadline:
     """How long a server may take to start, and why that long."""
 

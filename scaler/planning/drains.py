@@ -7,7 +7,7 @@ run and each tick takes it one step further: nobody waits for it with a lock.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from enum import Enum, auto
 
@@ -15,6 +15,7 @@ from scaler.model.drain import Drain, DrainFinding, DrainStage, DrainState
 from scaler.model.lifecycle import Phase
 from scaler.model.spec import Group, StopPolicy
 from scaler.support.durations import format_duration
+from scaler.support.values import dataclass
 
 LAST_WORDS = timedelta(seconds=15)
 """How long after its deadline a drain of this machine may take to end, and to say its last words."""
@@ -49,7 +50,7 @@ PROTECTED = "it was protected meanwhile"
 """The note of a drain whose server is kept for this."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Move:
     """The next record of a drain, and what is to be done for it."""
 

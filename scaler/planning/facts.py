@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from scaler.model import Spec, World
 from scaler.planning.advice import Advice
 from scaler.planning.template import Current, outdated
+from scaler.support.values import dataclass
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Facts:
     """What a plan is made from."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from itertools import repeat
 
@@ -21,9 +21,10 @@ from scaler.planning.protection import protection_of
 from scaler.planning.roll import ROLLED_BACK, Part, Scene, part_of
 from scaler.planning.template import Current
 from scaler.planning.victims import victims
+from scaler.support.values import dataclass
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class GroupPlan:
     """What to do with the servers of one group."""
 
@@ -49,7 +50,7 @@ class GroupPlan:
     """Names of the servers that are created for the wave of a roll."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class _Task:
     """What the plan of a group starts from."""
 
@@ -75,7 +76,7 @@ class _Task:
         return sum(server.running or server.unhealthy for server in self.supply)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class _Growth:
     """The servers that a group gains."""
 
@@ -94,7 +95,7 @@ class _Growth:
         return len(self.added) + len(self.rolled) + len(self.powered_on)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class _Loss:
     """The servers that a group loses, or may lose when others serve in their place."""
 

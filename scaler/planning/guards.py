@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 
 from scaler.errors import LimitError, RefusedError
 from scaler.model import LEAVING, PLACED_TOGETHER, Action, Cost, Group, Plan, Server, Spec, World
 from scaler.model.ownership import GROUP
 from scaler.planning.names import in_order
 from scaler.planning.protection import Protection, is_protected_at_cloud, is_protected_in_stack, protection_of
+from scaler.support.values import dataclass
 
 Change = tuple[Action, str]
 """An action, and the server that it is done to."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Quota:
     """How many machines the account lets this stack hold, and how that is known."""
 

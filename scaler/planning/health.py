@@ -8,7 +8,7 @@ its successor is ready.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from scaler.model import (
@@ -27,6 +27,7 @@ from scaler.model import (
 )
 from scaler.model.lifecycle import Phase, Status
 from scaler.planning.names import natural
+from scaler.support.values import dataclass
 
 REMEMBERED = timedelta(hours=1)
 """For so long a replacement counts towards `at_most`."""
@@ -121,7 +122,7 @@ def doubtful(spec: Spec, world: World) -> frozenset[str]:
 # Choosing
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Choice:
     """What becomes of the unhealthy servers of a group."""
 
@@ -140,7 +141,7 @@ class Choice:
         return Held(servers=tuple(server.name for server in self.held), why=self.why) if self.held else None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class ChoiceFacts:
     """What a choice among the unhealthy servers of a group depends on."""
 

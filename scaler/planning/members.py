@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum, auto
 from itertools import chain
 
@@ -12,6 +12,7 @@ from scaler.model.lifecycle import DEAD, UNSETTLED, Status
 from scaler.planning.facts import Facts
 from scaler.planning.names import natural
 from scaler.planning.protection import protection_of
+from scaler.support.values import dataclass
 
 
 class Role(Enum):
@@ -29,7 +30,7 @@ class Role(Enum):
     """It is being stopped or deleted already."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Members:
     """The servers of a group that are in the run's scope, in the order of their names."""
 

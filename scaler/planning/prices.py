@@ -7,13 +7,14 @@ A month is the most that a server can cost in one: both clouds stop the meter at
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
 from scaler.clouds import Catalogue
 from scaler.model import Cost, Price, Server, Spec, Step
 from scaler.model.lifecycle import Status
+from scaler.support.values import dataclass
 
 _HOUR = timedelta(hours=1)
 
@@ -24,7 +25,7 @@ _DELETED_BEFORE = timedelta(minutes=5)
 """How long before the end of its paid hour a server is deleted: deleting takes time, and so may the next run."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Priced:
     """What a server's price depends on."""
 
@@ -99,7 +100,7 @@ def _month(price: Price) -> Decimal:
     return _HOURS_PER_MONTH * price.per_hour if price.per_month is None else price.per_month
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RecordedCost:
     """What servers cost by the prices in their records; no request is sent."""
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 
 from scaler.model import CheckResult, Machine, Readiness, Server, Spec
 from scaler.model.lifecycle import Phase, Status
+from scaler.support.values import dataclass
 
 Probe = Callable[[Readiness, Sequence[Server]], Mapping[str, CheckResult]]
 """Check each of these servers once, now; the results by name. None at all: they go on, and a later call has them."""
@@ -20,7 +20,7 @@ _WAITED_FOR = (Status.STARTING, Status.REBOOTING)
 _CHECKED = (*_WAITED_FOR, Status.RUNNING)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Excused:
     """Late servers that are not given up."""
 

@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime, timedelta
 
 from scaler.model import Group, Server, World
@@ -18,6 +18,7 @@ from scaler.model.lifecycle import DEAD, Status
 from scaler.model.roll import Pace, Roll, RollState, RollTarget
 from scaler.planning.schedule import next_wave
 from scaler.planning.template import Current, outdated
+from scaler.support.values import dataclass
 
 ROLLED_BACK = "it is rolled back"
 """Why a roll back replaces a server."""
@@ -40,7 +41,7 @@ def digest_of(group: Group) -> str:
     return hashlib.sha256(json.dumps(fields).encode()).hexdigest()[:16]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Scene:
     """A group at one moment, as its roll sees it."""
 
@@ -240,7 +241,7 @@ def beside(roll: Roll, scene: Scene, recorded: int | None) -> int:
     return new if recorded is None else max(new, len(counting) - recorded)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Part:
     """What a roll changes in the plan of its group."""
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from scaler.clouds import Room
 from scaler.errors import LimitError
 from scaler.model import Action, Plan, Step, World
 from scaler.planning.template import Templates
+from scaler.support.values import dataclass
 
 
 class NoRoomError(LimitError):
@@ -20,7 +21,7 @@ class NoRoomError(LimitError):
         self.groups = groups
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Fit:
     """What a plan has to do so that its new servers fit."""
 

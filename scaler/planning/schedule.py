@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 from statistics import median
@@ -11,11 +10,12 @@ from statistics import median
 from scaler.model import Price
 from scaler.model.roll import Pace
 from scaler.model.schedule import RollCost, RollSchedule
+from scaler.support.values import dataclass
 
 _HOUR = timedelta(hours=1)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class WaveSize:
     """How many servers a wave replaces."""
 

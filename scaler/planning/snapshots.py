@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from scaler.clouds.snapshots import Snapshot
 from scaler.model import Group, ImageRef
 from scaler.model.roll import Roll
+from scaler.support.values import dataclass
 
 _TERM = re.compile(r"(?P<key>[^=!\s(),]+)\s*(?:==?\s*(?P<value>[^=!\s(),]*))?")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Surplus:
     """The snapshots beyond those that are to be kept."""
 

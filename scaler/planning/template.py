@@ -5,16 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 
 from scaler.clouds import Room
 from scaler.model import Group, Machine, MachineRequest, Server, Spec, Step
 from scaler.model.ownership import GROUP, TEMPLATE, Owner
 from scaler.support.durations import format_duration
+from scaler.support.values import dataclass
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class References:
     """The cloud's ids for the names in a group's spec, looked up before anything is created."""
 
@@ -28,7 +29,7 @@ class References:
     """What of these has room for some servers only."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Templates:
     """The references of every group, by placement: an image's id can differ by it."""
 
@@ -40,7 +41,7 @@ class Templates:
         return self.by_placement[step.group, step.type or "", step.location or ""]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Current:
     """What a new server of a group would have now: what the names in the spec mean at the cloud."""
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 
 from scaler.model import Group, Server
 from scaler.model.events import Event, EventName
 from scaler.planning.deadlines import Deadline, learn_deadline
 from scaler.records.boots import boot_times
+from scaler.support.values import dataclass
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class RunReport:
     """A run, as the event log has it."""
 
@@ -28,7 +29,7 @@ class RunReport:
     """Its other events of the whole stack, such as a limit that was hit or a decision of autoscaling."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Explanation:
     """The decision behind the status of a server, and what led to it."""
 

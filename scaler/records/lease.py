@@ -17,7 +17,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from types import TracebackType
 from typing import Self
@@ -28,6 +28,7 @@ from scaler.records.store import ConflictError, DocumentStore, Stored, save
 from scaler.support.clock import Clock, seconds_since_boot
 from scaler.support.documents import parse_json
 from scaler.support.text import LONGEST, one_line
+from scaler.support.values import dataclass
 
 DOCUMENT = "lease.json"
 
@@ -60,7 +61,7 @@ class LeaseLostError(LockedError):
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Left:
     """An engine process that may have left its lock on the stack."""
 
@@ -68,7 +69,7 @@ class Left:
     engine: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Holding:
     """Who has the lease, as the document says."""
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import secrets
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from scaler.errors import ScalerError
@@ -19,6 +18,7 @@ from scaler.support.clock import format_time, parse_time
 from scaler.support.documents import parse_json
 from scaler.support.durations import format_duration
 from scaler.support.text import LONGEST, one_line
+from scaler.support.values import dataclass
 
 DOCUMENT = "lock.json"
 
@@ -26,7 +26,7 @@ _ROUNDED = timedelta(seconds=1)
 """A note is written after its lock, but only the lock's time may have fractions of a second."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class LockHolder:
     """Who holds a lock of a stack."""
 
@@ -45,7 +45,7 @@ class LockHolder:
         return one_line(f"{who}, process {self.pid}, since {format_time(self.since)}, for {age}{what}", LONGEST)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class LockNote:
     """What the run does whose engine got the lock."""
 

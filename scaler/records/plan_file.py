@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,12 +20,13 @@ from scaler.support.clock import format_time, parse_time
 from scaler.support.documents import parse_json, read_file
 from scaler.support.files import FILE, failure_reason
 from scaler.support.text import LONGEST, one_line
+from scaler.support.values import dataclass
 from scaler.support.version import VERSION
 
 SCHEMA = 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class PlanFile:
     """The content of a plan file."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +19,7 @@ from scaler.records.state_file import StateFile
 from scaler.records.store import PATIENCE, is_shared
 from scaler.support.clock import Clock
 from scaler.support.durations import format_duration
+from scaler.support.values import dataclass
 
 if TYPE_CHECKING:
     from scaler.records.sharing import Sharing

@@ -9,7 +9,6 @@ import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +22,7 @@ from scaler.support.files import FILE, failure_reason, make_folder, open_file
 from scaler.support.folders import user_name
 from scaler.support.text import LONGEST, one_line
 from scaler.support.time_limit import TimeLimit
+from scaler.support.values import dataclass
 
 if TYPE_CHECKING:
     from filelock import FileLock
@@ -33,7 +33,7 @@ _LARGEST_NOTE = 64 << 10
 """Bytes of the note of a lock's holder."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class HeldLock:
     """A lock that is held, and can be released for a while."""
 

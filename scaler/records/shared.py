@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from scaler.errors import StateError
 from scaler.model.events import EventName
@@ -18,13 +18,14 @@ from scaler.records.json_fields import Fields
 from scaler.records.merge import chosen, merge
 from scaler.records.state import State
 from scaler.support.documents import parse_json
+from scaler.support.values import dataclass
 
 SCHEMA = 1
 
 Json = Mapping[str, object]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Shared:
     """What the machines that work on one stack know together."""
 

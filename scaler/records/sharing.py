@@ -15,7 +15,7 @@ import os
 import secrets
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import takewhile
 from pathlib import Path
@@ -30,6 +30,7 @@ from scaler.records.store import PATIENCE, ConflictError, DocumentStore, open_st
 from scaler.support.clock import Clock, format_time, parse_time
 from scaler.support.documents import LARGEST_FILE, read_file, read_json
 from scaler.support.files import failure_reason, make_folder, open_file, replace_file
+from scaler.support.values import dataclass
 
 DOCUMENT = "records.json"
 """The name of the document."""
@@ -50,7 +51,7 @@ _TRIES = 8
 """How often a push meets a document that others replaced meanwhile."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class _Copy:
     """The shared records as this folder saw them last."""
 

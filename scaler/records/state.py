@@ -6,19 +6,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime, timedelta
 
 from scaler.model import Server, StackState
 from scaler.model.identity import Identity
 from scaler.model.lifecycle import Status
 from scaler.model.orders import Orders
+from scaler.support.values import dataclass
 
 RETENTION = timedelta(days=7)
 """How long the record of a deleted server is kept."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class State:
     """What the last run recorded of a stack."""
 

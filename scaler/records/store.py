@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
 
 from scaler.errors import ScalerError, StateError, UnavailableError
 from scaler.support.documents import size_text
+from scaler.support.values import dataclass
 
 PATIENCE = timedelta(seconds=15)
 """How long one request to a store may take."""
@@ -37,7 +37,7 @@ class StoreUnavailableError(UnavailableError):
     code = "records_unavailable"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Stored:
     """One version of a document."""
 

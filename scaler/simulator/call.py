@@ -7,7 +7,7 @@ that raises `ApiError`. It runs inside one transaction, and leaves nothing behin
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from starlette.datastructures import QueryParams
@@ -17,9 +17,10 @@ from scaler.simulator.faults import Effect
 from scaler.simulator.profiles import CloudName, Knobs
 from scaler.simulator.things import Thing
 from scaler.simulator.world import SimulatedWorld
+from scaler.support.values import dataclass
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Reply:
     """An answer: a JSON value, or no body with 204."""
 
@@ -42,7 +43,7 @@ class ApiError(Exception):
         self.headers = headers or {}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Api:
     """One cloud's conventions."""
 
@@ -65,7 +66,7 @@ class Api:
     """Make the error for the field of this name, which has another type."""
 
 
-@dataclass(slots=True)
+@dataclass
 class Call:
     """A request as a handler sees it."""
 

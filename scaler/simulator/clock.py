@@ -7,11 +7,12 @@ compares that moment with now.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from scaler.support.values import dataclass
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True)
 class WorldClock:
     """Maps the machine's time (seconds since 1970) to the world's. Speed 0 moves by `advanced` alone."""
 

@@ -6,7 +6,7 @@ import asyncio
 import json
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from starlette.requests import Request
@@ -17,12 +17,13 @@ from scaler.simulator.bodies import wrong_field
 from scaler.simulator.call import Api, ApiError, Call, Handler
 from scaler.simulator.faults import AFTER, BEFORE, BEHAVIOUR, WORLD_CHANGES, Effect
 from scaler.simulator.world import SimulatedWorld
+from scaler.support.values import dataclass
 
 HTML_502 = b"<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
-@dataclass(slots=True)
+@dataclass
 class _Answer:
     """What goes over the wire: None instead of a status closes the connection without a word."""
 
@@ -34,7 +35,7 @@ class _Answer:
     """Seconds without a sign of life before that; None: for ever."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Hang:
     """No answer for a while, or (None) for ever."""
 
@@ -42,7 +43,7 @@ class _Hang:
     effects: Sequence[Effect]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Arrival:
     """What a request carries, read once."""
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from scaler.simulator.bodies import Kind, amount, number, several, text, wrong_field
+from scaler.support.values import dataclass
 
 WORLD_CHANGES = frozenset({"capacity", "quota", "deprecate", "token_revoked", "token_readonly"})
 """These change the world when their rule fires, before the request is looked at, and last."""
@@ -80,7 +81,7 @@ _PATH_LENGTH = 300
 """Longer paths match no rule; no API has such."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Effect:
     """What happens, with its parameters: `respond` has `status`, `code`, `message`; `hang` has `seconds`; and so on."""
 
@@ -97,7 +98,7 @@ class Effect:
         return self.parameters.get(name, default)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Rule:
     """Which requests it hits, after how many, how often, and with what effect."""
 
@@ -174,7 +175,7 @@ def _pattern(text: object) -> re.Pattern[str]:
     return re.compile(text)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class FaultReport:
     """A rule in force: how many matching requests it has seen and how many it hit."""
 

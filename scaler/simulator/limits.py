@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from scaler.support.values import dataclass
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class LimitVerdict:
     """Whether a request may pass, and the headers that every answer carries."""
 
@@ -15,7 +16,7 @@ class LimitVerdict:
     headers: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Bucket:
     """Hetzner's token bucket: `per_hour` at most, refilled evenly."""
 

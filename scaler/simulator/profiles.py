@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from typing import Literal, get_args
 
 from scaler.simulator.bodies import amount
+from scaler.support.values import dataclass
 
 CloudName = Literal["hetzner", "digitalocean"]
 CLOUDS: tuple[CloudName, ...] = get_args(CloudName)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Knobs:
     """Durations in seconds of the world's time, except `http_*`, which are real seconds."""
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from itertools import pairwise
 from typing import Any
 
 from scaler.simulator.profiles import CloudName
+from scaler.support.values import dataclass
 
 FOREVER = math.inf
 IDLE = 0.01
 """The load of a machine of which nothing else was said."""
 
 
-@dataclass(slots=True)
+@dataclass
 class Thing:
     """Anything with an id: a server, a droplet, an image, a key, an action. `body` is its kind's own business.
 
@@ -107,7 +108,7 @@ class Thing:
         self.body["timeline"] = [*past, *map(list, steps)]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class LoggedRequest:
     """A request as the log has it. Headers, and so the token, are never kept."""
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
 from scaler.support.hosts import host_of, is_loopback
 from scaler.support.text import quoted
+from scaler.support.values import dataclass
 
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?"
 _HOST = rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9A-Fa-f:.]+\])"
@@ -112,7 +112,7 @@ _VENDORS_OWN = {
 _VAULTS = re.compile(r"[a-z0-9-]+\.vault\.(azure\.net|usgovcloudapi\.net|azure\.cn)")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Destination:
     """Where a URL sends the state, its secrets and the credentials for them."""
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+
+from scaler.support.values import dataclass
 
 _NAMES = """
     PATH HOME USER LOGNAME SHELL PWD TMPDIR TMP TEMP TZ HOSTNAME
@@ -43,7 +44,7 @@ _SHOUTED = re.compile(r"(?<![A-Za-z0-9_])[A-Z][A-Z0-9_]{2,}(?![A-Za-z0-9_])")
 """A word that may be the name of a variable."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class CommandEnvironment:
     """The variables that commands get, and the names of the others, which are set for scaler alone."""
 

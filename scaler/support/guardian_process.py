@@ -13,9 +13,9 @@ import os
 import signal
 import sys
 import time
-from dataclasses import dataclass
 
 from scaler.support.sessions import kill_session, members
+from scaler.support.values import dataclass
 
 _POLL_S = 0.05
 

@@ -13,13 +13,14 @@ import shlex
 import shutil
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
+
+from scaler.support.values import dataclass
 
 DISTRIBUTION = "pulumi-scaler"
 """The name on PyPI: `scaler` there is another project."""
@@ -34,7 +35,7 @@ class Installer(StrEnum):
     UV_TOOL = "uv tool"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Installation:
     """One installation of scaler."""
 

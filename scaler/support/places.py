@@ -6,10 +6,11 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import timedelta
 
 from scaler.support.clock import Clock
+from scaler.support.values import dataclass
 
 _LOOK_EVERY_S = 0.1
 
@@ -22,14 +23,14 @@ def _nobody(name: str) -> bool:
     return False
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class _Ticket:
     """One wait for a place, and the time that it is held."""
 
     name: str
 
 
-@dataclass(slots=True)
+@dataclass
 class _Room:
     """The places of one kind."""
 

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from scaler.commands.main import main
-from scaler.config.schema import json_schema
+from scaler.config.schema.generate import json_schema
 from scaler.config.spec import load
 from scaler.config.strict_yaml import read
 

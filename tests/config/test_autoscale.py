@@ -10,7 +10,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from scaler.config.schema import json_schema
+from scaler.config.schema.generate import json_schema
 from scaler.config.spec import load
 from scaler.config.strict_yaml import read
 from scaler.errors import InvalidSpecError

@@ -10,7 +10,7 @@ import importlib
 import threading
 from collections.abc import Callable, Collection, Mapping, MutableMapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
@@ -43,6 +43,7 @@ from scaler.records.state import State
 from scaler.support.clock import Clock
 from scaler.support.installation import install_command
 from scaler.support.text import one_line
+from scaler.support.values import dataclass
 
 
 class MetricError(Exception):
@@ -61,7 +62,7 @@ def clean(text: str) -> str:
     return one_line(text, _LONGEST)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Value:
     """A number with its time; None means now."""
 
@@ -71,7 +72,7 @@ class Value:
     """What the number was made of, such as the jobs of each queue."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Measurement:
     """A sample, and how it was made."""
 
@@ -81,7 +82,7 @@ class Measurement:
     parts: Mapping[str, float] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Fleet:
     """The servers of the stack, for sources that ask the cloud about them."""
 
@@ -102,7 +103,7 @@ class Fleet:
         return cls(owner.with_id(identity.id) if identity else owner, opener, coming=coming)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class MetricRead:
     """What a reader gets besides its source."""
 

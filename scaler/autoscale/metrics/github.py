@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -19,6 +19,7 @@ from scaler.autoscale.metrics import MetricError, MetricRead, Value
 from scaler.autoscale.metrics.at_once import at_once
 from scaler.autoscale.metrics.http import Answer, get, next_page, post, secret
 from scaler.model.autoscaling import GithubSource
+from scaler.support.values import dataclass
 
 _AT_ONCE = 8
 _PAGES = 20
@@ -84,7 +85,7 @@ def _fits(job: Mapping[str, Any], labels: Iterable[str]) -> bool:
 # Requests
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Page:
     """One page of a list, with its ETag."""
 
@@ -93,7 +94,7 @@ class _Page:
     link: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Kept:
     """The pages of one tick, for the next one."""
 
@@ -102,7 +103,7 @@ class _Kept:
     """By their address."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Api:
     """Reads lists of the API, each page only if it has changed since the last tick."""
 
@@ -183,7 +184,7 @@ def _require_budget(answer: Answer) -> None:
 # Credentials
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Token:
     text: str
     until: datetime

@@ -18,13 +18,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Self
 
 from scaler.autoscale.metrics import MetricError, MetricRead, Value
 from scaler.autoscale.metrics.php_values import unserialized
 from scaler.autoscale.metrics.redis_client import connected, server_time
 from scaler.model.autoscaling import HorizonSource
+from scaler.support.values import dataclass
 
 _SNAPSHOTS = 200
 """The newest snapshots that are read. Horizon keeps 24 for each queue if it is not configured otherwise."""
@@ -37,7 +37,7 @@ Answers = Mapping[tuple[str, str], Any]
 """By command and key."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Queue:
     """One queue, as found in Redis."""
 
@@ -46,7 +46,7 @@ class _Queue:
     """The mean run time of a job."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Layout:
     """The keys of an application, in all forms that they may have."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from urllib.parse import urljoin, urlsplit
 
 import requests
@@ -18,6 +17,7 @@ from scaler.model.autoscaling import HttpSource
 from scaler.support.environment import belongs_to_scaler
 from scaler.support.hosts import ALLOWED, allowed_hosts, host_of, is_clear_text
 from scaler.support.http import Session
+from scaler.support.values import dataclass
 
 _MOST_REDIRECTS = 5
 
@@ -25,7 +25,7 @@ _CREDENTIALS = {"Authorization", "PRIVATE-TOKEN"}
 """Headers that the sources send a token in."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Answer:
     """What a server answered."""
 

@@ -11,12 +11,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from scaler.autoscale.metrics import MetricError
 from scaler.autoscale.metrics.moments import PER_SECOND, seconds_since_1970
 from scaler.autoscale.metrics.redis_keys import moment_in
+from scaler.support.values import dataclass
 
 _MOST_READ = 10_000
 """Entries that are read one by one, where a key holds those of several queues. More of them count no more."""
@@ -28,7 +28,7 @@ _PAGE = 500
 """So many jobs are read at once, so that large ones do not fill the memory."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RedisQueue:
     """One queue, and what it is read with."""
 
@@ -43,7 +43,7 @@ Count = Callable[[RedisQueue], float]
 Oldest = Callable[[RedisQueue], float | None]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class System:
     """How to read the queues of one system."""
 

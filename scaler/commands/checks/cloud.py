@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
@@ -22,6 +21,7 @@ from scaler.output.words import format_count
 from scaler.planning.claims import describe_unclaimed
 from scaler.planning.template import Templates
 from scaler.support.clock import Clock, format_time
+from scaler.support.values import dataclass
 
 LOW_BUDGET = 100
 """With fewer requests left, a run may have to wait for the vendor's rate limit."""
@@ -32,7 +32,7 @@ _NO_SERVER = "0"
 LARGEST_SKEW = timedelta(seconds=30)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Subject:
     """What the checks of a cloud look at."""
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 from scaler.errors import ExitCode, ScalerError
+from scaler.support.values import dataclass
 
 
 class Level(StrEnum):
@@ -16,7 +16,7 @@ class Level(StrEnum):
     FAIL = "fail"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Finding:
     """One check and its result."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 from scaler.commands.checks.finding import Finding, Level
 from scaler.commands.context import Context
@@ -17,9 +16,10 @@ from scaler.planning.claims import Sorted, sort_out
 from scaler.planning.recognition import check_place
 from scaler.records.codec import read_outputs
 from scaler.records.state_file import stacks_without_spec
+from scaler.support.values import dataclass
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class KnownServers:
     """What is recorded of a stack: in its records, and in its backend where that is a folder."""
 

@@ -9,8 +9,7 @@ line before it. Checks that need more than the value itself read it from the val
 `SpecContext`.
 """
 
-from scaler.config.schema.generate import json_schema
 from scaler.config.schema.group import GroupSchema
 from scaler.config.schema.stack import SpecSchema
 
-__all__ = ["GroupSchema", "SpecSchema", "json_schema"]
+__all__ = ["GroupSchema", "SpecSchema"]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationInfo
 
+from scaler.support.values import dataclass
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True)
 class SpecContext:
     """The validation context: where the spec is, and what else it says."""
 
@@ -23,6 +24,8 @@ class SpecContext:
     """The sum of the groups' counts, of those that are numbers."""
     group: str = ""
     """The group that is being checked."""
+    monitoring: bool = False
+    """Whether it asks for DigitalOcean's monitoring agent."""
 
 
 Info = ValidationInfo[SpecContext]

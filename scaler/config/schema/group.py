@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, field_validator
 
-from scaler.config.schema.autoscale.block import AutoscaleSchema
+from scaler.config.schema.by_itself import ByItself
 from scaler.config.schema.context import Info, SpecContext
 from scaler.config.schema.fields import spec_key, strict_config
 from scaler.config.schema.functions import Function, ScaleDown
@@ -25,8 +25,18 @@ from scaler.model import PLACED_TOGETHER
 from scaler.model.ownership import RESERVED, is_host_name
 from scaler.support.durations import format_duration
 
+if TYPE_CHECKING:
+    from scaler.config.schema.autoscale.block import AutoscaleSchema
+
 HETZNER_ONLY = ("networks", "firewalls", "placement_group", "public_ipv4", "public_ipv6", "keep_paid")
 DIGITALOCEAN_ONLY = ("vpc", "monitoring", "ipv6")
+
+
+def autoscale_schema() -> type[AutoscaleSchema]:
+    """Return the schema of a group's `autoscale`, which is a third of all of it."""
+    from scaler.config.schema.autoscale.block import AutoscaleSchema
+
+    return AutoscaleSchema
 
 
 class GroupSchema(BaseModel):
@@ -112,7 +122,9 @@ class GroupSchema(BaseModel):
         default=RollSchema(),
         json_schema_extra={"default": {}},
     )
-    autoscale: AutoscaleSchema | None = spec_key("How the count follows the load; it needs max.", default=None)
+    autoscale: Annotated[Any, ByItself(autoscale_schema)] | None = spec_key(
+        "How the count follows the load; it needs max.", default=None
+    )
 
     @field_validator("max", mode="before")
     @classmethod
@@ -207,16 +219,9 @@ class GroupSchema(BaseModel):
 
     @field_validator("autoscale")
     @classmethod
-    def _bounded(cls, value: AutoscaleSchema | None, info: Info) -> AutoscaleSchema | None:
+    def _bounded(cls, value: object, info: Info) -> object:
         if value is not None and "max" in info.data and info.data["max"] is None:
             raise refusal("needs the group's max, so that no number of the load's is too large", "add max to the group")
-        for name, metric in value.metrics.items() if value else ():
-            if metric.cloud and info.context.cloud == "digitalocean" and not info.data.get("monitoring"):
-                raise refusal(
-                    "is measured of monitored droplets only",
-                    "add monitoring: true to the group",
-                    at=("metrics", name, "cloud"),
-                )
         return value
 
     @field_validator("protect")

@@ -10,7 +10,6 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    SkipValidation,
     ValidationError,
     ValidatorFunctionWrapHandler,
     WrapValidator,
@@ -18,6 +17,7 @@ from pydantic import (
 )
 
 from scaler.config.schema.budget import BudgetSchema
+from scaler.config.schema.by_itself import ByItself
 from scaler.config.schema.context import Info
 from scaler.config.schema.env_names import EnvNames
 from scaler.config.schema.fields import spec_key
@@ -114,7 +114,7 @@ class SpecSchema(BaseModel):
         json_schema_extra={"default": "7d"},
     )
     # Each group is validated by itself, since its checks need its name.
-    groups: Annotated[dict[GroupName, SkipValidation[GroupSchema]], Field(min_length=1)] = spec_key(
+    groups: Annotated[dict[GroupName, Annotated[Any, ByItself(lambda: GroupSchema)]], Field(min_length=1)] = spec_key(
         "The sets of interchangeable servers, by name; most stacks have one.",
         json_schema_extra={"propertyNames": {"pattern": f"^{HOST_LABEL.pattern}$"}},
     )

@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from scaler.clouds import Cloud, CloudError, GoneError, NameTakenError, NoCapacityError, QuotaError
 from scaler.model import Machine, MachineRequest, Permits
 from scaler.model.ownership import Owner
 from scaler.support.cancellation import cancelled_by
 from scaler.support.clock import Clock
+from scaler.support.values import dataclass
 
 _LOOKUP_DELAYS_S = (0.0, 0.5, 1.5, 3.0, 5.0, 10.0)
 """When to look for a machine whose create request was not answered: new droplets are missing from lists for seconds."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent import futures
-from dataclasses import dataclass
 from typing import Any
 
 import grpc
 
 from scaler.engine.plugin.peer import PeerCheck
+from scaler.support.values import dataclass
 
 MESSAGE_LIMIT = 400 * 1024 * 1024
 """As the SDK sets it: user data makes messages large, and an event has all inputs and outputs of a resource."""
@@ -28,7 +28,7 @@ class EngineService:
             context.abort(grpc.StatusCode.PERMISSION_DENIED, "only the engine that scaler started may call this")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Listening:
     """A service that is served until `stop`."""
 

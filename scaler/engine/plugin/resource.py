@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from scaler.model import Machine, MachineRequest
+from scaler.support.values import dataclass
 
 Properties = dict[str, Any]
 """A resource's inputs or outputs under the official plugin's names."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class ResourceType:
     """One official resource type: its token, its rules, and how it maps to a machine."""
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from scaler.support.values import dataclass
 
 GIB = 1024
 """MiB in a GiB: `memory` is in MiB."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Size:
     """A droplet size. `memory` is in MiB, `disk` in GiB, `transfer` in TB a month, prices in USD, net."""
 
@@ -22,7 +22,7 @@ class Size:
     price_hourly: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class BaseImage:
     """An operating system image of DigitalOcean's own. `min_disk` is in GiB."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from scaler.simulator.call import Call, Handler, Reply
@@ -32,6 +32,7 @@ from scaler.simulator.digitalocean.replies import (
 )
 from scaler.simulator.digitalocean.shapes import Json, Shapes, features, snapshot_regions, vpc_id
 from scaler.simulator.things import FOREVER, Thing
+from scaler.support.values import dataclass
 
 _OF_ONE = frozenset({"reboot", "rename", "resize", "rebuild", "restore", "password_reset"})
 """Actions of one droplet, not of all with a tag: godo's DropletActions has no `…ByTag` for them."""
@@ -326,7 +327,7 @@ def _leave_failed(call: Call, droplet: Thing, at: float) -> None:
 # Actions
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Work:
     """What an action does. Its effects come when it has ended, and not at all if it fails."""
 

@@ -6,8 +6,9 @@ Prices are the list prices of 2026-09 in EUR, net. An hour costs a month divided
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from decimal import Decimal
+
+from scaler.support.values import dataclass
 
 VAT = Decimal("0.19")
 HOURS_TO_CAP = 624
@@ -18,7 +19,7 @@ TRAFFIC = 21_990_232_555_520
 """Bytes per month that come with a server: 20 TB."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Location:
     """A place where servers stand."""
 
@@ -32,7 +33,7 @@ class Location:
     network_zone: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ServerType:
     """A size of server, and where it is sold."""
 
@@ -57,7 +58,7 @@ class ServerType:
         return (self.monthly / HOURS_TO_CAP).quantize(Decimal("0.0001"))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SystemImage:
     """An image that Hetzner provides."""
 

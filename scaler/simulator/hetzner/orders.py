@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
 
 from scaler.simulator.call import ApiError, Call, Reply
 from scaler.simulator.hetzner.actions import act
@@ -17,6 +16,7 @@ from scaler.simulator.hetzner.replies import invalid, labels_asked_for, missing,
 from scaler.simulator.hetzner.resources import find_placement
 from scaler.simulator.hetzner.shapes import Json
 from scaler.simulator.things import FOREVER, Thing
+from scaler.support.values import dataclass
 
 USER_DATA_BYTES = 32_768
 
@@ -24,7 +24,7 @@ STARTING_SHARE = 0.75
 """The part of a boot after which `create_server` is done and `start_server` goes on."""
 
 
-@dataclass(slots=True)
+@dataclass
 class _Order:
     """A create request that has been checked."""
 

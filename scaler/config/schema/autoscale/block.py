@@ -75,6 +75,16 @@ class AutoscaleSchema(BaseModel):
         "What a rule proposes whose metric is not to be believed.", default="hold"
     )
 
+    @field_validator("metrics")
+    @classmethod
+    def _monitored(cls, metrics: dict[str, MetricSchema], info: Info) -> dict[str, MetricSchema]:
+        for name, metric in metrics.items():
+            if metric.cloud and info.context.cloud == "digitalocean" and not info.context.monitoring:
+                raise refusal(
+                    "is measured of monitored droplets only", "add monitoring: true to the group", at=(name, "cloud")
+                )
+        return metrics
+
     @field_validator("rules")
     @classmethod
     def _known_metrics(cls, given: tuple[RuleSchema, ...] | None, info: Info) -> tuple[RuleSchema, ...]:
