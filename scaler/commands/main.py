@@ -27,7 +27,7 @@ from scaler.support.text import named, visible
 _LONGEST_USAGE = 2000
 """Characters of a usage error that are shown: it may quote an argument."""
 
-_OBJECTS_BETWEEN_COLLECTIONS = 20_000
+_OBJECTS_BETWEEN_COLLECTIONS = 100_000
 
 _LONG_WORD = re.compile(r"[^\s/'\"]{61,}")
 
