@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from scaler.clouds import BusyError, NameTakenError, NoCapacityError
 from scaler.converge.demand import Demand, Options
+from scaler.planning.absence import GRACE
 from tests.support.fakes import LOCATIONS, TYPES, Box, Killed, Setting, engine_failure, group, passing, spec
 
 FOREIGN = {"role": "database"}
@@ -50,6 +51,8 @@ def label_back_by_hand(setting: Setting, pick: int) -> None:
 
 
 def power_on_by_hand(setting: Setting, pick: int) -> None:
+    # A server that just came into service and boots again looks as it does in a list that lags: that takes a minute.
+    setting.clock.sleep(GRACE.total_seconds())
     off = [box for box in setting.cloud.boxes.values() if box.off]
     if off:
         off[pick % len(off)].off = False
