@@ -6,7 +6,6 @@ Its files are those of a folder (`backend.py`); the engine replaces each of them
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Self
 
@@ -15,9 +14,10 @@ from scaler.engine.checkpoint import Checkpoint, read_checkpoint
 from scaler.errors import ScalerError
 from scaler.records.store import PATIENCE, EngineFiles, open_engine_files
 from scaler.support.documents import parse_json, unzip
+from scaler.support.values import dataclass
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Read:
     """The checkpoint that was read last."""
 
