@@ -24,8 +24,9 @@ class Gate:
     changes_only: bool = False
     count: int = 0
     witness: Callable[[], object] | None = None
-    """Asked at each request; what it says is kept in `testimony`."""
-    testimony: list[object] = field(default_factory=list)
+    """Asked at each request."""
+    testimony: list[tuple[str, object]] = field(default_factory=list)
+    """The method of each request, and what the witness said."""
     arrival: Callable[[str, int], None] | None = None
     """Called at each request, before it is held or carried out, with its method and the port of its sender."""
     held: tuple[str, str] | None = None
@@ -54,7 +55,7 @@ class Gate:
             counts = not self.changes_only or scope["method"] != "GET"
             self.count += counts
             if self.witness:
-                self.testimony.append(self.witness())
+                self.testimony.append((scope["method"], self.witness()))
             if self.arrival:
                 self.arrival(scope["method"], scope["client"][1])
             held = counts and self.count == self.stop_at

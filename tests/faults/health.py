@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from tests.faults.kills import Kill, Point, Victim, points_of, strike
+from tests.faults.kills import Kill, Point, Victim, note_what_lasts, points_of_last, strike
 from tests.faults.stage import START, Operation, Scene, Theatre, demand
 from tests.support.project import VENDORS, Vendor, is_alive, wait_until
 
@@ -62,7 +62,9 @@ def health_kills(theatre: Theatre, only: str) -> Iterator[HealthKill]:
             continue
         with theatre.scene(vendor) as scene:
             _describe(scene)
-            points = list(points_of(scene, REPLACEMENT))
+            note_what_lasts(scene)
+            scene.reach(*REPLACEMENT.command)
+            points = list(points_of_last(scene))
         for point, victims in points:
             yield from (HealthKill(vendor, point, victim) for victim in victims)
 

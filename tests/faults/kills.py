@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -93,7 +94,7 @@ def points_of(scene: Scene, operation: Operation) -> Iterator[tuple[Point, tuple
     """Every point of the operation in this scene."""
     scene.gate.witness = lambda: _living_engine(scene)
     scene.reach(*operation.command)
-    engines, processes = list(scene.gate.testimony), [name for _, name in scene.project.engine_runs]
+    engines, processes = [engine for _, engine in scene.gate.testimony], [name for _, name in scene.project.engine_runs]
     scene.settle(operation.wanted)
     for number, engine in enumerate(engines, start=1):
         for moment in get_args(Moment):
@@ -103,6 +104,45 @@ def points_of(scene: Scene, operation: Operation) -> Iterator[tuple[Point, tuple
             yield EnginePoint(process, stage), VICTIMS
         for nth, stage in product(range(2, times + 1), STAGES[1:]):
             yield EnginePoint(process, stage, nth), VICTIMS
+
+
+def note_what_lasts(scene: Scene) -> None:
+    """Note at each request from now on what would outlast a kill, for `points_of_last`."""
+    scene.gate.testimony.clear()
+    scene.gate.witness = lambda: _durable(scene)
+
+
+def points_of_last(scene: Scene) -> Iterator[tuple[Point, tuple[Victim, ...]]]:
+    """Every change that the last run asked the cloud for, every stage of its engines, and its looks between.
+
+    Of several looks between which nothing was done that outlasts a kill, only the first is another point.
+    """
+    requests, processes = list(scene.gate.testimony), [name for _, name in scene.project.engine_runs]
+    changes = sum(method != "GET" for method, _ in requests)
+    for number, moment in product(range(1, changes + 1), get_args(Moment)):
+        yield RequestPoint(number, moment, changes_only=True), VICTIMS
+    for process, times in Counter(processes).items():
+        stages = STAGES if process in ("up", "refresh") else STAGES[:1]
+        for nth, stage in product(range(1, times + 1), stages):
+            # Only the first one can be held before it begins.
+            if nth == 1 or stage != "start":
+                yield EnginePoint(process, stage, nth), VICTIMS
+    seen: set[object] = set()
+    for number, (method, lasting) in enumerate(requests, start=1):
+        if method != "GET":
+            seen.clear()
+        elif lasting not in seen:
+            yield RequestPoint(number, "before"), ("scaler",)
+        seen.add(lasting)
+
+
+def _durable(scene: Scene) -> object:
+    """Return what a kill leaves: the files of the stack as they are, and the engine's."""
+    files = []
+    for path in scene.project.state_dir.rglob("*"):
+        with suppress(FileNotFoundError):
+            files.append((path, path.stat().st_ino, path.stat().st_mtime_ns))
+    return frozenset(files), len(scene.project.engine_runs)
 
 
 def kills(theatre: Theatre, only: str) -> Iterator[Kill]:

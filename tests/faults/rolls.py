@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any, Literal, get_args
 
-from tests.faults.gate import Moment
-from tests.faults.kills import STAGES, VICTIMS, EnginePoint, Kill, Point, RequestPoint, Victim, strike
+from tests.faults.kills import Kill, Point, Victim, note_what_lasts, points_of_last, strike
 from tests.faults.stage import START, Operation, Scene, Theatre, demand
 from tests.support.project import VENDORS, Vendor
 from tests.support.watching import Watched, watched
@@ -99,29 +98,14 @@ def roll_kills(theatre: Theatre, only: str) -> Iterator[RollKill]:
         with theatre.scene(vendor) as scene:
             _prepare(scene, way)
             for tick in range(1, _MOST_TICKS):
+                note_what_lasts(scene)
                 (_tick if way is TICKS else _finish)(scene, way)
-                for point, victims in _points(scene):
+                for point, victims in points_of_last(scene):
                     for victim, then in product(victims, get_args(Next)):
                         yield RollKill(vendor, way, point, victim, then, tick)
                 if _record(scene).get("state") == "done":
                     break
                 _forget_past(scene)
-
-
-def _points(scene: Scene) -> Iterator[tuple[Point, tuple[Victim, ...]]]:
-    """Every change that the last run asked the cloud for, every stage of its engines, and its looks between."""
-    requests, processes = scene.project.requests(), [name for _, name in scene.project.engine_runs]
-    changes = sum(request.method != "GET" for request in requests)
-    for number, moment in product(range(1, changes + 1), get_args(Moment)):
-        yield RequestPoint(number, moment, changes_only=True), VICTIMS
-    for process, times in Counter(processes).items():
-        stages = STAGES if process in ("up", "refresh") else STAGES[:1]
-        for nth, stage in product(range(1, times + 1), stages):
-            # Only the first one can be held before it begins.
-            if nth == 1 or stage != "start":
-                yield EnginePoint(process, stage, nth), VICTIMS
-    for number in range(1, len(requests) + 1):
-        yield RequestPoint(number, "before"), ("scaler",)
 
 
 def _prepare(scene: Scene, way: Operation) -> str:
