@@ -38,7 +38,7 @@ _LOOK_S = 0.02
 """Between two looks at checks that go on."""
 
 Check = Callable[[Readiness, Server], str | None]
-"""Return None if the server passes, else what is wrong; `Unreachable` if nothing came back from it."""
+"""Return None if the server passes, else what is wrong; `Unreachable` if that tells nothing of the server."""
 
 Boot: TypeAlias = tuple[str, str | None, datetime]
 """A boot of a server: its name, its cloud id, and when it entered its status."""
@@ -47,8 +47,12 @@ _GATEWAY_TROUBLE = (502, 503, 504)
 """The answers of a proxy that does not reach the server."""
 
 
+_TELLS_NOTHING = (124, 126, 127, 255)
+"""How commands end that found out nothing: of `timeout`, of a shell without the program, and of `ssh`."""
+
+
 class Unreachable(str):
-    """What is wrong with a server that cannot be reached from here: this may be the trouble of this machine."""
+    """Why a check tells nothing of a server: that may be the trouble of this machine, or of the check."""
 
     __slots__ = ()
 
@@ -67,8 +71,7 @@ class RunningCheck:
         try:
             self.problem = _cleaned(check(how, server))
         except Exception as error:
-            # A check that raises has failed, whoever wrote it.
-            self.problem = one_line(f"{type(error).__name__}: {error}", LONGEST)
+            self.problem = Unreachable(one_line(f"{type(error).__name__}: {error}", LONGEST))
         self.done = True
 
     @property
@@ -300,24 +303,28 @@ def _command_check(folder: Path, environ: CommandEnvironment | None) -> Check:
         try:
             process = CommandProcess(words, folder, environ=environ)
         except (OSError, ValueError) as error:
-            # That says nothing about the server.
             return Unreachable(f"{how.command[0]} {cannot_be_run(error)}")
         problem = process.finish(CHECK_WITHIN_S)
-        return f"{how.command[0]} {problem}" if problem else None
+        if not problem:
+            return None
+        code = process.ended()
+        # A negative one was killed, by us when its time was up.
+        tells = code is not None and code >= 0 and code not in _TELLS_NOTHING
+        return (str if tells else Unreachable)(f"{how.command[0]} {problem}")
 
     return check
 
 
 def _check_function(how: Readiness, server: Server) -> str | None:
     if how.function is None:
-        return "there is no function to ask"
+        return Unreachable("there is no function to ask")
     try:
         answer = how.function(server)
     except ExtensionError as error:
-        return f"{how.function}: {error.why}"
+        return Unreachable(f"{how.function}: {error.why}")
     if answer is None or (answer and isinstance(answer, str)):
         return answer
-    return f"{how.function} answered {named(repr(answer))}, not None or what is wrong"
+    return Unreachable(f"{how.function} answered {named(repr(answer))}, not None or what is wrong")
 
 
 def fill_in(text: str, server: Server, *, bracketed: bool = False) -> str:

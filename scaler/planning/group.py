@@ -222,7 +222,7 @@ def _choose(facts: Facts, group: Group | None, members: Members, wanted: int) ->
     here = ChoiceFacts(
         now=facts.world.at,
         wanted=wanted,
-        supply=len(members.by_role[Role.SUPPLY]),
+        supply=members.by_role[Role.SUPPLY],
         replacements=[each for each in advice.replacements if group and each.group == group.name],
         leaving={server.id or "" for server in members.by_role[Role.LEAVING]},
         staying=members.staying,

@@ -1,8 +1,8 @@
 """What health checks mean: who is unhealthy, who is replaced now, and who is held back. Pure.
 
-A check can be wrong about all servers, so no more than `at_most` of a group are replaced within an hour, and none
-where nothing can be reached from here. One that is held back keeps its place; whoever may go does so when
-its successor is ready.
+A check can be wrong about all servers. So no more than `at_most` of a group are replaced within an hour, only one where
+none of them passes, and none where nothing can be reached from here. One that is held back keeps its place; whoever
+may go does so when its successor is ready.
 """
 
 from __future__ import annotations
@@ -114,8 +114,22 @@ def doubtful(spec: Spec, world: World) -> frozenset[str]:
         if group.healthy is None:
             continue
         unhealthy = sorted((server for server in members if server.unhealthy), key=lambda server: server.since)
-        found |= {server.name for server in unhealthy[group.healthy.most(len(members)) :]}
+        most = _most(group.healthy, len(members), any(map(_passes, members)))
+        found |= {server.name for server in unhealthy[most:]}
     return frozenset(found)
+
+
+def _most(policy: HealthPolicy, count: int, any_passes: bool) -> int:
+    """Return how many of `count` servers may be replaced within an hour.
+
+    Where none passes, the check or what all of them need is likely to be the trouble: the successor of one tells.
+    """
+    return policy.most(count) if any_passes else 1
+
+
+def _passes(server: Server) -> bool:
+    """Return whether a server passed its last check; a new one that was not checked yet proves nothing."""
+    return server.running and server.health is not None and server.health.failures == 0
 
 
 # ---------------------------------------------------------------------------------------------
@@ -147,8 +161,8 @@ class ChoiceFacts:
 
     now: datetime
     wanted: int
-    supply: int
-    """How many other servers count."""
+    supply: Sequence[Server]
+    """The other servers that count."""
     replacements: Sequence[Replacement] = ()
     leaving: Collection[str] = ()
     """Ids of the group's servers that are on their way out."""
@@ -168,7 +182,7 @@ def choose(group: Group | None, unhealthy: Iterable[Server], here: ChoiceFacts) 
         return Choice(held=tuple(ranked), why="the spec does not say any more how to check it")
     held = {server.name: "protected, or its drain failed" for server in ranked if server.name in here.staying}
     held |= _beyond_share(group.healthy, [server for server in ranked if server.name not in held], begun, here)
-    successors = max(0, here.supply + len(ranked) - here.wanted)
+    successors = max(0, len(here.supply) + len(ranked) - here.wanted)
     held |= _beyond_room([server for server in ranked if server.name not in held], successors, here)
     going = tuple(server for server in ranked if server.name not in held)
     return Choice(
@@ -183,11 +197,15 @@ def _beyond_share(
     policy: HealthPolicy, able: Sequence[Server], begun: Collection[str], here: ChoiceFacts
 ) -> dict[str, str]:
     """Return the servers whose replacement `at_most` does not allow now, each with the reason."""
-    most = policy.most(here.wanted)
+    any_passes = any(map(_passes, here.supply))
+    most = _most(policy, here.wanted, any_passes)
     there = {*here.leaving, *(server.id or "" for server in able)}
     used = len(counting(here.replacements, here.now, there))
     new = [server.name for server in able if server.id not in begun]
-    why = f"healthy.at_most allows {most} of {here.wanted} within an hour, since {_MAY_BE_WRONG}"
+    rule = f"healthy.at_most allows {most} of {here.wanted}"
+    if not any_passes:
+        rule = f"while no server of the group passes, only {most} goes"
+    why = f"{rule} within an hour, since {_MAY_BE_WRONG}"
     return dict.fromkeys(new[max(0, most - used) :], why)
 
 

@@ -13,9 +13,6 @@ Probe = Callable[[Readiness, Sequence[Server]], Mapping[str, CheckResult]]
 
 UNREACHABLE = "cannot be reached from here, and no other server of its group can: it is not replaced for that"
 
-_CAN_TELL = ("tcp", "http")
-"""The kinds of checks that distinguish a server that answers badly from one that cannot be reached."""
-
 _WAITED_FOR = (Status.STARTING, Status.REBOOTING)
 _CHECKED = (*_WAITED_FOR, Status.RUNNING)
 
@@ -50,7 +47,7 @@ def excuse(
     undecided: set[str] = set()
     for name in sorted({server.group for server in waited_for} & spec.groups.keys()):
         how = spec.groups[name].ready
-        if how.kind not in _CAN_TELL:
+        if how.kind == "none":
             continue
         members = [server for server in running.values() if server.group == name and not server.set_aside]
         asked = [server for server in members if server.status in _CHECKED]

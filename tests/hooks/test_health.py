@@ -59,11 +59,35 @@ def test_checks_run_side_by_side_and_never_longer_than_one_may(tmp_path: Path) -
 
 
 @pytest.mark.server
-def test_a_command_that_does_not_end_is_killed_and_has_failed(tmp_path: Path) -> None:
-    program = script(tmp_path, "slow.sh", "sleep 60")
-    one = server()
-    found = HealthChecker(tmp_path).check([(Readiness(kind="command", command=(program,)), one)])
-    assert found[one.name] == CheckReport(CheckResult.FAILED, f"{program} did not end within 5s")
+def test_a_command_that_cannot_tell_gives_no_answer(tmp_path: Path) -> None:
+    """It hangs, was killed, lacks its program, or ends as `ssh` and `timeout` do where they do not get through."""
+    bodies = [
+        "sleep 60",
+        "kill -9 $$",
+        "exec no-such-program",
+        "exit 124",
+        "exit 126",
+        "exit 255",
+        "exit 1",
+        "exit 254",
+    ]
+    programs = [script(tmp_path, f"check-{number}.sh", body) for number, body in enumerate(bodies)]
+    asked = [
+        (Readiness(kind="command", command=(program,)), one)
+        for program, one in zip(programs, servers(len(programs)), strict=True)
+    ]
+    found = HealthChecker(tmp_path).check(asked)
+    results = [found[one.name].result for _, one in asked]
+    assert results == [CheckResult.NO_ANSWER] * 6 + [CheckResult.FAILED] * 2
+    assert found["prod-worker-1"].problem == f"{programs[0]} did not end within 5s"
+
+
+def test_a_check_that_breaks_gives_no_answer(tmp_path: Path) -> None:
+    def check(how: Readiness, one: Server) -> str | None:
+        raise LookupError("no such table")
+
+    found = HealthChecker(tmp_path, {"tcp": check}).check([(Readiness(kind="tcp"), server())])
+    assert found == {"prod-worker-1": CheckReport(CheckResult.NO_ANSWER, "LookupError: no such table")}
 
 
 def test_nothing_to_check_takes_no_thread(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from scaler.model import (
 )
 from scaler.model.lifecycle import SUPPLY, Phase, Status
 from scaler.planning.advice import Advice
-from scaler.planning.health import counting, due, judge
+from scaler.planning.health import counting, doubtful, due, judge
 from scaler.planning.plan import plan
 from tests.planning.test_plan import carried_out
 from tests.support.fakes import START, group, spec
@@ -115,13 +115,33 @@ def test_replacements_count_for_an_hour_and_as_long_as_the_server_is_there() -> 
 
 
 def test_the_longest_unhealthy_goes_first_and_one_that_was_chosen_before_goes_on() -> None:
-    here = world(ONE, *numbered(*[Status.UNHEALTHY] * 4))
-    here = aged(here, 3, since=START - MINUTE)
-    made = plan(spec(group(healthy=replace(POLICY, at_most=25))), here, {"worker": 4})
+    here = world(ONE, *numbered(*[Status.UNHEALTHY] * 4, Status.RUNNING))
+    here = aged(aged(here, 3, since=START - MINUTE), 5, health=Health(checked=START))
+    made = plan(spec(group(healthy=replace(POLICY, at_most=25))), here, {"worker": 5})
     assert made.replaced == (name(3),)
     begun = (Replacement(server=name(2), id=f"id-{name(2)}", group="worker", since=START - MINUTE),)
-    made = plan(ONE, here, {"worker": 4}, Advice(replacements=begun))
+    made = plan(ONE, here, {"worker": 5}, Advice(replacements=begun))
     assert made.replaced == (name(2), name(3))
+
+
+@pytest.mark.parametrize(
+    ("health", "goes"),
+    [
+        (Health(checked=START), (name(1), name(2))),
+        (Health(checked=START, failures=1, problem="HTTP 500"), (name(1),)),
+        (None, (name(1),)),
+    ],
+    ids=["passes", "has failed", "not checked yet"],
+)
+def test_where_none_passes_one_goes_to_tell_whether_a_new_one_does(health: Health | None, goes: tuple[str]) -> None:
+    here = aged(world(ONE, *numbered(*[Status.UNHEALTHY] * 3, Status.RUNNING)), 4, health=health)
+    made = plan(ONE, here, {"worker": 4})
+    assert made.replaced == goes
+    assert set(made.held["worker"].servers) == {name(1), name(2), name(3)} - set(goes)
+    assert doubtful(ONE, here) == {name(1), name(2), name(3)} - set(goes), "they keep their label"
+    # Once one has gone for that, none follows while all fail.
+    begun = (Replacement(server=name(9), id="id-9", group="worker", since=START - MINUTE),)
+    assert plan(ONE, here, {"worker": 4}, Advice(replacements=begun)).replaced == goes[:-1]
 
 
 def test_when_fewer_are_wanted_the_unhealthy_go_and_nothing_is_bought() -> None:
@@ -177,6 +197,18 @@ class Fleet:
     def healthy(self) -> set[str]:
         return {each for each, one in self.here.servers.items() if one.status is Status.RUNNING}
 
+    def recent(self) -> int:
+        """How many replacements were begun within the last hour."""
+        return sum(self.here.at - each.since < timedelta(hours=1) for each in self.all_begun)
+
+    def check(self) -> None:
+        """Have the health of all that run checked."""
+        servers = {
+            each: replace(one, health=Health(checked=self.here.at)) if one.running else one
+            for each, one in self.here.servers.items()
+        }
+        self.here = replace(self.here, servers=servers)
+
     def settle(self) -> None:
         """Let all that is on its way arrive."""
         servers = {
@@ -184,6 +216,7 @@ class Fleet:
             for each, one in self.here.servers.items()
         }
         self.here = replace(self.here, servers=servers)
+        self.check()
 
     def pass_time(self, draw: st.DrawFn) -> None:
         """Let time pass, in which each server does as it likes."""
@@ -198,6 +231,7 @@ class Fleet:
             servers[each] = replace(one, status=draw(st.sampled_from(ends)))
         at = self.here.at + draw(st.integers(0, 40)) * MINUTE
         self.here = replace(self.here, at=at, servers=servers)
+        self.check()
 
 
 @st.composite
@@ -209,7 +243,9 @@ def fleets(draw: st.DrawFn) -> Fleet:
     policy = replace(POLICY, at_most=draw(st.sampled_from([1, 25, 50, 100])))
     limit = draw(st.none() | st.integers(max(wanted, len(statuses)), 14))
     made_for = spec(group(healthy=policy), limit=limit)
-    return Fleet(made_for, world(made_for, *numbered(*statuses)), wanted)
+    fleet = Fleet(made_for, world(made_for, *numbered(*statuses)), wanted)
+    fleet.check()
+    return fleet
 
 
 @pytest.mark.acceptance("T11")
@@ -223,8 +259,9 @@ def test_never_more_than_the_share_in_an_hour_never_fewer_in_place_never_above_t
     most = policy.most(fleet.wanted)
     for _ in range(8):
         fleet.unchecked = {"worker": "unreachable"} if data.draw(st.integers(0, 5)) == 0 else {}
-        made = fleet.plan()
+        made, earlier = fleet.plan(), fleet.recent()
         fleet.begin(made)
+        assert fleet.healthy() or fleet.recent() <= max(1, earlier), "while none passes, one goes to tell"
         for phase in made.phases[:1]:
             before, healthy, there = fleet.serving(), fleet.healthy(), set(fleet.here.servers)
             fleet.carry_out(phase)
@@ -238,8 +275,7 @@ def test_never_more_than_the_share_in_an_hour_never_fewer_in_place_never_above_t
                 assert bought == []
             if fleet.spec.limit is not None:
                 assert len(fleet.here.machines) <= fleet.spec.limit, (made, there)
-        recent = [each for each in fleet.all_begun if fleet.here.at - each.since < timedelta(hours=1)]
-        assert len(recent) <= most, made
+        assert fleet.recent() <= most, made
         fleet.pass_time(data.draw)  # type: ignore[arg-type]
 
 

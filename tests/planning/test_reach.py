@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Literal
 
 import pytest
 
@@ -82,9 +81,8 @@ def test_what_does_not_boot_or_is_leaving_is_not_probed() -> None:
     assert judged(servers[0], aside, late=["prod-worker-1"]) == (unreachable("prod-worker-1"), ["prod-worker-1"])
 
 
-@pytest.mark.parametrize("kind", ["none", "command", "function"])
-def test_checks_that_cannot_tell_excuse_nobody(kind: Literal["none", "command", "function"]) -> None:
-    here = spec(group(ready=Readiness(kind=kind)))
+def test_without_a_check_nobody_is_asked_and_nobody_excused() -> None:
+    here = spec(group(ready=Readiness(kind="none")))
     there = world(here, *numbered(Status.STARTING))
 
     def probe(how: Readiness, checked: Sequence[Server]) -> Mapping[str, CheckResult]:
