@@ -13,13 +13,13 @@ from scaler.converge.drains import forget_ended
 from scaler.converge.knowledge import Knowledge
 from scaler.converge.make_plan import shortages
 from scaler.converge.ports import Ports
-from scaler.converge.record import give_up_waiting, record, save
+from scaler.converge.record import record, save
 from scaler.converge.report import result_of
 from scaler.converge.rolls import failures_of
 from scaler.converge.rounds import Ended, confirm_round
 from scaler.converge.service import put_right, put_right_at_last
 from scaler.converge.standing import Standing
-from scaler.converge.time_up import are_only_late, say_it
+from scaler.converge.time_up import are_only_late, say_it, say_why_late
 from scaler.errors import ScalerError
 from scaler.model import Action, Outcome, Result, Server, Spec, StepResult
 from scaler.model.lifecycle import Phase, Status
@@ -59,7 +59,7 @@ def label(request: Request, standing: Standing, ports: Ports) -> Standing:
 def settle(request: Request, ended: Ended, ports: Ports) -> Standing:
     """Record what is there when the rounds have ended, in the stack and in the state file."""
     standing = ended.standing
-    standing = replace(standing, knowledge=give_up_waiting(standing.knowledge, ended.late, ports))
+    say_why_late(standing.knowledge, ended.late, ports)
     # Before the record step, whose outputs tell of it; one that it sees get ready is labelled after it.
     standing = replace(standing, knowledge=put_right(standing.knowledge, ports).knowledge)
     standing = _record(request, standing, ports)
@@ -105,9 +105,7 @@ def _confirm_anew(request: Request, standing: Standing, ports: Ports) -> Standin
         return replace(standing, journal=standing.journal.fail(error))
     if confirmed.error:
         return replace(standing, journal=standing.journal.fail(confirmed.error))
-    return _record(
-        request, replace(standing, knowledge=give_up_waiting(standing.knowledge, confirmed.late, ports)), ports
-    )
+    return _record(request, standing, ports)
 
 
 def _record(request: Request, standing: Standing, ports: Ports) -> Standing:

@@ -25,9 +25,9 @@ from scaler.converge.reboots import (
     spare_the_rest,
     without_concluded,
 )
-from scaler.converge.record import give_up_waiting, record, save
+from scaler.converge.record import record, save
 from scaler.converge.service import put_right, put_right_at_last
-from scaler.converge.time_up import are_only_late, in_time, say_it
+from scaler.converge.time_up import are_only_late, in_time, say_it, say_why_late
 from scaler.errors import UsageError
 from scaler.model import Action, GroupReport, Outcome, Result, Server, Spec, Step, StepReport, StepResult
 from scaler.model.lifecycle import Status
@@ -249,7 +249,7 @@ def _reboot(operation: _Operation, servers: Sequence[Server], ports: Ports, *, a
 
 
 def _wait(operation: _Operation, ports: Ports) -> _Operation:
-    """Wait until nothing is on its way any more; what still is then counts as hanging."""
+    """Wait until nothing is on its way any more, or the time is up."""
     refused: list[Exception] = []
     spared: dict[str, Exception] = {}
 
@@ -271,7 +271,8 @@ def _wait(operation: _Operation, ports: Ports) -> _Operation:
     if confirmed.error:
         raise confirmed.error
     knowledge, unlabelled = put_right_at_last(confirmed.knowledge, ports, patient=True)
-    knowledge = give_up_waiting(without_concluded(knowledge), confirmed.late, ports)
+    say_why_late(knowledge, confirmed.late, ports)
+    knowledge = without_concluded(knowledge)
     failed = knowledge.not_rebooted
     return replace(
         operation,

@@ -1,13 +1,18 @@
-"""What it means when a run's time, `--timeout`, is up: trouble that passes is none, since the next run goes on."""
+"""What it means when a run's time, `--timeout`, is up: trouble that passes is none, since the next run goes on.
+
+Nor is a server that is not ready by then: it has a deadline of its own, and the next run waits for that.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 from scaler.clouds import PASSING, BusyError, RateLimitedError
+from scaler.converge.knowledge import Knowledge
 from scaler.converge.ports import Ports
 from scaler.errors import LockedError, TimeUpError
+from scaler.planning.reach import UNREACHABLE
 
 T = TypeVar("T")
 
@@ -48,3 +53,16 @@ def say_it(ports: Ports) -> None:
     """Say that the time is up, if it is, and how to go on."""
     if ports.limit.is_over:
         ports.progress.warn(f"the time is up ({ports.limit}). {fix(ports)}")
+
+
+def say_why_late(knowledge: Knowledge, late: Sequence[str], ports: Ports) -> None:
+    """Say why servers are not ready yet: which cannot be reached, and what a check found; one stands for all."""
+    servers = (knowledge.world.servers[name] for name in late if name in knowledge.world.servers)
+    troubles = [(server.name, trouble) for server in servers if (trouble := ports.readiness.trouble(server))]
+    if troubles:
+        name, trouble = troubles[0]
+        others = f" and {len(troubles) - 1} more" if troubles[1:] else ""
+        ports.progress.warn(f"not ready yet: {name}{others} ({trouble})")
+    for line in knowledge.world.drift:
+        if line.endswith(UNREACHABLE):
+            ports.progress.warn(line)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 import pytest
 
-from scaler.converge.demand import Options
 from scaler.converge.operate import look, refresh
 from scaler.errors import LockedError, StateError
 from scaler.model import Action, Outcome
@@ -71,17 +68,6 @@ def test_what_the_record_step_sees_on_its_way_is_waited_for() -> None:
     assert (result.outcome, len(setting.ready)) == (Outcome.CONVERGED, 3)
     assert {server.status for server in result.servers} == {Status.RUNNING}
     assert setting.is_in_order()
-
-
-def test_a_hanging_server_stays_so_when_the_record_step_failed() -> None:
-    setting = Setting()
-    setting.cloud.hang = 1
-    setting.stack.record_errors.append(engine_failure())
-    setting.ensure(1, options=Options(timeout=timedelta(seconds=30)))
-    assert status(setting, "prod-worker-1") is Status.HANGING
-    again = setting.ensure(1, options=Options(apply=False))
-    assert again.groups["worker"].before == 0
-    assert ("delete", "prod-worker-1") in taken(again)
 
 
 def test_records_that_cannot_be_written_stop_the_run_before_it_acts() -> None:

@@ -141,7 +141,7 @@ def test_servers_that_cannot_be_reached_from_here(project: Project) -> None:
         for timeout in ("15s", "2s"):
             ran = project.ensure("2", "--timeout", timeout, code=4)
             assert ran.named("starting") == {"demo-worker-1", "demo-worker-2"}
-            assert "demo-worker-1 cannot be reached from here" in ran.stderr
+            assert f"demo-worker-1 ({project.machines['demo-worker-1']}) cannot be reached from here" in ran.stderr
     two = project.machines
     assert len(project.asked_for) == len(two) == 2
     assert len([request for request in project.changes if request.method == "DELETE"]) == 0
