@@ -96,7 +96,7 @@ night: engine google ## everything on an unpleasant cloud, for a night: counts, 
 	$(BIN)/python tests/faults/hostile.py
 	$(BIN)/python tests/faults --profile hostile --most 200
 	for cloud in hetzner digitalocean; do $(BIN)/python tests/faults/soak.py --profile hostile --operations 300 --cloud $$cloud; done
-	SCALER_TEST_CLOUDS=both SCALER_TEST_PROFILE=hostile $(BIN)/python -m pytest tests/e2e $(ARGS)
+	SCALER_TEST_COLD=1 SCALER_TEST_CLOUDS=both SCALER_TEST_PROFILE=hostile $(BIN)/python -m pytest tests/e2e $(ARGS)
 	SCALER_TEST_RUNS=20 $(BIN)/python -m pytest tests/e2e/test_shared_records.py -k many_machines
 	SCALER_TEST_INSTALLERS=1 $(BIN)/python -m pytest tests/packaging/test_first_screen.py
 

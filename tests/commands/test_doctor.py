@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -14,7 +12,6 @@ from typing import ClassVar
 
 import pytest
 
-import scaler
 from scaler.commands.checks.backend import require_writable
 from scaler.commands.checks.commands import check_commands
 from scaler.commands.checks.finding import Finding, Level
@@ -28,12 +25,11 @@ from scaler.model.ownership import Owner
 from scaler.records.state import State
 from scaler.records.state_file import StateFile
 from scaler.simulator import EmbeddedCloud
-from tests.support import servers
+from tests.support import launcher, servers
 from tests.support.http_stub import Stub, reply
 
 pytestmark = pytest.mark.server
 
-ROOT = str(Path(scaler.__file__).parent.parent)
 TOKEN = "0123456789abcdef" * 4
 NOW = datetime(2026, 11, 24, 22, 10, tzinfo=UTC)
 SPEC = """
@@ -56,8 +52,7 @@ def environ(tmp_path: Path) -> dict[str, str]:
     engine = tmp_path / "pulumi"
     engine.write_text("#!/bin/sh\necho v3.274.1\n")
     engine.chmod(0o755)
-    kept = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": ROOT}
-    return {**kept, "SCALER_ENGINE": str(engine), "HCLOUD_TOKEN": TOKEN}
+    return {**launcher.ENVIRON, "HOME": str(tmp_path), "SCALER_ENGINE": str(engine), "HCLOUD_TOKEN": TOKEN}
 
 
 @pytest.fixture
@@ -71,8 +66,7 @@ def project(tmp_path: Path, cloud: EmbeddedCloud) -> Path:
 
 def doctor(project: Path, environ: dict[str, str], *arguments: str) -> tuple[int, dict[str, dict[str, str]]]:
     """The exit code, and the findings by check."""
-    command = [sys.executable, "-m", "scaler", "-C", str(project), "doctor", "-o", "json", *arguments]
-    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False, timeout=60)
+    done = launcher.run(("doctor", "-o", "json", *arguments), cwd=project, env=environ)
     assert TOKEN not in done.stdout + done.stderr
     findings = json.loads(done.stdout)["checks"]
     return done.returncode, {finding["check"]: finding for finding in findings}
@@ -188,8 +182,7 @@ def test_the_cloud_measures_the_servers_with_the_stacks_id_only(
         cloud.world.set_cpu("hetzner", made.id, share)
         if known == "1d1d1d1d":
             record(project, "prod", cloud.hetzner_endpoint, str(made.id))
-    command = [sys.executable, "-m", "scaler", "-C", str(project), "metrics", "-o", "json"]
-    shown = subprocess.run(command, env=environ, capture_output=True, text=True, check=False, timeout=60)
+    shown = launcher.run(("metrics", "-o", "json"), cwd=project, env=environ)
     (line,) = json.loads(shown.stdout)["metrics"]
     assert line["value"] == pytest.approx(20, abs=3), shown.stdout
 
@@ -207,12 +200,10 @@ def test_a_stack_without_a_spec_is_named(project: Path, environ: dict[str, str],
     _, findings = doctor(project, environ)
     assert findings["stack older"]["message"] == "older has 2 servers in its records and no spec stacks/older.yaml"
     assert "stack empty" not in findings
-    command = [sys.executable, "-m", "scaler", "-C", str(project), "status"]
-    shown = subprocess.run(command, env=environ, capture_output=True, text=True, check=True, timeout=60).stdout
-    assert "! older has 2 servers in its records" in shown
+    shown = launcher.run(("status",), cwd=project, env=environ)
+    assert "! older has 2 servers in its records" in shown.stdout
     # Its first run says it too: it may be the older one with another name.
-    command = [*command[:-1], "status", "--refresh"]
-    ran = subprocess.run(command, env=environ, capture_output=True, text=True, check=True, timeout=60)
+    ran = launcher.run(("status", "--refresh"), cwd=project, env=environ)
     assert "if it was renamed, prod is a second fleet" in ran.stderr
 
 

@@ -5,14 +5,13 @@ It listens on this machine, and is named as 0.0.0.0, which is not one of the add
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.commands import forked_commands
+from tests.support import launcher
 from tests.support.listener import Listener, listening
 
 pytestmark = pytest.mark.server
@@ -63,14 +62,8 @@ URLS = {
 }
 
 
-@dataclass(frozen=True)
-class Folder:
-    folder: Path
-
-    @property
-    def environ(self) -> Mapping[str, str]:
-        kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
-        return {**kept, "HOME": str(self.folder), **CREDENTIALS}
+def run(folder: Path, *command: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    return launcher.run(command, cwd=folder, env={**launcher.ENVIRON, "HOME": str(folder), **CREDENTIALS, **environ})
 
 
 def make_project(folder: Path, backend: str) -> None:
@@ -85,14 +78,13 @@ def make_project(folder: Path, backend: str) -> None:
 
 def test_no_command_connects_to_a_host_that_only_the_project_names(tmp_path: Path, listener: Listener) -> None:
     (tmp_path / "stacks").mkdir()
-    with forked_commands(Folder(tmp_path), {}) as run:
-        for kind, url in URLS.items():
-            make_project(tmp_path, url.format(port=listener.port))
-            for command in COMMANDS:
-                ran = run(*command)
-                assert ran.code, (kind, command, ran.stdout)
-                assert "state backend" in ran.stdout + ran.stderr or "its backend" in ran.stderr, (kind, command, ran)
-                assert listener.connections == 0, (kind, command)
+    for kind, url in URLS.items():
+        make_project(tmp_path, url.format(port=listener.port))
+        for command in COMMANDS:
+            ran = run(tmp_path, *command)
+            assert ran.returncode, (kind, command, ran.stdout)
+            assert "state backend" in ran.stdout + ran.stderr or "its backend" in ran.stderr, (kind, command, ran)
+            assert listener.connections == 0, (kind, command)
 
 
 @pytest.mark.parametrize("kind", ["s3 endpoint", "azblob domain", "postgres"])
@@ -100,6 +92,5 @@ def test_it_connects_if_the_environment_names_the_host(tmp_path: Path, listener:
     """So the listener would have seen the others."""
     (tmp_path / "stacks").mkdir()
     make_project(tmp_path, "file://states")
-    with forked_commands(Folder(tmp_path), {"PULUMI_BACKEND_URL": URLS[kind].format(port=listener.port)}) as run:
-        run("status")
+    run(tmp_path, "status", PULUMI_BACKEND_URL=URLS[kind].format(port=listener.port))
     assert listener.connections > 0

@@ -13,7 +13,6 @@ import pytest
 from scaler.commands.cli import COMMANDS
 from scaler.simulator import EmbeddedCloud
 from tests.support.accounts import one_endpoint
-from tests.support.commands import forked_commands
 from tests.support.foreign import VOLUME, add_foreign_volume
 from tests.support.project import HETZNER, TOKEN, Project, finish, wait_until
 
@@ -154,21 +153,20 @@ def test_no_command_acts_in_another_world(shared_endpoint: Project, others: Embe
         before = recorded(project)
         urls = {"ours": project.environ[project.vendor.endpoint], "others": project.vendor.endpoint_of(others)}
         places = {key: re.escape(url) for key, url in urls.items()}
-        with forked_commands(project, environ) as run:
-            for command in OPENING:
-                if (name, command[0]) == ("project", "adopt"):
-                    # All servers are seen there: it would record the new name, and is right to.
-                    continue
-                ran = run(*command, "-o", "json")
-                told = f"{name}: {command}: {ran}"
-                is_plan = (name, command[0]) == ("project", "apply")
-                expected = A_PLAN_OF_ANOTHER_PROJECT if is_plan else wrong
-                assert ran.code == (64 if is_plan else 3), told
-                assert ran.error["code"] == expected.code, told
-                said = " ".join(map(str, ran.error.values()))
-                assert re.search(expected.says.format(**places), said), told
-                assert any(way in said for way in expected.ways), told
-                assert recorded(project) == before, told
+        for command in OPENING:
+            if (name, command[0]) == ("project", "adopt"):
+                # All servers are seen there: it would record the new name, and is right to.
+                continue
+            ran = finish(project.start(*command, "-o", "json", environ=environ))
+            told = f"{name}: {command}: {ran}"
+            is_plan = (name, command[0]) == ("project", "apply")
+            expected = A_PLAN_OF_ANOTHER_PROJECT if is_plan else wrong
+            assert ran.code == (64 if is_plan else 3), told
+            assert ran.error["code"] == expected.code, told
+            said = " ".join(map(str, ran.error.values()))
+            assert re.search(expected.says.format(**places), said), told
+            assert any(way in said for way in expected.ways), told
+            assert recorded(project) == before, told
         (project.folder / "Pulumi.yaml").write_bytes(pulumi)
         assert (world_of(project, ours), world_of(project, others)) == worlds, name
     again = project.ensure("3")

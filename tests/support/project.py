@@ -21,6 +21,7 @@ from scaler.model.ownership import Owner, decode_tags
 from scaler.simulator import EmbeddedCloud, SimulatedWorld
 from scaler.simulator.profiles import CloudName
 from scaler.simulator.world import LoggedRequest, Thing
+from tests.support import launcher
 from tests.support.profile import REPEATED, REPEATS, require_calm, set_profile
 
 ROOT = Path(__file__).parents[2]
@@ -146,11 +147,9 @@ class Project:
         self.world = self.served.world if self.served else SimulatedWorld(self.state_dir / "embedded.sqlite")
         set_profile(self.world)
         self.environ = {
-            "PATH": "/usr/bin:/bin",
+            **launcher.ENVIRON,
             "HOME": str(self.folder / "home"),
             "XDG_CACHE_HOME": str(self.cache),
-            "LANG": "C.UTF-8",
-            "PYTHONPATH": str(ROOT),
             "SCALER_ENGINE": str(self.engine),
             "ENGINE_LOG": str(self._engine_log),
         }
@@ -197,12 +196,11 @@ class Project:
             "text": True,
             **settings,
         }
-        return subprocess.Popen(
-            [*within, sys.executable, "-m", "scaler", *arguments],
-            cwd=self.folder,
-            env={**self.environ, **(environ or {})},
-            **settings,
-        )
+        env = {**self.environ, **(environ or {})}
+        if within:
+            command = [*within, sys.executable, "-m", "scaler", *arguments]
+            return subprocess.Popen(command, cwd=self.folder, env=env, **settings)
+        return launcher.start(arguments, cwd=self.folder, env=env, **settings)
 
     def run(self, *arguments: str, code: int = 0, environ: Mapping[str, str] | None = None) -> Ran:
         """Run `scaler ...` to its end; it must end with `code`, on a hostile cloud after some more runs at most."""
