@@ -55,6 +55,8 @@ def power_on_by_hand(setting: Setting, pick: int) -> None:
     setting.clock.sleep(GRACE.total_seconds())
     off = [box for box in setting.cloud.boxes.values() if box.off]
     if off:
+        # So soon after its first start that it counts as one that a list shows late, a run need not wait for it.
+        setting.clock.sleep(GRACE.total_seconds())
         off[pick % len(off)].off = False
         off[pick % len(off)].ready = setting.clock.monotonic() + setting.cloud.boot_s
 
