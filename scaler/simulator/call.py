@@ -15,9 +15,12 @@ from starlette.datastructures import QueryParams
 from scaler.simulator.bodies import Kind
 from scaler.simulator.faults import Effect
 from scaler.simulator.profiles import CloudName, Knobs
-from scaler.simulator.things import Thing
+from scaler.simulator.things import FOREVER, Thing
 from scaler.simulator.world import SimulatedWorld
 from scaler.support.values import dataclass
+
+_STUCK = ("stuck_initializing", "stuck_new", "stuck_locked")
+"""Faults by which what a request begins never ends."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,13 @@ class Call:
     def effect(self, kind: str) -> Effect | None:
         """The fault of this kind that hits this request."""
         return next((effect for effect in self.effects if effect.kind == kind), None)
+
+    def takes(self, seconds: float) -> float:
+        """How long what the request begins takes instead of so long: more if it is `slow`, for ever if it is stuck."""
+        if any(self.effect(kind) for kind in _STUCK):
+            return FOREVER
+        slow = self.effect("slow")
+        return seconds * float(slow.get("factor", 10.0)) if slow else seconds
 
     @property
     def fields(self) -> dict[str, Any]:

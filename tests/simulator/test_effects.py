@@ -6,7 +6,7 @@ HTTP call will return the action object before the action has finished processin
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -135,3 +135,72 @@ def test_a_place_is_taken_while_a_server_is_added_to_its_group(http: Http, slow:
     eleventh = http.create(name="web-9", placement_group=group).json()["error"]
     assert eleventh["code"] == "placement_group_member_limit_reached"
     assert http.delete(f"/v1/placement_groups/{group}").json()["error"]["code"] == "resource_in_use"
+
+
+# ---------------------------------------------------------------------------------------------
+# Faults that make an action longer, or endless, make its effect as late, at both clouds
+
+
+@pytest.mark.parametrize("fault", ["slow", "stuck_locked"])
+@pytest.mark.parametrize(
+    "what", ["droplet's snapshot", "transfer", "server's image", "power", "network", "reserved ip"]
+)
+def test_what_is_slow_comes_later_and_what_is_stuck_never(
+    http: Http, slow: SimulatedWorld, what: str, fault: str
+) -> None:
+    droplet, server = made(http), http.create().json()["server"]["id"]
+    image = slow.add_snapshot("digitalocean", "golden", disk=25, regions=["fra1"]).id
+    slow.set_knobs(snapshot_s_per_gb=TAKES_S)
+    subnet = {"type": "cloud", "ip_range": "10.0.0.0/24", "network_zone": "eu-central"}
+    inner = {"name": "inner", "ip_range": "10.0.0.0/16", "subnets": [subnet]}
+    network = http.post("/v1/networks", json=inner).json()["network"]["id"]
+    address = http.post("/v2/reserved_ips", json={"region": "fra1"}).json()["reserved_ip"]["ip"]
+
+    def shown(path: str) -> Any:
+        return next(iter(http.get(path).json().values()))
+
+    # What asks for it, and what is to be seen of it.
+    requests: dict[str, tuple[str, dict[str, Any], Callable[[], bool]]] = {
+        "droplet's snapshot": (
+            f"/v2/droplets/{droplet}",
+            {"type": "snapshot", "name": "new"},
+            lambda: "new" in [row["name"] for row in shown("/v2/snapshots")],
+        ),
+        "transfer": (
+            f"/v2/images/{image}",
+            {"type": "transfer", "region": "nyc3"},
+            lambda: "nyc3" in shown(f"/v2/images/{image}")["regions"],
+        ),
+        "server's image": (
+            f"/v1/servers/{server}/actions/create_image",
+            {"description": "new"},
+            lambda: "new" in [row["description"] for row in shown("/v1/images?type=snapshot&status=available")],
+        ),
+        "power": (
+            f"/v1/servers/{server}/actions/poweroff",
+            {},
+            lambda: shown(f"/v1/servers/{server}")["status"] == "off",
+        ),
+        "network": (
+            f"/v1/servers/{server}/actions/attach_to_network",
+            {"network": network},
+            lambda: shown(f"/v1/servers/{server}")["private_net"] != [],
+        ),
+        "reserved ip": (
+            f"/v2/reserved_ips/{address}",
+            {"type": "assign", "droplet_id": droplet},
+            lambda: shown(f"/v2/reserved_ips/{address}")["droplet"] is not None,
+        ),
+    }
+    path, fields, sees = requests[what]
+    slow.add_fault(fault, method="POST", path="/actions", **({"factor": 2} if fault == "slow" else {}))
+    begun = http.post(path if "/actions" in path else f"{path}/actions", json=fields)
+    assert begun.status_code == 201
+    cloud = path.partition("/")[2].partition("/")[0]
+    finished: list[tuple[bool, bool]] = []
+    for _ in range(2):
+        status = shown(f"/{cloud}/actions/{begun.json()['action']['id']}")["status"]
+        finished.append((status in ("success", "completed"), sees()))
+        slow.advance(1_000_000.0)
+    is_instant = what in ("network", "reserved ip")
+    assert finished == [(is_instant, is_instant) if fault == "slow" else (False, False), (fault == "slow",) * 2]

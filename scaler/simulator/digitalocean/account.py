@@ -386,14 +386,15 @@ def act_on_reserved_ip(call: Call) -> Reply:
     elif address.parent is None:
         # terraform-provider-digitalocean PR#109 reads a 422 as "it is not assigned any more".
         raise refused("The reserved IP is not assigned to a Droplet.")
-    address.parent = droplet.id if droplet else None
-    call.world.save(address)
     outcome = {
-        "finishes": FOREVER if call.effect("stuck_locked") else call.now,
-        "error": False,
+        "finishes": call.now + call.takes(0.0),
+        "error": call.effect("action_error") is not None,
         "resource_type": "reserved_ip",
         "region": address.body["region"],
     }
+    if not outcome["error"] and outcome["finishes"] != FOREVER:
+        address.parent = droplet.id if droplet else None
+        call.world.save(address)
     action = call.world.add(CLOUD, "action", f"{work}_ip", outcome, parent=address.id)
     return Reply({"action": shapes(call).action(action)}, 201)
 

@@ -31,7 +31,7 @@ from scaler.simulator.digitalocean.replies import (
     thing,
 )
 from scaler.simulator.digitalocean.shapes import Json, Shapes, features, snapshot_regions, vpc_id
-from scaler.simulator.things import FOREVER, Thing
+from scaler.simulator.things import Thing
 from scaler.support.values import dataclass
 
 _OF_ONE = frozenset({"reboot", "rename", "resize", "rebuild", "restore", "password_reset"})
@@ -354,12 +354,9 @@ def _act(call: Call, droplet: Thing) -> Thing:
 
 def _begin(call: Call, droplet: Thing, type: str, work: Work) -> Thing:
     """Lock the droplet for the time that the work takes, and write down how it ends."""
-    stuck = any(call.effect(kind) for kind in ("stuck_new", "stuck_initializing", "stuck_locked"))
-    slow = call.effect("slow")
-    factor = float(slow.get("factor", 10.0)) if slow else 1.0
     share = call.knobs.failing_creates if type == "create" else call.knobs.failing_actions if type in _MAY_FAIL else 0.0
     fails = work.fails or call.effect("action_error") is not None or call.world.chance(share)
-    finishes = FOREVER if stuck else call.now + work.seconds * factor
+    finishes = call.now + call.takes(work.seconds)
     if work.becomes and not fails:
         droplet.become(call.now, (finishes, work.becomes))
     if work.changes and not fails:
@@ -456,7 +453,7 @@ def _snapshot(call: Call, droplet: Thing) -> Work:
     seconds = call.knobs.snapshot_s_per_gb * disk
     name = call.fields.get("name") or f"{droplet.name}-{int(call.now)}"
     call.world.add_snapshot(
-        CLOUD, name, disk=disk, regions=[droplet.body["location"]], ready_in=seconds, source=droplet.id
+        CLOUD, name, disk=disk, regions=[droplet.body["location"]], ready_in=call.takes(seconds), source=droplet.id
     )
     return Work(seconds)
 

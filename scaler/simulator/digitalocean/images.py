@@ -62,7 +62,7 @@ def act_on_image(call: Call) -> Reply:
         raise refused(f"{call.fields.get('type')} is not a valid action type")
     if region not in REGIONS:
         raise refused("You specified an invalid region for Image transfer.")
-    finishes = call.now + call.knobs.snapshot_s_per_gb * snapshot.body["disk"]
+    finishes = call.now + call.takes(call.knobs.snapshot_s_per_gb * snapshot.body["disk"])
     fails = call.effect("action_error") is not None
     if not fails:
         regions = snapshot.coming("regions")

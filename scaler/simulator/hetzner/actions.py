@@ -9,7 +9,7 @@ from scaler.simulator.call import ApiError, Call, Handler, Reply
 from scaler.simulator.hetzner.replies import filter_values, get, in_order, missing, page, shapes
 from scaler.simulator.hetzner.shapes import Json
 from scaler.simulator.profiles import Knobs
-from scaler.simulator.things import Thing
+from scaler.simulator.things import FOREVER, Thing
 
 _MAY_FAIL = frozenset({"start_server", "stop_server", "reboot_server", "reset_server"})
 
@@ -22,7 +22,7 @@ def act(
     server: Thing | None = None,
     others: Sequence[Json] = (),
 ) -> Thing:
-    """An action that takes `seconds`; the fault `action_error` makes it fail in the end."""
+    """An action that takes `seconds`, or longer by a fault; the fault `action_error` makes it fail in the end."""
     resources = [{"id": server.id, "type": "server"}] if server else []
     fault = call.effect("action_error")
     error = None
@@ -30,13 +30,18 @@ def act(
         error = {"code": fault.get("code", "action_failed"), "message": fault.get("message", "Action failed")}
     elif call.world.chance(_failing(call.knobs, command)):
         error = {"code": "action_failed", "message": "Action failed"}
-    body = {"finishes": call.now + seconds, "resources": [*resources, *others], "error": error}
+    body = {"finishes": call.now + call.takes(seconds), "resources": [*resources, *others], "error": error}
     return call.world.add("hetzner", "action", command, body, parent=server.id if server else None)
 
 
+def succeeds(action: Thing) -> bool:
+    """Whether an action ends, and well: one that fails, or is stuck, changes nothing."""
+    return not action.body["error"] and action.body["finishes"] != FOREVER
+
+
 def settle(call: Call, action: Thing, *changed: Thing) -> Thing:
-    """Save what an action changed, unless it fails: then all of it stays as it was."""
-    if not action.body["error"]:
+    """Save what an action changes, if it comes about."""
+    if succeeds(action):
         for thing in changed:
             call.world.save(thing)
     return action

@@ -6,7 +6,7 @@ import ipaddress
 
 from scaler.simulator.bodies import digits, several, text, wrong_field
 from scaler.simulator.call import ApiError, Call, Handler, Reply
-from scaler.simulator.hetzner.actions import act, settle
+from scaler.simulator.hetzner.actions import act, settle, succeeds
 from scaler.simulator.hetzner.labels import parse_selector
 from scaler.simulator.hetzner.replies import get, invalid, labels_asked_for, new_name, shapes
 from scaler.simulator.hetzner.shapes import Json
@@ -117,7 +117,7 @@ def _change(call: Call, firewall: Thing, field: str, *, apply: bool) -> list[Thi
         others = [other for other in firewall.body.get("selectors", ()) if other != selector]
         firewall.body["selectors"] = [*others, selector] if apply else others
         begun = [_action(call, firewall, server, command) for server in matching]
-        if not any(action.body["error"] for action in begun):
+        if all(map(succeeds, begun)):
             call.world.save(firewall)
         actions += begun
     return actions

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from scaler.simulator.bodies import mapping, number, text, wrong_field
 from scaler.simulator.call import ApiError, Call, Reply
-from scaler.simulator.hetzner.actions import act, settle
+from scaler.simulator.hetzner.actions import act, settle, succeeds
 from scaler.simulator.hetzner.catalogue import LOCATIONS
 from scaler.simulator.hetzner.labels import parse_selector
 from scaler.simulator.hetzner.offers import find_location
@@ -84,7 +84,7 @@ def delete_load_balancer(call: Call) -> Reply:
     """Delete a load balancer; the answer has an action (hcloud-python 2.27 reads it)."""
     balancer = get(call, "load_balancer")
     action = _act(call, balancer, "delete_load_balancer")
-    if not action.body["error"]:
+    if succeeds(action):
         call.world.remove(balancer)
     return Reply({"action": shapes(call).action(action)})
 

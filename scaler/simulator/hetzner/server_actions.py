@@ -6,37 +6,38 @@ import secrets
 from typing import Any
 
 from scaler.simulator.call import ApiError, Call, Handler, Reply
+from scaler.simulator.hetzner.actions import succeeds
 from scaler.simulator.hetzner.catalogue import SERVER_TYPES
 from scaler.simulator.hetzner.images import remove_backups, usable_image
 from scaler.simulator.hetzner.networks import alias_ips, join
 from scaler.simulator.hetzner.offers import find_iso, find_server_type
-from scaler.simulator.hetzner.replies import get, invalid, labels_asked_for, reference, shapes
+from scaler.simulator.hetzner.replies import invalid, labels_asked_for, reference, shapes
 from scaler.simulator.hetzner.resources import find_placement
-from scaler.simulator.hetzner.servers import done, stopped, unlocked
+from scaler.simulator.hetzner.servers import begin, done, stopped, unlocked
 
 
 def power_on(call: Call) -> Reply:
     """Switch on; nothing to do if it is on."""
-    server, now, seconds = unlocked(call), call.now, call.knobs.power_s
-    if server.status(now) != "off":
+    server, seconds = unlocked(call), call.knobs.power_s
+    if server.status(call.now) != "off":
         return done(call, server, "start_server", 0.0)
-    return done(call, server, "start_server", seconds, (now, "starting"), (now + seconds, "running"))
+    return done(call, server, "start_server", seconds, (0.0, "starting"), (seconds, "running"))
 
 
 def power_off(call: Call) -> Reply:
     """Pull the plug."""
-    server, now, seconds = unlocked(call), call.now, call.knobs.power_s
-    if server.status(now) == "off":
+    server, seconds = unlocked(call), call.knobs.power_s
+    if server.status(call.now) == "off":
         return done(call, server, "stop_server", 0.0)
-    return done(call, server, "stop_server", seconds, (now, "stopping"), (now + seconds, "off"))
+    return done(call, server, "stop_server", seconds, (0.0, "stopping"), (seconds, "off"))
 
 
 def shutdown(call: Call) -> Reply:
     """Send the ACPI signal. The action only says that it was sent; the status follows later, or never."""
-    server, now = unlocked(call), call.now
-    if server.status(now) == "off" or call.effect("shutdown_ignored"):
+    server = unlocked(call)
+    if server.status(call.now) == "off" or call.effect("shutdown_ignored"):
         return done(call, server, "shutdown_server", 0.0)
-    return done(call, server, "shutdown_server", 0.0, (now, "stopping"), (now + call.knobs.shutdown_s, "off"))
+    return done(call, server, "shutdown_server", 0.0, (0.0, "stopping"), (call.knobs.shutdown_s, "off"))
 
 
 def restarter(command: str) -> Handler:
@@ -47,14 +48,14 @@ def restarter(command: str) -> Handler:
         if server.status(call.now) == "off":
             # The action succeeds, and a server without power stays off.
             return done(call, server, command, call.knobs.power_s)
-        return done(call, server, command, call.knobs.power_s, (call.now, "running"))
+        return done(call, server, command, call.knobs.power_s, (0.0, "running"))
 
     return restart
 
 
 def change_type(call: Call) -> Reply:
     """Move a stopped server to another type; it is started afterwards."""
-    server, now = stopped(call), call.now
+    server = stopped(call)
     kind = find_server_type(call, call.fields.get("server_type"))
     if server.body["location"] not in kind.locations:
         raise ApiError(422, "unsupported_error", "server type is not supported in this location")
@@ -64,18 +65,18 @@ def change_type(call: Call) -> Reply:
         raise ApiError(412, "resource_unavailable", "error during placement")
     changes = {"type": kind.name, **({"disk": kind.disk} if call.fields.get("upgrade_disk") else {})}
     seconds = call.knobs.power_s
-    steps = ((now, "migrating"), (now + seconds, "running"))
+    steps = ((0.0, "migrating"), (seconds, "running"))
     return done(call, server, "change_server_type", seconds, *steps, changes=changes)
 
 
 def rebuild(call: Call) -> Reply:
     """Write an image over a server's disk."""
-    server, now = unlocked(call), call.now
+    server = unlocked(call)
     if server.body.get("protected"):
         raise ApiError(423, "protected", "server rebuild is protected")
     image, from_snapshot = usable_image(call, call.fields.get("image"), SERVER_TYPES[server.body["type"]])
     seconds = call.knobs.boot_of(server.name or "", from_snapshot=from_snapshot)
-    steps = ((now, "rebuilding"), (now + seconds, "running"))
+    steps = ((0.0, "rebuilding"), (seconds, "running"))
     return done(call, server, "rebuild_server", seconds, *steps, changes={"image": image}, root_password=None)
 
 
@@ -94,7 +95,7 @@ def create_image(call: Call) -> Reply:
         labels=labels_asked_for(call),
         disk=server.body.get("disk") or SERVER_TYPES[server.body["type"]].disk,
         architecture=SERVER_TYPES[server.body["type"]].architecture,
-        ready_in=seconds,
+        ready_in=call.takes(seconds),
         size_gb=size,
         source=server.id,
     )
@@ -105,10 +106,10 @@ def create_image(call: Call) -> Reply:
     }
     call.world.save(snapshot)
     others = [{"id": snapshot.id, "type": "image"}]
-    reply = done(call, server, "create_image", seconds, others=others, image=shapes(call).snapshot(snapshot))
-    if call.effect("action_error"):
-        call.world.remove(snapshot, at=call.now + seconds)
-    return reply
+    action = begin(call, server, "create_image", seconds, others=others)
+    if action.body["error"]:
+        call.world.remove(snapshot, at=action.body["finishes"])
+    return Reply({"action": shapes(call).action(action), "image": shapes(call).snapshot(snapshot)}, 201)
 
 
 def change_protection(call: Call) -> Reply:
@@ -141,10 +142,12 @@ def switcher(command: str, key: str, value: Any, *, password: bool = False, need
 
 def disable_backup(call: Call) -> Reply:
     """Stop the backups of a server, and delete those that it has."""
-    reply = switcher("disable_backup", "backup_window", None)(call)
-    if not call.effect("action_error"):
-        remove_backups(call, get(call, "server"))
-    return reply
+    server = unlocked(call)
+    server.body["backup_window"] = None
+    action = begin(call, server, "disable_backup", 0.0)
+    if succeeds(action):
+        remove_backups(call, server)
+    return Reply({"action": shapes(call).action(action)}, 201)
 
 
 def enable_rescue(call: Call) -> Reply:
@@ -204,4 +207,4 @@ def add_to_placement_group(call: Call) -> Reply:
         raise ApiError(422, "already_in_placement_group", "server is already part of a placement group")
     changes = {"placement_group": find_placement(call, call.fields.get("placement_group"))}
     seconds = call.knobs.power_s
-    return done(call, server, "add_to_placement_group", seconds, (call.now + seconds, "running"), changes=changes)
+    return done(call, server, "add_to_placement_group", seconds, (seconds, "running"), changes=changes)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scaler.simulator.call import ApiError, Call, Reply
-from scaler.simulator.hetzner.actions import act
+from scaler.simulator.hetzner.actions import act, succeeds
 from scaler.simulator.hetzner.images import remove_backups
 from scaler.simulator.hetzner.replies import (
     filter_values,
@@ -18,7 +18,7 @@ from scaler.simulator.hetzner.replies import (
     shapes,
     things_in_order,
 )
-from scaler.simulator.hetzner.shapes import Shapes
+from scaler.simulator.hetzner.shapes import Json, Shapes
 from scaler.simulator.things import FOREVER, Thing
 
 STATUSES = (
@@ -67,10 +67,10 @@ def delete_server(call: Call) -> Reply:
         return Reply({"action": shapes(call).action(action)})
     gone = call.now + call.knobs.visible_after_delete_s
     server.become(call.now, (call.now, "deleting"))
-    server.body |= {"busy_until": FOREVER, "held_until": call.now + call.knobs.delete_s}
+    server.body |= {"busy_until": FOREVER, "held_until": action.body["finishes"]}
     for ip in call.world.children(server.id, "primary_ip"):
         if ip.body["auto_delete"]:
-            ip.body["held_until"] = call.now + call.knobs.delete_s + call.knobs.ip_release_lag_s
+            ip.body["held_until"] = action.body["finishes"] + call.knobs.ip_release_lag_s
             call.world.remove(ip, at=gone)
         else:
             ip.parent = None
@@ -96,6 +96,34 @@ def stopped(call: Call) -> Thing:
     return server
 
 
+def begin(
+    call: Call,
+    server: Thing,
+    command: str,
+    seconds: float,
+    *steps: tuple[float, str],
+    changes: Mapping[str, Any] | None = None,
+    others: Sequence[Json] = (),
+) -> Thing:
+    """Start an action that holds the lock; one that fails or is stuck changes nothing.
+
+    `steps` are the statuses that it leads to, each after so many seconds; `changes` are fields of the server's
+    body that are others when the action has ended.
+    """
+    action = act(call, command, seconds, server=server, others=others)
+    finishes = action.body["finishes"]
+    if not succeeds(action):
+        server = get(call, "server")
+    else:
+        if steps:
+            server.become(call.now, *((call.now + call.takes(after), status) for after, status in steps))
+        if changes:
+            server.change_at(finishes, **changes)
+    server.body["busy_until"] = finishes
+    call.world.save(server)
+    return action
+
+
 def done(
     call: Call,
     server: Thing,
@@ -103,22 +131,9 @@ def done(
     seconds: float,
     *steps: tuple[float, str],
     changes: Mapping[str, Any] | None = None,
+    others: Sequence[Json] = (),
     **more: Any,
 ) -> Reply:
-    """Start an action that holds the lock, with the statuses that it leads to; 201. One that fails changes nothing.
-
-    `changes` are fields of the server's body that are others when the action has ended.
-    """
-    if call.effect("stuck_locked"):
-        seconds, steps = FOREVER, ()
-    action = act(call, command, seconds, server=server, others=more.pop("others", ()))
-    if action.body["error"]:
-        server = get(call, "server")
-    else:
-        if steps:
-            server.become(call.now, *steps)
-        if changes:
-            server.change_at(call.now + seconds, **changes)
-    server.body["busy_until"] = call.now + seconds
-    call.world.save(server)
+    """Start an action on a server, and answer 201 with it."""
+    action = begin(call, server, command, seconds, *steps, changes=changes, others=others)
     return Reply({"action": shapes(call).action(action), **more}, 201)
