@@ -108,6 +108,11 @@ def did(ran: Ran, *wanted: str) -> bool:
     return actions(ran) == {*wanted} if IS_CALM else actions(ran) <= {*wanted, "adopt"}
 
 
+def did_nothing(ran: Ran) -> bool:
+    """Whether nothing was to be done; on an unpleasant cloud the run may have waited for a list to show that."""
+    return actions(ran) == set() and (not IS_CALM or ran.document["outcome"] == "unchanged")
+
+
 def refuse_another_place(project: Project) -> None:
     """What would win over the spec's endpoint and the environment's token is refused."""
     settings = project.folder / "Pulumi.demo.yaml"
@@ -143,7 +148,7 @@ def test_the_way_back_and_the_way_there(stocked: Project) -> None:
 
     # Ours takes it over: nothing to do is nothing to do, and whatever is done is only that.
     every_set(stocked, "scaler")
-    assert stocked.ensure().document["outcome"] == "unchanged"
+    assert did_nothing(stocked.ensure())
     stocked.run("refresh")
     grown = stocked.ensure(*raised(stocked, 1))
     assert did(grown, "create")
@@ -159,7 +164,7 @@ def test_the_way_back_and_the_way_there(stocked: Project) -> None:
 
     # The official one takes over what both of them made.
     every_set(stocked, "official", full={"labels": {"team": "other"}})
-    assert stocked.ensure(*raised(stocked, 1)).document["outcome"] == "unchanged"
+    assert did_nothing(stocked.ensure(*raised(stocked, 1)))
     grown = stocked.ensure(*raised(stocked, 2))
     assert did(grown, "create")
     assert left.items() < stocked.agreed().items()
@@ -184,7 +189,7 @@ def test_it_works_where_scaler_does_and_adopts_what_is_lost(official: Project) -
     assert actions(ran) == {"create", "adopt"}
     machines = official.agreed()
     assert len(machines) == 2
-    assert official.ensure("2").document["outcome"] == "unchanged"
+    assert did_nothing(official.ensure("2"))
     assert not any(token in everything_saved(official) for token in ("real" * 16, "embedded" * 8))
 
     # The whole backend is lost.

@@ -19,7 +19,17 @@ from scaler.model.ownership import Owner
 from scaler.simulator import EmbeddedCloud, SimulatedWorld
 from scaler.simulator.world import Thing
 from tests.faults.gate import Gate
-from tests.support.project import VENDORS, Project, Ran, Vendor, finish, is_alive, wait_until, wrap_engine
+from tests.support.project import (
+    VENDORS,
+    Project,
+    Ran,
+    Vendor,
+    finish,
+    is_alive,
+    lasting,
+    wait_until,
+    wrap_engine,
+)
 
 START = 3
 """Servers of the prepared stack."""
@@ -76,16 +86,6 @@ OPERATIONS = {
         Operation("destroy", ("destroy", "--yes"), 0, START, START),
     )
 }
-
-
-_AT_ONCE = ("currency", "price_per_hour", "price_per_month", "health", "outdated")
-"""What a look has learned, and is in the state file at once, and in the outputs with the next change."""
-
-
-def _lasting(records: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    return {
-        name: {key: value for key, value in record.items() if key not in _AT_ONCE} for name, record in records.items()
-    }
 
 
 @dataclass
@@ -163,7 +163,7 @@ class Scene:
         demand(len(set(made)) == len(made), f"two servers of one name: {owned}")
         demand(set(resources.values()) == set(map(str, owned)), f"the stack has {resources}, the cloud {owned}")
         demand({name: output["id"] for name, output in outputs.items()} == resources, f"outputs {outputs}, {resources}")
-        demand(_lasting(project.records) == _lasting(outputs), f"state file {project.records}, outputs {outputs}")
+        demand(lasting(project.records) == lasting(outputs), f"state file {project.records}, outputs {outputs}")
         statuses = {output["status"] for name, output in outputs.items() if name not in kept}
         demand(statuses <= {"running"}, f"statuses {statuses}")
         demand(not checkpoint.pending, f"pending operations: {checkpoint.pending}")
