@@ -153,7 +153,8 @@ def _incomplete(standing: Standing) -> Iterator[ScalerError]:
         step, machine = report.step, world.machines.get(report.step.server)
         if step.action is not Action.CREATE or report.result is not StepResult.DONE or machine is None:
             continue
-        if machine.seen and machine.phase is Phase.RUNNING and (what := lacking(machine, templates.of(step))):
+        is_finished = machine.seen and machine.phase is Phase.RUNNING and not machine.locked
+        if is_finished and (what := lacking(machine, templates.of(step))):
             yield ScalerError(
                 f"{step.server} was made {what}.",
                 why="the cloud accepted the request, and did not do all of it afterwards",

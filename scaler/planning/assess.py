@@ -235,7 +235,11 @@ class _Observation:
         last = self._last_status(before, is_deleted=machine.locked or not in_stack)
         phase = Phase.RUNNING if self._is_shown_late(machine, before) else machine.phase
         ready = phase is Phase.RUNNING and (
-            last in IN_SERVICE or self._needs_no_check(server) or self.findings.is_ready(server)
+            last in IN_SERVICE
+            or (
+                not self._is_being_attached(server, machine)
+                and (self._needs_no_check(server) or self.findings.is_ready(server))
+            )
         )
         return status_of(phase, machine.locked, last, in_stack=in_stack, ready=ready)
 
@@ -248,6 +252,14 @@ class _Observation:
             and before.previous in (Status.NEW, Status.STARTING)
             and self.now - before.since < GRACE
         )
+
+    def _is_being_attached(self, server: Server, machine: Machine) -> bool:
+        """Return whether the cloud still attaches a new machine that runs to its networks.
+
+        At Hetzner actions of their own do that, which hold its lock (hcloud-go#168, tonobo/hcloud-ruby#72).
+        """
+        group, attached = self.spec.groups.get(server.group), machine.details.get("private_net")
+        return bool(machine.locked and group and isinstance(attached, list) and len(attached) < len(group.networks))
 
     def _last_status(self, before: Server | None, *, is_deleted: bool) -> Status | None:
         """Return the status from which a machine's follows; `is_deleted`: the delete of one that is to go was sent."""

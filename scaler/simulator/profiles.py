@@ -27,6 +27,8 @@ class Knobs:
     """Servers differ by up to this share of `boot_s`, each always in the same way."""
     snapshot_boot_factor: float = 1.0
     """A server made from a snapshot boots this much longer."""
+    attach_s: float = 0.0
+    """From `running` until a new server has its networks and firewalls (Hetzner)."""
     delete_s: float = 0.0
     """Until the delete action is finished."""
     visible_after_delete_s: float = 0.0
@@ -58,11 +60,11 @@ class Knobs:
     metrics_s: float = 1.0
     """The distance of a machine's measured values in time."""
 
-    def boot_of(self, key: str, *, from_snapshot: bool, factor: float = 1.0) -> float:
+    def boot_of(self, key: str, *, from_snapshot: bool) -> float:
         """Seconds that the server named `key` takes to boot: always the same for the same key."""
         share = zlib.crc32(key.encode()) / 0xFFFFFFFF
         base = self.boot_s * (self.snapshot_boot_factor if from_snapshot else 1.0)
-        return base * factor * (1 + self.boot_spread * (2 * share - 1))
+        return base * (1 + self.boot_spread * (2 * share - 1))
 
 
 PROFILES: Mapping[str, Mapping[CloudName, Knobs]] = {
@@ -88,6 +90,7 @@ PROFILES: Mapping[str, Mapping[CloudName, Knobs]] = {
             boot_s=12.0,
             boot_spread=0.5,
             snapshot_boot_factor=3.0,
+            attach_s=1.0,
             delete_s=2.0,
             power_s=2.0,
             shutdown_s=8.0,
@@ -115,6 +118,7 @@ PROFILES: Mapping[str, Mapping[CloudName, Knobs]] = {
             http_jitter_s=0.02,
             boot_s=3.0,
             boot_spread=0.5,
+            attach_s=2.0,
             delete_s=8.0,
             power_s=0.5,
             shutdown_s=1.0,

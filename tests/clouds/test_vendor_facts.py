@@ -1,4 +1,4 @@
-"""What the vendors' facts V2 to V8 ask of the adapters, against the embedded cloud that behaves like that."""
+"""What the vendors' facts ask of the adapters, against the embedded cloud that behaves like that."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ from typing import Any
 
 import pytest
 
-from scaler.clouds import AddressQuotaError, Cloud, InvalidError, QuotaError
+from scaler.clouds import AddressQuotaError, Cloud, GoneError, InvalidError, QuotaError
 from scaler.clouds.registry import open_cloud
-from scaler.model import MachineRequest
-from scaler.model.lifecycle import Phase
+from scaler.model import MachineRequest, StackState
+from scaler.model.lifecycle import Phase, Status
 from scaler.model.ownership import Owner
+from scaler.planning.assess import Findings, assess
+from scaler.planning.template import References, lacking
 from scaler.simulator import EmbeddedCloud
 from scaler.support.clock import SystemClock
+from tests.support.fakes import group, spec
 from tests.support.vendors import ENVIRON, DigitalOcean, Hetzner, Vendor
 
 pytestmark = pytest.mark.server
@@ -116,6 +119,54 @@ def test_v8_an_image_elsewhere_is_no_shortage(embedded: EmbeddedCloud) -> None:
     image = embedded.world.add_snapshot("digitalocean", "far", disk=25, regions=["nyc3"])
     with closing(opened(embedded, DigitalOcean)) as cloud, pytest.raises(InvalidError, match="could not create"):
         cloud.create(request_for(DigitalOcean, image=str(image.id), location="fra1"))
+
+
+def test_v9_networks_come_after_the_start_and_until_then_the_server_is_starting(embedded: EmbeddedCloud) -> None:
+    """[staff] hcloud-go#168, [field] tonobo/hcloud-ruby#72: by `next_actions` that come after `start_server`."""
+    world = embedded.world
+    world.set_speed(0)
+    world.set_knobs("hetzner", boot_s=8.0, attach_s=4.0)
+    inner = network(embedded, "inner", "10.0.0.0/24")
+    asked: dict[str, Any] = {"networks": (inner,), "firewalls": firewalls(embedded, 1)}
+    references = References(image="x", **asked)
+    described = spec(group(networks=("inner",), firewalls=("wall-0",)))
+    with closing(opened(embedded, Hetzner)) as cloud:
+        made = cloud.create(request_for(Hetzner, **asked)).id
+        seen = []
+        for _ in range(2):
+            world.advance(9.0)
+            machine = cloud.get(made)
+            findings = Findings(owner=OWNER)
+            server = assess(described, [machine], StackState(), {}, machine.created, findings).servers[machine.name]
+            seen.append((machine.phase, lacking(machine, references), server.status, server.private_ip))
+    assert seen == [
+        (Phase.RUNNING, f"without the network {inner}", Status.STARTING, None),
+        (Phase.RUNNING, None, Status.RUNNING, "10.0.0.2"),
+    ]
+
+
+def test_v9_a_type_that_is_not_sold_in_the_location_is_no_shortage(embedded: EmbeddedCloud) -> None:
+    """[field] autobase-tech/autobase#1403; the catalogue says it before a create is sent."""
+    with closing(opened(embedded, Hetzner)) as cloud:
+        assert cloud.catalogue().offer("cx23", "ash") is None
+        with pytest.raises(InvalidError) as raised:
+            cloud.create(request_for(Hetzner, location="ash"))
+    assert "unsupported location for server type" in raised.value.why
+
+
+@pytest.mark.parametrize("vendor", [Hetzner, DigitalOcean], ids=lambda vendor: vendor.name)
+@pytest.mark.parametrize("wrong", [{"user_data": 7}, {"image": str(1 << 70)}], ids=["type", "id"])
+def test_v10_what_cannot_be_understood_is_refused_and_not_in_doubt(
+    embedded: EmbeddedCloud, vendor: Vendor, wrong: dict[str, Any]
+) -> None:
+    """[spec] 422, and one request: nobody looks for a server that may have come of it."""
+    with closing(opened(embedded, vendor)) as cloud:
+        with pytest.raises(InvalidError):
+            cloud.create(request_for(vendor, **wrong))
+        with pytest.raises(GoneError):
+            cloud.get(str(1 << 70))
+    assert [entry.method for entry in embedded.world.log()].count("POST") == 1
+    assert embedded.world.servers(vendor.name) == []
 
 
 def test_the_lists_of_references_are_read_once_by_all_threads(embedded: EmbeddedCloud) -> None:

@@ -157,25 +157,33 @@ def test_v8_an_image_that_is_not_in_the_region(http: Http, world: SimulatedWorld
 
 
 def test_v9_networks_and_firewalls_come_with_actions_of_their_own(http: Http, world: SimulatedWorld) -> None:
-    """[staff] hcloud-go#168: `private_net` is filled by the `attach_to_network` among the `next_actions`."""
-    world.set_knobs("hetzner", boot_s=8.0)
+    """[staff] hcloud-go#168: `private_net` is filled by the `attach_to_network` among the `next_actions`.
+
+    [field] tonobo/hcloud-ruby#72: these come after `start_server`.
+    """
+    world.set_knobs("hetzner", boot_s=8.0, attach_s=2.0)
     firewall = http.post("/v1/firewalls", json={"name": "web"}).json()["firewall"]["id"]
     created = http.create(networks=[network(http, "eu-central")], firewalls=[{"firewall": firewall}]).json()
     commands = [action["command"] for action in created["next_actions"]]
     assert commands == ["start_server", "attach_to_network", "apply_firewall"]
     assert created["server"]["private_net"] == []
     assert created["server"]["public_net"]["firewalls"] == [{"id": firewall, "status": "pending"}]
-    world.advance(7)
-    server = http.get(f"/v1/servers/{created['server']['id']}").json()["server"]
+    path = f"/v1/servers/{created['server']['id']}"
+    world.advance(9)
+    server = http.get(path).json()["server"]
+    assert (server["status"], server["locked"], server["private_net"]) == ("running", True, [])
+    world.advance(2)
+    server = http.get(path).json()["server"]
     assert [net["ip"] for net in server["private_net"]] == ["10.0.0.2"]
     assert server["public_net"]["firewalls"] == [{"id": firewall, "status": "applied"}]
+    assert server["locked"] is False
 
 
 def test_v9_a_type_that_is_not_sold_in_the_location(http: Http) -> None:
-    """[field] 422 `invalid_input`, and not a code of its own."""
+    """[field] autobase-tech/autobase#1403: `invalid_input`, and not a code of its own; the words are the message."""
     answer = http.create(location="ash")
-    assert error_of(answer)[:2] == (422, "invalid_input")
-    assert answer.json()["error"]["details"]["fields"][0]["messages"] == ["unsupported location for server type"]
+    assert error_of(answer) == (422, "invalid_input", "unsupported location for server type")
+    assert answer.json()["error"]["details"] == {}
 
 
 @pytest.mark.parametrize("fields", [{"networks": "x"}, {"labels": [1]}, {"public_net": 7}, {"image": 1 << 70}])

@@ -8,7 +8,16 @@ from typing import Any
 
 from scaler.simulator.call import ApiError, Call, Handler, Reply
 from scaler.simulator.hetzner.catalogue import ISOS, LOCATIONS, SERVER_TYPES, Location, ServerType
-from scaler.simulator.hetzner.replies import ARCHITECTURES, filter_values, in_order, invalid, missing, page, shapes
+from scaler.simulator.hetzner.replies import (
+    ARCHITECTURES,
+    filter_values,
+    in_order,
+    invalid,
+    missing,
+    page,
+    shapes,
+    unfit,
+)
 from scaler.simulator.hetzner.shapes import Json
 
 
@@ -104,9 +113,9 @@ def location_asked_for(call: Call, wanted: Any, kind: ServerType) -> str:
         return next(has_room, kind.locations[0])
     found = find_location(wanted)
     if found is None:
-        raise invalid("location", f"location '{wanted}' not found")
+        raise unfit(f"location '{wanted}' not found")
     if found.name not in kind.locations:
-        raise invalid("server_type", "unsupported location for server type")
+        raise unfit("unsupported location for server type")
     return found.name
 
 

@@ -47,19 +47,16 @@ def create_server(call: Call) -> Reply:
     world = call.world
     if not world.take_capacity("hetzner", order.kind.name, order.location):
         raise ApiError(412, "resource_unavailable", "error during placement")
-    slow = call.effect("slow")
-    boot = call.knobs.boot_of(
-        order.name, from_snapshot=order.from_snapshot, factor=float(slow.get("factor", 10)) if slow else 1.0
-    )
-    if call.effect("stuck_initializing"):
-        boot = FOREVER
+    boot = call.knobs.boot_of(order.name, from_snapshot=order.from_snapshot)
     server = world.add("hetzner", "server", order.name, {**order.body, "timeline": [], "busy_until": 0.0})
     take_addresses(call, server, order.versions)
     created = act(call, "create_server", boot * STARTING_SHARE, server=server)
     next_actions = [act(call, "start_server", boot, server=server)] if order.start else []
-    next_actions += _connect(call, server, order, boot)
+    attached = _connect(call, server, order, boot)
+    next_actions += attached
     starts = order.start and not next_actions[0].body["error"]
-    _schedule_boot(call, server, boot, start=starts, failed=bool(created.body["error"]))
+    _schedule_boot(call, server, call.takes(boot), start=starts, failed=bool(created.body["error"]))
+    server.body["busy_until"] = max([server.body["busy_until"], *(action.body["finishes"] for action in attached)])
     world.save(server)
     view = shapes(call)
     answer = {
@@ -72,11 +69,12 @@ def create_server(call: Call) -> Reply:
 
 
 def _connect(call: Call, server: Thing, order: _Order, boot: float) -> list[Thing]:
-    """Attach the networks and apply the firewalls, each by an action that comes after the creation."""
-    seconds = boot * STARTING_SHARE
+    """Attach the networks and apply the firewalls, each by an action that is over when the server has started."""
+    seconds = boot + call.knobs.attach_s
+    done = call.now + call.takes(seconds)
     for network in order.networks:
-        join(call, network, server.body, at=call.now + seconds)
-    server.body["applied_at"] = call.now + seconds
+        join(call, network, server.body, at=done)
+    server.body["applied_at"] = done
     resources = [
         *(("attach_to_network", {"id": network.id, "type": "network"}) for network in order.networks),
         *(("apply_firewall", {"id": firewall, "type": "firewall"}) for firewall in server.body["firewalls"]),

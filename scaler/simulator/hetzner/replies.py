@@ -28,6 +28,11 @@ def invalid(field: str, message: str) -> ApiError:
     return ApiError(422, "invalid_input", f"invalid input in field '{field}'", details)
 
 
+def unfit(message: str) -> ApiError:
+    """422 `invalid_input` in words, and no field (autobase-tech/autobase#1403, terraform-provider-hcloud#493)."""
+    return ApiError(422, "invalid_input", message, {})
+
+
 def missing(kind: str, id: object) -> ApiError:
     """404 for a kind and the id or name that was asked for."""
     return ApiError(404, "not_found", f"{kind.replace('_', ' ')} with ID '{id}' not found")
