@@ -19,8 +19,8 @@ LOCK ?= requirements.lock
 # How the demo's cloud behaves: instant, fast, realistic or hostile. Empty: fast.
 PROFILE ?=
 
-# Test processes at a time: one more than the cores that CI has, for the times in which one waits.
-JOBS ?= 3
+# Test processes at a time: twice the cores that CI has. An end-to-end test waits for half of its time.
+JOBS ?= 4
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 # Which cloud a test runs on that shows what no cloud decides: another one after each commit; `both`: on both.
