@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -31,6 +30,7 @@ from scaler.records.plan_file import check_plan_file, read_plan_file
 from scaler.records.recorded import Recorded
 from scaler.records.state import State
 from scaler.support.clock import SystemClock
+from scaler.support.durations import LONGEST
 from scaler.support.suggestions import nearest
 from scaler.support.text import answered
 from scaler.wiring import RunSettings, held_for_roll, open_ports
@@ -454,7 +454,7 @@ def as_time(time: Time) -> timedelta:
     """Return a length of time given as a timedelta or in seconds; UsageError for what is neither."""
     if isinstance(time, timedelta):
         return time
-    if isinstance(time, bool) or not isinstance(time, int | float) or not math.isfinite(time):
+    if isinstance(time, bool) or not isinstance(time, int | float) or not abs(time) <= LONGEST.total_seconds():
         raise UsageError(f"{answered(time)} is no length of time.", fix="Give seconds, or a timedelta.")
     return timedelta(seconds=time)
 

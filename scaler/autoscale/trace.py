@@ -19,7 +19,7 @@ from typing import Any
 from scaler.autoscale.matrix import series_in
 from scaler.errors import UsageError
 from scaler.model.events import Event
-from scaler.support.clock import format_time, parse_time
+from scaler.support.clock import format_time, parse_time, time_at
 from scaler.support.documents import parse_json, read_file
 from scaler.support.text import LONGEST, one_line, quoted
 from scaler.support.values import dataclass
@@ -159,15 +159,17 @@ def _series_name(labels: Mapping[str, str]) -> str:
 def _time(value: object, where: str) -> float:
     text = str(value).strip()
     try:
+        return _moment(text).timestamp()
+    except ValueError:
+        raise ValueError(f"{where}: {quoted(text)} is no time in the years 1970 to 5138") from None
+
+
+def _moment(text: str) -> datetime:
+    try:
         number = float(text)
     except ValueError:
-        try:
-            return parse_time(text).timestamp()
-        except ValueError:
-            raise ValueError(f"{where}: {quoted(text)} is no time") from None
-    if not 0 <= number < 1e11:
-        raise ValueError(f"{where}: {quoted(text)} is no time in seconds since 1970")
-    return number
+        return parse_time(text)
+    return time_at(number)
 
 
 def _number(value: object, where: str) -> float | None:

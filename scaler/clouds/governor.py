@@ -8,17 +8,16 @@ costs money), and waits for the stated reset so that no request is refused.
 
 from __future__ import annotations
 
-import math
 import threading
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from scaler.model import Requests
 from scaler.support.cancellation import is_cancelled
-from scaler.support.clock import Clock
+from scaler.support.clock import Clock, time_at
 from scaler.support.values import dataclass
 
 _CHECK_EVERY_S = 0.2
@@ -258,17 +257,21 @@ class Governor:
         return min(backoff, until_reset) if self._budget.reset_is_full else until_reset
 
 
+_LARGEST = 1e11
+"""More than any amount of requests and any wait, and the last time that is read: see `time_at`."""
+
+
 def _number(text: str | None) -> float | None:
     """Return a header's number; None for anything that cannot be an amount or a moment."""
     try:
         number = float(text or "")
     except ValueError:
         return None
-    return number if math.isfinite(number) and number >= 0 else None
+    return number if 0 <= number <= _LARGEST else None
 
 
 def _moment(epoch: float | None) -> datetime | None:
     try:
-        return None if epoch is None else datetime.fromtimestamp(epoch, UTC)
-    except (OverflowError, ValueError, OSError):
+        return None if epoch is None else time_at(epoch)
+    except ValueError:
         return None

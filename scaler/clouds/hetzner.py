@@ -57,7 +57,7 @@ from scaler.clouds.transport import Dialect, Refusal, asking, given, open_sessio
 from scaler.model import ImageRef, Machine, MachineRequest, Requests
 from scaler.model.lifecycle import Phase
 from scaler.model.ownership import GROUP, Owner
-from scaler.support.clock import Clock
+from scaler.support.clock import Clock, usable
 
 TITLE = "Hetzner Cloud"
 _PER_PAGE = 50
@@ -409,7 +409,7 @@ class HetznerCloud:
 
     def _newest(self, candidates: Sequence[BoundImage], image: ImageRef, architecture: str) -> Image:
         """Return the newest image that can be used; InvalidError says what is wrong with the newest, or what exists."""
-        newest_first = sorted(candidates, key=lambda row: given(row.created, "image.created"), reverse=True)
+        newest_first = sorted(candidates, key=lambda row: usable(given(row.created, "image.created")), reverse=True)
         for row in newest_first:
             if row.status == "available" and row.architecture == architecture:
                 return image_of(row)
@@ -439,7 +439,7 @@ def machine_of(server: BoundServer) -> Machine:
         type=server_type,
         location=location,
         image=_image_of(server),
-        created=given(server.created, "server.created"),
+        created=usable(given(server.created, "server.created")),
         ipv4=_ipv4(server),
         ipv6=ipv6,
         private_ip=next((str(net.ip) for net in server.private_net or () if net.ip), None),
@@ -496,7 +496,7 @@ def image_of(row: BoundImage) -> Image:
     return Image(
         id=str(given(row.id, "image.id")),
         name=given(row.name or row.description, "image.description"),
-        created=given(row.created, "image.created"),
+        created=usable(given(row.created, "image.created")),
         available=row.status == "available",
         disk=int(given(row.disk_size, "image.disk_size")),
         architecture=given(row.architecture, "image.architecture"),

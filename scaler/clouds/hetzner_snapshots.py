@@ -15,6 +15,7 @@ from scaler.clouds import InvalidError, oldest_first
 from scaler.clouds.paging import Page, read_all
 from scaler.clouds.snapshots import Making, MakingState, Snapshot
 from scaler.clouds.transport import given
+from scaler.support.clock import usable
 
 _PER_PAGE = 50
 _STATES = {"running": MakingState.RUNNING, "success": MakingState.DONE, "error": MakingState.FAILED}
@@ -113,7 +114,7 @@ def snapshot_of(row: BoundImage) -> Snapshot:
         id=str(given(row.id, "image.id")),
         name=given(row.description, "image.description"),
         labels=row.labels or {},
-        created=given(row.created, "image.created"),
+        created=usable(given(row.created, "image.created")),
         available=row.status == "available",
         protected=bool(dict(row.protection or {}).get("delete")),
     )

@@ -8,13 +8,19 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from scaler.support.durations import format_duration
-from scaler.support.text import quoted
 
 CLOCK_SKEW = timedelta(minutes=1)
 """How far the clocks of machines that work together may differ, without a word about it."""
 
 
 _PIECE_S = 1.0
+
+_MOST_SECONDS = 1e11
+"""The last time that is read, in seconds since 1970; it is in the year 5138.
+
+A cooldown, a price's hour and a grace time are added to times that anybody may have written. At the ends
+of the calendar that would be an OverflowError somewhere far from the file.
+"""
 
 
 class Clock(Protocol):
@@ -80,12 +86,19 @@ def format_time(moment: datetime) -> str:
 
 
 def parse_time(text: str) -> datetime:
-    """Read an RFC 3339 time, in UTC if it has no offset. Raises ValueError if it is none."""
-    moment = datetime.fromisoformat(text)
+    """Read an RFC 3339 time, in UTC if it has no offset. Raises ValueError if it is none, or not in 1970 to 5138."""
+    return usable(datetime.fromisoformat(text))
+
+
+def time_at(seconds: float) -> datetime:
+    """Return the time so many seconds after 1970 began. Raises ValueError if it is not in 1970 to 5138."""
+    if not 0 <= seconds <= _MOST_SECONDS:
+        raise ValueError("a time that is not in the years 1970 to 5138")
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def usable(moment: datetime) -> datetime:
+    """Return a time from outside, in UTC if it has no offset. Raises ValueError if it is not in 1970 to 5138."""
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    try:
-        # At the ends of the calendar an offset leads out of it.
-        moment.astimezone(UTC)
-    except OverflowError:
-        raise ValueError(f"a time out of range: {quoted(text)}") from None
+    time_at(moment.timestamp())
     return moment

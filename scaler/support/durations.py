@@ -7,6 +7,9 @@ from datetime import timedelta
 
 from scaler.support.text import quoted
 
+LONGEST = timedelta(days=99_999)
+"""273 years. With what is longer, arithmetic on times would leave the calendar."""
+
 _FORM = re.compile(r"(?=[0-9])(?:([0-9]{1,5})d)?(?:([0-9]{1,9})h)?(?:([0-9]{1,9})m)?(?:([0-9]{1,9})s)?")
 
 
@@ -16,7 +19,10 @@ def parse_duration(text: str) -> timedelta:
     if match is None:
         raise ValueError(f"not a duration such as 90s, 10m or 1h30m: {quoted(text)}")
     days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
-    return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+    duration = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+    if duration > LONGEST:
+        raise ValueError(f"not a duration of at most {LONGEST.days} days: {quoted(text)}")
+    return duration
 
 
 def format_duration(duration: timedelta) -> str:

@@ -24,7 +24,24 @@ def test_durations_are_written_as_they_are_read(duration: timedelta) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "5", "h", "5x", "1m1h", "1.5h", "-1m", " 1m", "1m ", "٣m", "9999999999h", "1h1d", "100000d"]
+    "text",
+    [
+        "",
+        "5",
+        "h",
+        "5x",
+        "1m1h",
+        "1.5h",
+        "-1m",
+        " 1m",
+        "1m ",
+        "٣m",
+        "9999999999h",
+        "1h1d",
+        "100000d",
+        "999999999h",
+        "99999d1s",
+    ],
 )
 def test_other_forms_are_no_durations(text: str) -> None:
     with pytest.raises(ValueError, match="not a duration"):

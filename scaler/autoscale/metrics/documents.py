@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import datetime
 
 from scaler.autoscale.metrics import MetricError, Value
 from scaler.autoscale.metrics.moments import seconds_since_1970
+from scaler.support.clock import time_at
 from scaler.support.text import quoted
 
 LARGEST = 1 << 20
@@ -49,6 +50,6 @@ def at_pointer(document: object, pointer: str) -> object:
 
 def _moment(value: object, where: str) -> datetime:
     try:
-        return datetime.fromtimestamp(seconds_since_1970(value, None, where), UTC)
-    except (ValueError, OverflowError, OSError):
+        return time_at(seconds_since_1970(value, None, where))
+    except ValueError:
         raise MetricError(f"{where} is not a time") from None

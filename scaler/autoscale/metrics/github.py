@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 from urllib.parse import quote
@@ -19,6 +19,7 @@ from scaler.autoscale.metrics import MetricError, MetricRead, Value
 from scaler.autoscale.metrics.at_once import at_once
 from scaler.autoscale.metrics.http import Answer, get, next_page, post, secret
 from scaler.model.autoscaling import GithubSource
+from scaler.support.clock import parse_time, time_at
 from scaler.support.values import dataclass
 
 _AT_ONCE = 8
@@ -176,7 +177,7 @@ def _require_budget(answer: Answer) -> None:
         raise MetricError(f"GitHub's rate limit is reached: it asks to wait for {after}s")
     if answer.headers.get("X-RateLimit-Remaining") == "0":
         reset = int(answer.headers.get("X-RateLimit-Reset", "0"))
-        moment = datetime.fromtimestamp(reset, UTC)
+        moment = time_at(reset)
         raise MetricError(f"GitHub's rate limit is reached: it begins anew at {moment:%H:%M} UTC")
 
 
@@ -202,7 +203,7 @@ def _token(source: GithubSource, request: MetricRead) -> str:
     answer = post(url, request, headers=_headers(_signed(source, request)))
     _require_success(answer, f"the installation {source.app.installation} of the app {source.app.id}")
     document = json.loads(answer.body)
-    made = _Token(document["token"], datetime.fromisoformat(document["expires_at"]))
+    made = _Token(document["token"], parse_time(document["expires_at"]))
     request.cache[place] = made
     return made.text
 

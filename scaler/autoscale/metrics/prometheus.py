@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from statistics import fmean
 from typing import Any, TypeVar
 
@@ -13,6 +12,7 @@ from scaler.autoscale.matrix import series_in
 from scaler.autoscale.metrics import MetricError, MetricRead, Value
 from scaler.autoscale.metrics.http import get
 from scaler.model.autoscaling import PrometheusSource
+from scaler.support.clock import time_at
 
 T = TypeVar("T")
 
@@ -41,7 +41,7 @@ def _read(source: PrometheusSource, request: MetricRead) -> Value:
     if not points:
         raise MetricError("the query gives no point in its window")
     numbers = [number for _, number in points]
-    return Value(_AGGREGATES[source.aggregate](numbers), datetime.fromtimestamp(points[-1][0], UTC))
+    return Value(_AGGREGATES[source.aggregate](numbers), time_at(points[-1][0]))
 
 
 def _instant(source: PrometheusSource, request: MetricRead) -> Value:
@@ -49,8 +49,8 @@ def _instant(source: PrometheusSource, request: MetricRead) -> Value:
     try:
         pair = data["result"] if data["resultType"] == "scalar" else _only(data["result"])["value"]
         moment, number = map(float, pair)
-        return Value(number, datetime.fromtimestamp(moment, UTC))
-    except (KeyError, TypeError, ValueError, OverflowError, OSError):
+        return Value(number, time_at(moment))
+    except (KeyError, TypeError, ValueError, OverflowError):
         raise MetricError("the query gives no number, but a text or a native histogram, perhaps") from None
 
 

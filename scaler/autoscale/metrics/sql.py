@@ -7,7 +7,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from itertools import islice
 from pathlib import Path
@@ -21,6 +21,7 @@ from scaler.autoscale.metrics.documents import LARGEST, number_of
 from scaler.autoscale.metrics.http import secret
 from scaler.autoscale.metrics.moments import seconds_since_1970
 from scaler.model.autoscaling import SqlSource
+from scaler.support.clock import time_at, usable
 from scaler.support.documents import size_text
 
 _DRIVERS = {
@@ -271,8 +272,11 @@ def _value(row: tuple[Any, ...]) -> Value:
 
 
 def _moment(value: Any) -> datetime:
-    if isinstance(value, datetime):
-        return value if value.tzinfo else value.replace(tzinfo=UTC)
-    if isinstance(value, Decimal):
-        value = float(value)
-    return datetime.fromtimestamp(seconds_since_1970(value, None, "the second column"), UTC)
+    try:
+        if isinstance(value, datetime):
+            return usable(value)
+        if isinstance(value, Decimal):
+            value = float(value)
+        return time_at(seconds_since_1970(value, None, "the second column"))
+    except ValueError:
+        raise MetricError("the second column is not a time") from None
