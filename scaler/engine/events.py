@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import field
+from itertools import dropwhile, takewhile
 from typing import Any
 
+from scaler.errors import ScalerError
 from scaler.support.text import visible
 from scaler.support.values import dataclass
 
@@ -95,7 +97,13 @@ class Ran:
     events: Events
     error: str | None = None
     """The engine's error message; None if it succeeded."""
+    refusal: ScalerError | None = None
+    """The same as an error, if the engine ended before it ran the program: it has changed nothing."""
 
+
+_DEATH = re.compile(r"fatal error: |panic: |SIG[A-Z]+: ")
+_STACK = re.compile(r"goroutine \d|runtime stack:")
+"""How the Go runtime says why it ends a program, and where it begins to say where."""
 
 _MOST_LINES = 20
 """Lines of an error that are kept; the engine's own log has all of it."""
@@ -108,6 +116,8 @@ def reason_in(text: str) -> str:
     operating system.
     """
     lines = [line.removeprefix(" stderr: ").rstrip() for line in text.splitlines()]
+    if death := [line for line in dropwhile(_says_no_death, takewhile(_is_no_stack, lines)) if line]:
+        return "\n".join(map(plain_text, death[:_MOST_LINES]))
     errors: list[str] = []
     is_error = False
     for line in lines:
@@ -121,3 +131,11 @@ def reason_in(text: str) -> str:
     found = errors or [plain for line in lines if (plain := plain_text(line))][-5:]
     left_out = len(found) - _MOST_LINES
     return "\n".join([*found[:_MOST_LINES], *([f"(and {left_out} more lines)"] if left_out > 0 else [])])
+
+
+def _says_no_death(line: str) -> bool:
+    return not _DEATH.match(line)
+
+
+def _is_no_stack(line: str) -> bool:
+    return not _STACK.match(line)

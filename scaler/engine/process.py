@@ -125,7 +125,6 @@ class _Process(automation.PulumiCommand):
         on_error: Callable[[str], object] | None = None,
     ) -> automation.CommandResult:
         """Run one command to its end; raises the SDK's CommandError on a non-zero code, EngineError without a start."""
-        require_passphrase_file(self.environ)
         self.before()
         if "--non-interactive" not in args:
             args.insert(0, "--non-interactive")
@@ -161,7 +160,8 @@ class _Process(automation.PulumiCommand):
             stdout, stderr = _content(output, largest), _content(errors, _LARGEST_OUTPUT)
         if code != 0:
             # The SDK searches only the standard error to distinguish a held lock from other failures.
-            failed = automation.CommandResult(stdout="", stderr=stdout + stderr, code=code)
+            said = stdout + stderr if code > 0 else f"{stdout}{stderr}\nerror: {signal.Signals(-code).name} ended it"
+            failed = automation.CommandResult(stdout="", stderr=said, code=code)
             raise automation.errors.create_command_error(failed)
         return automation.CommandResult(stdout=stdout, stderr=stderr, code=code)
 
@@ -328,6 +328,7 @@ class Engine:
         """Check what the engine reads before it does: nothing there may hold it up, or have it send keys elsewhere."""
         refuse_odd_files(self._settings, self._local)
         require_allowed_settings(self._settings.directory, self._settings.stack, self._settings.environ)
+        require_passphrase_file(self.environ)
 
     @property
     def processes(self) -> int:
@@ -346,6 +347,7 @@ class Engine:
 
     def prepare(self) -> None:
         """Make sure that the stack exists; no process if that is known, or if the backend shows it."""
+        self._require_sound_files()
         if self._local and not self._exists:
             self._local.make()
             self._exists = self._local.exists()
@@ -362,7 +364,7 @@ class Engine:
                 wait.heal_or_wait(str(error))
             except automation.CommandError as error:
                 if not wait.outlasts_half_file(str(error)):
-                    raise self._explain(error) from error
+                    raise _failure(reason_in(str(error))) from error
             else:
                 self._exists = True
 
@@ -409,7 +411,7 @@ class Engine:
             try:
                 self._workspace._run_pulumi_cmd_sync(["config", "set", "--stack", self._settings.stack, *probe])
             except automation.CommandError as error:
-                raise self._explain(error) from error
+                raise _failure(reason_in(str(error))) from error
 
     def preview(
         self, program: Program, plugin_port: int | None, *, refresh: bool, packs: Sequence[PackFiles] = ()
@@ -479,7 +481,10 @@ class Engine:
             except automation.CommandError as error:
                 if wait.outlasts_half_file(str(error)):
                     continue
-                return Ran(report, error=in_our_words(name_variable("\n".join(report.errors) or reason_in(str(error)))))
+                reason = "\n".join(report.errors) or reason_in(str(error))
+                host = self._process.host
+                refusal = None if host and host.was_run.is_set() else _failure(reason)
+                return Ran(report, error=in_our_words(name_variable(reason)), refusal=refusal)
             except RuntimeError as error:
                 # `preview` raises this when the engine ended well and said nothing.
                 return Ran(report, error=str(error))
@@ -497,37 +502,40 @@ class Engine:
         except automation.StackNotFoundError:
             return {}
         except automation.CommandError as error:
-            raise self._explain(error) from error
+            raise _failure(reason_in(str(error))) from error
         return deployment if isinstance(deployment, Mapping) else {}
-
-    def _explain(self, error: automation.CommandError) -> EngineError | UnavailableError | CredentialsError:
-        reason = in_our_words(name_variable(reason_in(str(error))))
-        if is_about_secrets(reason):
-            return EngineError(
-                "The stack's secrets cannot be encrypted or decrypted.",
-                why=reason,
-                fix=f"Check {PASSPHRASE} or {PASSPHRASE_FILE}, or `secretsprovider` in the stack's settings file.",
-                code="secrets",
-            )
-        if _NO_CREDENTIALS.search(reason):
-            return CredentialsError(
-                "The backend's credentials are missing.",
-                why=reason,
-                fix="Set the variables of the backend's provider, such as AWS_ACCESS_KEY_ID, GOOGLE_CREDENTIALS,"
-                " AZURE_STORAGE_ACCOUNT or PULUMI_ACCESS_TOKEN, or name another `backend` in the spec.",
-                code="backend_credentials",
-            )
-        if _UNREACHABLE.search(reason):
-            return UnavailableError(
-                "The engine cannot reach its backend.",
-                why=reason,
-                fix="Check `backend` in the spec or PULUMI_BACKEND_URL.",
-            )
-        return EngineError("The engine failed.", why=reason, fix="`scaler doctor` checks the set-up.")
 
     def unlock(self) -> None:
         """Remove all locks of the stack, whoever holds them. One process."""
         try:
             self._workspace._run_pulumi_cmd_sync(["cancel", "--yes", "--stack", self._settings.stack])
         except automation.CommandError as error:
-            raise self._explain(error) from error
+            raise _failure(reason_in(str(error))) from error
+
+
+def _failure(reason: str) -> EngineError | UnavailableError | CredentialsError:
+    """Return what it means that the engine failed before it began an operation, or with a command that is none."""
+    reason = in_our_words(reason)
+    if is_about_secrets(reason):
+        return EngineError(
+            "The stack's secrets cannot be encrypted or decrypted.",
+            why=reason,
+            fix=f"Set {PASSPHRASE} or {PASSPHRASE_FILE} to what the stack was made with, or correct `secretsprovider` "
+            "in the stack's settings file.",
+            code="secrets",
+        )
+    if _NO_CREDENTIALS.search(reason):
+        return CredentialsError(
+            "The backend's credentials are missing.",
+            why=reason,
+            fix="Set the variables of the backend's provider, such as AWS_ACCESS_KEY_ID, GOOGLE_CREDENTIALS,"
+            " AZURE_STORAGE_ACCOUNT or PULUMI_ACCESS_TOKEN, or name another `backend` in the spec.",
+            code="backend_credentials",
+        )
+    if _UNREACHABLE.search(reason):
+        return UnavailableError(
+            "The engine cannot reach its backend.",
+            why=reason,
+            fix="Check `backend` in the spec or PULUMI_BACKEND_URL.",
+        )
+    return EngineError("The engine failed.", why=reason, fix="`scaler doctor` checks the set-up.")

@@ -145,6 +145,8 @@ class PulumiStack:
         check_foreign(
             self._spec, [urn for urn, kind in ran.events.operations.items() if kind == "delete" and is_foreign(urn)]
         )
+        if ran.refusal and not packs:
+            raise ran.refusal
         if ran.error and not any(violation.forbids for violation in violations):
             raise explain(ran.error, ran.events.last_line, packs, files)
         if packs:
@@ -246,6 +248,8 @@ class PulumiStack:
         if operation.failed_list:
             raise operation.failed_list
         check_foreign(self._spec, foreign)
+        if ran.refusal and not (operation.accepted or operation.deleted or operation.errors):
+            raise ran.refusal
         return ran, bool(moved)
 
     def _confirm_into(self, lost: list[LockedError]) -> None:
@@ -365,6 +369,8 @@ class PulumiStack:
         # Our own plugin, whatever `plugin` says: it permits nothing.
         with self._serving_ours(operation) as port:
             ran = self._engine.refresh(program, port)
+        if ran.refusal:
+            raise ran.refusal
         if ran.error:
             raise EngineError(
                 "The stack's id could not be saved; nothing was changed.",

@@ -227,7 +227,8 @@ def test_a_lock_that_cannot_be_read_is_nobodys(project: Project) -> None:
     lock = project.lock_file(1, "here")
     lock.write_text('{"pid": ')
     assert project.backend.heal_locks() == []
-    assert "unexpected end of JSON" in str(project.scale(names(1)).failure)
+    with pytest.raises(EngineError, match="unexpected end of JSON"):
+        project.scale(names(1))
     assert lock.exists()
     assert project.machines() == {}
 
@@ -271,5 +272,6 @@ def test_what_stays_unreadable_is_no_lock_at_a_bad_moment(project: Project, tmp_
     text = "error: unexpected end of JSON input"
     project.engine.prepare()
     project.engine = project.open_engine(binary=failing_engine(project, tmp_path, text, times=100))
-    assert "unexpected end of JSON" in str(project.scale(names(1)).failure)
+    with pytest.raises(EngineError, match="unexpected end of JSON"):
+        project.scale(names(1))
     assert project.machines() == {}

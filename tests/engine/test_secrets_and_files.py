@@ -65,7 +65,9 @@ def test_the_passphrase(tmp_path: Path, served: EmbeddedCloud, passphrase: str |
     project = Project(tmp_path / "project", served.hetzner_endpoint, environ={**environ, **own})
     assert project.scale(names(1)).failure is None
     other = Project(project.directory, project.endpoint, environ={**environ, "PULUMI_CONFIG_PASSPHRASE": "wrong"})
-    assert "passphrase" in str(other.scale(names(2)).failure)
+    with pytest.raises(EngineError, match="incorrect passphrase") as caught:
+        other.scale(names(2))
+    assert caught.value.code == "secrets"
     assert sorted(project.machines()) == names(1)
 
 
@@ -82,9 +84,9 @@ def test_the_passphrase_s_file_is_used_and_a_changed_one_is_an_error_that_names_
     for path in project.directory.rglob(f"Pulumi.{STACK}.yaml"):
         path.unlink()
     other = Project(project.directory, project.endpoint, environ=environ)
-    failure = str(other.scale(names(2)).failure)
-    assert "incorrect passphrase" in failure
-    assert "PULUMI_CONFIG_PASSPHRASE_FILE" in failure
+    with pytest.raises(EngineError, match="incorrect passphrase") as caught:
+        other.scale(names(2))
+    assert "PULUMI_CONFIG_PASSPHRASE_FILE" in caught.value.fix
     again = Project(project.directory, project.endpoint, environ=by_file)
     assert again.scale(names(2)).failure is None
     assert sorted(project.machines()) == names(2)

@@ -160,7 +160,12 @@ def test_the_engine_works_in_a_copy_of_a_read_only_project(tmp_path: Path, monke
         ("error:\nwrite /x: no space left on device\nother\n", "error:\nwrite /x: no space left on device"),
         ("error: could not save:\n\n    the disk is full\n", "error: could not save:\nthe disk is full"),
         ("error: a\nerror: a\nerror: b\nResources:\n    1 unchanged\n", "error: a\nerror: b"),
-        ("panic: x\n\ngoroutine 1\n", "panic: x\ngoroutine 1"),
+        ("panic: x\n\ngoroutine 1\n", "panic: x"),
+        (
+            " code: 2\n stdout: \n stderr: GOMEMLIMIT=junk\nfatal error: malformed GOMEMLIMIT\n\n"
+            "runtime stack:\nruntime.throw({0x47b8ca9?, 0xa?})\n\truntime/panic.go:1229 +0x48 fp=0x7f\n",
+            "fatal error: malformed GOMEMLIMIT",
+        ),
         ("", ""),
     ],
 )
