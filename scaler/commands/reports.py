@@ -25,6 +25,7 @@ from scaler.commands.printing import print_note
 from scaler.commands.round import PlainResult, Round
 from scaler.errors import ExitCode, RefusedError, ScalerError, UsageError
 from scaler.model import Action, Result, StepResult
+from scaler.support.files import failure_reason
 from scaler.support.values import dataclass
 
 Ended = Result | Round | PlainResult
@@ -121,6 +122,8 @@ class Reports:
 
     def prepare(self) -> None:
         """Remove the files of an earlier run; UsageError if one of them cannot be written."""
+        for path in filter(None, (self._file("GITHUB_STEP_SUMMARY"), self._file("GITHUB_OUTPUT"))):
+            targets.require_free(path)
         for path in filter(None, (self.summary, self.dotenv, self.json_file)):
             targets.prepare(path)
 
@@ -244,5 +247,5 @@ def _json(ended: Ended | ScalerError) -> str:
 def _write(path: Path, text: str, mode: str) -> None:
     try:
         targets.write(path, text, append=mode == "a")
-    except OSError as error:
-        print_note(f"scaler: warning: {path} was not written: {error.strerror or error}")
+    except (OSError, UsageError) as error:
+        print_note(f"scaler: warning: {path} was not written: {failure_reason(error)}")

@@ -1,20 +1,27 @@
-"""Files that the command line names for a report: written, never at the cost of what they are.
+"""Files that the command line or a pipeline names for a report: written, never at the cost of what they are.
 
-A device, a pipe or a link is written to and stays. A file of the project, such as its spec, is no target.
+A device, a pipe or a link is written to and stays. A file that the project or the run reads is no target.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import click
 
-from scaler.commands.context import context_of
+from scaler.commands.context import given
 from scaler.errors import UsageError
+from scaler.support.documents import read_beginning
+from scaler.support.environment import belongs_to_scaler
 from scaler.support.files import failure_reason
+
+_LARGEST_SPEC = 1 << 20
 
 
 def prepare(path: Path) -> None:
@@ -34,20 +41,72 @@ def prepare(path: Path) -> None:
 
 
 def require_free(path: Path) -> None:
-    """UsageError if the path is a file of the project itself: a report would destroy it."""
+    """UsageError if the project or this run reads the file: a report would destroy it."""
     context = click.get_current_context(silent=True)
-    if context is None:
-        return
-    here = context_of(context)
-    target = path.resolve()
-    own_file = target.parent == here.directory and target.name.startswith(("Pulumi.", "PulumiPolicy."))
-    own_folder = target.is_relative_to(here.state_dir.resolve()) or target.parent == here.directory / "stacks"
-    if own_file or own_folder:
+    # Of a command line that cannot be parsed, the options may be missing.
+    options = given(context) if context else {}
+    directory, target = Path(options.get("directory") or ".").resolve(), path.resolve()
+    places = (
+        _place_in_project(target, directory, directory / (options.get("state_dir") or ".scaler")),
+        _spec_that_names(target, directory),
+        _variable_that_names(target, os.environ),
+        _option_that_names(target, context) if context else None,
+    )
+    if place := next(filter(None, places), None):
         raise UsageError(
-            f"{path} belongs to the project, and a report would replace it.",
-            why="it is among the specs, in the state folder, or a file of Pulumi's",
+            f"{path} belongs to the project or to this run, and a report would replace it.",
+            why=place,
             fix="Name another file.",
         )
+
+
+def _place_in_project(target: Path, directory: Path, state_dir: Path) -> str | None:
+    folders = {"stacks": "among the specs", "policies": "among the policies"}
+    for name, place in folders.items():
+        if target.is_relative_to(directory / name):
+            return f"it is {place}"
+    if target.is_relative_to(state_dir.resolve()):
+        return "it is in the state folder"
+    is_pulumi_s = target.parent == directory and target.name.startswith(("Pulumi.", "PulumiPolicy."))
+    return "it is a file of Pulumi's" if is_pulumi_s else None
+
+
+def _spec_that_names(target: Path, directory: Path) -> str | None:
+    """Return whether a spec's text has the file's name in it, or that of its module or its policy pack's folder.
+
+    The text, since any key of any group may name a file, and a spec with problems does too.
+    """
+    is_pack_s = any((target.parent / f"PulumiPolicy{suffix}").exists() for suffix in (".yaml", ".yml", ".json"))
+    names = {target.name, *([target.stem] if target.suffix == ".py" else []), *([target.parent.name] * is_pack_s)}
+    named = re.compile(rf"(?<![\w.-])({'|'.join(map(re.escape, names))})(?![\w-])".encode())
+    for spec in sorted((directory / "stacks").glob("*.yaml")) if target.exists() else ():
+        with suppress(OSError):
+            if named.search(read_beginning(spec, _LARGEST_SPEC)):
+                return f"stacks/{spec.name} names it"
+    return None
+
+
+def _variable_that_names(target: Path, environ: Mapping[str, str]) -> str | None:
+    """Return the variable of scaler's or the engine's that names the file, such as that of a token."""
+    for name, value in environ.items():
+        is_read = belongs_to_scaler(name) or name.endswith("_TOKEN_FILE") or name in ("SSL_CERT_FILE", "SCALER_ENGINE")
+        if is_read and value and _is_same(Path(value), target):
+            return f"{name} names it"
+    return None
+
+
+def _option_that_names(target: Path, context: click.Context) -> str | None:
+    """Return whether the command line names the file more than once: to read it, or for another report."""
+    values = (value for given in context.params.values() for value in (given if isinstance(given, tuple) else (given,)))
+    paths = [Path(value) for value in values if isinstance(value, str | Path)]
+    return "the command line names it twice" if sum(_is_same(path, target) for path in paths) > 1 else None
+
+
+def _is_same(path: Path, target: Path) -> bool:
+    try:
+        return path.resolve() == target or (target.exists() and path.samefile(target))
+    except (OSError, ValueError):
+        return False
 
 
 def is_special(path: Path) -> bool:
@@ -59,7 +118,8 @@ def is_special(path: Path) -> bool:
 
 
 def write(path: Path, text: str, *, append: bool = False) -> None:
-    """Write a text to a file, device or pipe. OSError, also for a pipe that nobody reads."""
+    """Write a text to a file, device or pipe. OSError, also for a pipe that nobody reads; UsageError if it is read."""
+    require_free(path)
     how = os.O_APPEND if append else os.O_TRUNC
     # Opened so, a pipe without a reader is an error and no endless wait.
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | how, 0o666)

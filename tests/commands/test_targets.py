@@ -10,24 +10,24 @@ import pytest
 from scaler.commands import targets
 from scaler.errors import UsageError
 
+FILES = (
+    "Pulumi.yaml", "stacks/demo.yaml", ".scaler/demo.json", "policies/README.md", "policies/x/PulumiPolicy.yaml",
+    "cloud-init.yml", "hooks.py", "rules/PulumiPolicy.yaml", "rules/__main__.py", "token", "recording.csv", "other",
+)  # fmt: skip
+
 
 @pytest.fixture
 def project(tmp_path: Path) -> Iterator[Path]:
     """A project folder, in which a command runs."""
-    for name in ("Pulumi.yaml", "stacks/demo.yaml", ".scaler/demo.json"):
+    spec = "user_data: ../cloud-init.yml\nready: {function: hooks.is_ready}\npolicies: [../rules]\n"
+    for name in FILES:
         path = tmp_path / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_text("precious")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(spec if name == "stacks/demo.yaml" else "precious")
     with click.Context(click.Command("ensure")) as context:
         context.meta["scaler.options"] = {
             "directory": str(tmp_path),
-            "stack": (),
             "state_dir": None,
-            "output": "text",
-            "quiet": False,
-            "verbose": 0,
-            "debug": False,
-            "color": None,
         }
         yield tmp_path
 
@@ -41,12 +41,34 @@ def test_the_report_of_an_earlier_run_is_removed(project: Path) -> None:
     assert not path.exists()
 
 
-@pytest.mark.parametrize("name", ["stacks/demo.yaml", "stacks/new.yaml", "Pulumi.yaml", ".scaler/demo.json", "link"])
+@pytest.mark.parametrize("name", [*FILES[:-3], "stacks/new.yaml", "link"])
 def test_no_file_of_the_project_is_a_target(project: Path, name: str) -> None:
+    before = {path: path.read_bytes() for path in project.rglob("*") if path.is_file()}
     (project / "link").symlink_to("stacks/demo.yaml")
-    with pytest.raises(UsageError, match="belongs to the project"):
-        targets.prepare(project / name)
-    assert (project / "stacks" / "demo.yaml").read_text() == "precious"
+    for write in (targets.prepare, targets.require_free, lambda path: targets.write(path, "report", append=True)):
+        with pytest.raises(UsageError, match="belongs to the project"):
+            write(project / name)
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_no_file_that_the_run_reads_is_a_target(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    context = click.get_current_context()
+    recording, token = project / "recording.csv", project / "token"
+    (project / "hard-link").hardlink_to(token)
+    monkeypatch.setenv("HCLOUD_TOKEN_FILE", str(token))
+    context.params = {"metrics": str(recording), "policies": (Path("other.yaml"),), "html": recording, "step": 3}
+    for path, why in (
+        (recording, "names it twice"),
+        (token, "HCLOUD_TOKEN_FILE names it"),
+        (project / "hard-link", "HCLOUD_TOKEN_FILE names it"),
+    ):
+        with pytest.raises(UsageError) as caught:
+            targets.require_free(path)
+        assert why in caught.value.why
+    # No file of these names is read: the stem counts only for Python's.
+    for path in (project / "ready.json", project / "demo.json", project / "hooks.json"):
+        path.touch()
+        targets.require_free(path)
 
 
 def test_a_link_is_written_through_and_stays(project: Path) -> None:
