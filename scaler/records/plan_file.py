@@ -142,24 +142,32 @@ def _opened(name: str, flags: int) -> int:
 def read_plan_file(path: Path) -> PlanFile:
     """Read a file. UsageError if it is not a plan, or was changed after it was written."""
     try:
-        content = parse_json(read_file(path, wait=True))
-        digest = content.pop("digest")
-        if content["kind"] != "scaler-plan" or content["schema"] != SCHEMA:
-            raise ValueError(f"it has kind {content['kind']} and schema {content['schema']}")
-        if digest != _digest(content):
-            raise ValueError("it was changed after it was written")
+        return _plan_in(parse_json(read_file(path, wait=True)))
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"{path} is not a plan that can be applied.",
+            why=one_line(failure_reason(error), LONGEST),
+            fix="Make one with `scaler preview --out plan.json`.",
+            code="plan_invalid",
+        ) from error
+
+
+def _plan_in(content: Any) -> PlanFile:
+    """Return the plan in a document; ValueError if it is none."""
+    if not isinstance(content, dict) or content.get("kind") != "scaler-plan":
+        raise ValueError("it is JSON, and no plan")
+    if content.get("schema") != SCHEMA:
+        raise ValueError("another version of scaler has made it")
+    if content.pop("digest", None) != _digest(content):
+        raise ValueError("it was changed after it was written")
+    try:
         return PlanFile(
             **{key: value for key, value in content.items() if key not in ("schema", "kind", "made_at", "steps")},
             made_at=parse_time(content["made_at"]),
             steps=tuple(Step(**{**step, "action": Action(step["action"])}) for step in content["steps"]),
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
-        raise UsageError(
-            f"{path} is not a plan that can be applied.",
-            why=one_line(str(error), LONGEST),
-            fix="Make one with `scaler preview --out plan.json`.",
-            code="plan_invalid",
-        ) from error
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
+        raise ValueError("it is whole, and has other fields than this version of scaler reads") from None
 
 
 def check_plan_file(plan: PlanFile, spec: Spec, *, now: datetime, max_age: timedelta) -> None:
