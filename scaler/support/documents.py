@@ -29,6 +29,9 @@ MOST_VALUES = 4_000_000
 LONGEST_SILENCE_S = 60.0
 """How long a pipe or a device that the user names may say nothing: a person may have to unlock a vault first."""
 
+LONGEST_ALONE_S = 5.0
+"""How long nobody at all may have opened a pipe to write to it: who names one has started that program."""
+
 _CHUNK = 64 << 10
 
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
@@ -47,8 +50,8 @@ def read_beginning(path: Path, most: int, *, wait: bool = False) -> bytes:
     """Return the first `most` bytes of a file, or all if it has fewer.
 
     What is no regular file, such as a pipe or a device, is an OSError, since a read from it may never
-    end. With `wait` it is read, as a shell's `<(…)` and `/dev/stdin` need, and must say something at least
-    once in `LONGEST_SILENCE_S`.
+    end. With `wait` it is read, as a shell's `<(…)` and `/dev/stdin` need: somebody must write to it within
+    `LONGEST_ALONE_S`, and something at least once in `LONGEST_SILENCE_S`.
     """
     with open(path, "rb", opener=_opened) as file:
         if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
@@ -68,6 +71,11 @@ def _waited_for(descriptor: int, most: int, path: Path) -> bytes:
     content = bytearray()
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
+    if not poll.poll(LONGEST_ALONE_S * 1000):
+        # With a writer that says nothing yet, a read would block; without one, it is at the end.
+        with suppress(BlockingIOError):
+            if not (content := bytearray(os.read(descriptor, min(most, _CHUNK)))):
+                raise TimeoutError(errno.ETIMEDOUT, "it is a pipe that nobody writes to", str(path))
     while len(content) < most:
         if not poll.poll(LONGEST_SILENCE_S * 1000):
             raise TimeoutError(errno.ETIMEDOUT, f"nothing came out of it for {LONGEST_SILENCE_S:g} s", str(path))

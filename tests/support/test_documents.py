@@ -97,9 +97,15 @@ def test_what_a_user_names_may_be_a_pipe_or_a_device(tmp_path: Path, monkeypatch
     with pytest.raises(ValueError, match="more than 64 KiB"):
         read_file(Path("/dev/zero"), 64 << 10, wait=True)
     monkeypatch.setattr(documents, "LONGEST_SILENCE_S", 0.1)
-    os.mkfifo(tmp_path / "pipe")
+    monkeypatch.setattr(documents, "LONGEST_ALONE_S", 0.1)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(TimeoutError, match="nobody writes to"):
+        read_file(pipe, wait=True)
+    writer = os.open(pipe, os.O_RDWR)
     with pytest.raises(TimeoutError, match=r"nothing came out of it for 0.1 s"):
-        read_file(tmp_path / "pipe", wait=True)
+        read_file(pipe, wait=True)
+    os.close(writer)
 
 
 @pytest.mark.parametrize("content", [b"[" * 400, b"- " * 400, b"- &a 1\n" + b"- *a\n" * 25_000])
