@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import field
 from typing import Any
@@ -13,6 +14,7 @@ from starlette.requests import Request
 from starlette.routing import Match, Route
 from starlette.types import Message, Receive, Scope, Send
 
+from scaler.errors import StateError
 from scaler.simulator.bodies import wrong_field
 from scaler.simulator.call import Api, ApiError, Call, Handler
 from scaler.simulator.faults import AFTER, BEFORE, BEHAVIOUR, WORLD_CHANGES, Effect
@@ -92,11 +94,14 @@ class Exchange:
         """Answer one request."""
         request = Request(scope, receive)
         arrival = _Arrival.of(request, await request.body())
-        answer = self._receive(request, arrival)
-        if isinstance(answer, _Hang):
-            if not await _silence(request, answer.seconds) or answer.seconds is None:
-                return
-            answer = self._carry_out(request, arrival, answer.effects)
+        try:
+            answer = self._receive(request, arrival)
+            if isinstance(answer, _Hang):
+                if not await _silence(request, answer.seconds) or answer.seconds is None:
+                    return
+                answer = self._carry_out(request, arrival, answer.effects)
+        except StateError as error:  # of the machine: a client must get to know which disk it is
+            answer = self._error(ApiError(500, self._api.codes[500], str(error)), {})
         if answer.silence != 0.0 and not await _silence(request, answer.silence):
             return
         if answer.delay:
@@ -200,6 +205,8 @@ class Exchange:
                 reply = self._handler(call)
         except ApiError as error:
             return self._error(error, verdict.headers)
+        except sqlite3.OperationalError:
+            raise
         except Exception as error:  # a mistake of ours is answered like one of the vendor's
             return self._error(ApiError(500, self._api.codes[500], f"simulator: {error!r}"), verdict.headers)
         headers = {**verdict.headers, self._api.request_id_header: self._api.request_id(), **reply.headers}

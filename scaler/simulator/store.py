@@ -66,6 +66,16 @@ def _make_file(path: Path) -> None:
         require_regular(path)
 
 
+def _unusable(path: Path, error: sqlite3.OperationalError) -> StateError:
+    """Return what it means that the machine, and not the file, is at fault: the world is whole."""
+    return StateError(
+        f"The embedded cloud cannot use its world {path}.",
+        why=str(error),
+        fix="See whether its disk is full, a limit of file sizes (`ulimit -f`) is reached, or another process holds "
+        "the file, then run the same command again. Do not remove it: the servers are in there.",
+    )
+
+
 class Store:
     """One file with settings, things and a log. Several threads and several processes may use it at once.
 
@@ -76,7 +86,7 @@ class Store:
         """Open the file, or make a new one. StateError if it is no world, or cannot be written."""
         self.path = path
         self._lock = threading.RLock()
-        self._depth = 0
+        self._is_open = False
         self._now = 0.0
         self._settings: dict[str, Any] = {}
         try:
@@ -88,6 +98,8 @@ class Store:
             self._db.execute("PRAGMA journal_mode = WAL")
             self._create_if_new()
         except (OSError, sqlite3.Error) as error:
+            if isinstance(error, sqlite3.OperationalError):
+                raise _unusable(path, error) from error
             raise StateError(
                 f"{path} cannot be used as the embedded cloud's world.",
                 why=str(error),
@@ -121,23 +133,30 @@ class Store:
 
     @contextmanager
     def transaction(self) -> Iterator[float]:
-        """All or nothing, and alone: yields the moment (`now`) that holds for all of it. May be nested."""
+        """All or nothing, and alone: yields the moment (`now`) that holds for all of it. May be nested.
+
+        Raises StateError if the file cannot be read or written now.
+        """
         with self._lock:
-            if self._depth == 0:
+            if self._is_open:
+                yield self._now
+                return
+            try:
                 self._db.execute("BEGIN IMMEDIATE")
                 self._load_settings()
                 self._now = self._clock.now()
-            self._depth += 1
-            try:
+                self._is_open = True
                 yield self._now
-            except BaseException:
-                self._depth -= 1
-                if self._depth == 0:
-                    self._db.execute("ROLLBACK")
-                raise
-            self._depth -= 1
-            if self._depth == 0:
                 self._db.execute("COMMIT")
+            except BaseException as error:
+                # SQLite itself has done so when the disk is full.
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                if isinstance(error, sqlite3.OperationalError):
+                    raise _unusable(self.path, error) from error
+                raise
+            finally:
+                self._is_open = False
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
@@ -146,9 +165,10 @@ class Store:
         try:
             yield
         except BaseException:
-            self._db.execute("ROLLBACK TO request")
-            self._db.execute("RELEASE request")
-            self._load_settings()
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK TO request")
+                self._db.execute("RELEASE request")
+                self._load_settings()
             raise
         self._db.execute("RELEASE request")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import sqlite3
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import threading
 from contextlib import closing
 from pathlib import Path
 
+import hcloud
 import pytest
 
 from scaler.errors import StateError
@@ -196,3 +198,39 @@ def test_another_programs_database_is_left_alone(tmp_path: Path) -> None:
     with closing(sqlite3.connect(path)) as again:
         tables = again.execute("SELECT name FROM sqlite_master").fetchall()
     assert tables == [("customers",)]
+
+
+def test_a_full_disk_is_named_and_the_world_stays_whole(cloud: EmbeddedCloud, hetzner: hcloud.Client) -> None:
+    """In the answer to a client too: all that a run sees of an embedded cloud's disk."""
+    store, world = cloud.world, cloud.world
+    before = world.servers("hetzner")
+    [pages] = store._db.execute("PRAGMA page_count").fetchone()
+    store._db.execute(f"PRAGMA max_page_count = {pages}")
+    try:
+        with pytest.raises(StateError, match="database or disk is full") as caught:
+            for number in range(1000):
+                world.set(f"ballast-{number}", "x" * 1000)
+        assert "Do not remove it" in caught.value.fix
+        with pytest.raises(hcloud.APIException, match=r"world\.db.*database or disk is full"):
+            hetzner.ssh_keys.create(name="k" * 60, public_key="ssh-ed25519 " + "A" * 20_000)
+    finally:
+        store._db.execute("PRAGMA max_page_count = 100000")
+    assert world.servers("hetzner") == before
+    assert "k" * 60 not in {key.name for key in hetzner.ssh_keys.get_all()}
+
+
+def test_a_limit_of_file_sizes_is_no_reason_to_remove_a_world(tmp_path: Path) -> None:
+    path = tmp_path / "world.db"
+    SimulatedWorld(path).close()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, hard))
+    try:
+        with pytest.raises(StateError, match="cannot use its world") as caught:
+            SimulatedWorld(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "ulimit -f" in caught.value.fix
+    path.write_bytes(b"no database" * 1000)
+    with pytest.raises(StateError) as caught:
+        SimulatedWorld(path)
+    assert "remove this one" in caught.value.fix
