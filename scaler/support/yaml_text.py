@@ -111,6 +111,21 @@ def compose(text: str) -> list[yaml.Node]:
     return _read(text, _Plain, documents)
 
 
+def checked_node(text: str) -> yaml.Node | None:
+    """Return the one document of a text as a node, None if it is empty; YamlError unless its values can be read too."""
+
+    def document(loader: _Bounded) -> yaml.Node | None:
+        node: yaml.Node | None = loader.get_single_node()
+        if node is not None:
+            written = list(node.value)
+            loader.construct_document(node)
+            # To build a mapping with a merge changes its node.
+            node.value = written if isinstance(node, yaml.MappingNode) else node.value
+        return node
+
+    return _read(text, _Bounded, document)
+
+
 def load(text: str) -> Any:
     """Return the one document of a text with YAML's safe types; YamlError if there is none that can be read."""
     return _read(text, _Bounded, lambda loader: loader.get_single_data())
