@@ -150,7 +150,8 @@ def _signal_group(group: int, number: int) -> None:
 def _write(file: str, record: dict[str, Any]) -> None:
     """Replace the drain's file atomically."""
     temporary = f"{file}.{os.getpid()}.tmp"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    Path(temporary).unlink(missing_ok=True)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     with os.fdopen(os.open(temporary, flags, 0o640), "w", encoding="utf-8") as stream:
         json.dump(record, stream)
         stream.flush()

@@ -12,7 +12,7 @@ import random
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -60,10 +60,11 @@ def _make_file(path: Path) -> None:
     that SQLite holds on it for this process, and another process would take the file apart under it
     (sqlite.org/howtocorrupt.html, 2.2).
     """
-    try:
+    with suppress(FileExistsError):
         os.close(open_file(path, os.O_RDWR | os.O_CREAT | os.O_EXCL))
-    except FileExistsError:
-        require_regular(path)
+    for suffix in ("", "-wal", "-shm"):
+        with suppress(FileNotFoundError):
+            require_regular(path.with_name(f"{path.name}{suffix}"))
 
 
 def _unusable(path: Path, error: sqlite3.OperationalError) -> StateError:

@@ -11,6 +11,7 @@ FILE = 0o640
 """The permissions of files: the owner writes, the group reads, others have none."""
 _FOLDER = 0o750
 _NO_FILE = "it is no file of its own but a link, a device or a pipe, which is not followed"
+_SHARED_FILE = "it has a second name elsewhere (a hard link), and what is written to it would be written there too"
 
 
 def make_folder(folder: Path) -> None:
@@ -37,26 +38,36 @@ def is_below(folder: Path, root: Path) -> bool:
 def open_file(path: str | Path, flags: int) -> int:
     """Open a file with our permissions and return its descriptor; fits as the `opener` of `open`.
 
-    Raises OSError, also for a symbolic link, a device or a pipe: others may have put it where they can
-    write too, so that this user overwrites another file or waits for ever.
+    Raises OSError, also for a symbolic link, a device or a pipe, and to write to for a hard link: others may have put
+    it where they can write too, so that this user overwrites another file or waits for ever.
     """
     # Without blocking: a pipe that nobody reads would hold the open up. For a regular file it means nothing.
     try:
-        descriptor = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, FILE)
+        descriptor = os.open(path, flags & ~os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, FILE)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENXIO):
             raise OSError(error.errno, _NO_FILE, str(path)) from error
         raise
-    if stat.S_ISREG(os.fstat(descriptor).st_mode):
-        return descriptor
-    os.close(descriptor)
-    raise OSError(errno.EINVAL, _NO_FILE, str(path))
+    try:
+        _require_own(os.fstat(descriptor), path, writes=flags & os.O_ACCMODE != os.O_RDONLY)
+        if flags & os.O_TRUNC:
+            os.ftruncate(descriptor, 0)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def require_regular(path: Path) -> None:
-    """Raise OSError where `open_file` would, without opening the file."""
-    if not stat.S_ISREG(path.lstat().st_mode):
+    """Raise OSError where `open_file` would to write to the file, without opening it."""
+    _require_own(path.lstat(), path, writes=True)
+
+
+def _require_own(found: os.stat_result, path: str | Path, *, writes: bool) -> None:
+    if not stat.S_ISREG(found.st_mode):
         raise OSError(errno.EINVAL, _NO_FILE, str(path))
+    if writes and found.st_nlink > 1:
+        raise OSError(errno.EMLINK, _SHARED_FILE, str(path))
 
 
 def replace_file(path: Path, content: bytes) -> None:
@@ -66,10 +77,10 @@ def replace_file(path: Path, content: bytes) -> None:
     writer left is overwritten. Raises OSError and leaves the file unchanged if it cannot be written.
     """
     temporary = path.with_name(f".{path.name}.tmp")
-    if temporary.is_symlink():
-        temporary.unlink()
+    # Also what others have planted there: to open a link and cut it off would empty another file.
+    temporary.unlink(missing_ok=True)
     try:
-        with open(temporary, "wb", opener=open_file) as file:
+        with open(temporary, "xb", opener=open_file) as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
