@@ -7,11 +7,12 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, wraps
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from scaler.hooks.asides import shown_aside
 from scaler.support.suggestions import nearest_clause
 
 
@@ -37,7 +38,13 @@ def load_function(reference: str, folder: Path) -> Callable[..., Any]:
     function: Callable[..., Any] = getattr(module, attribute)
     if not callable(function):
         raise CannotLoadError(f"names what is no function: {reference}")
-    return function
+
+    @wraps(function)
+    def called(*args: Any, **kwargs: Any) -> Any:
+        with shown_aside(reference):
+            return function(*args, **kwargs)
+
+    return called
 
 
 def _import(name: str, folder: Path) -> ModuleType:
@@ -75,5 +82,6 @@ def _execute(name: str, file: Path, folder: Path, changed_ns: int) -> ModuleType
         raise ImportError(f"{file} is no Python module")
     module = importlib.util.module_from_spec(spec)
     sys.modules[unique] = module
-    spec.loader.exec_module(module)
+    with shown_aside(name):
+        spec.loader.exec_module(module)
     return module

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -65,3 +66,37 @@ def test_a_misspelled_function_suggests_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(CannotLoadError) as caught:
         load_function("fleet:least_bussy", tmp_path)
     assert caught.value.fix == "did you mean least_busy?"
+
+
+def test_what_a_function_prints_is_cleaned_and_no_part_of_a_document(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By whatever way, also in pieces; what scaler itself prints meanwhile stays as it is."""
+    module(
+        tmp_path,
+        "import logging, sys, threading\n"
+        "from beside_the_printing import say\n"
+        "print('::error::at import')\n"
+        "def f(call):\n"
+        "    print(':', end='')\n"
+        "    print(':add-mask::x\x1b[31m')\n"
+        "    sys.stdout.write('out\\n')\n"
+        "    sys.stderr.write('::stop-commands::x\\n')\n"
+        "    say()\n"
+        "    thread = threading.Thread(target=call)\n"
+        "    thread.start()\n"
+        "    thread.join()\n"
+        "    print('\\n'.join('x' * 200))\n"
+        "    return 7\n",
+    )
+    module(tmp_path, "def say(): print('::group::beside')\n", "beside_the_printing")
+    assert load_function("fleet:f", tmp_path)(lambda: sys.stdout.write("the document")) == 7
+    printed = capsys.readouterr()
+    assert printed.out == "the document"
+    lines = printed.err.splitlines()
+    assert lines[0].endswith("scaler: fleet: : :error::at import") or lines[0] == "scaler: fleet: ::error::at import"
+    assert lines[1] == "scaler: fleet:f: : :add-mask::x\\x1b[31m"
+    assert "scaler: fleet:f: out" in lines
+    assert len(lines) == 1 + 100 + 1
+    assert all(line.startswith("scaler: fleet") for line in lines)
+    assert lines[-1] == "scaler: fleet:f: … and 104 more lines"
