@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -13,7 +12,7 @@ from scaler.errors import CredentialsError, RefusedError, ScalerError, UsageErro
 from scaler.support.clock import Clock
 from scaler.support.documents import read_file
 from scaler.support.entry_points import ENTRY_POINTS, cloud_entry_points
-from scaler.support.hosts import ALLOWED, allowed_hosts, host_of, is_clear_text, is_loopback
+from scaler.support.hosts import ALLOWED, allowed_hosts, host_of, is_clear_text, is_endpoint, is_loopback
 from scaler.support.installation import install_command
 from scaler.support.suggestions import nearest
 from scaler.support.text import named
@@ -21,7 +20,6 @@ from scaler.support.values import dataclass
 
 _LARGEST_TOKEN = 64 << 10
 
-_URL = re.compile(r"https?://([\w-]+(\.[\w-]+)*|\[[0-9a-fA-F:]+\])(:[0-9]{1,5})?(/[^\s?#]*)?")
 
 Opener = Callable[[str, str, Clock, Deadlines], Cloud]
 """endpoint, token, clock, deadlines."""
@@ -167,7 +165,7 @@ def endpoint_of(vendor: Vendor, endpoint: str | None, environ: Mapping[str, str]
     """
     from_environ = environ.get(vendor.endpoint_variable)
     url = (endpoint or from_environ or vendor.endpoint).rstrip("/")
-    if not _URL.fullmatch(url):
+    if not is_endpoint(url):
         raise UsageError(
             f"The endpoint {_without_user(url)} is no URL.", fix=f"Give one such as {vendor.endpoint}, or leave it out."
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -12,7 +13,7 @@ from scaler.commands.context import Context, Output
 from scaler.commands.document import dump
 from scaler.commands.printing import print_note, print_result
 from scaler.config.project import Project
-from scaler.errors import InvalidSpecError, Problem
+from scaler.errors import InvalidSpecError, Problem, ScalerError
 from scaler.model import Spec
 
 
@@ -36,9 +37,9 @@ def validate(context: Context) -> None:
     stacks = project.stacks() if context.stack is None else []
     specs = _load_all([project.spec_path(stack) for stack in stacks or [project.choose(context.stack)]], project.name)
     if context.output in (Output.JSON, Output.YAML):
-        click.echo(dump({"specs": [_document(spec) for spec in specs]}, context.output))
+        click.echo(dump({"specs": [_document(spec, project) for spec in specs]}, context.output))
         return
-    for warning in (warning for spec in specs for warning in _warnings(spec)):
+    for warning in (warning for spec in specs for warning in _warnings(spec, project)):
         print_note(f"scaler: warning: {warning}")
     for spec in specs:
         groups = ", ".join(f"{group.name} {group.count}" for group in spec.groups.values())
@@ -61,12 +62,12 @@ def _load_all(paths: list[Path], project: str) -> list[Spec]:
     return specs
 
 
-def _document(spec: Spec) -> dict[str, object]:
+def _document(spec: Spec, project: Project) -> dict[str, object]:
     counts = {group.name: group.count for group in spec.groups.values()}
-    return {"stack": spec.stack, "cloud": spec.cloud, "groups": counts, "warnings": _warnings(spec)}
+    return {"stack": spec.stack, "cloud": spec.cloud, "groups": counts, "warnings": _warnings(spec, project)}
 
 
-def _warnings(spec: Spec) -> list[str]:
+def _warnings(spec: Spec, project: Project) -> list[str]:
     """Return what is allowed in a spec and probably not meant."""
     from scaler.config.schema.cloud_init import has_known_kind
 
@@ -76,7 +77,26 @@ def _warnings(spec: Spec) -> list[str]:
         for group in spec.groups.values()
         if group.user_data and not has_known_kind(group.user_data)
     ]
-    return headless + _drains_cut_off(spec)
+    return [*headless, *_drains_cut_off(spec), *_refused_here(spec, project)]
+
+
+def _refused_here(spec: Spec, project: Project) -> Iterator[str]:
+    """Yield why a run would stop at once in this environment; where the spec runs, another one may allow more."""
+    from scaler.clouds.registry import endpoint_of, find_vendor
+    from scaler.config.backend import choose_backend
+
+    def check_endpoint() -> None:
+        if spec.endpoint != "embedded":
+            endpoint_of(find_vendor(spec.cloud), spec.endpoint, os.environ)
+
+    def check_backend() -> None:
+        choose_backend(spec.backend, project.backend, os.environ)
+
+    for check in (check_endpoint, check_backend):
+        try:
+            check()
+        except ScalerError as error:
+            yield f"stacks/{spec.stack}.yaml: with this environment a run is refused: {error.what} {error.fix}"
 
 
 def _drains_cut_off(spec: Spec) -> list[str]:

@@ -16,6 +16,8 @@ ALLOWED = "SCALER_ALLOW_HOSTS"
 
 
 _AUTHORITY = re.compile(r"(?:[^@/?#\\\s]*@)?(?:[\w-]+(?:\.[\w-]+)*\.?|\[[\w:.%]+\])(?::[0-9]*)?")
+_ENDPOINT = re.compile(r"https?://([\w-]+(\.[\w-]+)*|\[[0-9a-fA-F:]+\])(:[0-9]{1,5})?(/[^\s?#]*)?")
+
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 """What some readers of a URL leave out, and others keep."""
 
@@ -28,6 +30,11 @@ def host_of(url: str) -> str:
         return ""
     is_plain = _AUTHORITY.fullmatch(parts.netloc) and not _CONTROL.search(url)
     return (parts.hostname or "") if is_plain else ""
+
+
+def is_endpoint(url: str) -> bool:
+    """Return whether a client of a cloud can send requests there: an http(s) URL without a user, a query and a mark."""
+    return _ENDPOINT.fullmatch(url) is not None
 
 
 def is_loopback(host: str) -> bool:

@@ -52,6 +52,21 @@ def test_good_specs_as_a_document(capsys: pytest.CaptureFixture[str], output: st
     }
 
 
+def test_what_a_run_here_would_refuse_is_warned_of(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What another environment, of the job that runs it, may allow."""
+    project(prod=f"endpoint: https://cloud.example/v1\nbackend: s3://b?endpoint=https://store.example\n{GOOD}")
+    assert main(["validate"]) == 0
+    printed = capsys.readouterr()
+    assert printed.out.startswith("ok  prod")
+    assert printed.err.count("with this environment a run is refused") == 2
+    assert "SCALER_ALLOW_HOSTS=cloud.example" in printed.err
+    monkeypatch.setenv("SCALER_ALLOW_HOSTS", "cloud.example,store.example")
+    assert main(["validate"]) == 0
+    assert capsys.readouterr().err == ""
+
+
 def test_where_ci_is_set_a_drain_that_ends_with_the_machine_is_warned_of(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

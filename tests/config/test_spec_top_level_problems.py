@@ -22,6 +22,11 @@ AT_TOP: list[tuple[str, str, bool]] = [
         True,
     ),
     ("endpoint: http://", "endpoint must be embedded or an http(s) URL, not 'http://'; known: embedded", True),
+    (
+        "endpoint: https://example.com/v1?x=1",
+        "endpoint is a URL that no client of a cloud takes; leave out what follows a ? or #",
+        False,
+    ),
     ("endpoint: http://h:x", "endpoint must be embedded or an http(s) URL, not 'http://h:x'; known: embedded", False),
     (
         "endpoint: http://me:secret@host",

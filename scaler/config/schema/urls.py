@@ -12,7 +12,7 @@ from pydantic_core import PydanticCustomError
 from scaler.config.schema.refusals import refusal, shown
 from scaler.config.schema.values import Text
 from scaler.support.engine_urls import backend_of
-from scaler.support.hosts import host_of, is_clear_text
+from scaler.support.hosts import host_of, is_clear_text, is_endpoint
 from scaler.support.suggestions import nearest_clause
 
 BACKENDS = ("file", "s3", "gs", "azblob", "postgres", "https")
@@ -30,6 +30,8 @@ def _endpoint(value: str) -> str:
             f"would send the token in clear text to {shown(host_of(value))}",
             "write https://; plain HTTP is for this machine only",
         )
+    if value != "embedded" and not is_endpoint(value.rstrip("/")):
+        raise refusal("is a URL that no client of a cloud takes", "leave out what follows a ? or #")
     return value
 
 
