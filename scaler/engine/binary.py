@@ -23,8 +23,7 @@ from scaler.hooks.processes import ask_command
 from scaler.support.documents import read_json
 from scaler.support.environment import CommandEnvironment, belongs_to_scaler
 from scaler.support.folders import cache_folder
-from scaler.support.guardian import release, start_guarded
-from scaler.support.sessions import kill_session, started
+from scaler.support.guardian import ended, start_guarded
 
 if TYPE_CHECKING:
     from filelock import FileLock
@@ -323,13 +322,8 @@ def _run(
             )
         except OSError as error:
             raise _AttemptError(f"{name} failed: {error}") from error
-        try:
+        with ended(process):
             _wait(process, name, within, report)
-        finally:
-            if process.poll() is None:  # a deadline or an interrupt: end its children too
-                kill_session(process.pid, started(process.pid))
-                process.wait()
-            release(process.pid)
         if process.returncode != 0:
             raise _AttemptError(f"{name} failed: {_last_lines(log)}")
 

@@ -20,8 +20,7 @@ from pulumi.runtime.proto import analyzer_pb2, analyzer_pb2_grpc
 from scaler.engine.policy_packs import PackFiles
 from scaler.errors import SpecError
 from scaler.model import PolicyPack
-from scaler.support.guardian import release, start_guarded
-from scaler.support.sessions import kill_session, started
+from scaler.support.guardian import ended, start_guarded
 from scaler.support.suggestions import nearest
 from scaler.support.text import named
 
@@ -126,14 +125,8 @@ def _started(files: PackFiles, environ: Mapping[str, str]) -> Iterator[int]:
             start_new_session=True,
         )
     )
-    try:
+    with process, ended(process):
         yield _first_number(process.stdout) if process.stdout else 0
-    finally:
-        kill_session(process.pid, started(process.pid))
-        process.wait()
-        release(process.pid)
-        if process.stdout:
-            process.stdout.close()
 
 
 def _first_number(output: IO[bytes]) -> int:

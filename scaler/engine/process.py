@@ -50,8 +50,7 @@ from scaler.errors import CredentialsError, EngineError, TimeUpError, Unavailabl
 from scaler.support.clock import Clock
 from scaler.support.documents import read_file
 from scaler.support.engine_urls import cloud_of, provider_of
-from scaler.support.guardian import release, start_guarded
-from scaler.support.sessions import kill_session, started
+from scaler.support.guardian import ended, start_guarded
 
 if TYPE_CHECKING:
     from scaler.engine.policy_packs import PackFiles
@@ -68,6 +67,9 @@ _NO_CREDENTIALS = re.compile(
     r"|Options\.AccountName is required"
 )
 """What the engine says of a backend to which it was given no credentials: Google's, Pulumi Cloud, AWS', Azure's."""
+
+_NO_MEMORY = re.compile(r"out of memory|cannot allocate|fatal error: failed to reserve|SIG(KILL|SEGV) ended it")
+"""How an engine ends that gets no memory."""
 
 _LARGEST_OUTPUT = 4 << 20
 """Bytes of an operation's output that are read."""
@@ -150,7 +152,7 @@ class _Process(automation.PulumiCommand):
                 grace_s,
             )
             self.started += 1
-            with _ended(process, grace_s):
+            with ended(process), _interrupted(process, grace_s):
                 if _takes_lock(args):
                     self.announce(process.pid)
                 if is_operation:
@@ -211,9 +213,8 @@ def _command(args: Sequence[str]) -> list[str]:
 
 
 @contextmanager
-def _ended(process: subprocess.Popen[bytes], grace_s: float) -> Iterator[None]:
-    """Interrupt the process if the block raises, and end what it left behind: its plugins and policy packs."""
-    began = started(process.pid)
+def _interrupted(process: subprocess.Popen[bytes], grace_s: float) -> Iterator[None]:
+    """Interrupt the process if the block raises."""
     try:
         yield
     except BaseException:
@@ -221,9 +222,6 @@ def _ended(process: subprocess.Popen[bytes], grace_s: float) -> Iterator[None]:
         # once; the engine releases its lock before we end.
         _interrupt(process, grace_s)
         raise
-    finally:
-        kill_session(process.pid, began)
-        release(process.pid)
 
 
 def _output_file() -> IO[str]:
@@ -538,4 +536,5 @@ def _failure(reason: str) -> EngineError | UnavailableError | CredentialsError:
             why=reason,
             fix="Check `backend` in the spec or PULUMI_BACKEND_URL.",
         )
-    return EngineError("The engine failed.", why=reason, fix="`scaler doctor` checks the set-up.")
+    fix = "Give it more memory: `ulimit -v`, or the limit of the container." if _NO_MEMORY.search(reason) else ""
+    return EngineError("The engine failed.", why=reason, fix=fix or "`scaler doctor` checks the set-up.")

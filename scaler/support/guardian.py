@@ -12,7 +12,8 @@ import errno
 import os
 import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from scaler.support.sessions import isolated, kill_session, started
@@ -128,6 +129,18 @@ def start_guarded(begin: Callable[[], P], grace_s: float = 0.0) -> P:
 def release(leader: int) -> None:
     """Say that a guarded process has ended, and was waited for."""
     _guardian.release(leader)
+
+
+@contextmanager
+def ended(process: subprocess.Popen[Any]) -> Iterator[None]:
+    """When the block is left, end a guarded process with all that it has left behind in its session, and release it."""
+    began = started(process.pid)
+    try:
+        yield
+    finally:
+        kill_session(process.pid, began)
+        process.wait()
+        release(process.pid)
 
 
 def guarded() -> frozenset[int]:
