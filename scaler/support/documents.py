@@ -112,6 +112,14 @@ def parse_json(content: bytes | str) -> Any:
             document = json.loads(json.dumps(document, ensure_ascii=False).encode("utf-8", "replace"))
     except RecursionError:
         raise ValueError("it is nested too deep") from None
+    except json.JSONDecodeError as error:
+        where = f"at line {error.lineno}, column {error.colno}" if error.doc.strip() else "but empty"
+        raise ValueError(f"it is no JSON, {where}") from None
+    except UnicodeDecodeError:
+        raise ValueError("it is not UTF-8 text") from None
+    except ValueError:
+        # All that is left: Python reads no number of more than 4,300 digits.
+        raise ValueError("it has a number of thousands of digits") from None
     return document
 
 

@@ -169,7 +169,7 @@ def test_a_moment_without_a_number_was_not_recorded(tmp_path: Path) -> None:
         ("time,a\n1767225600000,1\n", "is no time in the years"),
         ("[1]", "something else than objects"),
         ('[{"a": 1}]', "item 0 has no time"),
-        ("[", "Expecting value"),
+        ("[", "it is no JSON, at line 1, column 2"),
         ('{"status": "error"}', "no answer to a range query"),
         (matrix({"metric": {}}), "series 1 has no `values`"),
         (matrix({"values": []}), "series 1 has no `metric`"),

@@ -25,11 +25,12 @@ from tests.support.project import ROOT
         (b"[" * 200_000, "nested too deep"),
         (b'{"a":' * 200_000, "nested too deep"),
         (b"[" + b"0," * MOST_VALUES + b"0]", "more than 4,000,000 values"),
-        (b"", "Expecting value"),
-        (b"\xff", "decode"),
-        (b"1" * 5000, "4300"),
+        (b"", "^it is no JSON, but empty$"),
+        (b'{"a":\n1,', "^it is no JSON, at line 2, column 3$"),
+        (b"\xff", "^it is not UTF-8 text$"),
+        (b"1" * 5000, "^it has a number of thousands of digits$"),
     ],
-    ids=["lists", "objects", "values", "empty", "bytes", "digits"],
+    ids=["lists", "objects", "values", "empty", "cut off", "bytes", "digits"],
 )
 def test_json_that_is_none(content: bytes, why: str) -> None:
     with pytest.raises(ValueError, match=why):
