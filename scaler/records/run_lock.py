@@ -141,25 +141,29 @@ class RunLock:
     def holder(self) -> str | None:
         """Return who holds the lock, or held it and was killed; None if nobody did."""
         try:
-            holder = read_json(self._note, _LARGEST_NOTE)
-            text = f"`{holder['cause']}`, process {holder['pid']} on {holder['host']}, since {holder['since']}"
-            return one_line(text, LONGEST)
+            holder = self._read_note()
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError):
             return "another run"
+        text = f"`{holder.command}`, process {holder.pid} on {holder.host}, since {format_time(holder.since)}"
+        return one_line(text, LONGEST)
+
+    def _read_note(self) -> LockHolder:
+        """Raises OSError, or ValueError for what is no note."""
+        fields = Fields(read_json(self._note, _LARGEST_NOTE))
+        return LockHolder(
+            user=fields.optional_text("user"),
+            host=fields.text("host"),
+            pid=fields.whole_number("pid"),
+            since=parse_time(fields.text("since")),
+            command=fields.text("cause"),
+        )
 
     def living_holder(self) -> LockHolder | None:
         """Return who holds the lock; None if nobody does, or it says nobody. Leaves no trace."""
         try:
-            fields = Fields(read_json(self._note, _LARGEST_NOTE))
-            holder = LockHolder(
-                user=fields.optional_text("user"),
-                host=fields.text("host"),
-                pid=fields.whole_number("pid"),
-                since=parse_time(fields.text("since")),
-                command=fields.text("cause"),
-            )
+            holder = self._read_note()
             descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
         except (OSError, ValueError):
             return None
@@ -207,7 +211,9 @@ class RunLock:
             raise StateError(
                 f"The state folder {self._folder} cannot be written.",
                 why=failure_reason(error),
-                fix="Make it writable, or name another with --state-dir.",
+                fix="Remove that folder, which is in the place of a file of scaler's."
+                if isinstance(error, IsADirectoryError)
+                else "Make it writable, or name another with --state-dir.",
             ) from error
 
 

@@ -101,5 +101,10 @@ def _sync_folder(folder: Path) -> None:
 
 
 def failure_reason(error: BaseException) -> str:
-    """Return the operating system's words for an error, such as `No space left on device`, else its text."""
+    """Return the operating system's words for an error, such as `No space left on device`, else its text.
+
+    With the path where something else is in the place of a file or a folder, whatever the message is about.
+    """
+    if isinstance(error, IsADirectoryError | NotADirectoryError) and error.filename:
+        return f"{error.strerror}: {error.filename}"
     return (error.strerror if isinstance(error, OSError) else None) or str(error)

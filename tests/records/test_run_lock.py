@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from datetime import timedelta
@@ -23,6 +24,13 @@ with RunLock(Path(sys.argv[1]), "prod").held("ensure 3", SystemClock(), within=t
     print("held", flush=True)
     sys.stdin.read()
 """
+
+
+@pytest.mark.parametrize("pid", [True, -1, "1", None, 10**30])
+def test_a_note_with_what_is_no_process_says_nobody(tmp_path: Path, pid: object) -> None:
+    note = {"pid": pid, "host": "h", "since": "2026-11-24T22:10:00Z", "cause": "ensure"}
+    (tmp_path / "prod.lock.json").write_text(json.dumps(note))
+    assert RunLock(tmp_path, "prod").holder() == "another run"
 
 
 def test_a_lock_is_its_holder_s_until_that_ends_however_it_ends(tmp_path: Path) -> None:
@@ -60,7 +68,8 @@ def test_what_is_no_file_in_the_place_of_a_lock_is_an_error_that_names_the_folde
     for use in (lock.is_held, lock.remove) if name == "prod.lock" else (lock.forget, lock.remove):
         with pytest.raises(StateError, match="cannot be written") as caught:
             use()
-        assert caught.value.why
+        assert name in caught.value.why
+        assert "Remove that folder" in caught.value.fix
 
 
 def test_who_only_looks_waits_for_a_run_and_leaves_no_trace(tmp_path: Path) -> None:
