@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -87,7 +88,8 @@ def _as_usage_error(address: str) -> Iterator[None]:
 
 def _parsed(text: str) -> tuple[str, int]:
     host, colon, port = text.rpartition(":")
-    if not colon or not host or not port.isascii() or not port.isdigit() or int(port[:6]) > 65535:
+    is_host = re.fullmatch(r"\[[^][]+\]|[^][:]+", host)
+    if not colon or not is_host or not port.isascii() or not port.isdigit() or int(port[:6]) > 65535:
         raise UsageError(
             f"{quoted(text)} is not an address to listen on.", fix="Write HOST:PORT, such as 127.0.0.1:9410."
         )

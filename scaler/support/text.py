@@ -60,7 +60,8 @@ def quoted(value: str, longest: int = _LONGEST_QUOTED) -> str:
         return f"a text of {len(value.splitlines())} lines"
     if len(value) > longest or _may_be_secret(value):
         return f"a text of {len(value)} characters"
-    return f"'{visible(_URL.sub(_beginning_of_url, value))}'"
+    # With the mark before it, since a `::` at the beginning of a line would be taken for a CI system's.
+    return visible(f"'{_URL.sub(_beginning_of_url, value)}'")
 
 
 def _may_be_secret(value: str) -> bool:

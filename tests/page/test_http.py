@@ -224,6 +224,10 @@ def test_a_taken_port_and_an_invalid_address_are_usage_errors(url: str) -> None:
         "127.0.0.1:99999",
         f"127.0.0.1:{'9' * 5000}",
         "[::1]",
+        "[::1",
+        "::1:9410",
+        "[127.0.0.1:9410",
+        "a]:9410",
     ):
         with pytest.raises(UsageError, match="not an address to listen on"):
             listen(text, has_token=False)

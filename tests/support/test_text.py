@@ -72,6 +72,8 @@ def test_a_text_is_bounded() -> None:
         ("redis://me:hun/ter2@cache", "'redis://…'"),
         ("https://api.example:8443", "'https://api.example:8443'"),
         ("file:///srv/state", "'file:///srv/state'"),
+        ("::ffff:192.0.2.1", "'::ffff:192.0.2.1'"),
+        ("##[error]x", "'# #[error]x'"),
     ],
 )
 def test_values_that_may_be_documents_or_secrets_are_not_quoted(value: str, shown: str) -> None:
