@@ -164,7 +164,7 @@ def test_what_is_slow_comes_later_and_what_is_stuck_never(
         "droplet's snapshot": (
             f"/v2/droplets/{droplet}",
             {"type": "snapshot", "name": "new"},
-            lambda: "new" in [row["name"] for row in shown("/v2/snapshots")],
+            lambda: "new" in [row["name"] for row in shown(f"/v2/droplets/{droplet}/snapshots")],
         ),
         "transfer": (
             f"/v2/images/{image}",

@@ -368,3 +368,24 @@ def test_a_misspelt_key_of_the_control_plane(http: Http, world: SimulatedWorld, 
     profile = world.profile
     assert http.post(f"/_sim/{path}", json=document).status_code == 400
     assert (world.faults(), world.profile) == ([], profile)
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "field"),
+    [
+        ("servers/{}/actions/change_type", {"server_type": "cx33"}, "upgrade_disk"),
+        ("servers/{}/actions/create_image", {"type": ""}, "type"),
+        ("primary_ips", {"name": "ip", "type": "ipv4", "location": 0}, ""),
+    ],
+)
+def test_what_is_required_or_one_of_few_words(http: Http, path: str, fields: dict[str, Any], field: str) -> None:
+    """[spec] a value that is not sent, and one that is empty, are two things."""
+    answer = http.post(f"/v1/{path.format(server(http, start_after_create=False))}", json=fields)
+    assert refused(answer) == (422, "invalid_input")
+    assert not field or field_of(answer) == field
+
+
+def test_the_rescue_system_has_keys_of_the_account(http: Http) -> None:
+    """[spec] `enable_rescue`: ids of SSH keys."""
+    path = f"servers/{server(http)}"
+    assert refused(act(http, path, "enable_rescue", ssh_keys=["x"])) == (404, "not_found")

@@ -466,3 +466,38 @@ def test_a_droplet_is_not_made_without_the_volumes_that_it_names(http: Http) -> 
     assert http.post("/v2/droplets", json={**order, "volumes": volumes}).status_code == 422
     assert http.get("/v2/droplets").json()["droplets"] == []
     assert http.post("/v2/droplets", json={**order, "volumes": []}).status_code == 202
+
+
+def test_actions_of_images_are_found_under_the_image(http: Http, world: SimulatedWorld) -> None:
+    """[spec] both vendors; a transfer is waited for by its image's address (godo v1.202.0, image_actions.go)."""
+    machine = server(http)
+    made_so = http.post(f"/v1/servers/{machine}/actions/create_image").json()
+    path = f"/v1/images/{made_so['image']['id']}/actions"
+    assert [row["command"] for row in http.get(path).json()["actions"]] == ["create_image"]
+    for each in (path, "/v1/images/actions"):
+        assert http.get(f"{each}/{made_so['action']['id']}").json()["action"]["command"] == "create_image"
+    image = world.add_snapshot("digitalocean", "golden", disk=25, regions=["fra1"]).id
+    path = f"/v2/images/{image}/actions"
+    moved = http.post(path, json={"type": "transfer", "region": "nyc3"}).json()["action"]
+    assert http.get(f"{path}/{moved['id']}").json()["action"]["type"] == "transfer"
+    assert [row["id"] for row in http.get(path).json()["actions"]] == [moved["id"]]
+    other = world.add_snapshot("digitalocean", "other", disk=25).id
+    assert http.get(f"/v2/images/{other}/actions/{moved['id']}").status_code == 404
+
+
+def test_an_image_is_described_anew(http: Http, world: SimulatedWorld) -> None:
+    """[spec] `PUT /v2/images/{id}`."""
+    path = f"/v2/images/{world.add_snapshot('digitalocean', 'golden', disk=25).id}"
+    shown = http.put(path, json={"description": "for workers", "distribution": "Debian"}).json()["image"]
+    assert (shown["name"], shown["description"], shown["distribution"]) == ("golden", "for workers", "Debian")
+    assert http.put(path, json={"distribution": "bogus"}).status_code == 422
+
+
+def test_a_vpc_has_its_droplets_as_members(http: Http) -> None:
+    """[spec] `GET /v2/vpcs/{id}/members`."""
+    vpc = http.post("/v2/vpcs", json={"name": "inner", "region": "fra1"}).json()["vpc"]["id"]
+    droplet, _ = made(http, vpc_uuid=vpc), made(http, name="web-2")
+    (member,) = http.get(f"/v2/vpcs/{vpc}/members?resource_type=droplet").json()["members"]
+    assert (member["urn"], member["name"]) == (f"do:droplet:{droplet}", "web-1")
+    assert http.get(f"/v2/vpcs/{vpc}/members?resource_type=volume").json()["members"] == []
+    assert http.get(f"/v2/vpcs/{droplet}/members").status_code == 404

@@ -190,3 +190,26 @@ def test_v9_a_type_that_is_not_sold_in_the_location(http: Http) -> None:
 def test_v10_a_wrong_type_is_no_server_error(http: Http, fields: dict[str, Any]) -> None:
     """[spec] a request that does not fit is 422; `test_wrong_types.py` tries every route and field."""
     assert http.post("/v1/servers", json={**SERVER, **fields}).status_code == 422
+
+
+def test_v6_what_a_server_used_is_in_use_until_its_deletion_has_ended(http: Http, world: SimulatedWorld) -> None:
+    """[staff] terraform-provider-hcloud PR#590: also for who deletes it, or gives it to another server."""
+    group = http.post("/v1/placement_groups", json={"name": "g", "type": "spread"}).json()["placement_group"]["id"]
+    wall = http.post("/v1/firewalls", json={"name": "wall"}).json()["firewall"]["id"]
+    ip = http.post("/v1/primary_ips", json={"name": "ip", "type": "ipv4", "location": "fsn1"}).json()["primary_ip"]
+    given = {"public_net": {"ipv4": ip["id"]}}
+    inner = network(http, "eu-central")
+    server = http.create(placement_group=group, firewalls=[{"firewall": wall}], networks=[inner], **given).json()
+    world.set_knobs("hetzner", delete_s=4.0)
+    assert http.delete(f"/v1/servers/{server['server']['id']}").status_code == 200
+
+    def statuses() -> list[int]:
+        subnet = http.post(f"/v1/networks/{inner}/actions/delete_subnet", json={"ip_range": "10.0.0.0/24"})
+        taken = [http.create(name="other", **given), subnet]
+        paths = (f"/v1/placement_groups/{group}", f"/v1/firewalls/{wall}")
+        return [answer.status_code for answer in (*taken, *map(http.delete, paths))]
+
+    assert statuses() == [422, 409, 422, 422]
+    assert http.delete(f"/v1/primary_ips/{ip['id']}").status_code == 422
+    world.advance(5)
+    assert statuses() == [201, 201, 204, 204]

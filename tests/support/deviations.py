@@ -97,7 +97,7 @@ KNOWN: tuple[Known, ...] = (
         "digitalocean/openapi: `off` stands there without quotes, and YAML 1.1 reads it as false",
     ),
     Known(
-        r"POST /v2/images/{image_id}/actions 201",
+        r"POST /v2/images/{image_id}/actions 201|GET /v2/images/{image_id}/actions/{action_id} 200",
         "action",
         _UNKNOWN,
         "godo v1.202.0, image_actions.go: actionRoot, as of all other actions",

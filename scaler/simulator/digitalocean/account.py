@@ -22,7 +22,7 @@ from scaler.simulator.digitalocean.replies import (
     shapes,
     tag_names,
 )
-from scaler.simulator.digitalocean.shapes import PROJECT_ID, Json
+from scaler.simulator.digitalocean.shapes import PROJECT_ID, Json, vpc_id
 from scaler.simulator.ssh_keys import fingerprint_of, is_well_formed, type_of
 from scaler.simulator.things import FOREVER, Thing
 
@@ -258,6 +258,19 @@ def get_vpc(call: Call) -> Reply:
     if found is None:
         raise not_found()
     return Reply({"vpc": found})
+
+
+def list_vpc_members(call: Call) -> Reply:
+    """GET /v2/vpcs/{id}/members[?resource_type=droplet]: its droplets."""
+    if all(vpc["id"] != call.params["id"] for vpc in _vpcs(call)):
+        raise not_found()
+    members = [
+        droplet
+        for droplet in call.world.servers(CLOUD)
+        if call.query.get("resource_type") in (None, "", "droplet")
+        and (droplet.body.get("vpc") or vpc_id(droplet.body["location"])) == call.params["id"]
+    ]
+    return page(call, "members", members, shapes(call).vpc_member)
 
 
 def create_vpc(call: Call) -> Reply:

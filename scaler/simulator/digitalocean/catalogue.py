@@ -35,6 +35,12 @@ class BaseImage:
     size_gigabytes: float
 
 
+DISTRIBUTIONS = (
+    *("Arch Linux", "CentOS", "CoreOS", "Debian", "Fedora", "Fedora Atomic", "FreeBSD", "Gentoo", "openSUSE"),
+    *("RancherOS", "Rocky Linux", "Ubuntu", "Unknown"),
+)
+"""What an image can be called to be of (the vendor's document)."""
+
 REGIONS = {
     "nyc3": "New York 3",
     "ams3": "Amsterdam 3",

@@ -109,9 +109,8 @@ def delete_droplets(call: Call) -> Reply:
 
 def list_droplet_snapshots(call: Call) -> Reply:
     """GET /v2/droplets/{id}/snapshots."""
-    droplet = thing(call, "server")
-    snapshots = [each for each in call.world.things(CLOUD, "snapshot") if each.body["source"] == droplet.id]
-    return page(call, "snapshots", snapshots, shapes(call).droplet_snapshot)
+    view = shapes(call)
+    return page(call, "snapshots", view.snapshots_of(thing(call, "server")), view.droplet_snapshot)
 
 
 def list_of_droplet(key: str) -> Handler:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from scaler.simulator.call import ApiError, Call, Reply
-from scaler.simulator.digitalocean.catalogue import BASE_IMAGES, REGIONS, BaseImage
+from scaler.simulator.digitalocean.catalogue import BASE_IMAGES, DISTRIBUTIONS, REGIONS, BaseImage
 from scaler.simulator.digitalocean.replies import (
     CLOUD,
     NO_CONTENT,
@@ -41,6 +41,11 @@ def get_image(call: Call) -> Reply:
 def rename_image(call: Call) -> Reply:
     """PUT /v2/images/{id}."""
     snapshot = _own(_image(call))
+    for field in ("description", "distribution"):
+        if call.fields.get(field) is not None:
+            snapshot.body[field] = call.fields[field]
+    if snapshot.body.get("distribution") not in (None, *DISTRIBUTIONS):
+        raise refused("distribution is not one of those that images have")
     snapshot.name = call.fields.get("name") or snapshot.name
     call.world.save(snapshot)
     return Reply({"image": shapes(call).image(snapshot)})
@@ -71,6 +76,20 @@ def act_on_image(call: Call) -> Reply:
     outcome = {"finishes": finishes, "error": fails, "resource_type": "image", "region": region}
     action = call.world.add(CLOUD, "action", "transfer", outcome, parent=snapshot.id)
     return Reply({"action": shapes(call).action(action)}, 201)
+
+
+def list_image_actions(call: Call) -> Reply:
+    """GET /v2/images/{id}/actions, newest first."""
+    actions = call.world.children(thing(call, "snapshot").id, "action")
+    return page(call, "actions", list(reversed(actions)), shapes(call).action)
+
+
+def get_image_action(call: Call) -> Reply:
+    """GET /v2/images/{id}/actions/{action}."""
+    action = call.world.get(CLOUD, "action", call.params["action"])
+    if action is None or action.parent != thing(call, "snapshot").id:
+        raise not_found()
+    return Reply({"action": shapes(call).action(action)})
 
 
 def list_snapshots(call: Call) -> Reply:

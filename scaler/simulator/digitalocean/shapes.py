@@ -105,7 +105,7 @@ class Shapes:
         return {
             "id": thing.id,
             "name": thing.name,
-            "distribution": "Ubuntu",
+            "distribution": body.get("distribution", "Ubuntu"),
             "slug": None,
             "public": False,
             "regions": snapshot_regions(thing),
@@ -113,7 +113,7 @@ class Shapes:
             "min_disk_size": body["disk"],
             "type": "snapshot",
             "size_gigabytes": body["size_gb"],
-            "description": "",
+            "description": body.get("description", ""),
             "tags": body["tags"],
             "status": "available" if body["available_at"] <= self._now else "pending",
             "error_message": "",
@@ -133,6 +133,11 @@ class Shapes:
             "resource_type": "droplet",
             "tags": body["tags"],
         }
+
+    def snapshots_of(self, droplet: Thing) -> list[Thing]:
+        """The finished snapshots of a droplet."""
+        snapshots = [each for each in self._snapshots.values() if each.body["source"] == droplet.id]
+        return [each for each in snapshots if each.body["available_at"] <= self._now]
 
     def droplet_snapshot(self, thing: Thing) -> Json:
         """The same snapshot among those of its droplet: neither of the two above."""
@@ -174,7 +179,7 @@ class Shapes:
             "features": features(thing),
             "backup_ids": [],
             "next_backup_window": None,
-            "snapshot_ids": [key for key, snapshot in self._snapshots.items() if snapshot.body["source"] == thing.id],
+            "snapshot_ids": [each.id for each in self.snapshots_of(thing)],
             "image": self._image_of_droplet(body["image"]),
             "volume_ids": [],
             "size": self.size(size.slug),
@@ -291,6 +296,10 @@ class Shapes:
             "links": {"self": f"{self._root}/v2/droplets/{thing.id}"},
             "status": "ok",
         }
+
+    def vpc_member(self, thing: Thing) -> Json:
+        """A droplet as a member of its VPC."""
+        return {"urn": f"do:droplet:{thing.id}", "name": thing.name, "created_at": timestamp(thing.created)}
 
     def default_vpc(self, region: str) -> Json:
         """The VPC that a region has from the start."""

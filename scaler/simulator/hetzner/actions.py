@@ -99,7 +99,7 @@ def list_actions_of(kind: str) -> Handler:
     """The actions of one thing of a kind."""
 
     def handler(call: Call) -> Reply:
-        resource = {"id": get(call, kind).id, "type": kind}
+        resource = {"id": get(call, kind).id, "type": "image" if kind == "snapshot" else kind}
         actions = [each for each in call.world.things("hetzner", "action") if resource in each.body["resources"]]
         return _page(call, actions)
 

@@ -270,12 +270,18 @@ for _kind in (*_IN_USE, "load_balancer", "network", "primary_ip"):
         ("PUT", f"/{_kind}s/{{id:int}}", updater(_kind)),
     ]
 
-for _kind in ("firewall", "load_balancer", "network", "primary_ip"):
+for _name, _kind in (
+    ("firewalls", "firewall"),
+    ("images", "snapshot"),
+    ("load_balancers", "load_balancer"),
+    ("networks", "network"),
+    ("primary_ips", "primary_ip"),
+):
     _TABLE += [
-        ("GET", f"/{_kind}s/actions", list_actions),
-        ("GET", f"/{_kind}s/actions/{{id:int}}", get_action),
-        ("GET", f"/{_kind}s/{{id:int}}/actions", list_actions_of(_kind)),
-        ("GET", f"/{_kind}s/{{id:int}}/actions/{{action:int}}", get_action),
+        ("GET", f"/{_name}/actions", list_actions),
+        ("GET", f"/{_name}/actions/{{id:int}}", get_action),
+        ("GET", f"/{_name}/{{id:int}}/actions", list_actions_of(_kind)),
+        ("GET", f"/{_name}/{{id:int}}/actions/{{action:int}}", get_action),
     ]
 
 

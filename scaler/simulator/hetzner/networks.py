@@ -158,7 +158,7 @@ def delete_subnet(call: Call) -> Reply:
     if subnet is None:
         raise invalid("ip_range", "subnet not found")
     hosts = Range(subnet["ip_range"])
-    nets = (net for server in call.world.servers() for net in server.body.get("private_net", ()))
+    nets = (net for server in call.world.held("hetzner", "server") for net in server.body.get("private_net", ()))
     if any(net["network"] == network.id and Address(net["ip"]) in hosts for net in nets):
         raise ApiError(409, "conflict", "subnet is still in use")
     network.body["subnets"].remove(subnet)

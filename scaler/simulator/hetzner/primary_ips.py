@@ -21,7 +21,8 @@ def create_primary_ip(call: Call) -> Reply:
     _check_assignee(call)
     assignee = call.fields.get("assignee_id")
     server = get(call, "server", assignee) if assignee else None
-    location = find_location(server.body["location"] if server else call.fields.get("location") or "fsn1")
+    wanted = call.fields.get("location")
+    location = find_location(server.body["location"] if server else "fsn1" if wanted is None else wanted)
     if location is None:
         raise invalid("location", f"location '{call.fields.get('location')}' not found")
     _check_addresses(call, 1)
@@ -45,10 +46,15 @@ def assign_primary_ip(call: Call) -> Reply:
     """Give an address to a server that is off and has none of its version."""
     ip = get(call, "primary_ip")
     _check_assignee(call)
-    if ip.parent is not None:
+    if _is_taken(call, ip):
         raise ApiError(422, "primary_ip_already_assigned", "primary IP is already assigned")
     action = _assign(call, ip, get(call, "server", call.fields.get("assignee_id") or 0))
     return Reply({"action": shapes(call).action(action)}, 201)
+
+
+def _is_taken(call: Call, ip: Thing) -> bool:
+    """Whether a server has the address, one whose deletion goes on included."""
+    return ip.parent is not None or float(ip.body.get("held_until", 0.0)) > call.now
 
 
 def _assign(call: Call, ip: Thing, server: Thing) -> Thing:
@@ -126,7 +132,7 @@ def delete_primary_ip(call: Call) -> Reply:
     ip = get(call, "primary_ip")
     if ip.body.get("protected"):
         raise ApiError(423, "protected", "primary IP deletion is protected")
-    if ip.parent is not None:
+    if _is_taken(call, ip):
         raise ApiError(422, "must_be_unassigned", "primary IP must be unassigned")
     call.world.remove(ip)
     return Reply(status=204)
@@ -153,7 +159,7 @@ def given_addresses(call: Call, versions: Sequence[str], location: str) -> dict[
     public_net = call.fields.get("public_net") or {}
     given = {version: get(call, "primary_ip", public_net[version]) for version in versions if public_net.get(version)}
     for version, ip in given.items():
-        if ip.parent is not None:
+        if _is_taken(call, ip):
             raise ApiError(422, "primary_ip_assigned", "primary IP is already assigned")
         if ip.body["type"] != version:
             raise ApiError(412, "primary_ip_version_mismatch", f"primary IP is no {version} address")

@@ -11,7 +11,7 @@ from scaler.simulator.hetzner.catalogue import SERVER_TYPES
 from scaler.simulator.hetzner.images import remove_backups, usable_image
 from scaler.simulator.hetzner.networks import alias_ips, join
 from scaler.simulator.hetzner.offers import find_iso, find_server_type
-from scaler.simulator.hetzner.replies import invalid, labels_asked_for, reference, shapes
+from scaler.simulator.hetzner.replies import get, invalid, labels_asked_for, reference, shapes
 from scaler.simulator.hetzner.resources import find_placement
 from scaler.simulator.hetzner.servers import begin, done, stopped, unlocked
 
@@ -56,6 +56,8 @@ def restarter(command: str) -> Handler:
 def change_type(call: Call) -> Reply:
     """Move a stopped server to another type; it is started afterwards."""
     server = stopped(call)
+    if call.fields.get("upgrade_disk") is None:
+        raise invalid("upgrade_disk", "Missing data for required field.")
     kind = find_server_type(call, call.fields.get("server_type"))
     if server.body["location"] not in kind.locations:
         raise ApiError(422, "unsupported_error", "server type is not supported in this location")
@@ -82,7 +84,8 @@ def rebuild(call: Call) -> Reply:
 
 def create_image(call: Call) -> Reply:
     """Make a snapshot, usable when the action is done."""
-    server, kind = unlocked(call), call.fields.get("type") or "snapshot"
+    server, wanted = unlocked(call), call.fields.get("type")
+    kind = "snapshot" if wanted is None else wanted
     if kind not in ("snapshot", "backup"):
         raise invalid("type", "must be snapshot or backup")
     if kind == "backup" and server.body.get("backup_window") is None:
@@ -154,6 +157,8 @@ def enable_rescue(call: Call) -> Reply:
     """Have a server start the rescue system with its next reset."""
     if call.fields.get("type") not in (None, "linux64"):
         raise invalid("type", "must be linux64")
+    for key in call.fields.get("ssh_keys") or ():
+        get(call, "ssh_key", key)
     return switcher("enable_rescue", "rescue", True, password=True)(call)
 
 

@@ -73,7 +73,7 @@ def delete_server(call: Call) -> Reply:
             ip.body["held_until"] = action.body["finishes"] + call.knobs.ip_release_lag_s
             call.world.remove(ip, at=gone)
         else:
-            ip.parent = None
+            ip.parent, ip.body["held_until"] = None, action.body["finishes"]
             call.world.save(ip)
     remove_backups(call, server, at=gone)
     call.world.remove(server, at=gone)
