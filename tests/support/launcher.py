@@ -2,8 +2,9 @@
 
 `tests.support.launcher_process` has imported scaler, has done nothing else, and forks for each command. What comes of
 it is a process like any other: its id, folder, environment, streams, signals and end are its own, and no command sees
-anything of one before it. A command for which Python itself would start differently starts afresh, and all commands do
-with SCALER_TEST_COLD=1, as in `make night`.
+anything of one before it. A command for which Python itself would start differently starts afresh; one in sixteen does,
+others after each commit, since only that shows what its late imports need; and all do with SCALER_TEST_COLD=1, as in
+`make night`.
 """
 
 from __future__ import annotations
@@ -17,12 +18,19 @@ import struct
 import subprocess
 import sys
 import threading
+import zlib
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 IS_COLD = bool(os.environ.get("SCALER_TEST_COLD"))
+
+SEED = os.environ.get("SCALER_TEST_CLOUDS", "0")
+"""What decides which commands start afresh."""
+
+_AFRESH = 16
+"""One in how many."""
 
 NUMBER = struct.Struct("!q")
 """How the launcher is told sizes, and tells process ids and how processes ended."""
@@ -42,7 +50,8 @@ _SETTINGS = frozenset({"stdin", "stdout", "stderr", "text", "start_new_session",
 def start(arguments: Sequence[str], *, cwd: Path, env: Mapping[str, str], **settings: Any) -> subprocess.Popen[str]:
     """Start `scaler ...`, with the settings of `subprocess.Popen`."""
     command = [sys.executable, "-m", "scaler", *arguments]
-    if IS_COLD or not settings.keys() <= _SETTINGS or _read_first(env) != _read_first(ENVIRON):
+    is_cold = IS_COLD or zlib.crc32(f"{SEED} {cwd.parent.name} {arguments}".encode()) % _AFRESH == 0
+    if is_cold or not settings.keys() <= _SETTINGS or _read_first(env) != _read_first(ENVIRON):
         return subprocess.Popen(command, cwd=cwd, env=env, **settings)
     return _Forked(command, cwd=cwd, env=env, **settings)
 
