@@ -12,6 +12,7 @@ import pkgutil
 import selectors
 import socket
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -108,7 +109,9 @@ def _become(order: _Order) -> None:
     os.chdir(order.folder)
     os.environ.clear()
     os.environ.update(order.environ)
+    # What was read from the environment before, for the modules that were imported.
     time.tzset()
+    tempfile.tempdir = None
     sys.path[0] = order.folder
     sys.argv = ["scaler", *order.arguments]
     # New objects: these know already what their descriptors were.
