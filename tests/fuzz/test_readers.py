@@ -168,11 +168,17 @@ def test_project_file_and_stack_settings(tmp_path_factory: pytest.TempPathFactor
         read_yaml(folder / "Pulumi.demo.yaml")
 
 
-USER_DATA = "#cloud-config\npackages: [nginx]\nruncmd:\n- [systemctl, start, nginx]\n- echo: b\nusers: []\n"
+USER_DATA = (
+    "#cloud-config\npackages: [nginx]\nruncmd:\n- [systemctl, start, nginx]\n- echo: b\nusers: []\n",
+    "#cloud-config-archive\n- type: text/x-shellscript\n  content: echo\n- 'write_files: [{path: /a}]'\n",
+    "## template: jinja\n#cloud-config\n{% if a %}b: {{ c }}\n{% endif %}\n",
+    "#include\nhttps://example.com/a\n",
+    "#cloud-boothook\n#!/bin/sh\nexec true\n",
+)
 
 
 @some
-@given(content=almost_text(USER_DATA), part=st.booleans())
+@given(content=st.sampled_from(USER_DATA).flatmap(almost_text), part=st.booleans())
 def test_user_data(content: bytes, part: bool) -> None:
     text = content.decode(errors="replace")
     mail = f"Content-Type: multipart/mixed; boundary=x\n\n--x\nContent-Type: text/cloud-config\n\n{text}\n--x--\n"
