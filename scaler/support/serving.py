@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+from contextlib import suppress
 from typing import Any
 
 import uvicorn
@@ -41,7 +42,9 @@ class ServingThread:
 
     def stop(self, within_s: float) -> None:
         """Stop, and close all connections; waits for answers under way for `within_s` seconds at most."""
-        self._loop.call_soon_threadsafe(self._stopping.set)
+        # Its loop is closed where it has ended by itself, as without a descriptor left; that is told by who asks it.
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._stopping.set)
         self._thread.join(within_s)
 
     def _serve(self) -> None:

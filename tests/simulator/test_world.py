@@ -234,3 +234,12 @@ def test_a_limit_of_file_sizes_is_no_reason_to_remove_a_world(tmp_path: Path) ->
     with pytest.raises(StateError) as caught:
         SimulatedWorld(path)
     assert "remove this one" in caught.value.fix
+
+
+def test_a_server_that_has_ended_by_itself_can_be_stopped(tmp_path: Path) -> None:
+    """Else that would hide why it has ended: without a descriptor left, a run told of the event loop."""
+    cloud = EmbeddedCloud(tmp_path / "world.db").start()
+    serving = cloud._serving
+    assert serving is not None
+    cloud.stop()
+    serving.stop(within_s=1)
