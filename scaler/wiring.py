@@ -6,7 +6,7 @@ import hashlib
 import secrets
 import socket
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import field, replace
 from datetime import timedelta
 from functools import partial
@@ -34,8 +34,9 @@ from scaler.hooks.notify import Notifier
 from scaler.model import Spec
 from scaler.model.identity import Place, normal_endpoint
 from scaler.records.folder_store import FolderStore
+from scaler.records.hold import holding
 from scaler.records.lease import Lease, Leases
-from scaler.records.lock_note import LockNote, LockNotes
+from scaler.records.lock_note import FOLDER, Heard, LockNote, LockNotes
 from scaler.records.run_lock import RunLock
 from scaler.records.sharing import copy_records, open_sharing
 from scaler.records.shortages import Shortages
@@ -47,6 +48,7 @@ from scaler.support.environment import CommandEnvironment
 from scaler.support.files import make_folder
 from scaler.support.folders import home_folder, scratch_folder, use_temporary_folder, user_name
 from scaler.support.places import Places
+from scaler.support.sessions import visible_processes
 from scaler.support.time_limit import TimeLimit
 from scaler.support.values import dataclass
 
@@ -61,6 +63,9 @@ _EMBEDDED_TOKENS = {"HCLOUD_TOKEN": _EMBEDDED * 8, "DIGITALOCEAN_TOKEN": _EMBEDD
 
 _ROLL_LEASE = timedelta(seconds=60)
 """After one and a quarter of it, a roll that was killed on another machine gives way."""
+
+_HOLD = timedelta(seconds=60)
+"""After one and a quarter of it, whoever waits takes the lock of a run that was killed on another machine."""
 
 _NOTE_PATIENCE = timedelta(seconds=3)
 """How long the note of a lock may hold a run up, which has that lock."""
@@ -94,6 +99,8 @@ class RunSettings:
     """The lease that a watch must hold for each change; None: this run needs none."""
     commons: Commons | None = None
     """None: no other stack is served by this process."""
+    heard: Heard | None = None
+    """What the watch that this run is a tick of has seen of who has the stack's lock; None: nothing before this run."""
     checks: Checks | None = None
     """The checks of the watch that this run is a tick of; None: this run's own."""
     looks: bool = False
@@ -352,9 +359,8 @@ def _open_stack(
         refuse_other_place(run.project.directory, run.spec.stack, resource_type(run.spec.cloud).package)
 
     def engine_at(url: str) -> Callable[[], Engine]:
-        return lambda: open_engine(
-            run, url, clock, warn, plugin_environ, scratch, limit, announce=leases.announce, remote=remote
-        )
+        hold = partial(_held, run, leases, notes, clock)
+        return lambda: open_engine(run, url, clock, warn, plugin_environ, scratch, limit, hold, notes, remote)
 
     def open_draft() -> Engine:
         place = scratch or closing.enter_context(scratch_of(run.project))
@@ -363,8 +369,17 @@ def _open_stack(
         return open_engine(run, folder.as_uri(), clock, warn, plugin_environ, place, limit)
 
     if scratch is None:
-        confirm = _confirm(run, leases, notes, clock)
-        pulumi = PulumiStack(run.spec, engine_at(backend), local, cloud, clock, open_draft, confirm, remote)
+        pulumi = PulumiStack(
+            run.spec,
+            engine_at(backend),
+            local,
+            cloud,
+            clock,
+            open_draft,
+            confirm=leases.confirm,
+            remote=remote,
+            notes=notes,
+        )
         closing.callback(_remove_old_engine_files, run.project, pulumi, local)
         return pulumi
     if local:
@@ -484,32 +499,30 @@ def opened_cloud(
             cloud.close()
 
 
-def _confirm(run: RunSettings, leases: Leases, notes: LockNotes | None, clock: Clock) -> Callable[[int | None], None]:
-    """Return what a run does first under the stack's lock: ask for the leases it needs, and note who has it."""
-
-    def confirm(engine: int | None) -> None:
-        leases.confirm(engine)
-        if notes and engine:
-            host = socket.gethostname()
-            notes.write(LockNote(host=host, pid=engine, since=clock.now(), command=run.cause))
-
-    return confirm
+@contextmanager
+def _held(run: RunSettings, leases: Leases, notes: LockNotes | None, clock: Clock, engine: int) -> Iterator[None]:
+    """While the block runs, keep the note of an engine process, which each change needs."""
+    if notes is None:
+        yield
+        return
+    length = min(_HOLD, timedelta(seconds=int(run.lease.length_s))) if run.lease else _HOLD
+    note = LockNote(
+        host=socket.gethostname(),
+        pid=engine,
+        machine=visible_processes(),
+        since=clock.now(),
+        command=run.cause,
+        # The official plugin sends its requests itself, so nothing holds it back.
+        length=timedelta(0) if run.spec.plugin == "official" else length,
+        name=f"{FOLDER}/{secrets.token_hex(8)}.json",
+    )
+    with holding(notes, run.spec.stack, note) as hold, leases.needing(hold):
+        yield
 
 
 def _open_notes(run: RunSettings) -> LockNotes | None:
     url = backend_url(run.project, run.spec, run.environ)
-    return open_notes(
-        url, run.project.name, run.spec.stack, run.project.state_dir, run.environ, patience=_NOTE_PATIENCE
-    )
-
-
-def _read_note(run: RunSettings) -> LockNote | None:
-    """Return the note of who has the stack's lock; None if there is none."""
-    notes = _open_notes(run)
-    if notes is None:
-        return None
-    with closing(notes):
-        return notes.read()
+    return open_notes(url, run.project.name, run.spec.stack, run.environ, patience=_NOTE_PATIENCE)
 
 
 def open_engine(
@@ -520,13 +533,14 @@ def open_engine(
     plugin_environ: Mapping[str, str] | None = None,
     scratch: Path | None = None,
     limit: TimeLimit | None = None,
-    announce: Callable[[int], None] = lambda pid: None,
+    hold: Callable[[int], AbstractContextManager[object]] = nullcontext,
+    notes: LockNotes | None = None,
     remote: RemoteBackend | None = None,
 ) -> Engine:
     """Return the engine for a run's stack in the backend at this URL; `warn` reports a lock removed by force.
 
-    `announce` is called with each process that takes the stack's lock, before it can have it. `plugin_environ` is what
-    the official plugin gets besides, for operations in which it takes part. With `scratch`, the engine of a run that
+    `hold` is entered with each process that takes the stack's lock, before it can have it. `plugin_environ` is what the
+    official plugin gets besides, for operations in which it takes part. With `scratch`, the engine of a run that
     only looks keeps its own files in that folder.
     """
     # Before the imports, since one of them makes a temporary file.
@@ -562,9 +576,9 @@ def open_engine(
             lock_timeout=run.lock_timeout,
             limit=limit or TimeLimit(),
             steal_after=run.steal_after,
-            read_note=partial(_read_note, run),
-            announce=announce,
-            was_left=run.lease.has_left if run.lease else lambda host, pid: False,
+            hold=hold,
+            notes=notes,
+            heard=run.heard or Heard(),
         ),
         clock,
         warn,

@@ -125,7 +125,7 @@ class Dialect:
 
 _HARMLESS = ("GET", "HEAD")
 
-_TOO_LATE = "another watch may act for the stack by now, so this was not sent"
+_TOO_LATE = "another run may act for the stack by now, so this was not sent"
 
 
 class BearerAuth(AuthBase):

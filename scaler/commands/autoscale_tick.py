@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from scaler.autoscale.tick import Tick
     from scaler.hooks.checks import Checks
     from scaler.records.lease import Lease
+    from scaler.records.lock_note import Heard
     from scaler.wiring import Commons
 
 
@@ -45,6 +46,8 @@ class Ticker:
     """What the stacks share, where there are several."""
     checks: Checks | None = None
     """The checks that go on between the ticks of a watch."""
+    heard: Heard | None = None
+    """What its ticks have seen of who has the stack's lock."""
 
     @cached_property
     def _sources(self) -> Sources:
@@ -75,6 +78,7 @@ class Ticker:
             lease=self.lease,
             commons=self.commons,
             checks=self.checks,
+            heard=self.heard,
         ) as ports:
             options = Options(
                 apply=self.apply,

@@ -32,6 +32,7 @@ from scaler.model import Spec
 from scaler.model.orders import Pause
 from scaler.output.sentences import health_remarks
 from scaler.records.codec import pause_to_json
+from scaler.records.lock_note import Heard
 from scaler.records.state_file import stacks_without_spec
 from scaler.support.clock import Clock, format_time
 from scaler.support.installation import install_command
@@ -145,7 +146,7 @@ class _Watches:
         with open_lease(ticker.project, spec, os.environ, self.interval, warn) as lease:
             if figures:
                 figures.settle(lease)
-            yield Duty(replace(ticker, lock=lock, lease=lease).tick, lease)
+            yield Duty(replace(ticker, lock=lock, lease=lease, heard=Heard()).tick, lease)
 
 
 @dataclass(frozen=True)

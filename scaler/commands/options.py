@@ -53,8 +53,8 @@ _steal_after = click.option(
     envvar="SCALER_STEAL_AFTER",
     show_envvar=True,
     metavar="AGE",
-    help="Take the stack's lock from a run on another machine when the lock is older than this, such as 1h. "
-    "Default: never.",
+    help="Take any lock on the stack from another machine when it is older than this, such as 1h. "
+    "Default: only those of dead runs.",
 )
 
 

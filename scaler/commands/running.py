@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from scaler.hooks.checks import Checks
     from scaler.output.progress import ProgressDisplay
     from scaler.records.lease import Lease
+    from scaler.records.lock_note import Heard
     from scaler.wiring import Commons
 
 T = TypeVar("T")
@@ -85,11 +86,13 @@ def opened_ports(
     lease: Lease | None = None,
     commons: Commons | None = None,
     checks: Checks | None = None,
+    heard: Heard | None = None,
 ) -> Iterator[Any]:
     """Hold a stack's lock and open the ports of a run, whose progress goes to standard error.
 
     The run's time, `timeout`, begins now. With `looks`, nothing is written; with a `lease`, nothing is changed
-    unless it is held; with `commons`, this is one of several stacks; `checks` are those of a watch.
+    unless it is held; with `commons`, this is one of several stacks; `checks` are those of a watch, `heard` what
+    it has seen of who has the stack's lock.
     """
     from scaler.commands.interruption import noting_what_is_under_way
     from scaler.output.progress import open_progress
@@ -106,6 +109,7 @@ def opened_ports(
         lease=lease,
         commons=commons,
         checks=checks,
+        heard=heard,
         looks=looks,
     )
     with (

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
 from datetime import datetime
 from functools import partial
 
@@ -18,13 +18,13 @@ from scaler.commands.running import load_stack
 from scaler.config.project import Project
 from scaler.engine.backend import LocalBackend
 from scaler.engine.holders import open_notes
-from scaler.engine.locks import LARGEST_LOCK, Lock, holder_of, is_stale, locks_of, remove_lock
+from scaler.engine.locks import Lock, holder_of, is_stale
+from scaler.engine.remote_backend import RemoteBackend
 from scaler.errors import ExitCode, LockedError, ScalerError, UsageError
 from scaler.model import Spec
 from scaler.output.table import markdown_table
-from scaler.records.lock_note import LockNote
+from scaler.records.lock_note import LockNote, LockNotes
 from scaler.records.run_lock import RunLock
-from scaler.records.store import EngineFiles, open_engine_files
 from scaler.support.values import dataclass
 
 
@@ -40,14 +40,14 @@ class _Lock:
 
 @click.command(cls=Command)
 @click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
-@click.option("--force", is_flag=True, help="Remove the locks of running holders too. They go on without a lock.")
+@click.option("--force", is_flag=True, help="Remove the locks of running holders too: only if you know that none runs.")
 @common_options
 def unlock(context: Context, yes: bool, force: bool) -> int:
     """Show who holds the locks of a stack, and remove the locks of holders that have ended.
 
-    You seldom need this: every run removes the locks of dead runs on its machine. Scaler cannot know whether a
-    holder on another machine still runs: check there, then use --force. Scaler does not see the locks in Pulumi
-    Cloud; --force removes all of them.
+    You seldom need this: every run removes the locks of dead runs on its machine at once, and those of other
+    machines when it has waited and heard nothing of them for 75 seconds. To be quicker, check that a holder has
+    ended, then use --force. Scaler does not see the locks in Pulumi Cloud; --force removes all of them.
 
     \b
     Examples:
@@ -63,15 +63,18 @@ def unlock(context: Context, yes: bool, force: bool) -> int:
     project, spec = load_stack(context)
     url = backend_url(project, spec, os.environ)
     backend = LocalBackend.at(url, project.name, spec.stack)
-    files = _open_files(url)
-    is_seen = backend is not None or files is not None
-    with closing(files) if files else nullcontext():
+    remote = _open_remote(project, spec, url)
+    is_seen = backend is not None or remote is not None
+    with ExitStack() as stack:
         locks = _run_locks(RunLock(project.state_dir, spec.stack))
-        described = partial(_described, note=_note_beside(project, spec, url), now=context.clock.now())
+        notes = open_notes(url, project.name, spec.stack, os.environ)
+        for opened in (remote, notes):
+            if opened:
+                stack.enter_context(closing(opened))
         if backend:
-            locks += _engine_locks(backend, described)
-        elif files:
-            locks += _shared_locks(locks_of(files, project.name, spec.stack), files, described)
+            locks += _engine_locks(backend, notes, context.clock.now())
+        elif remote:
+            locks += _remote_locks(remote, notes, context.clock.now())
         elif force:
             locks.append(_locks_elsewhere(context, project, spec, url))
         _remove(context, spec.stack, locks, yes=yes, force=force)
@@ -80,25 +83,13 @@ def unlock(context: Context, yes: bool, force: bool) -> int:
     return ExitCode.OK
 
 
-def _open_files(url: str) -> EngineFiles | None:
-    """Return the engine's files in a bucket or a database; None elsewhere, or without the package for it."""
+def _open_remote(project: Project, spec: Spec, url: str) -> RemoteBackend | None:
+    """Return the backend if it is a bucket or a database; None elsewhere, or without the package for it."""
     try:
-        return open_engine_files(url, os.environ, largest=LARGEST_LOCK)
+        return RemoteBackend.at(url, project.name, spec.stack, os.environ)
     except ScalerError as error:
         print_note(f"scaler: warning: {error} {error.fix}")
         return None
-
-
-def _note_beside(project: Project, spec: Spec, url: str) -> LockNote | None:
-    notes = open_notes(url, project.name, spec.stack, project.state_dir, os.environ)
-    if notes is None:
-        return None
-    with closing(notes):
-        return notes.read()
-
-
-def _described(lock: Lock, note: LockNote | None, now: datetime) -> str:
-    return holder_of(lock, note).words(now)
 
 
 def _remove(context: Context, stack: str, locks: Sequence[_Lock], *, yes: bool, force: bool) -> None:
@@ -113,7 +104,8 @@ def _remove(context: Context, stack: str, locks: Sequence[_Lock], *, yes: bool, 
         raise LockedError(
             f"{stack} is locked, and its holder may still run.",
             why="; ".join(f"{lock.kind} lock of {lock.holder}" for lock in left),
-            fix="Wait until it ends. If you know that it has ended: scaler unlock --force",
+            fix="Wait until it ends. If it has ended, the next run takes its lock after a while, or at once: "
+            f"scaler unlock --force -s {stack}",
         )
     _show(context, stack, doomed)
 
@@ -138,29 +130,39 @@ def _locks_elsewhere(context: Context, project: Project, spec: Spec, url: str) -
     return _Lock("engine", f"whoever has one in {url.partition(':')[0]}", False, remove)
 
 
-def _shared_locks(
-    found: Mapping[str, Lock | None], files: EngineFiles, described: Callable[[Lock], str]
-) -> list[_Lock]:
-    return [
-        _Lock(
-            "engine",
-            described(lock) if lock else f"nobody that it names, in {name}",
-            lock is not None and is_stale(lock),
-            partial(files.delete, name),
-        )
-        for name, lock in found.items()
+def _remote_locks(backend: RemoteBackend, notes: LockNotes | None, now: datetime) -> list[_Lock]:
+    files = backend.lock_files()
+    read = notes.read() if notes else []
+    named = [_noted(lock, notes, read, now, partial(backend.remove, lock)) for lock in files.values() if lock]
+    return named + [
+        _Lock("engine", f"nobody that it names, in {name}", False, partial(backend.remove_file, name))
+        for name, lock in files.items()
+        if lock is None
     ]
 
 
-def _engine_locks(backend: LocalBackend, described: Callable[[Lock], str]) -> list[_Lock]:
-    return [
-        _Lock("engine", described(lock), is_stale(lock), partial(remove_lock, lock)) for lock in backend.locks()
-    ] + [
+def _engine_locks(backend: LocalBackend, notes: LockNotes | None, now: datetime) -> list[_Lock]:
+    locks = backend.locks()
+    read = notes.read() if notes else []
+    return [_noted(lock, notes, read, now, partial(backend.remove, lock)) for lock in locks] + [
         # Half a lock is nobody's: an engine writes it in one moment.
         _Lock("engine", f"nobody that it names, in {path.name}", dead, partial(path.unlink, missing_ok=True))
         for paths, dead in ((backend.half_locks(), True), (backend.nameless_locks(), False))
         for path in paths
     ]
+
+
+def _noted(
+    lock: Lock, notes: LockNotes | None, read: Sequence[LockNote], now: datetime, remove: Callable[[], None]
+) -> _Lock:
+    """An engine's lock, whose notes go with it: its run, if it lives after all, changes nothing more then."""
+
+    def remove_both() -> None:
+        if notes:
+            notes.remove(*lock.notes_of(read))
+        remove()
+
+    return _Lock("engine", holder_of(lock, read).words(now), is_stale(lock, read), remove_both)
 
 
 def _ask(context: Context, locks: Sequence[_Lock]) -> None:

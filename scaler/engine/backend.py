@@ -17,6 +17,8 @@ from urllib.parse import quote, unquote, urlsplit
 from scaler.engine.checkpoint import Checkpoint, read_checkpoint
 from scaler.engine.locks import Lock, is_stale, read_lock, remove_lock
 from scaler.errors import EngineError, SpecError, StateError
+from scaler.records.lock_note import LockNotes
+from scaler.records.store import StoreUnavailableError
 from scaler.support.documents import read_file, read_json
 from scaler.support.files import failure_reason, is_below, make_folder
 from scaler.support.text import LONGEST, one_line
@@ -191,12 +193,22 @@ class LocalBackend:
     def _lock_folder(self) -> Path:
         return self.root / "locks" / "organization" / self.project / self.stack
 
-    def heal_locks(self) -> list[Lock]:
-        """Remove the locks whose owner is provably dead, and return them."""
+    def heal_locks(self, notes: LockNotes | None = None) -> list[Lock]:
+        """Remove the locks whose owner is provably dead, with their notes, and return them."""
         stale = [lock for lock in self.locks() if is_stale(lock)]
+        # The notes after the locks: who has one by now left its note before.
+        read = notes.read() if notes and stale else ()
+        stale = [lock for lock in stale if is_stale(lock, read)]
         for lock in stale:
-            remove_lock(lock)
+            self.remove(lock)
+            if notes:
+                with suppress(StoreUnavailableError):
+                    notes.remove(*lock.notes_of(read))
         return stale
+
+    def remove(self, lock: Lock) -> None:
+        """Remove a lock. StateError if it cannot be removed."""
+        remove_lock(lock)
 
     def heal_checkpoint(self) -> bool:
         """Replace a checkpoint that was cut off by the copy from before the last save; return whether that was done.

@@ -8,31 +8,22 @@ from datetime import timedelta
 from pathlib import Path
 
 from scaler.engine.backend import LocalBackend
-from scaler.engine.locks import LARGEST_LOCK, Lock, holder_of, is_stale, locks_of
+from scaler.engine.locks import Lock, holder_of, is_stale
+from scaler.engine.remote_backend import RemoteBackend
 from scaler.errors import ScalerError
 from scaler.records.folder_store import FolderStore
-from scaler.records.lock_note import LockHolder, LockNotes
+from scaler.records.lock_note import LockHolder, LockNote, LockNotes
 from scaler.records.run_lock import RunLock
-from scaler.records.store import PATIENCE, DocumentStore, open_engine_files, open_store
+from scaler.records.store import PATIENCE, DocumentStore, open_store
 
 
 def open_notes(
-    url: str,
-    project: str,
-    stack: str,
-    state_dir: Path,
-    environ: Mapping[str, str],
-    *,
-    patience: timedelta = PATIENCE,
+    url: str, project: str, stack: str, environ: Mapping[str, str], *, patience: timedelta = PATIENCE
 ) -> LockNotes | None:
-    """Return the notes of a stack's backend; None where there are none, or that cannot be opened.
-
-    A backend in the state folder needs none: the run's own lock is beside it.
-    """
+    """Return the notes of a stack's backend; None where there are none, or that cannot be opened."""
     store: DocumentStore | None
     if local := LocalBackend.at(url, project, stack):
-        folder = local.root.parent
-        store = None if folder.is_relative_to(state_dir) else FolderStore(folder, f".scaler/{project}/{stack}")
+        store = FolderStore(local.root.parent, f".scaler/{project}/{stack}")
     else:
         try:
             store = open_store(url, project, stack, environ, patience=patience)
@@ -56,13 +47,13 @@ def living_holders(
     Pulumi Cloud, only the run on this machine is known.
     """
     run = RunLock(state_dir, stack).living_holder()
-    living = [lock for lock in _engine_locks(url, project, stack, environ, patience) if not is_stale(lock)]
-    notes = open_notes(url, project, stack, state_dir, environ, patience=patience) if living else None
-    note = None
-    if notes:
-        with closing(notes):
-            note = notes.read()
-    return [*([run] if run else []), *(holder_of(lock, note) for lock in living)]
+    locks = _engine_locks(url, project, stack, environ, patience)
+    notes: Sequence[LockNote] = ()
+    if locks and (found := open_notes(url, project, stack, environ, patience=patience)):
+        with closing(found):
+            notes = found.read()
+    living = [lock for lock in locks if not is_stale(lock, notes)]
+    return [*([run] if run else []), *(holder_of(lock, notes) for lock in living)]
 
 
 def _engine_locks(
@@ -70,8 +61,8 @@ def _engine_locks(
 ) -> Sequence[Lock]:
     if local := LocalBackend.at(url, project, stack):
         return local.locks()
-    files = open_engine_files(url, environ, largest=LARGEST_LOCK, patience=patience)
-    if files is None:
+    remote = RemoteBackend.at(url, project, stack, environ, patience=patience)
+    if remote is None:
         return ()
-    with closing(files):
-        return [lock for lock in locks_of(files, project, stack).values() if lock]
+    with closing(remote):
+        return remote.locks() or ()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import socket
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -19,10 +20,11 @@ from scaler.records.store import EngineFiles
 from scaler.support.clock import format_time, parse_time
 from scaler.support.documents import parse_json, read_json
 from scaler.support.files import failure_reason
+from scaler.support.sessions import visible_processes
 from scaler.support.text import LONGEST, one_line
 from scaler.support.values import dataclass
 
-LARGEST_LOCK = 64 << 10
+_LARGEST_LOCK = 64 << 10
 """Bytes; the engine writes some hundred."""
 
 _LAST_PID = 2**31 - 1
@@ -37,12 +39,19 @@ class Lock:
     hostname: str
     since: datetime
     path: Path | None = None
+    """Where it lies, if it is a file here."""
+    name: str = ""
+    """Where it lies, if it is in a bucket or a database."""
+
+    def notes_of(self, notes: Sequence[LockNote]) -> list[LockNote]:
+        """Return those that are of this lock: more than one only where two machines' processes have one name."""
+        return [note for note in notes if note.is_of(self.hostname, self.pid, self.since)]
 
 
 def read_lock(path: Path) -> Lock | None:
     """Return a lock file's content; None if it vanished, is being written, or says nobody."""
     try:
-        return _lock_of(read_json(path, LARGEST_LOCK), path)
+        return _lock_of(read_json(path, _LARGEST_LOCK), path)
     except (OSError, ValueError):
         return None
 
@@ -58,19 +67,20 @@ def locks_of(files: EngineFiles, project: str, stack: str) -> dict[str, Lock | N
             stored = files.read(name)
             if stored is None:
                 continue  # Released meanwhile.
-            found[name] = _lock_of(parse_json(stored.content or b""), None)
+            found[name] = _lock_of(parse_json(stored.content or b""), name=name)
         except ValueError:
             found[name] = None
     return found
 
 
-def _lock_of(document: object, path: Path | None) -> Lock | None:
+def _lock_of(document: object, path: Path | None = None, name: str = "") -> Lock | None:
     """Return the lock that a document describes; None if it says nobody. ValueError if it has another form."""
     fields = Fields(document)
     pid = fields.whole_number("pid")
     if not 0 < pid <= _LAST_PID:
         return None
-    return Lock(pid, fields.text("username"), fields.text("hostname"), parse_time(fields.text("timestamp")), path)
+    since = parse_time(fields.text("timestamp"))
+    return Lock(pid, fields.text("username"), fields.text("hostname"), since, path, name)
 
 
 _LOCK_TEXT = re.compile(r"created by (?P<user>[^@\s]+)@(?P<host>\S+) \(pid (?P<pid>\d+)\) at (?P<time>\S+)")
@@ -88,13 +98,14 @@ def locks_in(message: str) -> list[Lock]:
     return found
 
 
-def is_stale(lock: Lock) -> bool:
+def is_stale(lock: Lock, notes: Sequence[LockNote] = ()) -> bool:
     """Return whether its owner is provably dead: it was on this host, and no such engine process exists.
 
-    A process in another container with the same host name looks dead too; on one machine the run's
-    own file lock, which is held by now, protects it.
+    A process on another machine or in another container with the same host name looks dead too, unless its run has left
+    one of the `notes`.
     """
-    return lock.hostname == socket.gethostname() and not _is_engine(lock.pid)
+    is_here = lock.hostname == socket.gethostname() and not _is_engine(lock.pid)
+    return is_here and all(note.machine == visible_processes() for note in lock.notes_of(notes))
 
 
 def is_stealable(lock: Lock, now: datetime, after: timedelta | None) -> bool:
@@ -132,10 +143,9 @@ def remove_lock(lock: Lock) -> None:
         ) from error
 
 
-def holder_of(lock: Lock, note: LockNote | None) -> LockHolder:
-    """Return who holds a lock; `note` says what its run does, if it is of this lock."""
-    is_noted = note is not None and note.is_of(lock.hostname, lock.pid, lock.since)
-    command = note.command if note and is_noted else None
+def holder_of(lock: Lock, notes: Sequence[LockNote]) -> LockHolder:
+    """Return who holds a lock; one of the notes says what its run does, if it is of this lock."""
+    command = next((note.command for note in lock.notes_of(notes)), None)
     return LockHolder(user=lock.username, host=lock.hostname, pid=lock.pid, since=lock.since, command=command)
 
 

@@ -16,7 +16,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeAlias
@@ -104,7 +104,7 @@ class _Process(automation.PulumiCommand):
         self.environ = settings.environ_of_engine()
         self.deadline = settings.deadline
         self.limit = settings.limit
-        self.announce = settings.announce
+        self.hold = settings.hold
         self.on_start: Callable[[int], None] = lambda pid: None
         self.host: LanguageHost | None = None
         """Who runs the program of the operation that is under way."""
@@ -152,9 +152,10 @@ class _Process(automation.PulumiCommand):
                 grace_s,
             )
             self.started += 1
-            with ended(process), _interrupted(process, grace_s):
+            # The hold lasts until the process has ended, however the block does.
+            with ExitStack() as holds, ended(process), _interrupted(process, grace_s):
                 if _takes_lock(args):
-                    self.announce(process.pid)
+                    holds.enter_context(self.hold(process.pid))
                 if is_operation:
                     self._admit(process.pid)
                 code = self._wait(process, has_packs="--policy-pack" in args)
@@ -489,7 +490,8 @@ class Engine:
             return Ran(report)
 
     def _lock_wait(self) -> LockWait:
-        return LockWait(self._settings, self._local, self._clock, warn=self._warn, unlock=self.unlock)
+        backend = self._local or self._remote
+        return LockWait(self._settings, backend, self._clock, warn=self._warn, unlock=self.unlock)
 
     def _export(self, *options: str) -> Mapping[str, Any]:
         try:

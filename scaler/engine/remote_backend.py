@@ -11,6 +11,7 @@ from typing import Self
 
 from scaler.engine.backend import LARGEST_CHECKPOINT
 from scaler.engine.checkpoint import Checkpoint, read_checkpoint
+from scaler.engine.locks import Lock, locks_of
 from scaler.errors import ScalerError
 from scaler.records.store import PATIENCE, EngineFiles, open_engine_files
 from scaler.support.documents import parse_json, unzip
@@ -31,6 +32,7 @@ class RemoteBackend:
 
     def __init__(self, files: EngineFiles, project: str, stack: str) -> None:
         self._files: EngineFiles | None = files
+        self._project = project
         self._folder = f"stacks/{project}"
         self._stack = stack
         self._last: _Read | None = None
@@ -74,6 +76,26 @@ class RemoteBackend:
         whole = unzip(content, LARGEST_CHECKPOINT) if name.endswith(".gz") else content
         self._last = _Read(name, found.version, read_checkpoint(parse_json(whole)))
         return self._last.checkpoint
+
+    def locks(self) -> list[Lock] | None:
+        """Return the locks of the stack that name their holder; None if only the engine can tell.
+
+        Raises StoreUnavailableError.
+        """
+        return [lock for lock in self.lock_files().values() if lock] if self._files else None
+
+    def lock_files(self) -> Mapping[str, Lock | None]:
+        """Return all its locks by their names, None for one that says nobody. Raises StoreUnavailableError."""
+        return locks_of(self._files, self._project, self._stack) if self._files else {}
+
+    def remove(self, lock: Lock) -> None:
+        """Remove a lock. Raises StoreUnavailableError."""
+        self.remove_file(lock.name)
+
+    def remove_file(self, name: str) -> None:
+        """Remove a lock of this name. Raises StoreUnavailableError."""
+        if self._files:
+            self._files.delete(name)
 
     def close(self) -> None:
         """End connections."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import field
 from datetime import timedelta
 from pathlib import Path
 
 from scaler.engine.secrets import default_passphrase
-from scaler.records.lock_note import LockNote
+from scaler.records.lock_note import Heard, LockNotes
 from scaler.support.time_limit import TimeLimit
 from scaler.support.values import dataclass
 
@@ -78,12 +79,12 @@ class EngineSettings:
     lock_timeout: timedelta = timedelta(minutes=2)
     steal_after: timedelta | None = None
     """The age from which a lock of another host is removed; None: never."""
-    was_left: Callable[[str, int], bool] = lambda host, pid: False
-    """Whether the lock of an engine process on a host was left by who may not act any more."""
-    announce: Callable[[int], None] = lambda pid: None
-    """Called with each process that takes the stack's lock, before it can have it. What it raises ends the process."""
-    read_note: Callable[[], LockNote | None] = lambda: None
-    """Returns what the run does that got the lock last, if it left a note of that."""
+    hold: Callable[[int], AbstractContextManager[object]] = nullcontext
+    """Entered with each process that takes the stack's lock, before it can have it, and left when it has ended."""
+    notes: LockNotes | None = None
+    """What the runs do whose engines have the lock or want it."""
+    heard: Heard = field(default_factory=Heard)
+    """What this process has seen of these notes."""
 
     def environ_of_engine(self) -> dict[str, str]:
         """Return the environment of every engine process."""

@@ -40,6 +40,7 @@ from scaler.model.ownership import GROUP, Owner, decode_tags
 from scaler.planning.recognition import check_foreign
 from scaler.planning.template import existing_server
 from scaler.records.codec import own_output, read_outputs, server_to_json
+from scaler.records.lock_note import LockNotes
 from scaler.support.clock import Clock
 from scaler.support.environment import CommandEnvironment
 from scaler.support.text import LONGEST, one_line
@@ -71,20 +72,23 @@ class PulumiStack:
         cloud: Cloud,
         clock: Clock,
         open_draft: Callable[[], Engine] | None = None,
-        confirm: Callable[[int | None], None] = lambda engine: None,
+        confirm: Callable[[], None] = lambda: None,
         remote: RemoteBackend | None = None,
+        notes: LockNotes | None = None,
     ) -> None:
         """`open_engine` is called when the engine is first needed: a run with nothing to do needs none.
 
         `open_draft` opens an engine with an empty backend of its own, which previews a stack that does not
         exist yet, so that a preview makes none; None: the stack is made for its first preview.
 
-        `confirm` is called under the stack's lock, before anything is changed or saved, with the engine's process id;
-        it raises a LockedError where this run must not go on.
+        `confirm` is called under the stack's lock, before anything is changed or saved; it raises a LockedError where
+        this run must not go on.
 
-        `remote` is the backend, where it is no folder and can be read without the engine.
+        `remote` is the backend, where it is no folder and can be read without the engine. `notes` are those of the runs
+        whose engines have the stack's lock or want it.
         """
         self._remote = remote
+        self._notes = notes
         self._confirm = confirm
         self._spec = spec
         self._open_engine = open_engine
@@ -113,7 +117,7 @@ class PulumiStack:
     def read(self) -> StackState:
         if self._backend:
             self._backend.check_layout()
-            self._backend.heal_locks()
+            self._backend.heal_locks(self._notes)
             self._backend.heal_half_files(self._clock.now())
             self._backend.heal_checkpoint()
         self._saved = self._checkpoint()
@@ -255,7 +259,7 @@ class PulumiStack:
     def _confirm_into(self, lost: list[LockedError]) -> None:
         """Stop the program that calls this, before it registers anything, where the run must not go on."""
         try:
-            self._confirm(self._engine.pid)
+            self._confirm()
         except LockedError as error:
             lost.append(error)
             raise _WorldMovedError from error

@@ -16,7 +16,7 @@ import psycopg
 from psycopg import errors, sql
 
 from scaler.errors import UsageError
-from scaler.records.store import ConflictError, Stored, StoreUnavailableError, check_size
+from scaler.records.store import ConflictError, Stored, StoreRefusedError, StoreUnavailableError, check_size
 from scaler.support.documents import LARGEST_FILE
 from scaler.support.hosts import is_loopback
 from scaler.support.text import LONGEST, one_line
@@ -119,7 +119,8 @@ class _Database:
             yield
         except psycopg.Error as error:
             self.close()
-            raise StoreUnavailableError(
+            is_refused = isinstance(error, errors.InsufficientPrivilege)
+            raise (StoreRefusedError if is_refused else StoreUnavailableError)(
                 f"The shared records in {self._place} cannot be read or written.",
                 why=one_line(str(error), LONGEST),
                 fix="Check the backend's URL and the password; the user must be allowed to make a table, "

@@ -20,10 +20,11 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from scaler.errors import LockedError, ScalerError
 from scaler.records.json_fields import Fields
+from scaler.records.lock_note import SURPLUS
 from scaler.records.store import ConflictError, DocumentStore, Stored, save
 from scaler.support.clock import Clock, seconds_since_boot
 from scaler.support.documents import parse_json
@@ -41,12 +42,6 @@ _LOOKS = 4
 _WAIT_S = 2.0
 """Between two looks of whoever waits for the lease."""
 
-_MOST_LEFT = 20
-"""Engines that may have left a lock: one for each holder that died before it had the stack's lock."""
-
-_SURPLUS = 1.25
-"""How many lengths others wait: clocks may run at different speeds, but not by so much."""
-
 
 class LeaseLostError(LockedError):
     """Another watch may act for the stack by now, so this one must not."""
@@ -61,14 +56,6 @@ class LeaseLostError(LockedError):
         )
 
 
-@dataclass(frozen=True)
-class Left:
-    """An engine process that may have left its lock on the stack."""
-
-    host: str
-    engine: int
-
-
 @dataclass(frozen=True, kw_only=True)
 class Holding:
     """Who has the lease, as the document says."""
@@ -80,10 +67,6 @@ class Holding:
     host: str
     pid: int
     renewal: int = 0
-    engine: int | None = None
-    """The holder's last engine process, which may have left its lock on the stack."""
-    left: tuple[Left, ...] = ()
-    """Engines of earlier holders, whose locks may still be there."""
     released: bool = False
 
     def __str__(self) -> str:
@@ -123,8 +106,6 @@ class Lease:
         self._seen: tuple[str | None, float] = (None, 0.0)
         """The version of another's lease that was seen last, and when that was first seen."""
         self._other: Holding | None = None
-        self._since = 0.0
-        """When this watch took the lease over."""
         self.trouble: str | None = None
         """Why the lease could not be read or written the last time."""
 
@@ -157,40 +138,20 @@ class Lease:
             return str(self._own)
         return str(self._other) if self._other else f"nobody that is known ({self.trouble or 'not asked yet'})"
 
-    def announce(self, engine: int) -> None:
-        """Renew the lease before this engine process can have the stack's lock; LeaseLostError if that is not possible.
-
-        Whoever takes the lease over knows so whose lock it finds, whenever this machine dies.
-        """
+    def confirm(self) -> None:
+        """Renew the lease under the stack's lock, before anything is changed; LeaseLostError if it cannot be."""
         with self._lock:
-            self._renew_with(replace(self._own, engine=engine))
-
-    def confirm(self, engine: int | None) -> None:
-        """Renew the lease under the stack's lock, before anything is changed; LeaseLostError if that is not possible.
-
-        `engine` is the process that holds that lock, so nobody else's is there any more.
-        """
-        with self._lock:
-            self._renew_with(replace(self._own, engine=engine, left=()))
-
-    def _renew_with(self, holding: Holding) -> None:
-        self.require()
-        try:
-            found = self._store.read(self._document)
-            if not self._is_own(found) or found is None:
-                raise LeaseLostError(self._stack, self._work)
-            self._own = holding
-            self._renew(found)
-        except LeaseLostError:
-            self._until = None
-            raise
-        except (ScalerError, ValueError) as error:
-            raise LeaseLostError(self._stack, self._work) from error
-
-    def has_left(self, host: str, engine: int) -> bool:
-        """Return whether a lock of this engine is what an earlier holder left, and the last one's time is long over."""
-        is_over = self.is_held and self._elapsed() - self._since >= self.length_s
-        return is_over and Left(host, engine) in self._own.left
+            self.require()
+            try:
+                found = self._store.read(self._document)
+                if not self._is_own(found) or found is None:
+                    raise LeaseLostError(self._stack, self._work)
+                self._renew(found)
+            except LeaseLostError:
+                self._until = None
+                raise
+            except (ScalerError, ValueError) as error:
+                raise LeaseLostError(self._stack, self._work) from error
 
     def await_turn(self, clock: Clock, until: float, note: Callable[[str], None]) -> None:
         """Wait until this one holds the lease. LockedError if another one has it at `until` (of `clock.monotonic`)."""
@@ -201,7 +162,7 @@ class Lease:
                     f"Another {self._work} of {self._stack} goes on.",
                     why=f"it is {self.holder}",
                     fix="Wait for its end, or give --lock-timeout more time. "
-                    f"A dead one gives way after {self.length_s * _SURPLUS:g} s.",
+                    f"A dead one gives way after {self.length_s * SURPLUS:g} s.",
                 )
             if not is_noted:
                 note(f"waiting for another {self._work} of {self._stack}: {self.holder}")
@@ -277,15 +238,13 @@ class Lease:
         if found is not None and not is_left:
             if self._seen[0] != found.version:
                 self._seen = (found.version, now)
-            if now - self._seen[1] < _SURPLUS * self.length_s:
+            if now - self._seen[1] < SURPLUS * self.length_s:
                 return
         number = max(holding.number if holding else 0, self._own.number) + 1
         began = self._elapsed()
-        left = _left_by(holding)
-        self._own = replace(self._own, number=number, renewal=0, engine=None, left=left)
+        self._own = replace(self._own, number=number, renewal=0)
         self._write(self._own, found.version if found else None)
         self._until = began + self.length_s
-        self._since = began
 
     def _write(self, holding: Holding, after: str | None) -> None:
         document = {
@@ -295,18 +254,26 @@ class Lease:
             "host": holding.host,
             "pid": holding.pid,
             "renewal": holding.renewal,
-            "engine": holding.engine,
-            "left": [{"host": left.host, "engine": left.engine} for left in holding.left],
             "released": holding.released,
             "write": secrets.token_hex(4),
         }
         save(self._store, self._document, json.dumps(document).encode(), after)
 
 
-class Leases:
-    """All leases that a run must hold for each change: that of its watch, and that of rolls while it rolls."""
+class Right(Protocol):
+    """What a run must have for each change: the lease of its watch, that of rolls, its hold on the stack."""
 
-    def __init__(self, *leases: Lease | None) -> None:
+    def require(self) -> None: ...
+
+    def has_ended(self) -> bool: ...
+
+    def confirm(self) -> None: ...
+
+
+class Leases:
+    """All that a run must have for each change."""
+
+    def __init__(self, *leases: Right | None) -> None:
         self._leases = [lease for lease in leases if lease]
 
     def require(self) -> None:
@@ -318,18 +285,13 @@ class Leases:
         """Return whether the run must not change anything."""
         return any(lease.has_ended() for lease in self._leases)
 
-    def confirm(self, engine: int | None) -> None:
+    def confirm(self) -> None:
         """Renew them under the stack's lock, before anything is changed; LeaseLostError if that is not possible."""
         for lease in self._leases:
-            lease.confirm(engine)
-
-    def announce(self, engine: int) -> None:
-        """Renew them before this engine process can have the stack's lock; LeaseLostError if that is not possible."""
-        for lease in self._leases:
-            lease.announce(engine)
+            lease.confirm()
 
     @contextmanager
-    def needing(self, lease: Lease | None) -> Iterator[None]:
+    def needing(self, lease: Right | None) -> Iterator[None]:
         """Have the run need one more while the block runs."""
         before = self._leases
         self._leases = [*before, lease] if lease else before
@@ -337,19 +299,6 @@ class Leases:
             yield
         finally:
             self._leases = before
-
-
-def _left_by(holding: Holding | None) -> tuple[Left, ...]:
-    """Return whose locks may be on the stack after this holder: what it found there, and its own."""
-    if holding is None:
-        return ()
-    own = [] if holding.released or holding.engine is None else [Left(holding.host, holding.engine)]
-    return (*holding.left, *own)[-_MOST_LEFT:]
-
-
-def _left(document: object) -> Left:
-    fields = Fields(document)
-    return Left(fields.text("host"), fields.whole_number("engine"))
 
 
 def _holding(found: Stored | None) -> Holding | None:
@@ -364,11 +313,6 @@ def _holding(found: Stored | None) -> Holding | None:
             host=fields.text("host"),
             pid=fields.whole_number("pid"),
             renewal=fields.whole_number("renewal"),
-            engine=fields.optional_whole_number("engine"),
-            left=tuple(
-                Left(each.text("host"), each.whole_number("engine"))
-                for each in map(Fields, fields.optional_items("left"))
-            ),
             released=fields.flag("released"),
         )
     except ValueError:

@@ -15,11 +15,18 @@ from typing import Any, cast
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import obstore
-from obstore.exceptions import AlreadyExistsError, BaseError, NotModifiedError, PreconditionError
+from obstore.exceptions import (
+    AlreadyExistsError,
+    BaseError,
+    NotModifiedError,
+    PermissionDeniedError,
+    PreconditionError,
+    UnauthenticatedError,
+)
 from obstore.store import AzureStore, GCSStore, S3Store
 
 from scaler.errors import CredentialsError, UsageError
-from scaler.records.store import ConflictError, Stored, StoreUnavailableError, check_size
+from scaler.records.store import ConflictError, Stored, StoreRefusedError, StoreUnavailableError, check_size
 from scaler.support.documents import LARGEST_FILE
 from scaler.support.engine_urls import backend_of
 from scaler.support.text import LONGEST, one_line
@@ -112,7 +119,8 @@ class ObjectStore:
             # An address in the environment that is none makes the library panic, with an exception that it hides.
             if not isinstance(error, BaseError | OSError) and type(error).__name__ != "PanicException":
                 raise
-            raise StoreUnavailableError(
+            is_refused = isinstance(error, PermissionDeniedError | UnauthenticatedError)
+            raise (StoreRefusedError if is_refused else StoreUnavailableError)(
                 f"The shared records in {self._place} cannot be read or written.",
                 why=_reason(error),
                 fix="Check the backend's URL and the credentials; they need to read, write, list and delete objects "

@@ -37,6 +37,10 @@ class StoreUnavailableError(UnavailableError):
     code = "records_unavailable"
 
 
+class StoreRefusedError(StoreUnavailableError):
+    """The credentials do not allow this, so nothing was done."""
+
+
 @dataclass(frozen=True)
 class Stored:
     """One version of a document."""

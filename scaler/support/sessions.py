@@ -20,6 +20,15 @@ def isolated(module: str) -> list[str]:
     return [sys.executable, "-I", "-S", "-c", code]
 
 
+def visible_processes() -> str:
+    """Return what names the processes that this one can see, on this machine since its start; empty without /proc."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot}/{Path('/proc/self/ns/pid').readlink()}"
+    except (OSError, ValueError):
+        return ""
+
+
 def started(pid: int) -> int | None:
     """Return when a process started, in the clock ticks of this boot; None if it does not exist, or without /proc.
 

@@ -90,8 +90,6 @@ def test_a_watch_that_ends_hands_over_at_once(machines: list[_Machine]) -> None:
     second.lease.look()
     assert held(machines) == [1]
     assert second.lease.number == 2
-    # What it left was no lock.
-    assert not second.lease.has_left("", 0)
 
 
 def test_what_a_dead_one_left_in_the_same_place_is_taken_over_at_once(tmp_path: Path) -> None:
@@ -140,7 +138,7 @@ def test_who_comes_back_changes_nothing_more(machines: list[_Machine], time: _Ti
     second.lease.look()
     # It is stopped in the middle of a tick; nobody has taken over yet.
     time.now += 1.1 * LENGTH_S
-    for refused in (first.lease.require, lambda: first.lease.confirm(7)):
+    for refused in (first.lease.require, first.lease.confirm):
         with pytest.raises(LeaseLostError):
             refused()
     second.lease.look()
@@ -150,63 +148,19 @@ def test_who_comes_back_changes_nothing_more(machines: list[_Machine], time: _Ti
     first.lease.look()
     assert held(machines) == [1]
     with pytest.raises(LeaseLostError):
-        first.lease.confirm(7)
+        first.lease.confirm()
 
 
 def test_the_lease_is_renewed_under_the_stacks_lock_or_the_run_ends(machines: list[_Machine], time: _Time) -> None:
-    first, second = machines[:2]
+    first = machines[0]
     first.lease.look()
     time.now += 0.9 * LENGTH_S
-    first.lease.confirm(4711)
+    first.lease.confirm()
     time.now += 0.9 * LENGTH_S
     assert first.lease.is_held
     first.link.is_cut = True
     with pytest.raises(LeaseLostError):
-        first.lease.confirm(4712)
-    # Whoever takes over knows which lock it may remove, once the other one's time was over for a whole length.
-    second.lease.look()
-    while not second.lease.is_held:
-        time.now += LENGTH_S / 4
-        second.lease.look()
-    host = first.lease._own.host
-    assert not second.lease.has_left(host, 4711)
-    for _ in range(4):
-        time.now += LENGTH_S / 4
-        second.lease.look()
-    assert second.lease.has_left(host, 4711)
-    assert not second.lease.has_left(host, 4712)
-    assert not second.lease.has_left("another", 4711)
-
-
-def test_who_dies_before_it_has_the_lock_leaves_its_own_and_those_it_found(
-    machines: list[_Machine], time: _Time
-) -> None:
-    host = machines[0].lease._own.host
-    # One after the other starts an engine and dies before that runs the program.
-    for number, machine in enumerate(machines[:3]):
-        while not machine.lease.is_held:
-            time.now += LENGTH_S / 4
-            machine.lease.look()
-        machine.lease.announce(100 + number)
-    last = machines[3].lease
-    while not last.is_held:
-        time.now += LENGTH_S / 4
-        last.look()
-    for _ in range(4):
-        assert not last.has_left(host, 100)
-        time.now += LENGTH_S / 4
-        last.look()
-    assert all(last.has_left(host, 100 + number) for number in range(3))
-    # Whoever has the stack's lock has removed the others; its own is gone when it ends in order.
-    last.confirm(103)
-    assert not any(last.has_left(host, 100 + number) for number in range(4))
-    last.release()
-    machines[4].lease.look()
-    time.now += LENGTH_S / 2
-    machines[4].lease.look()
-    time.now += LENGTH_S / 2
-    machines[4].lease.look()
-    assert not any(machines[4].lease.has_left(host, 100 + number) for number in range(4))
+        first.lease.confirm()
 
 
 def test_a_lease_that_nobody_can_read_is_taken_after_its_time(machines: list[_Machine], time: _Time) -> None:
