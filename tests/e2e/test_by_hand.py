@@ -96,6 +96,7 @@ def test_servers_that_are_renamed_resized_and_switched_off_in_the_console(projec
     world.rename(cloud, int(three["demo-worker-1"]), "database")
     world.resize(cloud, int(three["demo-worker-2"]), larger)
     world.power_off(cloud, int(three["demo-worker-3"]))
+    project.catch_up()
     world.clear_log()
     ran = project.ensure("3")
     assert {action for action, _, _ in ran.steps} <= {"power_on", "update"}

@@ -210,6 +210,7 @@ def test_a_refused_reboot_is_told_and_one_that_found_the_cloud_busy_is_done(hetz
 def test_only_a_server_that_runs(hetzner: Project, command: str) -> None:
     hetzner.ensure("2")
     hetzner.world.power_off("hetzner", int(hetzner.machines["demo-worker-2"]))
+    hetzner.catch_up()
     hetzner.world.clear_log()
     options = ["--yes"] if command == "stop" else []
     error = run(hetzner, command, "demo-worker-1", "demo-worker-2", *options, code=64).error
@@ -244,6 +245,7 @@ def test_stop_touches_no_other_server(hetzner: Project) -> None:
     hetzner.ensure("3")
     three = hetzner.agreed()
     hetzner.world.power_off("hetzner", int(three["demo-worker-3"]))
+    hetzner.catch_up()
     stopped = run(hetzner, "stop", "demo-worker-1", "--yes")
     assert [step["server"] for step in stopped.document["steps"]] == ["demo-worker-1"]
     assert hetzner.machines.keys() == names(2, 3)
@@ -269,6 +271,7 @@ def test_replace_makes_the_new_one_first(project: Project) -> None:
 def test_replace_of_one_that_is_off(hetzner: Project) -> None:
     hetzner.ensure("2")
     hetzner.world.power_off("hetzner", int(hetzner.machines["demo-worker-2"]))
+    hetzner.catch_up()
     run(hetzner, "replace", "demo-worker-2", "--yes")
     assert hetzner.agreed().keys() == names(1, 3)
 

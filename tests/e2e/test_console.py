@@ -65,6 +65,7 @@ def test_group_labels_that_were_changed_and_labels_that_were_removed(project: Pr
     relabel(unknown, {**labels[unknown], "scaler-group": "debug"})
     relabel(emptied, {**labels[emptied], "scaler-group": ""})
     relabel(stripped, {key: value for key, value in labels[stripped].items() if key != "scaler-stack"})
+    project.catch_up()
 
     # A refresh names what was changed, and changes no server.
     world.clear_log()
@@ -122,6 +123,7 @@ def test_a_server_that_the_vendor_works_on(project: Project) -> None:
     status = {"hetzner": "migrating", "digitalocean": "archive"}[project.vendor.name]
     project.world.clear_log()
     project.world.set_status(project.vendor.name, int(two["demo-worker-1"]), status)
+    project.catch_up()
     for hours in range(1, 3):
         project.world.advance(3600.0 * hours)
         ran = project.ensure("2").document
@@ -159,12 +161,14 @@ def test_labels_and_tags_of_others_stay(project: Project) -> None:
     ours = project.vendor.labels_of(project.machine(name))
     theirs = {"env": "eu", "backup": ""}
     project.world.relabel(project.vendor.name, int(two[name]), **project.vendor.owned({**ours, **theirs}))
+    project.catch_up()
     project.world.clear_log()
     assert project.ensure("2").document["outcome"] == "unchanged"
     assert project.changes == []
     # A label of ours is put back, and one server more is created: theirs are still there.
     stripped = {key: value for key, value in ours.items() if key != "managed-by"}
     project.world.relabel(project.vendor.name, int(two[name]), **project.vendor.owned({**stripped, **theirs}))
+    project.catch_up()
     project.ensure("3")
     assert project.vendor.labels_of(project.machine(name)) == {**ours, **theirs}
     assert project.agreed().items() > two.items()

@@ -19,6 +19,7 @@ def test_changed_by_hand(project: Project) -> None:
     world.relabel(vendor.name, int(four[taken]), **vendor.owned(anothers))
     labels = vendor.labels_of(project.machine(edited))
     world.relabel(vendor.name, int(four[edited]), **vendor.owned({**labels, "note": "by-hand"}))
+    project.catch_up()
 
     # A preview tells what `ensure` will do about it, and the engine's own preview agrees.
     preview = project.run("preview", "4", "-o", "json")
@@ -51,6 +52,7 @@ def test_what_does_not_come_on_is_replaced(hetzner: Project) -> None:
     two = hetzner.agreed()
     off = int(two["demo-worker-1"])
     hetzner.world.power_off(hetzner.vendor.name, off)
+    hetzner.catch_up()
     fault = hetzner.world.add_fault(
         "respond", method="POST", path=f"/{off}/actions", times=None, status=422, code="refused", message="broken"
     )

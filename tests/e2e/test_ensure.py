@@ -179,6 +179,7 @@ def test_at_the_limit_nothing_is_lost(hetzner: Project) -> None:
     hetzner.ensure("3")
     three = hetzner.agreed()
     hetzner.world.power_off(hetzner.vendor.name, int(three["demo-worker-2"]))
+    hetzner.catch_up()
     ran = hetzner.ensure("3")
     assert [(action, server) for action, server, _ in ran.steps] == [("power_on", "demo-worker-2")]
     assert hetzner.agreed() == three

@@ -133,6 +133,7 @@ def test_no_request_fails_while_servers_come_and_go(served: Project) -> None:
         machine.id,
         **served.vendor.owned({**{k: v for k, v in labels.items() if k not in ("lb", "lb-web")}, "by": "hand"}),
     )
+    served.catch_up()
     served.ensure("2")
     balancer.agree()
     assert served.vendor.labels_of(served.machine(name))["by"] == "hand"

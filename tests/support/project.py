@@ -311,6 +311,11 @@ class Project:
             return False
         return True
 
+    def catch_up(self) -> None:
+        """Let time pass until the cloud's lists show what was done by hand: none on a calm cloud."""
+        knobs = self.world.knobs(self.vendor.name)
+        self.world.advance(max(knobs.list_lag_s, knobs.read_lag_s))
+
     def requests(self, method: str = "", path: str = "") -> list[LoggedRequest]:
         """The requests that reached the cloud, oldest first: of a method, at exactly this path."""
         require_calm("how many requests are sent depends on those that fail")
