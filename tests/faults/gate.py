@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 Moment = Literal["before", "after"]
 
-_DEADLINE_S = 120.0
+_DEADLINE_S = 300.0
 
 
 @dataclass

@@ -25,7 +25,7 @@ Stage = Literal["start", "locked", "saved", "unlocked"]
 STAGES: tuple[Stage, ...] = ("start", "locked", "saved", "unlocked")
 """Of an engine process: not yet begun, holding the stack's lock, its state just saved, its lock just gone."""
 
-_DEADLINE_S = 60.0
+_DEADLINE_S = 300.0
 
 
 @dataclass(frozen=True)

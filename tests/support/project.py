@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 TOKEN = "s3cr3t" + "7" * 58
 """Hetzner's clients want 64 characters."""
 
-_DEADLINE_S = 120.0
+_DEADLINE_S = 300.0
 """No test waits longer for anything; it fails instead."""
 
 _AT_ONCE = ("currency", "price_per_hour", "price_per_month", "health", "outdated", "in_service")
