@@ -332,6 +332,18 @@ def test_a_wave_that_has_not_baked_in_time_says_until_when() -> None:
     assert fleet.roll(given={}).outcome is Outcome.CONVERGED
 
 
+def test_a_wave_that_has_not_booted_in_time_goes_on_with_the_next_run() -> None:
+    """The time of a run says nothing of an image: only the deadline of its servers does."""
+    fleet = Fleet(3)
+    fleet.setting.cloud.boot_s = 100
+    asked = RollOrder(paces={"worker": replace(FAST, bake=timedelta(0))})
+    short = Options(roll=asked, timeout=timedelta(seconds=60))
+    outcomes = [fleet.setting.run(Demand(as_wanted=True), short).outcome for _ in range(3)]
+    assert outcomes == [Outcome.UNCONFIRMED, Outcome.UNCONFIRMED, Outcome.CONVERGED]
+    assert (fleet.images, fleet.record.state) == ({"200": 3}, RollState.DONE)
+    assert [operation for operation, _ in fleet.setting.cloud.changes()].count("create") == 3
+
+
 @pytest.mark.parametrize("is_left", [False, True], ids=["all of the wave", "some of the wave"])
 def test_an_image_that_is_deleted_in_the_middle_ends_the_roll_and_removes_its_wave(is_left: bool) -> None:
     fleet = Fleet(6)
