@@ -101,7 +101,9 @@ def roll_kills(theatre: Theatre, only: str) -> Iterator[RollKill]:
                 note_what_lasts(scene)
                 (_tick if way is TICKS else _finish)(scene, way)
                 for point, victims in points_of_last(scene):
-                    for victim, then in product(victims, get_args(Next)):
+                    # Itself, the requests and the engines are those of forward, where each is killed alone as well.
+                    whom = ("both",) if way is ITSELF and "both" in victims else victims
+                    for victim, then in product(whom, get_args(Next)):
                         yield RollKill(vendor, way, point, victim, then, tick)
                 if _record(scene).get("state") == "done":
                     break
