@@ -43,6 +43,8 @@ class Trouble:
     operations: tuple[str, ...] = ALL
     environ: Mapping[str, str] = field(default_factory=dict)
     options: tuple[str, ...] = ()
+    group: Mapping[str, Any] = field(default_factory=dict)
+    """What the spec says of the group beside the usual."""
     changes_nothing: bool = False
     """No request that changes anything may have been carried out."""
 
@@ -68,6 +70,8 @@ class TroubledOperation:
         """Disturb the operation, check its end and its world, mend the trouble, and check one `ensure`."""
         operation, trouble = self.operation, self.trouble
         with theatre.scene(self.vendor) as scene:
+            if trouble.group:
+                scene.project.describe(groups={"worker": trouble.group})
             with trouble.disturb(scene) or nullcontext():
                 ran = scene.run(*operation.command, *trouble.options, environ=trouble.environ)
             told = f"exit {ran.code}:\n{ran.stdout}\n{ran.stderr}"
@@ -295,6 +299,9 @@ QUICK = {"SCALER_HTTP_TIMEOUT": "1s"}
 LOST: dict[str, Any] = {"operations": ("scale-up", "scale-down", "replace", "destroy")}
 """A reboot in doubt is not asked for again: a second one would cost a second outage."""
 
+SOON: dict[str, Any] = {"group": {"start_within": "15s"}}
+"""The run after it replaces what never starts."""
+
 TROUBLES = (
     # What is asked for is done, or not, and the answer is of no use.
     Trouble("carried out, connection closed", change("accept_then_drop", times=2), **LOST),
@@ -367,7 +374,7 @@ TROUBLES = (
     Trouble("the cloud's clock is three hours ahead", _cloud_ahead),
     Trouble("the cloud's clock is three hours behind", _cloud_behind),
     # Servers.
-    Trouble("one never starts", _stuck, frozenset({4}), "", operations=CREATING, options=("--timeout", "5s")),
+    Trouble("one never starts", _stuck, frozenset({4}), "", operations=CREATING, options=("--timeout", "5s"), **SOON),
     Trouble(
         "one is locked for ever",
         creation("stuck_locked"),
@@ -375,6 +382,7 @@ TROUBLES = (
         "",
         operations=CREATING,
         options=("--timeout", "5s"),
+        **SOON,
     ),
     Trouble("one fails to be made", creation("action_error"), operations=CREATING),
     Trouble("one is ten times slower", creation("slow", factor=10), operations=CREATING),
