@@ -243,7 +243,7 @@ def test_bounded_replacement_within_one_run(hetzner: Project) -> None:
     assert ran.code in (1, 4), ran.stderr
     assert "hang" in ran.stdout + ran.stderr
     assert 1 < hetzner.world.fired(fault) <= 6
-    assert {record["status"] for record in hetzner.records.values()} == {"hanging"}
+    assert "hanging" in {record["status"] for record in hetzner.records.values()} <= {"hanging", "starting"}
     assert set(hetzner.records) == set(hetzner.machines)
 
 
