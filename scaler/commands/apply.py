@@ -77,6 +77,14 @@ def apply(context: Context, plan: Path, max_age: timedelta, timeout: timedelta, 
                 held_for_roll(project, spec, os.environ, context.clock, within=lock.timeout, note=print_note)
             )
         result = run(
-            context, project, spec, use_case, cause=f"apply {plan.name}", lock=lock, timeout=timeout, lease=lease
+            context,
+            project,
+            spec,
+            use_case,
+            cause=f"apply {plan.name}",
+            lock=lock,
+            timeout=timeout,
+            lease=lease,
+            way_on="A new plan goes on.",
         )
         return show(context, result)

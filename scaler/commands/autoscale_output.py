@@ -10,7 +10,6 @@ import click
 from scaler.commands.context import Context, Output
 from scaler.commands.document import dump
 from scaler.commands.printing import print_result
-from scaler.commands.reports import keep_result
 from scaler.commands.running import EXIT_CODES
 from scaler.errors import ExitCode
 from scaler.model import GroupReport, Outcome, Result, Spec
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
 def show_nothing(context: Context, spec: Spec) -> None:
     """Print that no group follows its load; that is no error."""
-    keep_result(nothing_result(spec.stack))
+    context.ending.result = nothing_result(spec.stack)
     if context.output in (Output.JSON, Output.YAML):
         click.echo(dump(nothing_facts(spec.stack), context.output))
     else:
@@ -48,7 +47,7 @@ def nothing_sentence(stack: str) -> str:
 
 def show_tick(context: Context, done: Tick) -> None:
     """Print the decisions, then the result of the run."""
-    keep_result(result_of(done))
+    context.ending.result = result_of(done)
     if context.output in (Output.JSON, Output.YAML):
         click.echo(dump(tick_facts(done), context.output))
         return

@@ -26,7 +26,6 @@ from scaler.commands.context import Context, Output
 from scaler.commands.document import dump
 from scaler.commands.failure import as_markdown, as_text, error_facts, unexpected
 from scaler.commands.printing import print_result
-from scaler.commands.reports import keep_result
 from scaler.commands.round import Round, worst
 from scaler.commands.running import load_stack
 from scaler.errors import RefusedError, ScalerError
@@ -72,7 +71,7 @@ def run_round(ticker: Ticker, stacks: Sequence[str]) -> int:
     ordered = [ends[stack] for stack in stacks]
     _show(context, ordered)
     code = worst(end.code for end in ordered)
-    keep_result(_round(ordered))
+    context.ending.result = _round(ordered)
     return code
 
 

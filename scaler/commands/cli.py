@@ -8,6 +8,7 @@ import click
 
 import scaler
 from scaler.commands.command import CommandGroup, declare_common_options, write_pointer
+from scaler.commands.ending import Ending
 
 GROUPS = {
     "Run": {
@@ -95,7 +96,9 @@ class LazyGroup(CommandGroup):
         name, stub, rest = super().resolve_command(ctx, args)
         if name is None or stub is None:
             return name, stub, rest
-        return name, load_command(name), rest
+        command = load_command(name)
+        ctx.ensure_object(Ending).command = command
+        return name, command, rest
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         super(click.Group, self).format_options(ctx, formatter)

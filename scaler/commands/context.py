@@ -5,19 +5,23 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
 import click
 
+from scaler.commands.ending import Ending
 from scaler.errors import UsageError
 from scaler.support.clock import Clock, SystemClock
 from scaler.support.files import failure_reason
 from scaler.support.values import dataclass
 
 Color = Literal["auto", "always", "never"]
+
+STATE_DIR = ".scaler"
+"""The state folder in a project's, unless another is named."""
 
 
 class Output(StrEnum):
@@ -48,6 +52,8 @@ class Context:
     interactive: bool
     """Whether a person can be asked: standard input and error are terminals and `CI` is not set."""
     clock: Clock
+    ending: Ending = field(default_factory=Ending, compare=False)
+    """What this command has come to, for the report of its end."""
 
     @property
     def stack(self) -> str | None:
@@ -89,7 +95,7 @@ def terminal_width(stream: TextIO) -> int | None:
 
 def context_of(ctx: click.Context) -> Context:
     """Return the common options as far as they have been parsed."""
-    return make_context(given(ctx), os.environ)
+    return replace(make_context(given(ctx), os.environ), ending=ctx.ensure_object(Ending))
 
 
 def make_context(options: Mapping[str, Any], environ: Mapping[str, str]) -> Context:
@@ -99,7 +105,7 @@ def make_context(options: Mapping[str, Any], environ: Mapping[str, str]) -> Cont
     return Context(
         directory=directory,
         stacks=tuple(dict.fromkeys(options["stack"] or ())),
-        state_dir=directory / (options["state_dir"] or ".scaler"),
+        state_dir=directory / (options["state_dir"] or STATE_DIR),
         output=Output(options["output"]),
         verbosity=-1 if options["quiet"] else options["verbose"],
         debug=options["debug"],

@@ -33,6 +33,11 @@ def as_text(error: ScalerError) -> str:
     return "\n".join(lines)
 
 
+def as_sentence(error: ScalerError) -> str:
+    """Return an interruption in a line."""
+    return f"{error.what} {error.why}. {error.fix}" if error.why else error.what
+
+
 def as_document(error: ScalerError, output: Output) -> str:
     """Return the same as one document: `{"schema": 1, "error": {code, message, why, fix}}`."""
     return dump({"error": error_facts(error)}, output)

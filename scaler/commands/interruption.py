@@ -1,61 +1,92 @@
-"""What is said of a run that a signal ended: what is under way, and how it goes on."""
+"""What is said of a run that ended without a result: what is under way by its records, and how it goes on."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
-from scaler.errors import ExitCode, HungUp, ScalerError, Terminated
+from scaler.commands.ending import Begun
+from scaler.errors import ExitCode, HungUp, ScalerError, StateError, Terminated
+from scaler.model import Server
 from scaler.model.lifecycle import Status
 from scaler.output.words import format_count
+from scaler.records.state import State
 from scaler.records.state_file import StateFile
 
 _COMING = frozenset({Status.NEW, Status.STARTING, Status.REBOOTING})
 _LEAVING = frozenset({Status.STOPPING, Status.DELETING})
 
 
-@contextmanager
-def noting_what_is_under_way(state_dir: Path, stack: str) -> Iterator[None]:
-    """Add to an interrupt of the block which servers of the stack are on their way then, by its records."""
-    try:
-        yield
-    except KeyboardInterrupt as interrupt:
-        if under_way := _under_way(state_dir, stack):
-            interrupt.add_note(under_way)
-        raise
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What the records have of a stack whose run ended without a result."""
+
+    begun: Begun
+    now: State | None
+
+    @property
+    def servers(self) -> tuple[Server, ...]:
+        """The servers that there are."""
+        return _existing(self.now)
+
+    @property
+    def numbers(self) -> dict[str, int]:
+        """The numbers that a result would have."""
+        # A run that only looks has changed nothing: what differs is another one's work.
+        before, after = _existing(self.now if self.begun.looks else self.begun.before), self.servers
+        return {
+            "wanted": sum(self.now.wanted.values()) if self.now else 0,
+            "before": sum(server.counts for server in before),
+            "ready": sum(server.running for server in after),
+            "created": len(_ids(after) - _ids(before)),
+            "deleted": len(_ids(before) - _ids(after)),
+            "pending": sum(server.status in _COMING | _LEAVING for server in after),
+        }
+
+    @property
+    def words(self) -> str:
+        """How many servers are on their way; empty if none is."""
+        statuses = [server.status for server in self.servers]
+        words = []
+        for among, way in ((_COMING, "way"), (_LEAVING, "way out")):
+            if number := sum(status in among for status in statuses):
+                words.append(f"{format_count(number, 'server')} {'is on its' if number == 1 else 'are on their'} {way}")
+        return ", ".join(words)
 
 
-def interruption(cause: BaseException | None, arguments: Sequence[str] | None = None) -> ScalerError:
-    """Return the error that reports an interrupt, with the exit code of its signal; `cause` may be None.
+def left_by(begun: Mapping[str, Begun]) -> dict[str, Left]:
+    """Read what is recorded of each stack now."""
+    return {stack: Left(run, recorded_in(run.folder, stack)) for stack, run in begun.items()}
 
-    `arguments` are those of the command line; None: the process's own.
-    """
+
+def recorded_in(folder: Path, stack: str) -> State | None:
+    """Return what a folder records of a stack; None if that is nothing, or cannot be read."""
+    with suppress(StateError):
+        return StateFile(folder, stack).load()
+    return None
+
+
+def interruption(cause: BaseException | None, begun: Mapping[str, Begun]) -> ScalerError:
+    """Return the error that reports an interrupt, with the exit code of its signal; `cause` may be None."""
     if isinstance(cause, click.Abort):
         # A question raises it in place of the signal's own exception.
         cause = cause.__cause__ or cause.__context__
-    under_way = "; ".join(getattr(cause, "__notes__", ()))
-    fix = _way_on(sys.argv[1:] if arguments is None else arguments) if under_way else ""
-    error = ScalerError("Interrupted.", why=under_way, fix=fix, code="interrupted")
+    lefts = left_by(begun)
+    under_way = "; ".join(_lines(lefts))
+    ways_on = dict.fromkeys(left.begun.way_on for left in lefts.values() if left.words)
+    error = ScalerError("Interrupted.", why=under_way, fix=" ".join(ways_on), code="interrupted")
     error.exit_code = _exit_code(cause)
     return error
 
 
-def _way_on(arguments: Sequence[str]) -> str:
-    """Return how to go on with what was interrupted: a count relative to what is there now would be another one."""
-    if "increase" in arguments or "decrease" in arguments:
-        return "`scaler ensure` with the number that you want goes on."
-    if "apply" in arguments:
-        return "A new plan goes on."
-    return "The same command goes on."
-
-
-def sentence(error: ScalerError) -> str:
-    """Return an interruption in a line for people."""
-    return f"{error.what} {error.why}. {error.fix}" if error.why else error.what
+def _lines(lefts: Mapping[str, Left]) -> Iterator[str]:
+    for stack, left in lefts.items():
+        if left.words:
+            yield left.words if len(lefts) == 1 else f"{stack}: {left.words}"
 
 
 def _exit_code(cause: BaseException | None) -> ExitCode:
@@ -64,14 +95,9 @@ def _exit_code(cause: BaseException | None) -> ExitCode:
     return ExitCode.TERMINATED if isinstance(cause, Terminated) else ExitCode.INTERRUPTED
 
 
-def _under_way(state_dir: Path, stack: str) -> str:
-    try:
-        state = StateFile(state_dir, stack).load()
-    except ScalerError:
-        return ""
-    statuses = [server.status for server in state.servers] if state else []
-    words = []
-    for among, way in ((_COMING, "way"), (_LEAVING, "way out")):
-        if number := sum(status in among for status in statuses):
-            words.append(f"{format_count(number, 'server')} {'is on its' if number == 1 else 'are on their'} {way}")
-    return ", ".join(words)
+def _existing(state: State | None) -> tuple[Server, ...]:
+    return tuple(server for server in state.servers if not server.finished) if state else ()
+
+
+def _ids(servers: tuple[Server, ...]) -> set[str]:
+    return {server.id for server in servers if server.id}

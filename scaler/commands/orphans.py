@@ -12,7 +12,6 @@ from scaler.commands.context import Context, Output, terminal_width
 from scaler.commands.document import dump
 from scaler.commands.options import LockPolicy
 from scaler.commands.printing import print_result
-from scaler.commands.reports import keep_result
 from scaler.commands.round import PlainResult
 from scaler.commands.running import load_stack, opened_ports
 from scaler.converge import operate
@@ -73,7 +72,9 @@ def _show(context: Context, stack: str, found: tuple[Server, ...]) -> None:
     rows = [[str(document[name] or "-") for name in _COLUMNS] for document in documents]
     facts: dict[str, object] = {"stack": stack, "orphans": documents}
     markdown = markdown_table(_COLUMNS, rows)
-    keep_result(PlainResult(stack=stack, outcome=Outcome.UNCHANGED, changed=False, facts=facts, markdown=markdown))
+    context.ending.result = PlainResult(
+        stack=stack, outcome=Outcome.UNCHANGED, changed=False, facts=facts, markdown=markdown
+    )
     if context.output in (Output.JSON, Output.YAML):
         click.echo(dump(facts, context.output))
         return

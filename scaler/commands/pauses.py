@@ -7,7 +7,6 @@ import click
 from scaler.commands.context import Context, Output
 from scaler.commands.document import dump
 from scaler.commands.printing import print_result
-from scaler.commands.reports import keep_result
 from scaler.commands.round import PlainResult
 from scaler.errors import ExitCode
 from scaler.model import Outcome, Spec
@@ -21,10 +20,8 @@ def show_pause(context: Context, spec: Spec, orders: Orders) -> int:
     """Print whether autoscaling is paused, until when and why."""
     facts = {"stack": spec.stack, "pause": pause_to_json(orders.pause)}
     sentence = f"{spec.stack}: {one_line(str(orders.pause or 'autoscaling is not paused'))}"
-    keep_result(
-        PlainResult(
-            stack=spec.stack, outcome=Outcome.CONVERGED, changed=False, facts=facts, markdown=markdown_text(sentence)
-        )
+    context.ending.result = PlainResult(
+        stack=spec.stack, outcome=Outcome.CONVERGED, changed=False, facts=facts, markdown=markdown_text(sentence)
     )
     if context.output in (Output.JSON, Output.YAML):
         click.echo(dump(facts, context.output))

@@ -2,6 +2,7 @@
 
 Reports never fail a run: a report that cannot be written after servers were changed is a warning.
 A file that cannot be written is refused before the run starts.
+`main` has them written at whatever end a command comes to.
 """
 
 from __future__ import annotations
@@ -9,39 +10,39 @@ from __future__ import annotations
 import functools
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, Self, TypeVar
 
 import click
 
 from scaler.commands import targets
-from scaler.commands.context import Output
+from scaler.commands.command_line import last_value
+from scaler.commands.context import Output, context_of
 from scaler.commands.document import dump
-from scaler.commands.failure import as_document, as_markdown, error_facts, unexpected
+from scaler.commands.ending import Begun, Ending
+from scaler.commands.failure import as_document, as_markdown, error_facts
 from scaler.commands.github import annotate_error, annotate_result, on_github
-from scaler.commands.interruption import interruption
+from scaler.commands.interruption import Left, left_by
 from scaler.commands.printing import print_note
-from scaler.commands.round import PlainResult, Round
-from scaler.errors import ExitCode, RefusedError, ScalerError, UsageError
+from scaler.commands.round import Ended, PlainResult, Round
+from scaler.errors import RefusedError, ScalerError, UsageError
 from scaler.model import Action, Result, StepResult
 from scaler.support.files import failure_reason
 from scaler.support.values import dataclass
 
-Ended = Result | Round | PlainResult
-"""How a command ended without an error."""
-
 P = ParamSpec("P")
 R = TypeVar("R")
-
-_RESULT = "scaler.result"
-"""The key of a command's result in click's `meta`; the reports are written from it."""
 
 _IN_THE_MIDDLE = ("interrupted", "internal")
 """Codes of errors that may have come after something was changed; all others come before, or are in a result."""
 
 _NUMBERS = ("wanted", "before", "ready", "created", "deleted", "pending", "violations")
 """The outputs that are added up over several stacks."""
+
+_NAMES = ("summary", "dotenv", "json_file")
+"""The options of the reports, as click names their values."""
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -60,55 +61,35 @@ _OPTIONS = (
 
 
 def report_options(command: Callable[P, R]) -> Callable[P, R]:
-    """Give a command the options of `Reports`, and write the reports when it ends.
+    """Give a command the options of `Reports`; `report_end` writes them when it has ended.
 
     Put the decorator below the command's own options and above `common_options`.
     """
 
     @functools.wraps(command)
     def reporting(*args: P.args, **kwargs: P.kwargs) -> R:
-        given: dict[str, Any] = {name: kwargs.pop(name) for name in ("summary", "dotenv", "json_file")}
+        given: dict[str, Any] = {name: kwargs.pop(name) for name in _NAMES}
+        context = context_of(click.get_current_context())
         reports = Reports(**given, environ=os.environ)
-        try:
-            reports.prepare()
-        except UsageError as error:
-            # None of the files is written: one of them may be a file of the project.
-            Reports(environ=os.environ).write(error, int(error.exit_code))
-            raise
-        try:
-            code = command(*args, **kwargs)
-        except ScalerError as error:
-            reports.write(error, int(error.exit_code))
-            raise
-        except (KeyboardInterrupt, click.Abort) as interrupt:
-            reports.write(stopped := interruption(interrupt), int(stopped.exit_code))
-            raise
-        except click.ClickException:
-            raise  # The end of the process, or a usage error, which `report_usage` writes.
-        except Exception as error:
-            reports.write(unexpected(error), ExitCode.ERROR)
-            raise
-        result = click.get_current_context().meta.get(_RESULT)
-        if isinstance(result, Ended):
-            reports.write(result, int(code) if isinstance(code, int) else ExitCode.OK)
-        return code
+        reports.prepare(targets.Inputs.of(click.get_current_context()))
+        context.ending.reports = reports
+        return command(*args, **kwargs)
 
     for option in reversed(_OPTIONS):
         reporting = option(reporting)
     return reporting
 
 
-def report_usage(error: ScalerError, command: click.Command | None) -> None:
-    """Write the outputs of a step for a command line that cannot be parsed, if its command has reports."""
-    if command and any(parameter.name == "json_file" for parameter in command.params):
-        Reports(environ=os.environ).write(error, int(error.exit_code))
+def report_end(ended: Ended | ScalerError, code: int, ending: Ending, arguments: Sequence[str]) -> None:
+    """Write the reports of a command at its end, also where its command line could not be parsed."""
+    if ending.reports is None and ending.command and not _has_reports(ending.command):
+        return
+    reports = ending.reports or Reports.named_in(arguments, os.environ)
+    reports.write(ended, code, ending.begun)
 
 
-def keep_result(result: Ended) -> None:
-    """Keep a command's result for the reports."""
-    context = click.get_current_context(silent=True)
-    if context:
-        context.meta[_RESULT] = result
+def _has_reports(command: click.Command) -> bool:
+    return {*_NAMES} <= {parameter.name for parameter in command.params}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,23 +101,36 @@ class Reports:
     json_file: Path | None = None
     environ: Mapping[str, str]
 
-    def prepare(self) -> None:
+    @classmethod
+    def named_in(cls, arguments: Sequence[str], environ: Mapping[str, str]) -> Self:
+        """Return the files that a command line names that may be one that cannot be parsed, but none of a project's."""
+        inputs = targets.Inputs.named_in(arguments, environ)
+        found: dict[str, Path] = {}
+        for name in _NAMES:
+            if value := last_value(arguments, f"--{name.replace('_', '-')}"):
+                with suppress(UsageError):
+                    targets.prepare(Path(value), inputs)
+                    found[name] = Path(value)
+        return cls(**found, environ=environ)
+
+    def prepare(self, inputs: targets.Inputs) -> None:
         """Remove the files of an earlier run; UsageError if one of them cannot be written."""
         for path in filter(None, (self._file("GITHUB_STEP_SUMMARY"), self._file("GITHUB_OUTPUT"))):
             targets.require_free(path)
         for path in filter(None, (self.summary, self.dotenv, self.json_file)):
-            targets.prepare(path)
+            targets.prepare(path, inputs)
 
-    def write(self, ended: Ended | ScalerError, code: int) -> None:
+    def write(self, ended: Ended | ScalerError, code: int, begun: Mapping[str, Begun]) -> None:
         """Write the files that the options or the variables of a pipeline ask for."""
-        facts = outputs(ended, code)
+        lefts = left_by(begun) if isinstance(ended, ScalerError) else {}
+        facts = outputs(ended, code, lefts)
         markdown = _markdown(ended)
         for path, text, mode in (
             (self.summary, markdown, "w"),
             (self.dotenv, _lines({f"SCALER_{key.upper()}": value for key, value in facts.items()}), "w"),
             (self.json_file, _json(ended), "w"),
             (self._file("GITHUB_STEP_SUMMARY"), markdown, "a"),
-            (self._file("GITHUB_OUTPUT"), _lines({**facts, "servers": _servers(ended)}), "a"),
+            (self._file("GITHUB_OUTPUT"), _lines({**facts, "servers": _servers(ended, lefts)}), "a"),
         ):
             if path is not None:
                 _write(path, text, mode)
@@ -155,8 +149,8 @@ def _annotations(ended: Ended | ScalerError, environ: Mapping[str, str]) -> Iter
         yield from annotate_result(end) if isinstance(end, Result) else annotate_error(end, environ)
 
 
-def outputs(ended: Ended | ScalerError, code: int) -> dict[str, str]:
-    """Return the outputs for later steps, one line each; of an error: outcome, exit code and the error's code."""
+def outputs(ended: Ended | ScalerError, code: int, lefts: Mapping[str, Left]) -> dict[str, str]:
+    """Return the outputs for later steps, one line each. Of an error, the numbers are those of the records."""
     if isinstance(ended, Round):
         return _outputs_of_round(ended, code)
     if isinstance(ended, PlainResult):
@@ -169,9 +163,7 @@ def outputs(ended: Ended | ScalerError, code: int) -> dict[str, str]:
             "stack": ended.stack,
         }
     if isinstance(ended, ScalerError):
-        outcome = "refused" if isinstance(ended, RefusedError) else "failed"
-        changed = "unknown" if ended.code in _IN_THE_MIDDLE else "false"
-        return {"outcome": outcome, "exit_code": str(code), "changed": changed, "error": ended.code}
+        return _outputs_of_error(ended, code, lefts)
     done = [report.step.action for report in ended.steps if report.result is StepResult.DONE]
     groups = ended.groups.values()
     return {
@@ -190,9 +182,26 @@ def outputs(ended: Ended | ScalerError, code: int) -> dict[str, str]:
     }
 
 
+def _outputs_of_error(error: ScalerError, code: int, lefts: Mapping[str, Left]) -> dict[str, str]:
+    """Return what is known of a run without a result: its error, and what the records of its stacks have."""
+    numbers = [left.numbers for left in lefts.values()]
+    sums = {name: sum(each[name] for each in numbers) for name in (numbers[0] if numbers else ())}
+    changed = "false"
+    if error.code in _IN_THE_MIDDLE and any(not left.begun.looks for left in lefts.values()):
+        changed = "true" if sums["created"] or sums["deleted"] else "unknown"
+    return {
+        "outcome": "refused" if isinstance(error, RefusedError) else "failed",
+        "exit_code": str(code),
+        "changed": changed,
+        "error": error.code,
+        **({"stack": ",".join(lefts)} if lefts else {}),
+        **{name: str(number) for name, number in sums.items()},
+    }
+
+
 def _outputs_of_round(ended: Round, code: int) -> dict[str, str]:
     """Return the sums of the stacks' numbers, the names of the stacks, and of those that ended with an error."""
-    each = [outputs(end, code) for end in ended.ends.values()]
+    each = [outputs(end, code, {}) for end in ended.ends.values()]
     changed = {facts["changed"] for facts in each}
     sums = {name: str(sum(int(facts.get(name, 0)) for facts in each)) for name in _NUMBERS}
     errors = {stack: end.code for stack, end in ended.ends.items() if isinstance(end, ScalerError)}
@@ -207,11 +216,12 @@ def _outputs_of_round(ended: Round, code: int) -> dict[str, str]:
     }
 
 
-def _servers(ended: Ended | ScalerError) -> str:
+def _servers(ended: Ended | ScalerError, lefts: Mapping[str, Left]) -> str:
     from scaler.records.codec import server_to_json
 
     results = ended.ends.values() if isinstance(ended, Round) else [ended]
     servers = [server for result in results if isinstance(result, Result) for server in result.servers]
+    servers += [server for left in lefts.values() for server in left.servers]
     return json.dumps([server_to_json(server) for server in servers], separators=(",", ":"))
 
 

@@ -48,3 +48,7 @@ class PlainResult:
     facts: Mapping[str, object]
     """As the command prints them for programs."""
     markdown: str
+
+
+Ended = Result | Round | PlainResult
+"""How a command ended without an error."""

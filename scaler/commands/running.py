@@ -7,16 +7,17 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from scaler.commands.context import Context
+from scaler.commands.context import Context, Output
+from scaler.commands.ending import SAME_COMMAND, Begun
 from scaler.commands.github import log_group
 from scaler.commands.options import LockPolicy
 from scaler.commands.printing import print_note, print_result
-from scaler.commands.reports import keep_result
 from scaler.commands.streams import is_unread, lost_result
 from scaler.config.project import Project
 from scaler.errors import ExitCode, UsageError
@@ -61,12 +62,21 @@ def run(
     timeout: timedelta | None = None,
     looks: bool = False,
     lease: Lease | None = None,
+    way_on: str = SAME_COMMAND,
 ) -> T:
     """Carry out a use case with its ports; on GitHub, fold its progress into a group."""
     with (
         log_group(f"scaler {cause}", os.environ),
         opened_ports(
-            context, project, spec, cause=cause, lock=lock, timeout=timeout, looks=looks, lease=lease
+            context,
+            project,
+            spec,
+            cause=cause,
+            lock=lock,
+            timeout=timeout,
+            looks=looks,
+            lease=lease,
+            way_on=way_on,
         ) as ports,
     ):
         return use_case(ports)
@@ -87,14 +97,15 @@ def opened_ports(
     commons: Commons | None = None,
     checks: Checks | None = None,
     heard: Heard | None = None,
+    way_on: str = SAME_COMMAND,
 ) -> Iterator[Any]:
     """Hold a stack's lock and open the ports of a run, whose progress goes to standard error.
 
     The run's time, `timeout`, begins now. With `looks`, nothing is written; with a `lease`, nothing is changed
     unless it is held; with `commons`, this is one of several stacks; `checks` are those of a watch, `heard` what
-    it has seen of who has the stack's lock.
+    it has seen of who has the stack's lock. `way_on` says how to go on after a signal.
     """
-    from scaler.commands.interruption import noting_what_is_under_way
+    from scaler.commands.interruption import recorded_in
     from scaler.output.progress import open_progress
     from scaler.wiring import RunSettings, open_ports
 
@@ -112,8 +123,9 @@ def opened_ports(
         heard=heard,
         looks=looks,
     )
+    begun = Begun(folder=project.state_dir, way_on=way_on, looks=looks)
+    context.ending.begun[spec.stack] = begun
     with (
-        noting_what_is_under_way(project.state_dir, spec.stack),
         open_progress(
             sys.stderr,
             interactive=context.interactive,
@@ -125,6 +137,8 @@ def opened_ports(
         _noting_requests(progress if context.verbosity > 0 else None),
         open_ports(settings, clock=context.clock, progress=progress) as ports,
     ):
+        # Now the folder has what other machines recorded, too.
+        context.ending.begun[spec.stack] = replace(begun, before=recorded_in(begun.folder, spec.stack))
         yield ports
 
 
@@ -148,14 +162,19 @@ def _noting_requests(progress: ProgressDisplay | None) -> Iterator[None]:
 
 
 def show(context: Context, result: Result) -> int:
-    """Print a result on standard output, and return its exit code: that of the run, even if nobody can read it."""
+    """Print a result on standard output, and return its exit code.
+
+    A run that changes something keeps it, although nobody can read its text: a log is full. A document that is lost is
+    an error: a program waits for it.
+    """
     from scaler.output.render import render
 
-    keep_result(result)
+    context.ending.result = result
     color = context.colored(sys.stdout)
     text = render(result, context.output, color=color, hints=context.interactive, reasons=context.verbosity > 0)
     print_result(text, context.output, color=color)
-    if result.outcome is not Outcome.PLANNED and (lost := lost_result()) and not is_unread(lost):
+    is_log = context.output is Output.TEXT and result.outcome is not Outcome.PLANNED
+    if is_log and (lost := lost_result()) and not is_unread(lost):
         print_note(f"scaler: warning: the result could not be printed: standard output: {lost.strerror}")
     return EXIT_CODES[result.outcome]
 

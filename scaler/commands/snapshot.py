@@ -15,7 +15,7 @@ from scaler.commands.context import Context, Output
 from scaler.commands.document import dump
 from scaler.commands.options import LockPolicy, lock_options, timeout_option, yes_option
 from scaler.commands.printing import print_note, print_result
-from scaler.commands.reports import keep_result, report_options
+from scaler.commands.reports import report_options
 from scaler.commands.round import PlainResult
 from scaler.commands.running import EXIT_CODES, is_watched, load_stack, require_consent, require_time, run
 from scaler.errors import ExitCode, UsageError
@@ -115,14 +115,12 @@ def snapshot(
         lock=replace(lock, timeout=min(lock.timeout, timeout)),
         looks=preview,
     )
-    keep_result(
-        PlainResult(
-            stack=taken.stack,
-            outcome=taken.outcome,
-            changed=taken.outcome not in (Outcome.PLANNED, Outcome.UNCHANGED),
-            facts=_document(taken),
-            markdown=_render(taken, Output.MARKDOWN),
-        )
+    context.ending.result = PlainResult(
+        stack=taken.stack,
+        outcome=taken.outcome,
+        changed=taken.outcome not in (Outcome.PLANNED, Outcome.UNCHANGED),
+        facts=_document(taken),
+        markdown=_render(taken, Output.MARKDOWN),
     )
     print_result(_render(taken, context.output), context.output)
     return ExitCode.ERROR if taken.failures else EXIT_CODES[taken.outcome]

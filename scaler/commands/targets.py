@@ -9,25 +9,79 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Self
 
 import click
 
-from scaler.commands.context import given
+from scaler.commands.command_line import last_value
+from scaler.commands.context import STATE_DIR, given
 from scaler.errors import UsageError
 from scaler.support.documents import read_beginning
 from scaler.support.environment import belongs_to_scaler
 from scaler.support.files import failure_reason
+from scaler.support.values import dataclass
 
 _LARGEST_SPEC = 1 << 20
 
 
-def prepare(path: Path) -> None:
+@dataclass(frozen=True)
+class Inputs:
+    """What a command reads, and no report may replace."""
+
+    directory: Path
+    """Of the project."""
+    state_dir: Path
+    named: tuple[str, ...] = ()
+    """What the command line says that may be a path."""
+
+    @classmethod
+    def of(cls, context: click.Context | None) -> Self:
+        """Return those of the command that runs."""
+        # Of a command line that cannot be parsed, the options may be missing.
+        options = given(context) if context else {}
+        directory = Path(options.get("directory") or ".").resolve()
+        values = context.params.values() if context else ()
+        words = (word for value in values for word in (value if isinstance(value, tuple) else (value,)))
+        named = tuple(str(word) for word in words if isinstance(word, str | Path))
+        return cls(directory, directory / (options.get("state_dir") or STATE_DIR), named)
+
+    @classmethod
+    def named_in(cls, arguments: Sequence[str], environ: Mapping[str, str]) -> Self:
+        """Return those of a command line that may be one that cannot be parsed."""
+        directory = Path(last_value(arguments, "-C", "--directory") or ".").absolute().resolve()
+        state_dir = last_value(arguments, "--state-dir") or environ.get("SCALER_STATE_DIR") or STATE_DIR
+        named = tuple(word.rpartition("=")[2] for word in arguments)
+        return cls(directory, directory / state_dir, named)
+
+    def require_apart(self, path: Path) -> None:
+        """UsageError if the project or this run reads the file: a report would destroy it."""
+        target = path.resolve()
+        places = (
+            _place_in_project(target, self.directory, self.state_dir),
+            _spec_that_names(target, self.directory),
+            _variable_that_names(target, os.environ),
+            self._option_that_names(target),
+        )
+        if place := next(filter(None, places), None):
+            raise UsageError(
+                f"{path} belongs to the project or to this run, and a report would replace it.",
+                why=place,
+                fix="Name another file.",
+            )
+
+    def _option_that_names(self, target: Path) -> str | None:
+        """Return whether the command line names the file more than once: to read it, or for another report."""
+        is_twice = sum(_is_same(Path(word), target) for word in self.named) > 1
+        return "the command line names it twice" if is_twice else None
+
+
+def prepare(path: Path, inputs: Inputs) -> None:
     """Remove the report of an earlier run, and make its folder. UsageError if it cannot or must not be written."""
-    require_free(path)
     try:
+        inputs.require_apart(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         if is_special(path):
             if not os.access(path, os.W_OK):
@@ -37,27 +91,12 @@ def prepare(path: Path) -> None:
         if not path.is_symlink():
             path.unlink()
     except OSError as error:
-        raise UsageError(f"{path} cannot be written.", why=failure_reason(error)) from error
+        raise _unwritable(path, error) from error
 
 
 def require_free(path: Path) -> None:
-    """UsageError if the project or this run reads the file: a report would destroy it."""
-    context = click.get_current_context(silent=True)
-    # Of a command line that cannot be parsed, the options may be missing.
-    options = given(context) if context else {}
-    directory, target = Path(options.get("directory") or ".").resolve(), path.resolve()
-    places = (
-        _place_in_project(target, directory, directory / (options.get("state_dir") or ".scaler")),
-        _spec_that_names(target, directory),
-        _variable_that_names(target, os.environ),
-        _option_that_names(target, context) if context else None,
-    )
-    if place := next(filter(None, places), None):
-        raise UsageError(
-            f"{path} belongs to the project or to this run, and a report would replace it.",
-            why=place,
-            fix="Name another file.",
-        )
+    """UsageError if the project or this run reads the file."""
+    Inputs.of(click.get_current_context(silent=True)).require_apart(path)
 
 
 def _place_in_project(target: Path, directory: Path, state_dir: Path) -> str | None:
@@ -95,13 +134,6 @@ def _variable_that_names(target: Path, environ: Mapping[str, str]) -> str | None
     return None
 
 
-def _option_that_names(target: Path, context: click.Context) -> str | None:
-    """Return whether the command line names the file more than once: to read it, or for another report."""
-    values = (value for given in context.params.values() for value in (given if isinstance(given, tuple) else (given,)))
-    paths = [Path(value) for value in values if isinstance(value, str | Path)]
-    return "the command line names it twice" if sum(_is_same(path, target) for path in paths) > 1 else None
-
-
 def _is_same(path: Path, target: Path) -> bool:
     try:
         return path.resolve() == target or (target.exists() and path.samefile(target))
@@ -133,4 +165,8 @@ def write_report(path: Path, text: str) -> None:
     try:
         write(path, text)
     except OSError as error:
-        raise UsageError(f"{path} cannot be written.", why=failure_reason(error)) from None
+        raise _unwritable(path, error) from None
+
+
+def _unwritable(path: Path, error: OSError) -> UsageError:
+    return UsageError(f"{path} cannot be written.", why=failure_reason(error), fix="Name another file.")

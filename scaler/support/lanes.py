@@ -24,7 +24,6 @@ class Lanes:
 
     An exception that leaves the block is raised in every thread too, as soon as that runs Python code again, and the
     block ends when they have ended, or after a few seconds: a thread that waits for an answer cannot be interrupted.
-    What was noted on the exception in the threads is then noted on it here.
     """
 
     def __init__(self, is_saving: Callable[[], bool] = lambda: False) -> None:
@@ -33,7 +32,6 @@ class Lanes:
         self._clock = SystemClock()
         self._threads: dict[str, threading.Thread] = {}
         self._failures: dict[str, Exception] = {}
-        self._notes: list[str] = []
 
     def start(self, name: str, work: Callable[[], None]) -> None:
         """Begin some work; that of the same name must have ended. RuntimeError if there can be no more threads."""
@@ -62,8 +60,8 @@ class Lanes:
             work()
         except Exception as error:
             self._failures[name] = error
-        except KeyboardInterrupt as interrupt:
-            self._notes += [f"{name}: {note}" for note in getattr(interrupt, "__notes__", ())]
+        except KeyboardInterrupt:
+            pass  # `_interrupt` has ended it.
 
     def __enter__(self) -> Self:
         return self
@@ -74,8 +72,6 @@ class Lanes:
         if error is None:
             return
         self._interrupt(type(error) if isinstance(error, KeyboardInterrupt) else KeyboardInterrupt)
-        for note in self._notes:
-            error.add_note(note)
 
     def _interrupt(self, kind: type[BaseException]) -> None:
         alive = [thread for thread in self._threads.values() if thread.is_alive()]

@@ -18,8 +18,16 @@ import yaml
 import scaler
 from scaler.commands.cli import COMMANDS
 from scaler.commands.command import common_options, declare_common_options
+from scaler.commands.command_line import last_value
 from scaler.commands.context import Context, Output, make_context
-from scaler.errors import ExitCode
+from scaler.commands.ending import SAME_COMMAND, Begun
+from scaler.commands.interruption import interruption, left_by
+from scaler.commands.main import main
+from scaler.commands.reports import outputs
+from scaler.errors import ExitCode, Terminated
+from scaler.model.lifecycle import Status
+from scaler.records.state_file import StateFile
+from tests.support.records import server, state
 
 ROOT = Path(scaler.__file__).parent.parent
 CLEAN = {key: value for key, value in os.environ.items() if not key.startswith("SCALER_")} | {"PYTHONPATH": str(ROOT)}
@@ -356,10 +364,127 @@ def test_the_reports_are_written_at_an_end_that_nobody_planned(tmp_path: Path, b
     document = json.loads(done.stdout.removeprefix("Sure? [y/N]: "))
     assert (document["error"]["code"], json.loads((tmp_path / "json-file").read_text())) == (name, document)
     assert (tmp_path / "dotenv").read_text() == (
-        f"SCALER_OUTCOME=failed\nSCALER_EXIT_CODE={code}\nSCALER_CHANGED=unknown\nSCALER_ERROR={name}\n"
-    )
+        f"SCALER_OUTCOME=failed\nSCALER_EXIT_CODE={code}\nSCALER_CHANGED=false\nSCALER_ERROR={name}\n"
+    ), "nothing had begun"
     assert (tmp_path / "summary").read_text().startswith(f"### scaler: {name}\n")
     assert "s3cr3t" not in done.stderr + "".join(file.read_text() for file in tmp_path.iterdir())
+
+
+def outputs_of(file: Path) -> dict[str, str]:
+    return dict(line.split("=", 1) for line in file.read_text(encoding="utf-8").splitlines())
+
+
+@pytest.fixture
+def reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder to run in, as a step of a pipeline."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GITHUB_OUTPUT", str(tmp_path / "github"))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "ensure --max-change z",
+        "ensure --no-such-option",
+        "ensure -1",
+        "increase -1",
+        "apply nofile",
+        "protect",
+        "-C /nonexistent ensure 3",
+        "ensure 3 -C /nonexistent",
+        "--no-such-option ensure 3",
+        "ensur 3",
+    ],
+)
+def test_a_command_line_that_cannot_be_used_is_reported_too(reported: Path, line: str) -> None:
+    (reported / "json-file").write_text("of an earlier run")
+    files = [f"--{kind}={'out/' * (kind == 'dotenv')}{kind}" for kind in ("json-file", "dotenv", "summary")]
+    assert main([*line.split(), *files]) == ExitCode.USAGE
+    assert json.loads((reported / "json-file").read_text())["error"]["code"] == "usage"
+    assert (reported / "summary").read_text().startswith("### scaler: usage\n")
+    told = {"outcome": "failed", "exit_code": "64", "changed": "false", "error": "usage"}
+    assert outputs_of(reported / "out" / "dotenv") == {f"SCALER_{name.upper()}": text for name, text in told.items()}
+    assert outputs_of(reported / "github") == {**told, "servers": "[]"}
+
+
+def test_a_command_without_reports_writes_none_at_a_wrong_line(reported: Path) -> None:
+    assert main(["status", "--no-such-option", "--json-file", "file"]) == ExitCode.USAGE
+    assert list(reported.iterdir()) == []
+
+
+@pytest.mark.parametrize("line", ["ensure -C there", "-C there ensure", "ensure --directory=there", "ensure"])
+def test_a_command_line_that_cannot_be_used_replaces_no_file_of_the_project(reported: Path, line: str) -> None:
+    folder = reported / ("there" if "there" in line else "")
+    precious = [folder / name for name in ("stacks/prod.yaml", "Pulumi.yaml", ".scaler/prod.json")]
+    for path in precious:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("precious")
+    files = zip(("json-file", "dotenv", "summary"), precious, strict=True)
+    assert main([*line.split(), "--no-such-option", *(f"--{kind}={path}" for kind, path in files)]) == ExitCode.USAGE
+    assert [path.read_text() for path in precious] == ["precious"] * 3
+    assert outputs_of(reported / "github")["error"] == "usage"
+
+
+_EARLY = """
+import os, signal, sys
+from scaler import __main__ as process
+
+def mask(*arguments, real=signal.pthread_sigmask):
+    before = real(*arguments)
+    if arguments[0] == signal.SIG_BLOCK:
+        os.kill(os.getpid(), signal.SIGTERM)
+    return before
+
+signal.pthread_sigmask = mask
+process.start()
+"""
+
+
+def test_a_signal_while_modules_are_loaded_is_reported(tmp_path: Path) -> None:
+    words = [sys.executable, "-c", _EARLY, "ensure", "3", "--yes", "--json-file", "report.json"]
+    done = subprocess.run(words, env=CLEAN, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr.strip()) == (143, "Interrupted.")
+    assert json.loads((tmp_path / "report.json").read_text())["error"]["code"] == "interrupted"
+
+
+def test_what_is_under_way_at_a_signal_is_said_with_the_commands_own_way_on(tmp_path: Path) -> None:
+    starting, gone = server("prod-worker-2", Status.STARTING, id="2"), server("prod-worker-3", Status.DELETED, id="3")
+    StateFile(tmp_path, "prod").save(state(server(id="1"), starting, gone))
+    before = state(server(id="1"), server("prod-worker-3", id="3"))
+    begun = {"prod": Begun(folder=tmp_path, way_on="A new plan goes on.", looks=False, before=before)}
+    error = interruption(Terminated(), begun)
+    assert (error.why, error.fix, error.exit_code) == ("1 server is on its way", "A new plan goes on.", 143)
+    told = outputs(error, 143, left_by(begun))
+    assert [told[name] for name in ("changed", "before", "ready", "created", "deleted", "pending")] == [
+        *("true", "2", "1", "1", "1", "1"),
+    ]
+    both = {**begun, "empty": Begun(folder=tmp_path, way_on=SAME_COMMAND, looks=False)}
+    error = interruption(None, both)
+    assert (error.why, error.fix) == ("prod: 1 server is on its way", "A new plan goes on.")
+    assert outputs(error, 130, left_by(both))["stack"] == "prod,empty"
+    looked = {"prod": Begun(folder=tmp_path, way_on=SAME_COMMAND, looks=True)}
+    assert outputs(error, 130, left_by(looked))["changed"] == "false"
+
+
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [
+        ("-o json", "json"),
+        ("-ojson", "json"),
+        ("-yo json", "json"),
+        ("-vvojson", "json"),
+        ("--output json", "json"),
+        ("--output=json", "json"),
+        ("-o yaml ensure -o json", "json"),
+        ("ensure -- -o json", None),
+        ("ensure -o", None),
+        ("ensure --output-json yaml", None),
+        ("ensure -s prod-o json", None),
+    ],
+)
+def test_the_value_of_an_option_is_found_in_any_command_line(line: str, value: str | None) -> None:
+    assert last_value(line.split(), "-o", "--output") == value
 
 
 def test_a_reader_that_goes_away_is_no_noise() -> None:

@@ -32,12 +32,16 @@ def project(tmp_path: Path) -> Iterator[Path]:
         yield tmp_path
 
 
+def prepare(path: Path) -> None:
+    targets.prepare(path, targets.Inputs.of(click.get_current_context()))
+
+
 def test_the_report_of_an_earlier_run_is_removed(project: Path) -> None:
     path = project / "out" / "result.json"
-    targets.prepare(path)
+    prepare(path)
     assert not path.exists()
     targets.write(path, "first")
-    targets.prepare(path)
+    prepare(path)
     assert not path.exists()
 
 
@@ -45,7 +49,7 @@ def test_the_report_of_an_earlier_run_is_removed(project: Path) -> None:
 def test_no_file_of_the_project_is_a_target(project: Path, name: str) -> None:
     before = {path: path.read_bytes() for path in project.rglob("*") if path.is_file()}
     (project / "link").symlink_to("stacks/demo.yaml")
-    for write in (targets.prepare, targets.require_free, lambda path: targets.write(path, "report", append=True)):
+    for write in (prepare, targets.require_free, lambda path: targets.write(path, "report", append=True)):
         with pytest.raises(UsageError, match="belongs to the project"):
             write(project / name)
     assert {path: path.read_bytes() for path in before} == before
@@ -75,7 +79,7 @@ def test_a_link_is_written_through_and_stays(project: Path) -> None:
     (project / "real").write_text("the report of an earlier run, which is longer")
     link = project / "link"
     link.symlink_to("real")
-    targets.prepare(link)
+    prepare(link)
     targets.write(link, "new")
     assert (link.is_symlink(), (project / "real").read_text()) == (True, "new")
 
@@ -83,7 +87,7 @@ def test_a_link_is_written_through_and_stays(project: Path) -> None:
 def test_a_pipe_is_written_to_and_stays(project: Path) -> None:
     pipe = project / "pipe"
     os.mkfifo(pipe)
-    targets.prepare(pipe)
+    prepare(pipe)
     with pytest.raises(OSError, match="No such device"):
         targets.write(pipe, "nobody reads")
     read: list[str] = []
@@ -98,7 +102,7 @@ def test_a_pipe_is_written_to_and_stays(project: Path) -> None:
 
 def test_a_device_is_written_to_and_stays(project: Path) -> None:
     before = Path("/dev/null").stat().st_rdev
-    targets.prepare(Path("/dev/null"))
+    prepare(Path("/dev/null"))
     targets.write(Path("/dev/null"), "gone")
     assert Path("/dev/null").is_char_device()
     assert Path("/dev/null").stat().st_rdev == before

@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -159,6 +160,15 @@ def test_every_end_writes_a_pipelines_files(hetzner: Project) -> None:
         assert (result["outcome"], outputs["outcome"], outputs["stack"]) == ("unchanged", "unchanged", "demo")
     _, outputs = run("ensure", "--yes", "--no-such-option", code=64)
     assert (outputs["outcome"], outputs["error"], outputs["exit_code"]) == ("failed", "usage", "64")
+    for output, code in (("json", 1), ("text", 0)):
+        github.unlink()
+        words = ("ensure", "--yes", "--allow-zero", "0", "-o", output, "--json-file", str(written))
+        with Path("/dev/full").open("w") as full:
+            process = hetzner.start(*words, environ={"GITHUB_OUTPUT": str(github)}, stdout=full)
+            _, said = process.communicate(timeout=60)
+        assert (process.returncode, "No space left on device" in said) == (code, True), "only a document is lost"
+        assert json.loads(written.read_text(encoding="utf-8"))["outcome"] == "unchanged"
+        assert f"exit_code={code}\n" in github.read_text(encoding="utf-8")
     result, outputs = run("pause", "--for", "1h")
     assert (bool(result["pause"]["until"]), outputs["outcome"]) == (True, "converged")
     result, outputs = run("orphans")

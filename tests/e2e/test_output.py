@@ -163,8 +163,11 @@ def test_interrupted_while_servers_boot(served: Project, number: int, code: int,
         assert "Interrupted. 2 servers are on their way. The same command goes on." in stderr.splitlines()
     assert json.loads(reports["report.json"].read_text()) == {"schema": 1, "error": error}
     assert f"SCALER_EXIT_CODE={code}\n" in reports["report.env"].read_text()
-    assert "SCALER_CHANGED=unknown\n" in reports["report.env"].read_text()
-    assert "error=interrupted\n" in reports["github"].read_text()
+    outputs = dict(line.split("=", 1) for line in reports["github"].read_text().splitlines())
+    told = ("error", "changed", "stack", "wanted", "before", "ready", "created", "deleted", "pending")
+    assert [outputs[name] for name in told] == ["interrupted", "true", "demo", "2", "0", "0", "2", "0", "2"]
+    assert {server["name"]: server["id"] for server in json.loads(outputs["servers"])} == served.machines
+    assert "SCALER_CHANGED=true\n" in reports["report.env"].read_text()
     assert "2 servers are on their way" in reports["report.md"].read_text()
     assert {name: (server["status"], server["id"]) for name, server in served.records.items()} == {
         name: ("starting", number) for name, number in served.machines.items()
