@@ -153,7 +153,10 @@ class Scaler:
         spec = self._spec()
         check_plan_file(reviewed, spec, now=self._clock.now(), max_age=as_time(max_age))
         if set(reviewed.wanted) != set(spec.groups):
-            raise UsageError("The groups of the plan are not the groups of the spec.")
+            raise UsageError(
+                "The groups of the plan are not the groups of the spec.",
+                fix="Make a new plan with `scaler preview --out FILE`.",
+            )
         order = order_of_plan(reviewed.roll)
         is_roll = order is not None and not order.by_itself
         same = Reviewed(reviewed.steps, reviewed.seen, reviewed.id, reviewed.waves)

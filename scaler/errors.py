@@ -30,6 +30,8 @@ class ExitCode(IntEnum):
     TERMINATED = 143
 
 
+SEE_DOCTOR = "`scaler doctor` checks the set-up."
+
 _LONGEST_WHY = 20_000
 """Characters."""
 

@@ -100,7 +100,7 @@ def simulate(
     """
     policy = group.autoscale
     if policy is None:
-        raise UsageError(f"The group {group.name} of {name} has no autoscale block.")
+        raise UsageError(f"The group {group.name} of {name} has no autoscale block.", fix="Add one to the spec.")
     replay = _Replay(group, policy, trace, setting)
     for decision in replay.run():
         if on_decision:

@@ -62,7 +62,7 @@ def load_trace(path: Path) -> Trace:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         reason = "it is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else reason
-        raise TraceError(f"{path} cannot be read.", why=reason) from None
+        raise TraceError(f"{path} cannot be read.", why=reason, fix="Name a readable CSV or JSON file.") from None
     try:
         rows = _json_rows(text) if text.lstrip()[:1] in ("[", "{") else _csv_rows(text)
         return _trace(rows)

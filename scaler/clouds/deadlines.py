@@ -52,5 +52,7 @@ class Deadlines:
         except ValueError as error:
             raise UsageError(f"{_VARIABLE} is no duration.", why=str(error), fix="Write it as 30s or 1m.") from error
         if seconds <= 0:
-            raise UsageError(f"{_VARIABLE} must be more than nothing.", why=f"{_VARIABLE}={text}")
+            raise UsageError(
+                f"{_VARIABLE} must be more than nothing.", why=f"{_VARIABLE}={text}", fix="Write it as 30s or 1m."
+            )
         return cls(connect=min(cls().connect, seconds), read=seconds)

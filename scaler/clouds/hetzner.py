@@ -576,7 +576,7 @@ def _number(id: str) -> int:
 
 def _digits(kind: str, id: str) -> int:
     if not id.isdecimal():
-        raise InvalidError(f"{id} is no {kind}'s id.", why="ids at Hetzner Cloud are numbers")
+        raise InvalidError(f"{id} is no {kind}'s id.", why="ids at Hetzner Cloud are numbers", fix="Give a number.")
     return int(id)
 
 

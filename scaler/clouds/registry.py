@@ -12,6 +12,7 @@ from scaler.errors import CredentialsError, RefusedError, ScalerError, UsageErro
 from scaler.support.clock import Clock
 from scaler.support.documents import read_file
 from scaler.support.entry_points import ENTRY_POINTS, cloud_entry_points
+from scaler.support.files import failure_reason
 from scaler.support.hosts import ALLOWED, allowed_hosts, host_of, is_clear_text, is_endpoint, is_loopback
 from scaler.support.installation import install_command
 from scaler.support.suggestions import nearest
@@ -197,7 +198,11 @@ def _read(path: Path, variable: str) -> str:
         # It may be a pipe, as a shell's `<(…)` is.
         return read_file(path, _LARGEST_TOKEN, wait=True).decode()
     except (OSError, ValueError) as error:
-        raise CredentialsError(f"The file that {variable} names cannot be read.", why=str(error)) from error
+        raise CredentialsError(
+            f"The file that {variable} names cannot be read.",
+            why=f"{path}: {failure_reason(error)}",
+            fix=f"Name a readable file that holds the token in {variable}, or unset it.",
+        ) from error
 
 
 def _checked(text: str, variable: str) -> str:

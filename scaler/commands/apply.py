@@ -48,7 +48,10 @@ def apply(context: Context, plan: Path, max_age: timedelta, timeout: timedelta, 
     project, spec = load_stack(context.of(reviewed.stack))
     check_plan_file(reviewed, spec, now=context.clock.now(), max_age=max_age)
     if set(reviewed.wanted) != set(spec.groups):
-        raise UsageError("The groups of the plan are not the groups of the spec.")
+        raise UsageError(
+            "The groups of the plan are not the groups of the spec.",
+            fix="Make a new plan with `scaler preview --out FILE`.",
+        )
 
     from scaler.converge.demand import order_of_plan
     from scaler.wiring import held_for_roll

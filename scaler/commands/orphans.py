@@ -48,7 +48,7 @@ def orphans(context: Context, adopt: bool, delete: bool, how: How) -> int:
     Exit codes: 0 done, 1 error, 3 refused, 4 not confirmed in time, 5 locked, 64 usage.
     """
     if adopt and delete:
-        raise UsageError("Give --adopt or --delete, not both.")
+        raise UsageError("--adopt and --delete exclude each other.", fix="Give one of them.")
     if not (adopt or delete):
         return _list(context, how)
     check(context, "orphans", how)

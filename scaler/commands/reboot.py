@@ -63,7 +63,7 @@ def reboot(
     Exit codes: 0 ready again, 1 error, 4 not ready in time, 5 locked, 64 usage, such as a server that does not run.
     """
     if names and group:
-        raise UsageError("Give names or --group, not both.")
+        raise UsageError("Names and --group exclude each other.", fix="Give names or --group.")
     if not names:
         require_consent(context, yes, "reboot")
     project, spec = load_stack(context)

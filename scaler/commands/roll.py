@@ -82,7 +82,7 @@ def roll(
         require_consent(context, how.yes, "roll")
     require_time(how.timeout)
     if rollback and abandon:
-        raise UsageError("--rollback and --abandon exclude each other.")
+        raise UsageError("--rollback and --abandon exclude each other.", fix="Give one of them.")
     if out and (abandon or not preview):
         raise UsageError("--out is for --preview, of a roll or of one back.", fix="Leave --out out.")
     if out:

@@ -9,10 +9,14 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from scaler.errors import RefusedError, SpecError, UsageError
-from scaler.support.engine_urls import Destination, backend_of
+from scaler.support.engine_urls import BACKENDS, Destination, backend_of
 from scaler.support.hosts import ALLOWED, allowed_hosts
 
 VARIABLE = "PULUMI_BACKEND_URL"
+
+_BUCKETS = ("s3", "gs", "azblob")
+_SCHEMES = (*BACKENDS, "postgresql")
+_BEGINNINGS = ", ".join(f"{scheme}://" for scheme in BACKENDS)
 
 _PULUMI_CLOUD = "https://api.pulumi.com"
 
@@ -35,9 +39,12 @@ def choose_backend(of_spec: str | None, of_project: str | None, environ: Mapping
 
 def _require_url(url: str) -> None:
     """Raise UsageError for a URL of the environment that nobody can read: it is used as it is, if it is one."""
+    scheme, mark, _ = url.partition("://")
+    problem = "" if mark and scheme.lower() in _SCHEMES else f"it does not begin with one of {_BEGINNINGS}"
     try:
         parts = urlsplit(url)
-        problem = "" if "://" in url else "it does not begin with a word and ://"
+        if parts.scheme in _BUCKETS and not parts.netloc:
+            problem = "it names no bucket"
         if parts.scheme in ("http", "https"):
             _ = parts.port  # Reading it checks it. PostgreSQL's may name several hosts, each with its port.
             problem = "" if parts.hostname else "it has no host"

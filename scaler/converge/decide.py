@@ -8,7 +8,7 @@ from scaler.clouds import PASSING, BusyError, NameTakenError
 from scaler.converge.done import Done
 from scaler.converge.journal import Journal
 from scaler.converge.lessons import POWER_ON_TRIES, is_lasting, passing_power_on
-from scaler.errors import EngineError
+from scaler.errors import SEE_DOCTOR, EngineError
 from scaler.support.values import dataclass
 
 PAUSE_S = 2.0
@@ -66,7 +66,9 @@ def decide_next(done: Done, journal: Journal, *, is_late: bool, is_patient: bool
     if done.refusals:
         return _after_refusals(done, journal, is_late=is_late, is_patient=is_patient)
     if done.engine_failure:
-        return Verdict(next=Next.STOP, failure=EngineError("The engine failed.", why=done.engine_failure))
+        return Verdict(
+            next=Next.STOP, failure=EngineError("The engine failed.", why=done.engine_failure, fix=SEE_DOCTOR)
+        )
     is_powered_again = passing_power_on(done) and journal.count("power_on") <= POWER_ON_TRIES
     return Verdict(next=Next.CONFIRM, pause_s=PAUSE_S if is_powered_again else 0.0)
 

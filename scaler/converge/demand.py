@@ -119,7 +119,10 @@ def order_of_plan(roll: Mapping[str, Any] | None) -> RollOrder | None:
         return RollOrder(paces=paces, given=given, do=do, by_itself=roll["by_itself"])  # type: ignore[arg-type]
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise UsageError(
-            "What the plan does about rolls cannot be read.", why=str(error), code="plan_invalid"
+            "What the plan does about rolls cannot be read.",
+            why=str(error),
+            fix="Make a new plan with `scaler roll --preview --out FILE`.",
+            code="plan_invalid",
         ) from error
 
 

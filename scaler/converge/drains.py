@@ -168,7 +168,12 @@ def _kept(looked: Looked, server: Server, drain: Drain, *, is_replaced: bool) ->
     """Let a server serve on, which the run had chosen: it cannot reach its count then, unless another goes."""
     why = "; ".join(drain.notes)
     cause, code = (PROTECTED, "protected") if PROTECTED in drain.notes else ("its drain failed", "drain_failed")
-    error = ScalerError(f"{server.name} was kept, because {cause}.", why=why, code=code)
+    fix = (
+        f"`scaler remove {server.name}` drains it again."
+        if code == "drain_failed"
+        else "`scaler unprotect` lets it go."
+    )
+    error = ScalerError(f"{server.name} was kept, because {cause}.", why=why, fix=fix, code=code)
     machine = looked.knowledge.world.machines[server.name]
     status = Status.STOPPED if machine.phase is Phase.OFF else Status.RUNNING
     failed = None if PROTECTED in drain.notes else why

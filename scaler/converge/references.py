@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -45,7 +45,9 @@ def find_references(
             continue
         if not offer.available:
             unavailable[kind, location] = NoCapacityError(
-                f"{kind} is not to be had in {location} now.", why="the cloud's catalogue says so"
+                f"{kind} is not to be had in {location} now.",
+                why="the cloud's catalogue says so",
+                fix="Name other types or locations in the spec.",
             )
             continue
         looked_up = _references(spec.groups[group], cloud, image)
@@ -62,7 +64,9 @@ def current_image(group: Group, cloud: Cloud, catalogue: Catalogue) -> Image:
     """Return the image that a new server of a group would be made from; InvalidError if there is none."""
     known = [offer for kind in group.types for place in group.locations if (offer := catalogue.offer(kind, place))]
     if not known:
-        raise UnfitError(f"No type of {group.name} is sold in its locations.")
+        raise UnfitError(
+            f"No type of {group.name} is sold in its locations.", fix="Name other types or locations in the spec."
+        )
     return cloud.find_image(group.image, known[0].architecture, known[0].location)
 
 
@@ -92,7 +96,43 @@ def _fitting_image(group: Group, cloud: Cloud, offer: Offer) -> Image:
     return image
 
 
+def missing_names(group: Group, cloud: Cloud) -> list[InvalidError]:
+    """Return an error for each key, network and other thing that a group names and the cloud does not have."""
+    missing = []
+    for kind, name in _named(group):
+        try:
+            cloud.reference(kind, name)
+        except InvalidError as error:
+            missing.append(error)
+    return missing
+
+
+def _named(group: Group) -> Iterator[tuple[Reference, str]]:
+    yield from (("ssh_key", name) for name in group.ssh_keys)
+    yield from (("network", name) for name in group.networks)
+    yield from (("firewall", name) for name in group.firewalls)
+    if group.placement_group is not None:
+        yield "placement_group", group.placement_group
+    if group.vpc is not None:
+        yield "vpc", group.vpc
+
+
 def _references(group: Group, cloud: Cloud, image: Image) -> References:
+    try:
+        return _all_references(group, cloud, image)
+    except InvalidError:
+        first, *others = missing_names(group, cloud)
+        if not others:
+            raise
+        # All that is wrong at once: who corrects one name needs no run to hear of the next.
+        raise type(first)(
+            f"{group.name} names {len(others) + 1} things that are not there.",
+            why="\n".join(str(error) for error in (first, *others)),
+            fix="\n".join(dict.fromkeys(error.fix for error in (first, *others) if error.fix)),
+        ) from None
+
+
+def _all_references(group: Group, cloud: Cloud, image: Image) -> References:
     def ids(kind: Reference, names: Iterable[str]) -> tuple[str, ...]:
         # By its name and by its id, a thing is named once: the cloud refuses a network that it is given twice.
         return tuple(dict.fromkeys(cloud.reference(kind, name) for name in names))

@@ -150,6 +150,7 @@ def _back(order: RollOrder, name: str, roll: Roll | None, scene: Scene, ports: P
         raise RefusedError(
             f"There is nothing of {name} to roll back.",
             why="its last roll replaced no server that is still there" if roll else "it was never rolled",
+            fix="`scaler roll --preview` shows what is outdated; put the image of before into the spec to roll to it.",
             code="nothing_to_roll_back",
         )
     if not is_current(roll, scene.group):

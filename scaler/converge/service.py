@@ -135,7 +135,11 @@ def _each(machines: Sequence[Machine], ask: Callable[[Machine], None], ports: Po
 
     def answer(machine: Machine) -> CloudError | None:
         if ports.limit.is_grace_over:
-            return TransientError(f"{machine.name} was not labelled.", why=f"the run's time ({ports.limit}) is up")
+            return TransientError(
+                f"{machine.name} was not labelled.",
+                why=f"the run's time ({ports.limit}) is up",
+                fix="The next run does it.",
+            )
         try:
             ask(machine)
         except GoneError:

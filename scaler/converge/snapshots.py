@@ -326,7 +326,13 @@ def _thin_out(scene: _Scene, knowledge: Knowledge, server: Server, taken: Taken,
         return taken.fail(error)
     for each in found.remove:
         if each.id in left:
-            errors.append(ScalerError(f"The snapshot {each.name} ({each.id}) is still there.", code="not_deleted"))
+            errors.append(
+                ScalerError(
+                    f"The snapshot {each.name} ({each.id}) is still there.",
+                    fix="Run the same command again.",
+                    code="not_deleted",
+                )
+            )
         else:
             ports.records.log_snapshot(EventName.SNAPSHOT_DELETED, server, f"{each.name} ({each.id})")
     return replace(taken, surplus=found).fail(*errors)

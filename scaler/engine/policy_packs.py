@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from scaler.engine.yaml_file import read_yaml
-from scaler.errors import EngineError, ScalerError
+from scaler.errors import SEE_DOCTOR, EngineError, ScalerError
 from scaler.model import PolicyPack
 from scaler.support.installation import install_command
 from scaler.support.text import visible
@@ -63,7 +63,7 @@ def is_unjudged(message: str) -> bool:
 def explain(error: str, last_line: str, packs: Sequence[PolicyPack], files: Sequence[PackFiles]) -> ScalerError:
     """Return the error of a preview without a verdict: the engine's message, and the last line that a pack wrote."""
     if not packs:
-        return EngineError("The engine's preview failed.", why=error)
+        return EngineError("The engine's preview failed.", why=error, fix=SEE_DOCTOR)
     for pack, given in zip(packs, files, strict=True):
         error = error.replace(str(given.path), str(pack.path))
     return PolicyPackError(

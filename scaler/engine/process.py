@@ -58,9 +58,10 @@ if TYPE_CHECKING:
 PolicyEvent: TypeAlias = events.PolicyEvent
 
 _UNREACHABLE = re.compile(
-    r"unable to open state directory|could not (open|connect|list)|no such host|connection refused|AccessDenied"
+    r"unable to open (state directory|bucket)|could not (open|connect|list)|no such host|connection refused"
+    r'|AccessDenied|read "\.pulumi/meta\.yaml"'
 )
-"""What the engine says of a backend that it cannot reach."""
+"""What the engine says of a backend that it cannot reach; of a bucket, it reads that file first."""
 
 _NO_CREDENTIALS = re.compile(
     r"missing google credentials|PULUMI_ACCESS_TOKEN must be set|failed to refresh cached credentials"
@@ -536,7 +537,7 @@ def _failure(reason: str) -> EngineError | UnavailableError | CredentialsError:
         return UnavailableError(
             "The engine cannot reach its backend.",
             why=reason,
-            fix="Check `backend` in the spec or PULUMI_BACKEND_URL.",
+            fix="Check `backend` in the spec or PULUMI_BACKEND_URL, the credentials, and a bucket's region.",
         )
     fix = "Give it more memory: `ulimit -v`, or the limit of the container." if _NO_MEMORY.search(reason) else ""
     return EngineError("The engine failed.", why=reason, fix=fix or "`scaler doctor` checks the set-up.")

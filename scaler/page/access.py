@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from scaler.errors import UsageError
 from scaler.page.address import names_loopback
 from scaler.support.documents import read_file
+from scaler.support.files import failure_reason
 
 _LARGEST_TOKEN = 4096
 
@@ -60,7 +61,11 @@ def read_token(path: Path) -> str:
     try:
         token = read_file(path, _LARGEST_TOKEN, wait=True).decode().strip()
     except (OSError, ValueError) as error:
-        raise UsageError(f"The token file {path} cannot be read.", why=str(error)) from None
+        raise UsageError(
+            f"The token file {path} cannot be read.",
+            why=failure_reason(error),
+            fix="Name a readable file with --token-file.",
+        ) from None
     if not token or not token.isascii() or not token.isprintable() or " " in token:
         raise UsageError(
             f"The token file {path} does not hold a token.",

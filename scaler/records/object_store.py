@@ -202,7 +202,11 @@ def _profile(name: str, environ: Mapping[str, str], *, is_asked: bool) -> Mappin
         try:
             files.read(path, encoding="utf-8")
         except (configparser.Error, OSError, UnicodeDecodeError) as error:
-            raise CredentialsError(f"{path} cannot be read.", why=one_line(str(error), LONGEST)) from error
+            raise CredentialsError(
+                f"{path} cannot be read.",
+                why=one_line(str(error), LONGEST),
+                fix="Correct the file, or give the keys in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
+            ) from error
         found |= dict(files.items(section)) if files.has_section(section) else {}
     if is_asked and not found.keys() >= {"aws_access_key_id", "aws_secret_access_key"}:
         raise CredentialsError(

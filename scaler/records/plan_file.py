@@ -129,7 +129,9 @@ def write_plan_file(plan: PlanFile, path: Path) -> None:
         with open(path, "w", encoding="utf-8", opener=_opened) as file:
             file.write(json.dumps({**content, "digest": _digest(content)}, indent=2, default=str) + "\n")
     except OSError as error:
-        raise UsageError(f"The plan cannot be written to {path}.", why=failure_reason(error)) from error
+        raise UsageError(
+            f"The plan cannot be written to {path}.", why=failure_reason(error), fix="Name another file with --out."
+        ) from error
 
 
 def _opened(name: str, flags: int) -> int:

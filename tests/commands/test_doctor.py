@@ -167,6 +167,13 @@ def test_the_identity_is_shown_and_servers_are_counted_by_it(
     assert (api["result"], "prod has 1 server there" in api["message"]) == ("warn", True)
     assert f"prod-worker-2 ({other}), of the stack with the id 0ther1d0" in api["message"]
     assert f"prod-worker-3 ({nobodys}), without a stack's id" in api["message"]
+    # A run stops at records that cannot be read; whoever claimed the servers then might claim another's.
+    (project / ".scaler" / "prod.json").write_text("{")
+    code, findings = doctor(project, environ)
+    assert (code, findings["identity prod"]["result"]) == (1, "fail")
+    assert "status --refresh" in findings["identity prod"]["fix"]
+    assert (findings["hetzner API"]["result"], findings["hetzner API"]["fix"]) == ("ok", "")
+    assert "3 servers with the names of prod" in findings["hetzner API"]["message"]
 
 
 def test_the_cloud_measures_the_servers_with_the_stacks_id_only(
@@ -416,6 +423,21 @@ def test_what_a_run_would_miss(project: Path, environ: dict[str, str]) -> None:
     assert findings["commands prod"]["message"] == "cannot be started: no-such-program"
 
 
+def test_all_that_is_wrong_is_said_at_once(project: Path, environ: dict[str, str]) -> None:
+    """Also where one fault lies in what every check needs, as the backend's URL is."""
+    path = project / "stacks" / "prod.yaml"
+    names = "ssh_keys: [nobody], networks: [none], firewalls: [open], placement_group: apart, "
+    path.write_text(path.read_text().replace("type: ", f"{names}type: ").replace("role=worker", "role=none"))
+    command = [sys.executable, "-m", "scaler", "-C", str(project), "doctor", "-o", "json"]
+    environ = {**environ, "PULUMI_BACKEND_URL": "bogus://x"}
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False, timeout=60)
+    failed = [found for found in json.loads(done.stdout)["checks"] if found["result"] == "fail"]
+    assert [found["check"] for found in failed] == ["backend prod", *["names prod worker"] * 5]
+    for found, word in zip(failed, ("PULUMI_BACKEND_URL", "nobody", "none", "open", "apart", "role=none"), strict=True):
+        assert word in found["message"]
+        assert found["fix"]
+
+
 def test_a_folder_in_which_nothing_can_be_made(project: Path, environ: dict[str, str]) -> None:
     """Even root, who may do everything, makes nothing there."""
     path = project / "stacks" / "prod.yaml"
@@ -438,6 +460,21 @@ def test_a_bucket_that_may_only_be_read(project: Path) -> None:
     assert "read, write, list and delete" in refused.value.fix
 
 
+def saying(engine: Path, words: str) -> None:
+    """Put an engine there that says these words of every backend."""
+    engine.write_text(f"#!/bin/sh\n[ \"$1\" = version ] && exec echo v3.274.1\necho 'error: {words}' >&2\nexit 255\n")
+
+
+def test_a_bucket_that_the_engine_cannot_read_is_unreachable_with_a_fix(
+    project: Path, environ: dict[str, str], tmp_path: Path
+) -> None:
+    said = 'read ".pulumi/meta.yaml": blob (key ".pulumi/meta.yaml") (code=Unknown): invalid input region Bad_Region'
+    saying(tmp_path / "pulumi", said)
+    code, findings = doctor(project, {**environ, "PULUMI_BACKEND_URL": "https://127.0.0.1:9"})
+    assert (code, findings["backend prod"]["result"]) == (69, "fail")
+    assert "region" in findings["backend prod"]["fix"]
+
+
 @pytest.mark.parametrize(
     "said",
     [
@@ -452,8 +489,7 @@ def test_credentials_that_the_engine_misses_are_named(
     project: Path, environ: dict[str, str], tmp_path: Path, said: str
 ) -> None:
     """Its words, as the engine says them of a backend without any, and never a fix that leads back here."""
-    engine = tmp_path / "pulumi"
-    engine.write_text(f"#!/bin/sh\n[ \"$1\" = version ] && exec echo v3.274.1\necho 'error: {said}' >&2\nexit 255\n")
+    saying(tmp_path / "pulumi", said)
     code, findings = doctor(project, {**environ, "PULUMI_BACKEND_URL": "https://127.0.0.1:9"})
     assert (code, findings["backend prod"]["result"]) == (77, "fail")
     assert said.split(":", maxsplit=1)[0] in findings["backend prod"]["message"]

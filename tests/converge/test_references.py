@@ -8,8 +8,8 @@ from datetime import timedelta
 
 import pytest
 
-from scaler.clouds import Image, InvalidError, Reference, Room
-from scaler.converge.references import Found, find_references
+from scaler.clouds import Image, InvalidError, Reference, Room, UnfitError
+from scaler.converge.references import Found, find_references, missing_names
 from scaler.model import Action, ImageRef, MachineRequest, Spec, Step
 from scaler.planning.template import References, Templates
 from tests.support.fakes import START, FakeClock, FakeCloud, group, spec
@@ -53,6 +53,24 @@ def why_unfit(cloud: FakeCloud, step: Step) -> InvalidError:
     assert looked.templates == Templates()
     (error,) = looked.unfit.values()
     return error
+
+
+class Empty(Shop):
+    """A cloud that has images and types, and nothing else."""
+
+    def reference(self, kind: Reference, name: str) -> str:
+        raise UnfitError(f"There is no {kind} {name}.", fix=f"Make {name}.")
+
+
+def test_all_names_that_are_missing_are_said_at_once() -> None:
+    named = group(ssh_keys=("me", "you"), networks=("lan",), firewalls=("wall",), placement_group="apart", vpc="net")
+    names = ("me", "you", "lan", "wall", "apart", "net")
+    assert [error.fix for error in missing_names(named, Empty())] == [f"Make {name}." for name in names]
+    with pytest.raises(UnfitError, match="names 6 things that are not there") as caught:
+        look(Empty(), create(), made_for=spec(named))
+    assert caught.value.fix.splitlines() == [f"Make {name}." for name in names]
+    with pytest.raises(UnfitError, match="There is no vpc net"):
+        look(Empty(), create(), made_for=spec(group(vpc="net")))
 
 
 def test_every_name_becomes_an_id() -> None:

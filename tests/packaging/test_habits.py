@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import re
 import subprocess
 import tomllib
@@ -13,6 +15,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 import scaler
+from scaler.errors import ScalerError
 from scaler.support.version import VERSION
 from tests.support.project import ROOT
 
@@ -39,6 +42,35 @@ def test_the_version_is_written_down_once() -> None:
     assert 'dynamic = ["version"]' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     written = [path for path in (ROOT / "scaler").rglob("*.py") if f'"{VERSION}"' in path.read_text(encoding="utf-8")]
     assert written == [ROOT / "scaler" / "support" / "version.py"]
+
+
+_NEVER_SHOWN = frozenset({"GoneError", "ConflictError", "NameTakenError"})
+"""Somebody in the code always handles these."""
+
+
+def _errors_by_name() -> set[str]:
+    """The names of all classes of errors that people see, and that do not say a fix by themselves."""
+    for path in sorted((ROOT / "scaler").rglob("*.py")):
+        if re.search(r"^class \w+\(\w*Error\)", path.read_text(encoding="utf-8"), re.MULTILINE):
+            importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"))
+    found, waiting = set[str](), [ScalerError]
+    while waiting:
+        error = waiting.pop()
+        waiting += error.__subclasses__()
+        if error.__init__ is ScalerError.__init__:
+            found.add(error.__name__)
+    return found - _NEVER_SHOWN
+
+
+def test_every_error_says_how_to_fix_it() -> None:
+    names, without = _errors_by_name(), []
+    for path in sorted((ROOT / "scaler").rglob("*.py")):
+        calls = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
+        raised = [call for call in calls if isinstance(call.func, ast.Name) and call.func.id in names]
+        mute = [call for call in raised if not {"fix", None} & {keyword.arg for keyword in call.keywords}]
+        without += [f"{path.relative_to(ROOT)}:{call.lineno} {ast.unparse(call)}" for call in mute]
+    assert {"CredentialsError", "EngineError", "UnfitError"} <= names
+    assert without == []
 
 
 def test_the_lock_file_has_a_version_of_every_dependency(project: dict[str, Any], locked: str) -> None:

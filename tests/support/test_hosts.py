@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from scaler.clouds.registry import CLOUDS, endpoint_of
+from scaler.config.backend import choose_backend
 from scaler.config.project import Project
 from scaler.config.schema.urls import Url
-from scaler.errors import RefusedError, SpecError
+from scaler.errors import RefusedError, SpecError, UsageError
 from scaler.support.engine_urls import backend_of
 from scaler.support.hosts import allowed_hosts, host_of, is_clear_text, is_loopback
 from scaler.wiring import backend_url
@@ -236,9 +237,29 @@ def test_a_backend_s_url_that_is_not_read_everywhere_alike_is_refused(tmp_path: 
         backend_url(replace(project, backend=None), replace(SPEC, backend=backend), allowed)
     with pytest.raises(SpecError):
         project.backend_of("none", allowed)
-    # The environment is trusted with it, if it is a URL.
-    if "://" in backend and not backend.startswith("file"):
+    # The environment is trusted with it, if it is one of a state backend.
+    if "://" in backend and not backend.startswith(("file", "mem", " ")):
         assert backend_url(project, SPEC, {"PULUMI_BACKEND_URL": backend}) == backend
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("bogus://x", "does not begin with one of file://, s3://"),
+        ("mem://x", "does not begin with one of"),
+        ("evil.example", "does not begin with one of"),
+        ("s3", "does not begin with one of"),
+        ("s3://", "no bucket"),
+        ("gs://?anonymous=true", "no bucket"),
+        ("azblob:///x", "no bucket"),
+        ("https://", "no host"),
+    ],
+)
+def test_a_variable_that_is_no_url_of_a_backend_is_named_before_the_engine_starts(url: str, why: str) -> None:
+    with pytest.raises(UsageError, match="PULUMI_BACKEND_URL") as caught:
+        choose_backend(None, None, {"PULUMI_BACKEND_URL": url})
+    assert why in caught.value.why
+    assert "s3://bucket" in caught.value.fix
 
 
 _ODD = st.lists(

@@ -29,7 +29,18 @@ __all__ = ["Finding", "Level", "examine"]
 
 
 def examine(context: Context, environ: Mapping[str, str]) -> Iterator[Finding]:
-    """Run all checks in the order in which a run needs their subjects; skip a check that depends on a failed one."""
+    """Run all checks in the order in which a run needs their subjects; skip a check that depends on a failed one.
+
+    A fault that several checks meet is said once.
+    """
+    said = set()
+    for finding in _examine(context, environ):
+        if finding.level is not Level.FAIL or finding.message not in said:
+            yield finding
+        said.add(finding.message)
+
+
+def _examine(context: Context, environ: Mapping[str, str]) -> Iterator[Finding]:
     engine = check_engine(environ)
     yield engine
     yield from check_engine_variables(environ)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
@@ -14,9 +15,9 @@ from scaler.commands.checks.finding import Finding, Level
 from scaler.commands.checks.identity import KnownServers
 from scaler.commands.checks.machine import EMBEDDED
 from scaler.config.project import Project
-from scaler.converge.references import find_references
+from scaler.converge.references import find_references, missing_names
 from scaler.errors import ExitCode, ScalerError
-from scaler.model import Action, Spec, Step
+from scaler.model import Action, Group, Spec, Step
 from scaler.output.words import format_count
 from scaler.planning.claims import describe_unclaimed
 from scaler.planning.template import Templates
@@ -92,7 +93,12 @@ def _check_api(check: str, subject: _Subject) -> Finding:
     counts, others = [], []
     for spec in subject.specs:
         listed = subject.cloud.list_owned(spec.owner)
-        found = subject.known[spec.stack].sort_out(spec, listed)
+        known = subject.known[spec.stack]
+        if not known.is_readable:
+            # Whoever claimed them might claim another's.
+            counts.append(f"{format_count(len(listed), 'server')} with the names of {spec.stack}")
+            continue
+        found = known.sort_out(spec, listed)
         counts.append(f"{spec.stack} has {format_count(len(found.ours), 'server')}")
         others += [describe_unclaimed(machine, subject.clock.now()) for machine in found.unclaimed]
     message = f"answers; {', '.join(counts)} there"
@@ -147,25 +153,39 @@ def _check_names(spec: Spec, cloud: Cloud, clock: Clock) -> Iterator[Finding]:
         return
     for group in spec.groups.values():
         check = f"names {spec.stack} {group.name}"
-        places = [(kind, place) for kind in group.types for place in group.locations]
-        creates = [
-            Step(action=Action.CREATE, server="", group=group.name, reason="", type=kind, location=place)
-            for kind, place in places
-        ]
-        try:
-            found = find_references(spec, creates, cloud, catalogue, Templates(), clock.now())
-        except InvalidError as error:
-            yield Finding.failed(check, error)
-            continue
-        unfit = list(dict.fromkeys(str(error) for error in found.unfit.values()))
-        if len(found.unfit) == len(places):
-            first = next(iter(found.unfit.values()))
-            message = "\n".join([*unfit, f"so {group.name} can have no new server"])
-            yield Finding(check=check, level=Level.FAIL, message=message, fix=first.fix, exit_code=first.exit_code)
-        elif unfit:
-            yield Finding(check=check, level=Level.WARN, message="\n".join(unfit), fix="Remove what is not there.")
-        else:
-            yield Finding(check=check, message=f"what {group.name} names is there")
+        missing = missing_names(group, cloud)
+        yield from (Finding.failed(check, error) for error in missing)
+        # Its image and its places are looked up all the same.
+        found = _check_places(check, _without_names(spec, group) if missing else spec, group, cloud, clock)
+        if not missing or found.level is not Level.OK:
+            yield found
+
+
+def _without_names(spec: Spec, group: Group) -> Spec:
+    bare = replace(group, ssh_keys=(), networks=(), firewalls=(), placement_group=None, vpc=None)
+    return replace(spec, groups={**spec.groups, group.name: bare})
+
+
+def _check_places(check: str, spec: Spec, group: Group, cloud: Cloud, clock: Clock) -> Finding:
+    """Check that the types of a group are sold in its locations, and that its image is there and fits."""
+    catalogue = cloud.catalogue()
+    places = [(kind, place) for kind in group.types for place in group.locations]
+    creates = [
+        Step(action=Action.CREATE, server="", group=group.name, reason="", type=kind, location=place)
+        for kind, place in places
+    ]
+    try:
+        found = find_references(spec, creates, cloud, catalogue, Templates(), clock.now())
+    except InvalidError as error:
+        return Finding.failed(check, error)
+    unfit = list(dict.fromkeys(str(error) for error in found.unfit.values()))
+    if len(found.unfit) == len(places):
+        first = next(iter(found.unfit.values()))
+        message = "\n".join([*unfit, f"so {group.name} can have no new server"])
+        return Finding(check=check, level=Level.FAIL, message=message, fix=first.fix, exit_code=first.exit_code)
+    if unfit:
+        return Finding(check=check, level=Level.WARN, message="\n".join(unfit), fix="Remove what is not there.")
+    return Finding(check=check, message=f"what {group.name} names is there")
 
 
 def _check_catalogue(check: str, subject: _Subject) -> Finding:

@@ -26,6 +26,8 @@ class KnownServers:
     identity: Identity | None = None
     servers: frozenset[str] = frozenset()
     """Ids of the servers that the records know."""
+    is_readable: bool = True
+    """Whether it is known whose servers with the stack's names are."""
 
     def sort_out(self, spec: Spec, machines: list[Machine]) -> Sorted:
         """Sort machines with a stack's names by whose they are, as a run does."""
@@ -58,10 +60,10 @@ def check_identity(
     check = f"identity {spec.stack}"
     try:
         known = _known(context, project, spec, environ)
+        return _compare(check, known, project, spec, environ), known
     except ScalerError as error:
-        finding = Finding(check=check, level=Level.WARN, message=f"not known: {error}", fix=error.fix)
-        return finding, KnownServers()
-    return _compare(check, known, project, spec, environ), known
+        # A run stops at this, too.
+        return Finding.failed(check, error), KnownServers(is_readable=False)
 
 
 def _compare(check: str, known: KnownServers, project: Project, spec: Spec, environ: Mapping[str, str]) -> Finding:

@@ -120,9 +120,7 @@ def check_spec(project: Project, stack: str) -> tuple[Finding, Spec | None]:
 
 def check_plugin(project: Project, spec: Spec, environ: Mapping[str, str]) -> Finding:
     """Check that the plugin that serves the resource types to the engine is there."""
-    return (
-        _official_plugin(project, spec, environ) if spec.plugin == "official" else _own_plugin(project, spec, environ)
-    )
+    return _official_plugin(project, spec, environ) if spec.plugin == "official" else _own_plugin(spec)
 
 
 def _official_plugin(project: Project, spec: Spec, environ: Mapping[str, str]) -> Finding:
@@ -148,9 +146,8 @@ def _official_plugin(project: Project, spec: Spec, environ: Mapping[str, str]) -
     )
 
 
-def _own_plugin(project: Project, spec: Spec, environ: Mapping[str, str]) -> Finding:
+def _own_plugin(spec: Spec) -> Finding:
     from scaler.engine.plugin import resource_type
-    from scaler.wiring import backend_url
 
     check = f"plugin {spec.stack}"
     module = f"pulumi_{resource_type(spec.cloud).package}"
@@ -162,8 +159,7 @@ def _own_plugin(project: Project, spec: Spec, environ: Mapping[str, str]) -> Fin
             fix=install_command(spec.cloud),
             exit_code=ExitCode.ERROR,
         )
-    backend = backend_url(project, spec, environ).partition(":")[0]
-    return Finding(check=check, message=f"scaler's own, in this process; backend: {backend}")
+    return Finding(check=check, message="scaler's own, in this process")
 
 
 def _plugin_install_command(package: str, environ: Mapping[str, str]) -> str:
