@@ -1,4 +1,4 @@
-"""Scaler as a library: one method per command, with the same results. Nothing is printed."""
+"""Scaler as a library: one method per command that works on a stack, with the same results. Nothing is printed."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from scaler.converge.demand import Demand, Options, Reviewed, order_by_hand, ord
 from scaler.converge.ensure import ensure
 from scaler.converge.ports import Ports
 from scaler.errors import UsageError
-from scaler.model import Result, Spec
+from scaler.model import Result, Server, Spec
 from scaler.model.events import Event
 from scaler.model.orders import Orders
 from scaler.planning.claims import Claim, claim_of
-from scaler.planning.names import natural
+from scaler.planning.names import as_words, natural
 from scaler.records.explanation import Explanation, explain_server
 from scaler.records.lease import Lease
 from scaler.records.plan_file import check_plan_file, read_plan_file
@@ -37,6 +37,7 @@ from scaler.wiring import RunSettings, held_for_roll, open_ports
 
 if TYPE_CHECKING:
     from scaler.autoscale.tick import Tick
+    from scaler.converge.snapshots import Taken
 
 T = TypeVar("T")
 
@@ -112,10 +113,10 @@ class Scaler:
         """
         spec = self._spec()
         options = Options(
-            timeout=as_time(timeout),
+            timeout=as_timeout(timeout),
             wait=wait,
-            expect_current=expect_current,
-            max_change=max_change,
+            expect_current=as_limit("expect_current", expect_current),
+            max_change=as_limit("max_change", max_change),
             allow_zero=allow_zero,
             accept_loss=accept_loss,
             claim=Claim(everything=adopt),
@@ -129,7 +130,7 @@ class Scaler:
 
         Where the recorded servers are all seen at another place than the recorded one, record that place.
         """
-        options = Options(timeout=as_time(timeout), claim=claim_of(names))
+        options = Options(timeout=as_timeout(timeout), claim=claim_of(names))
         return self._ensure(self._spec(), Demand(), options, "adopt")
 
     def plan(self, counts: int | Mapping[str, int] | None = None) -> Result:
@@ -160,7 +161,7 @@ class Scaler:
         order = order_of_plan(reviewed.roll)
         is_roll = order is not None and not order.by_itself
         same = Reviewed(reviewed.steps, reviewed.seen, reviewed.id, reviewed.waves)
-        options = Options(timeout=as_time(timeout), reviewed=same, resumes=not is_roll, roll=order)
+        options = Options(timeout=as_timeout(timeout), reviewed=same, resumes=not is_roll, roll=order)
         if is_roll:
             return self._roll_alone(spec, "apply", options)
         return self._ensure(spec, Demand(reviewed.wanted), options, "apply")
@@ -184,7 +185,7 @@ class Scaler:
         fleet = Fleet.of(spec.owner, self.status(), opener)
         now = clock.now()
         samples = read_samples(spec, Sources(self._environ, self._project.directory, clock), fleet)
-        options = Options(apply=apply, wait=wait, patient=False, timeout=as_time(timeout))
+        options = Options(apply=apply, wait=wait, patient=False, timeout=as_timeout(timeout))
 
         def tick(ports: Ports) -> Tick:
             memory = Memory.of(ports.records_folder, self.stack, ports.progress.warn)
@@ -207,7 +208,7 @@ class Scaler:
 
         A repeat goes on with what the same call did not finish, unless `new` is set.
         """
-        return self._change("increase", check_by(by), group, Options(timeout=as_time(timeout), wait=wait, anew=new))
+        return self._change("increase", check_by(by), group, Options(timeout=as_timeout(timeout), wait=wait, anew=new))
 
     def decrease(
         self,
@@ -219,17 +220,17 @@ class Scaler:
         new: bool = False,
     ) -> Result:
         """Remove `by` servers, or all if there are fewer; repeats as for `increase`."""
-        return self._change("decrease", -check_by(by), group, Options(timeout=as_time(timeout), wait=wait, anew=new))
+        return self._change("decrease", -check_by(by), group, Options(timeout=as_timeout(timeout), wait=wait, anew=new))
 
     def remove(self, *names: str, timeout: Time = TIMEOUT, new: bool = False) -> Result:
         """Drain, shut down and delete exactly these servers; repeats as for `increase`."""
-        return self._named("remove", Demand(remove=frozenset(names)), Options(timeout=as_time(timeout), anew=new))
+        return self._named("remove", Demand(remove=frozenset(names)), Options(timeout=as_timeout(timeout), anew=new))
 
     stop = remove
 
     def replace(self, *names: str, timeout: Time = TIMEOUT, new: bool = False) -> Result:
         """Create a new server for each of these, and remove the old one when it is ready; repeats as for `increase`."""
-        return self._named("replace", Demand(renew=frozenset(names)), Options(timeout=as_time(timeout), anew=new))
+        return self._named("replace", Demand(renew=frozenset(names)), Options(timeout=as_timeout(timeout), anew=new))
 
     def roll(
         self,
@@ -252,7 +253,7 @@ class Scaler:
         removed, the old ones stay, and the outcome is `failed`. Raises LockedError if another roll of the stack goes
         on, also on another machine, and LimitError if the whole roll has no room, or changes more than `max_change`.
         """
-        options = Options(timeout=as_time(timeout), max_change=max_change)
+        options = Options(timeout=as_timeout(timeout), max_change=as_limit("max_change", max_change))
         return self._roll("roll", group, options, surge=surge, unavailable=unavailable, canary=canary, bake=bake)
 
     def plan_roll(
@@ -273,16 +274,16 @@ class Scaler:
 
         Raises RefusedError if that image does not exist any more, or the spec changed since.
         """
-        return self._roll("back", group, Options(timeout=as_time(timeout)))
+        return self._roll("back", group, Options(timeout=as_timeout(timeout)))
 
     def abandon_roll(self, group: str | None = None, *, timeout: Time = TIMEOUT) -> Result:
         """End a roll where it is; only the new servers of its open wave are removed."""
-        return self._roll("abandon", group, Options(timeout=as_time(timeout)))
+        return self._roll("abandon", group, Options(timeout=as_timeout(timeout)))
 
     def destroy(self, *, timeout: Time = TIMEOUT, accept_loss: bool = False) -> Result:
         """Remove every server of the stack, including protected ones and orphans, without confirmation."""
         spec = self._spec()
-        options = Options(timeout=as_time(timeout), everything=True, accept_loss=accept_loss)
+        options = Options(timeout=as_timeout(timeout), everything=True, accept_loss=accept_loss)
         return self._ensure(spec, Demand(dict.fromkeys(spec.groups, 0)), options, "destroy")
 
     # -- servers that exist --------------------------------------------------------------------
@@ -343,7 +344,7 @@ class Scaler:
 
         Without names, at most a quarter of a group is away at a time, unless it is to be `at_once`.
         """
-        spec, length = self._spec(), as_time(timeout)
+        spec, length = self._spec(), as_timeout(timeout)
         return self._run(
             spec,
             "reboot",
@@ -362,6 +363,43 @@ class Scaler:
         """Allow scale-down to choose these servers again."""
         spec = self._spec()
         return self._run(spec, "unprotect", lambda ports: operate.protect(spec, names, ports, protected=False))
+
+    def snapshot(
+        self,
+        server: str,
+        *,
+        labels: Mapping[str, str] | None = None,
+        keep: int | None = None,
+        power_off: bool = False,
+        apply: bool = True,
+        timeout: Time = TIMEOUT,
+    ) -> Taken:
+        """Make a snapshot of a server, and delete the oldest ones with its labels beyond `keep`.
+
+        Without `labels` it has those that the spec's selector asks for. With `apply=False`, only return what would be
+        made and deleted. A repeat after a lost answer goes on with what the same call began.
+        """
+        from scaler.converge.snapshots import SnapshotOrder, take
+
+        spec, length = self._spec(), as_timeout(timeout)
+        order = SnapshotOrder(
+            server=server,
+            labels=labels or {},
+            keep=as_limit("keep", keep, 1),
+            power_off=power_off,
+            timeout=length,
+            apply=apply,
+        )
+        return self._run(spec, "snapshot", lambda ports: take(spec, ports, order), timeout=length, looks=not apply)
+
+    def orphans(self) -> list[Server]:
+        """Return the servers that carry the stack's id and are in no state; every changing run takes them in."""
+        spec = self._spec()
+        return list(self._run(spec, "orphans", lambda ports: operate.orphans(spec, ports), looks=True))
+
+    def delete_orphans(self, *, timeout: Time = TIMEOUT) -> Result:
+        """Delete these servers, and no others, like `scaler orphans --delete`."""
+        return self._named("orphans --delete", Demand(remove_orphans=True), Options(timeout=as_timeout(timeout)))
 
     def pause(self, length: Time | None = None, reason: str = "") -> Orders:
         """Have autoscaling leave the stack alone for this time, or until `resume`; return what is asked of it."""
@@ -386,7 +424,7 @@ class Scaler:
         return self._ensure(spec, Demand(by={name: by}), replace(options, command=command), what)
 
     def _named(self, what: str, demand: Demand, options: Options) -> Result:
-        command = " ".join([what, *sorted(demand.remove | demand.renew)])
+        command = f"{what} {as_words(demand.remove | demand.renew)}"
         return self._ensure(self._spec(), demand, replace(options, command=command), what)
 
     def _roll(
@@ -456,10 +494,31 @@ class Scaler:
 def as_time(time: Time) -> timedelta:
     """Return a length of time given as a timedelta or in seconds; UsageError for what is neither."""
     if isinstance(time, timedelta):
-        return time
+        return _not_negative(time)
     if isinstance(time, bool) or not isinstance(time, int | float) or not abs(time) <= LONGEST.total_seconds():
         raise UsageError(f"{answered(time)} is no length of time.", fix="Give seconds, or a timedelta.")
-    return timedelta(seconds=time)
+    return _not_negative(timedelta(seconds=time))
+
+
+def _not_negative(time: timedelta) -> timedelta:
+    if time < timedelta(0):
+        raise UsageError("A length of time is negative.", fix="Give 0 or more.")
+    return time
+
+
+def as_timeout(time: Time) -> timedelta:
+    """Return how long a run may take; UsageError for no time at all, as of the commands' --timeout."""
+    length = as_time(time)
+    if not length:
+        raise UsageError("timeout must be more than 0.", fix="Leave it out, or give seconds or a timedelta.")
+    return length
+
+
+def as_limit(name: str, value: int | None, least: int = 0) -> int | None:
+    """Return a number that a caller may give, or None; UsageError for what is no whole number, or less than `least`."""
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
+        raise UsageError(f"{name} must be {least} or more.", fix=f"Give {least} or more, or None.")
+    return value
 
 
 def _wanted(spec: Spec, counts: int | Mapping[str, int] | None) -> dict[str, int]:

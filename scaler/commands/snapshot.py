@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -96,7 +96,6 @@ def snapshot(
 
         order = SnapshotOrder(
             server=server,
-            command=_command(server, given, power_off=power_off),
             labels=given,
             keep=keep,
             power_off=power_off,
@@ -131,12 +130,6 @@ def _label(text: str) -> tuple[str, str]:
     if not key:
         raise UsageError(f"{text!r} is no label.", fix="Give --label KEY=VALUE.")
     return key, value
-
-
-def _command(server: str, labels: Mapping[str, str], *, power_off: bool) -> str:
-    """Return the command as a person types it, without what its repeat may say otherwise."""
-    words = ["snapshot", server, *(f"--label {key}={value}" for key, value in sorted(labels.items()))]
-    return " ".join([*words, *(["--power-off"] if power_off else [])])
 
 
 def _approval(context: Context, ports: Any, *, asking: bool) -> Callable[[Taken], bool]:

@@ -44,8 +44,6 @@ class SnapshotOrder:
     """What is asked for."""
 
     server: str
-    command: str
-    """The command as a person types it: its repeat goes on with what it began."""
     labels: Mapping[str, str] = field(default_factory=dict)
     """Empty: those that the spec's selector asks for."""
     keep: int | None = None
@@ -55,6 +53,12 @@ class SnapshotOrder:
     apply: bool = True
     """False: only say what would be done."""
     approve: Callable[[Taken], bool] | None = None
+
+    @property
+    def command(self) -> str:
+        """The command as a person types it, but for what its repeat may say otherwise: that goes on with it."""
+        labels = [f"--label {key}={value}" for key, value in sorted(self.labels.items())]
+        return " ".join(["snapshot", self.server, *labels, *(["--power-off"] if self.power_off else [])])
 
 
 @dataclass(frozen=True, kw_only=True)

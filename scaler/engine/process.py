@@ -540,4 +540,4 @@ def _failure(reason: str) -> EngineError | UnavailableError | CredentialsError:
             fix="Check `backend` in the spec or PULUMI_BACKEND_URL, the credentials, and a bucket's region.",
         )
     fix = "Give it more memory: `ulimit -v`, or the limit of the container." if _NO_MEMORY.search(reason) else ""
-    return EngineError("The engine failed.", why=reason, fix=fix or "`scaler doctor` checks the set-up.")
+    return EngineError("The engine failed.", why=reason, fix=fix or SEE_DOCTOR)

@@ -65,7 +65,6 @@ def test_the_time_of_an_answer_is_none_of_a_snapshots(minutes: int, outcome: Out
 
     order = SnapshotOrder(
         server="prod-worker-1",
-        command="snapshot prod-worker-1",
         labels={"role": "worker"},
         timeout=timedelta(minutes=minutes),
         approve=after_an_hour,

@@ -127,6 +127,25 @@ def test_times_are_seconds_or_timedeltas(hetzner: Project) -> None:
     for wrong in ("10m", True, float("nan")):
         with pytest.raises(UsageError, match="no length of time"):
             stack.ensure(1, timeout=wrong)  # type: ignore[arg-type]
+    for call in (stack.ensure, stack.increase, stack.destroy, stack.reboot, stack.autoscale, stack.abandon_roll):
+        for nothing in (-5, timedelta(seconds=-1), 0):
+            with pytest.raises(UsageError, match=r"negative|more than 0"):
+                call(timeout=nothing)
+    for limits in ({"max_change": -1}, {"expect_current": -1}, {"max_change": True}, {"max_change": 1.5}):
+        with pytest.raises(UsageError, match="must be 0 or more"):
+            stack.ensure(1, **limits)
+    with pytest.raises(UsageError, match="negative"):
+        Scaler(hetzner.folder, lock_timeout=-1)
+    with pytest.raises(UsageError, match="keep must be 1 or more"):
+        stack.snapshot("demo-worker-1", keep=0)
+    # What a snapshot would be, and the servers that no run has taken in.
+    taken = stack.snapshot("demo-worker-1", labels={"role": "worker"}, apply=False)
+    assert (taken.outcome, taken.server, taken.snapshot) == ("planned", "demo-worker-1", None)
+    labels = hetzner.vendor.labels_of(hetzner.machine("demo-worker-1"))
+    hetzner.world.add_server("hetzner", "demo-worker-7", labels=labels)
+    assert [server.name for server in stack.orphans()] == ["demo-worker-7"]
+    assert stack.delete_orphans().outcome == "converged"
+    assert list(hetzner.machines) == ["demo-worker-1"]
     with pytest.raises(UsageError, match="no length of time"):
         Scaler(hetzner.folder, steal_after="1h")  # type: ignore[arg-type]
 
