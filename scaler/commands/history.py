@@ -17,6 +17,7 @@ from scaler.config.project import Project
 from scaler.errors import UsageError
 from scaler.model.events import Event
 from scaler.output.table import markdown_table, text_table
+from scaler.planning.names import natural
 from scaler.records.codec import event_to_json
 from scaler.support.clock import format_time
 from scaler.support.suggestions import nearest
@@ -75,7 +76,7 @@ def history(context: Context, server: str | None, limit: int) -> None:
 
 def _check_known(server: str, stack: str, events: Sequence[Event]) -> None:
     """UsageError for a server without events: most likely a typing error."""
-    known = sorted({event.server for event in events if event.server})
+    known = sorted({event.server for event in events if event.server}, key=natural)
     if server not in known:
         raise UsageError(f"There are no events of a server {server} in {stack}.", fix=nearest(server, known))
 

@@ -114,7 +114,7 @@ def init(context: Context, cloud: str | None, yes: bool) -> None:
         for path, new in written.items():
             print_result(f"{_word(new):<7}  {path}")
     has_engine = _has_engine(context, yes=yes)
-    if context.interactive and context.verbosity >= 0:
+    if context.verbosity >= 0:
         steps = [] if has_engine else [binary.INSTALL]
         steps += ["scaler preview"] if first.is_embedded else ["scaler doctor", "scaler preview"]
         print_note(f"Next: {', then '.join(steps)}")

@@ -11,6 +11,7 @@ from scaler.commands.options import LockPolicy, lock_timeout_option
 from scaler.commands.reports import report_options
 from scaler.commands.running import load_stack, run, show
 from scaler.converge import operate
+from scaler.planning.names import as_words
 
 
 def protection_command(name: str, *, protected: bool, text: str) -> click.Command:
@@ -28,7 +29,7 @@ def protection_command(name: str, *, protected: bool, text: str) -> click.Comman
             project,
             spec,
             lambda ports: operate.protect(spec, names, ports, protected=protected),
-            cause=f"{name} {' '.join(sorted(names))}",
+            cause=f"{name} {as_words(names)}",
             lock=lock,
         )
         return show(context, result)

@@ -21,6 +21,7 @@ from scaler.errors import UsageError
 from scaler.model import Result, Server
 from scaler.output.folding import by_reason
 from scaler.output.words import format_count
+from scaler.planning.names import as_words
 
 
 @click.command(cls=Command)
@@ -83,7 +84,7 @@ def reboot(
             announce=announce,
         )
 
-    which = " ".join(sorted(names)) or (f"--group {group}" if group else "all")
+    which = as_words(names) or (f"--group {group}" if group else "all")
     return show(context, run(context, project, spec, use_case, cause=f"reboot {which}", lock=lock, timeout=timeout))
 
 

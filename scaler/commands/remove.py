@@ -10,7 +10,7 @@ from scaler.commands.completers import complete_server
 from scaler.commands.context import Context
 from scaler.commands.running import load_stack
 from scaler.converge.demand import Demand
-from scaler.planning.names import natural
+from scaler.planning.names import as_words, natural
 
 
 @click.command(cls=Command)
@@ -35,5 +35,5 @@ def remove(context: Context, names: tuple[str, ...], how: How) -> int:
     project, spec = load_stack(context)
     demand = Demand(remove=frozenset(names))
     called = ", ".join(sorted(set(names), key=natural))
-    cause = f"remove {' '.join(sorted(names))}"
+    cause = f"remove {as_words(names)}"
     return change(context, project, spec, demand, how, cause=cause, question=f"Delete {called} for good?")

@@ -10,6 +10,7 @@ from scaler.commands.completers import complete_server
 from scaler.commands.context import Context
 from scaler.commands.running import load_stack
 from scaler.converge.demand import Demand
+from scaler.planning.names import as_words
 
 
 @click.command(cls=Command)
@@ -33,4 +34,4 @@ def replace(context: Context, names: tuple[str, ...], how: How) -> int:
     check(context, "replace", how)
     project, spec = load_stack(context)
     demand = Demand(renew=frozenset(names))
-    return change(context, project, spec, demand, how, cause=f"replace {' '.join(sorted(names))}")
+    return change(context, project, spec, demand, how, cause=f"replace {as_words(names)}")

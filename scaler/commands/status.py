@@ -112,7 +112,6 @@ def _shown(context: Context, project: Project, seen: _Seen) -> str:
         lost=lost,
         protected=project.protected_of(stack),
         color=color,
-        hints=context.interactive,
         width=width,
     )
 

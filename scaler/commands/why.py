@@ -22,6 +22,7 @@ from scaler.model.events import Event
 from scaler.model.orders import Pause
 from scaler.output.table import broken_columns, markdown_table, text_table
 from scaler.output.words import format_age, format_count, format_elapsed
+from scaler.planning.names import natural
 from scaler.records.codec import event_to_json, pause_to_json, server_to_json
 from scaler.records.explanation import Explanation, RunReport, explain_server
 from scaler.support.clock import format_time
@@ -54,7 +55,7 @@ def why(context: Context, server: str) -> None:
     pause = state.orders.active_pause(context.clock.now()) if state else None
     found = explain_server(server, events, records.get(server), spec.groups)
     if found is None:
-        names = sorted({*records, *(event.server for event in events if event.server)})
+        names = sorted({*records, *(event.server for event in events if event.server)}, key=natural)
         raise UsageError(f"There are no records of a server {server} in {spec.stack}.", fix=nearest(server, names))
     if context.output in (Output.JSON, Output.YAML):
         click.echo(dump({"stack": spec.stack, **_document(found), "pause": pause_to_json(pause)}, context.output))

@@ -11,6 +11,7 @@ from scaler.errors import RefusedError, UsageError
 from scaler.model import Plan, Server, Spec, Step, World
 from scaler.model.schedule import sizes_of_waves
 from scaler.planning.guards import check_not_set_aside, check_replaceable, check_unprotected, check_wanted
+from scaler.planning.names import natural
 from scaler.support.suggestions import nearest
 
 
@@ -40,7 +41,7 @@ def check_named(request: Request, world: World) -> None:
     A machine in no state may be removed however it is.
     """
     demand = request.demand
-    for name in sorted(demand.remove | demand.renew):
+    for name in sorted(demand.remove | demand.renew, key=natural):
         server = find_server(request.spec, world, name)
         check_not_set_aside(world, server)
         check_unprotected(request.spec, world, server)
@@ -54,7 +55,7 @@ def check_named(request: Request, world: World) -> None:
 def check_claims(request: Request, world: World) -> None:
     """Servers that are to be claimed must be there; UsageError."""
     known = {*world.servers, *(server.id for server in world.servers.values())}
-    for name in sorted(request.options.claim.names - known):
+    for name in sorted(request.options.claim.names - known, key=natural):
         unclaimed = [machine.name for machine in world.unclaimed]
         raise UsageError(
             f"There is no server {name} with the labels of {request.spec.stack}.", fix=nearest(name, unclaimed)
@@ -92,7 +93,7 @@ def require_reviewed(request: Request, knowledge: Knowledge, plan: Plan) -> None
             "servers came or went",
             (
                 f"{name}: {reviewed.seen.get(name, 'none')} then, {seen.get(name, 'none')} now"
-                for name in sorted(seen.keys() | reviewed.seen.keys())
+                for name in sorted(seen.keys() | reviewed.seen.keys(), key=natural)
                 if seen.get(name) != reviewed.seen.get(name)
             ),
         )

@@ -14,6 +14,7 @@ from scaler.converge.ports import Progress
 from scaler.errors import ScalerError
 from scaler.model import World
 from scaler.model.lifecycle import DEAD, UNSETTLED, Status
+from scaler.planning.names import natural
 from scaler.support.clock import Clock
 from scaler.support.values import dataclass
 
@@ -82,7 +83,7 @@ def _pause(waited_s: float) -> float:
 
 
 def _show(world: World, concerned: Collection[str], progress: Progress) -> None:
-    for name in concerned:
+    for name in sorted(concerned, key=natural):
         # A duplicate takes the plain name over when the one that had it is gone.
         server = world.servers.get(name) or world.past.get(name)
         if server:

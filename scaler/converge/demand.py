@@ -13,6 +13,7 @@ from scaler.model import Plan, PolicyPack, Server, Spec, Step, World
 from scaler.model.orders import BY_DESTROY, NamedOperation, Orders, Pause
 from scaler.model.roll import Pace, pace_problem
 from scaler.planning.claims import Claim
+from scaler.planning.names import natural
 from scaler.records.json_fields import Fields
 from scaler.records.roll_codec import given_from_json, pace_from_json
 from scaler.support.time_limit import TimeLimit
@@ -166,7 +167,8 @@ class Demand:
         """Return what this demand means in this world, for the records."""
         if self.begun:
             return self.begun
-        named = {name: world.servers[name] for name in sorted(self.remove | self.renew) if name in world.servers}
+        there = sorted((self.remove | self.renew) & world.servers.keys(), key=natural)
+        named = {name: world.servers[name] for name in there}
         groups = {*self.by, *(server.group for server in named.values())}
         return NamedOperation(
             command=command,

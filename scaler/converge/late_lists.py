@@ -13,6 +13,7 @@ from scaler.converge.ports import Ports
 from scaler.model import Machine, Server
 from scaler.model.lifecycle import Phase, Status
 from scaler.planning.absence import GRACE
+from scaler.planning.names import natural
 
 _ASKED_AT_ONCE = 32
 """Requests for single machines at a time; the cloud's budget is kept elsewhere."""
@@ -83,8 +84,8 @@ def await_creations(
         if left_s <= 0:
             return knowledge
         ports.progress.note(
-            f"{', '.join(sorted(missing))} may have been created by a run that was killed: looking again for"
-            f" {left_s:.0f} s, since a cloud's lists can lag"
+            f"{', '.join(sorted(missing, key=natural))} may have been created by a run that was killed: looking again"
+            f" for {left_s:.0f} s, since a cloud's lists can lag"
         )
         ports.clock.sleep(min(_PAUSE_S, left_s))
         knowledge = look(knowledge.note(*missing.values()))

@@ -26,6 +26,7 @@ from scaler.planning.absence import MASS_PROOF_S, PROOF_S, is_accepted, is_meant
 from scaler.planning.assess import Findings, assess, known, none_after
 from scaler.planning.claims import Claim, sort_out
 from scaler.planning.deadlines import learn_deadline
+from scaler.planning.names import natural
 from scaler.planning.prices import existing, price_of
 from scaler.planning.recognition import check_foreign, check_missing, check_tainted, check_unclaimed
 from scaler.support.clock import future_notice, not_after
@@ -151,7 +152,7 @@ def _look_for_all(
     names = {known: server.name if server else known for known, server in expected.items() if known in held}
 
     def require_presence(absent: Collection[str]) -> None:
-        missing = sorted(name for known, name in names.items() if known in absent)
+        missing = sorted((name for known, name in names.items() if known in absent), key=natural)
         check_missing(unseen.spec, missing, len(names), is_proven=is_proven, accept_loss=accept_loss)
 
     first = _look_first(unseen, claim, ports)

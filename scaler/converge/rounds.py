@@ -39,6 +39,7 @@ from scaler.errors import ScalerError, StalePlanError
 from scaler.model import LEAVING, Action, Plan, Server, Spec
 from scaler.model.lifecycle import DEAD
 from scaler.planning.absence import is_meant
+from scaler.planning.names import natural
 from scaler.planning.recognition import check_missing, check_unclaimed
 from scaler.support.values import dataclass
 
@@ -270,7 +271,7 @@ def _check_loss(request: Request, knowledge: Knowledge, journal: Journal) -> Non
     deleted = {step.id for step in journal.steps if step.action in LEAVING}
     deleted |= {server.id for server in knowledge.first.servers.values() if is_meant(server, knowledge.first.at)}
     there = {machine.id: name for name, machine in knowledge.first.machines.items() if machine.id not in deleted}
-    missing = sorted(name for known, name in there.items() if known in knowledge.gone)
+    missing = sorted((name for known, name in there.items() if known in knowledge.gone), key=natural)
     check_missing(request.spec, missing, len(there), is_proven=True, accept_loss=request.options.accept_loss)
 
 

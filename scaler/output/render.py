@@ -63,7 +63,6 @@ def render_status(
     lost: Mapping[str, State] | None = None,
     protected: Collection[str] = (),
     color: bool = False,
-    hints: bool = False,
     width: int | None = None,
 ) -> str:
     """Return the recorded servers of a stack; `state` is None if nothing was recorded yet.
@@ -73,9 +72,7 @@ def render_status(
     """
     lost = lost or {}
     if format == "text":
-        text = status_text(
-            cleaned(state), stack, now, lost, cleaned(holder), protected, color=color, hints=hints, width=width
-        )
+        text = status_text(cleaned(state), stack, now, lost, cleaned(holder), protected, color=color, width=width)
         return fit(text, width)
     if format == "markdown":
         return status_markdown(

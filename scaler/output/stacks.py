@@ -25,7 +25,9 @@ def stacks_text(states: Mapping[str, State | None], now: datetime, lost: Mapping
     lines = columns([head, *([one_line(cell) for cell in _cells(*each, now)] for each in states.items())])
     lines[0] = click.style(lines[0], bold=True) if color else lines[0]
     warnings = [f"! {one_line(lost_stack_words(*one))}" for one in lost.items()]
-    return "\n\n".join("\n".join(part) for part in (lines, warnings) if part)
+    is_empty = not any(state and without_deleted(state.servers) for state in states.values())
+    next_step = [f"To make the servers of one: scaler ensure --stack {next(iter(states))}"] if is_empty else []
+    return "\n\n".join("\n".join(part) for part in (lines, warnings, next_step) if part)
 
 
 def stacks_markdown(states: Mapping[str, State | None], now: datetime, lost: Mapping[str, State]) -> str:

@@ -9,7 +9,8 @@ from itertools import zip_longest
 from scaler.support.text import one_line
 
 _NARROWEST = 20
-"""The columns of text that a broken cell keeps, as long as another column can be left out instead."""
+"""The columns of text that a broken cell keeps, as long as another column can be left out instead; and the longest word
+that is never broken, such as a time."""
 
 _GAP = "  "
 
@@ -64,12 +65,13 @@ def _longest_word(text: str) -> int:
 def broken_columns(table: Sequence[Sequence[str]], width: int | None) -> list[str]:
     """Return aligned columns, with cells broken between words until no line is longer than `width`, if that is enough.
 
-    The widest column is broken first.
+    The widest column is broken first. Words are broken where nothing else is left, but none of `_NARROWEST` or less.
     """
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     least = [max(map(_longest_word, column)) for column in zip(*table, strict=True)]
     while width is not None and _length(widths) > width:
         spare = [index for index, wide in enumerate(widths) if wide > least[index]]
+        spare = spare or [index for index, wide in enumerate(widths) if wide > _NARROWEST]
         if not spare:
             break
         widths[max(spare, key=widths.__getitem__)] -= 1
@@ -80,7 +82,7 @@ def broken_columns(table: Sequence[Sequence[str]], width: int | None) -> list[st
 def _wrapped(cell: str, width: int) -> list[str]:
     if len(cell) <= width:
         return [cell]
-    return textwrap.wrap(cell, width, break_long_words=False, break_on_hyphens=False)
+    return textwrap.wrap(cell, width, break_on_hyphens=_longest_word(cell) > width)
 
 
 def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -166,7 +166,6 @@ def status_text(
     protected: Collection[str] = (),
     *,
     color: bool,
-    hints: bool,
     width: int | None = None,
 ) -> str:
     """Return the recorded servers of a stack; `state` is None if nothing was recorded yet.
@@ -177,7 +176,7 @@ def status_text(
     warnings += [f"{_paint('!', 'yellow', color)} locked by {holder.words(now)}"] if holder else []
     if state is None:
         lines = ["No servers. Nothing is recorded for this stack yet.", *warnings]
-        return "\n".join(lines + _first_steps(stack) * hints)
+        return "\n".join(lines + _first_steps(stack))
     servers = without_deleted(state.servers)
     header = (
         f"{state.stack} · {state.cloud} · {count_ready(servers)} of {sum(state.wanted.values())} ready"
@@ -185,7 +184,7 @@ def status_text(
     )
     head = [header, one_line(identity_words(state.identity))] if state.identity else [header]
     table, hidden = _server_table(servers, protected, now, width, color=color) if servers else (["No servers."], ())
-    table += _first_steps(stack) if hints and not servers else []
+    table += [] if servers else _first_steps(stack)
     errors = [
         f"{_paint('!', 'red', color)} {server.name}: {one_line(server.error)}" for server in servers if server.error
     ]

@@ -31,6 +31,11 @@ def natural(name: str) -> tuple[str, int, str]:
     return name.rpartition("-")[0], number_of(name), name
 
 
+def as_words(names: Iterable[str]) -> str:
+    """Return names as a command line has them, each once, in natural order: `prod-worker-2 prod-worker-10`."""
+    return " ".join(sorted(set(names), key=natural))
+
+
 def in_order(servers: Iterable[Server]) -> list[Server]:
     """Return servers in the natural order of their names."""
     return sorted(servers, key=lambda server: natural(server.name))

@@ -14,6 +14,7 @@ from scaler.model import Machine, Spec, StackEntry
 from scaler.model.identity import Identity, Place
 from scaler.planning.absence import is_mass_loss
 from scaler.planning.claims import describe_unclaimed
+from scaler.planning.names import natural
 
 _NAMES_SHOWN = 10
 
@@ -61,7 +62,7 @@ def check_foreign(spec: Spec, foreign: Sequence[str]) -> None:
 
 def check_tainted(spec: Spec, entries: Mapping[str, StackEntry]) -> None:
     """Refuse a stack in which the engine would replace servers beside what is planned."""
-    if tainted := sorted(name for name, entry in entries.items() if entry.tainted):
+    if tainted := sorted((name for name, entry in entries.items() if entry.tainted), key=natural):
         raise UnrecognisedError(
             f"{_count(tainted, 'server')} of {spec.stack} {'is' if len(tainted) == 1 else 'are'} tainted in the stack; "
             "nothing was changed.",

@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from scaler.model import Group, Server, World
 from scaler.model.lifecycle import DEAD, Status
 from scaler.model.roll import Pace, Roll, RollState, RollTarget
+from scaler.planning.names import natural
 from scaler.planning.schedule import next_wave
 from scaler.planning.template import Current, outdated
 from scaler.support.values import dataclass
@@ -282,7 +283,7 @@ def part_of(roll: Roll | None, scene: Scene, wanted: int, most: int | None = Non
     needed = _needed(roll, scene, wanted)
     return Part(
         # Those beyond them count: they were added meanwhile, of the same template, or fewer are needed by now.
-        members=frozenset(sorted(members)[:needed]),
+        members=frozenset(sorted(members, key=natural)[:needed]),
         ahead=ahead,
         create=max(0, min(needed - len(members), room)) if is_current(roll, scene.group) else 0,
         target=None if scene.current.images == roll.target.images else image_id(roll.target.images),

@@ -13,6 +13,7 @@ from scaler.model import Server, StackState
 from scaler.model.identity import Identity
 from scaler.model.lifecycle import Status
 from scaler.model.orders import Orders
+from scaler.planning.names import natural
 from scaler.support.values import dataclass
 
 RETENTION = timedelta(days=7)
@@ -60,5 +61,7 @@ def why_behind(state: State, shared: StackState) -> str | None:
     if state.orders.serial < serial:
         return f"it has serial {serial} there, and {state.orders.serial} here"
     known = {server.id for server in state.servers}
-    unknown = sorted(name for name, server in shared.outputs.items() if server.id and server.id not in known)
+    unknown = sorted(
+        (name for name, server in shared.outputs.items() if server.id and server.id not in known), key=natural
+    )
     return f"{', '.join(unknown)} of the stack {'is' if len(unknown) == 1 else 'are'} unknown here" if unknown else None

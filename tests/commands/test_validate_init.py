@@ -144,7 +144,7 @@ def test_what_init_writes_is_a_valid_project(
     assert main(["init", *arguments, "-C", "My Shop"]) == 0
     printed = capsys.readouterr()
     assert printed.out == "".join(f"written  {name}\n" for name in [*FILES, ".gitignore"])
-    assert printed.err == ""
+    assert printed.err.startswith("Next: ")
     assert main(["validate", "-C", "My Shop"]) == 0
     assert capsys.readouterr().out == f"ok  dev  {cloud}: worker 2\n"
     jsonschema.validate(read(Path("My Shop/stacks/dev.yaml")).value, json_schema())
@@ -152,6 +152,17 @@ def test_what_init_writes_is_a_valid_project(
     assert (pulumi["name"], pulumi["main"], pulumi["runtime"]) == ("my-shop", "stacks", "python")
     assert Path("My Shop/.gitignore").read_text() == ".scaler/\n"
     assert not list(Path("My Shop").rglob("*.draft"))
+
+
+def test_init_and_an_empty_status_say_what_is_next_to_everybody(capsys: pytest.CaptureFixture[str]) -> None:
+    """In a log, too: here is no terminal."""
+    main(["init"])
+    assert capsys.readouterr().err.splitlines()[-1].startswith("Next: ")
+    main(["status"])
+    assert "scaler ensure --stack dev" in capsys.readouterr().out
+    Path("stacks/prod.yaml").write_text(Path("stacks/dev.yaml").read_text())
+    main(["status"])
+    assert "scaler ensure --stack dev" in capsys.readouterr().out
 
 
 def test_the_spec_that_init_writes_names_its_schema_for_the_editor() -> None:

@@ -47,14 +47,14 @@ def show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Show:
         server(name, type="cx23", location="fsn1", ipv4="192.0.2.4", private_ip="10.0.0.4", in_service=True)
         for name in NAMES
     ]
-    servers[0] = replace(servers[0], status=Status.ERRORED, error=LONG, protected=True)
-    servers[1] = replace(servers[1], delete_protection=True)
-    StateFile(folder, "prod").save(state(*servers))
     events = [Event(event="run.started", at=NOW)]
     events += [
         Event(event="server.creating", at=NOW, server=name, group="worker", status=Status.NEW, reason=LONG)
-        for name in NAMES
+        for name in (*NAMES, f"{'a-stack-of-' * 5}worker-1")
     ]
+    servers[0] = replace(servers[0], status=Status.ERRORED, error=LONG, protected=True)
+    servers[1] = replace(servers[1], delete_protection=True)
+    StateFile(folder, "prod").save(state(*servers))
     EventLog(folder / "prod.events.jsonl", SystemClock(), run="0a1b2c3d", cause="ensure worker=3").append(*events)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TERM", "xterm")
@@ -84,23 +84,9 @@ def test_no_line_is_longer_than_the_terminal(show: Show, columns: int) -> None:
     shown = {
         arguments: show(*arguments, columns=columns, code=code)
         for arguments, code in (
-            (
-                (
-                    "-s",
-                    "prod",
-                    "history",
-                ),
-                0,
-            ),
+            (("-s", "prod", "history"), 0),
             (("-s", "prod", "why", "prod-worker-1"), 0),
-            (
-                (
-                    "-s",
-                    "prod",
-                    "report",
-                ),
-                0,
-            ),
+            (("-s", "prod", "report"), 0),
             (("-s", "prod", "ensure", "warker=3", "--yes"), 64),
             (("validate", "-s", "wrong"), 65),
             (("status", "-s", "prod"), 0),

@@ -89,7 +89,7 @@ def test_status_shows_who_holds_the_lock() -> None:
     holder = LockHolder(user="ci", host="runner", pid=7, since=since, command="ensure worker=2")
     words = f"locked by ci@runner, process 7, since {format_time(since)}, for 3m: `ensure worker=2`"
     assert f"\n! {words}\n" in status(STATE, "text", holder=holder)
-    assert status(None, "text", holder=holder).endswith(f"\n! {words}")
+    assert f"\n! {words}\n" in status(None, "text", holder=holder)
     assert "locked by ci@runner" in status(STATE, "markdown", holder=holder)
     locked_by = json.loads(status(STATE, "json", holder=holder))["locked_by"]
     assert locked_by["command"] == "ensure worker=2"
@@ -137,20 +137,19 @@ def test_status_in_colour_says_the_same() -> None:
 @pytest.mark.acceptance("P32")
 def test_without_servers_status_says_so() -> None:
     empty = State(stack="prod", project="scaler", cloud="hetzner", updated=NOW, wanted={"worker": 0})
-    assert status(empty, "text") == "prod · hetzner · 0 of 0 ready · updated just now\n\nNo servers."
+    assert status(empty, "text").startswith("prod · hetzner · 0 of 0 ready · updated just now\n\nNo servers.\nTo make")
     assert status(empty, "markdown") == "### prod\n\nNo servers."
 
 
 @pytest.mark.acceptance("P32")
 def test_without_a_record_status_says_so_in_every_format() -> None:
-    assert status(None, "text") == "No servers. Nothing is recorded for this stack yet."
     first_steps = (
         "To make those that the spec asks for: scaler ensure --stack prod\n"
         "To ask the cloud: scaler status --refresh --stack prod"
     )
-    assert status(None, "text", hints=True) == f"No servers. Nothing is recorded for this stack yet.\n{first_steps}"
+    assert status(None, "text") == f"No servers. Nothing is recorded for this stack yet.\n{first_steps}"
     empty = State(stack="prod", project="scaler", cloud="hetzner", updated=NOW, wanted={"worker": 0})
-    assert status(empty, "text", hints=True).endswith(f"\n\nNo servers.\n{first_steps}")
+    assert status(empty, "text").endswith(f"\n\nNo servers.\n{first_steps}")
     assert status(None, "markdown") == "### prod\n\nNo servers."
     document = json.loads(status(None, "json"))
     assert (document["schema"], document["stack"], document["servers"]) == (1, "prod", [])

@@ -27,6 +27,14 @@ def test_a_narrow_table_breaks_its_widest_cells_between_words() -> None:
     assert text_table(["at", "name", "why"], ROWS, 80) == text_table(["at", "name", "why"], ROWS)
 
 
+def test_a_name_is_broken_where_nothing_else_makes_room() -> None:
+    name = f"{'a-stack-of-' * 3}worker-1"
+    text = text_table(("at", "server"), [["2026-11-24T22:10:00Z", name]], 44)
+    assert max(map(len, text.splitlines())) <= 44
+    assert "".join(line[22:] for line in text.splitlines()[1:]) == name
+    assert text.splitlines()[1].startswith("2026-11-24T22:10:00Z  a-stack-of-a-stack-of-")
+
+
 def test_a_table_that_stays_too_wide_leaves_columns_out_and_says_so() -> None:
     table = text_table(["at", "name", "why"], ROWS, 28, dispensable=("at", "name")).splitlines()
     assert table == [
