@@ -6,9 +6,11 @@ can be reported then.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from scaler.support.values import dataclass
 
 if TYPE_CHECKING:
     import click
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 SAME_COMMAND = "The same command goes on."
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Begun:
     """A run that has begun, and how to go on with it if a signal ends it."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -16,12 +15,13 @@ from scaler.model.lifecycle import Status
 from scaler.output.words import format_count
 from scaler.records.state import State
 from scaler.records.state_file import StateFile
+from scaler.support.values import dataclass
 
 _COMING = frozenset({Status.NEW, Status.STARTING, Status.REBOOTING})
 _LEAVING = frozenset({Status.STOPPING, Status.DELETING})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Left:
     """What the records have of a stack whose run ended without a result."""
 

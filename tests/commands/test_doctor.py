@@ -428,9 +428,7 @@ def test_all_that_is_wrong_is_said_at_once(project: Path, environ: dict[str, str
     path = project / "stacks" / "prod.yaml"
     names = "ssh_keys: [nobody], networks: [none], firewalls: [open], placement_group: apart, "
     path.write_text(path.read_text().replace("type: ", f"{names}type: ").replace("role=worker", "role=none"))
-    command = [sys.executable, "-m", "scaler", "-C", str(project), "doctor", "-o", "json"]
-    environ = {**environ, "PULUMI_BACKEND_URL": "bogus://x"}
-    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False, timeout=60)
+    done = launcher.run(("doctor", "-o", "json"), cwd=project, env={**environ, "PULUMI_BACKEND_URL": "bogus://x"})
     failed = [found for found in json.loads(done.stdout)["checks"] if found["result"] == "fail"]
     assert [found["check"] for found in failed] == ["backend prod", *["names prod worker"] * 5]
     for found, word in zip(failed, ("PULUMI_BACKEND_URL", "nobody", "none", "open", "apart", "role=none"), strict=True):
