@@ -417,7 +417,9 @@ def backend_url(project: Project, spec: Spec, environ: Mapping[str, str]) -> str
 
 def engine_home(project: Project) -> Path:
     """Return the project's PULUMI_HOME: it holds the engine's logs, and no plugins that others installed."""
-    return project.state_dir / "engine"
+    from scaler.engine.settings import ENGINE_FOLDER
+
+    return project.state_dir / ENGINE_FOLDER
 
 
 def place_of(project: Project, spec: Spec, environ: Mapping[str, str]) -> Place:

@@ -13,6 +13,9 @@ from scaler.records.lock_note import Heard, LockNotes
 from scaler.support.time_limit import TimeLimit
 from scaler.support.values import dataclass
 
+ENGINE_FOLDER = "engine"
+"""The folder of PULUMI_HOME, in the state folder."""
+
 _TOKENS = ("HCLOUD_TOKEN", "DIGITALOCEAN_TOKEN", "DIGITALOCEAN_ACCESS_TOKEN")
 _SECRET_VARIABLES = frozenset(_TOKENS) | {f"{name}_FILE" for name in _TOKENS}
 """Our plugin talks to the cloud from our process: the engine needs no credentials, so it gets none."""

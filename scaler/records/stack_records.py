@@ -211,6 +211,8 @@ def _is_of_refused_run(event: Event) -> bool:
 def _stopped_event(error: BaseException) -> Event:
     """Build the event for a run that raised. Only the texts of our own errors are known to hold no secret."""
     reason = str(error) if isinstance(error, ScalerError) else type(error).__name__
+    if isinstance(error, KeyboardInterrupt):
+        reason = "interrupted by a signal"
     outcome = Outcome.REFUSED if isinstance(error, RefusedError) else Outcome.FAILED
     return Event(event=EventName.RUN_FINISHED, reason=reason, result={"outcome": str(outcome)})
 

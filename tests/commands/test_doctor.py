@@ -277,6 +277,10 @@ def test_a_state_folder_that_cannot_be_is_named(project: Path, environ: dict[str
     code, findings = doctor(project, environ, "--state-dir", str(project / "Pulumi.yaml" / "state"))
     assert code == 1
     assert "--state-dir" in findings["state"]["fix"]
+    (project / ".scaler").mkdir()
+    (project / ".scaler" / "engine").write_text("the engine's folder is to be here")
+    code, findings = doctor(project, environ)
+    assert (code, "is no folder" in findings["state"]["message"]) == (1, True)
 
 
 @pytest.mark.parametrize("vendor", ["hetzner", "digitalocean"])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from scaler.errors import LimitError, UnrecognisedError
+from scaler.errors import LimitError, Terminated, UnrecognisedError
 from scaler.hooks.notify import Notifier
 from scaler.model import Result
 from scaler.model.orders import Orders
@@ -77,11 +77,12 @@ def test_a_damaged_state_is_set_aside_only_if_it_may_be_rebuilt(
             [("limit.hit", "No more than 3 servers.", None), ("run.finished", "No more than 3 servers.", "refused")],
         ),
         (KeyError("s3cr3t"), [("run.finished", "KeyError", "failed")]),
+        (Terminated(), [("run.finished", "interrupted by a signal", "failed")]),
     ],
-    ids=["our error", "another error"],
+    ids=["our error", "another error", "a signal"],
 )
 def test_a_run_that_raises_is_logged_with_its_end(
-    opened: StackRecords, tmp_path: Path, error: Exception, events: list[tuple[str, str, str | None]]
+    opened: StackRecords, tmp_path: Path, error: BaseException, events: list[tuple[str, str, str | None]]
 ) -> None:
     def run() -> Result:
         raise error

@@ -12,7 +12,7 @@ from scaler.clouds.registry import CLOUDS
 from scaler.commands.checks.finding import Finding, Level
 from scaler.config.project import Project
 from scaler.engine import binary as engine_binary
-from scaler.engine.settings import not_handed_over
+from scaler.engine.settings import ENGINE_FOLDER, not_handed_over
 from scaler.errors import ExitCode, ScalerError
 from scaler.model import Spec
 from scaler.support.certificates import certificates_problem
@@ -78,8 +78,8 @@ def check_certificates(environ: Mapping[str, str]) -> Iterator[Finding]:
 
 
 def check_state_folder(folder: Path) -> Finding:
-    """Check that the state folder can be written, or created."""
-    problem = unwritable(folder)
+    """Check that the state folder can be written, or created, and the engine's folder in it."""
+    problem = unwritable(folder) or unwritable(folder / ENGINE_FOLDER)
     if problem is None:
         return Finding(check="state", message=f"{folder} can be written")
     return Finding(
