@@ -69,9 +69,8 @@ def history(context: Context, server: str | None, limit: int) -> None:
             [*row[:5], event.reason or ("" if event.server else event.cause) or "-", row[6]]
             for row, event in zip(table_of(events), events, strict=True)
         ]
-        print_result(
-            text_table(_COLUMNS, rows, width, dispensable=_DISPENSABLE) if rows else "Nothing has happened yet."
-        )
+        nothing = f"Nothing has happened yet. To make the servers that the spec asks for: scaler ensure --stack {stack}"
+        print_result(text_table(_COLUMNS, rows, width, dispensable=_DISPENSABLE) if rows else nothing)
 
 
 def _check_known(server: str, stack: str, events: Sequence[Event]) -> None:

@@ -63,7 +63,5 @@ def _find(context: Context, name: str) -> Server:
     state = recorded(context, project, stack).state()
     servers = {server.name: server for server in (state.servers if state else ()) if not server.finished}
     if name not in servers:
-        raise UsageError(
-            f"There is no server {name} in the records of {stack}.", fix=nearest(name, list(servers)) if servers else ""
-        )
+        raise UsageError(f"There is no server {name} in the records of {stack}.", fix=nearest(name, list(servers)))
     return servers[name]

@@ -61,7 +61,7 @@ def refuse_unknown_policies(
             raise SpecError(
                 f"`policies` of the spec configures what {pack.path.name} does not have: {names}.",
                 why=f"its policies are {', '.join(map(named, known))}",
-                fix=nearest(unknown[0], known) or "Correct the name, or remove it.",
+                fix=nearest(unknown[0], known) if known else "Correct the name, or remove it.",
                 code="policy_unknown",
             )
 

@@ -6,10 +6,10 @@ from collections.abc import Collection
 
 
 def nearest(word: str, known: Collection[str]) -> str:
-    """Return a fix for an unknown word: the nearest known one, else the list of all; empty if none is known."""
+    """Return a fix for an unknown word: the nearest known one, else the list of all."""
     if close := _close(word, known):
         return f"Did you mean {close}?"
-    return f"Use one of: {', '.join(known)}." if known else ""
+    return f"Use one of: {', '.join(known)}." if known else "There is none yet. `scaler status` shows what is there."
 
 
 def nearest_clause(word: str, known: Collection[str]) -> str:

@@ -27,7 +27,7 @@ def document(project: Project, *arguments: str, code: int = 0) -> dict[str, Any]
 
 
 def test_history_tells_every_run_with_its_start_and_its_end(hetzner: Project) -> None:
-    assert hetzner.run("history").stdout == "Nothing has happened yet.\n"
+    assert hetzner.run("history").stdout.startswith("Nothing has happened yet. To make the servers")
     hetzner.ensure("2")
     _, youngest = hetzner.by_age
     hetzner.run("decrease", "--yes")
