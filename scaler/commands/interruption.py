@@ -22,7 +22,7 @@ _LEAVING = frozenset({Status.STOPPING, Status.DELETING})
 
 
 @dataclass(frozen=True)
-class Left:
+class Leftover:
     """What the records have of a stack whose run ended without a result."""
 
     begun: Begun
@@ -58,9 +58,9 @@ class Left:
         return ", ".join(words)
 
 
-def left_by(begun: Mapping[str, Begun]) -> dict[str, Left]:
+def left_by(begun: Mapping[str, Begun]) -> dict[str, Leftover]:
     """Read what is recorded of each stack now."""
-    return {stack: Left(run, recorded_in(run.folder, stack)) for stack, run in begun.items()}
+    return {stack: Leftover(run, recorded_in(run.folder, stack)) for stack, run in begun.items()}
 
 
 def recorded_in(folder: Path, stack: str) -> State | None:
@@ -83,7 +83,7 @@ def interruption(cause: BaseException | None, begun: Mapping[str, Begun]) -> Sca
     return error
 
 
-def _lines(lefts: Mapping[str, Left]) -> Iterator[str]:
+def _lines(lefts: Mapping[str, Leftover]) -> Iterator[str]:
     for stack, left in lefts.items():
         if left.words:
             yield left.words if len(lefts) == 1 else f"{stack}: {left.words}"

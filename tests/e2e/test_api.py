@@ -127,7 +127,7 @@ def test_times_are_seconds_or_timedeltas(hetzner: Project) -> None:
     for wrong in ("10m", True, float("nan")):
         with pytest.raises(UsageError, match="no length of time"):
             stack.ensure(1, timeout=wrong)  # type: ignore[arg-type]
-    for call in (stack.ensure, stack.increase, stack.destroy, stack.reboot, stack.autoscale, stack.abandon_roll):
+    for call in (stack.ensure, stack.increase, stack.destroy, stack.reboot, stack.abandon_roll):
         for nothing in (-5, timedelta(seconds=-1), 0):
             with pytest.raises(UsageError, match=r"negative|more than 0"):
                 call(timeout=nothing)
