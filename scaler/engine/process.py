@@ -46,7 +46,7 @@ from scaler.engine.secrets import (
 )
 from scaler.engine.settings import EngineSettings
 from scaler.engine.settings_files import settings_files
-from scaler.errors import CredentialsError, EngineError, TimeUpError, UnavailableError
+from scaler.errors import SEE_DOCTOR, CredentialsError, EngineError, TimeUpError, UnavailableError
 from scaler.support.clock import Clock
 from scaler.support.documents import read_file
 from scaler.support.engine_urls import cloud_of, provider_of
