@@ -22,7 +22,7 @@ _LEAVING = frozenset({Status.STOPPING, Status.DELETING})
 
 
 @dataclass(frozen=True)
-class Leftover:
+class Remains:
     """What the records have of a stack whose run ended without a result."""
 
     begun: Begun
@@ -58,9 +58,9 @@ class Leftover:
         return ", ".join(words)
 
 
-def left_by(begun: Mapping[str, Begun]) -> dict[str, Leftover]:
+def left_by(begun: Mapping[str, Begun]) -> dict[str, Remains]:
     """Read what is recorded of each stack now."""
-    return {stack: Leftover(run, recorded_in(run.folder, stack)) for stack, run in begun.items()}
+    return {stack: Remains(run, recorded_in(run.folder, stack)) for stack, run in begun.items()}
 
 
 def recorded_in(folder: Path, stack: str) -> State | None:
@@ -83,7 +83,7 @@ def interruption(cause: BaseException | None, begun: Mapping[str, Begun]) -> Sca
     return error
 
 
-def _lines(lefts: Mapping[str, Leftover]) -> Iterator[str]:
+def _lines(lefts: Mapping[str, Remains]) -> Iterator[str]:
     for stack, left in lefts.items():
         if left.words:
             yield left.words if len(lefts) == 1 else f"{stack}: {left.words}"

@@ -24,7 +24,7 @@ from scaler.commands.document import dump
 from scaler.commands.ending import Begun, Ending
 from scaler.commands.failure import as_document, as_markdown, error_facts
 from scaler.commands.github import annotate_error, annotate_result, on_github
-from scaler.commands.interruption import Leftover, left_by
+from scaler.commands.interruption import Remains, left_by
 from scaler.commands.printing import print_note
 from scaler.commands.round import Ended, PlainResult, Round
 from scaler.errors import RefusedError, ScalerError, UsageError
@@ -149,7 +149,7 @@ def _annotations(ended: Ended | ScalerError, environ: Mapping[str, str]) -> Iter
         yield from annotate_result(end) if isinstance(end, Result) else annotate_error(end, environ)
 
 
-def outputs(ended: Ended | ScalerError, code: int, lefts: Mapping[str, Leftover]) -> dict[str, str]:
+def outputs(ended: Ended | ScalerError, code: int, lefts: Mapping[str, Remains]) -> dict[str, str]:
     """Return the outputs for later steps, one line each. Of an error, the numbers are those of the records."""
     if isinstance(ended, Round):
         return _outputs_of_round(ended, code)
@@ -182,7 +182,7 @@ def outputs(ended: Ended | ScalerError, code: int, lefts: Mapping[str, Leftover]
     }
 
 
-def _outputs_of_error(error: ScalerError, code: int, lefts: Mapping[str, Leftover]) -> dict[str, str]:
+def _outputs_of_error(error: ScalerError, code: int, lefts: Mapping[str, Remains]) -> dict[str, str]:
     """Return what is known of a run without a result: its error, and what the records of its stacks have."""
     numbers = [left.numbers for left in lefts.values()]
     sums = {name: sum(each[name] for each in numbers) for name in (numbers[0] if numbers else ())}
@@ -216,7 +216,7 @@ def _outputs_of_round(ended: Round, code: int) -> dict[str, str]:
     }
 
 
-def _servers(ended: Ended | ScalerError, lefts: Mapping[str, Leftover]) -> str:
+def _servers(ended: Ended | ScalerError, lefts: Mapping[str, Remains]) -> str:
     from scaler.records.codec import server_to_json
 
     results = ended.ends.values() if isinstance(ended, Round) else [ended]
