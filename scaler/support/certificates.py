@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 
@@ -33,6 +32,8 @@ def _problem_of(path: Path, *, is_folder: bool) -> str:
         return "" if path.is_dir() else "no folder"
     if path.exists() and not path.is_file():
         return "no file"
+    import ssl
+
     try:
         ssl.create_default_context(cafile=str(path))
     except ssl.SSLError:
