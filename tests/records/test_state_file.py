@@ -107,7 +107,7 @@ def test_a_folder_that_is_a_file_is_a_clear_error(tmp_path: Path) -> None:
         file.load()
     assert saving.value.code == "state_unwritable"
     assert "--state-dir" in saving.value.fix
-    assert (loading.value.code, loading.value.why) == ("state_unreadable", "Not a directory")
+    assert (loading.value.code, loading.value.why) == ("state_unreadable", f"Not a directory: {file.path}")
 
 
 def test_read_only_folder_is_a_clear_error(tmp_path: Path) -> None:
