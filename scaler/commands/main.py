@@ -103,6 +103,9 @@ def _fail(error: Exception | KeyboardInterrupt, arguments: Sequence[str], ending
 def _failure(error: Exception | KeyboardInterrupt, arguments: Sequence[str], ending: Ending) -> ScalerError:
     if isinstance(error, ScalerError):
         return error
+    if isinstance(error, RuntimeError) and isinstance(error.__cause__, KeyboardInterrupt):
+        # Until Python 3.12, this is what is left of a signal that came while a module made a class.
+        error = error.__cause__
     if isinstance(error, click.UsageError):
         path = error.ctx.command_path if error.ctx else "scaler"
         said = visible(_said(error, arguments)[:_LONGEST_USAGE])

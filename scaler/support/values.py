@@ -50,7 +50,11 @@ class _Later:
         Done twice it does the same: a signal may end it half-way, and two threads may begin it. The twin's own checks
         that nothing is assigned are for its own instances.
         """
-        twin = type(self._cls)(self._cls.__name__, self._cls.__bases__, dict(self._written))
+        try:
+            twin = type(self._cls)(self._cls.__name__, self._cls.__bases__, dict(self._written))
+        except RuntimeError as error:
+            # Until Python 3.12, what a signal raises in the `__set_name__` of a field becomes the cause of this one.
+            raise error.__cause__ or error from None
         made = dict(vars(dataclasses.dataclass(**self._options)(twin)))
         if self._options.get("frozen"):
             made |= {"__setattr__": _refuse, "__delattr__": _refuse}

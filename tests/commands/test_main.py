@@ -354,6 +354,7 @@ finally:
     [
         (UNEXPECTED, 1, "internal"),
         ("raise KeyboardInterrupt", 130, "interrupted"),
+        ("raise RuntimeError('Error calling __set_name__') from KeyboardInterrupt()", 130, "interrupted"),
         ("click.confirm('Sure?')", 130, "interrupted"),
     ],
 )

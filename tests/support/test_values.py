@@ -7,7 +7,7 @@ import re
 import threading
 from dataclasses import FrozenInstanceError, field, fields, replace
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import pytest
 
@@ -125,6 +125,25 @@ def test_half_made_or_made_by_two_threads_it_is_whole(monkeypatch: pytest.Monkey
     for thread in threads:
         thread.join()
     assert found == [Cut(one=1), Cut(one=1)]
+
+
+def test_a_signal_while_a_class_is_made_is_that_signal() -> None:
+    class Loud:
+        names = 0
+
+        def __set_name__(self, owner: type, name: str) -> None:
+            self.names += 1
+            if self.names == 2:
+                raise KeyboardInterrupt
+
+    @dataclass(frozen=True)
+    class Heard:
+        one: int
+        loud: ClassVar[Loud] = Loud()
+
+    with pytest.raises(KeyboardInterrupt):
+        Heard(1)
+    assert Heard(1) == Heard(1)
 
 
 def test_all_our_dataclasses_are_made_late() -> None:
