@@ -23,7 +23,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from scaler.clouds import Cloud, GoneError, InvalidError, NameTakenError
+from scaler.clouds import Cloud, GoneError, InvalidError, NameTakenError, amount
 from scaler.model import Machine, MachineRequest
 from scaler.model.lifecycle import Phase
 from scaler.model.ownership import Owner
@@ -220,7 +220,7 @@ class CloudConformance:
     def test_the_type_and_place_are_in_the_catalogue(self, cloud: Cloud) -> None:
         offer = cloud.catalogue().offer(self.request_facts["type"], self.request_facts["location"])
         assert offer is not None
-        assert offer.per_hour >= 0
+        assert amount(offer.per_hour) == offer.per_hour
 
     def test_what_the_account_may_have_is_a_count_or_not_told(self, cloud: Cloud) -> None:
         cloud.create(self.order())

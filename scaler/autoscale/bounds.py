@@ -52,7 +52,8 @@ def budget(spec: Spec, catalogue: Catalogue, servers: Iterable[Server], supplies
     """Return the spec's budget as a bound; None if it has none.
 
     A new server costs the list price of its group's first placement. The bound prevents new servers
-    and removes none, like the budget guard of every plan. While the price of a server is not known, nothing new fits.
+    and removes none, like the budget guard of every plan. While the price of a server is not known, nothing new fits,
+    and no new server whose own price is not known.
     """
     most = spec.budget
     if most is None:
@@ -60,22 +61,25 @@ def budget(spec: Spec, catalogue: Catalogue, servers: Iterable[Server], supplies
     counted = [server for server in servers if server.counts]
     existing = per_month(catalogue, counted)
     unknown = prices.unpriced(catalogue, map(prices.existing, counted))
-    each = {name: _price(catalogue, group) for name, group in spec.groups.items()}
+    first = {name: _first(catalogue, group) for name, group in spec.groups.items()}
+    each = {name: _sum(catalogue, servers) for name, servers in first.items()}
 
     def fits(counts: Mapping[str, int]) -> bool:
         new = {name: max(0, count - supplies[name].supply) for name, count in counts.items()}
-        if unknown and any(new.values()):
+        coming = [item for name, number in new.items() if number for item in first[name]]
+        if any(new.values()) and (unknown or prices.unpriced(catalogue, coming)):
             return False
         return existing + sum((number * each[name] for name, number in new.items()), Decimal(0)) <= most
 
     why = f"the budget is {catalogue.currency} {most} a month"
-    return Bound("budget", f"{why}, and the price of {', '.join(unknown)} is not known" if unknown else why, fits)
+    told = sorted({*unknown, *prices.unpriced(catalogue, [item for servers in first.values() for item in servers])})
+    return Bound("budget", f"{why}, and the price of {', '.join(told)} is not known" if told else why, fits)
 
 
-def _price(catalogue: Catalogue, group: Group) -> Decimal:
-    """Return the price of a new server; 0 if no placement of the group is sold, since then none can be created."""
+def _first(catalogue: Catalogue, group: Group) -> list[prices.Priced]:
+    """Return what a new server's price depends on; none if no placement of the group is sold: it cannot be created."""
     sold = (place for place in placements(group) if catalogue.offer(*place))
-    return _sum(catalogue, [prices.Priced(*place, group.public_ipv4) for place in sold][:1])
+    return [prices.Priced(*place, group.public_ipv4) for place in sold][:1]
 
 
 def _sum(catalogue: Catalogue, servers: Iterable[prices.Priced]) -> Decimal:

@@ -29,7 +29,7 @@ from scaler.clouds.errors import (
     TransientError,
     UnfitError,
 )
-from scaler.clouds.facts import Catalogue, Image, Limits, Offer, Reference, Room, Work
+from scaler.clouds.facts import Catalogue, Image, Limits, Offer, Reference, Room, Work, amount
 from scaler.clouds.protocol import Cloud
 
 __all__ = [
@@ -57,6 +57,7 @@ __all__ = [
     "TransientError",
     "UnfitError",
     "Work",
+    "amount",
     "oldest_first",
 ]
 

@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import timedelta
-from decimal import Decimal
 from typing import Any
 
 import pydo
@@ -32,6 +31,7 @@ from scaler.clouds import (
     Room,
     UnfitError,
     Work,
+    amount,
     oldest_first,
 )
 from scaler.clouds.bundling import Body, Bundler
@@ -529,8 +529,9 @@ def _offers(row: Row, is_open: Mapping[str, bool]) -> Iterator[Offer]:
             type=row["slug"],
             location=region,
             available=bool(row["available"]) and region in row["regions"] and is_open.get(region, False),
-            per_hour=Decimal(str(row["price_hourly"])),
-            per_month=Decimal(str(row["price_monthly"])),
+            # No droplet is free.
+            per_hour=amount(row["price_hourly"]) or None,
+            per_month=amount(row["price_monthly"]) or None,
             disk=int(row["disk"]),
             architecture="x86",
         )

@@ -14,6 +14,22 @@ Reference = Literal["ssh_key", "network", "firewall", "placement_group", "vpc"]
 Work = Literal["delete", "reboot"]
 """What a cloud accepts at once, and can fail to carry out afterwards without a trace on the machine."""
 
+_LEAST_PRICE, _HIGHEST_PRICE = Decimal("1e-9"), Decimal("1e9")
+
+
+def amount(value: object) -> Decimal | None:
+    """Return a price that a cloud names; None for what is no amount of money, such as `NaN`, -5 or `1e9999`.
+
+    Such a price must not be added up: every sum with it would pass any budget, or be no number either.
+    """
+    try:
+        price = Decimal(str(value))
+    except ArithmeticError:
+        return None
+    if not price.is_finite() or not 0 <= price <= _HIGHEST_PRICE:
+        return None
+    return price if price >= _LEAST_PRICE else Decimal(0)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Image:
@@ -39,8 +55,9 @@ class Offer:
     type: str
     location: str
     available: bool
-    per_hour: Decimal
-    per_month: Decimal
+    per_hour: Decimal | None
+    """None, as per month: the cloud says none, or none that is an amount of money (`amount`)."""
+    per_month: Decimal | None
     disk: int
     """GB."""
     architecture: str
@@ -53,8 +70,8 @@ class Catalogue:
 
     currency: str
     offers: tuple[Offer, ...]
-    ipv4_per_hour: Decimal = Decimal(0)
-    ipv4_per_month: Decimal = Decimal(0)
+    ipv4_per_hour: Decimal | None = Decimal(0)
+    ipv4_per_month: Decimal | None = Decimal(0)
     keeps_prices: bool = False
     """Whether a server keeps the price at which it was ordered, whatever a new one costs later."""
 

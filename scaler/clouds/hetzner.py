@@ -44,6 +44,7 @@ from scaler.clouds import (
     TransientError,
     UnfitError,
     Work,
+    amount,
     oldest_first,
 )
 from scaler.clouds.deadlines import Deadlines
@@ -530,20 +531,25 @@ def _offers(row: BoundServerType) -> Iterable[Offer]:
                 type=name,
                 location=location,
                 available=bool(place.available),
-                per_hour=Decimal(prices[location]["price_hourly"]["net"]),
-                per_month=Decimal(prices[location]["price_monthly"]["net"]),
+                # No server is free here.
+                per_hour=amount(prices[location]["price_hourly"]["net"]) or None,
+                per_month=amount(prices[location]["price_monthly"]["net"]) or None,
                 disk=int(given(row.disk, "server_type.disk")),
                 architecture=given(row.architecture, "server_type.architecture"),
                 deprecated_after=place.deprecation.unavailable_after if place.deprecation else None,
             )
 
 
-def _ipv4_prices(pricing: Mapping[str, Any]) -> tuple[Decimal, Decimal]:
+def _ipv4_prices(pricing: Mapping[str, Any]) -> tuple[Decimal | None, Decimal | None]:
     """Return the hourly and monthly price of a primary IPv4: the highest, though today it is the same everywhere."""
     prices = [price for row in pricing["primary_ips"] if row["type"] == "ipv4" for price in row["prices"]]
-    hourly = max((Decimal(price["price_hourly"]["net"]) for price in prices), default=Decimal(0))
-    monthly = max((Decimal(price["price_monthly"]["net"]) for price in prices), default=Decimal(0))
-    return hourly, monthly
+    return _highest(prices, "price_hourly"), _highest(prices, "price_monthly")
+
+
+def _highest(prices: Sequence[Mapping[str, Any]], key: str) -> Decimal | None:
+    amounts = [amount(price[key]["net"]) for price in prices]
+    known = [price for price in amounts if price is not None]
+    return max(known, default=Decimal(0)) if len(known) == len(amounts) else None
 
 
 def _client(endpoint: str, token: str, session: requests.Session) -> hcloud.Client:

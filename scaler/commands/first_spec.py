@@ -114,10 +114,11 @@ def _ask_in_account(name: str, account: Cloud) -> FirstSpec:
 def _ask_type(catalogue: Catalogue, location: str, default: str) -> Offer:
     here = sorted(
         (offer for offer in catalogue.offers if offer.location == location and offer.available),
-        key=lambda offer: (offer.per_month, offer.type),
+        key=lambda offer: (offer.per_month is None, offer.per_month or 0, offer.type),
     )
     for offer in here[:_SHOWN_TYPES]:
-        print_note(f"  {offer.type:<16} {catalogue.currency} {offer.per_month:.2f} a month, {offer.disk} GB")
+        price = f"{catalogue.currency} {offer.per_month:.2f} a month" if offer.per_month is not None else "no price"
+        print_note(f"  {offer.type:<16} {price}, {offer.disk} GB")
     types = [offer.type for offer in here]
     chosen = _choose("Server type", types, default, show=False)
     return next(offer for offer in here if offer.type == chosen)

@@ -34,7 +34,7 @@ from scaler.planning.guards import (
 )
 from scaler.planning.placements import placements
 from scaler.planning.plan import plan
-from scaler.planning.prices import unpriced
+from scaler.planning.prices import Priced, unpriced
 from scaler.planning.rooms import NoRoomError, fit_into_rooms
 from scaler.planning.template import Current
 from scaler.records.shortages import QUOTA_FOR
@@ -225,10 +225,13 @@ def _learn_placements(creates: Sequence[Step], knowledge: Knowledge, ports: Port
     """Look up what the names in the spec mean, for every placement that servers are to be created at."""
     knowledge, catalogue = _read_catalogue(knowledge, ports)
     found = find_references(knowledge.spec, creates, ports.cloud, catalogue, knowledge.templates, ports.clock.now())
-    for _, kind, location in found.templates.by_placement.keys() - knowledge.templates.by_placement.keys():
+    for name, kind, location in found.templates.by_placement.keys() - knowledge.templates.by_placement.keys():
         offer = catalogue.offer(kind, location)
         if offer and offer.deprecated_after:
             ports.progress.warn(f"{kind} can be ordered in {location} until {offer.deprecated_after:%Y-%m-%d} only")
+        priced = Priced(kind, location, ipv4=knowledge.spec.groups[name].public_ipv4)
+        for unknown in unpriced(catalogue, [priced] if offer else []):
+            ports.progress.warn(f"the cloud names no price for {unknown}: the cost does not count it")
     for (name, place), unfit in found.unfit.items():
         ports.progress.note(f"{name} passes over {describe_placement(place)}: {unfit}")
     learned = replace(

@@ -292,9 +292,9 @@ def check_budget(spec: Spec, plan: Plan, cost: Cost | None, unpriced: Sequence[s
     if unpriced:
         raise LimitError(
             f"What {plan.stack} would cost is not known, so it cannot be held against its budget.",
-            why=f"the cloud's price list has no {', '.join(unpriced)} any more, and no record of these servers"
-            f" has a price; budget.per_month in {spec.path}",
-            fix="Replace the servers of these types with `scaler replace`, or remove the budget.",
+            why=f"the cloud's price list has no price for {', '.join(unpriced)}, and no record of these servers"
+            f" has one; budget.per_month in {spec.path}",
+            fix="Name other types and replace servers of these with `scaler replace`, or remove the budget.",
             code="price_unknown",
         )
     budget, sum_after = float(spec.budget), cost.per_month_after

@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from scaler.clouds import Catalogue
+from scaler.clouds import Catalogue, amount
 from scaler.model import Cost, Price, Server, Spec, Step
 from scaler.model.lifecycle import Status
 from scaler.support.values import dataclass
@@ -50,8 +50,8 @@ def coming(spec: Spec, step: Step) -> Priced:
 def cost(catalogue: Catalogue | None, before: Iterable[Priced], after: Iterable[Priced]) -> Cost | None:
     """Return the cost per hour and month, before and after; None without a catalogue.
 
-    A server of a type that is not sold any more counts with the price in its record, and as 0 without one:
-    `unpriced` returns those.
+    A server of a type that is not sold any more counts with the price in its record. One whose price is not known
+    counts as 0: `unpriced` returns those.
     """
     if catalogue is None:
         return None
@@ -67,13 +67,23 @@ def cost(catalogue: Catalogue | None, before: Iterable[Priced], after: Iterable[
 
 
 def price_of(catalogue: Catalogue, server: Priced) -> Price | None:
-    """Return a server's price: the list's, or the recorded one of a type that is in no list any more; None without."""
+    """Return a server's price: the list's, or the recorded one of a type that is in no list any more; None without.
+
+    A price of the list that is no amount of money is none.
+    """
     offer = catalogue.offer(server.type, server.location)
     if offer is None:
         is_comparable = server.recorded is not None and server.recorded.currency == catalogue.currency
         return server.recorded if is_comparable else None
     hour, month = (catalogue.ipv4_per_hour, catalogue.ipv4_per_month) if server.ipv4 else (Decimal(0), Decimal(0))
-    return Price(catalogue.currency, (offer.per_hour + hour).normalize(), (offer.per_month + month).normalize())
+    per_hour, per_month = _both(offer.per_hour, hour), _both(offer.per_month, month)
+    return None if per_hour is None or per_month is None else Price(catalogue.currency, per_hour, per_month)
+
+
+def _both(machine: Decimal | None, address: Decimal | None) -> Decimal | None:
+    """Return the sum of two prices, None if one is none: also a plug-in's cloud may say what is no amount."""
+    of_machine, of_address = amount(machine), amount(address)
+    return None if of_machine is None or of_address is None else (of_machine + of_address).normalize()
 
 
 def unpriced(catalogue: Catalogue | None, servers: Iterable[Priced]) -> tuple[str, ...]:

@@ -491,6 +491,17 @@ def test_a_quota_that_the_cloud_reports_is_never_hit(live: Live) -> None:
     assert live.decisions[0].caps[-1].name == "quota"
 
 
+def test_within_a_budget_nothing_is_created_at_a_price_that_is_not_known(tmp_path: Path) -> None:
+    live = Live(tmp_path)
+    live.loop(1, 60, jobs=10)
+    before = len(live.ready)
+    live.spec = replace(live.spec, budget=Decimal(1000))
+    live.cloud.months = dict.fromkeys(("cx23", "cpx22"), Decimal("NaN"))
+    live.loop(3, 60, jobs=90)
+    assert len(live.ready) == before
+    assert any("the price of" in decision.reason for decision in live.decisions)
+
+
 def test_the_budget_caps_what_is_created_and_removes_nothing(tmp_path: Path) -> None:
     live = Live(tmp_path)
     live.spec = replace(live.spec, budget=Decimal(22))

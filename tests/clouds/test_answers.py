@@ -7,6 +7,7 @@ import socket
 import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -616,6 +617,38 @@ def test_a_droplet_has_all_that_the_plugin_needs(clock: HurriedClock) -> None:
         "monitoring": False,
     }
     assert expected.items() <= machine.details.items()
+
+
+@pytest.mark.parametrize("price", ["Infinity", "NaN", "1e9999", "1e999999999", "-5", "0", "1e-400", "free", None])
+def test_what_is_no_amount_of_money_is_no_price(price: str | None, clock: HurriedClock) -> None:
+    both = {"price_hourly": {"net": price}, "price_monthly": {"net": "3.79"}}
+    kind = {
+        "id": 1,
+        "name": "cx23",
+        "disk": 40,
+        "architecture": "x86",
+        "prices": [{"location": "fsn1", **both}],
+        "locations": [{"id": 1, "name": "fsn1", "available": True, "recommended": True, "deprecation": None}],
+    }
+    pricing = {"currency": "EUR", "primary_ips": [{"type": "ipv4", "prices": [{"location": "fsn1", **both}]}]}
+    page = {"page": 1, "per_page": 50, "previous_page": None, "next_page": None, "last_page": 1, "total_entries": 1}
+    types = {"server_types": [kind], "meta": {"pagination": page}}
+    with Stub(reply(200, {"pricing": pricing}), reply(200, types)) as stub:
+        sold = open_cloud("hetzner", endpoint=stub.url + "/v1", environ=ENVIRON, clock=clock).catalogue()
+    [offer] = sold.offers
+    assert (offer.per_hour, offer.per_month, sold.ipv4_per_month) == (None, Decimal("3.79"), Decimal("3.79"))
+    # An address may be free; a server is not.
+    assert sold.ipv4_per_hour == (Decimal(0) if price in ("0", "1e-400") else None)
+
+
+@pytest.mark.parametrize("price", [float("nan"), float("inf"), -5, 0, 1e-400, None])
+def test_a_size_without_a_price_has_none(price: float | None, clock: HurriedClock) -> None:
+    size = {"slug": "s-1vcpu-1gb", "disk": 25, "available": True, "regions": ["fra1"]}
+    size |= {"price_monthly": price, "price_hourly": 0.00893}
+    regions = {"regions": [{"slug": "fra1", "available": True}], "links": {}, "meta": {"total": 1}}
+    with Stub(reply(200, {"sizes": [size], "links": {}, "meta": {"total": 1}}), reply(200, regions)) as stub:
+        [offer] = open_cloud("digitalocean", endpoint=stub.url, environ=ENVIRON, clock=clock).catalogue().offers
+    assert (offer.per_hour, offer.per_month) == (Decimal("0.00893"), None)
 
 
 def test_the_create_request_says_everything(clock: HurriedClock) -> None:

@@ -282,6 +282,22 @@ def test_a_server_whose_price_nobody_knows_is_held_against_no_budget() -> None:
     assert f"{TYPES[0]} in {LOCATIONS[0]}" in refused.value.why
 
 
+@pytest.mark.parametrize("price", ["NaN", "Infinity", "-5", "1e999999999"])
+def test_a_price_that_is_no_amount_of_money_passes_no_budget_and_is_in_no_sum(price: str) -> None:
+    setting = Setting(replace(spec(group()), budget=Decimal(7)))
+    setting.cloud.months = {TYPES[0]: Decimal(price)}
+    with pytest.raises(LimitError, match="is not known, so it cannot be held against its budget") as refused:
+        setting.ensure(3)
+    assert (refused.value.code, refused.value.exit_code, setting.cloud.changes()) == ("price_unknown", 3, [])
+
+    setting.spec = replace(setting.spec, budget=None)
+    made = setting.ensure(3)
+    assert made.cost is not None
+    assert (made.cost.per_hour_after, made.cost.per_month_after) == (0, 0)
+    assert all(server.price is None for server in setting.records.servers.values())
+    assert any("the cloud names no price for" in line for line in setting.progress.warnings)
+
+
 def test_a_plan_that_only_removes_tells_what_is_saved_and_needs_no_prices() -> None:
     setting = Setting().with_servers(worker=3)
     shown = setting.ensure(1, options=Options(apply=False)).cost

@@ -17,6 +17,7 @@ from scaler.model.events import EventName
 from scaler.model.lifecycle import Phase
 from scaler.model.roll import Pace
 from scaler.model.schedule import RollSchedule, sizes_of_waves
+from scaler.planning.prices import Priced, price_of
 from tests.converge.test_rolling import FAST, Fleet
 
 
@@ -129,13 +130,13 @@ def test_what_a_roll_costs_is_in_its_preview() -> None:
     fleet.setting.spec = replace(fleet.setting.spec, groups={"worker": worker})
     cost = preview(fleet, replace(FAST, surge=3, canary=0)).cost
     assert cost is not None
-    old, new = catalogue.offer("cx23", "fsn1"), catalogue.offer("cpx22", "fsn1")
+    old, new = (price_of(catalogue, Priced(kind, "fsn1", ipv4=True)) for kind in ("cx23", "cpx22"))
     assert old is not None
     assert new is not None
-    assert old.per_month < new.per_month
-    month = [float(3 * (each.per_month + catalogue.ipv4_per_month)) for each in (old, new)]
+    month = [float(3 * (each.per_month or 0)) for each in (old, new)]
+    assert month[0] < month[1]
     assert [cost.per_month_before, cost.per_month_after] == pytest.approx(month)
-    hour = float(new.per_hour + catalogue.ipv4_per_hour)
+    hour = float(new.per_hour)
     assert cost.extra is not None
     # At Hetzner a started hour is paid.
     assert 3 * hour < cost.extra < 6 * hour
@@ -182,11 +183,9 @@ def priced(fleet: Fleet) -> list[Any]:
 
 def with_budget(fleet: Fleet, servers: Decimal | int) -> None:
     """Allow what so many servers cost a month."""
-    catalogue = fleet.setting.cloud.catalogue()
-    offer = catalogue.offer("cx23", "fsn1")
-    assert offer is not None
-    each = offer.per_month + catalogue.ipv4_per_month
-    fleet.setting.spec = replace(fleet.setting.spec, budget=each * servers)
+    price = price_of(fleet.setting.cloud.catalogue(), Priced("cx23", "fsn1", ipv4=True))
+    assert price is not None
+    fleet.setting.spec = replace(fleet.setting.spec, budget=(price.per_month or Decimal(0)) * servers)
 
 
 def test_the_budget_bounds_the_surge() -> None:
