@@ -53,6 +53,28 @@ IN_GROUP: list[tuple[str, str, bool]] = [
         "or a name of the vendor's such as ubuntu-24.04",
         True,
     ),
+    *(
+        (
+            line.format('"-----BEGIN KEY-----\\nhunter2\\n-----END"'),
+            f"{place} must be one line without control characters, not a text of 3 lines",
+            True,
+        )
+        for line, place in (
+            ("ssh_keys: [{}]", "ssh_keys[0]"),
+            ("networks: [{}]", "networks[0]"),
+            ("placement_group: {}", "placement_group"),
+            ("image: {{name: {}}}", "image.name"),
+            ("image: {{selector: {}}}", "image.selector"),
+            ("type: {}", "type"),
+            ("location: [fsn1, {}]", "location[1]"),
+        )
+    ),
+    ('ssh_keys: ["a\\eb"]', r"ssh_keys[0] must be one line without control characters, not 'a\x1bb'", True),
+    (
+        'ssh_keys: ["deploy\\r\\n"]',
+        "ssh_keys[0] must be one line without control characters, not 'deploy'; remove the white space around it",
+        True,
+    ),
     ("type: []", "type must not be empty; name at least one", True),
     ("type: [cx23, cx23]", "type[1] names 'cx23' a second time; remove one of them", True),
     ("type: [cx23, ]\n    # \n    location: ['']", "location[0] must not be empty", True),

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
 from scaler.config.schema.context import Info
 from scaler.config.schema.refusals import refusal, shown
-from scaler.config.schema.values import TEXT_SCHEMA, typed_text
+from scaler.config.schema.values import LINES_SCHEMA, typed_text
 from scaler.support.text import named
 
 
@@ -63,5 +63,5 @@ Command = Annotated[
     tuple[Annotated[str, BeforeValidator(_word)], ...],
     AfterValidator(_command),
     BeforeValidator(_words),
-    WithJsonSchema({"type": "array", "prefixItems": [TEXT_SCHEMA], "items": _WORD_SCHEMA, "minItems": 1}),
+    WithJsonSchema({"type": "array", "prefixItems": [LINES_SCHEMA], "items": _WORD_SCHEMA, "minItems": 1}),
 ]

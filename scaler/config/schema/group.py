@@ -20,7 +20,7 @@ from scaler.config.schema.rolling import RollSchema
 from scaler.config.schema.service import InServiceSchema
 from scaler.config.schema.stopping import StopSchema
 from scaler.config.schema.user_data import check_document, read_user_data
-from scaler.config.schema.values import Choices, Duration, Flag, Number, Retention, Text, Texts, given_guard
+from scaler.config.schema.values import Choices, Duration, Flag, Lines, Number, Retention, Text, Texts, given_guard
 from scaler.model import PLACED_TOGETHER
 from scaler.model.ownership import RESERVED, is_host_name
 from scaler.support.durations import format_duration
@@ -54,8 +54,8 @@ class GroupSchema(BaseModel):
     type: Choices = spec_key("The server type, or several: tried in this order when one has no capacity.")
     location: Choices = spec_key("The location (DigitalOcean: region), or several, tried in this order.")
     ssh_keys: Texts = spec_key("Names of SSH keys at the cloud that may log in.", default=())
-    user_data_inline: Text | None = spec_key("The cloud-init document itself.", default=None)
-    user_data: Text | None = spec_key("The cloud-init document: a file, relative to the spec.", default=None)
+    user_data_inline: Lines | None = spec_key("The cloud-init document itself.", default=None)
+    user_data: Lines | None = spec_key("The cloud-init document: a file, relative to the spec.", default=None)
     labels: Labels = spec_key(
         "Labels (tags on DigitalOcean) of every server, besides scaler's own.",
         default={},

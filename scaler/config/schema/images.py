@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from scaler.config.schema.refusals import refusal, shown
-from scaler.config.schema.values import TEXT_SCHEMA, not_blank, typed_text
+from scaler.config.schema.values import TEXT_SCHEMA, not_blank, one_line, typed_text
 from scaler.model import ImageRef
 from scaler.support.suggestions import nearest_clause
 
@@ -45,7 +45,7 @@ def _image_by_key(value: dict[str, object]) -> ImageRef:
         raise refusal("must have exactly one of the keys selector and name")
     [(key, text)] = value.items()
     try:
-        return ImageRef("selector" if key == "selector" else "name", not_blank(typed_text(text)))
+        return ImageRef("selector" if key == "selector" else "name", one_line(not_blank(typed_text(text))))
     except PydanticCustomError as error:
         raise refusal(**{**(error.context or {}), "at": (key,)}) from None
 

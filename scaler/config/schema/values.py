@@ -41,8 +41,26 @@ def not_blank(value: str) -> str:
     return value
 
 
-TEXT_SCHEMA: dict[str, Any] = {"type": ["string", "number", "boolean"], "pattern": r"\S"}
-Text = Annotated[str, BeforeValidator(typed_text), AfterValidator(not_blank), WithJsonSchema(TEXT_SCHEMA)]
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+def one_line(value: str) -> str:
+    """Refuse a text of several lines: messages and reports quote names whole, and such a one may be a key."""
+    if not _CONTROL.search(value):
+        return value
+    within = value.strip()
+    fix = "" if _CONTROL.search(within) else "remove the white space around it"
+    raise refusal(f"must be one line without control characters, not {shown(within)}", fix)
+
+
+LINES_SCHEMA: dict[str, Any] = {"type": ["string", "number", "boolean"], "pattern": r"\S"}
+Lines = Annotated[str, BeforeValidator(typed_text), AfterValidator(not_blank), WithJsonSchema(LINES_SCHEMA)]
+"""A text of any number of lines, which no message and no report quotes."""
+
+TEXT_SCHEMA: dict[str, Any] = LINES_SCHEMA | {"pattern": r"^(?=.*\S)[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$"}
+Text = Annotated[Lines, AfterValidator(one_line), WithJsonSchema(TEXT_SCHEMA)]
+"""A text of one line, such as a name."""
+
 Number = Annotated[int, Field(strict=True, ge=0, le=MOST_SERVERS)]
 Flag = Annotated[bool, Field(strict=True)]
 

@@ -24,7 +24,7 @@ from scaler.config.schema.autoscale.sql_source import SqlSchema, one_address
 from scaler.config.schema.commands import Command
 from scaler.config.schema.fields import duration_key, given_key, one_of_required, spec_key, strict_config
 from scaler.config.schema.urls import Url
-from scaler.config.schema.values import Duration, Text
+from scaler.config.schema.values import Duration, Lines
 from scaler.model.autoscaling import (
     CloudSource,
     CommandSource,
@@ -52,7 +52,7 @@ class PrometheusSchema(BaseModel):
     model_config = strict_config("Prometheus")
 
     url: Url = spec_key("Where Prometheus is, such as http://127.0.0.1:9090.")
-    query: Text = spec_key("The query; it must give one series or a scalar.")
+    query: Lines = spec_key("The query; it must give one series or a scalar.")
     window: Duration | None = spec_key("Look at this long instead of at now.", default=None)
     step: Duration = duration_key("The distance of the window's points.", "15s")
     aggregate: Literal["last", "mean", "max", "min"] = spec_key("What of the window's points counts.", default="mean")

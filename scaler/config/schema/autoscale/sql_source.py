@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, WithJsonSchema
 from scaler.config.schema.autoscale.quantities import Variable
 from scaler.config.schema.fields import given_key, one_of_required, spec_key, strict_config
 from scaler.config.schema.refusals import refusal
-from scaler.config.schema.values import Text
+from scaler.config.schema.values import Lines, Text
 
 _SCHEMES = ("postgresql", "postgres", "mysql", "mariadb", "sqlite")
 _PASSWORDS = ("password", "passwd", "sslpassword", "ssl_key_password")
@@ -58,7 +58,7 @@ class SqlSchema(BaseModel):
     )
     url_env: Variable | None = spec_key("The environment variable that holds the whole URL.", default=None)
     password_env: Variable | None = spec_key("The environment variable that holds the password.", default=None)
-    query: Annotated[Text, AfterValidator(_one_statement)] = spec_key(
+    query: Annotated[Lines, AfterValidator(_one_statement)] = spec_key(
         "One statement that returns one row: the number, and in a second column its time, if you want."
     )
 
