@@ -26,6 +26,9 @@ from scaler.support.values import dataclass
 
 _LARGEST_SPEC = 1 << 20
 
+_NOT_WAITING = os.O_WRONLY | os.O_CLOEXEC | os.O_NONBLOCK
+"""How to open a file; opened so, a pipe without a reader is an error and no endless wait."""
+
 
 @dataclass(frozen=True)
 class Inputs:
@@ -80,18 +83,34 @@ class Inputs:
 
 def prepare(path: Path, inputs: Inputs) -> None:
     """Remove the report of an earlier run, and make its folder. UsageError if it cannot or must not be written."""
+    if path == Path():
+        raise UsageError(
+            "A file for a report has no name.",
+            why="the value of an option such as --json-file is empty",
+            fix="Name a file, or leave the option out.",
+        )
     try:
         inputs.require_apart(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         if is_special(path):
-            if not os.access(path, os.W_OK):
-                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            _try_special(path)
             return
         path.open("a").close()
         if not path.is_symlink():
             path.unlink()
     except OSError as error:
         raise _unwritable(path, error) from error
+
+
+def _try_special(path: Path) -> None:
+    """OSError for a device or a pipe that takes nothing, such as one of a full disk, or a pipe that nobody reads."""
+    descriptor = os.open(path, _NOT_WAITING)
+    try:
+        os.write(descriptor, b"")
+    finally:
+        # A pipe stays open until the process ends: its reader would take a close for the end of the report.
+        if not stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
 
 
 def require_free(path: Path) -> None:
@@ -153,8 +172,7 @@ def write(path: Path, text: str, *, append: bool = False) -> None:
     """Write a text to a file, device or pipe. OSError, also for a pipe that nobody reads; UsageError if it is read."""
     require_free(path)
     how = os.O_APPEND if append else os.O_TRUNC
-    # Opened so, a pipe without a reader is an error and no endless wait.
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | how, 0o666)
+    descriptor = os.open(path, _NOT_WAITING | os.O_CREAT | how, 0o666)
     os.set_blocking(descriptor, True)
     with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
         file.write(text)
@@ -169,4 +187,5 @@ def write_report(path: Path, text: str) -> None:
 
 
 def _unwritable(path: Path, error: OSError) -> UsageError:
-    return UsageError(f"{path} cannot be written.", why=failure_reason(error), fix="Name another file.")
+    fix = "Start its reader first, or name another file." if error.errno == errno.ENXIO else "Name another file."
+    return UsageError(f"{path} cannot be written.", why=failure_reason(error), fix=fix)

@@ -87,17 +87,29 @@ def test_a_link_is_written_through_and_stays(project: Path) -> None:
 def test_a_pipe_is_written_to_and_stays(project: Path) -> None:
     pipe = project / "pipe"
     os.mkfifo(pipe)
-    prepare(pipe)
     with pytest.raises(OSError, match="No such device"):
         targets.write(pipe, "nobody reads")
-    read: list[str] = []
     descriptor = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
-    os.set_blocking(descriptor, True)
+    prepare(pipe)
+    with pytest.raises(BlockingIOError):
+        os.read(descriptor, 1)  # no end before the report
     targets.write(pipe, "x" * 200)
-    with os.fdopen(descriptor) as reader:
-        read.append(reader.read())
-    assert read == ["x" * 200]
+    assert os.read(descriptor, 4096) == b"x" * 200
+    os.close(descriptor)
     assert pipe.is_fifo()
+
+
+def test_a_target_that_takes_nothing_is_refused(project: Path) -> None:
+    os.mkfifo(project / "pipe")
+    for path, why in (
+        (Path(), "is empty"),
+        (project, "s a directory"),
+        (project / "pipe", "No such device"),
+        (Path("/dev/full"), "No space left"),
+    ):
+        with pytest.raises(UsageError) as caught:
+            prepare(path)
+        assert why in caught.value.why
 
 
 def test_a_device_is_written_to_and_stays(project: Path) -> None:
