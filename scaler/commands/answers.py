@@ -30,7 +30,12 @@ def answer_to(question: str) -> str:
         # `click` has directed it to where the question belongs.
         sys.stdout.write(question)
         sys.stdout.flush()
-        answer = _read_line(sys.stdin.fileno(), woken)
+        try:
+            answer = _read_line(sys.stdin.fileno(), woken)
+        except (EOFError, KeyboardInterrupt):
+            # What is said of it begins a line of its own.
+            sys.stdout.write("\n")
+            raise
     return answer.decode(sys.stdin.encoding or "utf-8", errors="replace")
 
 

@@ -30,7 +30,7 @@ class Begun:
     """Where its records are."""
     way_on: str
     looks: bool
-    """Whether it changes nothing."""
+    """Whether it changes nothing, or has changed nothing so far."""
     before: State | None = None
     """What was recorded when it began."""
 

@@ -35,7 +35,7 @@ def as_text(error: ScalerError) -> str:
 
 def as_sentence(error: ScalerError) -> str:
     """Return an interruption in a line."""
-    return f"{error.what} {error.why}. {error.fix}" if error.why else error.what
+    return " ".join(filter(None, (error.what, error.why and f"{error.why}.", error.fix)))
 
 
 def as_document(error: ScalerError, output: Output) -> str:

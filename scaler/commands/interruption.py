@@ -17,6 +17,8 @@ from scaler.records.state import State
 from scaler.records.state_file import StateFile
 from scaler.support.values import dataclass
 
+LOOK = "`scaler status` shows what there is."
+
 _COMING = frozenset({Status.NEW, Status.STARTING, Status.REBOOTING})
 _LEAVING = frozenset({Status.STOPPING, Status.DELETING})
 
@@ -49,13 +51,24 @@ class Remains:
 
     @property
     def words(self) -> str:
-        """How many servers are on their way; empty if none is."""
+        """How many servers are on their way; empty if none is, or if not by this run."""
+        if self.begun.looks:
+            return ""
         statuses = [server.status for server in self.servers]
         words = []
         for among, way in ((_COMING, "way"), (_LEAVING, "way out")):
             if number := sum(status in among for status in statuses):
                 words.append(f"{format_count(number, 'server')} {'is on its' if number == 1 else 'are on their'} {way}")
         return ", ".join(words)
+
+    @property
+    def way_on(self) -> str:
+        """How to go on; empty for a run that has changed nothing."""
+        if self.begun.looks:
+            return ""
+        is_saved = _serial(self.now) != _serial(self.begun.before)
+        # What a run has recorded may be all that it was to do: a repeat of `decrease` would then remove more.
+        return LOOK if is_saved and not self.words else self.begun.way_on
 
 
 def left_by(begun: Mapping[str, Begun]) -> dict[str, Remains]:
@@ -77,7 +90,7 @@ def interruption(cause: BaseException | None, begun: Mapping[str, Begun]) -> Sca
         cause = cause.__cause__ or cause.__context__
     lefts = left_by(begun)
     under_way = "; ".join(_lines(lefts))
-    ways_on = dict.fromkeys(left.begun.way_on for left in lefts.values() if left.words)
+    ways_on = dict.fromkeys(filter(None, (left.way_on for left in lefts.values())))
     error = ScalerError("Interrupted.", why=under_way, fix=" ".join(ways_on), code="interrupted")
     error.exit_code = _exit_code(cause)
     return error
@@ -97,6 +110,10 @@ def _exit_code(cause: BaseException | None) -> ExitCode:
 
 def _existing(state: State | None) -> tuple[Server, ...]:
     return tuple(server for server in state.servers if not server.finished) if state else ()
+
+
+def _serial(state: State | None) -> int:
+    return state.serial if state else 0
 
 
 def _ids(servers: tuple[Server, ...]) -> set[str]:

@@ -144,7 +144,9 @@ def _print(failure: ScalerError, error: BaseException, arguments: Sequence[str])
     if output in (Output.JSON, Output.YAML):
         click.echo(as_document(failure, output))
     elif isinstance(error, click.UsageError):
-        error.format_message = lambda: fit(failure.what, terminal_width(sys.stderr))  # type: ignore[method-assign]
+        # As wide as with the word that click puts before it.
+        said = fit(f"Error: {failure.what}", terminal_width(sys.stderr)).removeprefix("Error: ")
+        error.format_message = lambda: said  # type: ignore[method-assign]
         error.show()
     else:
         print_note(as_sentence(failure) if is_interrupt else as_text(failure))

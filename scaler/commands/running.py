@@ -123,7 +123,8 @@ def opened_ports(
         heard=heard,
         looks=looks,
     )
-    begun = Begun(folder=project.state_dir, way_on=way_on, looks=looks)
+    # Until the ports are open it changes nothing, and what there was before is not known.
+    begun = Begun(folder=project.state_dir, way_on=way_on, looks=True)
     context.ending.begun[spec.stack] = begun
     with (
         open_progress(
@@ -138,8 +139,14 @@ def opened_ports(
         open_ports(settings, clock=context.clock, progress=progress) as ports,
     ):
         # Now the folder has what other machines recorded, too.
-        context.ending.begun[spec.stack] = replace(begun, before=recorded_in(begun.folder, spec.stack))
-        yield ports
+        before = recorded_in(begun.folder, spec.stack)
+        context.ending.begun[spec.stack] = replace(begun, looks=looks, before=before)
+        try:
+            yield ports
+        except click.Abort:
+            # A question was not answered: all are asked before anything is sent.
+            context.ending.begun[spec.stack] = begun
+            raise
 
 
 @contextmanager

@@ -21,7 +21,8 @@ from scaler.commands.command import common_options, declare_common_options
 from scaler.commands.command_line import last_value
 from scaler.commands.context import Context, Output, make_context
 from scaler.commands.ending import SAME_COMMAND, Begun
-from scaler.commands.interruption import interruption, left_by
+from scaler.commands.failure import as_sentence
+from scaler.commands.interruption import LOOK, interruption, left_by
 from scaler.commands.main import main
 from scaler.commands.reports import outputs
 from scaler.errors import ExitCode, Terminated
@@ -409,6 +410,15 @@ def test_a_command_line_that_cannot_be_used_is_reported_too(reported: Path, line
     assert outputs_of(reported / "github") == {**told, "servers": "[]"}
 
 
+@pytest.mark.parametrize("option", ["--json-file", "--dotenv", "--summary"])
+@pytest.mark.parametrize("file", ["", "/dev/full"])
+def test_a_report_that_cannot_be_written_is_refused_before_anything_is_read(
+    reported: Path, capsys: pytest.CaptureFixture[str], option: str, file: str
+) -> None:
+    assert main(["ensure", "5", "--yes", f"{option}={file}"]) == ExitCode.USAGE
+    assert capsys.readouterr().err.startswith(f"Error: {file or 'A file for a report'} ")
+
+
 def test_a_command_without_reports_writes_none_at_a_wrong_line(reported: Path) -> None:
     assert main(["status", "--no-such-option", "--json-file", "file"]) == ExitCode.USAGE
     assert list(reported.iterdir()) == []
@@ -460,12 +470,27 @@ def test_what_is_under_way_at_a_signal_is_said_with_the_commands_own_way_on(tmp_
     assert [told[name] for name in ("changed", "before", "ready", "created", "deleted", "pending")] == [
         *("true", "2", "1", "1", "1", "1"),
     ]
-    both = {**begun, "empty": Begun(folder=tmp_path, way_on=SAME_COMMAND, looks=False)}
+    both = {**begun, "empty": Begun(folder=tmp_path, way_on="A new plan goes on.", looks=False)}
     error = interruption(None, both)
     assert (error.why, error.fix) == ("prod: 1 server is on its way", "A new plan goes on.")
     assert outputs(error, 130, left_by(both))["stack"] == "prod,empty"
+
+
+def test_a_run_that_has_changed_nothing_claims_nothing_at_a_signal(tmp_path: Path) -> None:
+    StateFile(tmp_path, "prod").save(state(server(id="1"), server("prod-worker-2", Status.STARTING, id="2")))
     looked = {"prod": Begun(folder=tmp_path, way_on=SAME_COMMAND, looks=True)}
-    assert outputs(error, 130, left_by(looked))["changed"] == "false"
+    error = interruption(Terminated(), looked)
+    assert (error.why, error.fix) == ("", "")
+    told = outputs(error, 143, left_by(looked))
+    assert [told[name] for name in ("changed", "before", "created", "deleted")] == ["false", "2", "0", "0"]
+
+
+def test_how_to_go_on_is_said_by_what_the_run_has_recorded(tmp_path: Path) -> None:
+    before = StateFile(tmp_path, "prod").save(state(server(id="1")))
+    begun = {"prod": Begun(folder=tmp_path, way_on=SAME_COMMAND, looks=False, before=before)}
+    assert as_sentence(interruption(Terminated(), begun)) == f"Interrupted. {SAME_COMMAND}"
+    StateFile(tmp_path, "prod").save(state())
+    assert as_sentence(interruption(Terminated(), begun)) == f"Interrupted. {LOOK}", "a repeat would remove another one"
 
 
 @pytest.mark.parametrize(
