@@ -359,7 +359,8 @@ def _open_stack(
         refuse_other_place(run.project.directory, run.spec.stack, resource_type(run.spec.cloud).package)
 
     def engine_at(url: str) -> Callable[[], Engine]:
-        hold = partial(_held, run, leases, notes, clock)
+        # A run that only looks takes no lock that others see.
+        hold = nullcontext if run.looks else partial(_held, run, leases, notes, clock)
         return lambda: open_engine(run, url, clock, warn, plugin_environ, scratch, limit, hold, notes, remote)
 
     def open_draft() -> Engine:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from scaler.support.clock import format_time
-from tests.support.project import HETZNER, Project, Vendor, finish, wait_until
+from tests.support.project import HETZNER, Project, Vendor, finish, is_alive, wait_until
 
 
 @pytest.mark.acceptance("R03", "S11")
@@ -90,8 +90,10 @@ def test_a_stack_that_another_run_is_making_is_waited_for(hetzner: Project) -> N
     error = hetzner.run("ensure", "1", "--yes", "--lock-timeout", "0s", "-o", "json", code=5).error
     assert "ci@elsewhere" in error["why"]
 
+    before = len(hetzner.engine_runs)
     waiting = hetzner.start("ensure", "1", "--yes")
-    wait_until(lambda: len(hetzner.engine_runs) > 2, "a second attempt")
+    # The engine has met the lock; who waits then starts none for each look.
+    wait_until(lambda: [pid for pid, _ in hetzner.engine_runs[before:] if not is_alive(pid)], "an attempt")
     lock.unlink()
     assert finish(waiting).code == 0
     assert len(hetzner.agreed()) == 1

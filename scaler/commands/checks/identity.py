@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from scaler.commands.checks.finding import Finding, Level
 from scaler.commands.context import Context
 from scaler.commands.recorded import recorded
 from scaler.config.project import Project
-from scaler.errors import CredentialsError, ScalerError, UnrecognisedError
+from scaler.errors import CredentialsError, ScalerError, StateError, UnrecognisedError
 from scaler.model import Machine, Spec
 from scaler.model.identity import Identity, new_id
 from scaler.output.sentences import identity_words, lost_stack_words
@@ -17,6 +18,10 @@ from scaler.planning.recognition import check_place
 from scaler.records.codec import read_outputs
 from scaler.records.state_file import stacks_without_spec
 from scaler.support.values import dataclass
+
+if TYPE_CHECKING:
+    from scaler.engine.backend import LocalBackend
+    from scaler.engine.checkpoint import Checkpoint
 
 
 @dataclass(frozen=True)
@@ -44,13 +49,27 @@ def _known(context: Context, project: Project, spec: Spec, environ: Mapping[str,
     # Why shared records cannot be read is said by the check of the backend.
     state = recorded(context, project, spec.stack, warn=lambda text: None).state()
     local = LocalBackend.at(backend_url(project, spec, environ), project.name, spec.stack)
-    saved = local.checkpoint() if local else None
+    saved = _last_save(project, local) if local else None
     shared = read_outputs(saved.outputs).identity if saved else None
     own = state.identity if state else None
     older = Identity(id="", project=state.project, cloud=state.cloud) if state else None
     servers = {server.id for server in (state.servers if state else ()) if server.id and not server.finished}
     held = {resource.id for resource in (saved.resources if saved else ())}
     return KnownServers(shared.united_with(own) if shared else own or older, frozenset(servers | held))
+
+
+def _last_save(project: Project, local: LocalBackend) -> Checkpoint | None:
+    """Return the checkpoint that a run would go on from: where it is cut off, the save before it."""
+    from scaler.wiring import scratch_of
+
+    try:
+        return local.checkpoint()
+    except StateError:
+        with scratch_of(project) as scratch:
+            copy = local.copied(scratch / "backend")
+            if not copy.heal_checkpoint():
+                raise
+            return copy.checkpoint()
 
 
 def check_identity(
