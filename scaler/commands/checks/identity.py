@@ -9,7 +9,7 @@ from scaler.commands.checks.finding import Finding, Level
 from scaler.commands.context import Context
 from scaler.commands.recorded import recorded
 from scaler.config.project import Project
-from scaler.errors import CredentialsError, ScalerError, StateError, UnrecognisedError
+from scaler.errors import CredentialsError, EngineError, ScalerError, UnrecognisedError
 from scaler.model import Machine, Spec
 from scaler.model.identity import Identity, new_id
 from scaler.output.sentences import identity_words, lost_stack_words
@@ -64,7 +64,7 @@ def _last_save(project: Project, local: LocalBackend) -> Checkpoint | None:
 
     try:
         return local.checkpoint()
-    except StateError:
+    except EngineError:
         with scratch_of(project) as scratch:
             copy = local.copied(scratch / "backend")
             if not copy.heal_checkpoint():
