@@ -64,6 +64,7 @@ class Inputs:
         target = path.resolve()
         places = (
             _place_in_project(target, self.directory, self.state_dir),
+            _pack_of(target, self.directory),
             _spec_that_names(target, self.directory),
             _variable_that_names(target, os.environ),
             self._option_that_names(target),
@@ -119,6 +120,8 @@ def require_free(path: Path) -> None:
 
 
 def _place_in_project(target: Path, directory: Path, state_dir: Path) -> str | None:
+    if ".git" in target.parts:
+        return "it is git's"
     folders = {"stacks": "among the specs", "policies": "among the policies"}
     for name, place in folders.items():
         if target.is_relative_to(directory / name):
@@ -127,6 +130,25 @@ def _place_in_project(target: Path, directory: Path, state_dir: Path) -> str | N
         return "it is in the state folder"
     is_pulumi_s = target.parent == directory and target.name.startswith(("Pulumi.", "PulumiPolicy."))
     return "it is a file of Pulumi's" if is_pulumi_s else None
+
+
+def _pack_of(target: Path, directory: Path) -> str | None:
+    """Return whether the file is, or would be, in the folder of a spec's policy pack, which may be no pack yet."""
+    from scaler.config.strict_yaml import read
+
+    if not target.is_relative_to(directory):
+        return None
+    for spec in sorted((directory / "stacks").glob("*.yaml")):
+        with suppress(OSError):
+            document = read(spec).value
+            packs = document.get("policies") if isinstance(document, dict) else None
+            for pack in packs if isinstance(packs, list) else [packs]:
+                path = pack.get("path") if isinstance(pack, dict) else pack
+                folder = (directory / path).resolve() if isinstance(path, str) and "\0" not in path else directory
+                # A pack that is the project's own folder leaves it the reports.
+                if folder.is_relative_to(directory) and folder != directory and target.is_relative_to(folder):
+                    return f"stacks/{spec.name} has a policy pack there"
+    return None
 
 
 def _spec_that_names(target: Path, directory: Path) -> str | None:

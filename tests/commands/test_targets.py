@@ -12,6 +12,7 @@ from scaler.errors import UsageError
 
 FILES = (
     "Pulumi.yaml", "stacks/demo.yaml", ".scaler/demo.json", "policies/README.md", "policies/x/PulumiPolicy.yaml",
+    ".git/config", "later/pk/helper.py", "later/pk/deep/data.json",
     "cloud-init.yml", "hooks.py", "rules/PulumiPolicy.yaml", "rules/__main__.py", "token", "recording.csv", "other",
 )  # fmt: skip
 
@@ -19,7 +20,7 @@ FILES = (
 @pytest.fixture
 def project(tmp_path: Path) -> Iterator[Path]:
     """A project folder, in which a command runs."""
-    spec = "user_data: ../cloud-init.yml\nready: {function: hooks.is_ready}\npolicies: [../rules]\n"
+    spec = "user_data: ../cloud-init.yml\nready: {function: hooks.is_ready}\npolicies: [../rules, later/pk]\n"
     for name in FILES:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
