@@ -27,6 +27,14 @@ AT_TOP: list[tuple[str, str, bool]] = [
         "endpoint is a URL that no client of a cloud takes; leave out what follows a ? or #",
         False,
     ),
+    *(
+        (
+            f"endpoint: '{url}'",
+            "endpoint is a URL that no client of a cloud takes; write it as https://host/path, in lower case",
+            sees,
+        )
+        for url, sees in (("HTTP://LOCALHOST:19555/v1", True), ("http://[::1%lo]:19555/v1", False))
+    ),
     ("endpoint: http://h:x", "endpoint must be embedded or an http(s) URL, not 'http://h:x'; known: embedded", False),
     (
         "endpoint: http://me:secret@host",

@@ -6,7 +6,9 @@ script is written to a file as it is, and run by the kernel. A cloud-config is r
 
 from __future__ import annotations
 
+import ast
 import re
+import warnings
 from collections.abc import Callable, Mapping
 from email import message_from_string
 
@@ -50,8 +52,10 @@ def has_known_kind(text: str) -> bool:
 
 
 def _script_problem(text: str) -> tuple[str, str]:
-    if not text.startswith("#"):
+    if text.lstrip("\ufeff \t\r\n").startswith("#!") and not text.startswith("#!"):
         return "is a script whose #! is not at its very beginning, so no server can run it", "remove what is before it"
+    if not text.startswith("#!"):
+        return "is a script that does not begin with #!, so no server can run it", "begin it with #!/bin/sh, or such"
     if not re.match(r"#![ \t]*/", text):
         return "is a script whose #! names no program by its whole path (line 1)", "write #!/bin/sh, or such"
     if "\r" in text:
@@ -114,6 +118,17 @@ def _include_problem(text: str) -> tuple[str, str]:
     return ("", "") if named else ("includes nothing: it names no URL", "write one URL in each line below #include")
 
 
+def _handler_problem(text: str) -> tuple[str, str]:
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            ast.parse(text)
+    except SyntaxError as error:
+        return f"is a part handler that is no Python (line {error.lineno or 1}), so servers ignore it", "correct it"
+    except (ValueError, RecursionError, MemoryError):
+        return "is a part handler that is no Python, so servers ignore it", "correct it"
+    return "", ""
+
+
 def _hook_problem(text: str) -> tuple[str, str]:
     body = re.sub("^#cloud-boothook", "", text.lstrip(), flags=re.IGNORECASE).lstrip()
     return _in_lines_after(text, body, _script_problem(body))
@@ -168,6 +183,8 @@ def _entry_problem(node: yaml.MappingNode) -> tuple[str, str]:
         seen.add(key.value)
         if key.value in _LISTS and (isinstance(value, yaml.MappingNode) or _is_text(value)):
             return f"has no list in {key.value} (line {_line_of(value)}), so servers do nothing of it", "write a list"
+        if key.value == "packages" and isinstance(value, yaml.MappingNode):
+            return f"has a mapping in packages (line {_line_of(value)}), so servers install none", "write a list"
         for item in value.value if isinstance(value, yaml.SequenceNode) else ():
             if key.value in _COMMANDS and isinstance(item, yaml.MappingNode):
                 problem = f"has a mapping in {key.value} (line {_line_of(item)}), so servers run none of it"
@@ -211,6 +228,7 @@ _CHECKS: Mapping[str, Check] = {
     "#cloud-config": _config_problem,
     "#cloud-boothook": _hook_problem,
     "#include": _include_problem,
+    "#part-handler": _handler_problem,
     "## template:": _template_problem,
     "content-type:": _multipart_problem,
     "mime-version:": _multipart_problem,
@@ -221,6 +239,7 @@ _PART_CHECKS: Mapping[str, Check] = {
     "text/x-shellscript": _script_problem,
     "text/cloud-config": _config_problem,
     "text/cloud-boothook": _hook_problem,
+    "text/part-handler": _handler_problem,
     "text/x-include-url": _include_problem,
     "text/x-include-once-url": _include_problem,
     "text/jinja2": _template_problem,

@@ -31,7 +31,9 @@ def _endpoint(value: str) -> str:
             "write https://; plain HTTP is for this machine only",
         )
     if value != "embedded" and not is_endpoint(value.rstrip("/")):
-        raise refusal("is a URL that no client of a cloud takes", "leave out what follows a ? or #")
+        has_more = re.search(r"[?#]", value)
+        fix = "leave out what follows a ? or #" if has_more else "write it as https://host/path, in lower case"
+        raise refusal("is a URL that no client of a cloud takes", fix)
     return value
 
 
