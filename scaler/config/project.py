@@ -118,6 +118,10 @@ def _values(mapping: object) -> list[object]:
     return list(mapping.values()) if isinstance(mapping, dict) else []
 
 
+def _kind(value: object) -> str:
+    return "a list" if isinstance(value, list) else quoted(str(value))
+
+
 def _listed(stacks: list[str]) -> str:
     return f"stacks/ has {', '.join(stacks)}"
 
@@ -135,6 +139,8 @@ def _read_file(directory: Path) -> tuple[str, str | None]:
     values = document.value if isinstance(document.value, dict) else {}
     name, backend = values.get("name"), values.get("backend")
     url = backend.get("url") if isinstance(backend, dict) else None
+    if not isinstance(backend, dict | None):
+        document.report(document.line(("backend",)), f"backend must be a mapping with a url, not {_kind(backend)}")
     if not isinstance(url, str | None):
         document.report(document.line(("backend", "url")), "backend.url must be a text")
     if not document.problems and not _NAME.fullmatch(str(name)):

@@ -3,6 +3,7 @@ checks all."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,7 @@ def checked(path: Path) -> Mapping[str, Any]:
         content = read_json(path) if path.suffix == ".json" else read_yaml(path)
         if not isinstance(content or {}, Mapping) or not all(isinstance(name, str) for name in content or ()):
             raise ValueError("it is no mapping of names")
+        _check_config(path, content or {})
     except (OSError, ValueError) as error:
         raise SpecError(
             f"{path.name} cannot be read, so nobody knows where it sends credentials or the stack's key.",
@@ -49,3 +51,14 @@ def checked(path: Path) -> Mapping[str, Any]:
             code="settings_invalid",
         ) from None
     return content or {}
+
+
+def _check_config(path: Path, content: Mapping[str, Any]) -> None:
+    """ValueError, with the line, for a `config` that the engine would stop at with words of its own."""
+    fitting = Mapping | str | None if path.stem == "Pulumi" else Mapping | None
+    odd = [name for name, value in content.items() if name.lower() == "config" and not isinstance(value, fitting)]
+    if odd:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        key = re.compile(rf"[\s{{]*[\"']?{re.escape(odd[0])}[\"']?\s*:")
+        line = next((number for number, text in enumerate(lines, start=1) if key.match(text)), 1)
+        raise ValueError(f"line {line}: {odd[0]} must be a mapping of names to values")

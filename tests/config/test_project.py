@@ -58,6 +58,7 @@ def test_a_folder_without_pulumi_yaml_suggests_init(tmp_path: Path) -> None:
             "1: name must be at most 63 lower-case letters, digits, - and _, not a text of 64 characters; "
             "every server carries it as a label",
         ),
+        ("name: shop\nbackend: [1]", "2: backend must be a mapping with a url, not a list"),
         ("name: a\nname: b", "2: name is given twice; the first is on line 1; remove one of them"),
         ("name: [", "1: invalid YAML: while parsing a flow node, expected the node content, but found '<stream end>'"),
     ],

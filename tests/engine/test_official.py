@@ -112,6 +112,15 @@ def test_files_that_cannot_be_read_with_certainty_are_refused(tmp_path: Path) ->
             refuse_other_place(tmp_path, "demo", "hcloud")
 
 
+@pytest.mark.parametrize("name", ["Pulumi.demo.yaml", "Pulumi.yaml"])
+def test_a_configuration_that_is_no_mapping_is_refused_with_its_line(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("description: x\nconfig: [1]\n")
+    with pytest.raises(SpecError) as caught:
+        refuse_other_place(tmp_path, "demo", "hcloud")
+    assert caught.value.exit_code == 65
+    assert caught.value.why == "line 2: config must be a mapping of names to values"
+
+
 def test_the_configuration_may_be_in_a_folder_of_its_own(tmp_path: Path) -> None:
     (tmp_path / "Pulumi.yaml").write_text("name: p\nstackConfigDir: config\n")
     (tmp_path / "config").mkdir()

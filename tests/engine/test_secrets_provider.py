@@ -109,6 +109,7 @@ def provider(url: str) -> dict[str, str]:
         ({SETTINGS: EVIL + "\nx: !own y"}, SpecError),
         ({SETTINGS: EVIL + "\n#" + "x" * (1 << 20)}, SpecError),
         ({SETTINGS: "- a list"}, SpecError),
+        ({SETTINGS: "config: [1]"}, SpecError),
     ],
 )  # fmt: skip
 def test_no_key_goes_to_a_host_that_only_a_settings_file_names(
