@@ -154,6 +154,10 @@ class UnavailableError(ScalerError):
     code = "unavailable"
 
 
+class UnsoundError(UnavailableError, ValueError):
+    """What was read of a server, an image or an offer cannot be; nothing was done with it."""
+
+
 class CredentialsError(ScalerError):
     """Credentials are missing or were refused."""
 

@@ -41,7 +41,7 @@ from scaler.clouds.governor import Budget
 from scaler.clouds.names import unknown
 from scaler.clouds.paging import Page, read_all
 from scaler.clouds.references import Named, Names, ReferenceLists, id_of
-from scaler.clouds.transport import Dialect, Refusal, asking, given, open_session
+from scaler.clouds.transport import Dialect, Refusal, asking, given, is_number, number_of, open_session, texts_of
 from scaler.model import ImageRef, Machine, MachineRequest, Requests
 from scaler.model.lifecycle import Phase
 from scaler.model.ownership import STACK, Label, Owner, decode_tags, encode_tags
@@ -405,7 +405,8 @@ class DigitalOceanCloud:
 
 def machine_of(droplet: Row) -> Machine:
     """Return what the API says of a droplet; KeyError, TypeError or ValueError if a required field is missing."""
-    number, status, features = str(int(droplet["id"])), given(droplet["status"], "status"), droplet["features"] or ()
+    number, status = number_of(droplet["id"], "id"), given(droplet["status"], "status")
+    features = droplet["features"] or ()
     v4, v6 = droplet["networks"]["v4"], droplet["networks"]["v6"]
     image, size = droplet["image"], droplet["size"] or {}
     return Machine(
@@ -413,10 +414,10 @@ def machine_of(droplet: Row) -> Machine:
         name=given(droplet["name"], "name"),
         phase=_PHASES.get(status, Phase.UNKNOWN),
         vendor_status=status,
-        labels=decode_tags(given(droplet["tags"], "tags")),
+        labels=decode_tags(texts_of(droplet["tags"], "tags")),
         type=given(droplet["size_slug"], "size_slug"),
         location=given(droplet["region"]["slug"], "region.slug"),
-        image=(image["slug"] or str(image["id"])) if image else None,
+        image=(image["slug"] or number_of(image["id"], "image.id")) if image else None,
         created=parse_time(droplet["created_at"]),
         ipv4=_address(v4, "public"),
         ipv6=_address(v6, "public"),
@@ -449,13 +450,13 @@ def machine_of(droplet: Row) -> Machine:
 def image_of(row: Row) -> Image:
     """Return an image; all of them are for x86."""
     return Image(
-        id=str(int(row["id"])),
+        id=number_of(row["id"], "image.id"),
         name=row["slug"] or row["name"],
         created=parse_time(row["created_at"]),
         available=row.get("status", "available") == "available",
         disk=int(row["min_disk_size"] or 0),
         architecture="x86",
-        locations=frozenset(row["regions"]),
+        locations=frozenset(texts_of(row["regions"], "image.regions")),
     )
 
 
@@ -538,7 +539,7 @@ def _offers(row: Row, is_open: Mapping[str, bool]) -> Iterator[Offer]:
 
 
 def _address(networks: Sequence[Row], kind: str) -> str | None:
-    return next((str(row["ip_address"]) for row in networks if row["type"] == kind), None)
+    return next((row["ip_address"] for row in networks if row["type"] == kind), None)
 
 
 def _client(endpoint: str, token: str, session: requests.Session) -> pydo.Client:
@@ -557,6 +558,6 @@ def _asking(what: str, *, changing: bool = False) -> AbstractContextManager[None
 
 
 def _number(id: str) -> int:
-    if not id.isdecimal():
+    if not is_number(id):
         raise GoneError(f"There is no droplet {id}.", why=f"ids at {TITLE} are numbers")
     return int(id)

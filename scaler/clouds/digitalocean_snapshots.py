@@ -11,6 +11,7 @@ import pydo
 from scaler.clouds import InvalidError, oldest_first
 from scaler.clouds.paging import Page, read_all
 from scaler.clouds.snapshots import Making, MakingState, Snapshot
+from scaler.clouds.transport import number_of
 from scaler.model.ownership import decode_tags
 from scaler.support.clock import parse_time
 
@@ -123,7 +124,7 @@ class DigitalOceanSnapshots:
 def snapshot_of(row: Row) -> Snapshot:
     """Return what the API says of a snapshot; KeyError or ValueError if a required field is missing."""
     return Snapshot(
-        id=str(int(row["id"])),
+        id=number_of(row["id"], "image.id"),
         name=row["name"],
         labels=decode_tags(row["tags"]),
         created=parse_time(row["created_at"]),

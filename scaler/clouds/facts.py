@@ -6,6 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Literal
 
+from scaler.model.sound import check_sound, is_id, is_text
 from scaler.support.values import dataclass
 
 Reference = Literal["ssh_key", "network", "firewall", "placement_group", "vpc"]
@@ -47,6 +48,9 @@ class Image:
     locations: frozenset[str] | None = None
     """Where it can be used; None means everywhere."""
 
+    def __post_init__(self) -> None:
+        check_sound(self, id=is_id(self.id), name=is_text(self.name), architecture=is_text(self.architecture))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Offer:
@@ -62,6 +66,14 @@ class Offer:
     """GB."""
     architecture: str
     deprecated_after: datetime | None = None
+
+    def __post_init__(self) -> None:
+        check_sound(
+            self,
+            type=is_text(self.type),
+            location=is_text(self.location),
+            architecture=is_text(self.architecture),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -54,7 +54,7 @@ from scaler.clouds.hetzner_snapshots import HetznerSnapshots, words_of
 from scaler.clouds.names import unknown
 from scaler.clouds.paging import Page, read_all
 from scaler.clouds.references import Named, Names, ReferenceLists, id_of
-from scaler.clouds.transport import Dialect, Refusal, asking, given, open_session
+from scaler.clouds.transport import Dialect, Refusal, asking, given, is_number, number_of, open_session
 from scaler.model import ImageRef, Machine, MachineRequest, Requests
 from scaler.model.lifecycle import Phase
 from scaler.model.ownership import GROUP, Owner
@@ -374,7 +374,7 @@ class HetznerCloud:
 
     def _read_references(self, kind: Reference) -> Names:
         rows = read_all(self._reference_pages(kind))
-        return {str(row.id): Named((row.name,), row) for row in rows}
+        return {number_of(row.id, f"{kind}.id"): Named((str(row.name),), row) for row in rows}
 
     def _reference_pages(self, kind: Reference) -> Callable[[int], Page[Any]]:
         match kind:
@@ -432,7 +432,7 @@ def machine_of(server: BoundServer) -> Machine:
     server_type = given(given(server.server_type, "server.server_type").name, "server_type.name")
     location = given(given(server.location, "server.location").name, "location.name")
     return Machine(
-        id=str(given(server.id, "server.id")),
+        id=number_of(server.id, "server.id"),
         name=given(server.name, "server.name"),
         phase=_PHASES.get(status, Phase.UNKNOWN),
         vendor_status=status,
@@ -443,7 +443,7 @@ def machine_of(server: BoundServer) -> Machine:
         created=usable(given(server.created, "server.created")),
         ipv4=_ipv4(server),
         ipv6=ipv6,
-        private_ip=next((str(net.ip) for net in server.private_net or () if net.ip), None),
+        private_ip=next((net.ip for net in server.private_net or () if net.ip), None),
         locked=bool(server.locked),
         protected=bool(dict(server.protection or {}).get("delete")),
         details={
@@ -481,7 +481,7 @@ def _firewall_ids(server: BoundServer) -> list[int | None]:
 
 def _image_of(server: BoundServer) -> str | None:
     """Return the name of a vendor's image, else the id; None if the image was deleted."""
-    return (server.image.name or str(server.image.id)) if server.image else None
+    return (server.image.name or number_of(server.image.id, "image.id")) if server.image else None
 
 
 def _cores(server: BoundServer) -> int:
@@ -495,7 +495,7 @@ def _private_net(net: PrivateNet) -> dict[str, object]:
 def image_of(row: BoundImage) -> Image:
     """Return an image; a snapshot's name is its description."""
     return Image(
-        id=str(given(row.id, "image.id")),
+        id=number_of(row.id, "image.id"),
         name=given(row.name or row.description, "image.description"),
         created=usable(given(row.created, "image.created")),
         available=row.status == "available",
@@ -575,13 +575,13 @@ def _asking(what: str, *, changing: bool = False) -> AbstractContextManager[None
 
 
 def _number(id: str) -> int:
-    if not id.isdecimal():
+    if not is_number(id):
         raise GoneError(f"There is no {id}.", why="ids at Hetzner Cloud are numbers")
     return int(id)
 
 
 def _digits(kind: str, id: str) -> int:
-    if not id.isdecimal():
+    if not is_number(id):
         raise InvalidError(f"{id} is no {kind}'s id.", why="ids at Hetzner Cloud are numbers", fix="Give a number.")
     return int(id)
 

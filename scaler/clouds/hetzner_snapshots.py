@@ -14,7 +14,7 @@ from hcloud.servers import Server
 from scaler.clouds import InvalidError, oldest_first
 from scaler.clouds.paging import Page, read_all
 from scaler.clouds.snapshots import Making, MakingState, Snapshot
-from scaler.clouds.transport import given
+from scaler.clouds.transport import given, number_of
 from scaler.support.clock import usable
 
 _PER_PAGE = 50
@@ -111,7 +111,7 @@ class HetznerSnapshots:
 def snapshot_of(row: BoundImage) -> Snapshot:
     """Return what the API says of a snapshot; ValueError if a required field is missing."""
     return Snapshot(
-        id=str(given(row.id, "image.id")),
+        id=number_of(row.id, "image.id"),
         name=given(row.description, "image.description"),
         labels=row.labels or {},
         created=usable(given(row.created, "image.created")),

@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import random
+import re
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -44,7 +45,7 @@ from scaler.support.certificates import certificates_problem
 from scaler.support.clock import Clock
 from scaler.support.hosts import host_of, is_loopback
 from scaler.support.http import DeadlineAdapter, proxy_variable
-from scaler.support.text import LONGEST, one_line
+from scaler.support.text import LONGEST, answered, one_line
 from scaler.support.time_limit import GRACE_S
 from scaler.support.values import dataclass
 
@@ -57,6 +58,7 @@ _LARGEST_BODY = 32 << 20
 
 _ATTEMPTS = 4
 _CHUNK = 65536
+_NUMBER = re.compile(r"[1-9][0-9]{0,19}")
 _SHORTEST_SECRET = 8
 """Characters of a line of user data that no message may repeat; shorter ones are words such as `runcmd:`."""
 _READS = frozenset({"GET", "HEAD"})
@@ -350,6 +352,25 @@ def given(value: T | None, field: str) -> T:
     """Return a required value of an answer; ValueError for null, which `asking` turns into a CloudError."""
     if value is None:
         raise ValueError(f"{field} is null")
+    return value
+
+
+def number_of(value: object, field: str) -> str:
+    """Return an id of an answer, a whole number, as digits; ValueError if it is none that programs keep."""
+    if type(value) is not int or not is_number(str(value)):
+        raise ValueError(f"{field} is not a whole number of 1 to 20 digits: {answered(value)}")
+    return str(value)
+
+
+def is_number(id: str) -> bool:
+    """Return whether an id can be one of a cloud whose ids are numbers."""
+    return _NUMBER.fullmatch(id) is not None
+
+
+def texts_of(value: object, field: str) -> list[str]:
+    """Return a list of texts of an answer; ValueError if it is none."""
+    if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+        raise ValueError(f"{field} is not a list of texts")
     return value
 
 

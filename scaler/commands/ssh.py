@@ -52,7 +52,7 @@ def ssh(context: Context, name: str, command: tuple[str, ...], login: str) -> No
     arguments = [word for option in options for word in ("-o", option)]
     sys.stdout.flush()
     sys.stderr.flush()
-    os.execv(program, [program, *arguments, "-l", login, address, *command])  # noqa: S606 - the user's own program
+    os.execv(program, [program, *arguments, "-l", login, "--", address, *command])  # noqa: S606 - the user's own program
 
 
 def _find(context: Context, name: str) -> Server:

@@ -7,6 +7,7 @@ from dataclasses import field
 from datetime import datetime
 
 from scaler.model.lifecycle import Phase
+from scaler.model.sound import check_sound, is_address, is_id, is_name, is_text, is_text_by_name
 from scaler.support.values import dataclass
 
 
@@ -35,6 +36,22 @@ class Machine:
     """False: the cloud denies it, but that does not prove yet that it is gone; all else is as remembered."""
     details: Mapping[str, object] = field(default_factory=dict)
     """What only the engine's plugin needs, under the field names of the API."""
+
+    def __post_init__(self) -> None:
+        """Refuse what no cloud can mean: the one place that every cloud's answer comes through."""
+        check_sound(
+            self,
+            id=is_id(self.id),
+            name=is_name(self.name),
+            vendor_status=is_text(self.vendor_status),
+            labels=is_text_by_name(self.labels),
+            type=is_text(self.type),
+            location=is_text(self.location),
+            image=self.image is None or is_text(self.image),
+            ipv4=is_address(self.ipv4, 4),
+            ipv6=is_address(self.ipv6, 6),
+            private_ip=is_address(self.private_ip),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

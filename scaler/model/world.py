@@ -12,6 +12,7 @@ from scaler.model.machine import Machine
 from scaler.model.orders import Orders
 from scaler.model.ownership import Owner
 from scaler.model.server import Server
+from scaler.model.sound import check_sound, is_id, is_name
 from scaler.support.values import dataclass
 
 
@@ -27,6 +28,10 @@ class StackEntry:
     """Whether the engine refuses to delete it."""
     tainted: bool = False
     """Whether the engine would replace it in its next operation, whatever is planned."""
+
+    def __post_init__(self) -> None:
+        # Without an id it is one whose creation the engine has not finished.
+        check_sound(self, name=is_name(self.name), id=not self.id or is_id(self.id))
 
 
 @dataclass(frozen=True, kw_only=True)

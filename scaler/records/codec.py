@@ -255,15 +255,15 @@ def server_from_json(document: object) -> Server:
     created = fields.optional_text("created")
     missing = fields.optional_text("missing_since")
     return Server(
-        name=fields.text("name"),
+        name=fields.server_name("name"),
         group=fields.text("group"),
-        id=fields.optional_text("id"),
+        id=fields.optional_id("id"),
         status=Status(fields.text("status")),
         since=parse_time(fields.text("since")),
         previous=None if previous is None else Status(previous),
-        ipv4=fields.optional_text("ipv4"),
-        ipv6=fields.optional_text("ipv6"),
-        private_ip=fields.optional_text("private_ip"),
+        ipv4=fields.optional_address("ipv4", 4),
+        ipv6=fields.optional_address("ipv6", 6),
+        private_ip=fields.optional_address("private_ip"),
         type=fields.optional_text("type"),
         location=fields.optional_text("location"),
         image=fields.optional_text("image"),

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import timedelta
 from decimal import Decimal
+from typing import Literal
+
+from scaler.model.sound import is_address, is_id, is_name
+from scaler.support.text import answered
 
 _LARGEST = 2**53
 """The largest whole number that every reader of JSON keeps."""
@@ -44,6 +48,21 @@ class Fields:
 
     def optional_text(self, name: str) -> str | None:
         return None if self._fields.get(name) is None else self.text(name)
+
+    def server_name(self, name: str) -> str:
+        if not is_name(value := self.text(name)):
+            raise MalformedError(f"`{name}` is no server's name: {answered(value)}")
+        return value
+
+    def optional_id(self, name: str) -> str | None:
+        if (value := self.optional_text(name)) is not None and not is_id(value):
+            raise MalformedError(f"`{name}` is no server's id: {answered(value)}")
+        return value
+
+    def optional_address(self, name: str, version: Literal[4, 6] | None = None) -> str | None:
+        if not is_address(value := self.optional_text(name), version):
+            raise MalformedError(f"`{name}` is no IP address: {answered(value)}")
+        return value
 
     def optional_decimal(self, name: str) -> Decimal | None:
         if (text := self.optional_text(name)) is None:

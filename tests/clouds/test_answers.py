@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import socket
 import traceback
 from collections.abc import Callable
@@ -29,12 +30,13 @@ from scaler.clouds import (
 )
 from scaler.clouds.deadlines import Deadlines
 from scaler.clouds.registry import open_cloud
+from scaler.errors import ExitCode
 from scaler.model import MachineRequest
 from scaler.model.lifecycle import Phase
 from scaler.model.ownership import Owner
 from tests.support.http_stub import Answer, HurriedClock, Stub, cut, drip, drip_headers, drop, hang, name_of, reply
 from tests.support.listener import listening
-from tests.support.vendors import ENVIRON, TOKEN, DigitalOcean, Hetzner, Vendor
+from tests.support.vendors import ENVIRON, TOKEN, VENDORS, DigitalOcean, Hetzner, Vendor
 
 pytestmark = pytest.mark.server
 
@@ -359,6 +361,43 @@ def test_a_machine_without_a_field_that_matters(vendor: Vendor, field: str, how:
         cloud.list_owned(OWNER)
 
     assert posts(stub) == 1
+
+
+OPTION = "-oProxyCommand=touch x"
+NO_NAMES: list[object] = [[], 7, OPTION, "", "a b", "web\n"]
+UNSOUND: list[tuple[Vendor, str, Any]] = [
+    *((vendor, "id", number) for vendor in VENDORS for number in (-1, 0, 4.5, True, 10**20, math.inf, "4000005/../x")),
+    *((vendor, "name", text) for vendor in VENDORS for text in NO_NAMES),
+    (Hetzner, "labels", []),
+    (Hetzner, "labels", {**LABELS, "tier": 7}),
+    (Hetzner, "status", {}),
+    (Hetzner, "server_type", {"id": 1, "name": 7}),
+    (Hetzner, "location", {"id": 1, "name": {}}),
+    (Hetzner, "image", {"id": 1, "name": [7]}),
+    (Hetzner, "public_net", {"ipv4": {"ip": OPTION}, "ipv6": None, "floating_ips": [], "firewalls": []}),
+    (Hetzner, "public_net", {"ipv4": {"ip": "metadata.example"}, "ipv6": None, "floating_ips": [], "firewalls": []}),
+    (Hetzner, "public_net", {"ipv4": None, "ipv6": {"ip": 7}, "floating_ips": [], "firewalls": []}),
+    (Hetzner, "private_net", [{"network": 47, "ip": OPTION, "alias_ips": [], "mac_address": ""}]),
+    (DigitalOcean, "tags", "scaler"),
+    (DigitalOcean, "tags", [7]),
+    (DigitalOcean, "size_slug", []),
+    (DigitalOcean, "region", {"slug": 7}),
+    (DigitalOcean, "image", {"id": 1, "slug": {"a": 1}}),
+    (DigitalOcean, "networks", {"v4": [{"ip_address": OPTION, "type": "public"}], "v6": []}),
+    (DigitalOcean, "networks", {"v4": [{"ip_address": 7, "type": "private"}], "v6": []}),
+    (DigitalOcean, "networks", {"v4": [], "v6": [{"ip_address": "fe80::1%;touch x", "type": "public"}]}),
+]
+
+
+@pytest.mark.parametrize(("vendor", "field", "value"), UNSOUND, ids=lambda value: getattr(value, "name", repr(value)))
+def test_a_machine_with_what_no_machine_has(vendor: Vendor, field: str, value: object, on_stub: Open) -> None:
+    """An address that is an option would be run by `ssh`; a type that is no text could not be read from the records."""
+    cloud, _ = on_stub(reply(200, vendor.page([vendor.machine(42, "prod-worker-1", LABELS) | {field: value}])))
+
+    with pytest.raises(TransientError, match="list the") as refused:
+        cloud.list_owned(OWNER)
+
+    assert refused.value.exit_code is ExitCode.UNAVAILABLE
 
 
 @pytest.mark.parametrize("body", [{}, {"server": None, "droplet": None}, {"servers": None, "droplets": None}], ids=str)

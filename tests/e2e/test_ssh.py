@@ -37,9 +37,10 @@ def test_ssh_gets_the_address_and_the_right_options(hetzner: Project) -> None:
     always = ["-o", "StrictHostKeyChecking=accept-new", "-o", f"HostKeyAlias=demo-worker-1.{server['id']}"]
 
     logged_in = hetzner.run("ssh", "demo-worker-1", code=7)
-    assert logged_in.stdout.splitlines() == [*always, "-l", "root", server["ipv4"]]
+    assert logged_in.stdout.splitlines() == [*always, "-l", "root", "--", server["ipv4"]]
     ran = hetzner.run("ssh", "demo-worker-1", "-l", "deploy", "--", "uptime", "-p", code=7)
-    assert ran.stdout.splitlines() == [*always, "-o", "BatchMode=yes", "-l", "deploy", server["ipv4"], "uptime", "-p"]
+    asked_nothing = [*always, "-o", "BatchMode=yes", "-l", "deploy"]
+    assert ran.stdout.splitlines() == [*asked_nothing, "--", server["ipv4"], "uptime", "-p"]
 
     change_address(hetzner, ipv4=None, ipv6=None, private_ip="10.0.0.2")
     assert hetzner.run("ssh", "demo-worker-1", code=7).stdout.splitlines()[-1] == "10.0.0.2"

@@ -30,7 +30,7 @@ def server(
 def machine(made_for: Spec, made_of: Server) -> Machine:
     template = fingerprint(made_for.groups[made_of.group]) if made_of.group in made_for.groups else "old"
     return Machine(
-        id=made_of.id or "",
+        id=made_of.id or "none",
         name=made_of.name,
         phase=Phase.RUNNING,
         vendor_status="running",
