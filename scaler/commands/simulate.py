@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,11 +28,10 @@ class _Price(click.ParamType[Decimal]):
     name = "price"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Decimal:
-        try:
-            price = Decimal(value)
-        except InvalidOperation:
-            self.fail(f"{quoted(str(value))} is not a price", param, ctx)
-        if not price.is_finite() or price < 0:
+        from scaler.clouds import amount
+
+        price = amount(value)
+        if price is None:
             self.fail(f"{quoted(str(value))} is not a price", param, ctx)
         return price
 

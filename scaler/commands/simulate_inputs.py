@@ -127,5 +127,5 @@ def _price(context: Context, project: Project, spec: Spec, group: Group, given: 
         return None
     price = price_of(catalogue, Priced(group.types[0], group.locations[0], group.public_ipv4))
     if price is None:
-        print_note(f"warning: {group.types[0]} is not sold in {group.locations[0]}; give --price")
+        print_note(f"warning: {group.types[0]} has no price in {group.locations[0]}; give --price")
     return price

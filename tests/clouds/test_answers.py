@@ -688,6 +688,10 @@ def test_a_size_without_a_price_has_none(price: float | None, clock: HurriedCloc
     with Stub(reply(200, {"sizes": [size], "links": {}, "meta": {"total": 1}}), reply(200, regions)) as stub:
         [offer] = open_cloud("digitalocean", endpoint=stub.url, environ=ENVIRON, clock=clock).catalogue().offers
     assert (offer.per_hour, offer.per_month) == (Decimal("0.00893"), None)
+    droplet = DigitalOcean.machine(42, "web", LABELS, size=size)
+    with Stub(reply(200, DigitalOcean.read(droplet))) as stub:
+        machine = open_cloud("digitalocean", endpoint=stub.url, environ=ENVIRON, clock=clock).get("42")
+    assert machine.details["price_monthly"] == 0, "the engine can write no other number"
 
 
 def test_the_create_request_says_everything(clock: HurriedClock) -> None:
