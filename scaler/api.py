@@ -301,9 +301,11 @@ class Scaler:
         return self._recorded().state()
 
     def history(self, server: str | None = None) -> list[Event]:
-        """Return the events of the stack, or of one server, oldest first, without engine or cloud."""
-        events = self._recorded().events()
-        return events if server is None else [event for event in events if event.server == server]
+        """Return the events of the stack, or of one server, oldest first, without engine or cloud.
+
+        UsageError for a server without any.
+        """
+        return self._recorded().events(server)
 
     def why(self, server: str) -> Explanation:
         """Return what explains a server's state: the decision, and the run. UsageError if it was never there."""

@@ -14,13 +14,10 @@ from scaler.commands.document import dump
 from scaler.commands.printing import print_result
 from scaler.commands.recorded import recorded
 from scaler.config.project import Project
-from scaler.errors import UsageError
 from scaler.model.events import Event
 from scaler.output.table import markdown_table, text_table
-from scaler.planning.names import natural
 from scaler.records.codec import event_to_json
 from scaler.support.clock import format_time
-from scaler.support.suggestions import nearest
 
 _COLUMNS = ("at", "event", "server", "from", "to", "reason", "cause")
 _DISPENSABLE = ("from", "cause", "to")
@@ -53,11 +50,7 @@ def history(context: Context, server: str | None, limit: int) -> None:
     """
     project = Project.find(context.directory, context.state_dir)
     stack = project.choose(context.stack)
-    events = recorded(context, project, stack).events()
-    if server is not None:
-        _check_known(server, stack, events)
-        events = [event for event in events if event.server == server]
-    events = events[-limit:]
+    events = recorded(context, project, stack).events(server)[-limit:]
     if context.output in (Output.JSON, Output.YAML):
         click.echo(dump({"stack": stack, "events": [event_to_json(event) for event in events]}, context.output))
     elif context.output is Output.MARKDOWN:
@@ -71,13 +64,6 @@ def history(context: Context, server: str | None, limit: int) -> None:
         ]
         nothing = f"Nothing has happened yet. To make the servers that the spec asks for: scaler ensure --stack {stack}"
         print_result(text_table(_COLUMNS, rows, width, dispensable=_DISPENSABLE) if rows else nothing)
-
-
-def _check_known(server: str, stack: str, events: Sequence[Event]) -> None:
-    """UsageError for a server without events: most likely a typing error."""
-    known = sorted({event.server for event in events if event.server}, key=natural)
-    if server not in known:
-        raise UsageError(f"There are no events of a server {server} in {stack}.", fix=nearest(server, known))
 
 
 def table_of(events: Sequence[Event]) -> list[list[str]]:

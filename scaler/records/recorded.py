@@ -9,8 +9,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scaler.errors import StateError, UnavailableError
+from scaler.errors import StateError, UnavailableError, UsageError
 from scaler.model.events import Event
+from scaler.planning.names import natural
 from scaler.records.codec import event_from_json
 from scaler.records.event_log import EventLog
 from scaler.records.shared import Json, Shared
@@ -19,6 +20,7 @@ from scaler.records.state_file import StateFile
 from scaler.records.store import PATIENCE, is_shared
 from scaler.support.clock import Clock
 from scaler.support.durations import format_duration
+from scaler.support.suggestions import nearest
 from scaler.support.values import dataclass
 
 if TYPE_CHECKING:
@@ -49,8 +51,20 @@ class Recorded:
         """Whether the records are those that all machines share; so they are where one machine has all there is."""
         return not is_shared(self.backend) or self._shared is not None
 
-    def events(self) -> list[Event]:
-        """Return all events, oldest first. StateError if they cannot be read."""
+    def events(self, server: str | None = None) -> list[Event]:
+        """Return all events, or those of one server, oldest first. StateError if they cannot be read.
+
+        UsageError for a server without events: most likely a typing error.
+        """
+        events = self._all_events()
+        if server is None:
+            return events
+        known = sorted({event.server for event in events if event.server}, key=natural)
+        if server not in known:
+            raise UsageError(f"There are no events of a server {server} in {self.stack}.", fix=nearest(server, known))
+        return [event for event in events if event.server == server]
+
+    def _all_events(self) -> list[Event]:
         if self._shared is None:
             path = StateFile(self.state_dir, self.stack).events_path
             return EventLog(path, self.clock, warn=self.warn).read()

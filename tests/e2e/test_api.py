@@ -182,6 +182,8 @@ def test_autoscale_decides_and_why_and_history_tell_of_it(hetzner: Project) -> N
     events = stack.history("demo-worker-2")
     assert [event.event for event in events] == ["server.creating", "server.running"]
     assert len(stack.history()) > len(events)
+    with pytest.raises(UsageError, match="no events of a server nope"):
+        stack.history("nope")
     with pytest.raises(UsageError, match="no records of a server demo-worker-9"):
         stack.why("demo-worker-9")
     hetzner.describe()
