@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from scaler.converge.demand import Request, stale
 from scaler.converge.knowledge import Knowledge
+from scaler.converge.ports import Ports
 from scaler.converge.report import ids
 from scaler.errors import RefusedError, UsageError
 from scaler.model import Plan, Server, Spec, Step, World
@@ -21,12 +22,15 @@ def check_counts(request: Request, counts: Mapping[str, int], have: Mapping[str,
         check_wanted(request.spec, counts, have)
 
 
-def check_amount(request: Request, there: Mapping[str, int]) -> None:
-    """Refuse to take more servers from a group than the ones `there`, unless it may go to none; RefusedError."""
-    if request.options.allow_zero or request.demand.begun:
+def check_amount(request: Request, there: Mapping[str, int], ports: Ports) -> None:
+    """Refuse to take more servers from a group than the ones `there`; RefusedError. A warning if it may go to none."""
+    if request.demand.begun:
         return
     for name, by in request.demand.by.items():
         if there[name] and there[name] + by < 0:
+            if request.options.allow_zero:
+                ports.progress.warn(f"{-by} servers of {name} are to be removed, and there are {there[name]}")
+                continue
             raise RefusedError(
                 f"{-by} servers of {name} cannot be removed from {request.spec.stack}: there are {there[name]}.",
                 why="the run asks for no confirmation here, and a number can be too large by mistake",

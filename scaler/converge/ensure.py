@@ -124,7 +124,7 @@ def _plan(request: Request, seen: Knowledge | None, ports: Ports) -> tuple[Reque
     journal = Journal().report(looked.reports).fail(*looked.failures)
     if request.demand.by:
         unchanged = replace(request, demand=replace(request.demand, by={}))
-        check_amount(request, resolve(unchanged, looked.knowledge).wanted)
+        check_amount(request, resolve(unchanged, looked.knowledge).wanted, ports)
     known = order_rolls(request, resolve(request, looked.knowledge), ports)
     plan, knowledge = make_plan(request, known, journal, ports)
     check(request, knowledge, plan, journal)

@@ -40,7 +40,8 @@ def test_increase_and_decrease(project: Project) -> None:
         counts.append(len(project.agreed()))
     assert counts == [1, 3, 2, 3, 1]
     assert run(project, "decrease", "6", "--yes", code=3).error["code"] == "to_zero"
-    run(project, "decrease", "6", "--yes", "--allow-zero")
+    ran = run(project, "decrease", "6", "--yes", "--allow-zero")
+    assert "6 servers of worker are to be removed, and there are 1" in ran.stderr
     assert project.agreed() == {}
     assert run(project, "decrease", "--yes").document["outcome"] == "unchanged"
 
