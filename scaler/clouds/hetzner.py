@@ -292,7 +292,7 @@ class HetznerCloud:
         with _asking(f"look up the image {image}"):
             match image.kind:
                 case "id":
-                    return _usable(self._image_by_id(image), image, architecture)
+                    return _usable(self._image_by_id(image, architecture), image, architecture)
                 case "slug":
                     return self._vendor_image(image, architecture)
                 case "selector":
@@ -392,11 +392,14 @@ class HetznerCloud:
     def _snapshots(self, **filters: Any) -> list[BoundImage]:
         return read_all(_pages(self._client.images.get_list, type=["snapshot"], **filters))
 
-    def _image_by_id(self, image: ImageRef) -> BoundImage:
+    def _image_by_id(self, image: ImageRef, architecture: str) -> BoundImage:
         try:
             return self._client.images.get_by_id(_number(image.value))
         except (InvalidError, GoneError) as error:
-            raise unknown(TITLE, "image", image.value, [str(row.id) for row in self._snapshots()]) from error
+            rows = self._snapshots()
+            fitting = [str(row.id) for row in rows if row.architecture == architecture]
+            kind = "image" if fitting or not rows else f"{architecture} image"
+            raise unknown(TITLE, kind, image.value, fitting) from error
 
     def _vendor_image(self, image: ImageRef, architecture: str) -> Image:
         rows = read_all(_pages(self._client.images.get_list, name=image.value, include_deprecated=True))

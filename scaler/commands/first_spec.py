@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import replace
+from difflib import SequenceMatcher
 from typing import TypeVar
 
 import click
 
 from scaler.clouds import Catalogue, Cloud, InvalidError, Offer
+from scaler.clouds.names import UnknownNameError
 from scaler.clouds.registry import find_token, find_vendor, known_clouds, open_cloud, token_source
+from scaler.commands.context import terminal_width
 from scaler.commands.printing import print_note
 from scaler.errors import CredentialsError, ScalerError
 from scaler.model import ImageRef
+from scaler.output.width import fit
 from scaler.support.clock import Clock
 from scaler.support.text import one_line
 from scaler.support.values import dataclass
@@ -128,22 +133,37 @@ def _ask_image(account: Cloud, offer: Offer) -> str:
     """Ask until the account has the image; return it as YAML."""
 
     def check(text: str) -> str:
+        refusals: list[tuple[ImageRef, InvalidError]] = []
         for image, written in _readings(text):
             try:
                 account.find_image(image, offer.architecture, offer.location)
             except InvalidError as error:
-                refusal = error
+                refusals.append((image, error))
             else:
                 return written
-        raise click.BadParameter(one_line(f"{refusal.what} {refusal.why}", 300))
+        raise _refused(max(refusals, key=_likelihood)[1])
 
     return _until_right("Image: a snapshot's name or id, a label such as role=worker, or an image of the cloud", check)
+
+
+def _likelihood(refusal: tuple[ImageRef, InvalidError]) -> tuple[float, bool]:
+    """Return how likely an image was meant so: surely if it is there, else the more the nearest name is like it."""
+    image, error = refusal
+    # Not every text can be a selector, and one that cannot be says nothing of images.
+    likeness = 0.0 if image.kind == "selector" else 1.0
+    if isinstance(error, UnknownNameError):
+        likeness = SequenceMatcher(None, image.value, error.nearest).ratio()
+    return likeness, image.kind == "name"
+
+
+def _refused(error: InvalidError) -> click.BadParameter:
+    return click.BadParameter(one_line(f"{error.what.rstrip('.')}: {error.why}. {error.fix}", 300))
 
 
 def _readings(text: str) -> Iterable[tuple[ImageRef, str]]:
     """Return what a text may mean, the likeliest first, and how a spec says it."""
     quoted = json.dumps(text, ensure_ascii=False)
-    if text.isdecimal():
+    if text.isascii() and text.isdecimal():
         return [(ImageRef("id", text), text)]
     selector = (ImageRef("selector", text), f"{{selector: {quoted}}}")
     if "=" in text:
@@ -153,12 +173,12 @@ def _readings(text: str) -> Iterable[tuple[ImageRef, str]]:
 
 def _ask_keys(account: Cloud) -> tuple[str, ...]:
     def check(text: str) -> tuple[str, ...]:
-        keys = tuple(filter(None, (part.strip() for part in text.split(","))))
+        keys = tuple(dict.fromkeys(filter(None, (part.strip() for part in text.split(",")))))
         for key in keys:
             try:
                 account.reference("ssh_key", key)
             except InvalidError as error:
-                raise click.BadParameter(one_line(f"{error.what} {error.why}", 300)) from error
+                raise _refused(error) from error
         return tuple(json.dumps(key, ensure_ascii=False) for key in keys)
 
     return _until_right("SSH keys of the account that may log in, with commas; none: press return", check, default="")
@@ -177,10 +197,16 @@ def _choose(question: str, choices: list[str], default: str, *, show: bool = Tru
 
 def _until_right(question: str, check: Callable[[str], T], default: str | None = None) -> T:
     """Ask until `check` returns an answer; its BadParameter says what is wrong."""
-    shown = bool(default)
-    answer: T = click.prompt(
-        question, value_proc=lambda text: check(text.strip()), default=default, show_default=shown, err=True
-    )
+
+    def checked(text: str) -> T:
+        try:
+            return check(text.strip())
+        except click.BadParameter as error:
+            # As wide as with the word that click puts before it.
+            said = fit(f"Error: {error.message}", terminal_width(sys.stderr))
+            raise click.BadParameter(said.removeprefix("Error: ")) from error
+
+    answer: T = click.prompt(question, value_proc=checked, default=default, show_default=bool(default), err=True)
     return answer
 
 

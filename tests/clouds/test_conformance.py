@@ -660,6 +660,13 @@ def test_an_image_that_is_not_there_names_the_nearest(setting: Setting, kind: st
     assert value in caught.value.what
 
 
+def test_an_image_by_an_unknown_id_offers_only_those_of_the_architecture(setting: Setting) -> None:
+    if setting.vendor is Hetzner:
+        with pytest.raises(InvalidError, match="no arm image 1") as caught:
+            find(setting, "id", "1", architecture="arm")
+        assert setting.image not in caught.value.why
+
+
 def test_an_image_that_cannot_be_used_here(setting: Setting) -> None:
     unfinished = setting.world.add_snapshot(setting.vendor.name, "unfinished", ready_in=3600)
     with pytest.raises(InvalidError):
