@@ -41,7 +41,17 @@ from scaler.clouds.governor import Budget
 from scaler.clouds.names import unknown
 from scaler.clouds.paging import Page, read_all
 from scaler.clouds.references import Named, Names, ReferenceLists, id_of
-from scaler.clouds.transport import Dialect, Refusal, asking, given, is_number, number_of, open_session, texts_of
+from scaler.clouds.transport import (
+    Dialect,
+    Refusal,
+    asking,
+    given,
+    is_number,
+    number_of,
+    open_session,
+    text_of,
+    texts_of,
+)
 from scaler.model import ImageRef, Machine, MachineRequest, Requests
 from scaler.model.lifecycle import Phase
 from scaler.model.ownership import STACK, Label, Owner, decode_tags, encode_tags
@@ -143,9 +153,9 @@ class DigitalOceanCloud:
     def is_busy(self, id: str) -> bool:
         with _asking(f"read the actions of droplet {id}"):
             newest = self._client.droplet_actions.list(_number(id), per_page=1)["actions"]
-        # A new action is not listed at once.
-        is_late = id in self._reboots and all(action["id"] < self._reboots[id] for action in newest)
-        return is_late or any(action["status"] == "in-progress" for action in newest)
+            # A new action is not listed at once.
+            is_late = id in self._reboots and all(action["id"] < self._reboots[id] for action in newest)
+            return is_late or any(action["status"] == "in-progress" for action in newest)
 
     def failed(self, ids: Collection[str], work: Work) -> Mapping[str, str]:
         """Return those of the droplets whose deletion or reboot has failed, by the account's 200 newest actions."""
@@ -170,11 +180,11 @@ class DigitalOceanCloud:
         """Return the newest action of a kind on each droplet of the account that lately had one."""
         with _asking("read the actions on droplets"):
             rows = self._client.actions.list(per_page=_PER_PAGE)["actions"]
-        newest: dict[str, Row] = {}
-        for row in sorted(rows, key=lambda row: int(row["id"]), reverse=True):
-            if row["resource_type"] == "droplet" and row["type"] == _ACTIONS[work]:
-                newest.setdefault(str(row["resource_id"]), row)
-        return newest
+            newest: dict[str, Row] = {}
+            for row in sorted(rows, key=lambda row: int(row["id"]), reverse=True):
+                if row["resource_type"] == "droplet" and row["type"] == _ACTIONS[work]:
+                    newest.setdefault(str(row["resource_id"]), {"id": int(row["id"]), "status": row["status"]})
+            return newest
 
     def create(self, request: MachineRequest) -> Machine:
         body = _create_body(request)
@@ -291,12 +301,12 @@ class DigitalOceanCloud:
             with _asking("read the VPC that the spec names"):
                 vpcs = self._references.names("vpc", request.vpc)
                 vpc = vpcs[request.vpc].row
-            if request.location != vpc["region"]:
-                raise UnfitError(
-                    f"Droplets in {request.location} cannot be in the VPC {vpc['name']}.",
-                    why=f"it is in {vpc['region']}",
-                    fix="Name a VPC of that region, or another region.",
-                )
+                if request.location != vpc["region"]:
+                    raise UnfitError(
+                        f"Droplets in {request.location} cannot be in the VPC {vpc['name']}.",
+                        why=f"it is in {vpc['region']}",
+                        fix="Name a VPC of that region, or another region.",
+                    )
         return ()
 
     def _read_references(self, kind: Reference) -> Names:
@@ -328,8 +338,8 @@ class DigitalOceanCloud:
     def account(self) -> str | None:
         with _asking("read whose token it is"):
             account = self._client.account.get()["account"]
-        known: str | None = (account.get("team") or {}).get("uuid") or account.get("uuid")
-        return known
+            known = (account.get("team") or {}).get("uuid") or account.get("uuid")
+            return text_of(known, "account.uuid") if known else None
 
     def rate_wait(self, requests: int) -> timedelta:
         return self._governor.rate_wait(requests)

@@ -87,6 +87,9 @@ class Catalogue:
     keeps_prices: bool = False
     """Whether a server keeps the price at which it was ordered, whatever a new one costs later."""
 
+    def __post_init__(self) -> None:
+        check_sound(self, currency=is_text(self.currency))
+
     @property
     def types(self) -> frozenset[str]:
         return frozenset(offer.type for offer in self.offers)

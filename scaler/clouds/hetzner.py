@@ -220,6 +220,10 @@ class HetznerCloud:
         One request asks for 25 actions that this client began; of servers on which another one did, as many are
         asked each for its newest action.
         """
+        with _asking(f"read whether it failed to {work} servers"):
+            return self._failed(ids, work)
+
+    def _failed(self, ids: Collection[str], work: Work) -> Mapping[str, str]:
         begun = self._deletions if work == "delete" else self._reboots
         known = {server: begun[server] for server in ids if server in begun}
         actions = self._actions(sorted(known.values()))
@@ -318,10 +322,10 @@ class HetznerCloud:
             zone = self._zone(request.location) if networks else ""
             if request.placement_group:
                 rooms.append(room_of_group(self._row("placement_group", request.placement_group)))
-        check_together(networks, request.firewalls)
-        for network in networks:
-            check_zone(network, request.location, zone)
-            rooms.append(room_of_network(network, zone))
+            check_together(networks, request.firewalls)
+            for network in networks:
+                check_zone(network, request.location, zone)
+                rooms.append(room_of_network(network, zone))
         return rooms
 
     def _row(self, kind: Reference, id: str) -> Any:

@@ -367,6 +367,13 @@ def is_number(id: str) -> bool:
     return _NUMBER.fullmatch(id) is not None
 
 
+def text_of(value: object, field: str) -> str:
+    """Return a text of an answer; TypeError if it is none."""
+    if not isinstance(value, str):
+        raise TypeError(f"{field} is not a text")
+    return value
+
+
 def texts_of(value: object, field: str) -> list[str]:
     """Return a list of texts of an answer; ValueError if it is none."""
     if not isinstance(value, list) or not all(isinstance(text, str) for text in value):

@@ -43,6 +43,7 @@ pytestmark = pytest.mark.server
 OWNER = Owner("shop", "prod")
 LABELS = OWNER.group_labels("worker", "a1b2")
 Open = Callable[..., tuple[Cloud, Stub]]
+OPTION = "-oProxyCommand=touch x"
 
 
 def request_for(vendor: Vendor, name: str = "prod-worker-1", **more: Any) -> MachineRequest:
@@ -363,7 +364,34 @@ def test_a_machine_without_a_field_that_matters(vendor: Vendor, field: str, how:
     assert posts(stub) == 1
 
 
-OPTION = "-oProxyCommand=touch x"
+@pytest.mark.parametrize(
+    ("vendor", "ask", "body"),
+    [
+        (DigitalOcean, lambda cloud: cloud.account(), {"account": {"uuid": 7}}),
+        (DigitalOcean, lambda cloud: cloud.account(), {"account": []}),
+        (DigitalOcean, lambda cloud: cloud.is_busy("42"), {"actions": [{"id": 1}]}),
+        (DigitalOcean, lambda cloud: cloud.deleting(["42"]), {"actions": [{"id": 1}]}),
+        (DigitalOcean, lambda cloud: cloud.failed(["42"], "delete"), {"actions": [{"id": []}]}),
+        (Hetzner, lambda cloud: cloud.failed(["42"], "delete"), {"actions": [{"id": 1}]}),
+        (
+            Hetzner,
+            lambda cloud: cloud.check_request(request_for(Hetzner, networks=("47", "48"))),
+            {
+                "locations": [],
+                "networks": [{"id": id_, "name": "lan", "ip_range": OPTION, "subnets": []} for id_ in (47, 48)],
+                "meta": {"pagination": {"next_page": None, "total_entries": None}},
+            },
+        ),
+    ],
+)
+def test_an_answer_of_another_shape_is_no_error_of_scalers_own(
+    vendor: Vendor, ask: Callable[[Any], object], body: dict[str, Any], on_stub: Open
+) -> None:
+    cloud, _ = on_stub(reply(200, body))
+    with pytest.raises(TransientError):
+        ask(cloud)
+
+
 NO_NAMES: list[object] = [[], 7, OPTION, "", "a b", "web\n"]
 UNSOUND: list[tuple[Vendor, str, Any]] = [
     *((vendor, "id", number) for vendor in VENDORS for number in (-1, 0, 4.5, True, 10**20, math.inf, "4000005/../x")),
