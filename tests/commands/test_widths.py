@@ -92,6 +92,7 @@ def test_no_line_is_longer_than_the_terminal(show: Show, columns: int) -> None:
             (("status", "-s", "prod"), 0),
             (("-s", "prod", "why", "prod-worker-3"), 64),
             (("-s", "prod", "preview", "--max-change", "none"), 64),
+            (("status", "--watch", "0.1s"), 64),
             (("validate", "-s", "prod"), 0),
         )
     }
