@@ -58,7 +58,7 @@ _LARGEST_BODY = 32 << 20
 
 _ATTEMPTS = 4
 _CHUNK = 65536
-_NUMBER = re.compile(r"[1-9][0-9]{0,19}")
+_NUMBER = re.compile(r"[0-9]{1,20}")
 _SHORTEST_SECRET = 8
 """Characters of a line of user data that no message may repeat; shorter ones are words such as `runcmd:`."""
 _READS = frozenset({"GET", "HEAD"})
@@ -357,13 +357,13 @@ def given(value: T | None, field: str) -> T:
 
 def number_of(value: object, field: str) -> str:
     """Return an id of an answer, a whole number, as digits; ValueError if it is none that programs keep."""
-    if type(value) is not int or not is_number(str(value)):
+    if type(value) is not int or value == 0 or not is_number(str(value)):
         raise ValueError(f"{field} is not a whole number of 1 to 20 digits: {answered(value)}")
     return str(value)
 
 
 def is_number(id: str) -> bool:
-    """Return whether an id can be one of a cloud whose ids are numbers."""
+    """Return whether a cloud whose ids are numbers can be asked for this one; `doctor` asks for 0, which none is."""
     return _NUMBER.fullmatch(id) is not None
 
 
