@@ -30,6 +30,7 @@ from scaler.model import (
     StepResult,
 )
 from scaler.model.lifecycle import Status
+from scaler.planning.protection import protection_of
 
 _POWER_ON_AT_ONCE = 10
 
@@ -183,6 +184,11 @@ def _resume(steps: Sequence[Step], knowledge: Knowledge, ports: Ports) -> Done:
     if not steps:
         return Done(knowledge=knowledge)
     servers = [knowledge.world.servers[step.server] for step in steps]
+    # From here on one may be at work again, however its command ends and whoever is killed: a drain must begin anew.
+    for server in servers:
+        if server.drain and server.drain.asked:
+            knowledge = knowledge.amend(replace(server, drain=replace(server.drain, asked=False)))
+    save(knowledge, ports, steps)
     with ThreadPoolExecutor(max_workers=_COMMANDS_AT_ONCE) as pool:
         found = {server.name: finding for server, finding in zip(servers, pool.map(resume, servers), strict=True)}
     refused = {name: f"resume {each.why}" for name, each in found.items() if each.state is DrainState.FAILED}
@@ -190,10 +196,8 @@ def _resume(steps: Sequence[Step], knowledge: Knowledge, ports: Ports) -> Done:
     for server in servers:
         if server.name in refused:
             ports.progress.warn(f"{server.name} could not be taken back: {refused[server.name]}")
-        elif server.name in pending and server.drain:
-            # It may be back at work by now: whoever does not want it any more has to begin its drain anew.
-            knowledge = knowledge.amend(replace(server, drain=replace(server.drain, asked=False)))
-        else:
+            knowledge = _given_up(knowledge, knowledge.world.servers[server.name])
+        elif server.name not in pending:
             back = replace(server.become(Status.RUNNING, knowledge.world.at), drain=None)
             knowledge = knowledge.amend(back)
             ports.progress.server(server.name, back.status, "taken back")
@@ -208,6 +212,17 @@ def _resume(steps: Sequence[Step], knowledge: Knowledge, ports: Ports) -> Done:
         ),
         resume_refusals=refused,
     )
+
+
+def _given_up(knowledge: Knowledge, server: Server) -> Knowledge:
+    """Have a server that could not be taken back go for good: each run would try again, and make none in its place.
+
+    One that is protected may not go, so each run does try again.
+    """
+    drain = server.drain
+    if drain is None or protection_of(knowledge.spec, knowledge.world, server):
+        return knowledge
+    return knowledge.amend(replace(server, drain=replace(drain, for_good=True)))
 
 
 def _account_for(steps: tuple[Step, ...], applied: Applied, knowledge: Knowledge, ports: Ports) -> Done:

@@ -35,7 +35,7 @@ class Drain:
     asked: bool = False
     """Whether the request of this stage was accepted, or may have been; of a drain with `drained`, its command."""
     for_good: bool = False
-    """It is replaced, or was named to be removed: never take it back."""
+    """It is replaced, was named to be removed, or could not be taken back: do not take it back."""
     reason: str = ""
     """Why the server goes, as the plan said it."""
     notes: tuple[str, ...] = ()

@@ -181,6 +181,28 @@ def test_one_that_cannot_be_taken_back_drains_on_and_a_new_one_is_created() -> N
     assert setting.ready == ["prod-worker-1", "prod-worker-3"]
 
 
+def test_a_run_that_does_not_wait_tries_once_to_take_one_back_and_the_next_creates() -> None:
+    setting = stack_of(2, replace(DRAINS, resume=("./resume.sh", "{name}")))
+    setting.drains.refuses_resume = "ended with 1"
+    setting.ensure(1, options=AT_ONCE)
+    for _ in range(3):
+        setting.ensure(2, options=AT_ONCE)
+    assert setting.drains.resumed == ["prod-worker-2"]
+    assert setting.ensure(2).outcome is Outcome.CONVERGED
+    assert setting.ready == ["prod-worker-1", "prod-worker-3"]
+
+
+def test_one_whose_command_to_work_again_failed_is_told_to_stop_again() -> None:
+    policy = replace(DRAINS, resume=("./resume.sh", "{name}"), drained=("./drained.sh", "{name}"))
+    setting = stack_of(2, policy)
+    setting.ensure(1, options=AT_ONCE)
+    setting.drains.refuses_resume = "ended with 3"
+    setting.ensure(2, options=AT_ONCE)
+    drain = record(setting, 2).drain
+    assert drain
+    assert (drain.asked, drain.for_good) == (False, True)
+
+
 def test_one_that_was_named_to_be_removed_is_never_taken_back() -> None:
     setting = stack_of(2, replace(DRAINS, resume=("./resume.sh", "{name}")))
     setting.run(Demand(remove=frozenset({"prod-worker-1"})), AT_ONCE)
