@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -143,6 +144,7 @@ def test_no_request_fails_while_servers_come_and_go(served: Project) -> None:
     # One that falls ill gets nothing any more, and another one serves before it is gone.
     ill, other = served.by_age
     (served.folder / f"ill-{ill}").touch()
+    time.sleep(1.1)  # It is checked once a second.
     balancer.fewest = 2
     balancer.during("ensure", "2", "--yes")
     assert balancer.fewest == 1
