@@ -32,7 +32,7 @@ class Begun:
     looks: bool
     """Whether it changes nothing, or has changed nothing so far."""
     before: State | None = None
-    """What was recorded when it began."""
+    """What was recorded when it began, if it may change something."""
 
 
 @dataclass

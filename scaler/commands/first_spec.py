@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import replace
@@ -15,11 +14,9 @@ import click
 from scaler.clouds import Catalogue, Cloud, InvalidError, Offer
 from scaler.clouds.names import UnknownNameError
 from scaler.clouds.registry import find_token, find_vendor, known_clouds, open_cloud, token_source
-from scaler.commands.context import terminal_width
-from scaler.commands.printing import print_note
+from scaler.commands.printing import fit_error, print_note
 from scaler.errors import CredentialsError, ScalerError
 from scaler.model import ImageRef
-from scaler.output.width import fit
 from scaler.support.clock import Clock
 from scaler.support.text import one_line
 from scaler.support.values import dataclass
@@ -202,9 +199,7 @@ def _until_right(question: str, check: Callable[[str], T], default: str | None =
         try:
             return check(text.strip())
         except click.BadParameter as error:
-            # As wide as with the word that click puts before it.
-            said = fit(f"Error: {error.message}", terminal_width(sys.stderr))
-            raise click.BadParameter(said.removeprefix("Error: ")) from error
+            raise click.BadParameter(fit_error(error.message)) from error
 
     answer: T = click.prompt(question, value_proc=checked, default=default, show_default=bool(default), err=True)
     return answer

@@ -19,13 +19,12 @@ import click
 from scaler.commands.answers import take_answers
 from scaler.commands.cli import cli
 from scaler.commands.command_line import last_value
-from scaler.commands.context import Output, terminal_width
+from scaler.commands.context import Output
 from scaler.commands.ending import Ending
 from scaler.commands.failure import as_document, as_sentence, as_text, unexpected
-from scaler.commands.printing import print_note
+from scaler.commands.printing import fit_error, print_note
 from scaler.commands.streams import prepare_streams, settled
 from scaler.errors import ExitCode, HungUp, ScalerError, Terminated, UsageError
-from scaler.output.width import fit
 from scaler.support.certificates import trust_named_certificates
 from scaler.support.text import named, one_line, visible
 
@@ -93,6 +92,9 @@ def _fail(error: Exception | KeyboardInterrupt, arguments: Sequence[str], ending
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         error.show()
         return ExitCode.USAGE
+    if isinstance(error, RuntimeError) and isinstance(error.__cause__, KeyboardInterrupt):
+        # Until Python 3.12, this is what is left of a signal that came while a module made a class.
+        error = error.__cause__
     with _undisturbed():
         failure = _failure(error, arguments, ending)
         _report(failure, failure.exit_code, ending, arguments)
@@ -103,9 +105,6 @@ def _fail(error: Exception | KeyboardInterrupt, arguments: Sequence[str], ending
 def _failure(error: Exception | KeyboardInterrupt, arguments: Sequence[str], ending: Ending) -> ScalerError:
     if isinstance(error, ScalerError):
         return error
-    if isinstance(error, RuntimeError) and isinstance(error.__cause__, KeyboardInterrupt):
-        # Until Python 3.12, this is what is left of a signal that came while a module made a class.
-        error = error.__cause__
     if isinstance(error, click.UsageError):
         path = error.ctx.command_path if error.ctx else "scaler"
         said = visible(_said(error, arguments)[:_LONGEST_USAGE])
@@ -144,8 +143,7 @@ def _print(failure: ScalerError, error: BaseException, arguments: Sequence[str])
     if output in (Output.JSON, Output.YAML):
         click.echo(as_document(failure, output))
     elif isinstance(error, click.UsageError):
-        # As wide as with the word that click puts before it.
-        said = fit(f"Error: {failure.what}", terminal_width(sys.stderr)).removeprefix("Error: ")
+        said = fit_error(failure.what)
         error.format_message = lambda: said  # type: ignore[method-assign]
         error.show()
     else:

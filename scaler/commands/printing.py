@@ -16,6 +16,11 @@ def print_result(text: str, output: Output = Output.TEXT, *, color: bool | None 
     click.echo(fit(text, width), color=color)
 
 
+def fit_error(message: str) -> str:
+    """Return a message for click to show: broken where the terminal ends, with the word that click puts before it."""
+    return fit(f"Error: {message}", terminal_width(sys.stderr)).removeprefix("Error: ")
+
+
 def print_note(text: str, *, color: bool | None = None) -> None:
     """Print what is no result: an error, a warning, a plan, what comes next."""
     click.echo(fit(text, terminal_width(sys.stderr)), err=True, color=color)

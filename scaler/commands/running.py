@@ -139,7 +139,7 @@ def opened_ports(
         open_ports(settings, clock=context.clock, progress=progress) as ports,
     ):
         # Now the folder has what other machines recorded, too.
-        before = recorded_in(begun.folder, spec.stack)
+        before = None if looks else recorded_in(begun.folder, spec.stack)
         context.ending.begun[spec.stack] = replace(begun, looks=looks, before=before)
         try:
             yield ports

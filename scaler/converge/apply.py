@@ -185,10 +185,11 @@ def _resume(steps: Sequence[Step], knowledge: Knowledge, ports: Ports) -> Done:
         return Done(knowledge=knowledge)
     servers = [knowledge.world.servers[step.server] for step in steps]
     # From here on one may be at work again, however its command ends and whoever is killed: a drain must begin anew.
-    for server in servers:
-        if server.drain and server.drain.asked:
-            knowledge = knowledge.amend(replace(server, drain=replace(server.drain, asked=False)))
-    save(knowledge, ports, steps)
+    told = [replace(one, drain=replace(one.drain, asked=False)) for one in servers if one.drain and one.drain.asked]
+    for server in told:
+        knowledge = knowledge.amend(server)
+    if told:
+        save(knowledge, ports, steps)
     with ThreadPoolExecutor(max_workers=_COMMANDS_AT_ONCE) as pool:
         found = {server.name: finding for server, finding in zip(servers, pool.map(resume, servers), strict=True)}
     refused = {name: f"resume {each.why}" for name, each in found.items() if each.state is DrainState.FAILED}

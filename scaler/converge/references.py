@@ -121,14 +121,15 @@ def _references(group: Group, cloud: Cloud, image: Image) -> References:
     try:
         return _all_references(group, cloud, image)
     except InvalidError:
-        first, *others = missing_names(group, cloud)
-        if not others:
+        missing = missing_names(group, cloud)
+        # One of them may be there by now.
+        if len(missing) < 2:
             raise
         # All that is wrong at once: who corrects one name needs no run to hear of the next.
-        raise type(first)(
-            f"{group.name} names {len(others) + 1} things that are not there.",
-            why="\n".join(str(error) for error in (first, *others)),
-            fix="\n".join(dict.fromkeys(error.fix for error in (first, *others) if error.fix)),
+        raise type(missing[0])(
+            f"{group.name} names {len(missing)} things that are not there.",
+            why="\n".join(map(str, missing)),
+            fix="\n".join(dict.fromkeys(error.fix for error in missing if error.fix)),
         ) from None
 
 

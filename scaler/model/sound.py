@@ -37,7 +37,7 @@ def is_address(value: object, version: Literal[4, 6] | None = None) -> bool:
     if not isinstance(value, str) or "%" in value:
         return False
     try:
-        return ipaddress.ip_address(value).version == (version or ipaddress.ip_address(value).version)
+        return version in (None, ipaddress.ip_address(value).version)
     except ValueError:
         return False
 

@@ -62,6 +62,11 @@ class _Database:
     def _key(self, name: str) -> str:
         return f"{self._folder}/{name}"
 
+    def _below(self, folder: str, query: str) -> list[str]:
+        """Return the names below a folder of this one, sorted; the query gets what their keys begin with."""
+        rows = self._run(query, self._key(f"{folder}/" if folder else ""))
+        return sorted(row[0].removeprefix(self._key("")) for row in rows)
+
     def close(self) -> None:
         if self._connection:
             with suppress(psycopg.Error):
@@ -166,9 +171,7 @@ class DatabaseStore(_Database):
         return f"{rows[0][0]}"
 
     def names(self, folder: str = "") -> Sequence[str]:
-        below = self._key(f"{folder}/" if folder else "")
-        rows = self._run("SELECT name FROM {} WHERE starts_with(name, %s)", below)
-        return sorted(row[0].removeprefix(self._key("")) for row in rows)
+        return self._below(folder, "SELECT name FROM {} WHERE starts_with(name, %s)")
 
     def delete(self, name: str) -> None:
         self._run("DELETE FROM {} WHERE name = %s RETURNING name", self._key(name))
@@ -186,9 +189,7 @@ class EngineRows(_Database):
         super().__init__(url, f"{database}/{folder}" if database else folder, environ, patience, largest)
 
     def names(self, folder: str = "") -> Sequence[str]:
-        below = self._key(f"{folder}/" if folder else "")
-        rows = self._run("SELECT key FROM {} WHERE starts_with(key, %s)", below)
-        return sorted(row[0].removeprefix(self._key("")) for row in rows)
+        return self._below(folder, "SELECT key FROM {} WHERE starts_with(key, %s)")
 
     def read(self, name: str, known: str | None = None) -> Stored | None:
         # The size is that of base64 and of JSON around it.

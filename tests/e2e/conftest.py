@@ -11,11 +11,9 @@ import pytest
 
 from scaler.engine import binary
 from scaler.simulator import EmbeddedCloud
+from tests.support.launcher import SEED
 from tests.support.profile import IS_CALM, PROFILE
 from tests.support.project import HETZNER, VENDORS, Project, Vendor, wrap_engine
-
-SEED = os.environ.get("SCALER_TEST_CLOUDS", "0")
-"""Which cloud a test that is marked `one_cloud` runs on: any text chooses; `both`: on both, as `make night` does."""
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -11,32 +11,9 @@ import pytest
 
 from scaler.records.folder_store import FolderStore
 from scaler.records.lease import DOCUMENT, Lease, LeaseLostError
-from scaler.records.store import Stored, StoreUnavailableError
+from tests.support.link import Link
 
 LENGTH_S = 60.0
-
-
-class _Link(FolderStore):
-    """A machine's way to the store, which can be cut, also after a request has arrived."""
-
-    is_cut = False
-    loses_answers = False
-
-    def read(self, name: str, known: str | None = None) -> Stored | None:
-        self._pass()
-        return super().read(name, known)
-
-    def write(self, name: str, content: bytes, after: str | None = None) -> str:
-        self._pass()
-        version = super().write(name, content, after)
-        if self.loses_answers:
-            self.is_cut = True
-            self._pass()
-        return version
-
-    def _pass(self) -> None:
-        if self.is_cut:
-            raise StoreUnavailableError("nobody answers")
 
 
 class _Time:
@@ -47,7 +24,7 @@ class _Machine:
     """A watch on a machine whose clock began at another moment."""
 
     def __init__(self, folder: Path, time: _Time, began: float = 0.0) -> None:
-        self.link = _Link(folder)
+        self.link = Link(folder)
         self.lease = Lease(
             self.link, "demo", timedelta(seconds=LENGTH_S), elapsed=lambda: time.now * self.speed + began
         )

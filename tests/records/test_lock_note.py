@@ -14,7 +14,8 @@ from scaler.records.folder_store import FolderStore
 from scaler.records.hold import Hold, holding
 from scaler.records.lease import LeaseLostError
 from scaler.records.lock_note import LockNote, LockNotes
-from scaler.records.store import Stored, StoreRefusedError, StoreUnavailableError
+from scaler.records.store import StoreUnavailableError
+from tests.support.link import Link
 
 SINCE = datetime(2026, 11, 29, 12, 0, 5, tzinfo=UTC)
 NOTE = LockNote(
@@ -28,32 +29,9 @@ NOTE = LockNote(
 )
 
 
-class _Link(FolderStore):
-    is_cut = False
-    refuses = False
-    loses_answers = False
-
-    def read(self, name: str, known: str | None = None) -> Stored | None:
-        self._pass()
-        return super().read(name, known)
-
-    def write(self, name: str, content: bytes, after: str | None = None) -> str:
-        self._pass()
-        if self.refuses:
-            raise StoreRefusedError("not you")
-        version = super().write(name, content, after)
-        if self.loses_answers:
-            raise StoreUnavailableError("nobody answers")
-        return version
-
-    def _pass(self) -> None:
-        if self.is_cut:
-            raise StoreUnavailableError("nobody answers")
-
-
 @pytest.fixture
-def link(tmp_path: Path) -> _Link:
-    return _Link(tmp_path)
+def link(tmp_path: Path) -> Link:
+    return Link(tmp_path)
 
 
 class _Time:
@@ -66,13 +44,13 @@ def time() -> _Time:
 
 
 @pytest.fixture
-def hold(link: _Link, time: _Time) -> Iterator[Hold]:
+def hold(link: Link, time: _Time) -> Iterator[Hold]:
     with holding(LockNotes(link), "prod", NOTE, elapsed=lambda: time.now) as hold:
         assert hold
         yield hold
 
 
-def test_notes_are_there_while_their_runs_are(link: _Link) -> None:
+def test_notes_are_there_while_their_runs_are(link: Link) -> None:
     notes = LockNotes(link)
     assert notes.read() == []
     with holding(notes, "prod", NOTE):
@@ -97,12 +75,12 @@ def test_a_note_is_of_one_lock_only() -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'{"host": "a", "pid": "b"}'])
-def test_a_note_that_says_nothing_is_none(link: _Link, content: bytes) -> None:
+def test_a_note_that_says_nothing_is_none(link: Link, content: bytes) -> None:
     link.write("locks/x.json", content)
     assert LockNotes(link).read() == []
 
 
-def test_who_renews_its_note_goes_on(hold: Hold, link: _Link, time: _Time) -> None:
+def test_who_renews_its_note_goes_on(hold: Hold, link: Link, time: _Time) -> None:
     versions = set()
     for _ in range(4):
         versions |= {note.version for note in LockNotes(link).read()}
@@ -113,7 +91,7 @@ def test_who_renews_its_note_goes_on(hold: Hold, link: _Link, time: _Time) -> No
 
 
 def test_who_cannot_renew_it_changes_nothing_more_before_others_take_the_lock(
-    hold: Hold, link: _Link, time: _Time
+    hold: Hold, link: Link, time: _Time
 ) -> None:
     link.is_cut = True
     time.now += NOTE.length.total_seconds() - 1
@@ -131,7 +109,7 @@ def test_who_cannot_renew_it_changes_nothing_more_before_others_take_the_lock(
     hold.confirm()
 
 
-def test_whose_lock_was_taken_never_acts_again(hold: Hold, link: _Link, time: _Time) -> None:
+def test_whose_lock_was_taken_never_acts_again(hold: Hold, link: Link, time: _Time) -> None:
     notes = LockNotes(link)
     (seen,) = notes.read()
     assert notes.take(seen)
@@ -143,7 +121,7 @@ def test_whose_lock_was_taken_never_acts_again(hold: Hold, link: _Link, time: _T
         hold.renew()
 
 
-def test_who_was_heard_of_meanwhile_keeps_its_lock(hold: Hold, link: _Link) -> None:
+def test_who_was_heard_of_meanwhile_keeps_its_lock(hold: Hold, link: Link) -> None:
     notes = LockNotes(link)
     (seen,) = notes.read()
     hold.renew()
@@ -151,19 +129,19 @@ def test_who_was_heard_of_meanwhile_keeps_its_lock(hold: Hold, link: _Link) -> N
     hold.require()
 
 
-def test_who_may_write_no_note_goes_on_without(link: _Link) -> None:
+def test_who_may_write_no_note_goes_on_without(link: Link) -> None:
     link.refuses = True
     with holding(LockNotes(link), "prod", NOTE) as hold:
         assert hold is None
 
 
 def test_who_cannot_know_whether_its_note_arrived_acts_no_longer_than_that_is_good_for(
-    link: _Link, time: _Time
+    link: Link, time: _Time, tmp_path: Path
 ) -> None:
     link.loses_answers = True
     with holding(LockNotes(link), "prod", NOTE, elapsed=lambda: time.now) as hold:
         assert hold
-        (arrived,) = LockNotes(link).read()
+        (arrived,) = LockNotes(FolderStore(tmp_path)).read()
         assert arrived.patience > NOTE.length
         time.now += NOTE.length.total_seconds() - 1
         hold.require()
@@ -171,7 +149,7 @@ def test_who_cannot_know_whether_its_note_arrived_acts_no_longer_than_that_is_go
         assert hold.has_ended()
 
 
-def test_who_is_not_held_back_by_its_note_never_loses_it(link: _Link, time: _Time) -> None:
+def test_who_is_not_held_back_by_its_note_never_loses_it(link: Link, time: _Time) -> None:
     official = replace(NOTE, length=timedelta(0))
     with holding(LockNotes(link), "prod", official, elapsed=lambda: time.now) as hold:
         time.now += 10_000

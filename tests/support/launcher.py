@@ -27,7 +27,10 @@ from typing import Any
 IS_COLD = bool(os.environ.get("SCALER_TEST_COLD"))
 
 SEED = os.environ.get("SCALER_TEST_CLOUDS", "0")
-"""What decides which commands start afresh."""
+"""Decides which commands start afresh, and which cloud a test that is marked `one_cloud` runs on.
+
+Any text draws; `both`: such tests run on both clouds, as in `make night`.
+"""
 
 _AFRESH = 16
 """One in how many."""
